@@ -1,0 +1,48 @@
+//! Everything that happened, for the data team.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Unavailable;
+
+/// The suite that every adapter of [`Archive`] must pass.
+#[cfg(feature = "contract")]
+pub mod contract;
+
+/// One archived message. Fields are only ever added. It holds no email, phone number, token or IP address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// The message's `mid`: readers dedupe by it, as the archive is at-least-once.
+    pub id: String,
+    /// The MessageType.
+    #[serde(rename = "type")]
+    pub message_type: String,
+    /// The version of this layout.
+    pub v: u32,
+    /// When the edge took the message, RFC 3339 UTC.
+    pub ts: String,
+    /// When the router archived it, RFC 3339 UTC.
+    pub ingest_ts: String,
+    /// The sender's handle.
+    pub user_key: String,
+    /// Ties together everything one message caused.
+    pub trace_id: String,
+    /// The message's body, on one line.
+    pub body: Box<RawValue>,
+}
+
+/// The archive.
+///
+/// Laws, each in the contract suite:
+/// 1. A record is archived at least once, once `put` answered `Ok`, whatever is killed afterwards.
+/// 2. A file under `events/` is complete: a reader never meets half a file.
+/// 3. Files lie at `events/type=T/dt=YYYY-MM-DD/hour=HH/`, by `ts`, as gzip of JSON lines, each line ended by a newline.
+#[async_trait]
+pub trait Archive: Send + Sync + 'static {
+    /// Archives records; durable once `Ok`. May wait a little to share one disk sync, so it is kept off every reply's path.
+    async fn put(&self, records: Vec<Record>) -> Result<(), Unavailable>;
+
+    /// Makes what was put readable now rather than at the next roll.
+    async fn flush(&self) -> Result<(), Unavailable>;
+}

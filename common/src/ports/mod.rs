@@ -1,0 +1,18 @@
+//! The ports: what the pipeline needs from the world, one file each.
+//!
+//! Each file holds the trait, its laws in words, and (behind the feature `contract`) the suite that every adapter must pass.
+
+pub mod archive;
+pub mod blobs;
+pub mod cache;
+pub mod queues;
+pub mod sessions;
+pub mod tables;
+pub mod tokens;
+
+/// A port's engine could not serve the call now; the same call may succeed later.
+///
+/// The text says which engine and why, and never carries bodies, tokens or codes.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);

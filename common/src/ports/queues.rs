@@ -1,0 +1,174 @@
+//! Durable queues with visibility: at least once, unordered, bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The suite that every adapter of [`Queues`] must pass.
+#[cfg(feature = "contract")]
+pub mod contract;
+
+/// A queue's name, such as `main_q` or `post_create_q`: lower-case letters, digits and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct QueueName(Arc<str>);
+
+impl QueueName {
+    /// Names a queue.
+    ///
+    /// # Panics
+    /// If `name` holds anything but lower-case letters, digits and `_`: names are written in code, so this is a defect of ours.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        assert!(!name.is_empty() && name.bytes().all(lawful), "not a queue name: {name:?}");
+        Self(name.into())
+    }
+
+    /// The queue of a message type: `post.create` → `post_create_q`.
+    #[must_use]
+    pub fn of_type(message_type: &str) -> Self {
+        Self::new(&format!("{}_q", message_type.replace('.', "_")))
+    }
+
+    /// The queue that every message from a client enters first.
+    #[must_use]
+    pub fn main() -> Self {
+        Self::new("main_q")
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for QueueName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One body on its way to one queue.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub queue: QueueName,
+    /// UTF-8 JSON, at most [`MAX_BODY_BYTES`].
+    pub body: Bytes,
+}
+
+/// The largest body any adapter takes, in bytes: SQS tools of older kinds refuse more.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Proof of one receive, needed to ack, extend or bury. Opaque to callers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt(pub Bytes);
+
+/// One message as received.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What acks it.
+    pub receipt: Receipt,
+    /// The body as it was sent.
+    pub body: Bytes,
+    /// How often it has been received, this time included: 1 at first.
+    pub attempt: u32,
+    /// When it was first sent, in milliseconds since 1970.
+    pub sent_at: u64,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Depth {
+    /// Messages a receive would find now.
+    pub visible: u64,
+    /// Messages received and neither acked nor visible again.
+    pub in_flight: u64,
+    /// Age of the oldest message not yet acked, in milliseconds; 0 when there is none.
+    pub oldest_age_ms: u64,
+    /// Messages in the queue's dead letter queue.
+    pub dead: u64,
+}
+
+/// A message that was given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Names the letter within its queue, stable while it lies there.
+    pub key: String,
+    /// The body as it was sent, as text.
+    pub body: String,
+    /// Why it was given up.
+    pub reason: String,
+    /// When it was buried, in milliseconds since 1970.
+    pub buried_at: u64,
+}
+
+/// Why a queue call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// No such queue: the caller's list and the adapter's differ.
+    #[error("there is no queue {0}")]
+    UnknownQueue(QueueName),
+    /// The body is over [`MAX_BODY_BYTES`].
+    #[error("a body of {0} bytes is over the limit of {MAX_BODY_BYTES}")]
+    TooLarge(usize),
+    /// The queues hold as much as they may.
+    #[error("the queues are full; retry when workers have caught up")]
+    Full,
+    /// The engine did not serve the call.
+    #[error("the queues are unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Durable queues.
+///
+/// Laws, each in the contract suite:
+/// 1. `send` answers per entry, in order; an entry that is `Ok` survives `kill -9` and power loss from then on. A refused entry leaves the others alone.
+/// 2. A message is received again until it is acked, after its visibility has lapsed, and by nobody before that.
+/// 3. `receive` answers at most `max`, waits at most `wait` for the first, and answers empty when none came. It wakes at once for a new message.
+/// 4. `ack` removes for good, is idempotent, and works on messages of any age; after a restart nothing acked comes back.
+/// 5. `extend` replaces the visibility, counted from now; zero makes the message visible at once. A receipt whose message another has received since changes nothing.
+/// 6. `attempt` counts receives and survives a restart.
+/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1.
+/// 8. Everything unacked is visible after a restart.
+#[async_trait]
+pub trait Queues: Send + Sync + 'static {
+    /// Sends entries to their queues; one answer an entry, in order.
+    async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;
+
+    /// Takes up to `max` messages out of sight for `visibility`, waiting up to `wait` for the first.
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<Message>, QueueError>;
+
+    /// Removes messages for good.
+    async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError>;
+
+    /// Keeps messages out of sight for `visibility` from now.
+    async fn extend(
+        &self,
+        queue: &QueueName,
+        receipts: Vec<Receipt>,
+        visibility: Duration,
+    ) -> Result<(), QueueError>;
+
+    /// Moves one message to the dead letters.
+    async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError>;
+
+    /// How full the queue is.
+    async fn depth(&self, queue: &QueueName) -> Result<Depth, QueueError>;
+
+    /// The oldest dead letters, at most `limit`.
+    async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Moves up to `limit` of the oldest dead letters back; answers how many.
+    async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError>;
+}

@@ -1,0 +1,333 @@
+//! Items under a partition and a range key: DynamoDB's model, no more than it can do.
+
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The suite that every adapter of [`Tables`] must pass.
+#[cfg(feature = "contract")]
+pub mod contract;
+
+/// Every table. `docs/data-model.md` lists their keys and access patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Users, posts, comments, direct messages.
+    Entities,
+    /// Follows, likes, blocks: who relates to whom.
+    Relationships,
+    /// Durable pushes per user, and how far each device has seen them.
+    Inbox,
+    /// What each client message did, so that its repetition does nothing.
+    Dedupe,
+}
+
+impl Table {
+    /// All of them, for adapters that must create each.
+    pub const ALL: [Table; 4] = [Table::Entities, Table::Relationships, Table::Inbox, Table::Dedupe];
+
+    /// The name, as in the data model.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Entities => "entities",
+            Table::Relationships => "relationships",
+            Table::Inbox => "inbox",
+            Table::Dedupe => "dedupe",
+        }
+    }
+}
+
+/// The attribute that says when an item may be removed: seconds since 1970.
+///
+/// An engine removes it at some time after that; a reader that cares must look at the value itself.
+pub const EXPIRES: &str = "expires";
+
+/// Where an item lies: partition `pk`, and `sk` within it, ordered by bytes. Neither is empty or holds a NUL; 1,024 bytes at most each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// The partition.
+    pub pk: String,
+    /// The range key.
+    pub sk: String,
+}
+
+impl Key {
+    /// A key of its two parts.
+    pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self { pk: pk.into(), sk: sk.into() }
+    }
+}
+
+/// An item's attributes: text, integers, booleans, and JSON below them. At most 400 KB, as in DynamoDB.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Item(pub serde_json::Map<String, Value>);
+
+impl Item {
+    /// An empty item.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The item of anything that serialises to a JSON object.
+    ///
+    /// # Panics
+    /// If it does not: only our own types come here.
+    #[must_use]
+    pub fn of(value: &impl Serialize) -> Self {
+        match serde_json::to_value(value) {
+            Ok(Value::Object(map)) => Self(map),
+            other => panic!("an item must be a JSON object, not {other:?}"),
+        }
+    }
+
+    /// The same item with an attribute more.
+    #[must_use]
+    pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(attribute.to_owned(), value.into());
+        self
+    }
+
+    /// An attribute, if it is there.
+    #[must_use]
+    pub fn get(&self, attribute: &str) -> Option<&Value> {
+        self.0.get(attribute)
+    }
+
+    /// A text attribute.
+    #[must_use]
+    pub fn text(&self, attribute: &str) -> Option<&str> {
+        self.get(attribute).and_then(Value::as_str)
+    }
+
+    /// A whole, non-negative number.
+    #[must_use]
+    pub fn number(&self, attribute: &str) -> Option<u64> {
+        self.get(attribute).and_then(Value::as_u64)
+    }
+
+    /// Whether the attribute is `true`.
+    #[must_use]
+    pub fn flag(&self, attribute: &str) -> bool {
+        self.get(attribute).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// The item as one of our types.
+    ///
+    /// # Errors
+    /// [`TableError::Corrupt`] when it does not fit: we wrote it, so it is our own corruption.
+    pub fn parse<T: DeserializeOwned>(self) -> Result<T, TableError> {
+        serde_json::from_value(Value::Object(self.0)).map_err(|e| TableError::Corrupt(e.to_string()))
+    }
+}
+
+/// What must hold of the item at the key for a write to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// The item is there.
+    Exists,
+    /// The item is not there.
+    Missing,
+    /// The attribute is there and equals the value. False when the item is missing.
+    Equals(&'static str, Value),
+    /// The attribute is not there. True when the item is missing.
+    Absent(&'static str),
+    /// All of these hold.
+    All(Vec<Condition>),
+}
+
+/// One attribute's change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Sets it.
+    Set(&'static str, Value),
+    /// Adds to a whole number; an absent one counts as 0.
+    Add(&'static str, i64),
+    /// Removes it.
+    Remove(&'static str),
+}
+
+/// What a write does when its condition holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Replaces the whole item.
+    Put(Item),
+    /// Changes attributes; an item that is not there is made.
+    Update(Vec<Change>),
+    /// Removes the item, if there is one.
+    Delete,
+    /// Nothing: the condition is all that counts.
+    Check,
+}
+
+/// One write under a condition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The table.
+    pub table: Table,
+    /// The item.
+    pub key: Key,
+    /// What happens.
+    pub action: Action,
+    /// What must hold.
+    pub condition: Condition,
+}
+
+impl Write {
+    /// Puts an item, whatever was there.
+    #[must_use]
+    pub fn put(table: Table, key: Key, item: Item) -> Self {
+        Self { table, key, action: Action::Put(item), condition: Condition::Always }
+    }
+
+    /// Changes an item's attributes.
+    #[must_use]
+    pub fn update(table: Table, key: Key, changes: Vec<Change>) -> Self {
+        Self { table, key, action: Action::Update(changes), condition: Condition::Always }
+    }
+
+    /// Removes an item.
+    #[must_use]
+    pub fn delete(table: Table, key: Key) -> Self {
+        Self { table, key, action: Action::Delete, condition: Condition::Always }
+    }
+
+    /// Only checks a condition.
+    #[must_use]
+    pub fn check(table: Table, key: Key, condition: Condition) -> Self {
+        Self { table, key, action: Action::Check, condition }
+    }
+
+    /// The same write under a condition.
+    #[must_use]
+    pub fn when(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+}
+
+/// The most writes in one transaction, as in DynamoDB.
+pub const MAX_WRITES: usize = 100;
+
+/// A range of one partition, in order of `sk`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The table.
+    pub table: Table,
+    /// The partition.
+    pub pk: String,
+    /// The lowest `sk`.
+    pub from: Bound<String>,
+    /// The highest `sk`.
+    pub to: Bound<String>,
+    /// Highest `sk` first.
+    pub descending: bool,
+    /// At most so many items, 1 to 1,000.
+    pub limit: usize,
+}
+
+impl Query {
+    /// All items of a partition whose `sk` starts with `prefix`, in rising order.
+    #[must_use]
+    pub fn prefix(table: Table, pk: impl Into<String>, prefix: &str, limit: usize) -> Self {
+        // U+10FFFF sorts after every text that can follow the prefix, as UTF-8 orders bytes like code points.
+        let end = format!("{prefix}\u{10FFFF}");
+        let (from, to) = (Bound::Included(prefix.to_owned()), Bound::Excluded(end));
+        Self { table, pk: pk.into(), from, to, descending: false, limit }
+    }
+
+    /// The same range, highest first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// Only what lies below `sk`.
+    #[must_use]
+    pub fn below(mut self, sk: impl Into<String>) -> Self {
+        self.to = Bound::Excluded(sk.into());
+        self
+    }
+
+    /// Only what lies above `sk`.
+    #[must_use]
+    pub fn above(mut self, sk: impl Into<String>) -> Self {
+        self.from = Bound::Excluded(sk.into());
+        self
+    }
+}
+
+/// Some items in order, and whether the range holds more.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// `sk` and item.
+    pub items: Vec<(String, Item)>,
+    /// The limit was reached and the range goes on.
+    pub more: bool,
+}
+
+/// Why a table call failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TableError {
+    /// The condition of the write at this index did not hold; nothing was written.
+    #[error("the condition of write {index} does not hold")]
+    ConditionFailed {
+        /// The first write whose condition failed.
+        index: usize,
+    },
+    /// Another transaction was at the same items; nothing was written, try again.
+    #[error("another transaction was at the same items")]
+    Conflict,
+    /// The call breaks the port's rules: too many writes, two on one item, a bad key.
+    #[error("not a lawful call: {0}")]
+    Invalid(String),
+    /// What is stored does not fit our types.
+    #[error("corrupt item: {0}")]
+    Corrupt(String),
+    /// The engine did not serve the call.
+    #[error("the tables are unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Tables.
+///
+/// Laws, each in the contract suite:
+/// 1. `write` does all of its writes or none, each under its condition, and is durable once `Ok`.
+/// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect the same state one fails.
+/// 3. A read that starts after a write answered sees it.
+/// 4. At most [`MAX_WRITES`] writes a call and one per item; anything else is [`TableError::Invalid`] and changes nothing.
+/// 5. `query` answers in order of `sk` by bytes, never another partition's items.
+/// 6. `scan` over all segments and pages answers every item that was there throughout exactly once.
+#[async_trait]
+pub trait Tables: Send + Sync + 'static {
+    /// Items by key, one answer a key, in order. Any number of keys.
+    async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError>;
+
+    /// One item.
+    async fn get(&self, table: Table, key: Key) -> Result<Option<Item>, TableError> {
+        Ok(self.get_many(&[(table, key)]).await?.pop().flatten())
+    }
+
+    /// One transaction.
+    async fn write(&self, writes: Vec<Write>) -> Result<(), TableError>;
+
+    /// A range of one partition.
+    async fn query(&self, query: Query) -> Result<Page, TableError>;
+
+    /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key.
+    async fn scan(
+        &self,
+        table: Table,
+        segment: u32,
+        segments: u32,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Item)>, TableError>;
+}

@@ -1,0 +1,17 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, SecondsFormat};
+
+/// Now, in milliseconds since 1970. Called where a request enters; inner functions take the time as a value.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// RFC 3339 UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`. Times past the year 9999 are cut to 1970.
+#[must_use]
+pub fn rfc3339(ms: u64) -> String {
+    let at = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
