@@ -2,5 +2,17 @@
 //!
 //! Arrows point here and never out: this crate knows no other crate of the workspace.
 
+pub mod blocks;
+pub mod catalog;
+pub mod consumer;
+pub mod deliver;
+mod effect;
+pub mod envelope;
+pub mod handler;
+pub mod inbox;
 pub mod ports;
 pub mod protocol;
+pub mod replies;
+pub mod shutdown;
+pub mod telemetry;
+pub mod worker;

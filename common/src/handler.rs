@@ -1,0 +1,259 @@
+//! What a handler is: one MessageType's body, rule and effect.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::sync::{Mutex, MutexGuard};
+use ulid::Ulid;
+
+use crate::catalog::Source;
+use crate::effect;
+use crate::envelope::Envelope;
+use crate::ports::sessions::Sessions;
+use crate::ports::tables::{TableError, Tables, Write};
+use crate::protocol::{ErrorBody, ErrorCode, Handle};
+use crate::telemetry::Metrics;
+
+/// What handlers may use.
+#[derive(Clone)]
+pub struct Context {
+    /// Entities, relationships, inbox, dedupe.
+    pub tables: Arc<dyn Tables>,
+    /// Who is online where.
+    pub sessions: Arc<dyn Sessions>,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// Keeps this process from racing itself for one user's inbox.
+    pub inbox_locks: Arc<InboxLocks>,
+}
+
+/// One lock for every few inboxes. Transactions alone keep inboxes right; the locks keep workers of one process from making each other try again.
+#[derive(Debug)]
+pub struct InboxLocks(Box<[Mutex<()>]>);
+
+impl Default for InboxLocks {
+    fn default() -> Self {
+        Self((0..1024).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl InboxLocks {
+    /// Waits for the locks of all `users`.
+    pub(crate) async fn lock(&self, users: &[Handle]) -> Vec<MutexGuard<'_, ()>> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let slot = |user: &Handle| (hasher.hash_one(user) % self.0.len() as u64) as usize;
+        let mut slots: Vec<usize> = users.iter().map(slot).collect();
+        // One order for everybody, each lock once: two handlers never wait for each other.
+        slots.sort_unstable();
+        slots.dedup();
+        let mut guards = Vec::with_capacity(slots.len());
+        for slot in slots {
+            guards.push(self.0[slot].lock().await);
+        }
+        guards
+    }
+}
+
+/// One message as its handler sees it.
+#[derive(Debug)]
+pub struct Request<B> {
+    /// The sender.
+    pub from: Handle,
+    /// The message's id: unique, and rising per edge, so that the later of two toggles has the greater.
+    pub mid: Ulid,
+    /// When the edge took it, in milliseconds since 1970.
+    pub at: u64,
+    /// What the sender said.
+    pub body: B,
+}
+
+/// Why a handler did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Bad input: the sender is told, and nothing has changed.
+    #[error("rejected: {0}")]
+    Reject(ErrorBody),
+    /// Not now: the message comes back later.
+    #[error("retry: {0:#}")]
+    Retry(anyhow::Error),
+}
+
+impl Failure {
+    /// A rejection with a message for the app's developer.
+    pub fn reject(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Reject(ErrorBody::new(code, message))
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+impl From<crate::ports::Unavailable> for Failure {
+    fn from(error: crate::ports::Unavailable) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+/// A durable push to be appended to a user's inbox, in the effect's transaction.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// Whose inbox.
+    pub to: Handle,
+    /// What happened, such as `dm.received`.
+    pub push_type: &'static str,
+    /// Whose content it is: withheld from readers who block them.
+    pub by: Handle,
+    /// What the type says.
+    pub body: Box<RawValue>,
+}
+
+/// A live event for whoever is online.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// For whom.
+    pub to: Vec<Handle>,
+    /// What happened, such as `typing`.
+    pub event_type: &'static str,
+    /// What the type says.
+    pub body: Box<RawValue>,
+}
+
+/// A message that this one causes, put on its own type's queue after the effect.
+#[derive(Debug, Clone)]
+pub struct FollowUp {
+    /// An internal MessageType.
+    pub message_type: &'static str,
+    /// Its body.
+    pub body: Box<RawValue>,
+}
+
+/// JSON of anything of ours, raw.
+///
+/// # Panics
+/// If it cannot be JSON: only our own types come here.
+#[must_use]
+pub fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("our own types are JSON")
+}
+
+/// What a durable change consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Effect {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) pushes: Vec<Push>,
+}
+
+/// What a handler decided. Nothing of it has happened yet: the runner commits it, with the dedupe record, in one transaction,
+/// and asks the handler again when somebody else was faster.
+#[derive(Debug)]
+pub struct Outcome<R> {
+    pub(crate) reply: R,
+    pub(crate) effect: Option<Effect>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) follow_ups: Vec<FollowUp>,
+}
+
+impl<R> Outcome<R> {
+    /// An answer that changes nothing: it may be given again and again.
+    pub fn read(reply: R) -> Self {
+        Self { reply, effect: None, events: Vec::new(), follow_ups: Vec::new() }
+    }
+
+    /// A change, once per `id`, even when `writes` is empty because the state is already as asked.
+    pub fn effect(reply: R, writes: Vec<Write>) -> Self {
+        let effect = Some(Effect { writes, pushes: Vec::new() });
+        Self { reply, effect, events: Vec::new(), follow_ups: Vec::new() }
+    }
+
+    /// With a durable push, committed with the effect.
+    ///
+    /// # Panics
+    /// On a read: a push is a change.
+    #[must_use]
+    pub fn push(mut self, push: Push) -> Self {
+        self.effect.as_mut().expect("only an effect pushes").pushes.push(push);
+        self
+    }
+
+    /// With a live event, sent after the commit, perhaps more than once, perhaps never.
+    #[must_use]
+    pub fn event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// With a message of our own, queued after the commit, perhaps more than once.
+    #[must_use]
+    pub fn then(mut self, follow_up: FollowUp) -> Self {
+        self.follow_ups.push(follow_up);
+        self
+    }
+}
+
+/// One MessageType's handler. A second reader of a type is a second handler with the same `TYPE` and a `QUEUE` of its own.
+pub trait Message: Send + Sync + 'static {
+    /// The MessageType, such as `post.create`.
+    const TYPE: &'static str;
+    /// One line for the protocol document.
+    const SUMMARY: &'static str;
+    /// Its queue, when not the one named after the type.
+    const QUEUE: Option<&'static str> = None;
+    /// Who may send it.
+    const SOURCE: Source = Source::Client;
+    /// Whether it is archived.
+    const ARCHIVED: bool = true;
+    /// What the sender says.
+    type Body: DeserializeOwned + JsonSchema + Send + Sync;
+    /// What the sender gets back.
+    type Reply: Serialize + JsonSchema + Send;
+
+    /// Decides, from what the tables say now. May run more than once for one message, so it changes nothing itself.
+    fn handle(
+        cx: &Context,
+        request: &Request<Self::Body>,
+    ) -> impl Future<Output = Result<Outcome<Self::Reply>, Failure>> + Send;
+}
+
+/// An inbox entry that has been appended and wants to be on its way. Without a frame it only says that `seq` exists.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// Whose inbox.
+    pub to: Handle,
+    /// Its place there.
+    pub seq: u64,
+    /// The entry, when it was appended just now.
+    pub push: Option<Push>,
+}
+
+/// What running a message has come to.
+#[derive(Debug)]
+pub struct Done {
+    /// What the sender gets back.
+    pub reply: Box<RawValue>,
+    /// Another message with the same `id` had done it before.
+    pub duplicate: bool,
+    /// Entries to deliver.
+    pub pushes: Vec<Pushed>,
+    /// Events to deliver.
+    pub events: Vec<Event>,
+    /// Messages to queue.
+    pub follow_ups: Vec<FollowUp>,
+}
+
+/// Runs a handler on an envelope, whatever its body type.
+pub type Run = for<'a> fn(&'a Context, &'a Envelope) -> BoxFuture<'a, Result<Done, Failure>>;
+
+/// The [`Run`] of a handler.
+#[must_use]
+pub fn run_of<M: Message>() -> Run {
+    |cx, envelope| Box::pin(effect::run::<M>(cx, envelope))
+}

@@ -1,0 +1,166 @@
+//! A handler as the job of its queue: envelope in, effect, replies out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use ulid::Ulid;
+
+use crate::catalog::Catalog;
+use crate::consumer::{Job, Verdict};
+use crate::deliver::{Delivery, Kind};
+use crate::envelope::Envelope;
+use crate::handler::{Context, Done, Event, Failure, FollowUp, Pushed, Run, raw};
+use crate::ports::queues::{Message, Outgoing, Queues};
+use crate::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame};
+use crate::replies::{Parcel, Replies};
+
+/// Where outcomes go.
+#[derive(Clone)]
+pub struct Outward {
+    /// For messages that a message causes.
+    pub queues: Arc<dyn Queues>,
+    /// To the sockets.
+    pub replies: Replies,
+    /// Names the queues of those messages.
+    pub catalog: Arc<Catalog>,
+}
+
+/// Runs one handler.
+pub struct Worker {
+    run: Run,
+    cx: Context,
+    outward: Outward,
+}
+
+impl Worker {
+    /// The job of a handler's queue.
+    #[must_use]
+    pub fn new(run: Run, cx: Context, outward: Outward) -> Self {
+        Self { run, cx, outward }
+    }
+
+    async fn one(&self, message: &Message) -> Verdict {
+        let envelope = match Envelope::parse(&message.body) {
+            Ok(envelope) => envelope,
+            Err(error) => return Verdict::Dead(format!("not an envelope: {error}")),
+        };
+        match (self.run)(&self.cx, &envelope).await {
+            Ok(done) => self.outward.send(&envelope, done).await,
+            Err(Failure::Reject(error)) => {
+                self.outward.refuse(&envelope, &error).await;
+                Verdict::Done
+            }
+            Err(Failure::Retry(error)) => Verdict::Retry(format!("{error:#}")),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for Worker {
+    async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
+        join_all(batch.iter().map(|message| self.one(message))).await
+    }
+
+    async fn give_up(&self, message: &Message, _reason: &str) {
+        self.outward.give_up(message).await;
+    }
+}
+
+impl Outward {
+    async fn send(&self, envelope: &Envelope, done: Done) -> Verdict {
+        let Done { reply, duplicate, pushes, events, follow_ups } = done;
+        // Queued before anything is said: a reply that was heard promises that what follows will follow.
+        if let Err(error) = self.follow(envelope, follow_ups).await {
+            return Verdict::Retry(error);
+        }
+        let mut parcels = Vec::with_capacity(1 + pushes.len() + events.len());
+        let frame =
+            ServerFrame::Reply { id: &envelope.id, ok: true, body: Some(&reply), error: None, duplicate };
+        parcels.extend(reply_parcel(envelope, &frame));
+        parcels.extend(pushes.iter().map(|pushed| push_parcel(pushed, envelope.mid)));
+        parcels.extend(events.into_iter().map(event_parcel));
+        self.replies.deliver(parcels).await;
+        Verdict::Done
+    }
+
+    async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), String> {
+        let mut batch = Vec::new();
+        for FollowUp { message_type, body } in follow_ups {
+            let route = self.catalog.route(message_type).ok_or_else(|| format!("no type {message_type}"))?;
+            let next = Envelope {
+                mid: Ulid::generate(),
+                id: String::new(),
+                message_type: message_type.to_owned(),
+                from: envelope.from.clone(),
+                origin: None,
+                at: envelope.at,
+                body,
+            };
+            let body = next.bytes();
+            batch.extend(
+                route.queues.iter().map(|queue| Outgoing { queue: queue.clone(), body: body.clone() }),
+            );
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let sent = self.queues.send(batch).await.into_iter().collect::<Result<Vec<()>, _>>();
+        sent.map(|_| ()).map_err(|error| format!("cannot queue what follows: {error}"))
+    }
+
+    /// Tells a sender that its message was refused.
+    pub async fn refuse(&self, envelope: &Envelope, error: &ErrorBody) {
+        let frame = ServerFrame::Reply {
+            id: &envelope.id,
+            ok: false,
+            body: None,
+            error: Some(error),
+            duplicate: false,
+        };
+        self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
+    }
+
+    /// Tells a sender that its message is given up and lies in the dead letters.
+    pub async fn give_up(&self, message: &Message) {
+        let Ok(envelope) = Envelope::parse(&message.body) else { return };
+        let text = "the message could not be processed; it is kept for the operators of this service";
+        self.refuse(&envelope, &ErrorBody::new(ErrorCode::Internal, text)).await;
+    }
+}
+
+/// The reply to whoever asked; nobody asked for an internal message.
+fn reply_parcel(envelope: &Envelope, frame: &ServerFrame<'_>) -> Option<Parcel> {
+    let origin = envelope.origin.clone()?;
+    let delivery = Delivery {
+        kind: Kind::Reply,
+        to: vec![envelope.from.clone()],
+        connection: None,
+        seq: None,
+        frame: Some(raw(frame)),
+    };
+    Some(Parcel { delivery, origin: Some(origin) })
+}
+
+fn push_parcel(pushed: &Pushed, mid: Ulid) -> Parcel {
+    let frame = pushed.push.as_ref().map(|push| {
+        let mid = mid.to_string();
+        raw(&ServerFrame::Push { seq: pushed.seq, push_type: push.push_type, mid: &mid, body: &push.body })
+    });
+    live(Kind::Push, vec![pushed.to.clone()], Some(pushed.seq), frame)
+}
+
+fn event_parcel(event: Event) -> Parcel {
+    let frame = ServerFrame::Event { event_type: event.event_type, body: &event.body };
+    let frame = raw(&frame);
+    live(Kind::Event, event.to, None, Some(frame))
+}
+
+fn live(
+    kind: Kind,
+    to: Vec<Handle>,
+    seq: Option<u64>,
+    frame: Option<Box<serde_json::value::RawValue>>,
+) -> Parcel {
+    Parcel { delivery: Delivery { kind, to, connection: None, seq, frame }, origin: None }
+}
