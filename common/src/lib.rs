@@ -2,6 +2,7 @@
 //!
 //! Arrows point here and never out: this crate knows no other crate of the workspace.
 
+pub mod accounts;
 pub mod blocks;
 pub mod catalog;
 pub mod consumer;
