@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod handler;
 pub mod inbox;
 pub mod ports;
+pub mod problem;
 pub mod protocol;
 pub mod replies;
 pub mod shutdown;

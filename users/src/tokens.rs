@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::protocol::Handle;
+
+use crate::keys::SigningKey;
+
+/// Who issues our access tokens (`iss`).
+const ISSUER: &str = "soundoff";
+/// Whom they are for (`aud`).
+const AUDIENCE: &str = "soundoff";
+/// Marks an access token, so that no other token of ours passes for one (`typ`, RFC 9068).
+const TYP: &str = "at+jwt";
+/// How far ahead of ours another clock may be, in seconds.
+const CLOCK_SKEW_S: u64 = 5;
+
+/// The longest token looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Wire {
+    iss: String,
+    aud: String,
+    sub: Handle,
+    sid: String,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: String,
+}
+
+/// Issues access tokens.
+#[derive(Debug)]
+pub struct Issuer {
+    key: Arc<SigningKey>,
+}
+
+impl Issuer {
+    /// Issues with `key`.
+    #[must_use]
+    pub fn new(key: Arc<SigningKey>) -> Self {
+        Self { key }
+    }
+
+    /// An access token for `user`, good from `now` for `lifetime` (both in seconds), of the sign-in `session`.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn issue(&self, user: &Handle, session: &str, now: u64, lifetime: u64) -> anyhow::Result<String> {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYP.to_owned());
+        header.kid = Some(self.key.id.clone());
+        let claims = Wire {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: user.clone(),
+            sid: session.to_owned(),
+            iat: now,
+            nbf: now,
+            exp: now.saturating_add(lifetime),
+            jti: ulid::Ulid::generate().to_string(),
+        };
+        jsonwebtoken::encode(&header, &claims, &self.key.encoding).context("cannot sign a token")
+    }
+}
+
+/// Verifies access tokens: one algorithm, known keys by their id, nothing taken from the token's own header but that id.
+pub struct Verifier {
+    keys: HashMap<String, DecodingKey>,
+    rules: Validation,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Verifier({} keys)", self.keys.len())
+    }
+}
+
+impl Verifier {
+    /// Trusts `keys`.
+    #[must_use]
+    pub fn new(keys: &[Arc<SigningKey>]) -> Self {
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.set_issuer(&[ISSUER]);
+        rules.set_audience(&[AUDIENCE]);
+        rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        // Times are judged below, by the caller's clock and with our own leeway.
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        let keys = keys.iter().map(|key| (key.id.clone(), key.decoding.clone())).collect();
+        Self { keys, rules }
+    }
+}
+
+impl TokenVerifier for Verifier {
+    fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        if header.typ.as_deref() != Some(TYP) {
+            return Err(TokenError::Invalid);
+        }
+        let key = header.kid.and_then(|id| self.keys.get(&id)).ok_or(TokenError::Invalid)?;
+        let decoded = jsonwebtoken::decode::<Wire>(token, key, &self.rules);
+        let wire = decoded.map_err(|_| TokenError::Invalid)?.claims;
+        if wire.nbf > now + CLOCK_SKEW_S || wire.iat > now + CLOCK_SKEW_S {
+            return Err(TokenError::Invalid);
+        }
+        if wire.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        Ok(Claims { user: wire.sub, session: wire.sid, issued_at: wire.iat, expires_at: wire.exp })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::EncodingKey;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn claims() -> Value {
+        json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s", "iat": NOW, "nbf": NOW, "exp": NOW + 60, "jti": "j" })
+    }
+
+    fn sign(key: &SigningKey, header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &key.encoding).unwrap()
+    }
+
+    fn header(key: &SigningKey) -> Header {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYP.to_owned());
+        header.kid = Some(key.id.clone());
+        header
+    }
+
+    #[test]
+    fn our_own_token_opens_until_it_lapses() {
+        let key = Arc::new(SigningKey::fresh());
+        let token = Issuer::new(key.clone()).issue(&"alice".parse().unwrap(), "s1", NOW, 60).unwrap();
+        let verifier = Verifier::new(&[key]);
+        let good = verifier.verify(&token, NOW + 59).unwrap();
+        assert_eq!((good.user.as_str(), &*good.session, good.expires_at), ("alice", "s1", NOW + 60));
+        assert_eq!(verifier.verify(&token, NOW + 60), Err(TokenError::Expired));
+        assert_eq!(verifier.verify(&token, NOW - CLOCK_SKEW_S - 1), Err(TokenError::Invalid), "not yet");
+    }
+
+    #[test]
+    fn nothing_else_opens() {
+        let key = Arc::new(SigningKey::fresh());
+        let verifier = Verifier::new(std::slice::from_ref(&key));
+        let good = sign(&key, &header(&key), &claims());
+        assert!(verifier.verify(&good, NOW).is_ok());
+        for (name, value) in
+            [("iss", json!("x")), ("aud", json!("x")), ("sub", json!("No Handle")), ("nbf", json!(NOW + 60))]
+        {
+            let mut altered = claims();
+            altered[name] = value;
+            assert!(verifier.verify(&sign(&key, &header(&key), &altered), NOW).is_err(), "{name}");
+            altered.as_object_mut().unwrap().remove(name);
+            assert!(verifier.verify(&sign(&key, &header(&key), &altered), NOW).is_err(), "without {name}");
+        }
+        let mut foreign = header(&SigningKey::fresh());
+        assert!(verifier.verify(&sign(&key, &foreign, &claims()), NOW).is_err(), "unknown kid");
+        foreign.kid = None;
+        assert!(verifier.verify(&sign(&key, &foreign, &claims()), NOW).is_err(), "no kid");
+        let stranger = SigningKey::fresh();
+        assert!(verifier.verify(&sign(&stranger, &header(&key), &claims()), NOW).is_err(), "foreign key");
+        let mut untyped = header(&key);
+        untyped.typ = Some("JWT".to_owned());
+        assert!(verifier.verify(&sign(&key, &untyped, &claims()), NOW).is_err(), "typ");
+        let mut shared = header(&key);
+        shared.alg = Algorithm::HS256;
+        let secret = EncodingKey::from_secret(b"secret");
+        let confused = jsonwebtoken::encode(&shared, &claims(), &secret).unwrap();
+        assert!(verifier.verify(&confused, NOW).is_err(), "another algorithm");
+        let (body, _) = good.rsplit_once('.').unwrap();
+        for torn in [body, &format!("{body}."), "", "a.b.c", &good[1..], &"x".repeat(MAX_TOKEN_BYTES + 1)] {
+            assert!(verifier.verify(torn, NOW).is_err(), "{torn}");
+        }
+    }
+}
