@@ -1,0 +1,126 @@
+//! Giving disk back: empty segments go, and what still lives in an old one is copied to the end.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::log::Log;
+use super::record::{self, FRAME_HEADER, Frame, Record};
+use super::segment::{self, SEGMENT_HEADER};
+use super::state::Place;
+use super::writer::{FRAME_BYTES, sync};
+
+/// How far the oldest segment has been copied.
+#[derive(Debug, Default)]
+pub(super) struct Compaction {
+    segment: u32,
+    offset: u64,
+    buffer: Vec<u8>,
+}
+
+impl Compaction {
+    /// Does one bounded piece of tidying; answers whether there is more.
+    pub(super) fn step(&mut self, log: &Log, frame: &mut Frame) -> io::Result<bool> {
+        forget_spent(log, frame)?;
+        let state = log.state();
+        if !state.wasteful(log.options.segment_bytes) {
+            return Ok(false);
+        }
+        let oldest = &state.segments[0];
+        let (number, file, size) = (state.first, oldest.file.clone(), oldest.size);
+        drop(state);
+        if self.segment != number {
+            (self.segment, self.offset) = (number, SEGMENT_HEADER as u64);
+        }
+        let mut copied = 0;
+        while self.offset < size && copied < FRAME_BYTES {
+            let payload = self.read(&file, size)?;
+            copied += copy(log, frame, number, self.offset, &self.buffer[FRAME_HEADER..])?;
+            self.offset += (FRAME_HEADER + payload) as u64;
+        }
+        if self.offset >= size {
+            let left = log.state().segment(number).bodies;
+            if left > 0 {
+                return Err(io::Error::other(format!(
+                    "segment {number} should be empty, {left} bodies are counted in it"
+                )));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the frame at the offset; answers the length of its payload.
+    fn read(&mut self, file: &File, size: u64) -> io::Result<usize> {
+        let mut head = [0; FRAME_HEADER];
+        file.read_exact_at(&mut head, self.offset)?;
+        let payload = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let damaged = |what: &str| {
+            io::Error::other(format!("segment {} at byte {}: {what}", self.segment, self.offset))
+        };
+        if self.offset + (FRAME_HEADER + payload) as u64 > size {
+            return Err(damaged("a frame is cut short"));
+        }
+        self.buffer.resize(FRAME_HEADER + payload, 0);
+        file.read_exact_at(&mut self.buffer, self.offset)?;
+        record::find(&self.buffer).map_err(damaged)?;
+        Ok(payload)
+    }
+}
+
+/// Copies what of a frame's bodies is still held; answers how many bytes.
+///
+/// The tail stays locked from looking to writing: an ack in between would be written before the copy and undone by it.
+fn copy(log: &Log, frame: &mut Frame, segment: u32, base: u64, payload: &[u8]) -> io::Result<usize> {
+    frame.clear();
+    let mut moved = Vec::new();
+    let mut tail = log.tail();
+    let mut state = log.state();
+    for record in record::records(payload) {
+        let Some(Record::Put { id, place, body, .. }) = record else { continue };
+        let offset = u32::try_from(base as usize + FRAME_HEADER + place).map_err(io::Error::other)?;
+        let at = Place { segment, offset, len: u32::try_from(body.len()).map_err(io::Error::other)? };
+        if let Some((entry, letter)) = state.holder(id, at) {
+            let offset = frame.put(id, entry.sent_at, entry.life, entry.attempt, body);
+            moved.push((id, Place { offset, ..at }));
+            if let Some(letter) = letter {
+                frame.bury(id, letter.at, &letter.reason);
+            }
+        }
+    }
+    if frame.is_empty() {
+        return Ok(0);
+    }
+    let at = tail.append(frame)?;
+    for (id, place) in moved {
+        state.moved(id, Place { segment: tail.number, offset: at + place.offset, ..place });
+    }
+    Ok(frame.len())
+}
+
+/// Deletes the oldest segments that hold no body any more, oldest first, so that no older one outlives a newer one's acks.
+fn forget_spent(log: &Log, frame: &mut Frame) -> io::Result<()> {
+    let state = log.state();
+    let sealed = state.segments.len() - 1;
+    let spent = state.segments.iter().take(sealed).take_while(|segment| segment.bodies == 0).count();
+    let first = state.first;
+    drop(state);
+    if spent == 0 {
+        return Ok(());
+    }
+    let spent = u32::try_from(spent).map_err(io::Error::other)?;
+    frame.clear();
+    frame.forgotten(first + spent - 1);
+    log.tail().append(frame)?;
+    // Brings copies and acks to disk too, before what they replace is gone.
+    sync(log)?;
+    for number in first..first + spent {
+        let mut state = log.state();
+        let gone = state.segments.pop_front().expect("counted above");
+        state.size -= gone.size;
+        state.first += 1;
+        drop(state);
+        std::fs::remove_file(segment::path(&log.dir, number))?;
+        segment::sync_dir(&log.dir)?;
+    }
+    Ok(())
+}

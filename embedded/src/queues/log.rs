@@ -1,0 +1,248 @@
+//! The log: the growing file, the index and the writer's mail box, and in which order they are locked.
+//!
+//! Locks: tail before state; the mail box alone. A record is written under the tail lock, together with the change of state that it
+//! describes if the change is not the writer's: so the log never tells two of them in another order than they happened.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use soundoff_common::ports::queues::{QueueError, QueueName};
+use tokio::sync::{Notify, oneshot};
+
+use super::Options;
+use super::record::{Frame, Id};
+use super::replay::{self, Replay};
+use super::segment::{self, Tail};
+use super::state::{Segment, State};
+
+/// A body on its way into the log; `index` is its place in the answers.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) index: usize,
+    pub(super) queue: u16,
+    pub(super) body: Bytes,
+}
+
+/// What needs the disk before it is answered.
+#[derive(Debug)]
+pub(super) enum Job {
+    Send {
+        sent_at: u64,
+        arrivals: Vec<Arrival>,
+        /// Told which of them found the log full.
+        reply: oneshot::Sender<Vec<usize>>,
+    },
+    Bury {
+        id: Id,
+        at: u64,
+        reason: Box<str>,
+        reply: oneshot::Sender<()>,
+    },
+    Redrive {
+        ids: Vec<Id>,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What the writer finds in its mail box.
+#[derive(Debug, Default)]
+struct Inbox {
+    jobs: Vec<Job>,
+    bytes: usize,
+    nudged: bool,
+    closing: bool,
+    asleep: bool,
+}
+
+/// Bytes of bodies that may wait for the writer: a disk that hangs must not fill the memory.
+const INBOX_BYTES: usize = 256 << 20;
+
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    /// Every queue in the log.
+    pub(super) names: Vec<QueueName>,
+    numbers: HashMap<QueueName, u16>,
+    pub(super) tail: Mutex<Tail>,
+    pub(super) state: Mutex<State>,
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    /// Why nothing works any more.
+    failed: OnceLock<String>,
+    pub(super) arrived: Vec<Notify>,
+    started: Instant,
+}
+
+impl Log {
+    /// Reads the log in `dir`, and the first message number that is free.
+    pub(super) fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<(Self, u64)> {
+        anyhow::ensure!(options.segment_bytes <= 1 << 30, "a segment may have 1 GiB at most");
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let mut replay = replay::read(dir, options.memory_bytes)?;
+        let numbers = replay.number(queues)?;
+        let tail = begin(dir, &mut replay).with_context(|| format!("cannot write to {}", dir.display()))?;
+        let Replay { state, names, next_seq, .. } = replay;
+        let log = Self {
+            dir: dir.to_owned(),
+            options,
+            numbers,
+            tail: Mutex::new(tail),
+            state: Mutex::new(state),
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            failed: OnceLock::new(),
+            arrived: names.iter().map(|_| Notify::new()).collect(),
+            names,
+            started: Instant::now(),
+        };
+        Ok((log, next_seq))
+    }
+
+    pub(super) fn number(&self, queue: &QueueName) -> Result<u16, QueueError> {
+        self.numbers.get(queue).copied().ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
+    }
+
+    /// Fails once the log has: after a failed write or sync nobody knows what is on disk until it is read again.
+    pub(super) fn check(&self) -> Result<(), QueueError> {
+        self.failed.get().map_or(Ok(()), |why| Err(QueueError::Unavailable(why.clone())))
+    }
+
+    /// Stops everything, for good.
+    pub(super) fn fail(&self, why: &str) -> QueueError {
+        let mut first = false;
+        let why = self.failed.get_or_init(|| {
+            first = true;
+            why.to_owned()
+        });
+        if first {
+            for arrived in &self.arrived {
+                arrived.notify_waiters();
+            }
+            self.nudge();
+        }
+        QueueError::Unavailable(why.clone())
+    }
+
+    pub(super) fn broken(&self, doing: &str, error: &io::Error) -> QueueError {
+        let why = format!("{doing} failed: {error}; restart to read the log anew");
+        if self.check().is_ok() {
+            tracing::error!(dir = %self.dir.display(), "the queue log stopped: {why}");
+        }
+        self.fail(&why)
+    }
+
+    pub(super) fn enqueue(&self, job: Job) -> Result<(), QueueError> {
+        let bytes = job.bytes();
+        let mut inbox = self.inbox.lock().expect(UNPOISONED);
+        self.check()?;
+        if inbox.closing {
+            return Err(QueueError::Unavailable(CLOSED.to_owned()));
+        }
+        if inbox.bytes + bytes > INBOX_BYTES {
+            return Err(QueueError::Full);
+        }
+        inbox.bytes += bytes;
+        inbox.jobs.push(job);
+        if inbox.asleep {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Has the writer look around.
+    pub(super) fn nudge(&self) {
+        let mut inbox = self.inbox.lock().expect(UNPOISONED);
+        inbox.nudged = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.inbox.lock().expect(UNPOISONED).closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Swaps the waiting jobs for the empty `jobs`; waits for some until the time `until`. `false`: there will be none any more.
+    pub(super) fn collect(&self, jobs: &mut Vec<Job>, until: u64) -> bool {
+        let mut inbox = self.inbox.lock().expect(UNPOISONED);
+        if inbox.jobs.is_empty() && !inbox.nudged && !inbox.closing {
+            inbox.asleep = true;
+            // A visibility of a century must not overflow the clock.
+            let pause =
+                Duration::from_micros(until.saturating_sub(self.now())).min(Duration::from_secs(3600));
+            inbox = self.wake.wait_timeout(inbox, pause).expect(UNPOISONED).0;
+            inbox.asleep = false;
+        }
+        inbox.nudged = false;
+        inbox.bytes = 0;
+        std::mem::swap(&mut inbox.jobs, jobs);
+        !(inbox.closing && jobs.is_empty())
+    }
+
+    /// Lets go of everyone who waits for a writer that is no more.
+    pub(super) fn abandon(&self) {
+        self.fail(CLOSED);
+        self.inbox.lock().expect(UNPOISONED).jobs.clear();
+    }
+
+    /// Microseconds since the log was opened.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn after(now: u64, duration: Duration) -> u64 {
+        now.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().expect(UNPOISONED)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(UNPOISONED)
+    }
+}
+
+const UNPOISONED: &str = "nothing panics under the log's locks, or the log is lost";
+const CLOSED: &str = "the queue log is closed";
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Send { arrivals, .. } => arrivals.iter().map(|arrival| arrival.body.len()).sum(),
+            Self::Bury { .. } | Self::Redrive { .. } => 0,
+        }
+    }
+}
+
+/// What a segment begins with.
+pub(super) fn opening(frame: &mut Frame, names: &[QueueName], next_seq: u64) {
+    frame.clear();
+    frame.opened(next_seq);
+    for (number, name) in (0..).zip(names) {
+        frame.name(number, name.as_str());
+    }
+}
+
+/// Goes on where the log ends, all of it and the names of its queues on disk.
+fn begin(dir: &Path, replay: &mut Replay) -> io::Result<Tail> {
+    let mut frame = Frame::new();
+    opening(&mut frame, &replay.names, replay.next_seq);
+    if let Some(end) = replay.end {
+        let mut tail = Tail::resume(segment::open(dir, replay.last)?, replay.last, end);
+        tail.append(&mut frame)?;
+        tail.file.sync_all()?;
+        tail.synced = tail.offset;
+        return Ok(tail);
+    }
+    let tail = Tail::create(dir, replay.last, &mut frame)?;
+    if replay.state.segments.is_empty() {
+        replay.state.segments.push_back(Segment { file: tail.file.clone(), size: 0, bodies: 0 });
+    }
+    Ok(tail)
+}

@@ -1,0 +1,322 @@
+//! Queues in one segmented append log.
+//!
+//! Sends, burials and redrives are answered once they are synced to disk, many in one sync. Acks and receive counts are answered once
+//! the operating system has them: a killed process loses none; power loss may bring back a message acked in the last moments, which its
+//! handler's dedupe record answers. Visibility and the index live in memory.
+
+mod compact;
+mod log;
+mod options;
+mod record;
+mod replay;
+mod segment;
+mod state;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use soundoff_common::ports::queues::{
+    DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
+};
+use soundoff_common::protocol::now_ms;
+use tokio::sync::oneshot;
+
+pub use options::Options;
+
+use log::{Arrival, Job, Log};
+use record::{Frame, Id};
+use state::{Source, Taken};
+
+/// A reason longer than this is cut.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// All queues of one machine.
+#[derive(Debug)]
+pub struct EmbeddedQueues {
+    log: Arc<Log>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedQueues {
+    /// Opens the log in `dir`, or begins one. Messages of queues that are not in `queues` are kept and reported.
+    ///
+    /// Reads the whole log: call it where blocking is no harm. Only one process may have it open: the caller sees to that.
+    ///
+    /// # Errors
+    /// If the log cannot be read or written, or is damaged other than by a crash at its end.
+    pub fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<Arc<Self>> {
+        let (log, next_seq) = Log::open(dir, queues, options)?;
+        let log = Arc::new(log);
+        let work = log.clone();
+        let name = "queue-log".to_owned();
+        let writer = std::thread::Builder::new().name(name).spawn(move || writer::run(work, next_seq));
+        let writer = Mutex::new(Some(writer.context("cannot start the queue log's thread")?));
+        Ok(Arc::new(Self { log, writer }))
+    }
+
+    /// Finishes what was begun, brings it to disk and ends the writer; every later call is unavailable. Blocks meanwhile.
+    pub fn close(&self) {
+        self.log.close();
+        if let Some(writer) = self.writer.lock().expect("nothing panics under this lock").take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the queue log's thread panicked");
+        }
+    }
+
+    fn take(&self, queue: u16, max: usize, visibility: Duration, out: &mut Vec<Taken>) {
+        let now = self.log.now();
+        let until = Log::after(now, visibility);
+        let mut state = self.log.state();
+        state.take(queue, max, now, until, out);
+        let more = state.any_ready(queue);
+        let sooner = !out.is_empty() && until < state.next_lapse;
+        if sooner {
+            state.next_lapse = until;
+        }
+        drop(state);
+        if more && !out.is_empty() {
+            // The writer rouses one receiver; each rouses the next while there is something left.
+            self.log.arrived[usize::from(queue)].notify_one();
+        }
+        if sooner {
+            self.log.nudge();
+        }
+    }
+
+    /// Marks on file that these were handed out, before they are: a message that kills its process must not start at 1 for ever.
+    fn mark(&self, queue: u16, taken: &[Taken]) -> Result<(), QueueError> {
+        let mut frame = Frame::new();
+        for Taken { seq, life, attempt, .. } in taken {
+            frame.received(Id { queue, seq: *seq }, *life, *attempt);
+        }
+        self.append(&mut frame)
+    }
+
+    fn append(&self, frame: &mut Frame) -> Result<(), QueueError> {
+        let appended = self.log.tail().append(frame);
+        appended.map(drop).map_err(|error| self.log.broken("writing the queue log", &error))
+    }
+
+    async fn body(&self, source: Source) -> Result<Bytes, QueueError> {
+        let (file, place) = match source {
+            Source::Memory(body) => return Ok(body),
+            Source::Log(file, place) => (file, place),
+        };
+        let read = tokio::task::spawn_blocking(move || replay::body_at(&file, place)).await;
+        let body = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        body.map_err(|error| self.log.broken("reading the queue log", &error))
+    }
+
+    /// Has the writer do something and waits until it is on disk.
+    async fn done<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, QueueError> {
+        self.log.enqueue(job)?;
+        answer
+            .await
+            .map_err(|_| self.log.check().err().unwrap_or(QueueError::Unavailable("closed".to_owned())))
+    }
+}
+
+impl Drop for EmbeddedQueues {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[async_trait]
+impl Queues for EmbeddedQueues {
+    async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let mut arrivals = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for (index, Outgoing { queue, body }) in batch.into_iter().enumerate() {
+            answers.push(match self.log.number(&queue) {
+                Ok(_) if body.len() > MAX_BODY_BYTES => Err(QueueError::TooLarge(body.len())),
+                Ok(queue) => {
+                    arrivals.push(Arrival { index, queue, body });
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        if arrivals.is_empty() {
+            return answers;
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
+            Ok(refused) => refused.into_iter().for_each(|index| answers[index] = Err(QueueError::Full)),
+            Err(error) => answers
+                .iter_mut()
+                .filter(|answer| answer.is_ok())
+                .for_each(|answer| *answer = Err(error.clone())),
+        }
+        answers
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        let number = self.log.number(queue)?;
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        let mut taken = Vec::new();
+        loop {
+            let mut arrived = std::pin::pin!(self.log.arrived[usize::from(number)].notified());
+            // From here on a message that comes between looking and waiting is not missed.
+            arrived.as_mut().enable();
+            self.log.check()?;
+            self.take(number, max, visibility, &mut taken);
+            if !taken.is_empty() || max == 0 {
+                break;
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = &mut deadline => return Ok(Vec::new()),
+            }
+        }
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.mark(number, &taken)?;
+        let mut messages = Vec::with_capacity(taken.len());
+        for Taken { seq, life, attempt, sent_at, source } in taken {
+            let body = self.body(source).await?;
+            messages.push(Message { receipt: receipt(seq, life, attempt), body, attempt, sent_at });
+        }
+        Ok(messages)
+    }
+
+    async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let queue = self.log.number(queue)?;
+        self.log.check()?;
+        let mut frame = Frame::new();
+        let mut tail = self.log.tail();
+        let mut state = self.log.state();
+        for (seq, life, _) in receipts.iter().filter_map(delivery) {
+            let id = Id { queue, seq };
+            if state.remove(id, life) {
+                frame.ack(id);
+            }
+        }
+        let untidy = state.untidy(self.log.options.segment_bytes);
+        drop(state);
+        if !frame.is_empty() {
+            tail.append(&mut frame).map_err(|error| self.log.broken("writing the queue log", &error))?;
+        }
+        let long = u64::from(tail.offset) >= self.log.options.segment_bytes;
+        drop(tail);
+        if untidy || long {
+            self.log.nudge();
+        }
+        Ok(())
+    }
+
+    async fn extend(
+        &self,
+        queue: &QueueName,
+        receipts: Vec<Receipt>,
+        visibility: Duration,
+    ) -> Result<(), QueueError> {
+        let queue = self.log.number(queue)?;
+        self.log.check()?;
+        let now = self.log.now();
+        let until = Log::after(now, visibility);
+        let mut state = self.log.state();
+        for (seq, life, attempt) in receipts.iter().filter_map(delivery) {
+            state.extend(Id { queue, seq }, life, attempt, until, now);
+        }
+        let (more, sooner) = (state.any_ready(queue), until < state.next_lapse);
+        if sooner {
+            state.next_lapse = until;
+        }
+        drop(state);
+        if more {
+            self.log.arrived[usize::from(queue)].notify_one();
+        }
+        if sooner {
+            self.log.nudge();
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
+        let queue = self.log.number(queue)?;
+        self.log.check()?;
+        let Some((seq, life, _)) = delivery(&receipt) else { return Ok(()) };
+        let id = Id { queue, seq };
+        if !self.log.state().begin_bury(id, life) {
+            return Ok(());
+        }
+        let reason = reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].into();
+        let (reply, answer) = oneshot::channel();
+        self.done(Job::Bury { id, at: now_ms(), reason, reply }, answer).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<Depth, QueueError> {
+        let number = self.log.number(queue)?;
+        self.log.check()?;
+        let mut state = self.log.state();
+        let queue = state.queue(number);
+        if queue.lapse(self.log.now()) {
+            self.log.arrived[usize::from(number)].notify_one();
+        }
+        let oldest = queue.live.first_key_value().map(|(_, entry)| entry.sent_at);
+        Ok(Depth {
+            visible: queue.visible(),
+            in_flight: queue.in_flight(),
+            oldest_age_ms: oldest.map_or(0, |sent_at| now_ms().saturating_sub(sent_at)),
+            dead: queue.dead_count(),
+        })
+    }
+
+    async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        let number = self.log.number(queue)?;
+        self.log.check()?;
+        let found = self.log.state().letters(number, limit);
+        let mut letters = Vec::with_capacity(found.len());
+        for (seq, source, letter) in found {
+            let body = String::from_utf8_lossy(&self.body(source).await?).into_owned();
+            let (reason, buried_at) = (letter.reason.into_string(), letter.at);
+            letters.push(DeadLetter { key: seq.to_string(), body, reason, buried_at });
+        }
+        Ok(letters)
+    }
+
+    async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError> {
+        let queue = self.log.number(queue)?;
+        self.log.check()?;
+        let ids = self.log.state().begin_redrive(queue, limit);
+        let count = ids.len();
+        if count > 0 {
+            let (reply, answer) = oneshot::channel();
+            self.done(Job::Redrive { ids, reply }, answer).await?;
+        }
+        Ok(count)
+    }
+}
+
+/// A receipt names the message, its life (redrives) and the delivery.
+fn receipt(seq: u64, life: u16, attempt: u32) -> Receipt {
+    let mut bytes = [0; 14];
+    bytes[..8].copy_from_slice(&seq.to_le_bytes());
+    bytes[8..10].copy_from_slice(&life.to_le_bytes());
+    bytes[10..].copy_from_slice(&attempt.to_le_bytes());
+    Receipt(Bytes::copy_from_slice(&bytes))
+}
+
+/// What a receipt of ours names; another engine's names nothing.
+fn delivery(receipt: &Receipt) -> Option<(u64, u16, u32)> {
+    let bytes: &[u8; 14] = receipt.0.as_ref().try_into().ok()?;
+    let (seq, rest) = bytes.split_first_chunk::<8>()?;
+    let (life, attempt) = rest.split_first_chunk::<2>()?;
+    Some((u64::from_le_bytes(*seq), u16::from_le_bytes(*life), u32::from_le_bytes(attempt.try_into().ok()?)))
+}

@@ -1,0 +1,361 @@
+//! What is in the queues now: an index over the log, visibility, and the newest bodies.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::record::{Id, PUT_OVERHEAD};
+
+/// Where a body lies in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    pub(super) len: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Ready,
+    InFlight,
+    /// Its burial is on the way to disk: out of everyone's reach, not yet a dead letter.
+    Burying,
+}
+
+/// One message. Times are microseconds since the log was opened, except `sent_at`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    pub(super) attempt: u32,
+    pub(super) sent_at: u64,
+    until: u64,
+    /// How often it was redriven: an older life's receipts are void.
+    pub(super) life: u16,
+    sight: Sight,
+}
+
+/// A message given up.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub(super) entry: Entry,
+    pub(super) at: u64,
+    pub(super) reason: Box<str>,
+    /// Its redrive is on the way to disk.
+    leaving: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) live: BTreeMap<u64, Entry>,
+    pub(super) dead: BTreeMap<u64, Letter>,
+    /// May hold numbers that are no longer ready, or twice: the entry decides.
+    ready: VecDeque<u64>,
+    in_flight: BTreeSet<(u64, u64)>,
+    /// Burials on their way to disk.
+    burying: u64,
+    leaving: u64,
+}
+
+impl Queue {
+    pub(super) fn visible(&self) -> u64 {
+        self.live.len() as u64 - self.in_flight()
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.len() as u64 + self.burying
+    }
+
+    /// Makes visible what has lapsed; answers whether there was any.
+    pub(super) fn lapse(&mut self, now: u64) -> bool {
+        let mut any = false;
+        while let Some(&(until, seq)) = self.in_flight.first().filter(|(until, _)| *until <= now) {
+            self.in_flight.remove(&(until, seq));
+            self.live.get_mut(&seq).expect("what is in flight is live").sight = Sight::Ready;
+            self.ready.push_back(seq);
+            any = true;
+        }
+        any
+    }
+}
+
+/// Where a body is to be had.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Memory(Bytes),
+    Log(Arc<File>, Place),
+}
+
+/// One message as taken by a receiver.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) seq: u64,
+    pub(super) life: u16,
+    pub(super) attempt: u32,
+    pub(super) sent_at: u64,
+    pub(super) source: Source,
+}
+
+/// One file of the log.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) file: Arc<File>,
+    /// Bytes in it; 0 while it grows.
+    pub(super) size: u64,
+    /// Messages and dead letters whose body lies in it.
+    pub(super) bodies: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) queues: Vec<Queue>,
+    /// The number of the oldest segment.
+    pub(super) first: u32,
+    pub(super) segments: VecDeque<Segment>,
+    /// Bytes of all segments but the growing one.
+    pub(super) size: u64,
+    /// Bytes of all messages and dead letters.
+    pub(super) live: u64,
+    bodies: BTreeMap<u64, Bytes>,
+    bodies_len: usize,
+    memory: usize,
+    /// No visibility lapses before this.
+    pub(super) next_lapse: u64,
+}
+
+impl State {
+    pub(super) fn new(memory: usize) -> Self {
+        Self {
+            queues: Vec::new(),
+            first: 1,
+            segments: VecDeque::new(),
+            size: 0,
+            live: 0,
+            bodies: BTreeMap::new(),
+            bodies_len: 0,
+            memory,
+            next_lapse: u64::MAX,
+        }
+    }
+
+    pub(super) fn queue(&mut self, queue: u16) -> &mut Queue {
+        &mut self.queues[usize::from(queue)]
+    }
+
+    pub(super) fn segment(&mut self, number: u32) -> &mut Segment {
+        &mut self.segments[(number - self.first) as usize]
+    }
+
+    /// A message that is in the log now and visible from now.
+    pub(super) fn insert(&mut self, id: Id, place: Place, sent_at: u64, body: Option<Bytes>) {
+        self.count(place);
+        if let Some(body) = body {
+            self.bodies_len += body.len();
+            self.bodies.insert(id.seq, body);
+            while self.bodies_len > self.memory
+                && let Some((_, body)) = self.bodies.pop_first()
+            {
+                self.bodies_len -= body.len();
+            }
+        }
+        let queue = self.queue(id.queue);
+        queue.live.insert(id.seq, Entry::new(place, sent_at, 0, 0));
+        queue.ready.push_back(id.seq);
+    }
+
+    /// Hides up to `max` visible messages until `until`.
+    pub(super) fn take(&mut self, number: u16, max: usize, now: u64, until: u64, out: &mut Vec<Taken>) {
+        self.queue(number).lapse(now);
+        while out.len() < max
+            && let Some(seq) = self.queue(number).ready.pop_front()
+        {
+            let queue = &mut self.queues[usize::from(number)];
+            let Some(entry) = queue.live.get_mut(&seq).filter(|entry| entry.sight == Sight::Ready) else {
+                continue;
+            };
+            entry.sight = Sight::InFlight;
+            entry.attempt += 1;
+            entry.until = until;
+            queue.in_flight.insert((until, seq));
+            let Entry { place, attempt, sent_at, life, .. } = *entry;
+            out.push(Taken { seq, life, attempt, sent_at, source: self.source(seq, place) });
+        }
+    }
+
+    pub(super) fn any_ready(&mut self, queue: u16) -> bool {
+        !self.queue(queue).ready.is_empty()
+    }
+
+    pub(super) fn source(&mut self, seq: u64, place: Place) -> Source {
+        match self.bodies.get(&seq) {
+            Some(body) => Source::Memory(body.clone()),
+            None => Source::Log(self.segment(place.segment).file.clone(), place),
+        }
+    }
+
+    /// Takes a message away; answers whether it was there. A dead letter, or one on its way there, is not.
+    pub(super) fn remove(&mut self, id: Id, life: u16) -> bool {
+        let queue = self.queue(id.queue);
+        let Some(entry) = queue.live.get(&id.seq) else { return false };
+        if entry.life != life || entry.sight == Sight::Burying {
+            return false;
+        }
+        let Entry { place, until, .. } = *entry;
+        queue.live.remove(&id.seq);
+        queue.in_flight.remove(&(until, id.seq));
+        self.forget_body(id.seq);
+        self.uncount(place);
+        true
+    }
+
+    /// Hides a message until `until` if this delivery is its latest; answers whether it was.
+    pub(super) fn extend(&mut self, id: Id, life: u16, attempt: u32, until: u64, now: u64) -> bool {
+        let queue = self.queue(id.queue);
+        let Some(entry) = queue.live.get_mut(&id.seq) else { return false };
+        if entry.life != life || entry.attempt != attempt || entry.sight == Sight::Burying {
+            return false;
+        }
+        queue.in_flight.remove(&(entry.until, id.seq));
+        entry.until = until;
+        entry.sight = Sight::InFlight;
+        queue.in_flight.insert((until, id.seq));
+        queue.lapse(now);
+        true
+    }
+
+    /// Puts a message out of reach until its burial is on disk; answers whether it was there.
+    pub(super) fn begin_bury(&mut self, id: Id, life: u16) -> bool {
+        let queue = self.queue(id.queue);
+        let Some(entry) = queue.live.get_mut(&id.seq) else { return false };
+        if entry.life != life || entry.sight == Sight::Burying {
+            return false;
+        }
+        queue.in_flight.remove(&(entry.until, id.seq));
+        entry.sight = Sight::Burying;
+        queue.burying += 1;
+        true
+    }
+
+    /// The burial is on disk.
+    pub(super) fn bury(&mut self, id: Id, at: u64, reason: Box<str>) {
+        let queue = self.queue(id.queue);
+        let Some(entry) = queue.live.remove(&id.seq) else { return };
+        if entry.sight == Sight::Burying {
+            queue.burying -= 1;
+        }
+        queue.dead.insert(id.seq, Letter { entry, at, reason, leaving: false });
+    }
+
+    /// The oldest dead letters, with where their bodies are to be had.
+    pub(super) fn letters(&mut self, number: u16, limit: usize) -> Vec<(u64, Source, Letter)> {
+        let staying = self.queue(number).dead.iter().filter(|(_, letter)| !letter.leaving).take(limit);
+        let letters: Vec<_> = staying.map(|(seq, letter)| (*seq, letter.clone())).collect();
+        let found =
+            letters.into_iter().map(|(seq, letter)| (seq, self.source(seq, letter.entry.place), letter));
+        found.collect()
+    }
+
+    /// Picks the oldest dead letters for a redrive.
+    pub(super) fn begin_redrive(&mut self, number: u16, limit: usize) -> Vec<Id> {
+        let queue = self.queue(number);
+        let staying = queue.dead.iter_mut().filter(|(_, letter)| !letter.leaving).take(limit);
+        let picked: Vec<_> = staying
+            .map(|(seq, letter)| {
+                letter.leaving = true;
+                Id { queue: number, seq: *seq }
+            })
+            .collect();
+        queue.leaving += picked.len() as u64;
+        picked
+    }
+
+    /// The redrive is on disk.
+    pub(super) fn redrive(&mut self, id: Id) {
+        let queue = self.queue(id.queue);
+        let Some(letter) = queue.dead.remove(&id.seq) else { return };
+        if letter.leaving {
+            queue.leaving -= 1;
+        }
+        let Entry { place, sent_at, life, .. } = letter.entry;
+        queue.live.insert(id.seq, Entry::new(place, sent_at, life.wrapping_add(1), 0));
+        queue.ready.push_back(id.seq);
+    }
+
+    /// The message whose body lies at `place`, and its letter if it is dead. `None`: the body there is of no use any more.
+    pub(super) fn holder(&self, id: Id, place: Place) -> Option<(Entry, Option<&Letter>)> {
+        let queue = &self.queues[usize::from(id.queue)];
+        let letter = queue.dead.get(&id.seq);
+        let entry = queue.live.get(&id.seq).copied().or(letter.map(|letter| letter.entry))?;
+        (entry.place == place).then_some((entry, letter))
+    }
+
+    /// The body was copied.
+    pub(super) fn moved(&mut self, id: Id, to: Place) {
+        let queue = self.queue(id.queue);
+        let dead = queue.dead.get_mut(&id.seq).map(|letter| &mut letter.entry);
+        let entry = queue.live.get_mut(&id.seq).or(dead).expect("only what is there is copied");
+        let from = std::mem::replace(&mut entry.place, to);
+        self.uncount(from);
+        self.count(to);
+    }
+
+    pub(super) fn lapse(&mut self, now: u64, woken: &mut Vec<u16>) {
+        if now < self.next_lapse {
+            return;
+        }
+        self.next_lapse = u64::MAX;
+        for (number, queue) in (0..).zip(&mut self.queues) {
+            if queue.lapse(now) {
+                woken.push(number);
+            }
+            self.next_lapse =
+                self.next_lapse.min(queue.in_flight.first().map_or(u64::MAX, |(until, _)| *until));
+        }
+    }
+
+    /// Whether the oldest segment can go, or more than half of the log is of no use.
+    ///
+    /// The second keeps the log within twice what lives in it, and copies at most one byte for each byte that it frees.
+    pub(super) fn untidy(&self, segment_bytes: u64) -> bool {
+        let spent = self.segments.len() > 1 && self.segments[0].bodies == 0;
+        spent || self.wasteful(segment_bytes)
+    }
+
+    pub(super) fn wasteful(&self, segment_bytes: u64) -> bool {
+        self.segments.len() > 1 && self.size > 2 * self.live + 4 * segment_bytes
+    }
+
+    pub(super) fn count(&mut self, place: Place) {
+        self.segment(place.segment).bodies += 1;
+        self.live += u64::from(place.len) + PUT_OVERHEAD;
+    }
+
+    fn uncount(&mut self, place: Place) {
+        self.segment(place.segment).bodies -= 1;
+        self.live -= u64::from(place.len) + PUT_OVERHEAD;
+    }
+
+    fn forget_body(&mut self, seq: u64) {
+        if let Some(body) = self.bodies.remove(&seq) {
+            self.bodies_len -= body.len();
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(place: Place, sent_at: u64, life: u16, attempt: u32) -> Self {
+        Self { place, attempt, sent_at, until: 0, life, sight: Sight::Ready }
+    }
+}
+
+impl Queue {
+    /// Everything live becomes visible, oldest first: the log has just been read.
+    pub(super) fn show_all(&mut self) {
+        self.ready = self.live.keys().copied().collect();
+    }
+
+    pub(super) fn dead_count(&self) -> u64 {
+        self.dead.len() as u64 - self.leaving
+    }
+}

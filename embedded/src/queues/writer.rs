@@ -1,0 +1,254 @@
+//! The one thread that waits for the disk.
+//!
+//! It takes whatever gathered while it synced last: groups form by themselves, no timer adds a wait.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::compact::Compaction;
+use super::log::{Arrival, Job, Log, opening};
+use super::record::{Frame, Id, PUT_OVERHEAD};
+use super::segment::Tail;
+use super::state::{Place, Segment};
+
+/// A frame is written out at this size; one body more may come on top.
+pub(super) const FRAME_BYTES: usize = 1 << 20;
+
+/// What a record changes once it is on disk.
+enum Change {
+    Put { id: Id, sent_at: u64, place: Place, body: Bytes },
+    Bury { id: Id, at: u64, reason: Box<str> },
+    Redrive { id: Id },
+}
+
+enum Reply {
+    Sent(oneshot::Sender<Vec<usize>>, Vec<usize>),
+    Done(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    log: Arc<Log>,
+    next_seq: u64,
+    frame: Frame,
+    /// Of the frame in `frame`, and of all frames of the round.
+    changes: Vec<Change>,
+    unplaced: usize,
+    replies: Vec<Reply>,
+    touched: Vec<u16>,
+    compaction: Compaction,
+}
+
+/// Runs until the log is closed or fails.
+pub(super) fn run(log: Arc<Log>, next_seq: u64) {
+    // Also when this thread panics: whoever waits must hear of it.
+    struct Abandon(Arc<Log>);
+    impl Drop for Abandon {
+        fn drop(&mut self) {
+            self.0.abandon();
+        }
+    }
+    let _abandon = Abandon(log.clone());
+    let mut writer = Writer {
+        log: log.clone(),
+        next_seq,
+        frame: Frame::new(),
+        changes: Vec::new(),
+        unplaced: 0,
+        replies: Vec::new(),
+        touched: Vec::new(),
+        compaction: Compaction::default(),
+    };
+    let mut jobs = Vec::new();
+    let mut until = u64::MAX;
+    while log.collect(&mut jobs, until) {
+        if log.check().is_err() {
+            return;
+        }
+        match writer.round(&mut jobs) {
+            Ok(next) => until = next,
+            Err(error) => {
+                log.broken("writing the queue log", &error);
+                return;
+            }
+        }
+    }
+    if let Err(error) = log.tail().file.sync_all() {
+        log.broken("closing the queue log", &error);
+    }
+}
+
+impl Writer {
+    /// One group of jobs and a bounded piece of tidying; answers when a visibility lapses next.
+    fn round(&mut self, jobs: &mut Vec<Job>) -> io::Result<u64> {
+        if !jobs.is_empty() {
+            self.write(jobs)?;
+            self.sync()?;
+            self.publish();
+        }
+        if self.log.tail().offset >= u32::try_from(self.log.options.segment_bytes).unwrap_or(u32::MAX) {
+            self.rotate()?;
+        }
+        if self.compaction.step(&self.log, &mut self.frame)? {
+            self.log.nudge();
+        }
+        let mut state = self.log.state();
+        state.lapse(self.log.now(), &mut self.touched);
+        let next = state.next_lapse;
+        drop(state);
+        for queue in self.touched.drain(..) {
+            self.log.arrived[usize::from(queue)].notify_one();
+        }
+        Ok(next)
+    }
+
+    fn write(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
+        self.frame.clear();
+        // Only this thread adds, so no more can be live than this and what is added here.
+        let mut live = self.log.state().live;
+        for job in jobs.drain(..) {
+            match job {
+                Job::Send { sent_at, arrivals, reply } => {
+                    let mut refused = Vec::new();
+                    for Arrival { index, queue, body } in arrivals {
+                        let size = body.len() as u64 + PUT_OVERHEAD;
+                        if live + size > self.log.options.live_bytes {
+                            refused.push(index);
+                            continue;
+                        }
+                        live += size;
+                        self.put(queue, sent_at, body)?;
+                    }
+                    self.replies.push(Reply::Sent(reply, refused));
+                }
+                Job::Bury { id, at, reason, reply } => {
+                    self.frame.bury(id, at, &reason);
+                    self.changes.push(Change::Bury { id, at, reason });
+                    self.replies.push(Reply::Done(reply));
+                }
+                Job::Redrive { ids, reply } => {
+                    for id in ids {
+                        self.frame.redrive(id);
+                        self.changes.push(Change::Redrive { id });
+                    }
+                    self.replies.push(Reply::Done(reply));
+                }
+            }
+        }
+        self.append()
+    }
+
+    fn put(&mut self, queue: u16, sent_at: u64, body: Bytes) -> io::Result<()> {
+        let id = Id { queue, seq: self.next_seq };
+        self.next_seq += 1;
+        let offset = self.frame.put(id, sent_at, 0, 0, &body);
+        let len = u32::try_from(body.len()).expect("bodies are bounded");
+        self.changes.push(Change::Put { id, sent_at, place: Place { segment: 0, offset, len }, body });
+        if self.frame.len() >= FRAME_BYTES { self.append() } else { Ok(()) }
+    }
+
+    /// Writes the frame and says where its bodies lie.
+    fn append(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let size = self.log.tail().offset as usize + self.frame.len();
+        if size as u64 > self.log.options.segment_bytes {
+            let frame = std::mem::replace(&mut self.frame, Frame::new());
+            self.rotate()?;
+            self.frame = frame;
+        }
+        let mut tail = self.log.tail();
+        let (base, segment) = (tail.append(&mut self.frame)?, tail.number);
+        drop(tail);
+        for change in &mut self.changes[self.unplaced..] {
+            if let Change::Put { place, .. } = change {
+                place.segment = segment;
+                place.offset += base;
+            }
+        }
+        self.unplaced = self.changes.len();
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.changes.is_empty() { Ok(()) } else { sync(&self.log) }
+    }
+
+    /// Makes the changes seen and answers: all of it is on disk.
+    fn publish(&mut self) {
+        let mut state = self.log.state();
+        for change in self.changes.drain(..) {
+            let touched = match change {
+                Change::Put { id, sent_at, place, body } => {
+                    state.insert(id, place, sent_at, Some(body));
+                    id.queue
+                }
+                Change::Redrive { id } => {
+                    state.redrive(id);
+                    id.queue
+                }
+                Change::Bury { id, at, reason } => {
+                    state.bury(id, at, reason);
+                    continue;
+                }
+            };
+            if !self.touched.contains(&touched) {
+                self.touched.push(touched);
+            }
+        }
+        drop(state);
+        self.unplaced = 0;
+        for queue in self.touched.drain(..) {
+            self.log.arrived[usize::from(queue)].notify_one();
+        }
+        for reply in self.replies.drain(..) {
+            // Who does not wait any more does not mind.
+            match reply {
+                Reply::Sent(reply, refused) => drop(reply.send(refused)),
+                Reply::Done(reply) => drop(reply.send(())),
+            }
+        }
+    }
+
+    /// Begins a new segment, the old one being on disk to its end.
+    fn rotate(&mut self) -> io::Result<()> {
+        // Most of it without the lock: appends of others go on meanwhile.
+        sync(&self.log)?;
+        let mut tail = self.log.tail();
+        tail.file.sync_all()?;
+        opening(&mut self.frame, &self.log.names, self.next_seq);
+        let size = u64::from(tail.offset);
+        let next = Tail::create(&self.log.dir, tail.number + 1, &mut self.frame)?;
+        let mut state = self.log.state();
+        state.size += size;
+        state.segments.back_mut().expect("there is always the growing one").size = size;
+        state.segments.push_back(Segment { file: next.file.clone(), size: 0, bodies: 0 });
+        drop(state);
+        *tail = next;
+        self.frame.clear();
+        Ok(())
+    }
+}
+
+/// Brings everything written so far to disk, others writing on meanwhile.
+pub(super) fn sync(log: &Log) -> io::Result<()> {
+    let tail = log.tail();
+    let (file, number, offset) = (tail.file.clone(), tail.number, tail.offset);
+    #[cfg(test)]
+    let fail = tail.fail_sync.load(std::sync::atomic::Ordering::Relaxed);
+    drop(tail);
+    #[cfg(test)]
+    if fail {
+        return Err(io::Error::other("a planted sync failure"));
+    }
+    file.sync_data()?;
+    let mut tail = log.tail();
+    if tail.number == number {
+        tail.synced = tail.synced.max(offset);
+    }
+    Ok(())
+}
