@@ -1,1 +1,9 @@
-//! stub
+//! The ports on this machine alone: files and memory, no server beside the process.
+
+pub mod archive;
+pub mod blobs;
+pub mod cache;
+mod disk;
+pub mod queues;
+pub mod sessions;
+pub mod tables;

@@ -1,0 +1,72 @@
+//! One record as one line of a part file: `TYPE DT HOUR JSON`, so that a roll sorts without parsing the JSON.
+
+use chrono::{DateTime, Datelike, Utc};
+use serde::de::IgnoredAny;
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::archive::Record;
+
+const MAX_TYPE_BYTES: usize = 100;
+
+/// A line, its newline included, and how much of its start names the file that it belongs to.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) bytes: Vec<u8>,
+    group: usize,
+}
+
+impl Line {
+    /// `TYPE DT HOUR`: lines of one group share a file.
+    pub(super) fn group(&self) -> &[u8] {
+        &self.bytes[..self.group]
+    }
+}
+
+/// The type becomes a directory's name, so it must not be able to name another.
+fn lawful_type(name: &str) -> bool {
+    let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.');
+    (1..=MAX_TYPE_BYTES).contains(&name.len()) && name.bytes().all(lawful)
+}
+
+pub(super) fn encode(record: &Record) -> Result<Line, Unavailable> {
+    if !lawful_type(&record.message_type) {
+        return Err(Unavailable(format!("not a message type to archive: {:?}", record.message_type)));
+    }
+    let ts = DateTime::parse_from_rfc3339(&record.ts)
+        .map(|ts| ts.with_timezone(&Utc))
+        .ok()
+        .filter(|ts| (1970..=9999).contains(&ts.year()))
+        .ok_or_else(|| Unavailable(format!("not a time to archive by: {:?}", record.ts)))?;
+    let group = format!("{} {}", record.message_type, ts.format("%Y-%m-%d %H"));
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend_from_slice(group.as_bytes());
+    bytes.push(b' ');
+    serde_json::to_writer(&mut bytes, record)
+        .map_err(|e| Unavailable(format!("a record is not writable: {e}")))?;
+    // A body keeps its client's layout, and may be spread over lines. JSON has no raw line break inside a text, so any
+    // there is stands between tokens and means nothing.
+    bytes.retain(|b| !matches!(b, b'\n' | b'\r'));
+    bytes.push(b'\n');
+    Ok(Line { bytes, group: group.len() })
+}
+
+/// A line of a part as a roll needs it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parsed<'a> {
+    pub(super) message_type: &'a str,
+    pub(super) dt: &'a str,
+    pub(super) hour: &'a str,
+    /// With its newline.
+    pub(super) json: &'a [u8],
+}
+
+/// Reads a line back; `None` for one that was never completely written.
+pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
+    let mut words = line.strip_suffix(b"\n")?.splitn(4, |b| *b == b' ');
+    let mut word = || words.next().and_then(|w| std::str::from_utf8(w).ok());
+    let (message_type, dt, hour) = (word()?, word()?, word()?);
+    let json = words.next()?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let lawful = lawful_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
+    serde_json::from_slice::<IgnoredAny>(json).ok()?;
+    lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
+}

@@ -1,0 +1,124 @@
+//! The archive as local files, in the layout that Firehose gives it in S3.
+//!
+//! Records of all types are appended to one hidden part file, so that one disk sync serves all who wait. When a part
+//! is large or old enough it is closed and rolled: sorted into one gzip file per type and hour, each published whole
+//! under `events/`. A part that a crash left behind is rolled at the next start. A file's name comes from its part's, so
+//! a roll that was cut short writes the same files again, not second copies.
+
+mod line;
+mod roll;
+mod writer;
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::archive::{Archive, Record};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::disk;
+use roll::Roller;
+use writer::{Job, Writer};
+
+/// The most calls that wait for the writer; more callers wait for their place.
+const MAX_WAITING: usize = 1_024;
+
+/// How the archive is written.
+#[derive(Debug, Clone)]
+pub struct ArchiveOptions {
+    /// What every file's name starts with.
+    pub stream: String,
+    /// A part is rolled when it has so many bytes, before compression.
+    pub roll_bytes: u64,
+    /// A part is rolled when it is so old.
+    pub roll_after: Duration,
+    /// How long the first put waits for others to share its disk sync.
+    pub gather: Duration,
+}
+
+impl Default for ArchiveOptions {
+    fn default() -> Self {
+        Self {
+            stream: "soundoff".to_owned(),
+            roll_bytes: 64 * 1024 * 1024,
+            roll_after: Duration::from_secs(60),
+            gather: Duration::from_millis(50),
+        }
+    }
+}
+
+/// [`Archive`] under one directory.
+#[derive(Debug)]
+pub struct FileArchive {
+    /// `None` only while dropping: the threads end when the last sender is gone.
+    jobs: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl FileArchive {
+    /// Opens `dir/archive`, making it if need be, and rolls what an earlier life left behind.
+    ///
+    /// # Errors
+    /// When the directories cannot be made or read.
+    pub fn open(dir: &Path, options: ArchiveOptions) -> anyhow::Result<Self> {
+        let root = dir.join("archive");
+        let parts = root.join(".open");
+        disk::create_dir(&parts).with_context(|| format!("making {}", parts.display()))?;
+        disk::remove_drafts(&parts).with_context(|| format!("clearing {}", parts.display()))?;
+        let left = roll::left_behind(&parts).with_context(|| format!("reading {}", parts.display()))?;
+
+        let (to_roller, closed) = std::sync::mpsc::channel();
+        let roller = Roller::new(root.join("events"), parts.clone(), options.stream.clone(), left);
+        let roller =
+            std::thread::Builder::new().name("archive-roll".to_owned()).spawn(move || roller.run(&closed))?;
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let writer = Writer::new(parts, options, to_roller);
+        // The writer needs a clock to wait by, and blocks on the disk, so it has a small runtime of its own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let writer = std::thread::Builder::new()
+            .name("archive".to_owned())
+            .spawn(move || runtime.block_on(writer.run(waiting)))?;
+        Ok(Self { jobs: Some(jobs), threads: vec![writer, roller] })
+    }
+
+    async fn ask(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<(), Unavailable>>) -> Job,
+    ) -> Result<(), Unavailable> {
+        let stopped = || Unavailable("the archive's writer has stopped".to_owned());
+        let (answer, result) = oneshot::channel();
+        let jobs = self.jobs.as_ref().expect("only a drop takes it");
+        jobs.send(job(answer)).await.map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for FileArchive {
+    /// Waits until the last part is rolled, so that a clean stop leaves everything readable.
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the archive had panicked");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Archive for FileArchive {
+    async fn put(&self, records: Vec<Record>) -> Result<(), Unavailable> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let lines = records.iter().map(line::encode).collect::<Result<Vec<_>, _>>()?;
+        self.ask(|answer| Job::Put { lines, answer }).await
+    }
+
+    async fn flush(&self) -> Result<(), Unavailable> {
+        self.ask(|answer| Job::Flush { answer }).await
+    }
+}

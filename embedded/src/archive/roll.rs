@@ -1,0 +1,129 @@
+//! The thread that turns closed parts into the files that readers see.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use soundoff_common::ports::Unavailable;
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use super::line::{self, Parsed};
+use crate::disk::{self, Draft};
+
+/// The most files that one part becomes: each is open, with a compressor of a few hundred KB, while the part is rolled.
+pub(super) const MAX_GROUPS: usize = 64;
+
+/// A third of the default level's time for a tenth more bytes.
+const LEVEL: u32 = 3;
+
+#[derive(Debug)]
+pub(super) enum RollJob {
+    Roll(PathBuf),
+    /// Answers once everything before it is rolled.
+    Answer(oneshot::Sender<Result<(), Unavailable>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Roller {
+    events: PathBuf,
+    parts: PathBuf,
+    stream: String,
+    /// What is to be rolled, what failed included: a full disk may have room again.
+    pending: Vec<PathBuf>,
+}
+
+/// The part files of an earlier life, oldest first.
+pub(super) fn left_behind(parts: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(parts)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "part") {
+            left.push(path);
+        }
+    }
+    left.sort();
+    Ok(left)
+}
+
+impl Roller {
+    pub(super) fn new(events: PathBuf, parts: PathBuf, stream: String, pending: Vec<PathBuf>) -> Self {
+        Self { events, parts, stream, pending }
+    }
+
+    /// Serves until the writer is gone.
+    pub(super) fn run(mut self, jobs: &Receiver<RollJob>) {
+        // A failure shows in the next flush, and is tried again with the next part.
+        drop(self.roll_pending());
+        for job in jobs {
+            match job {
+                RollJob::Roll(path) => {
+                    self.pending.push(path);
+                    drop(self.roll_pending());
+                }
+                RollJob::Answer(answer) => drop(answer.send(self.roll_pending())),
+            }
+        }
+    }
+
+    fn roll_pending(&mut self) -> Result<(), Unavailable> {
+        let mut failed = None;
+        for part in std::mem::take(&mut self.pending) {
+            if let Err(error) = self.roll(&part) {
+                tracing::error!(%error, part = %part.display(), "a part of the archive could not be rolled; it stays and is tried again");
+                failed = Some(Unavailable(format!("the archive could not be rolled: {error}")));
+                self.pending.push(part);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn roll(&self, part: &Path) -> io::Result<()> {
+        let id = part.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Ulid>().ok());
+        let id = id.ok_or_else(|| io::Error::other("a part's name is not one of ours"))?;
+        let time = DateTime::<Utc>::from(id.datetime()).format("%Y-%m-%d-%H-%M-%S");
+        let name = format!("{}-1-{time}-{id}.gz", self.stream);
+
+        for (path, file) in self.sort(part, &name)? {
+            file.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.publish(&path)?;
+        }
+        fs::remove_file(part)?;
+        disk::sync_dir(&self.parts).map_err(io::Error::other)
+    }
+
+    /// Compresses a part's lines into one draft per published file.
+    fn sort(&self, part: &Path, name: &str) -> io::Result<HashMap<PathBuf, GzEncoder<BufWriter<Draft>>>> {
+        let mut files = HashMap::new();
+        let mut reader = BufReader::with_capacity(256 * 1024, File::open(part)?);
+        let (mut text, mut torn) = (Vec::new(), 0);
+        while reader.read_until(b'\n', &mut text)? > 0 {
+            match line::parse(&text) {
+                // Nobody was told that it is archived: a write that a crash cut short.
+                None => torn += 1,
+                Some(Parsed { message_type, dt, hour, json }) => {
+                    let dir = format!("type={message_type}/dt={dt}/hour={hour}");
+                    let path = self.events.join(dir).join(name);
+                    let count = files.len();
+                    let file = match files.entry(path) {
+                        std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                        std::collections::hash_map::Entry::Vacant(entry) => {
+                            let draft = Draft::create(self.parts.join(format!("{name}.{count}.tmp")))?;
+                            entry.insert(GzEncoder::new(BufWriter::new(draft), Compression::new(LEVEL)))
+                        }
+                    };
+                    file.write_all(json)?;
+                }
+            }
+            text.clear();
+        }
+        if torn > 0 {
+            tracing::warn!(torn, part = %part.display(), "lines that were never completely written were left out");
+        }
+        Ok(files)
+    }
+}

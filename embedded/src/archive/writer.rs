@@ -1,0 +1,182 @@
+//! The thread that appends records to the part file and shares one disk sync among all who wait for it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc as blocking;
+
+use soundoff_common::ports::Unavailable;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use ulid::Ulid;
+
+use super::ArchiveOptions;
+use super::line::Line;
+use super::roll::{MAX_GROUPS, RollJob};
+use crate::disk;
+
+/// A batch this large is synced without waiting for more.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+type Answer = oneshot::Sender<Result<(), Unavailable>>;
+
+#[derive(Debug)]
+pub(super) enum Job {
+    Put { lines: Vec<Line>, answer: Answer },
+    Flush { answer: Answer },
+}
+
+#[derive(Debug)]
+struct Part {
+    file: File,
+    path: PathBuf,
+    /// The bytes of whole lines; a failed write may leave more behind.
+    length: u64,
+    opened: Instant,
+    groups: HashSet<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    dir: PathBuf,
+    options: ArchiveOptions,
+    roller: blocking::Sender<RollJob>,
+    part: Option<Part>,
+}
+
+impl Writer {
+    pub(super) fn new(dir: PathBuf, options: ArchiveOptions, roller: blocking::Sender<RollJob>) -> Self {
+        Self { dir, options, roller, part: None }
+    }
+
+    /// Serves until every sender is gone, and rolls what is open then.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        loop {
+            let next = match &self.part {
+                None => jobs.recv().await,
+                Some(part) => match timeout_at(part.opened + self.options.roll_after, jobs.recv()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.close();
+                        continue;
+                    }
+                },
+            };
+            match next {
+                None => break,
+                Some(Job::Flush { answer }) => self.flush(answer),
+                Some(Job::Put { lines, answer }) => {
+                    if let Some(flush) = self.gather(lines, answer, &mut jobs).await {
+                        self.flush(flush);
+                    }
+                }
+            }
+        }
+        self.close();
+    }
+
+    /// Takes what else comes within the gathering time, and writes it all. Answers a flush that cut the time short.
+    async fn gather(
+        &mut self,
+        mut lines: Vec<Line>,
+        answer: Answer,
+        jobs: &mut mpsc::Receiver<Job>,
+    ) -> Option<Answer> {
+        let until = Instant::now() + self.options.gather;
+        let mut bytes: usize = lines.iter().map(|line| line.bytes.len()).sum();
+        let (mut answers, mut flush) = (vec![answer], None);
+        while bytes < MAX_BATCH_BYTES {
+            match timeout_at(until, jobs.recv()).await {
+                Ok(Some(Job::Put { lines: more, answer })) => {
+                    bytes += more.iter().map(|line| line.bytes.len()).sum::<usize>();
+                    lines.extend(more);
+                    answers.push(answer);
+                }
+                Ok(Some(Job::Flush { answer })) => {
+                    flush = Some(answer);
+                    break;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let result = self.append(&lines).map_err(|error| {
+            tracing::error!(%error, "records could not be archived");
+            Unavailable(format!("the archive could not be written: {error}"))
+        });
+        for answer in answers {
+            // Whoever asked may have gone; the records stand all the same.
+            drop(answer.send(result.clone()));
+        }
+        flush
+    }
+
+    /// Appends lines, durably. After a failure some of them may be there all the same: the archive is at-least-once.
+    fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut buffer = Vec::with_capacity(lines.iter().map(|line| line.bytes.len()).sum());
+        for line in lines {
+            let part = self.open_part()?;
+            if part.groups.len() == MAX_GROUPS && !part.groups.contains(line.group()) {
+                self.write(&mut buffer)?;
+                self.close();
+            }
+            let part = self.open_part()?;
+            if !part.groups.contains(line.group()) {
+                part.groups.insert(line.group().to_vec());
+            }
+            buffer.extend_from_slice(&line.bytes);
+        }
+        self.write(&mut buffer)?;
+        if self.part.as_ref().is_some_and(|part| part.length >= self.options.roll_bytes) {
+            self.close();
+        }
+        Ok(())
+    }
+
+    fn open_part(&mut self) -> io::Result<&mut Part> {
+        if self.part.is_none() {
+            let path = self.dir.join(format!("{}.part", Ulid::generate()));
+            let file = File::options().append(true).create_new(true).open(&path)?;
+            disk::sync_dir(&self.dir).map_err(io::Error::other)?;
+            let opened = Instant::now();
+            self.part = Some(Part { file, path, length: 0, opened, groups: HashSet::new() });
+        }
+        Ok(self.part.as_mut().expect("opened above"))
+    }
+
+    /// Writes and syncs the buffer, and empties it.
+    fn write(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let part = self.open_part()?;
+        let written = part.file.write_all(buffer).and_then(|()| part.file.sync_data());
+        match written {
+            Ok(()) => part.length += buffer.len() as u64,
+            Err(error) => {
+                // The next line must not be glued to half of this one, and a file whose sync failed once is not to be
+                // trusted again: cut it back as far as possible, and leave it to the roller.
+                drop(part.file.set_len(part.length));
+                self.close();
+                return Err(error);
+            }
+        }
+        buffer.clear();
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(part) = self.part.take() {
+            self.tell_roller(RollJob::Roll(part.path));
+        }
+    }
+
+    fn flush(&mut self, answer: Answer) {
+        self.close();
+        self.tell_roller(RollJob::Answer(answer));
+    }
+
+    fn tell_roller(&self, job: RollJob) {
+        if self.roller.send(job).is_err() {
+            // Nothing is lost: parts are rolled at the next start.
+            tracing::error!("the archive's roller has stopped");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Blobs as files.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::blobs::Blobs;
+use ulid::Ulid;
+
+use crate::disk::{self, Draft};
+
+const MAX_ID_BYTES: usize = 100;
+
+/// [`Blobs`] under one directory.
+///
+/// Each lies at `blobs/XX/ID-XXXXXXXX`, where the Xs are a checksum of the id: it spreads the files over 256 directories, and
+/// tells ids apart that differ in case only, on file systems that do not.
+#[derive(Debug)]
+pub struct FileBlobs {
+    root: PathBuf,
+    drafts: PathBuf,
+}
+
+impl FileBlobs {
+    /// Opens `dir/blobs`, making it if need be, and clears away what an earlier life left half written.
+    ///
+    /// # Errors
+    /// When the directories cannot be made or read.
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+        let root = dir.join("blobs");
+        let drafts = root.join(".drafts");
+        disk::create_dir(&drafts).with_context(|| format!("making {}", drafts.display()))?;
+        disk::remove_drafts(&drafts).with_context(|| format!("clearing {}", drafts.display()))?;
+        Ok(Self { root, drafts })
+    }
+
+    fn path(&self, id: &str) -> Result<PathBuf, Unavailable> {
+        let lawful = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if !(1..=MAX_ID_BYTES).contains(&id.len()) || id.starts_with('.') || !id.bytes().all(lawful) {
+            return Err(Unavailable(format!("not a blob id: {id:?}")));
+        }
+        let sum = crc32fast::hash(id.as_bytes());
+        Ok(self.root.join(format!("{:02x}", sum >> 24)).join(format!("{id}-{sum:08x}")))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Unavailable> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Unavailable(format!("the blob files failed: {error}"))),
+        Err(error) => Err(Unavailable(format!("a blob call ended early: {error}"))),
+    }
+}
+
+fn absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn read(path: &Path, range: Option<Range<u64>>) -> io::Result<Option<Bytes>> {
+    let mut file = match File::open(path) {
+        Err(error) if absent(&error) => return Ok(None),
+        file => file?,
+    };
+    let size = file.metadata()?.len();
+    let range = range.unwrap_or(0..size);
+    let (start, end) = (range.start.min(size), range.end.min(size));
+    let count = end.saturating_sub(start);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(count).map_err(io::Error::other)?);
+    file.take(count).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
+}
+
+#[async_trait]
+impl Blobs for FileBlobs {
+    async fn put(&self, id: &str, bytes: Bytes) -> Result<(), Unavailable> {
+        let path = self.path(id)?;
+        let draft = self.drafts.join(format!("{}.tmp", Ulid::generate()));
+        blocking(move || {
+            let mut draft = Draft::create(draft)?;
+            draft.write_all(&bytes)?;
+            draft.publish(&path)
+        })
+        .await
+    }
+
+    async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
+        let path = self.path(id)?;
+        blocking(move || read(&path, range)).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Unavailable> {
+        let path = self.path(id)?;
+        blocking(move || match fs::remove_file(&path) {
+            Err(error) if absent(&error) => Ok(()),
+            Err(error) => Err(error),
+            // Or the blob would be back after a power loss.
+            Ok(()) => disk::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io::Error::other),
+        })
+        .await
+    }
+}

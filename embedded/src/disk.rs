@@ -1,0 +1,86 @@
+//! Files that are whole or absent, whatever is killed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// Makes the names in a directory durable: a renamed file is only there for good after this.
+pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
+    sync_names(dir).with_context(|| format!("syncing {}", dir.display()))
+}
+
+fn sync_names(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a directory and its parents, durably, up to the first that is there.
+pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) else {
+        return fs::create_dir_all(dir);
+    };
+    create_dir(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_names(parent),
+    }
+}
+
+/// A file under a name that no reader looks at, until [`Draft::publish`] gives it its own. Dropped before that it is removed.
+pub(crate) struct Draft {
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Draft {
+    /// Starts an empty one at `path`.
+    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+        let file = File::options().write(true).create(true).truncate(true).open(&path)?;
+        Ok(Self { file, path, published: false })
+    }
+
+    /// Gives the file its name, all of it on disk first and the name after it. Replaces what has that name.
+    pub(crate) fn publish(mut self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        let dir = path.parent().ok_or_else(|| io::Error::other("a file needs a directory"))?;
+        create_dir(dir)?;
+        fs::rename(&self.path, path)?;
+        self.published = true;
+        sync_names(dir)
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.published {
+            // Best effort: what stays behind is removed when the store is next opened.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Removes leftover drafts (files ending in `.tmp`) of an earlier life.
+pub(crate) fn remove_drafts(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "tmp") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The Session Cache inside one process: for one machine, where edge and workers share it.
+//!
+//! Memory per idle socket is a figure we are judged by, so an entry holds a number for its edge and boot, which
+//! repeat for every socket of an edge, and a user with one socket costs no list.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::protocol::Handle;
+use tokio::time::Instant;
+
+/// Few enough to cost nothing when empty, enough that a sweep or a growing map holds up few callers.
+const SHARDS: usize = 256;
+
+/// Deadlines count in these: 32 bits of them last 13 years, and an entry is gone at most one of them early.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    connection: u64,
+    origin: u32,
+    deadline: u32,
+}
+
+impl Entry {
+    fn is_socket(&self, origin: u32, connection: u64) -> bool {
+        self.origin == origin && self.connection == connection
+    }
+}
+
+/// One user's sockets: nearly always one.
+#[derive(Debug)]
+enum Slot {
+    One(Entry),
+    Many(Vec<Entry>),
+}
+
+impl Slot {
+    fn entries(&self) -> &[Entry] {
+        match self {
+            Slot::One(entry) => std::slice::from_ref(entry),
+            Slot::Many(entries) => entries,
+        }
+    }
+}
+
+/// An edge process. `live` counts its entries, so that one long gone can be forgotten.
+#[derive(Debug)]
+struct Origin {
+    edge: String,
+    boot: String,
+    live: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Origins(Vec<Origin>);
+
+impl Origins {
+    /// There are few edges, and a batch of registrations names the same one: a walk beats a map.
+    fn find(&self, registration: &Registration) -> Option<u32> {
+        let same = |o: &Origin| o.edge == registration.edge && o.boot == registration.boot;
+        self.0.iter().position(same).map(|place| u32::try_from(place).expect("far fewer edges"))
+    }
+
+    fn add(&mut self, registration: &Registration) {
+        let origin = Origin {
+            edge: registration.edge.clone(),
+            boot: registration.boot.clone(),
+            live: AtomicUsize::new(0),
+        };
+        match self.0.iter().position(|o| o.live.load(Ordering::Relaxed) == 0) {
+            Some(free) => self.0[free] = origin,
+            None => self.0.push(origin),
+        }
+    }
+
+    fn live(&self, origin: u32) -> &AtomicUsize {
+        &self.0[origin as usize].live
+    }
+}
+
+type Shard = HashMap<Handle, Slot>;
+
+/// [`Sessions`] in this process's memory; a restart empties it, and the edges' sockets go with it.
+#[derive(Debug)]
+pub struct LocalSessions {
+    started: Instant,
+    hasher: RandomState,
+    /// Lock order: origins before a shard. Whoever puts holds the read lock throughout, so that no number is given
+    /// to another edge between being looked up and being stored.
+    origins: RwLock<Origins>,
+    shards: Vec<Mutex<Shard>>,
+    next_sweep: AtomicUsize,
+}
+
+impl Default for LocalSessions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LocalSessions {
+    /// An empty Session Cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            hasher: RandomState::new(),
+            origins: RwLock::default(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            next_sweep: AtomicUsize::new(0),
+        }
+    }
+
+    /// Registrations held, expired ones that no sweep has met included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.origins().0.iter().map(|o| o.live.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether there is no registration at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes what has expired from one part of the cache, the next part with each call; a full round is
+    /// [`LocalSessions::SWEEPS_PER_ROUND`] calls. Answers how many it removed.
+    pub fn sweep(&self) -> usize {
+        let place = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let now = self.tick(Instant::now());
+        let origins = self.origins();
+        let mut shard = lock(&self.shards[place]);
+        let mut removed = 0;
+        shard.retain(|_, slot| {
+            let expired = |e: &Entry| e.deadline <= now;
+            for entry in slot.entries().iter().filter(|e| expired(e)) {
+                origins.live(entry.origin).fetch_sub(1, Ordering::Relaxed);
+                removed += 1;
+            }
+            if let Slot::Many(entries) = slot {
+                entries.retain(|e| !expired(e));
+                *slot = match entries.as_slice() {
+                    [] => return false,
+                    [one] => Slot::One(*one),
+                    _ => return true,
+                };
+                return true;
+            }
+            !slot.entries().iter().any(expired)
+        });
+        // After a mass departure the map would keep its peak size for good.
+        if shard.len() < shard.capacity() / 4 {
+            let room = shard.len() * 2;
+            shard.shrink_to(room);
+        }
+        removed
+    }
+
+    /// How many sweeps go once through everything.
+    pub const SWEEPS_PER_ROUND: usize = SHARDS;
+
+    fn tick(&self, at: Instant) -> u32 {
+        let ticks = at.duration_since(self.started).as_millis() / TICK.as_millis();
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    fn origins(&self) -> RwLockReadGuard<'_, Origins> {
+        self.origins.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, handle: &Handle) -> MutexGuard<'_, Shard> {
+        // The map hashes with a key of its own; a modulus of the same hash would leave its buckets uneven.
+        let place = self.hasher.hash_one(handle.as_str()) % SHARDS as u64;
+        lock(&self.shards[usize::try_from(place).expect("below SHARDS")])
+    }
+
+    /// The origins, with that of the registration among them.
+    fn origins_with(&self, registration: &Registration) -> (RwLockReadGuard<'_, Origins>, u32) {
+        loop {
+            let origins = self.origins();
+            if let Some(origin) = origins.find(registration) {
+                return (origins, origin);
+            }
+            drop(origins);
+            let mut origins = self.origins.write().unwrap_or_else(PoisonError::into_inner);
+            if origins.find(registration).is_none() {
+                origins.add(registration);
+            }
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds or refreshes; answers whether it added.
+fn put(shard: &mut Shard, handle: &Handle, new: Entry) -> bool {
+    let Some(slot) = shard.get_mut(handle) else {
+        shard.insert(handle.clone(), Slot::One(new));
+        return true;
+    };
+    match slot {
+        Slot::One(entry) if entry.is_socket(new.origin, new.connection) => *entry = new,
+        Slot::One(entry) => {
+            *slot = Slot::Many(vec![*entry, new]);
+            return true;
+        }
+        Slot::Many(entries) => match entries.iter_mut().find(|e| e.is_socket(new.origin, new.connection)) {
+            Some(entry) => *entry = new,
+            None => {
+                entries.push(new);
+                return true;
+            }
+        },
+    }
+    false
+}
+
+/// Takes one socket away; answers it.
+fn take(shard: &mut Shard, handle: &Handle, origin: u32, connection: u64) -> Option<Entry> {
+    let slot = shard.get_mut(handle)?;
+    let place = slot.entries().iter().position(|e| e.is_socket(origin, connection))?;
+    let taken = slot.entries()[place];
+    let rest = match slot {
+        Slot::One(_) => None,
+        Slot::Many(entries) => {
+            entries.swap_remove(place);
+            match entries.as_slice() {
+                [] => None,
+                [one] => Some(Slot::One(*one)),
+                _ => return Some(taken),
+            }
+        }
+    };
+    match rest {
+        Some(rest) => *slot = rest,
+        None => drop(shard.remove(handle)),
+    }
+    Some(taken)
+}
+
+#[async_trait]
+impl Sessions for LocalSessions {
+    async fn put_many(&self, entries: &[(Handle, Registration)], ttl: Duration) -> Result<(), Unavailable> {
+        let now = Instant::now();
+        // A ttl beyond what the clock can hold is one that never ends.
+        let deadline = now.checked_add(ttl).map_or(u32::MAX, |at| self.tick(at));
+        for (handle, registration) in entries {
+            let (origins, origin) = self.origins_with(registration);
+            let entry = Entry { connection: registration.connection, origin, deadline };
+            if put(&mut self.shard(handle), handle, entry) {
+                origins.live(origin).fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_many(&self, handles: &[Handle]) -> Result<Vec<Vec<Registration>>, Unavailable> {
+        let now = self.tick(Instant::now());
+        let origins = self.origins();
+        let registrations = |handle| {
+            let shard = self.shard(handle);
+            let entries = shard.get(handle).map_or(&[][..], Slot::entries);
+            let live = entries.iter().filter(|e| e.deadline > now);
+            live.map(|e| {
+                let Origin { edge, boot, .. } = &origins.0[e.origin as usize];
+                Registration { edge: edge.clone(), boot: boot.clone(), connection: e.connection }
+            })
+            .collect()
+        };
+        Ok(handles.iter().map(registrations).collect())
+    }
+
+    async fn remove(&self, handle: &Handle, registration: &Registration) -> Result<bool, Unavailable> {
+        let origins = self.origins();
+        let Some(origin) = origins.find(registration) else { return Ok(false) };
+        let Some(entry) = take(&mut self.shard(handle), handle, origin, registration.connection) else {
+            return Ok(false);
+        };
+        origins.live(origin).fetch_sub(1, Ordering::Relaxed);
+        // An expired one was gone before, only not yet swept.
+        Ok(entry.deadline > self.tick(Instant::now()))
+    }
+}

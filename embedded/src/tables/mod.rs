@@ -1,0 +1,213 @@
+//! Tables on one redb file, with group commit.
+//!
+//! One thread writes (see [`writer`]); any thread reads, from a snapshot that is renewed after each commit and before
+//! the commit is answered.
+
+mod apply;
+mod read;
+mod row;
+mod schema;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use redb::{Database, ReadableTable};
+use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
+use tokio::sync::{mpsc, oneshot};
+
+use read::Snapshots;
+use writer::{Job, Poison, Writer};
+
+/// The most transactions that wait for the writer; more callers wait for their place.
+const MAX_WAITING: usize = 1_024;
+
+/// The most items a read fetches on the caller's own thread. A cached item costs a few microseconds, so handing a
+/// small read to another thread costs more than the read; a large one would hold up the runtime's other tasks.
+const MAX_INLINE: usize = 200;
+
+/// The most items of a query.
+const MAX_QUERY: usize = 1_000;
+
+/// How the tables are kept.
+#[derive(Debug, Clone)]
+pub struct TableOptions {
+    /// The most memory for cached pages, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// [`Tables`] in one file of this machine.
+pub struct EmbeddedTables {
+    snapshots: Arc<Snapshots>,
+    poison: Poison,
+    /// `None` only while dropping: the writer ends when the last sender is gone.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for EmbeddedTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedTables").field("poison", &self.poison.get()).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedTables {
+    /// Opens `dir/tables.redb`, making it if need be. After a crash this repairs the file, which reads all of it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is held by another process, or has a layout this version does not know.
+    pub fn open(dir: &Path, options: &TableOptions) -> anyhow::Result<Arc<Self>> {
+        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        let path = dir.join("tables.redb");
+        let database = Database::builder()
+            .set_cache_size(options.cache_bytes)
+            .create(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        crate::disk::sync_dir(dir)?;
+        Self::start(database).with_context(|| format!("preparing {}", path.display()))
+    }
+
+    fn start(database: Database) -> anyhow::Result<Arc<Self>> {
+        create_tables(&database)?;
+        let database = Arc::new(database);
+        let snapshots = Arc::new(Snapshots::new(&database)?);
+        let poison = Poison::new(OnceLock::new());
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let writer = Writer { database, snapshots: snapshots.clone(), poison: poison.clone() };
+        let writer =
+            std::thread::Builder::new().name("tables".to_owned()).spawn(move || writer.run(waiting))?;
+        Ok(Arc::new(Self { snapshots, poison, jobs: Some(jobs), writer: Some(writer) }))
+    }
+
+    /// Removes up to `limit` items whose `expires` is at or before `now` (seconds since 1970); answers how many.
+    /// The process calls this from time to time, and again at once while the answer is `limit`.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`] when the store does not serve.
+    pub async fn sweep(&self, now: u64, limit: usize) -> Result<usize, TableError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Job::Sweep { now, limit, answer }).await?;
+        result.await.map_err(|_| self.stopped())?
+    }
+
+    async fn send(&self, job: Job) -> Result<(), TableError> {
+        let jobs = self.jobs.as_ref().expect("only a drop takes it");
+        jobs.send(job).await.map_err(|_| self.stopped())
+    }
+
+    fn stopped(&self) -> TableError {
+        let why = self.poison.get().map_or("its writer has stopped", String::as_str);
+        TableError::Unavailable(why.to_owned())
+    }
+
+    /// Runs a read here or, when it is large, where it may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        items: usize,
+        read: impl FnOnce(&read::Snapshot) -> Result<T, TableError> + Send + 'static,
+    ) -> Result<T, TableError> {
+        if self.poison.get().is_some() {
+            return Err(self.stopped());
+        }
+        let snapshot = self.snapshots.newest();
+        if items <= MAX_INLINE {
+            return read(&snapshot);
+        }
+        tokio::task::spawn_blocking(move || read(&snapshot))
+            .await
+            .map_err(|e| TableError::Unavailable(format!("a read ended early: {e}")))?
+    }
+}
+
+fn create_tables(database: &Database) -> anyhow::Result<()> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(schema::META)?;
+        let layout = meta.get("layout")?.map(|value| value.value());
+        match layout {
+            None => drop(meta.insert("layout", schema::LAYOUT)?),
+            Some(layout) => anyhow::ensure!(
+                layout == schema::LAYOUT,
+                "the layout is {layout}, and this version knows {} only",
+                schema::LAYOUT
+            ),
+        }
+        for table in schema::DATA {
+            transaction.open_table(table)?;
+        }
+        transaction.open_table(schema::EXPIRY)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+impl Drop for EmbeddedTables {
+    /// Waits for the writer, so that the file is closed cleanly and may be opened again at once.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the tables had panicked");
+        }
+    }
+}
+
+#[async_trait]
+impl Tables for EmbeddedTables {
+    async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
+        let mut places = Vec::with_capacity(keys.len());
+        for (table, key) in keys {
+            places.push((apply::index(*table), row::encode_key(key)?));
+        }
+        self.read(places.len(), move |snapshot| {
+            places.iter().map(|(table, key)| snapshot.get(*table, key)).collect()
+        })
+        .await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), TableError> {
+        let writes = apply::prepare(writes)?;
+        let (answer, result) = oneshot::channel();
+        self.send(Job::Write { writes, answer }).await?;
+        result.await.map_err(|_| self.stopped())?
+    }
+
+    async fn query(&self, query: Query) -> Result<Page, TableError> {
+        if !(1..=MAX_QUERY).contains(&query.limit) {
+            return Err(TableError::Invalid(format!("a limit of {}; 1 to {MAX_QUERY}", query.limit)));
+        }
+        self.read(query.limit, move |snapshot| snapshot.query(&query)).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        segment: u32,
+        segments: u32,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Item)>, TableError> {
+        if segment >= segments || limit == 0 {
+            return Err(TableError::Invalid(format!("segment {segment} of {segments}, limit {limit}")));
+        }
+        let after = after.map(|key| row::encode_key(&key)).transpose()?;
+        // It may walk the whole table for one page, so it never runs on the caller's thread.
+        self.read(usize::MAX, move |snapshot| {
+            snapshot.scan(apply::index(table), segment, segments, after.as_deref(), limit)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

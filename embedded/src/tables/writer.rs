@@ -1,0 +1,111 @@
+//! The one thread that writes: it takes all that waits, commits it with one disk sync, and answers all.
+//!
+//! While one commit is on its way to the disk the next batch gathers by itself, so there is no timer and no added
+//! wait when nothing else is going on.
+
+use std::sync::{Arc, OnceLock};
+
+use redb::Database;
+use soundoff_common::ports::tables::TableError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::apply::{Failure, Open, Prepared};
+use super::read::Snapshots;
+
+/// The most transactions in one commit: bounds how long the first waits for the last.
+const MAX_BATCH: usize = 512;
+
+pub(super) enum Job {
+    Write { writes: Vec<Prepared>, answer: oneshot::Sender<Result<(), TableError>> },
+    Sweep { now: u64, limit: usize, answer: oneshot::Sender<Result<usize, TableError>> },
+}
+
+/// Why nothing works any more, once a commit has failed: whether it reached the disk is unknown from then on.
+pub(super) type Poison = Arc<OnceLock<String>>;
+
+pub(super) struct Writer {
+    pub(super) database: Arc<Database>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) poison: Poison,
+}
+
+/// An answer that is ready but may only be sent once the batch is on disk.
+enum Answer {
+    Write(oneshot::Sender<Result<(), TableError>>, Result<(), TableError>),
+    Sweep(oneshot::Sender<Result<usize, TableError>>, Result<usize, TableError>),
+}
+
+impl Answer {
+    fn send(self) {
+        // Whoever asked may have gone; the write stands all the same.
+        match self {
+            Self::Write(to, result) => drop(to.send(result)),
+            Self::Sweep(to, result) => drop(to.send(result)),
+        }
+    }
+
+    fn fail(self, error: &TableError) {
+        match self {
+            Self::Write(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Sweep(to, _) => drop(to.send(Err(error.clone()))),
+        }
+    }
+}
+
+impl Writer {
+    /// Serves until every sender is gone.
+    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            let mut answers = Vec::with_capacity(batch.len());
+            match self.commit(batch.drain(..), &mut answers) {
+                Ok(()) => answers.into_iter().for_each(Answer::send),
+                Err(error) => {
+                    let why = error.to_string();
+                    tracing::error!(error = %why, "a commit of the tables failed; nothing is served any more");
+                    let error = TableError::Unavailable(self.poison.get_or_init(|| why).clone());
+                    answers.into_iter().for_each(|answer| answer.fail(&error));
+                    // What still waits, and what comes later, finds the channel closed.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn commit(&self, jobs: impl Iterator<Item = Job>, answers: &mut Vec<Answer>) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let mut open = Open::new(&transaction);
+        for job in jobs {
+            match job {
+                Job::Write { writes, answer } => {
+                    let result = settle(open.run(writes));
+                    answers.push(Answer::Write(answer, result.0));
+                    result.1?;
+                }
+                Job::Sweep { now, limit, answer } => {
+                    let result = settle(open.sweep(now, limit));
+                    answers.push(Answer::Sweep(answer, result.0));
+                    result.1?;
+                }
+            }
+        }
+        let changed = open.changed;
+        drop(open);
+        if !changed {
+            // Only checks and refusals: all they judged by is on disk already.
+            return Ok(transaction.abort()?);
+        }
+        transaction.commit()?;
+        // Before any answer: a read that starts after it must see the write.
+        self.snapshots.renew(&self.database)
+    }
+}
+
+/// Parts a refusal, which is one caller's, from the store's failure, which is everyone's.
+fn settle<T: Default>(result: Result<T, Failure>) -> (Result<T, TableError>, Result<(), redb::Error>) {
+    match result {
+        Ok(value) => (Ok(value), Ok(())),
+        Err(Failure::Refused(error)) => (Err(error), Ok(())),
+        Err(Failure::Store(error)) => (Ok(T::default()), Err(error)),
+    }
+}
