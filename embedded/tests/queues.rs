@@ -1,7 +1,9 @@
 //! The laws of the Queues port on the embedded log.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use soundoff_common::ports::queues::contract::{self, Harness};
@@ -9,18 +11,19 @@ use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use tempfile::TempDir;
 
-struct Directory(TempDir);
+/// The directories of one engine: each restart goes on in a new one.
+struct Directory(TempDir, AtomicU32);
 
 impl Directory {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary directory"))
+        Self(tempfile::tempdir().expect("a temporary directory"), AtomicU32::new(0))
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("queues")
+        self.0.path().join(self.1.load(Ordering::Relaxed).to_string())
     }
 
-    fn open(&self) -> Arc<EmbeddedQueues> {
+    fn open(&self) -> Arc<dyn Queues> {
         let queues = [QueueName::new("alpha_q"), QueueName::new("beta_q")];
         // Small enough that every law meets rotation, compaction and bodies that are no more in memory.
         let options = Options { memory_bytes: 64, segment_bytes: 2048, ..Options::default() };
@@ -34,11 +37,24 @@ impl Harness for Directory {
         self.open()
     }
 
+    /// Goes on with what lies in the files while the engine still runs: what `kill -9` would leave.
     async fn restarted(&self, queues: Arc<dyn Queues>) -> Arc<dyn Queues> {
-        assert_eq!(Arc::strong_count(&queues), 1, "the last handle: dropping it ends the writer");
+        let from = self.path();
+        self.1.fetch_add(1, Ordering::Relaxed);
+        while copy(&from, &self.path()).is_err_and(|error| error.kind() == ErrorKind::NotFound) {}
         drop(queues);
         self.open()
     }
+}
+
+/// Copies the files, oldest first; fails with `NotFound` when one is compacted away meanwhile.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir(to)?;
+    let mut names =
+        std::fs::read_dir(from)?.map(|file| Ok(file?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    names.iter().try_for_each(|name| std::fs::copy(from.join(name), to.join(name)).map(drop))
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod record;
 mod replay;
 mod segment;
 mod state;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

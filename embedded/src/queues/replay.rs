@@ -182,7 +182,8 @@ impl Replay {
             }
         }
         for (name, queue) in self.names.iter().zip(&self.state.queues) {
-            if !wanted.contains(name) && !(queue.live.is_empty() && queue.dead.is_empty()) {
+            let empty = queue.live.is_empty() && queue.dead.is_empty();
+            if !empty && !wanted.contains(name) {
                 let (messages, dead) = (queue.live.len(), queue.dead.len());
                 tracing::warn!(%name, messages, dead, "the log holds messages of a queue that nobody asked for; they are kept");
             }

@@ -336,6 +336,11 @@ impl State {
         self.live -= u64::from(place.len) + PUT_OVERHEAD;
     }
 
+    #[cfg(test)]
+    pub(super) fn bodies_len(&self) -> usize {
+        self.bodies_len
+    }
+
     fn forget_body(&mut self, seq: u64) {
         if let Some(body) = self.bodies.remove(&seq) {
             self.bodies_len -= body.len();

@@ -1,0 +1,335 @@
+//! What only a log can do wrong: torn ends, damage, full disks, segments that come and go.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
+
+use super::{EmbeddedQueues, Options, segment};
+
+const HIDDEN: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn queue() -> QueueName {
+    QueueName::new("alpha_q")
+}
+
+fn open(dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
+    EmbeddedQueues::open(dir, &[queue()], options).expect("the log opens")
+}
+
+fn reopen(queues: Arc<EmbeddedQueues>, dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
+    drop(Arc::into_inner(queues).expect("the last handle"));
+    open(dir, options)
+}
+
+fn small() -> Options {
+    Options { memory_bytes: 1024, segment_bytes: 4096, ..Options::default() }
+}
+
+async fn send(queues: &EmbeddedQueues, body: impl Into<Bytes>) -> Result<(), QueueError> {
+    queues.send(vec![Outgoing { queue: queue(), body: body.into() }]).await.remove(0)
+}
+
+async fn receive(queues: &EmbeddedQueues, max: usize) -> Vec<Message> {
+    queues.receive(&queue(), max, Duration::ZERO, HIDDEN).await.expect("a receive")
+}
+
+async fn bodies(queues: &EmbeddedQueues) -> Vec<Bytes> {
+    receive(queues, usize::MAX).await.into_iter().map(|message| message.body).collect()
+}
+
+async fn ack(queues: &EmbeddedQueues, messages: &[Message]) {
+    let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+    queues.ack(&queue(), receipts).await.expect("an ack");
+}
+
+/// Copies the log as a killed process would leave it.
+fn snapshot(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    for number in segment::list(dir).expect("a listing") {
+        std::fs::copy(segment::path(dir, number), segment::path(copy.path(), number)).expect("a copy");
+    }
+    copy
+}
+
+fn length(path: &Path) -> usize {
+    std::fs::metadata(path).expect("the segment").len() as usize
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    segment::list(dir).expect("a listing").into_iter().map(|number| segment::path(dir, number)).collect()
+}
+
+/// The log of three messages, each in a frame of its own; where the frames of the last two begin and end.
+async fn three(dir: &Path) -> (Arc<EmbeddedQueues>, [usize; 3]) {
+    let queues = open(dir, Options::default());
+    let file = segment::path(dir, 1);
+    send(&queues, "first").await.expect("a send");
+    let second = length(&file);
+    send(&queues, "second").await.expect("a send");
+    let third = length(&file);
+    send(&queues, "third").await.expect("a send");
+    (queues, [second, third, length(&file)])
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_wherever_it_tore() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_queues, [_, third, end]) = three(dir.path()).await;
+    for cut in third..end {
+        for fill in [false, true] {
+            let copy = snapshot(dir.path());
+            let path = segment::path(copy.path(), 1);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.truncate(cut);
+            // A file that had grown before its content came, as power loss leaves it.
+            bytes.resize(if fill { end } else { cut }, 0);
+            std::fs::write(&path, bytes).unwrap();
+            let queues = open(copy.path(), Options::default());
+            assert_eq!(bodies(&queues).await, ["first", "second"], "cut at byte {cut}");
+            send(&queues, "fourth").await.expect("a send");
+            let queues = reopen(queues, copy.path(), Options::default());
+            assert_eq!(bodies(&queues).await, ["first", "second", "fourth"], "cut at byte {cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_before_the_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_queues, [second, third, _]) = three(dir.path()).await;
+    for at in second..third {
+        let copy = snapshot(dir.path());
+        let path = segment::path(copy.path(), 1);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+        let error = EmbeddedQueues::open(copy.path(), &[queue()], Options::default()).expect_err("damage");
+        let error = format!("{error:#}");
+        assert!(error.contains("0000000001.log") && error.contains(&format!("at byte {second}:")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_never_synced_may_be_lost_out_of_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queues, [_, _, end]) = three(dir.path()).await;
+    for message in receive(&queues, 3).await {
+        ack(&queues, &[message]).await;
+    }
+    // Power loss may keep the last of several unsynced acks and lose the first: that is no damage.
+    let copy = snapshot(dir.path());
+    let path = segment::path(copy.path(), 1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[end] ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(bodies(&open(copy.path(), Options::default())).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), small());
+    for _ in 0..20 {
+        send(&queues, vec![b'x'; 1000]).await.expect("a send");
+    }
+    for number in [1, 3] {
+        let copy = snapshot(dir.path());
+        std::fs::remove_file(segment::path(copy.path(), number)).unwrap();
+        let error = EmbeddedQueues::open(copy.path(), &[queue()], small()).expect_err("a missing segment");
+        assert!(format!("{error:#}").contains(&format!("000000000{number}.log is missing")), "{error:#}");
+    }
+}
+
+#[tokio::test]
+async fn spent_segments_are_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), small());
+    for n in 0..100 {
+        send(&queues, format!("{n:0500}")).await.expect("a send");
+    }
+    assert!(segments(dir.path()).len() > 10, "the log is in many segments");
+    let all = receive(&queues, 100).await;
+    ack(&queues, &all).await;
+    until("one segment is left", || segments(dir.path()).len() == 1).await;
+    let queues = reopen(queues, dir.path(), small());
+    assert!(bodies(&queues).await.is_empty(), "nothing acked is back");
+}
+
+#[tokio::test]
+async fn stragglers_do_not_pin_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), small());
+    for body in ["dead", "flying", "resting"] {
+        send(&queues, body).await.expect("a send");
+    }
+    let mut old = receive(&queues, 2).await;
+    queues.bury(&queue(), old.remove(0).receipt, "poison").await.expect("a burial");
+    let resting = receive(&queues, 1).await.remove(0);
+    let first = segments(dir.path())[0].clone();
+    for n in 0..200 {
+        send(&queues, format!("{n:0500}")).await.expect("a send");
+        let passing = receive(&queues, 1).await;
+        ack(&queues, &passing).await;
+    }
+    until("the log is small", || segments(dir.path()).len() < 10).await;
+    assert!(!first.exists(), "the segment with the stragglers is gone");
+    // The copies answer to the old receipts.
+    queues.extend(&queue(), vec![resting.receipt], Duration::ZERO).await.expect("an extension");
+    ack(&queues, &old).await;
+    let queues = reopen(queues, dir.path(), small());
+    let left = receive(&queues, 10).await;
+    assert_eq!(left.len(), 1, "what was acked after it was copied stays away");
+    assert_eq!((&left[0].body[..], left[0].attempt), (&b"resting"[..], 2), "the count is copied too");
+    let letters = queues.dead_letters(&queue(), 10).await.expect("dead letters");
+    assert_eq!((letters.len(), &*letters[0].body, &*letters[0].reason), (1, "dead", "poison"));
+}
+
+#[tokio::test]
+async fn a_backlog_beyond_the_memory_reads_back_identical() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { memory_bytes: 10_000, segment_bytes: 100_000, ..Options::default() };
+    let queues = open(dir.path(), options.clone());
+    let sent: Vec<Bytes> = (0..1000).map(|n| format!("{n:0600}").into()).collect();
+    let batch = sent.iter().map(|body| Outgoing { queue: queue(), body: body.clone() }).collect();
+    assert!(queues.send(batch).await.iter().all(Result::is_ok));
+    assert!(queues.log.state().bodies_len() <= 10_000, "the budget holds");
+    assert_eq!(bodies(&queues).await, sent);
+    let queues = reopen(queues, dir.path(), options);
+    assert_eq!(bodies(&queues).await, sent, "and after a restart");
+}
+
+#[tokio::test]
+async fn a_full_log_refuses_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { live_bytes: 10_000, ..small() };
+    let queues = open(dir.path(), options.clone());
+    let batch = (0..20).map(|_| Outgoing { queue: queue(), body: vec![b'x'; 1000].into() }).collect();
+    let answers = queues.send(batch).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9, "as many as fit");
+    assert!(answers[9..].iter().all(|answer| matches!(answer, Err(QueueError::Full))));
+    let queues = reopen(queues, dir.path(), options);
+    assert!(
+        matches!(send(&queues, vec![b'x'; 1000]).await, Err(QueueError::Full)),
+        "full after a restart too"
+    );
+    let some = receive(&queues, 3).await;
+    ack(&queues, &some).await;
+    send(&queues, vec![b'x'; 1000]).await.expect("acks make room");
+}
+
+#[tokio::test]
+async fn the_first_receive_is_on_file_before_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "poison").await.expect("a send");
+    receive(&queues, 1).await;
+    let copy = snapshot(dir.path());
+    assert_eq!(receive(&open(copy.path(), Options::default()), 1).await[0].attempt, 2);
+}
+
+#[tokio::test]
+async fn an_ack_is_on_file_before_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "done").await.expect("a send");
+    let done = receive(&queues, 1).await;
+    ack(&queues, &done).await;
+    let copy = snapshot(dir.path());
+    assert!(bodies(&open(copy.path(), Options::default())).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_sync_stops_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "before").await.expect("a send");
+    let message = receive(&queues, 1).await.remove(0);
+    let waiting = tokio::spawn({
+        let queues = queues.clone();
+        async move { queues.receive(&queue(), 1, PATIENCE, HIDDEN).await }
+    });
+    tokio::task::yield_now().await;
+    let switch = queues.log.tail().fail_sync.clone();
+    switch.store(true, Ordering::Relaxed);
+    assert!(
+        matches!(send(&queues, "lost").await, Err(QueueError::Unavailable(_))),
+        "never Ok without the sync"
+    );
+    let waited =
+        tokio::time::timeout(PATIENCE / 2, waiting).await.expect("a waiting receive is told at once");
+    assert!(matches!(waited.unwrap(), Err(QueueError::Unavailable(_))), "nothing unsynced is seen");
+    // The next sync would succeed: what the failed one lost is lost all the same.
+    switch.store(false, Ordering::Relaxed);
+    assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
+    unavailable(&queues, message).await;
+}
+
+#[tokio::test]
+async fn a_failed_write_stops_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "before").await.expect("a send");
+    let message = receive(&queues, 1).await.remove(0);
+    queues.log.tail().fail_write = true;
+    let acked = queues.ack(&queue(), vec![message.receipt.clone()]).await;
+    assert!(matches!(acked, Err(QueueError::Unavailable(_))), "never Ok without the write");
+    queues.log.tail().fail_write = false;
+    assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
+    unavailable(&queues, message).await;
+    let queues = reopen(queues, dir.path(), Options::default());
+    assert_eq!(bodies(&queues).await, ["before"], "a restart tells what is so");
+}
+
+async fn unavailable(queues: &EmbeddedQueues, message: Message) {
+    let is = |error: Option<QueueError>| matches!(error, Some(QueueError::Unavailable(_)));
+    assert!(is(queues.receive(&queue(), 1, Duration::ZERO, HIDDEN).await.err()), "receive");
+    assert!(is(queues.ack(&queue(), vec![message.receipt.clone()]).await.err()), "ack");
+    assert!(is(queues.extend(&queue(), vec![message.receipt.clone()], HIDDEN).await.err()), "extend");
+    assert!(is(queues.bury(&queue(), message.receipt, "why").await.err()), "bury");
+    assert!(is(queues.depth(&queue()).await.err()), "depth");
+    assert!(is(queues.dead_letters(&queue(), 1).await.err()), "dead_letters");
+    assert!(is(queues.redrive(&queue(), 1).await.err()), "redrive");
+}
+
+#[tokio::test]
+async fn a_queue_nobody_asked_for_keeps_its_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), small());
+    send(&queues, "kept").await.expect("a send");
+    drop(queues);
+    let beta = QueueName::new("beta_q");
+    let queues = EmbeddedQueues::open(dir.path(), std::slice::from_ref(&beta), small()).unwrap();
+    assert!(matches!(send(&queues, "lost").await, Err(QueueError::UnknownQueue(_))));
+    for n in 0..200 {
+        let body = format!("{n:0500}").into();
+        assert!(queues.send(vec![Outgoing { queue: beta.clone(), body }]).await[0].is_ok());
+        let passing = queues.receive(&beta, 1, Duration::ZERO, HIDDEN).await.unwrap();
+        queues.ack(&beta, passing.into_iter().map(|message| message.receipt).collect()).await.unwrap();
+    }
+    drop(queues);
+    assert_eq!(bodies(&open(dir.path(), small())).await, ["kept"], "also when its segment is long gone");
+}
+
+#[tokio::test]
+async fn closing_refuses_what_comes_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "before").await.expect("a send");
+    queues.close();
+    assert!(matches!(send(&queues, "after").await, Err(QueueError::Unavailable(_))));
+    assert_eq!(bodies(&reopen(queues, dir.path(), Options::default())).await, ["before"]);
+}
+
+/// Waits for what the writer does on its own.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !is() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
