@@ -9,20 +9,28 @@ pub fn key(blocker: &Handle, blocked: &Handle) -> Key {
     Key::new(format!("block#{blocker}"), format!("s#{blocked}"))
 }
 
+/// Where both states between two users lie, for callers that read more in the same call and then [`judge`].
+#[must_use]
+pub fn keys(a: &Handle, b: &Handle) -> [(Table, Key); 2] {
+    [(Table::Relationships, key(a, b)), (Table::Relationships, key(b, a))]
+}
+
+/// Whether a block stands, by both states as they were read, and their `mid`s for [`unchanged`].
+#[must_use]
+pub fn judge(found: &[Option<Item>]) -> (bool, [Option<String>; 2]) {
+    let blocked = found.iter().flatten().any(|item| item.flag("on"));
+    let mid = |at: usize| found.get(at)?.as_ref()?.text("mid").map(str::to_owned);
+    (blocked, [mid(0), mid(1)])
+}
+
 /// For each of `others`, whether a block stands between it and `user`, in either direction. Nobody blocks themselves.
 ///
 /// # Errors
 /// When the tables do not answer.
 pub async fn between(tables: &dyn Tables, user: &Handle, others: &[Handle]) -> Result<Vec<bool>, TableError> {
-    let keys: Vec<_> = others
-        .iter()
-        .flat_map(|other| {
-            [(Table::Relationships, key(user, other)), (Table::Relationships, key(other, user))]
-        })
-        .collect();
-    let states = tables.get_many(&keys).await?;
-    let on = |state: &Option<Item>| state.as_ref().is_some_and(|item| item.flag("on"));
-    Ok(states.chunks(2).map(|pair| pair.iter().any(on)).collect())
+    let keys: Vec<_> = others.iter().flat_map(|other| keys(user, other)).collect();
+    let found = tables.get_many(&keys).await?;
+    Ok(found.chunks(2).map(|pair| judge(pair).0).collect())
 }
 
 /// Checks that make a transaction fail when a block stands between the two by the time it commits.
@@ -30,17 +38,14 @@ pub async fn between(tables: &dyn Tables, user: &Handle, others: &[Handle]) -> R
 /// `seen` are the `mid`s of the two states as the caller read them (`None`: no such item), in the order of [`states`].
 #[must_use]
 pub fn unchanged(a: &Handle, b: &Handle, seen: [Option<String>; 2]) -> Vec<Write> {
-    let keys = [key(a, b), key(b, a)];
-    keys.into_iter()
-        .zip(seen)
-        .map(|(key, mid)| {
-            let condition = match mid {
-                Some(mid) => Condition::Equals("mid", mid.into()),
-                None => Condition::Missing,
-            };
-            Write::check(Table::Relationships, key, condition)
-        })
-        .collect()
+    let checks = keys(a, b).into_iter().zip(seen).map(|((table, key), mid)| {
+        let condition = match mid {
+            Some(mid) => Condition::Equals("mid", mid.into()),
+            None => Condition::Missing,
+        };
+        Write::check(table, key, condition)
+    });
+    checks.collect()
 }
 
 /// Whether a block stands between two users, and the `mid`s of both states for [`unchanged`].
@@ -52,15 +57,5 @@ pub async fn states(
     a: &Handle,
     b: &Handle,
 ) -> Result<(bool, [Option<String>; 2]), TableError> {
-    let keys = [(Table::Relationships, key(a, b)), (Table::Relationships, key(b, a))];
-    let mut found = tables.get_many(&keys).await?.into_iter();
-    let mut blocked = false;
-    let mut seen = [None, None];
-    for slot in &mut seen {
-        if let Some(item) = found.next().flatten() {
-            blocked |= item.flag("on");
-            *slot = item.text("mid").map(str::to_owned);
-        }
-    }
-    Ok((blocked, seen))
+    Ok(judge(&tables.get_many(&keys(a, b)).await?))
 }
