@@ -24,7 +24,7 @@ pub trait Blobs: Send + Sync + 'static {
     /// Stores a blob, replacing one of the same id.
     async fn put(&self, id: &str, bytes: Bytes) -> Result<(), Unavailable>;
 
-    /// A blob's bytes, all or a range of them; `None` when there is no such blob.
+    /// A blob's bytes, all or a range of them (none, if it starts at or after the end); `None` when there is no such blob.
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable>;
 
     /// Removes a blob.

@@ -302,7 +302,8 @@ pub enum TableError {
 /// 1. `write` does all of its writes or none, each under its condition, and is durable once `Ok`.
 /// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect the same state one fails.
 /// 3. A read that starts after a write answered sees it.
-/// 4. At most [`MAX_WRITES`] writes a call and one per item; anything else is [`TableError::Invalid`] and changes nothing.
+/// 4. At most [`MAX_WRITES`] writes a call and one per item, lawful keys, items of at most 400 KB, and sums of whole numbers that fit 64 bits;
+///    anything else is [`TableError::Invalid`] and changes nothing. A call that is wrong in two ways is refused for either.
 /// 5. `query` answers in order of `sk` by bytes, never another partition's items.
 /// 6. `scan` over all segments and pages answers every item that was there throughout exactly once.
 #[async_trait]
@@ -321,7 +322,8 @@ pub trait Tables: Send + Sync + 'static {
     /// A range of one partition.
     async fn query(&self, query: Query) -> Result<Page, TableError>;
 
-    /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key.
+    /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key. Only an empty page is the end: an
+    /// engine may answer fewer than `limit` before it.
     async fn scan(
         &self,
         table: Table,

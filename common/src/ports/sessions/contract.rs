@@ -109,7 +109,11 @@ pub async fn only_its_own_token_removes(harness: &impl Harness) {
         assert_eq!(of(&*sessions, &stranger).await, others[..1], "law 2: and it stays");
     }
     assert!(sessions.remove(&user, &mine).await.expect("Ok"), "law 2: one that is there says so");
-    assert_eq!(of(&*sessions, &user).await, std::slice::from_ref(&beside), "law 2: exactly the given one is gone");
+    assert_eq!(
+        of(&*sessions, &user).await,
+        std::slice::from_ref(&beside),
+        "law 2: exactly the given one is gone"
+    );
     assert!(!sessions.remove(&user, &mine).await.expect("Ok"), "law 2: the second time it is not there");
     assert!(sessions.remove(&user, &beside).await.expect("Ok"), "law 2: the last one is removed");
     assert_eq!(of(&*sessions, &user).await, [], "law 2: nothing is left");
