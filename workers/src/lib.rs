@@ -1,1 +1,46 @@
-//! stub
+//! The handlers: one file per MessageType, with its payload, rule, effect and tests; [`messages`] is the table of them all.
+//!
+//! A handler decides from reads and returns writes, each under the condition that made the decision right. The runner in
+//! `soundoff-common` commits them in one transaction and asks the handler again when somebody else was faster.
+
+pub mod messages;
+
+mod block_add;
+mod block_remove;
+mod comment_create;
+mod comment_list;
+mod dm_list;
+mod dm_send;
+mod follow_add;
+mod follow_list;
+mod follow_remove;
+mod like_add;
+mod like_remove;
+mod post_create;
+mod post_delete;
+mod post_fanout;
+mod post_get;
+mod post_list;
+mod presence_get;
+mod profile_get;
+mod profile_update;
+mod typing;
+
+mod comments;
+mod dms;
+mod follows;
+mod ids;
+mod likes;
+mod paging;
+mod people;
+mod posts;
+mod profiles;
+mod texts;
+mod toggles;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod world;

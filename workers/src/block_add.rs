@@ -1,0 +1,43 @@
+//! `block.add`: nothing of one reaches the other from here on, both ways, and neither follows the other.
+
+use soundoff_common::blocks;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+
+use crate::follows::{self, Moves, User, Whom};
+use crate::people;
+use crate::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct BlockAdd;
+
+impl Message for BlockAdd {
+    const TYPE: &'static str = "block.add";
+    const SUMMARY: &'static str =
+        "Blocks a user: nothing of one reaches the other, and neither follows the other any longer.";
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to, mid) = (&request.from, &request.body.user, request.mid);
+        people::not_oneself(from, to, "blocks")?;
+        let state = blocks::key(from, to);
+        let pairs = [(from, to), (to, from)];
+        let mut keys = vec![(Table::Relationships, state.clone())];
+        keys.extend(pairs.map(|(a, b)| (Table::Relationships, follows::key(a, b))));
+        let (standing, found) = people::meet(cx, from, to, keys).await?;
+        standing.exists()?;
+        let mut found = found.into_iter();
+        let block = Toggle::of(state, found.next().flatten())?.turn(true, mid, false);
+        let mut moves = Moves::default();
+        for ((a, b), item) in pairs.into_iter().zip(found) {
+            let follow = Toggle::of(follows::key(a, b), item)?;
+            // Taken back already by a later `block.remove`: it still ends the follows that came before it, and no others.
+            let turn = if block.on { follow.sever(mid) } else { follow.turn(false, mid, false) };
+            moves.add(a, b, turn);
+        }
+        let mut writes = Vec::from_iter(block.write);
+        writes.extend(moves.writes());
+        Ok(Outcome::effect(User { user: to.clone() }, writes))
+    }
+}

@@ -1,0 +1,30 @@
+//! `block.remove`: takes a block back. Follows that it ended stay ended.
+
+use soundoff_common::blocks;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+
+use crate::follows::{User, Whom};
+use crate::people;
+use crate::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct BlockRemove;
+
+impl Message for BlockRemove {
+    const TYPE: &'static str = "block.remove";
+    const SUMMARY: &'static str = "Takes a block back; fine when there is none. Follows do not come back.";
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to) = (&request.from, &request.body.user);
+        people::not_oneself(from, to, "blocks")?;
+        let key = blocks::key(from, to);
+        let (standing, mut found) =
+            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
+        standing.exists()?;
+        let turn = Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false);
+        Ok(Outcome::effect(User { user: to.clone() }, Vec::from_iter(turn.write)))
+    }
+}

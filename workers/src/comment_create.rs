@@ -1,0 +1,63 @@
+//! `comment.create`: a comment beside its post, the post's count, and a push to the post's author.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
+
+use crate::comments::{self, Comment, Stored};
+use crate::people::Block;
+use crate::{posts, texts};
+
+/// A new comment.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct CommentCreate {
+    /// The id of the post it is about.
+    post: String,
+    /// What it says.
+    #[schemars(length(min = 1, max = 1000))]
+    text: String,
+}
+
+/// What the reply and the push hold.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct OneComment {
+    /// The comment.
+    comment: Comment,
+}
+
+impl Message for CommentCreate {
+    const TYPE: &'static str = "comment.create";
+    const SUMMARY: &'static str =
+        "Comments on a post. Its author gets the push `comment.created`, unless it is their own.";
+    type Body = Self;
+    type Reply = OneComment;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OneComment>, Failure> {
+        let Self { post, text } = &request.body;
+        texts::message(text, texts::MAX_COMMENT)?;
+        let (post, id, from) = (posts::id(post)?, request.mid, &request.from);
+        let about = posts::undeleted(cx.tables.get(Table::Entities, posts::key(post)).await?)?;
+        let block = Block::between(cx, from, &about.author).await?;
+        block.may_act()?;
+        let comment = Stored { author: from.clone(), text: text.clone(), created_at: request.at };
+        let count = vec![Change::Add("comments", 1)];
+        let mut writes = vec![
+            Write::put(Table::Entities, comments::key(post, id), Item::of(&comment)).when(Condition::Missing),
+            Write::update(Table::Entities, posts::key(post), count).when(posts::live()),
+        ];
+        writes.extend(block.unchanged(from, &about.author));
+        let reply = OneComment { comment: comment.shown(post, id) };
+        let push = (about.author != *from).then(|| Push {
+            to: about.author,
+            push_type: "comment.created",
+            by: from.clone(),
+            body: raw(&reply),
+        });
+        let outcome = Outcome::effect(reply, writes);
+        Ok(match push {
+            Some(push) => outcome.push(push),
+            None => outcome,
+        })
+    }
+}

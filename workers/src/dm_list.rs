@@ -1,0 +1,46 @@
+//! `dm.list`: what two people have written to each other, newest first. A block hides all of it from both while it stands.
+
+use futures_util::future::try_join;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::protocol::Handle;
+
+use crate::dms::{self, DirectMessage, Stored};
+use crate::paging::{List, Pages, Window};
+use crate::people;
+
+/// With whom, and which part of the list.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct DmList {
+    /// The other user.
+    with: Handle,
+    /// The `next` of an earlier page.
+    before: Option<String>,
+    /// The most items; 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+impl Message for DmList {
+    const TYPE: &'static str = "dm.list";
+    const SUMMARY: &'static str =
+        "Direct messages with a user, newest first, both ways. `not_found` across a block.";
+    type Body = Self;
+    type Reply = List<DirectMessage>;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<List<DirectMessage>>, Failure> {
+        let Self { with, before, limit } = &request.body;
+        let window = Window::of(before.as_deref(), *limit)?;
+        let me = &request.from;
+        people::not_oneself(me, with, "writes to")?;
+        let mut pages = Pages::new(Table::Entities, dms::partition(me, with), "", window);
+        let standing = people::meet(cx, me, with, Vec::new());
+        let ((standing, _), rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        standing.may_see()?;
+        let shown = rows.into_iter().map(|(id, item)| Ok((id, Some(Stored::parse(item)?.shown(id)))));
+        pages.keep(shown.collect::<Result<Vec<_>, TableError>>()?);
+        Ok(Outcome::read(pages.list()))
+    }
+}

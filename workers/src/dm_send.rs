@@ -1,0 +1,50 @@
+//! `dm.send`: a direct message, to the recipient's inbox and to the sender's other devices.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
+use soundoff_common::ports::tables::{Condition, Item, Key, Table, Write};
+use soundoff_common::protocol::Handle;
+
+use crate::dms::{self, OneMessage, Stored};
+use crate::{people, texts};
+
+/// A direct message.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct DmSend {
+    /// To whom.
+    to: Handle,
+    /// What it says.
+    #[schemars(length(min = 1, max = 4000))]
+    text: String,
+}
+
+impl Message for DmSend {
+    const TYPE: &'static str = "dm.send";
+    const SUMMARY: &'static str =
+        "Writes to a user, who gets the push `dm.received`; the sender's devices get `dm.sent`.";
+    type Body = Self;
+    type Reply = OneMessage;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OneMessage>, Failure> {
+        let Self { to, text } = &request.body;
+        let (from, id) = (&request.from, request.mid);
+        people::not_oneself(from, to, "writes to")?;
+        texts::message(text, texts::MAX_DM)?;
+        let (standing, _) = people::meet(cx, from, to, Vec::new()).await?;
+        standing.may_act()?;
+        let stored =
+            Stored { from: from.clone(), to: to.clone(), text: text.clone(), created_at: request.at };
+        let key = Key::new(dms::partition(from, to), id.to_string());
+        let mut writes = vec![Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing)];
+        writes.extend(standing.unchanged());
+        let reply = OneMessage { message: stored.shown(id) };
+        let body = raw(&reply);
+        let push = |to: &Handle, push_type| {
+            let (to, by, body) = (to.clone(), from.clone(), body.clone());
+            Push { to, push_type, by, body }
+        };
+        let pushes = [push(to, "dm.received"), push(from, "dm.sent")];
+        Ok(pushes.into_iter().fold(Outcome::effect(reply, writes), Outcome::push))
+    }
+}

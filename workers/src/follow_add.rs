@@ -1,0 +1,48 @@
+//! `follow.add`: the sender follows a user. Last writer wins by `mid`; the followed hears of each follower once.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::Handle;
+
+use crate::follows::{self, Moves, User, Whom};
+use crate::people;
+use crate::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct FollowAdd;
+
+/// What the followed hears.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FollowAdded<'a> {
+    by: &'a Handle,
+}
+
+impl Message for FollowAdd {
+    const TYPE: &'static str = "follow.add";
+    const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower.";
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to) = (&request.from, &request.body.user);
+        people::not_oneself(from, to, "follows")?;
+        let key = follows::key(from, to);
+        let (standing, mut found) =
+            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
+        standing.may_act()?;
+        let turn = Toggle::of(key, found.pop().flatten())?.turn(true, request.mid, true);
+        let news = turn.news;
+        let mut moves = Moves::default();
+        moves.add(from, to, turn);
+        let mut writes = moves.writes();
+        writes.extend(standing.unchanged());
+        let outcome = Outcome::effect(User { user: to.clone() }, writes);
+        if !news {
+            return Ok(outcome);
+        }
+        let body = raw(&FollowAdded { by: from });
+        Ok(outcome.push(Push { to: to.clone(), push_type: "follow.added", by: from.clone(), body }))
+    }
+}

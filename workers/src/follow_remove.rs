@@ -1,0 +1,30 @@
+//! `follow.remove`: the sender no longer follows a user, or never did.
+
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+
+use crate::follows::{self, Moves, User, Whom};
+use crate::people;
+use crate::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct FollowRemove;
+
+impl Message for FollowRemove {
+    const TYPE: &'static str = "follow.remove";
+    const SUMMARY: &'static str = "Follows a user no longer; fine when the sender did not.";
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to) = (&request.from, &request.body.user);
+        people::not_oneself(from, to, "follows")?;
+        let key = follows::key(from, to);
+        let (standing, mut found) =
+            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
+        standing.exists()?;
+        let mut moves = Moves::default();
+        moves.add(from, to, Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false));
+        Ok(Outcome::effect(User { user: to.clone() }, moves.writes()))
+    }
+}

@@ -1,0 +1,46 @@
+//! `like.add`: the sender likes a post. Last writer wins by `mid`; the author hears of each liker once.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
+use soundoff_common::protocol::Handle;
+
+use crate::likes::{self, Liked, Likes};
+use crate::people::Block;
+use crate::posts;
+
+/// The handler.
+pub(crate) struct LikeAdd;
+
+/// What the author hears.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LikeAdded<'a> {
+    post: &'a str,
+    by: &'a Handle,
+}
+
+impl Message for LikeAdd {
+    const TYPE: &'static str = "like.add";
+    const SUMMARY: &'static str = "Likes a post. Its author gets the push `like.added`, once per liker.";
+    type Body = Liked;
+    type Reply = Likes;
+
+    async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<Likes>, Failure> {
+        let (from, id) = (&request.from, posts::id(&request.body.post)?);
+        let (post, like) = likes::read(cx, from, id).await?;
+        let block = Block::between(cx, from, &post.author).await?;
+        block.may_act()?;
+        let own = post.author == *from;
+        let turn = like.turn(true, request.mid, !own);
+        let news = turn.news;
+        let (mut writes, likes) = likes::writes(id, post.likes, turn);
+        writes.extend(block.unchanged(from, &post.author));
+        let reply = Likes { post: id.to_string(), likes };
+        let body = raw(&LikeAdded { post: &reply.post, by: from });
+        let outcome = Outcome::effect(reply, writes);
+        if !news {
+            return Ok(outcome);
+        }
+        Ok(outcome.push(Push { to: post.author, push_type: "like.added", by: from.clone(), body }))
+    }
+}

@@ -1,0 +1,42 @@
+//! `post.get`: one post, and whether the sender likes it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+
+use crate::likes;
+use crate::posts::{self, Post};
+use crate::toggles::Toggle;
+
+/// Which post.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct PostGet {
+    /// The post's id.
+    post: String,
+}
+
+/// A post as the sender sees it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PostSeen {
+    /// The post.
+    post: Post,
+    /// Whether the sender likes it.
+    liked: bool,
+}
+
+impl Message for PostGet {
+    const TYPE: &'static str = "post.get";
+    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, or across a block.";
+    type Body = Self;
+    type Reply = PostSeen;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<PostSeen>, Failure> {
+        let id = posts::id(&request.body.post)?;
+        let key = likes::key(id, &request.from);
+        let like = Some((Table::Relationships, key.clone()));
+        let (post, like) = posts::visible(cx, &request.from, id, like).await?;
+        let liked = Toggle::of(key, like)?.on();
+        Ok(Outcome::read(PostSeen { post: post.shown(id), liked }))
+    }
+}

@@ -1,0 +1,55 @@
+//! `post.list`: a user's posts, newest first.
+
+use futures_util::future::try_join;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::Handle;
+
+use crate::paging::{List, Pages, Window};
+use crate::people;
+use crate::posts::{self, Post};
+
+/// Whose posts, and which part of the list.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct PostList {
+    /// The author; the sender when absent.
+    user: Option<Handle>,
+    /// The `next` of an earlier page.
+    before: Option<String>,
+    /// The most items; 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+impl Message for PostList {
+    const TYPE: &'static str = "post.list";
+    const SUMMARY: &'static str = "A user's posts, newest first. `not_found` across a block.";
+    type Body = Self;
+    type Reply = List<Post>;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<List<Post>>, Failure> {
+        let Self { user, before, limit } = &request.body;
+        let window = Window::of(before.as_deref(), *limit)?;
+        let author = user.as_ref().unwrap_or(&request.from);
+        let mut pages = Pages::new(Table::Entities, posts::list_partition(author), "", window);
+        let standing = people::meet(cx, &request.from, author, Vec::new());
+        let ((standing, _), mut rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        standing.may_see()?;
+        loop {
+            let keys: Vec<_> = rows.iter().map(|(id, _)| (Table::Entities, posts::key(*id))).collect();
+            let items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
+            let mut found = Vec::with_capacity(rows.len());
+            for ((id, _), item) in rows.into_iter().zip(items) {
+                // Deleted since the list was read: what is gone is not shown.
+                let post = posts::parse(item)?.filter(|post| !post.deleted);
+                found.push((id, post.map(|post| post.shown(id))));
+            }
+            if !pages.keep(found) {
+                return Ok(Outcome::read(pages.list()));
+            }
+            rows = pages.read(&*cx.tables).await?;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `profile.update`: the sender's name and bio, each last-writer-wins by `mid`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use soundoff_common::accounts::{self, Account};
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, TableError, Write};
+use soundoff_common::protocol::ErrorCode;
+use ulid::Ulid;
+
+use crate::profiles::OneProfile;
+use crate::texts;
+
+/// What to change: at least one of the fields.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct ProfileUpdate {
+    /// The name to show, one line; empty for none.
+    #[schemars(length(max = 50))]
+    name: Option<String>,
+    /// What the user says of themselves; empty for nothing.
+    #[schemars(length(max = 300))]
+    bio: Option<String>,
+}
+
+/// One field's change, under the condition that no later one has come between.
+fn change(
+    item: &Item,
+    (field, field_mid): (&'static str, &'static str),
+    value: &str,
+    mid: Ulid,
+) -> Result<Option<(Vec<Change>, Condition)>, TableError> {
+    let seen = item.text(field_mid);
+    let heeded: Option<Ulid> = seen.map(str::parse).transpose().map_err(|_| {
+        let what = format!("an account whose {field_mid} is no id");
+        TableError::Corrupt(what)
+    })?;
+    if heeded.is_some_and(|heeded| mid <= heeded) {
+        return Ok(None);
+    }
+    let condition = match seen {
+        Some(seen) => Condition::Equals(field_mid, seen.into()),
+        None => Condition::Absent(field_mid),
+    };
+    let changes = vec![Change::Set(field, value.into()), Change::Set(field_mid, mid.to_string().into())];
+    Ok(Some((changes, condition)))
+}
+
+impl Message for ProfileUpdate {
+    const TYPE: &'static str = "profile.update";
+    const SUMMARY: &'static str = "Changes the sender's name (50 characters) or bio (300 characters).";
+    type Body = Self;
+    type Reply = OneProfile;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OneProfile>, Failure> {
+        let Self { name, bio } = &request.body;
+        if name.is_none() && bio.is_none() {
+            return Err(Failure::reject(ErrorCode::BadMessage, "name a field to change: name or bio"));
+        }
+        name.as_deref().map_or(Ok(()), texts::name)?;
+        bio.as_deref().map_or(Ok(()), texts::bio)?;
+        let key = accounts::key(&request.from);
+        let found = cx.tables.get(Table::Entities, key.clone()).await?;
+        let item = found.ok_or_else(|| Failure::reject(ErrorCode::NotFound, "you have no account"))?;
+        let (mut changes, mut conditions) = (Vec::new(), vec![Condition::Exists]);
+        for (fields, value) in [(("name", "name_mid"), name), (("bio", "bio_mid"), bio)] {
+            let Some(value) = value else { continue };
+            if let Some((change, condition)) = change(&item, fields, value, request.mid)? {
+                changes.extend(change);
+                conditions.push(condition);
+            }
+        }
+        let mut account: Account = item.parse()?;
+        for change in &changes {
+            match change {
+                Change::Set("name", value) => account.name = value.as_str().unwrap_or_default().to_owned(),
+                Change::Set("bio", value) => account.bio = value.as_str().unwrap_or_default().to_owned(),
+                _ => {}
+            }
+        }
+        let write = Write::update(Table::Entities, key, changes).when(Condition::All(conditions));
+        let superseded =
+            matches!(&write.action, soundoff_common::ports::tables::Action::Update(c) if c.is_empty());
+        let writes = if superseded { Vec::new() } else { vec![write] };
+        Ok(Outcome::effect(account.into(), writes))
+    }
+}

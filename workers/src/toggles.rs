@@ -1,0 +1,147 @@
+//! Relations that are on or off, last writer wins by `mid`: likes, follows, blocks.
+//!
+//! Queues do not order, so the later of two messages is the one with the greater `mid`, whichever arrives first. A relation that is
+//! off stays as a tombstone: without it an older `add` that arrives late would switch on what was switched off after it.
+
+use serde::{Deserialize, Serialize};
+use soundoff_common::ports::tables::{Condition, Item, Key, Table, TableError, Write};
+use ulid::Ulid;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    on: bool,
+    /// The latest message that has been heeded.
+    mid: Ulid,
+    /// The message that brought this state about; names the list rows of a relation that is on.
+    since: Ulid,
+    /// Whether the other side has ever been told: it outlives every `remove`.
+    notified: bool,
+}
+
+/// A relation as it was read.
+#[derive(Debug)]
+pub(crate) struct Toggle {
+    key: Key,
+    seen: Option<State>,
+}
+
+/// What a message does to a relation.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The state afterwards.
+    pub(crate) on: bool,
+    /// Whether that is another state than before: only then do counters and list rows change.
+    pub(crate) flipped: bool,
+    /// Whether the other side hears of it, once ever.
+    pub(crate) news: bool,
+    /// Names the list rows that a flip makes or removes.
+    pub(crate) row: Ulid,
+    /// The state row's change; none when a later message has been heeded.
+    pub(crate) write: Option<Write>,
+}
+
+impl Toggle {
+    /// The relation whose state row lies at `key` in the relationships.
+    pub(crate) fn of(key: Key, found: Option<Item>) -> Result<Self, TableError> {
+        Ok(Self { key, seen: found.map(Item::parse).transpose()? })
+    }
+
+    /// Whether the relation is on.
+    pub(crate) fn on(&self) -> bool {
+        self.seen.as_ref().is_some_and(|state| state.on)
+    }
+
+    /// Switches it on or off as of `mid`. `telling`: the other side is to hear of the first time it is on.
+    pub(crate) fn turn(self, on: bool, mid: Ulid, telling: bool) -> Turn {
+        match &self.seen {
+            Some(state) if mid <= state.mid => {
+                Turn { on: state.on, flipped: false, news: false, row: state.since, write: None }
+            }
+            _ => self.become_state(on, mid, telling),
+        }
+    }
+
+    /// Switches it off whatever its `mid` is: a block ends a follow that came after it, too.
+    pub(crate) fn sever(self, mid: Ulid) -> Turn {
+        match &self.seen {
+            Some(state) if state.on => {
+                let mid = mid.max(state.mid);
+                self.become_state(false, mid, false)
+            }
+            _ => self.turn(false, mid, false),
+        }
+    }
+
+    fn become_state(self, on: bool, mid: Ulid, telling: bool) -> Turn {
+        let flipped = on != self.on();
+        let notified = self.seen.as_ref().is_some_and(|state| state.notified);
+        let news = flipped && on && telling && !notified;
+        let before = self.seen.as_ref().map(|state| state.since);
+        let since = if flipped { mid } else { before.unwrap_or(mid) };
+        let state = State { on, mid, since, notified: notified || news };
+        // Both attributes: `sever` can change the one and leave the other.
+        let expected = match self.seen {
+            Some(seen) => Condition::All(vec![
+                Condition::Equals("mid", seen.mid.to_string().into()),
+                Condition::Equals("on", seen.on.into()),
+            ]),
+            None => Condition::Missing,
+        };
+        let write = Write::put(Table::Relationships, self.key, Item::of(&state)).when(expected);
+        Turn { on, flipped, news, row: if on { since } else { before.unwrap_or(mid) }, write: Some(write) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use soundoff_common::ports::tables::Action;
+
+    use super::*;
+
+    fn mid(n: u128) -> Ulid {
+        Ulid::from(n)
+    }
+
+    fn after(turn: &Turn, before: Option<Item>) -> Option<Item> {
+        match &turn.write {
+            Some(Write { action: Action::Put(item), .. }) => Some(item.clone()),
+            _ => before,
+        }
+    }
+
+    fn step(item: Option<Item>, on: bool, n: u128) -> (Turn, Option<Item>) {
+        let turn = Toggle::of(Key::new("p", "s"), item.clone()).unwrap().turn(on, mid(n), true);
+        let item = after(&turn, item);
+        (turn, item)
+    }
+
+    #[test]
+    fn the_greater_mid_wins_whichever_comes_first() {
+        let (turn, item) = step(None, false, 5);
+        assert!(!turn.flipped && turn.write.is_some(), "a remove leaves a tombstone");
+        let (turn, item) = step(item, true, 4);
+        assert!(!turn.on && !turn.flipped && turn.write.is_none(), "an older add changes nothing");
+        let (turn, item) = step(item, true, 6);
+        assert!(turn.on && turn.flipped && turn.news && turn.row == mid(6));
+        let (turn, item) = step(item, true, 7);
+        assert!(turn.on && !turn.flipped && !turn.news && turn.row == mid(6), "only the mid rises");
+        let (turn, item) = step(item, false, 6);
+        assert!(turn.on && turn.write.is_none(), "a remove older than the last add");
+        let (turn, item) = step(item, false, 8);
+        assert!(turn.flipped && turn.row == mid(6), "the row to remove is the one that was made");
+        let (turn, _) = step(item, true, 9);
+        assert!(turn.flipped && !turn.news, "told once ever");
+    }
+
+    #[test]
+    fn severing_switches_off_even_what_came_later_and_older_adds_stay_off() {
+        let (_, item) = step(None, true, 9);
+        let turn = Toggle::of(Key::new("p", "s"), item.clone()).unwrap().sever(mid(5));
+        assert!(turn.flipped && !turn.on && turn.row == mid(9));
+        let (turn, _) = step(after(&turn, item), true, 9);
+        assert!(!turn.on && turn.write.is_none());
+        let turn = Toggle::of(Key::new("p", "s"), None).unwrap().sever(mid(5));
+        let (late, _) = step(after(&turn, None), true, 4);
+        assert!(!late.on, "an add from before the block that arrives after it");
+    }
+}

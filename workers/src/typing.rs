@@ -1,0 +1,44 @@
+//! `typing`: a live sign that the sender writes to somebody. Unstored; lost when the other is offline.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::handler::{Context, Event, Failure, Message, Outcome, Request, raw};
+use soundoff_common::protocol::Handle;
+
+use crate::people;
+
+/// To whom.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Typing {
+    /// The user who sees it.
+    to: Handle,
+}
+
+/// Nothing to say.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Noted {}
+
+#[derive(Serialize)]
+struct TypingEvent<'a> {
+    from: &'a Handle,
+}
+
+impl Message for Typing {
+    const TYPE: &'static str = "typing";
+    const SUMMARY: &'static str = "Tells a user, as the event `typing`, that the sender is writing to them.";
+    type Body = Self;
+    type Reply = Noted;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<Noted>, Failure> {
+        let (from, to) = (&request.from, &request.body.to);
+        people::not_oneself(from, to, "writes to")?;
+        let (standing, _) = people::meet(cx, from, to, Vec::new()).await?;
+        standing.exists()?;
+        let outcome = Outcome::read(Noted {});
+        if standing.blocked() {
+            return Ok(outcome);
+        }
+        let body = raw(&TypingEvent { from });
+        Ok(outcome.event(Event { to: vec![to.clone()], event_type: "typing", body }))
+    }
+}
