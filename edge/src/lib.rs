@@ -1,1 +1,128 @@
-//! stub
+//! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
+//!
+//! A socket is one task and one [`connection`](self): the task alone reads and writes the network, everybody else leaves frames in the
+//! connection's bounded queue. What frames mean is decided in `session`, without I/O.
+
+mod admission;
+mod auth;
+mod catch_up;
+mod config;
+mod connection;
+mod drain;
+mod edge;
+mod hello;
+mod internal;
+mod mids;
+mod outbound;
+mod registration;
+mod registry;
+mod session;
+mod socket;
+mod sweep;
+mod upgrade;
+mod websocket;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::Full;
+use soundoff_common::catalog::Catalog;
+use soundoff_common::deliver::InternalKey;
+use soundoff_common::ports::queues::Queues;
+use soundoff_common::ports::sessions::Sessions;
+use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tokens::TokenVerifier;
+use soundoff_common::telemetry::Metrics;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use config::EdgeConfig;
+use edge::Edge;
+
+/// What an edge needs from the world.
+#[derive(Clone)]
+pub struct EdgeDeps {
+    /// Where messages go: only main_q is used.
+    pub queues: Arc<dyn Queues>,
+    /// The Session Cache.
+    pub sessions: Arc<dyn Sessions>,
+    /// Accounts and inboxes.
+    pub tables: Arc<dyn Tables>,
+    /// Which types clients may send.
+    pub catalog: Arc<Catalog>,
+    /// Judges access tokens.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// Signs what workers deliver.
+    pub key: InternalKey,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// The public port's other pages.
+    pub pages: Arc<dyn Pages>,
+}
+
+/// Plain HTTP on the public port: sign-in, media, the web app, answered by whoever the binary wires in.
+#[async_trait]
+pub trait Pages: Send + Sync + 'static {
+    /// Answers any request that is not `GET /v1/ws`. Bodies come unbounded: the page bounds them.
+    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> hyper::Response<Full<Bytes>>;
+}
+
+/// Runs one edge until `stop`, then drains it.
+///
+/// `sockets` are accepted public connections: the caller accepts and may deal them out to several edges. `internal` is the bound
+/// listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
+///
+/// # Errors
+/// When the configuration makes no sense, or a part of the edge broke.
+pub async fn run(
+    mut sockets: mpsc::Receiver<TcpStream>,
+    internal: TcpListener,
+    advertise: String,
+    config: EdgeConfig,
+    deps: EdgeDeps,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    config.validate().context("the edge's configuration")?;
+    let (outbound, taken) = mpsc::channel(config.waiting_messages.min(tokio::sync::Semaphore::MAX_PERMITS));
+    let edge = Arc::new(Edge::new(advertise, config, deps, outbound));
+    // Dropped with this function, and with it whatever still runs.
+    let mut parts = JoinSet::new();
+    parts.spawn(outbound::gather(edge.clone(), taken));
+    parts.spawn(internal::serve(edge.clone(), internal));
+    parts.spawn(sweep::sweep(edge.clone()));
+    parts.spawn(registration::reassert(edge.clone()));
+    parts.spawn(registration::save_acks(edge.clone()));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            part = parts.join_next() => break Err(anyhow::anyhow!("a part of the edge ended: {part:?}")),
+            socket = sockets.recv() => match socket {
+                Some(stream) => admit(&edge, stream),
+                None => {
+                    stop.cancelled().await;
+                    break Ok(());
+                }
+            },
+        }
+    };
+    drop(sockets);
+    drain::drain(&edge).await;
+    edge.ended.cancel();
+    ended
+}
+
+/// Begins to serve a connection. Past the room for telling clients so, it is dropped unheard.
+fn admit(edge: &Arc<Edge>, stream: TcpStream) {
+    let most = edge.config.max_sockets + edge.config.max_sockets / 8 + 256;
+    if edge.tasks.len() >= most {
+        return;
+    }
+    // Frames must not wait for acks of earlier ones; without it they are merely slower.
+    let _ = stream.set_nodelay(true);
+    edge.tasks.spawn(upgrade::serve(edge.clone(), stream));
+}

@@ -1,0 +1,76 @@
+//! Verifying tokens, with a memory for those that were good: a reconnect storm repeats them.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use quick_cache::sync::Cache;
+use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+
+/// The verifier and what it said of good tokens. Keyed by hash, so that the memory holds no token.
+pub(crate) struct Tokens {
+    verifier: Arc<dyn TokenVerifier>,
+    good: Cache<[u8; 32], Claims>,
+}
+
+impl Tokens {
+    pub(crate) fn new(verifier: Arc<dyn TokenVerifier>, capacity: usize) -> Self {
+        Self { verifier, good: Cache::new(capacity) }
+    }
+
+    /// What the token says, if it is good at `now_s`.
+    pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+        let key: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");
+        if let Some(claims) = self.good.get(&key) {
+            if claims.expires_at > now_s {
+                return Ok(claims);
+            }
+            self.good.remove(&key);
+            return Err(TokenError::Expired);
+        }
+        let claims = self.verifier.verify(token, now_s)?;
+        if claims.expires_at <= now_s {
+            return Err(TokenError::Expired);
+        }
+        self.good.insert(key, claims.clone());
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Counting(AtomicUsize);
+
+    impl TokenVerifier for Counting {
+        fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let user = token.parse().map_err(|_| TokenError::Invalid)?;
+            Ok(Claims { user, session: "s".to_owned(), issued_at: 0, expires_at: 100 })
+        }
+    }
+
+    #[test]
+    fn good_tokens_are_remembered_until_they_expire_and_bad_ones_never() {
+        let counting = Arc::new(Counting(AtomicUsize::new(0)));
+        let tokens = Tokens::new(counting.clone(), 16);
+        let calls = || counting.0.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(tokens.verify("ann", 99).unwrap().user.as_str(), "ann");
+        }
+        assert_eq!(calls(), 1);
+        assert_eq!(tokens.verify("ann", 100), Err(TokenError::Expired));
+        assert_eq!(tokens.verify("ann", 100), Err(TokenError::Expired), "nor does it become good again");
+        let before = calls();
+        for _ in 0..3 {
+            assert_eq!(tokens.verify("!", 0), Err(TokenError::Invalid));
+        }
+        assert_eq!(calls(), before + 3);
+        for n in 0..1000 {
+            tokens.verify(&format!("user{n}"), 0).unwrap();
+        }
+        assert!(tokens.good.len() <= 32, "{} remembered", tokens.good.len());
+    }
+}

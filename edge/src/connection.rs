@@ -1,0 +1,478 @@
+//! What the rest of the edge knows of one socket: its bounded outbound queue, its place in the inbox, its deadlines.
+//!
+//! The socket's own task is the only one that writes to the network; everybody else leaves something here and wakes it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use soundoff_common::protocol::{CloseCode, Handle};
+
+use crate::websocket::close_frame;
+
+/// How a frame is treated when its reader is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// May be dropped.
+    Event,
+    /// May not: a socket with no room for it closes 4002.
+    Durable,
+}
+
+/// What became of a frame handed to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Taken,
+    /// An event, and the queue is full.
+    Dropped,
+    /// The socket is closing: as good as gone.
+    Gone,
+    /// There was no room for what must not be dropped, so the socket has begun to close.
+    TooSlow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No good `hello` yet.
+    Silent,
+    /// `hello` is being looked into.
+    Joining,
+    Open,
+    Closing,
+}
+
+/// The bounds of a socket's outbound queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Out {
+    wire: Bytes,
+    class: Class,
+}
+
+/// What a socket has to write and where it is in its user's inbox.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    queue: VecDeque<Out>,
+    bytes: usize,
+    /// How much of the first frame is written: such a frame can neither be dropped nor overtaken.
+    written: usize,
+    /// Nothing is written: `welcome` comes first and is not here yet.
+    held: bool,
+    /// The last inbox `seq` that was queued for this socket.
+    delivered: u64,
+    /// The newest inbox `seq` that is known to exist.
+    seen: u64,
+    /// The inbox is being read, or is about to be; live pushes only raise `seen`.
+    catching_up: bool,
+    acked: u64,
+    saved: u64,
+    /// When a closing socket is cut, in milliseconds of the edge's clock.
+    cut_at: u64,
+    due_sent: bool,
+}
+
+/// Who is on the socket, known from a good `hello` on.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) user: Handle,
+    pub(crate) device: Option<Box<str>>,
+}
+
+/// One socket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Never reused within the edge process.
+    pub(crate) id: u64,
+    waker: AtomicWaker,
+    state: Mutex<State>,
+    identity: OnceLock<Identity>,
+    /// When the client last sent a frame (at first: when the socket opened), in milliseconds of the edge's clock.
+    last_frame: AtomicU64,
+    /// When the token lapses, in seconds since 1970.
+    expires: AtomicU64,
+    /// Messages that main_q has not confirmed.
+    pub(crate) unconfirmed: AtomicU32,
+    /// A fresh token is being looked into.
+    pub(crate) renewing: AtomicBool,
+    cut: AtomicBool,
+}
+
+/// What time it is for a sweep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Milliseconds of the edge's clock.
+    pub(crate) clock_ms: u64,
+    /// Milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+}
+
+/// What a sweep finds to do at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Close(CloseCode),
+    /// Tell the client that its token lapses in so many milliseconds.
+    Auth(u64),
+    /// It had its time to close.
+    Cut,
+}
+
+/// The deadlines a sweep looks at, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) hello: u64,
+    pub(crate) silence: u64,
+    pub(crate) auth_due: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(id: u64, clock_ms: u64) -> Self {
+        let state = State {
+            phase: Phase::Silent,
+            queue: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            held: false,
+            delivered: 0,
+            seen: 0,
+            catching_up: false,
+            acked: 0,
+            saved: 0,
+            cut_at: 0,
+            due_sent: false,
+        };
+        Self {
+            id,
+            waker: AtomicWaker::new(),
+            state: Mutex::new(state),
+            identity: OnceLock::new(),
+            last_frame: AtomicU64::new(clock_ms),
+            expires: AtomicU64::new(0),
+            unconfirmed: AtomicU32::new(0),
+            renewing: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // Every change leaves the state whole, so a panic elsewhere in its holder spoils nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
+    /// Begins to join; `false` when the socket is closing already.
+    pub(crate) fn join(&self, identity: Identity, expires: u64) -> bool {
+        let mut state = self.state();
+        if state.phase == Phase::Closing || self.identity.set(identity).is_err() {
+            return false;
+        }
+        self.expires.store(expires, Ordering::Relaxed);
+        state.phase = Phase::Joining;
+        state.held = true;
+        state.catching_up = true;
+        true
+    }
+
+    /// Puts `welcome` before whatever has come meanwhile, and lets it flow. The catching up goes on until [`Self::span`] says it is done.
+    pub(crate) fn welcome(&self, wire: Bytes, cursor: u64, head: u64) -> bool {
+        let mut state = self.state();
+        if state.phase != Phase::Joining {
+            return false;
+        }
+        state.phase = Phase::Open;
+        state.held = false;
+        state.delivered = cursor;
+        state.saved = cursor;
+        state.acked = cursor;
+        state.seen = state.seen.max(head);
+        state.bytes += wire.len();
+        state.queue.push_front(Out { wire, class: Class::Durable });
+        drop(state);
+        self.waker.wake();
+        true
+    }
+
+    /// Hands the socket a frame.
+    pub(crate) fn offer(&self, wire: &Bytes, class: Class, room: Room, cut_at: u64) -> Offer {
+        let mut state = self.state();
+        let offer = state.offer(wire, class, room, cut_at);
+        drop(state);
+        if offer != Offer::Dropped {
+            self.waker.wake();
+        }
+        offer
+    }
+
+    /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing frame has the
+    /// inbox read.
+    pub(crate) fn offer_push(&self, seq: u64, wire: Option<&Bytes>, room: Room, cut_at: u64) -> Offer {
+        let mut state = self.state();
+        if state.phase == Phase::Closing {
+            return Offer::Gone;
+        }
+        state.seen = state.seen.max(seq);
+        let offer = match wire {
+            _ if state.catching_up || seq <= state.delivered => Offer::Taken,
+            Some(wire) if seq == state.delivered + 1 => {
+                let offer = state.offer(wire, Class::Durable, room, cut_at);
+                if offer == Offer::Taken {
+                    state.delivered = seq;
+                }
+                offer
+            }
+            _ => {
+                state.catching_up = true;
+                Offer::Taken
+            }
+        };
+        drop(state);
+        self.waker.wake();
+        offer
+    }
+
+    /// Says that the inbox goes up to `head`, so that a lost delivery is noticed.
+    pub(crate) fn saw_head(&self, head: u64) {
+        let mut state = self.state();
+        if state.phase == Phase::Open && head > state.delivered && !state.catching_up {
+            state.seen = state.seen.max(head);
+            state.catching_up = true;
+            drop(state);
+            self.waker.wake();
+        }
+    }
+
+    /// What of the inbox is still to be read: after the first, up to the second. `None` ends the catching up, in one step with finding
+    /// that nothing is left.
+    pub(crate) fn span(&self) -> Option<(u64, u64)> {
+        let mut state = self.state();
+        if state.phase == Phase::Open && state.seen > state.delivered {
+            return Some((state.delivered, state.seen));
+        }
+        state.catching_up = false;
+        None
+    }
+
+    /// Queues what was read from the inbox, if it fits into half of the room: the other half is for live frames.
+    pub(crate) fn offer_read(&self, seq: u64, wires: &[Bytes], room: Room) -> Option<Offer> {
+        let mut state = self.state();
+        if state.phase == Phase::Closing {
+            return Some(Offer::Gone);
+        }
+        let len = wires.iter().map(Bytes::len).sum::<usize>();
+        let fits = state.queue.len() + wires.len() <= room.frames.div_ceil(2) && state.bytes + len <= room.bytes / 2;
+        if !fits && !state.queue.is_empty() {
+            return None;
+        }
+        for wire in wires {
+            state.push(wire.clone(), Class::Durable);
+        }
+        state.delivered = seq;
+        Some(Offer::Taken)
+    }
+
+    /// Forgets what was said about entries past `head`: they are not there.
+    pub(crate) fn nothing_past(&self, head: u64) {
+        let mut state = self.state();
+        state.seen = head.max(state.delivered);
+    }
+
+    /// Begins to close. What waits is still written, except when the reader is too slow or has not been welcomed.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
+        let begun = self.state().close(Some(code.code()), reason, cut_at);
+        self.waker.wake();
+        begun
+    }
+
+    /// Answers a close of the client's own.
+    pub(crate) fn echo_close(&self, code: Option<u16>, cut_at: u64) -> bool {
+        self.state().close(code, "", cut_at)
+    }
+
+    /// Ends the socket without further ado.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn heard(&self, clock_ms: u64) {
+        self.last_frame.store(clock_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn renew(&self, expires: u64) {
+        self.expires.store(expires, Ordering::Relaxed);
+        self.state().due_sent = false;
+    }
+
+    /// Notes what the client holds, as far as it was ever sent.
+    pub(crate) fn ack(&self, cursor: u64) {
+        let mut state = self.state();
+        state.acked = state.acked.max(cursor.min(state.delivered));
+    }
+
+    /// A cursor that is to be written down now.
+    pub(crate) fn unsaved(&self) -> Option<u64> {
+        let mut state = self.state();
+        let unsaved = (state.acked > state.saved).then_some(state.acked);
+        state.saved = state.acked;
+        unsaved
+    }
+
+    /// The cursor could not be written down.
+    pub(crate) fn not_saved(&self) {
+        self.state().saved = 0;
+    }
+
+    /// What is due at a time.
+    pub(crate) fn due(&self, now: Now, deadlines: Deadlines) -> Option<Due> {
+        let mut state = self.state();
+        let silent = now.clock_ms.saturating_sub(self.last_frame.load(Ordering::Relaxed));
+        match state.phase {
+            Phase::Silent => (silent >= deadlines.hello).then_some(Due::Close(CloseCode::NoHello)),
+            // The client did its part; if tables or cache take so long, another edge may do better.
+            Phase::Joining => (silent >= 4 * deadlines.hello).then_some(Due::Close(CloseCode::Shedding)),
+            Phase::Closing => (now.clock_ms >= state.cut_at).then_some(Due::Cut),
+            Phase::Open => {
+                let expires_ms = self.expires.load(Ordering::Relaxed).saturating_mul(1000);
+                if expires_ms <= now.unix_ms {
+                    return Some(Due::Close(CloseCode::TokenExpired));
+                }
+                if silent > deadlines.silence {
+                    return Some(Due::Close(CloseCode::NoHeartbeat));
+                }
+                let left = expires_ms - now.unix_ms;
+                if left <= deadlines.auth_due && !state.due_sent {
+                    state.due_sent = true;
+                    return Some(Due::Auth(left));
+                }
+                None
+            }
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, wire: Bytes, class: Class) {
+        self.bytes += wire.len();
+        self.queue.push_back(Out { wire, class });
+    }
+
+    fn fits(&self, len: usize, room: Room) -> bool {
+        self.queue.is_empty() || (self.queue.len() < room.frames && self.bytes + len <= room.bytes)
+    }
+
+    fn offer(&mut self, wire: &Bytes, class: Class, room: Room, cut_at: u64) -> Offer {
+        if self.phase == Phase::Closing {
+            return Offer::Gone;
+        }
+        if !self.fits(wire.len(), room) {
+            if class == Class::Event {
+                return Offer::Dropped;
+            }
+            self.drop_events();
+            if !self.fits(wire.len(), room) {
+                self.close(Some(CloseCode::TooSlow.code()), CloseCode::TooSlow.reason(), cut_at);
+                return Offer::TooSlow;
+            }
+        }
+        self.push(wire.clone(), class);
+        Offer::Taken
+    }
+
+    fn drop_events(&mut self) {
+        let begun = usize::from(self.written > 0);
+        let mut at = 0;
+        let mut freed = 0;
+        self.queue.retain(|out| {
+            at += 1;
+            let keep = at <= begun || out.class == Class::Durable;
+            if !keep {
+                freed += out.wire.len();
+            }
+            keep
+        });
+        self.bytes -= freed;
+    }
+
+    fn close(&mut self, code: Option<u16>, reason: &str, cut_at: u64) -> bool {
+        if self.phase == Phase::Closing {
+            return false;
+        }
+        self.phase = Phase::Closing;
+        self.cut_at = cut_at;
+        if self.held || code == Some(CloseCode::TooSlow.code()) {
+            // Nothing durable is lost: accepted messages are in main_q, pushes in the inbox.
+            self.queue.truncate(usize::from(self.written > 0));
+            self.bytes = self.queue.iter().map(|out| out.wire.len()).sum::<usize>() - self.written;
+        }
+        self.held = false;
+        self.catching_up = false;
+        self.push(close_frame(code, reason), Class::Durable);
+        true
+    }
+
+    /// Whether anything may be written now.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.held && !self.queue.is_empty()
+    }
+
+    /// Whether so much waits that nothing more should be asked for.
+    pub(crate) fn is_half_full(&self, room: Room) -> bool {
+        self.queue.len() > room.frames / 2 || self.bytes > room.bytes / 2
+    }
+
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.catching_up && self.phase == Phase::Open
+    }
+
+    /// What to write next, as many slices as fit.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slice, out) in slices.iter_mut().zip(&self.queue) {
+            let from = if filled == 0 { self.written } else { 0 };
+            *slice = std::io::IoSlice::new(&out.wire[from..]);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Notes that `n` bytes were written; answers how many frames that finished.
+    pub(crate) fn wrote(&mut self, n: usize) -> u64 {
+        self.bytes -= n;
+        self.written += n;
+        let mut frames = 0;
+        while let Some(first) = self.queue.front()
+            && self.written >= first.wire.len()
+        {
+            self.written -= first.wire.len();
+            self.queue.pop_front();
+            frames += 1;
+        }
+        if self.queue.is_empty() {
+            // An idle socket owns no queue.
+            self.queue = VecDeque::new();
+        }
+        frames
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

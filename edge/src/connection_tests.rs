@@ -1,0 +1,136 @@
+use super::*;
+use crate::websocket::text_frame;
+
+const ROOM: Room = Room { frames: 4, bytes: 1000 };
+
+fn open(cursor: u64) -> Connection {
+    let connection = Connection::new(1, 0);
+    let identity = Identity { user: "ann".parse().unwrap(), device: None };
+    assert!(connection.join(identity, u64::MAX / 2000));
+    assert!(connection.welcome(text_frame("w"), cursor, cursor));
+    assert_eq!(connection.span(), None);
+    drain(&connection);
+    connection
+}
+
+fn drain(connection: &Connection) -> Vec<String> {
+    let mut state = connection.state();
+    let mut texts = Vec::new();
+    while state.has_output() {
+        let mut slices = [std::io::IoSlice::new(&[]); 1];
+        state.slices(&mut slices);
+        let wire = slices[0].to_vec();
+        texts.push(String::from_utf8_lossy(&wire[2..]).into_owned());
+        state.wrote(wire.len());
+    }
+    assert_eq!((state.bytes, state.written), (0, 0));
+    texts
+}
+
+#[test]
+fn pushes_are_queued_in_order_and_once() {
+    let c = open(5);
+    for (seq, delivered) in [(4, 5), (5, 5), (6, 6), (6, 6), (7, 7), (5, 7)] {
+        assert_eq!(c.offer_push(seq, Some(&text_frame(&seq.to_string())), ROOM, 0), Offer::Taken);
+        assert_eq!(c.state().delivered, delivered);
+    }
+    assert_eq!(drain(&c), ["6", "7"]);
+}
+
+#[test]
+fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
+    for wire in [Some(text_frame("8")), None] {
+        let seq = if wire.is_some() { 8 } else { 6 };
+        let c = open(5);
+        c.offer_push(seq, wire.as_ref(), ROOM, 0);
+        assert!(c.state().is_catching_up());
+        c.offer_push(6, Some(&text_frame("6")), ROOM, 0);
+        assert!(drain(&c).is_empty(), "live pushes wait for the inbox");
+        assert_eq!(c.span(), Some((5, seq)));
+        c.offer_read(seq, &[text_frame("read")], ROOM).unwrap();
+        assert_eq!(c.span(), None);
+        c.offer_push(seq + 1, Some(&text_frame("next")), ROOM, 0);
+        assert_eq!(drain(&c), ["read", "next"]);
+    }
+}
+
+#[test]
+fn welcome_comes_before_what_came_while_joining() {
+    let c = Connection::new(1, 0);
+    c.join(Identity { user: "ann".parse().unwrap(), device: None }, 10);
+    c.offer(&text_frame("event"), Class::Event, ROOM, 0);
+    c.offer_push(3, Some(&text_frame("3")), ROOM, 0);
+    assert!(!c.state().has_output());
+    c.welcome(text_frame("welcome"), 2, 2);
+    assert_eq!(drain(&c), ["welcome", "event"]);
+    assert_eq!(c.span(), Some((2, 3)), "what came while joining is still to be read");
+}
+
+#[test]
+fn events_give_way_and_then_the_socket_closes() {
+    let c = open(0);
+    c.offer(&text_frame("e1"), Class::Event, ROOM, 0);
+    c.state().wrote(1);
+    for name in ["e2", "d1", "d2"] {
+        let class = if name.starts_with('e') { Class::Event } else { Class::Durable };
+        assert_eq!(c.offer(&text_frame(name), class, ROOM, 0), Offer::Taken);
+    }
+    assert_eq!(c.offer(&text_frame("e3"), Class::Event, ROOM, 0), Offer::Dropped);
+    assert_eq!(c.offer(&text_frame("d3"), Class::Durable, ROOM, 0), Offer::Taken, "e2 gave way");
+    assert_eq!(c.offer(&text_frame("d4"), Class::Durable, ROOM, 0), Offer::TooSlow);
+    assert_eq!(c.offer(&text_frame("d5"), Class::Durable, ROOM, 0), Offer::Gone);
+    let mut state = c.state();
+    assert_eq!(state.phase, Phase::Closing);
+    assert_eq!(state.queue.len(), 2, "the frame that was begun, and the close");
+    state.wrote(3);
+    assert_eq!(state.queue[0].wire[2..4], CloseCode::TooSlow.code().to_be_bytes());
+}
+
+#[test]
+fn reading_waits_while_half_of_the_room_is_taken() {
+    let c = open(0);
+    c.offer_push(9, None, ROOM, 0);
+    let two = [text_frame("a"), text_frame("b")];
+    assert_eq!(c.offer_read(2, &two, ROOM), Some(Offer::Taken));
+    assert_eq!(c.offer_read(3, &two[..1], ROOM), None);
+    assert_eq!(c.state().delivered, 2);
+    drain(&c);
+    let large = [text_frame(&"x".repeat(2000))];
+    assert_eq!(c.offer_read(3, &large, ROOM), Some(Offer::Taken), "what is larger than the room goes alone");
+}
+
+#[test]
+fn deadlines_come_due() {
+    let deadlines = Deadlines { hello: 50, silence: 600, auth_due: 100 };
+    let at = |clock_ms, unix_ms| Now { clock_ms, unix_ms };
+    let silent = Connection::new(1, 1000);
+    assert_eq!(silent.due(at(1049, 0), deadlines), None);
+    assert_eq!(silent.due(at(1050, 0), deadlines), Some(Due::Close(CloseCode::NoHello)));
+    silent.close(CloseCode::NoHello, "", 2000);
+    assert_eq!(silent.due(at(1999, 0), deadlines), None);
+    assert_eq!(silent.due(at(2000, 0), deadlines), Some(Due::Cut));
+    let c = Connection::new(2, 0);
+    c.join(Identity { user: "ann".parse().unwrap(), device: None }, 10);
+    c.welcome(text_frame("w"), 0, 0);
+    c.heard(1000);
+    assert_eq!(c.due(at(1600, 9_000), deadlines), None);
+    assert_eq!(c.due(at(1601, 9_000), deadlines), Some(Due::Close(CloseCode::NoHeartbeat)));
+    assert_eq!(c.due(at(1600, 9_900), deadlines), Some(Due::Auth(100)));
+    assert_eq!(c.due(at(1600, 9_950), deadlines), None, "said once");
+    assert_eq!(c.due(at(1600, 10_000), deadlines), Some(Due::Close(CloseCode::TokenExpired)));
+    c.renew(20);
+    assert_eq!(c.due(at(1600, 10_000), deadlines), None);
+    assert_eq!(c.due(at(1600, 19_950), deadlines), Some(Due::Auth(50)), "and once more for the fresh token");
+}
+
+#[test]
+fn an_ack_counts_as_far_as_was_sent() {
+    let c = open(5);
+    c.ack(9);
+    assert_eq!(c.unsaved(), None);
+    c.offer_push(6, Some(&text_frame("6")), ROOM, 0);
+    c.ack(9);
+    assert_eq!((c.unsaved(), c.unsaved()), (Some(6), None));
+    c.not_saved();
+    assert_eq!(c.unsaved(), Some(6));
+}

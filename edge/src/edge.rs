@@ -1,0 +1,260 @@
+//! What all parts of one running edge share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::Rng as _;
+use soundoff_common::catalog::Catalog;
+use soundoff_common::deliver::InternalKey;
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::queues::Queues;
+use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::ports::tables::Tables;
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, ServerFrame};
+use soundoff_common::telemetry::{Metrics, ReasonLabel};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use ulid::Ulid;
+
+use crate::admission::Rate;
+use crate::auth::Tokens;
+use crate::connection::{Class, Connection, Offer, Room};
+use crate::mids::Mids;
+use crate::outbound::{Publish, Waiting};
+use crate::registry::Registry;
+use crate::session::Rules;
+use crate::websocket::text_frame;
+use crate::{EdgeConfig, EdgeDeps, Pages};
+
+/// Whether the last calls to what the edge depends on went well.
+#[derive(Debug)]
+pub(crate) struct Health {
+    sessions: AtomicBool,
+    queues: AtomicBool,
+}
+
+impl Health {
+    /// Notes how a call to the Session Cache went; said once per change.
+    pub(crate) fn sessions(&self, result: &Result<(), Unavailable>) {
+        let before = self.sessions.swap(result.is_ok(), Ordering::Relaxed);
+        match result {
+            Err(error) if before => tracing::warn!(%error, "the session cache fails; registrations wait for it"),
+            Ok(()) if !before => tracing::info!("the session cache is back"),
+            _ => {}
+        }
+    }
+
+    /// Notes whether main_q takes messages.
+    pub(crate) fn queues(&self, well: bool) {
+        self.queues.store(well, Ordering::Relaxed);
+    }
+
+    pub(crate) fn are_sessions_well(&self) -> bool {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn are_queues_well(&self) -> bool {
+        self.queues.load(Ordering::Relaxed)
+    }
+}
+
+/// One edge process (several may run in one operating system process).
+pub(crate) struct Edge {
+    pub(crate) config: EdgeConfig,
+    pub(crate) boot: Arc<str>,
+    pub(crate) advertise: String,
+    pub(crate) queues: Arc<dyn Queues>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) pages: Arc<dyn Pages>,
+    pub(crate) key: InternalKey,
+    pub(crate) metrics: Metrics,
+    pub(crate) tokens: Tokens,
+    pub(crate) registry: Registry,
+    pub(crate) mids: Mids,
+    pub(crate) outbound: mpsc::Sender<Publish>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) health: Health,
+    /// The sockets' tasks, and the handshakes before them.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the edge begins to drain.
+    pub(crate) stopping: CancellationToken,
+    /// Cancelled when the last socket is gone.
+    pub(crate) ended: CancellationToken,
+    catalog: Arc<Catalog>,
+    draining: AtomicBool,
+    rate: Rate,
+    room: Room,
+    started: Instant,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Edge {
+    pub(crate) fn new(advertise: String, config: EdgeConfig, deps: EdgeDeps, outbound: mpsc::Sender<Publish>) -> Self {
+        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages } = deps;
+        Self {
+            boot: Ulid::generate().to_string().into(),
+            advertise,
+            queues,
+            sessions,
+            tables,
+            pages,
+            key,
+            metrics,
+            tokens: Tokens::new(verifier, config.tokens_cached),
+            registry: Registry::default(),
+            mids: Mids::default(),
+            outbound,
+            waiting: Arc::default(),
+            health: Health { sessions: AtomicBool::new(true), queues: AtomicBool::new(true) },
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            catalog,
+            draining: AtomicBool::new(false),
+            rate: Rate::new(config.messages_per_second, config.burst),
+            room: Room { frames: config.out_frames, bytes: config.out_bytes },
+            started: Instant::now(),
+            config,
+        }
+    }
+
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules { catalog: &self.catalog, rate: self.rate }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room
+    }
+
+    pub(crate) fn clock_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn clock_ms(&self) -> u64 {
+        self.clock_ns() / 1_000_000
+    }
+
+    /// Until when a socket that begins to close now may take.
+    pub(crate) fn cut_at(&self) -> u64 {
+        self.clock_ms() + millis(self.config.linger)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.stopping.cancel();
+    }
+
+    pub(crate) fn registration(&self, connection: &Connection) -> Registration {
+        Registration { edge: self.advertise.clone(), boot: self.boot.to_string(), connection: connection.id }
+    }
+
+    /// Hands a socket a frame of the edge's own.
+    pub(crate) fn offer(&self, connection: &Connection, frame: &ServerFrame<'_>, class: Class) {
+        self.offer_wire(connection, &text_frame(&frame.text()), class);
+    }
+
+    /// Hands a socket a frame; `false` when it is closing.
+    pub(crate) fn offer_wire(&self, connection: &Connection, wire: &Bytes, class: Class) -> bool {
+        let offer = connection.offer(wire, class, self.room, self.cut_at());
+        self.note(offer)
+    }
+
+    /// Hands a socket an inbox entry; `false` when it is closing.
+    pub(crate) fn offer_push(&self, connection: &Connection, seq: u64, wire: Option<&Bytes>) -> bool {
+        let offer = connection.offer_push(seq, wire, self.room, self.cut_at());
+        self.note(offer)
+    }
+
+    fn note(&self, offer: Offer) -> bool {
+        match offer {
+            Offer::Taken => true,
+            Offer::Dropped => {
+                self.metrics.edge_events_dropped.inc();
+                true
+            }
+            Offer::TooSlow => {
+                self.count_close(CloseCode::TooSlow);
+                false
+            }
+            Offer::Gone => false,
+        }
+    }
+
+    fn count_close(&self, code: CloseCode) {
+        self.metrics.edge_closed.get_or_create(&ReasonLabel { reason: code_name(code) }).inc();
+    }
+
+    /// Answers a frame with an error.
+    pub(crate) fn refuse(&self, connection: &Connection, id: Option<&str>, error: &ErrorBody) {
+        self.metrics.edge_refused.get_or_create(&ReasonLabel { reason: error_name(error.code) }).inc();
+        self.offer(connection, &ServerFrame::Error { id, error }, Class::Durable);
+    }
+
+    /// Begins to close a socket.
+    pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
+        let reason = match code {
+            CloseCode::Shedding => format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms()),
+            _ => code.reason().to_owned(),
+        };
+        if connection.close(code, &reason, self.cut_at()) {
+            self.count_close(code);
+        }
+    }
+
+    /// How long a client that finds no room is to wait: drawn, so that they do not come back together.
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        let least = millis(self.config.retry_after);
+        rand::rng().random_range(least..=least * 2)
+    }
+
+    pub(crate) fn deadlines(&self) -> crate::connection::Deadlines {
+        crate::connection::Deadlines {
+            hello: millis(self.config.hello_timeout),
+            silence: 2 * millis(self.config.heartbeat),
+            auth_due: millis(self.config.auth_due),
+        }
+    }
+}
+
+fn error_name(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::BadFrame => "bad_frame",
+        ErrorCode::BadMessage => "bad_message",
+        ErrorCode::UnknownType => "unknown_type",
+        ErrorCode::TooLarge => "too_large",
+        ErrorCode::RateLimited => "rate_limited",
+        ErrorCode::Overloaded => "overloaded",
+        ErrorCode::Unauthorized => "unauthorized",
+        ErrorCode::Forbidden => "forbidden",
+        ErrorCode::NotFound => "not_found",
+        ErrorCode::Conflict => "conflict",
+        ErrorCode::Internal => "internal",
+    }
+}
+
+fn code_name(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Normal => "1000",
+        CloseCode::Draining => "4001",
+        CloseCode::TooSlow => "4002",
+        CloseCode::NoHeartbeat => "4003",
+        CloseCode::TokenExpired => "4005",
+        CloseCode::NoHello => "4007",
+        CloseCode::Shedding => "4418",
+        CloseCode::BadToken => "4500",
+        CloseCode::ProtocolViolation => "4501",
+        CloseCode::SessionRevoked => "4503",
+        CloseCode::TooManyDevices => "4505",
+    }
+}

@@ -1,0 +1,108 @@
+//! From `hello` to `welcome`: register locally, then in the Session Cache, then read account and inbox, then merge.
+
+use std::sync::Arc;
+
+use soundoff_common::accounts;
+use soundoff_common::inbox;
+use soundoff_common::ports::sessions::Registration;
+use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::ports::tokens::Claims;
+use soundoff_common::protocol::{CloseCode, Handle, Limits, ServerFrame, now_ms, rfc3339};
+
+use crate::catch_up::catch_up;
+use crate::connection::{Connection, Identity};
+use crate::edge::Edge;
+use crate::websocket::text_frame;
+
+/// What the client said, and what its upgrade had proven.
+pub(crate) struct Hello {
+    pub(crate) bearer: Option<Box<Claims>>,
+    pub(crate) token: Option<Box<str>>,
+    pub(crate) device: Option<Box<str>>,
+    pub(crate) cursor: Option<u64>,
+}
+
+/// Joins the socket and brings it up to its inbox's head, or begins to close it.
+pub(crate) async fn hello(edge: Arc<Edge>, connection: Arc<Connection>, hello: Hello) {
+    match join(&edge, &connection, hello).await {
+        Ok(()) => catch_up(edge, connection).await,
+        Err(code) => edge.close(&connection, code),
+    }
+}
+
+/// Who speaks: the token in `hello`, else the upgrade's. Two tokens must be one user's.
+fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCode> {
+    let bearer = hello.bearer.take();
+    let claims = match hello.token.take() {
+        Some(token) => edge.tokens.verify(&token, now_s).map_err(|_| CloseCode::BadToken)?,
+        None => *bearer.clone().ok_or(CloseCode::BadToken)?,
+    };
+    let one_user = bearer.is_none_or(|bearer| bearer.user == claims.user);
+    if one_user && claims.expires_at > now_s { Ok(claims) } else { Err(CloseCode::BadToken) }
+}
+
+/// Reads and judges the account: `Ok` when the token opens it.
+pub(crate) async fn check_account(edge: &Edge, claims: &Claims) -> Result<(), CloseCode> {
+    match edge.tables.get(Table::Entities, accounts::key(&claims.user)).await {
+        Ok(None) => Err(CloseCode::BadToken),
+        Ok(Some(account)) if account.number("revoked_at").is_some_and(|at| at > claims.issued_at) => {
+            Err(CloseCode::SessionRevoked)
+        }
+        Ok(Some(_)) => Ok(()),
+        Err(error) => Err(shed(&error)),
+    }
+}
+
+/// A client that the tables cannot serve now had better come back later.
+fn shed(error: &TableError) -> CloseCode {
+    tracing::warn!(%error, "cannot welcome a socket: the tables fail");
+    CloseCode::Shedding
+}
+
+async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), CloseCode> {
+    let now_s = now_ms() / 1000;
+    let claims = claims(edge, &mut hello, now_s)?;
+    let user = claims.user.clone();
+    let identity = Identity { user: user.clone(), device: hello.device.clone() };
+    if !connection.join(identity, claims.expires_at) {
+        return Ok(());
+    }
+    let here = edge.registry.join(&user, connection);
+    register(edge, connection, &user, here).await?;
+    // The account is read after the registration: a revocation either is in it or finds this socket.
+    check_account(edge, &claims).await?;
+    let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, now_s).await;
+    let resume = resume.map_err(|error| shed(&error))?;
+    let session = format!("{}-{}", edge.boot, connection.id);
+    let limits =
+        Limits { frame_bytes: edge.config.frame_bytes, messages_per_second: edge.config.messages_per_second };
+    let welcome = ServerFrame::Welcome {
+        session: &session,
+        user: &user,
+        cursor: resume.head,
+        heartbeat_ms: u64::try_from(edge.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        token_expires_at: &rfc3339(claims.expires_at.saturating_mul(1000)),
+        limits,
+    };
+    connection.heard(edge.clock_ms());
+    if connection.welcome(text_frame(&welcome.text()), resume.cursor, resume.head) {
+        edge.metrics.edge_welcomes.inc();
+        if edge.is_draining() {
+            crate::drain::goaway(edge, connection);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the socket into the Session Cache. A cache that fails is no reason to refuse: re-asserting heals it.
+async fn register(edge: &Edge, connection: &Connection, user: &Handle, here: usize) -> Result<(), CloseCode> {
+    let registered = edge.sessions.get_many(std::slice::from_ref(user)).await;
+    let elsewhere = |list: &Vec<Registration>| list.iter().filter(|r| *r.boot != *edge.boot).count();
+    let others = registered.as_ref().map_or(0, |lists| lists.first().map_or(0, elsewhere));
+    if here + others > edge.config.sockets_per_user {
+        return Err(CloseCode::TooManyDevices);
+    }
+    let entry = [(user.clone(), edge.registration(connection))];
+    edge.health.sessions(&edge.sessions.put_many(&entry, edge.config.session_ttl).await);
+    Ok(())
+}

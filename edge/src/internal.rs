@@ -1,0 +1,188 @@
+//! The internal port: deliveries from workers, health, metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use soundoff_common::deliver::{
+    DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER,
+};
+use soundoff_common::ports::queues::QueueName;
+use soundoff_common::protocol::{CloseCode, Handle, now_ms};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::connection::Class;
+use crate::edge::Edge;
+use crate::upgrade::problem;
+use crate::websocket::text_frame;
+
+/// The most internal connections: workers keep one or a few each.
+const CONNECTIONS: usize = 512;
+/// How long a request's header, and then its body, may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a look at a dependency may take before it counts as failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves the internal port until dropped.
+pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = free.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let edge = edge.clone();
+                tokio::spawn(async move {
+                    serve_one(edge, stream).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept on the internal port");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
+    // Small answers must not wait for their acks; without it they are merely slower.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let edge = &edge;
+        async move { Ok::<_, std::convert::Infallible>(answer(edge, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        // The last deliveries of a drain still come in: keep-alive ends only when the edge is gone.
+        () = edge.ended.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response
+}
+
+async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
+        (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
+        (&Method::GET, "/readyz") => readiness(edge).await,
+        (&Method::GET, "/metrics") => {
+            let mut response = text(StatusCode::OK, edge.metrics.text());
+            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+        }
+        _ => problem(StatusCode::NOT_FOUND, "nothing is here"),
+    }
+}
+
+/// Whether new sockets should come here. What failed last is looked at again, so that an edge without traffic finds back.
+async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
+    if edge.is_draining() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    if !edge.health.are_queues_well() {
+        let main = QueueName::main();
+        let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.queues.depth(&main)).await;
+        edge.health.queues(matches!(looked, Ok(Ok(_))));
+    }
+    if !edge.health.are_sessions_well() {
+        let nobody: Handle = "readyz_probe".parse().expect("a lawful handle");
+        let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.sessions.get_many(&[nobody])).await;
+        if let Ok(Ok(_)) = looked {
+            edge.health.sessions(&Ok(()));
+        }
+    }
+    match (edge.health.are_queues_well(), edge.health.are_sessions_well()) {
+        (true, true) => text(StatusCode::OK, "ready\n"),
+        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "main_q fails\n"),
+        (_, false) => text(StatusCode::SERVICE_UNAVAILABLE, "the session cache fails\n"),
+    }
+}
+
+type Refusal = Box<Response<Full<Bytes>>>;
+
+fn refuse(status: StatusCode, title: &str) -> Refusal {
+    Box::new(problem(status, title))
+}
+
+/// Takes deliveries. Nothing of the body is looked into before its signature is found good.
+async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
+    let unsigned = || {
+        edge.metrics.edge_unsigned_requests.inc();
+        refuse(StatusCode::UNAUTHORIZED, "not signed with the internal key")
+    };
+    let field = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let (Some(time), Some(signature)) = (field(TIME_HEADER), field(SIGNATURE_HEADER)) else {
+        return Err(unsigned());
+    };
+    let (time, signature) = (time.to_owned(), signature.to_owned());
+    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect();
+    let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    };
+    if !edge.key.verify("POST", DELIVER_PATH, &body, (&time, &signature), now_ms()) {
+        return Err(unsigned());
+    }
+    let request: DeliverRequest = serde_json::from_slice(&body)
+        .map_err(|_| refuse(StatusCode::BAD_REQUEST, "not a deliver request of this version"))?;
+    if request.boot != *edge.boot {
+        return Err(refuse(StatusCode::CONFLICT, "another edge process lives here"));
+    }
+    let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
+    let mut response = text(StatusCode::OK, serde_json::to_vec(&answer).expect("an answer is JSON"));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// Puts each delivery on its sockets' queues; answers which users had none.
+fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
+    let mut missing = Vec::new();
+    for (at, delivery) in deliveries.iter().enumerate() {
+        edge.metrics.edge_deliveries.inc();
+        // Encoded once: all sockets share it.
+        let wire = delivery.frame.as_ref().map(|frame| text_frame(frame.get()));
+        for user in &delivery.to {
+            let mut taken = false;
+            edge.registry.each_of(user, delivery.connection, |connection| {
+                taken |= match (delivery.kind, &wire, delivery.seq) {
+                    (Kind::Push, wire, Some(seq)) => edge.offer_push(connection, seq, wire.as_ref()),
+                    (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire, Class::Durable),
+                    (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire, Class::Event),
+                    (Kind::Revoke, ..) => {
+                        edge.close(connection, CloseCode::SessionRevoked);
+                        true
+                    }
+                    // A push without a place or a reply without a frame says nothing; whoever sent it need not send it again.
+                    (Kind::Push | Kind::Reply | Kind::Event, ..) => true,
+                };
+            });
+            if !taken {
+                missing.push((at, user.clone()));
+            }
+        }
+    }
+    missing
+}

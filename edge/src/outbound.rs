@@ -1,0 +1,185 @@
+//! From sockets to main_q, by natural batching: while the sends in flight are under way, the next batch gathers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use soundoff_common::envelope::{Envelope, Origin};
+use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
+use soundoff_common::protocol::{ErrorBody, ErrorCode, ServerFrame, now_ms};
+use tokio::sync::{Semaphore, mpsc};
+use ulid::Ulid;
+
+use crate::connection::{Class, Connection};
+use crate::edge::Edge;
+
+/// How long a client is told to wait when main_q or the edge is full, in milliseconds.
+const OVERLOADED_MS: u64 = 1000;
+/// The most bytes in one send; the last message may go over it.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// What waits for main_q, over all sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    pub(crate) fn messages(&self) -> usize {
+        self.messages.load(Ordering::Acquire)
+    }
+}
+
+/// Counts one message as waiting, whatever becomes of it, until dropped.
+struct Place {
+    waiting: Arc<Waiting>,
+    connection: Arc<Connection>,
+    bytes: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connection.unconfirmed.fetch_sub(1, Ordering::AcqRel);
+        self.waiting.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.waiting.messages.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One message on its way to main_q.
+pub(crate) struct Publish {
+    id: Box<str>,
+    mid: Ulid,
+    body: Bytes,
+    came: Instant,
+    place: Place,
+}
+
+/// A message as the socket read it.
+pub(crate) struct Incoming<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) message_type: &'a str,
+    pub(crate) body: &'a RawValue,
+}
+
+fn overloaded(message: &str) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Overloaded, message).after(OVERLOADED_MS)
+}
+
+/// Takes a message in, or says why not. `accepted` follows when main_q has it, never before.
+pub(crate) fn publish(edge: &Edge, connection: &Arc<Connection>, message: &Incoming<'_>) -> Result<(), ErrorBody> {
+    let Some(identity) = connection.identity() else {
+        return Err(ErrorBody::new(ErrorCode::Unauthorized, "say hello first"));
+    };
+    if edge.is_draining() {
+        return Err(overloaded("the edge is draining: reconnect"));
+    }
+    let limits = &edge.config;
+    if connection.unconfirmed.load(Ordering::Acquire) >= limits.unconfirmed_per_socket {
+        return Err(overloaded("too many messages of this socket wait to be accepted"));
+    }
+    let waiting = &edge.waiting;
+    let full = waiting.messages() >= limits.waiting_messages
+        || waiting.bytes.load(Ordering::Acquire) >= limits.waiting_bytes;
+    if full {
+        return Err(overloaded("too many messages wait to be accepted"));
+    }
+    let at = now_ms();
+    let mid = edge.mids.next(at);
+    let envelope = Envelope {
+        mid,
+        id: message.id.to_owned(),
+        message_type: message.message_type.to_owned(),
+        from: identity.user.clone(),
+        origin: Some(Origin { boot: edge.boot.to_string(), connection: connection.id }),
+        at,
+        body: message.body.to_owned(),
+    };
+    let body = envelope.bytes();
+    if body.len() > MAX_BODY_BYTES {
+        return Err(ErrorBody::new(ErrorCode::TooLarge, format!("a message is at most {MAX_BODY_BYTES} bytes")));
+    }
+    let bytes = body.len();
+    connection.unconfirmed.fetch_add(1, Ordering::AcqRel);
+    waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
+    waiting.messages.fetch_add(1, Ordering::AcqRel);
+    let place = Place { waiting: waiting.clone(), connection: connection.clone(), bytes };
+    let publish = Publish { id: message.id.into(), mid, body, came: Instant::now(), place };
+    edge.outbound.try_send(publish).map_err(|_| overloaded("too many messages wait to be accepted"))
+}
+
+/// Gathers and sends until every sender is gone or `run` drops the task.
+pub(crate) async fn gather(edge: Arc<Edge>, mut taken: mpsc::Receiver<Publish>) {
+    let free = Arc::new(Semaphore::new(edge.config.sends_in_flight));
+    loop {
+        // The permit comes first: what arrives while all sends are under way goes together in the next.
+        let Ok(permit) = free.clone().acquire_owned().await else { return };
+        let mut batch = Vec::new();
+        if taken.recv_many(&mut batch, edge.config.batch_messages).await == 0 {
+            return;
+        }
+        let edge = edge.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let mut rest = batch.into_iter().peekable();
+            while rest.peek().is_some() {
+                let mut bytes = 0;
+                let mut part = Vec::new();
+                while bytes < BATCH_BYTES
+                    && let Some(publish) = rest.next()
+                {
+                    bytes += publish.body.len();
+                    part.push(publish);
+                }
+                send(&edge, part).await;
+            }
+        });
+    }
+}
+
+async fn send(edge: &Edge, batch: Vec<Publish>) {
+    let outgoing = |publish: &Publish| Outgoing { queue: QueueName::main(), body: publish.body.clone() };
+    let results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
+    let mut results = results.into_iter();
+    let mut failed = None;
+    for publish in batch {
+        // An answer that is missing is no confirmation.
+        let lost = || Err(QueueError::Unavailable("the queue lost count of its entries".to_owned()));
+        let result = results.next().unwrap_or_else(lost);
+        let connection = &publish.place.connection;
+        match result {
+            Ok(()) => {
+                edge.metrics.edge_accepted.inc();
+                edge.metrics.edge_accepted_seconds.observe(publish.came.elapsed().as_secs_f64());
+                let frame = ServerFrame::Accepted { id: &publish.id, mid: publish.mid };
+                edge.offer(connection, &frame, Class::Durable);
+            }
+            Err(error) => {
+                let body = refusal(&error);
+                edge.refuse(connection, Some(&publish.id), &body);
+                failed = Some(error);
+            }
+        }
+    }
+    match &failed {
+        Some(error) => tracing::warn!(%error, "main_q did not take messages; their senders were told"),
+        None => edge.health.queues(true),
+    }
+    if matches!(failed, Some(QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
+        edge.health.queues(false);
+    }
+}
+
+/// What a sender is told when main_q did not take a message.
+fn refusal(error: &QueueError) -> ErrorBody {
+    match error {
+        QueueError::Full => overloaded("the queues are full"),
+        QueueError::Unavailable(_) => overloaded("the queues are unavailable"),
+        QueueError::TooLarge(_) => {
+            ErrorBody::new(ErrorCode::TooLarge, format!("a message is at most {MAX_BODY_BYTES} bytes"))
+        }
+        QueueError::UnknownQueue(_) => ErrorBody::new(ErrorCode::Internal, "the edge is wired to no main_q"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Keeps the Session Cache true to the local sockets: re-asserted while they live, removed by their maker when they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use rand::Rng as _;
+use soundoff_common::inbox;
+use soundoff_common::protocol::{Handle, now_ms};
+
+use crate::connection::{Connection, Phase};
+use crate::edge::Edge;
+
+/// How many registrations are re-asserted in one call.
+const BATCH: usize = 256;
+/// How many cursors are written down at once.
+const ACKS_AT_ONCE: usize = 16;
+
+/// Re-asserts every registration once in a jittered third of its time to live, spread over it.
+///
+/// The same round compares each inbox's head with what its sockets were sent, so that a lost delivery heals on a live socket.
+pub(crate) async fn reassert(edge: Arc<Edge>) {
+    loop {
+        let share = rand::rng().random_range(0.75..1.0);
+        let period = (edge.config.session_ttl / 3).mul_f64(share).max(Duration::from_millis(1));
+        let joined = edge.registry.joined();
+        if joined.is_empty() {
+            tokio::time::sleep(period).await;
+        }
+        let batches = joined.chunks(BATCH);
+        let pause = period / u32::try_from(batches.len()).unwrap_or(u32::MAX).max(1);
+        for batch in batches {
+            tokio::time::sleep(pause).await;
+            assert_batch(&edge, batch).await;
+            compare_heads(&edge, batch).await;
+        }
+    }
+}
+
+async fn assert_batch(edge: &Edge, batch: &[Arc<Connection>]) {
+    let alive = batch.iter().filter(|c| c.state().phase != Phase::Closing);
+    let mut connections = Vec::new();
+    let mut entries = Vec::new();
+    for connection in alive {
+        if let Some(identity) = connection.identity() {
+            entries.push((identity.user.clone(), edge.registration(connection)));
+            connections.push(connection);
+        }
+    }
+    if entries.is_empty() {
+        return;
+    }
+    edge.health.sessions(&edge.sessions.put_many(&entries, edge.config.session_ttl).await);
+    for ((user, registration), connection) in entries.iter().zip(connections) {
+        // It ended while it was being put: its own removal may have come first.
+        if !edge.registry.holds(connection) {
+            let _lapses_by_itself = edge.sessions.remove(user, registration).await;
+        }
+    }
+}
+
+async fn compare_heads(edge: &Edge, batch: &[Arc<Connection>]) {
+    let open = batch.iter().filter(|c| c.state().phase == Phase::Open);
+    let open: Vec<(&Arc<Connection>, Handle)> =
+        open.filter_map(|c| c.identity().map(|identity| (c, identity.user.clone()))).collect();
+    let users: Vec<Handle> = open.iter().map(|(_, user)| user.clone()).collect();
+    if users.is_empty() {
+        return;
+    }
+    match inbox::heads(&*edge.tables, &users).await {
+        Ok(heads) => open.iter().zip(heads).for_each(|((connection, _), head)| connection.saw_head(head)),
+        Err(error) => tracing::warn!(%error, "cannot compare inbox heads; will try again"),
+    }
+}
+
+/// Writes down the cursors that devices have acked, gathered per socket.
+pub(crate) async fn save_acks(edge: Arc<Edge>) {
+    loop {
+        tokio::time::sleep(edge.config.ack_every).await;
+        let joined = edge.registry.joined();
+        stream::iter(joined).for_each_concurrent(ACKS_AT_ONCE, |c| save_ack(&edge, c)).await;
+    }
+}
+
+async fn save_ack(edge: &Edge, connection: Arc<Connection>) {
+    let Some(identity) = connection.identity() else { return };
+    let Some(device) = &identity.device else { return };
+    let Some(cursor) = connection.unsaved() else { return };
+    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
+    if let Err(error) = saved {
+        connection.not_saved();
+        tracing::warn!(%error, "cannot write down an ack; the device may get some pushes again");
+    }
+}
+
+/// What is left to do for a socket that ended: its registration goes, its last ack is written down.
+pub(crate) async fn leave(edge: Arc<Edge>, connection: Arc<Connection>) {
+    let Some(identity) = connection.identity() else { return };
+    let removed = edge.sessions.remove(&identity.user, &edge.registration(&connection)).await;
+    edge.health.sessions(&removed.map(|_| ()));
+    save_ack(&edge, connection).await;
+}

@@ -1,0 +1,30 @@
+//! One timer for all sockets: whoever is past a deadline is told or closed.
+
+use std::sync::Arc;
+
+use soundoff_common::protocol::{ServerFrame, now_ms};
+
+use crate::connection::{Class, Due, Now};
+use crate::edge::Edge;
+
+/// Looks all sockets over, again and again.
+pub(crate) async fn sweep(edge: Arc<Edge>) {
+    let deadlines = edge.deadlines();
+    loop {
+        tokio::time::sleep(edge.config.sweep_every()).await;
+        let now = Now { clock_ms: edge.clock_ms(), unix_ms: now_ms() };
+        let mut found = Vec::new();
+        edge.registry.each(|connection| {
+            found.extend(connection.due(now, deadlines).map(|due| (connection.clone(), due)));
+        });
+        for (connection, due) in found {
+            match due {
+                Due::Close(code) => edge.close(&connection, code),
+                Due::Auth(expires_in_ms) => {
+                    edge.offer(&connection, &ServerFrame::AuthDue { expires_in_ms }, Class::Durable);
+                }
+                Due::Cut => connection.cut(),
+            }
+        }
+    }
+}

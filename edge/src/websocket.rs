@@ -1,0 +1,293 @@
+//! The websocket framing of RFC 6455, server side, without I/O and without a buffer of its own while nothing is half read.
+//!
+//! Written here because a library's buffers are most of an idle socket's memory: this one decodes in place from a buffer that all
+//! sockets of a thread share, and encodes a frame once for however many sockets get it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// What came in. Text and payloads borrow from the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Inbound<'a> {
+    /// A whole text message in one frame.
+    Text(&'a str),
+    /// A whole text message that came in fragments.
+    Gathered(String),
+    /// A fragment was put aside.
+    Part,
+    Ping(&'a [u8]),
+    Pong,
+    /// The peer closes, with this code if it gave one.
+    Close(Option<u16>),
+}
+
+/// What RFC 6455, the frame limit or "text only" forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Violation(pub(crate) &'static str);
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASKED: u8 = 0x80;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+/// The largest control payload.
+const CONTROL_BYTES: usize = 125;
+
+/// A message of which some fragments have come; nothing is allocated while there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Fragments(Option<Vec<u8>>);
+
+struct Head {
+    first: u8,
+    mask: [u8; 4],
+    at: usize,
+    len: usize,
+}
+
+/// Reads a frame's head; `None` while it is incomplete.
+fn head(input: &[u8], limit: usize) -> Result<Option<Head>, Violation> {
+    let &[first, second, ..] = input else { return Ok(None) };
+    if first & RESERVED != 0 {
+        return Err(Violation("reserved bits are set"));
+    }
+    if second & MASKED == 0 {
+        return Err(Violation("frames from clients are masked"));
+    }
+    let (len, at) = match second & !MASKED {
+        126 => match input.get(2..4) {
+            Some(bytes) => (u64::from(u16::from_be_bytes(bytes.try_into().expect("two bytes"))), 4),
+            None => return Ok(None),
+        },
+        127 => match input.get(2..10) {
+            Some(bytes) => (u64::from_be_bytes(bytes.try_into().expect("eight bytes")), 10),
+            None => return Ok(None),
+        },
+        short => (u64::from(short), 2),
+    };
+    let control = first & 0x08 != 0;
+    if control && (len > CONTROL_BYTES as u64 || first & FIN == 0) {
+        return Err(Violation("control frames are whole and short"));
+    }
+    // Judged on the announcement: a frame over the limit is never gathered.
+    let len = usize::try_from(len).ok().filter(|len| *len <= limit.max(CONTROL_BYTES));
+    let Some(len) = len else { return Err(Violation("the frame is over the limit")) };
+    let Some(mask) = input.get(at..at + 4) else { return Ok(None) };
+    Ok(Some(Head { first, mask: mask.try_into().expect("four bytes"), at: at + 4, len }))
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
+    if rest.len() > 4 {
+        for (byte, mask) in rest[4..].iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Violation> {
+    std::str::from_utf8(bytes).map_err(|_| Violation("text is UTF-8"))
+}
+
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+    match payload {
+        [] => Ok(None),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            text(reason)?;
+            match code {
+                1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Some(code)),
+                _ => Err(Violation("not a close code")),
+            }
+        }
+        [_] => Err(Violation("half a close code")),
+    }
+}
+
+impl Fragments {
+    /// Decodes one frame at the start of `input`, in place; answers how many bytes it took, or `None` while it is incomplete.
+    pub(crate) fn decode<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        limit: usize,
+    ) -> Result<Option<(usize, Inbound<'a>)>, Violation> {
+        let Some(Head { first, mask, at, len }) = head(input, limit)? else { return Ok(None) };
+        let Some(payload) = input.get_mut(at..at + len) else { return Ok(None) };
+        unmask(payload, mask);
+        let payload = &*payload;
+        let last = first & FIN != 0;
+        let inbound = match first & 0x0f {
+            TEXT if self.0.is_some() => return Err(Violation("a message began within another")),
+            TEXT if last => Inbound::Text(text(payload)?),
+            TEXT => {
+                self.0 = Some(payload.to_vec());
+                Inbound::Part
+            }
+            CONTINUATION => self.go_on(payload, last, limit)?,
+            BINARY => return Err(Violation("frames are text")),
+            CLOSE => Inbound::Close(close_code(payload)?),
+            PING => Inbound::Ping(payload),
+            PONG => Inbound::Pong,
+            _ => return Err(Violation("an unknown opcode")),
+        };
+        Ok(Some((at + len, inbound)))
+    }
+
+    fn go_on(&mut self, payload: &[u8], last: bool, limit: usize) -> Result<Inbound<'static>, Violation> {
+        let Some(mut message) = self.0.take() else { return Err(Violation("nothing to go on with")) };
+        if message.len() + payload.len() > limit {
+            return Err(Violation("the message is over the limit"));
+        }
+        message.extend_from_slice(payload);
+        if last {
+            let whole = String::from_utf8(message).map_err(|_| Violation("text is UTF-8"))?;
+            return Ok(Inbound::Gathered(whole));
+        }
+        self.0 = Some(message);
+        Ok(Inbound::Part)
+    }
+}
+
+fn encode(opcode: u8, parts: &[&[u8]]) -> Bytes {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut frame = BytesMut::with_capacity(len + 10);
+    frame.put_u8(FIN | opcode);
+    match len {
+        0..126 => frame.put_u8(len as u8),
+        126..65_536 => {
+            frame.put_u8(126);
+            frame.put_u16(len as u16);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(len as u64);
+        }
+    }
+    for part in parts {
+        frame.put_slice(part);
+    }
+    frame.freeze()
+}
+
+/// A whole text frame as it goes over the wire: without a mask it is the same for every socket.
+pub(crate) fn text_frame(text: &str) -> Bytes {
+    encode(TEXT, &[text.as_bytes()])
+}
+
+/// A pong with a ping's payload.
+pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
+    encode(PONG, &[payload])
+}
+
+/// A close frame; a reason that does not fit a control frame is cut.
+pub(crate) fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
+    match code {
+        None => encode(CLOSE, &[]),
+        Some(code) => {
+            let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES - 2)];
+            encode(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        let mut frame = vec![first];
+        match payload.len() {
+            0..126 => frame.push(MASKED | payload.len() as u8),
+            126..65_536 => {
+                frame.push(MASKED | 126);
+                frame.extend((payload.len() as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(MASKED | 127);
+                frame.extend((payload.len() as u64).to_be_bytes());
+            }
+        }
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
+    }
+
+    #[test]
+    fn a_frame_of_any_length_is_read_when_its_last_byte_is_there() {
+        for len in [0, 1, 3, 4, 5, 7, 8, 9, 125, 126, 127, 65_535, 65_536, 70_001] {
+            let payload = "é".repeat(len / 2) + &"x".repeat(len % 2);
+            let frame = masked(FIN | TEXT, payload.as_bytes());
+            let mut fragments = Fragments::default();
+            for cut in [0, 1, 2, 5, frame.len() - 1] {
+                let mut torn = frame[..cut.min(frame.len() - 1)].to_vec();
+                assert_eq!(fragments.decode(&mut torn, 100_000), Ok(None), "{len} cut at {cut}");
+            }
+            let mut more = [frame.clone(), vec![0x81]].concat();
+            let read = fragments.decode(&mut more, 100_000).unwrap().unwrap();
+            assert_eq!(read, (frame.len(), Inbound::Text(&payload)));
+        }
+    }
+
+    #[test]
+    fn fragments_gather_around_control_frames() {
+        let mut fragments = Fragments::default();
+        let euro = "€".as_bytes();
+        let frames = [
+            (masked(TEXT, &euro[..1]), Inbound::Part),
+            (masked(FIN | PING, b"p"), Inbound::Ping(b"p")),
+            (masked(CONTINUATION, &euro[1..2]), Inbound::Part),
+            (masked(FIN | PONG, b""), Inbound::Pong),
+            (masked(FIN | CONTINUATION, &euro[2..]), Inbound::Gathered("€".to_owned())),
+            (masked(FIN | CLOSE, &[0x03, 0xe8, b'o']), Inbound::Close(Some(1000))),
+            (masked(FIN | CLOSE, &[]), Inbound::Close(None)),
+        ];
+        for (mut frame, expected) in frames {
+            let len = frame.len();
+            assert_eq!(fragments.decode(&mut frame, 64), Ok(Some((len, expected))));
+        }
+    }
+
+    #[test]
+    fn what_the_rfc_forbids_is_a_violation() {
+        let bad: &[(&[u8], &str)] = &[
+            (&[0x81, 0x01, b'x'], "unmasked"),
+            (&masked(FIN | TEXT | 0x40, b"x"), "reserved bit"),
+            (&masked(FIN | BINARY, b"x"), "binary"),
+            (&masked(FIN | 3, b"x"), "opcode 3"),
+            (&masked(FIN | 11, b"x"), "opcode 11"),
+            (&masked(PING, b"x"), "fragmented ping"),
+            (&masked(FIN | PING, &[0; 126]), "long ping"),
+            (&masked(FIN | CONTINUATION, b"x"), "continuation of nothing"),
+            (&masked(FIN | TEXT, &[0xff]), "not UTF-8"),
+            (&masked(FIN | CLOSE, &[3]), "half a code"),
+            (&masked(FIN | CLOSE, &1005u16.to_be_bytes()), "a code that is never sent"),
+            (&masked(FIN | CLOSE, &[3, 0xe8, 0xff]), "reason not UTF-8"),
+            (&[0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0], "longer than anything"),
+            (&masked(FIN | TEXT, &[b'x'; 1001])[..8], "over the limit, judged by its head"),
+        ];
+        for (bytes, what) in bad {
+            assert!(Fragments::default().decode(&mut bytes.to_vec(), 1000).is_err(), "{what}");
+        }
+        let mut fragments = Fragments::default();
+        fragments.decode(&mut masked(TEXT, &[b'x'; 600]), 1000).unwrap();
+        assert!(fragments.decode(&mut masked(FIN | TEXT, b"x"), 1000).is_err(), "a message within another");
+        assert!(fragments.decode(&mut masked(CONTINUATION, &[b'x'; 600]), 1000).is_err(), "over in sum");
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character() {
+        let frame = close_frame(Some(4501), &"é".repeat(100));
+        assert_eq!(frame[1] as usize, frame.len() - 2);
+        assert!(frame.len() <= 2 + CONTROL_BYTES && std::str::from_utf8(&frame[4..]).is_ok());
+    }
+}
