@@ -130,10 +130,11 @@ pub enum QueueError {
 /// 1. `send` answers per entry, in order; an entry that is `Ok` survives `kill -9` and power loss from then on. A refused entry leaves the others alone.
 /// 2. A message is received again until it is acked, after its visibility has lapsed, and by nobody before that.
 /// 3. `receive` answers at most `max`, waits at most `wait` for the first, and answers empty when none came. It wakes at once for a new message.
-/// 4. `ack` removes for good, is idempotent, and works on messages of any age; after a restart nothing acked comes back.
+/// 4. `ack` removes for good, is idempotent, and works on messages of any age, also by an older receive's receipt; after a restart nothing acked comes back.
+///    Power loss alone may bring back what was acked in the last moments: that is one more delivery, which handlers answer anyway.
 /// 5. `extend` replaces the visibility, counted from now; zero makes the message visible at once. A receipt whose message another has received since changes nothing.
 /// 6. `attempt` counts receives and survives a restart.
-/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1.
+/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are void.
 /// 8. Everything unacked is visible after a restart.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {

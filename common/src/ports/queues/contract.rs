@@ -66,8 +66,14 @@ pub async fn send_answers_per_entry(harness: &dyn Harness) {
     ];
     let answers = queues.send(batch).await;
     assert_eq!(answers.len(), 5, "law 1: one answer an entry");
-    assert!(answers[0].is_ok() && answers[3].is_ok() && answers[4].is_ok(), "law 1: good entries: {answers:?}");
-    assert!(matches!(answers[1], Err(QueueError::TooLarge(n)) if n == MAX_BODY_BYTES + 1), "law 1: {answers:?}");
+    assert!(
+        answers[0].is_ok() && answers[3].is_ok() && answers[4].is_ok(),
+        "law 1: good entries: {answers:?}"
+    );
+    assert!(
+        matches!(answers[1], Err(QueueError::TooLarge(n)) if n == MAX_BODY_BYTES + 1),
+        "law 1: {answers:?}"
+    );
     assert!(matches!(&answers[2], Err(QueueError::UnknownQueue(_))), "law 1: {answers:?}");
     let mut bodies = drain(&*queues, &alpha(), 2).await;
     bodies.sort();
@@ -156,7 +162,8 @@ pub async fn ack_is_for_good(harness: &dyn Harness) {
     ack(&*queues, &alpha(), &message).await;
     ack(&*queues, &alpha(), &message).await;
     nothing_for(&*queues, &alpha(), 3 * BRIEF, "law 4: an acked message never comes again").await;
-    settles(&*queues, &alpha(), "law 4: nothing is left", |depth| depth.visible == 0 && depth.in_flight == 0).await;
+    settles(&*queues, &alpha(), "law 4: nothing is left", |depth| depth.visible == 0 && depth.in_flight == 0)
+        .await;
 }
 
 /// Law 4: an ack works on messages of any age, also when the visibility has lapsed and another has it.
@@ -178,7 +185,7 @@ pub async fn acked_stays_away_after_a_restart(harness: &dyn Harness) {
     let mut kept = BTreeSet::new();
     for message in take(&*queues, &alpha(), 20, HIDDEN).await {
         let number: u32 = text(&message).parse().expect("a number was sent");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             ack(&*queues, &alpha(), &message).await;
         } else {
             extend(&*queues, &alpha(), &message, Duration::ZERO).await;
@@ -200,7 +207,11 @@ pub async fn extend_replaces_visibility(harness: &dyn Harness) {
     extend(&*queues, &alpha(), &longer, HIDDEN).await;
     let shorter = take_one(&*queues, &beta(), HIDDEN).await;
     extend(&*queues, &beta(), &shorter, Duration::ZERO).await;
-    assert_eq!(take_one(&*queues, &beta(), HIDDEN).await.body, "shorter", "law 5: zero makes it visible at once");
+    assert_eq!(
+        take_one(&*queues, &beta(), HIDDEN).await.body,
+        "shorter",
+        "law 5: zero makes it visible at once"
+    );
     nothing_for(&*queues, &alpha(), 7 * BRIEF, "law 5: an extended message stays hidden").await;
 }
 
@@ -223,7 +234,11 @@ pub async fn attempts_are_counted(harness: &dyn Harness) {
     for expected in 1..=3 {
         let message = take_one(&*queues, &alpha(), HIDDEN).await;
         assert_eq!(message.attempt, expected, "law 6: attempt counts receives");
-        assert_eq!(*sent_at.get_or_insert(message.sent_at), message.sent_at, "sent_at is when it was first sent");
+        assert_eq!(
+            *sent_at.get_or_insert(message.sent_at),
+            message.sent_at,
+            "sent_at is when it was first sent"
+        );
         extend(&*queues, &alpha(), &message, Duration::ZERO).await;
     }
     let queues = harness.restarted(queues).await;
@@ -347,7 +362,8 @@ pub async fn many_receivers_share(harness: &dyn Harness) {
 pub async fn unknown_queues_are_refused(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     let nobody = QueueName::new("nobody_q");
-    let refused = |error: Option<QueueError>| matches!(error, Some(QueueError::UnknownQueue(name)) if name == nobody);
+    let refused =
+        |error: Option<QueueError>| matches!(error, Some(QueueError::UnknownQueue(name)) if name == nobody);
     assert!(refused(queues.receive(&nobody, 1, Duration::ZERO, BRIEF).await.err()), "receive");
     assert!(refused(queues.depth(&nobody).await.err()), "depth");
     assert!(refused(queues.ack(&nobody, Vec::new()).await.err()), "ack");
