@@ -1,1 +1,43 @@
-fn main() {}
+//! `soundoff`: one binary, every role. This crate is the only place that wires.
+
+mod acceptor;
+mod asyncapi;
+mod chaos;
+mod config;
+mod datadir;
+mod ops;
+mod pages;
+mod pool;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use config::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_writer(std::io::stderr).init();
+    let done = config::refuse_unknown_environment().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(cli.command))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("soundoff: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(config) => up::run(config).await,
+        Command::Queues { at, json } => ops::cli::queues(&at.data, json).await,
+        Command::Dlq { command } => ops::cli::dlq(command).await,
+        Command::Users { command } => ops::cli::users(command).await,
+        Command::Workers { command } => ops::cli::workers(command).await,
+        Command::Asyncapi => asyncapi::print(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The commands of operators. They ask the running process, or the store itself when none runs.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use soundoff_common::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::ports::queues::DeadLetter;
+use soundoff_common::protocol::{now_ms, rfc3339};
+
+use super::{Ask, Ops, QueueRow, server};
+use crate::config::{DlqCommand, UsersCommand, WorkersCommand};
+use crate::datadir::{self, DataDir, OpsAddress};
+use crate::up;
+
+/// How many of the oldest dead letters `dlq show` looks through.
+const MOST_SHOWN: usize = 10_000;
+
+async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
+    if let Some(ops) = datadir::announced(data)? {
+        match remote(&ops, &ask).await {
+            Ok(answer) => return answer,
+            // A killed process leaves its address behind; whether it still lives, the lock decides.
+            Err(unreachable) => tracing::debug!("nobody answers for the data directory: {unreachable:#}"),
+        }
+    }
+    anyhow::ensure!(data.is_dir(), "there is no data directory {}; name one with --data", data.display());
+    let held = DataDir::hold(data)?;
+    let names = soundoff_workers::catalog().queue_names();
+    let queues = up::open_queues(held.path(), &names, None)?;
+    let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
+    queues.close();
+    answer
+}
+
+/// Asks the running process. The outer error means that it cannot be reached.
+async fn remote(ops: &OpsAddress, ask: &Ask) -> anyhow::Result<anyhow::Result<Value>> {
+    let key = InternalKey::new(ops.key.as_bytes())?;
+    let body = serde_json::to_vec(ask)?;
+    let (time, signature) = key.sign("POST", server::PATH, &body, now_ms());
+    let request = Request::post(format!("http://{}{}", ops.address, server::PATH))
+        .header(TIME_HEADER, time)
+        .header(SIGNATURE_HEADER, signature)
+        .body(Full::new(Bytes::from(body)))?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let response = client.request(request).await?;
+    let good = response.status().is_success();
+    let text = response.into_body().collect().await?.to_bytes();
+    let answer: Value = serde_json::from_slice(&text)?;
+    if good {
+        return Ok(Ok(answer));
+    }
+    Ok(Err(anyhow::anyhow!("{}", answer["detail"].as_str().unwrap_or("refused without a reason"))))
+}
+
+/// `soundoff queues`.
+pub(crate) async fn queues(data: &Path, json: bool) -> anyhow::Result<()> {
+    let answer = ask(data, Ask::Queues).await?;
+    if json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let rows: Vec<QueueRow> = serde_json::from_value(answer).context("an answer of another version")?;
+    println!("{:<22}{:>10}{:>11}{:>14}{:>7}", "queue", "visible", "in flight", "oldest age", "dead");
+    for QueueRow { queue, depth } in rows {
+        #[expect(clippy::cast_precision_loss, reason = "ages are shown to a tenth of a second")]
+        let age = depth.oldest_age_ms as f64 / 1000.0;
+        println!(
+            "{:<22}{:>10}{:>11}{:>12.1} s{:>7}",
+            queue.as_str(),
+            depth.visible,
+            depth.in_flight,
+            age,
+            depth.dead
+        );
+    }
+    Ok(())
+}
+
+/// `soundoff dlq …`.
+pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
+    match command {
+        DlqCommand::List { queue, limit, at } => {
+            let answer = ask(&at.data, Ask::DeadLetters { queue: queue.0, limit }).await?;
+            let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
+            for letter in &letters {
+                println!("{}  {}  {}", letter.key, rfc3339(letter.buried_at), letter.reason);
+            }
+            eprintln!("{} dead letter(s)", letters.len());
+        }
+        DlqCommand::Show { queue, key, at } => {
+            let answer = ask(&at.data, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN }).await?;
+            let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
+            let letter = letters.iter().find(|letter| letter.key == key);
+            let letter = letter.with_context(|| format!("no dead letter {key}; `dlq list` names them"))?;
+            println!("{}", serde_json::to_string_pretty(letter)?);
+        }
+        DlqCommand::Redrive { queue, limit, at } => {
+            let moved = ask(&at.data, Ask::Redrive { queue: queue.0.clone(), limit }).await?;
+            println!("{moved} message(s) back on {}", queue.0);
+        }
+    }
+    Ok(())
+}
+
+/// `soundoff users …`.
+pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
+    let UsersCommand::Revoke { user, at } = command;
+    ask(&at.data, Ask::Revoke { user: user.clone() }).await?;
+    println!("every session of {user} is closed, and its tokens open nothing");
+    Ok(())
+}
+
+/// `soundoff workers …`.
+pub(crate) async fn workers(command: WorkersCommand) -> anyhow::Result<()> {
+    let (at, request, done) = match command {
+        WorkersCommand::Pause { at } => (at, Ask::PauseWorkers, "paused: messages are accepted and wait"),
+        WorkersCommand::Resume { at } => (at, Ask::ResumeWorkers, "running"),
+    };
+    ask(&at.data, request).await?;
+    println!("workers {done}");
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What operators ask of a store or a running process: one list of commands, over loopback HTTP or on the store itself.
+
+pub(crate) mod cli;
+pub(crate) mod server;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use soundoff_common::accounts;
+use soundoff_common::deliver::{Delivery, Kind};
+use soundoff_common::ports::queues::{Depth, QueueName, Queues};
+use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
+use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::replies::{Parcel, Replies};
+
+use crate::pool::Pool;
+
+/// One thing to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ask {
+    Queues,
+    DeadLetters { queue: QueueName, limit: usize },
+    Redrive { queue: QueueName, limit: usize },
+    Revoke { user: Handle },
+    PauseWorkers,
+    ResumeWorkers,
+}
+
+/// How full one queue is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct QueueRow {
+    pub(crate) queue: QueueName,
+    #[serde(flatten)]
+    pub(crate) depth: Depth,
+}
+
+/// What only a running process has.
+pub(crate) struct Live {
+    pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) replies: Replies,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// Answers operators.
+pub(crate) struct Ops {
+    pub(crate) queues: Arc<dyn Queues>,
+    pub(crate) names: Vec<QueueName>,
+    /// Absent when the store is looked at while nothing runs on it.
+    pub(crate) live: Option<Live>,
+}
+
+impl Ops {
+    /// Does it; the answer is JSON of the ask's own kind.
+    pub(crate) async fn answer(&self, ask: Ask) -> anyhow::Result<Value> {
+        match ask {
+            Ask::Queues => {
+                let mut rows = Vec::with_capacity(self.names.len());
+                for queue in &self.names {
+                    rows.push(QueueRow { queue: queue.clone(), depth: self.queues.depth(queue).await? });
+                }
+                Ok(serde_json::to_value(rows)?)
+            }
+            Ask::DeadLetters { queue, limit } => {
+                Ok(serde_json::to_value(self.queues.dead_letters(&queue, limit).await?)?)
+            }
+            Ask::Redrive { queue, limit } => Ok(json!(self.queues.redrive(&queue, limit).await?)),
+            Ask::Revoke { user } => revoke(self.live()?, user).await,
+            Ask::PauseWorkers => {
+                self.live()?.pool.stop().await;
+                Ok(Value::Null)
+            }
+            Ask::ResumeWorkers => {
+                self.live()?.pool.start().await;
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    fn live(&self) -> anyhow::Result<&Live> {
+        self.live.as_ref().ok_or_else(|| anyhow::anyhow!("this needs a running `soundoff up` on the data directory"))
+    }
+}
+
+async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
+    // Tokens count in whole seconds: one issued within this second must not outlive the revocation.
+    let revoked_at = now_ms() / 1000 + 1;
+    let change = vec![Change::Set("revoked_at", revoked_at.into())];
+    let write = Write::update(Table::Entities, accounts::key(&user), change).when(Condition::Exists);
+    match live.tables.write(vec![write]).await {
+        Ok(()) => {}
+        Err(TableError::ConditionFailed { .. }) => anyhow::bail!("there is no user {user}"),
+        Err(error) => return Err(error.into()),
+    }
+    let delivery = Delivery { kind: Kind::Revoke, to: vec![user], connection: None, seq: None, frame: None };
+    live.replies.deliver(vec![Parcel { delivery, origin: None }]).await;
+    Ok(Value::Null)
+}

@@ -1,0 +1,60 @@
+//! The router's and the workers' consumers, which can be stopped and started as one.
+
+use std::sync::Arc;
+
+use soundoff_common::consumer::{ConsumerConfig, Job, consume};
+use soundoff_common::ports::queues::{QueueName, Queues};
+use soundoff_common::telemetry::Metrics;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One queue and what is done with it.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) queue: QueueName,
+    pub(crate) config: ConsumerConfig,
+    pub(crate) job: Arc<dyn Job>,
+}
+
+struct Shift {
+    stop: CancellationToken,
+    consumers: TaskTracker,
+}
+
+/// All consumers of this process.
+pub(crate) struct Pool {
+    queues: Arc<dyn Queues>,
+    metrics: Metrics,
+    benches: Vec<Bench>,
+    shift: Mutex<Option<Shift>>,
+}
+
+impl Pool {
+    pub(crate) fn new(queues: Arc<dyn Queues>, metrics: Metrics, benches: Vec<Bench>) -> Self {
+        Self { queues, metrics, benches, shift: Mutex::default() }
+    }
+
+    /// Starts every consumer, unless they run already.
+    pub(crate) async fn start(&self) {
+        let mut shift = self.shift.lock().await;
+        if shift.is_some() {
+            return;
+        }
+        let (stop, consumers) = (CancellationToken::new(), TaskTracker::new());
+        for Bench { queue, config, job } in self.benches.clone() {
+            let (queues, metrics) = (self.queues.clone(), self.metrics.clone());
+            consumers.spawn(consume(queues, queue, config, job, metrics, stop.clone()));
+        }
+        consumers.close();
+        *shift = Some(Shift { stop, consumers });
+    }
+
+    /// Stops receiving, and answers when what was in progress is done.
+    pub(crate) async fn stop(&self) {
+        if let Some(Shift { stop, consumers }) = self.shift.lock().await.take() {
+            stop.cancel();
+            consumers.wait().await;
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `soundoff up`: the whole pipeline in one process, on embedded adapters. One plain function builds it from top to bottom.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::Rng as _;
+use soundoff_common::catalog::Catalog;
+use soundoff_common::consumer::Job;
+use soundoff_common::deliver::InternalKey;
+use soundoff_common::handler::Context;
+use soundoff_common::ports::archive::Archive;
+use soundoff_common::ports::queues::{QueueName, Queues};
+use soundoff_common::protocol::now_ms;
+use soundoff_common::replies::Replies;
+use soundoff_common::shutdown;
+use soundoff_common::telemetry::Metrics;
+use soundoff_common::worker::{Outward, Worker};
+use soundoff_edge::EdgeDeps;
+use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+use soundoff_embedded::queues::{EmbeddedQueues, Options as QueueOptions};
+use soundoff_embedded::sessions::LocalSessions;
+use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
+use soundoff_router::Router;
+use soundoff_users::{DevTokens, Issuer, SigningKey, Verifier};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::acceptor;
+use crate::chaos::Chaos;
+use crate::config::UpConfig;
+use crate::datadir::{DataDir, OpsAddress};
+use crate::ops::{self, Live, Ops};
+use crate::pages::DevPages;
+use crate::pool::{Bench, Pool};
+
+/// How many accepted sockets wait for an edge that is slow to take them.
+const SOCKETS_WAITING: usize = 128;
+/// What a drain may take beyond the time that clients have to leave.
+const DRAIN_GRACE: Duration = Duration::from_secs(30);
+/// How often expired table items and registrations are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// The most expired items removed in one transaction.
+const SWEEP_ITEMS: usize = 1000;
+
+/// Opens the queues of a data directory.
+pub(crate) fn open_queues(
+    data: &Path,
+    names: &[QueueName],
+    live_bytes: Option<u64>,
+) -> anyhow::Result<Arc<EmbeddedQueues>> {
+    let mut options = QueueOptions::default();
+    options.live_bytes = live_bytes.unwrap_or(options.live_bytes);
+    EmbeddedQueues::open(&data.join("queues"), names, options)
+}
+
+/// The stores of one data directory.
+struct Stores {
+    queues: Arc<EmbeddedQueues>,
+    tables: Arc<EmbeddedTables>,
+    sessions: Arc<LocalSessions>,
+    archive: Arc<FileArchive>,
+}
+
+impl Stores {
+    fn open(data: &DataDir, names: &[QueueName], config: &UpConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            queues: open_queues(data.path(), names, Some(config.queue_bytes))?,
+            tables: EmbeddedTables::open(data.path(), &TableOptions::default())?,
+            sessions: Arc::new(LocalSessions::new()),
+            archive: Arc::new(FileArchive::open(data.path(), ArchiveOptions::default())?),
+        })
+    }
+}
+
+/// Runs until Ctrl-C or SIGTERM, then drains.
+pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
+    let config = *config;
+    anyhow::ensure!(
+        config.listen.ip().is_loopback(),
+        "`up` gives tokens to whoever asks, so it listens on loopback only; {} is not",
+        config.listen
+    );
+    config.edge().validate().context("the edge cannot be run like this")?;
+    let public = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
+    let data = DataDir::hold(&config.at.data)?;
+    let catalog = Arc::new(soundoff_workers::catalog());
+    let names = catalog.queue_names();
+    let stores = Stores::open(&data, &names, &config)?;
+    let secret: String = (0..32).map(|_| format!("{:02x}", rand::rng().random::<u8>())).collect();
+    let key = InternalKey::new(secret.as_bytes())?;
+    let metrics = Metrics::new();
+    let replies = Replies::start(stores.sessions.clone(), key.clone(), metrics.clone());
+
+    let pool = Arc::new(pool(&config, &catalog, &stores, &replies, &metrics));
+    pool.start().await;
+    let stop = CancellationToken::new();
+    let edges = Edges::start(&config, &catalog, &stores, &key, &metrics, &data).await?;
+    let address = public.local_addr()?;
+    let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
+    let sweeping = tokio::spawn(sweep(stores.tables.clone(), stores.sessions.clone()));
+
+    let live = Live { tables: stores.tables.clone(), replies: replies.clone(), pool: pool.clone() };
+    let answering = Ops { queues: stores.queues.clone(), names, live: Some(live) };
+    let ops = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
+    data.announce(&OpsAddress { address: ops.local_addr()?, key: secret })?;
+    tokio::spawn(ops::server::serve(ops, key, Arc::new(answering), stop.clone()));
+
+    greet(address, &config, &edges.internal);
+    let signal = shutdown::asked().await?;
+    eprintln!("{signal}: draining; clients have {} ms to leave", config.drain_ms);
+    let drained = tokio::time::timeout(
+        Duration::from_millis(config.drain_ms) + DRAIN_GRACE,
+        async {
+            stop.cancel();
+            accepting.await?;
+            edges.stop().await?;
+            pool.stop().await;
+            stores.archive.flush().await.map_err(anyhow::Error::from)
+        },
+    );
+    let drained = drained.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")));
+    sweeping.abort();
+    let queues = stores.queues.clone();
+    tokio::task::spawn_blocking(move || queues.close()).await?;
+    drained
+}
+
+/// The router's and every handler's consumer.
+fn pool(config: &UpConfig, catalog: &Arc<Catalog>, stores: &Stores, replies: &Replies, metrics: &Metrics) -> Pool {
+    let queues: Arc<dyn Queues> = stores.queues.clone();
+    let cx = Context {
+        tables: stores.tables.clone(),
+        sessions: stores.sessions.clone(),
+        metrics: metrics.clone(),
+        inbox_locks: Arc::default(),
+    };
+    let outward = Outward { queues: queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
+    let router = Router::new(catalog.clone(), queues.clone(), stores.archive.clone(), outward.clone());
+    let mut benches =
+        vec![Bench { queue: QueueName::main(), config: config.router(), job: Arc::new(router) }];
+    for spec in catalog.specs() {
+        let mut job: Arc<dyn Job> = Arc::new(Worker::new(spec.run, cx.clone(), outward.clone()));
+        if let Some(rule) = config.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
+            job = Arc::new(Chaos::new(job, rule, config.chaos_seed));
+        }
+        benches.push(Bench { queue: spec.queue.clone(), config: config.worker(), job });
+    }
+    Pool::new(queues, metrics.clone(), benches)
+}
+
+/// The running edges.
+struct Edges {
+    sockets: Vec<mpsc::Sender<tokio::net::TcpStream>>,
+    internal: Vec<SocketAddr>,
+    running: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Edges {
+    async fn start(
+        config: &UpConfig,
+        catalog: &Arc<Catalog>,
+        stores: &Stores,
+        key: &InternalKey,
+        metrics: &Metrics,
+        data: &DataDir,
+    ) -> anyhow::Result<Self> {
+        let signing = Arc::new(SigningKey::at(&data.path().join("token.key"))?);
+        let tokens = DevTokens::new(stores.tables.clone(), Issuer::new(signing.clone()));
+        let deps = EdgeDeps {
+            queues: stores.queues.clone(),
+            sessions: stores.sessions.clone(),
+            tables: stores.tables.clone(),
+            catalog: catalog.clone(),
+            verifier: Arc::new(Verifier::new(&[signing])),
+            key: key.clone(),
+            metrics: metrics.clone(),
+            pages: Arc::new(DevPages { tokens }),
+        };
+        let (mut sockets, mut internal, mut running) = (Vec::new(), Vec::new(), JoinSet::new());
+        let stop = CancellationToken::new();
+        for _ in 0..config.edges {
+            let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot bind an edge's internal port")?;
+            let address = listener.local_addr()?;
+            let (to_edge, from_acceptor) = mpsc::channel(SOCKETS_WAITING);
+            let edge = soundoff_edge::run(
+                from_acceptor,
+                listener,
+                address.to_string(),
+                config.edge(),
+                deps.clone(),
+                stop.clone(),
+            );
+            running.spawn(edge);
+            sockets.push(to_edge);
+            internal.push(address);
+        }
+        Ok(Self { sockets, internal, running, stop })
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.context("an edge broke")??;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what has expired, for as long as the process runs.
+async fn sweep(tables: Arc<EmbeddedTables>, sessions: Arc<LocalSessions>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        sessions.sweep();
+        if let Err(error) = tables.sweep(now_ms() / 1000, SWEEP_ITEMS).await {
+            tracing::warn!(%error, "cannot sweep expired items");
+        }
+    }
+}
+
+fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
+    let internal: Vec<_> = internal.iter().map(|address| format!("http://{address}/metrics")).collect();
+    println!("Sound Off is up.");
+    println!("  open       http://{address}/");
+    println!("  websocket  ws://{address}/v1/ws");
+    println!("  data       {}", config.at.data.display());
+    println!("  metrics    {}", internal.join("  "));
+    println!();
+    println!("Try it: open the page above, or");
+    println!(r#"  T=$(curl -s http://{address}/dev/tokens -d '{{"handles":["alice"]}}' | cut -d'"' -f6)"#);
+    println!(r#"  websocat -H "Authorization: Bearer $T" ws://{address}/v1/ws"#);
+    println!(r#"  {{"op":"hello"}}"#);
+    println!(r#"  {{"op":"send","id":"1","type":"post.create","body":{{"text":"hello, world"}}}}"#);
+    println!();
+    println!("Ctrl-C stops it; nothing that was accepted is lost.");
+}

@@ -1,0 +1,275 @@
+//! Somebody with one device that never forgets: what it sent, what it heard, how far it is in its inbox.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Next};
+use crate::support::PATIENCE;
+
+/// How many messages a person has in flight.
+const WINDOW: usize = 24;
+/// After which silence an `id` is said again (delivery rule 1).
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What everybody acts on.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Author and id of posts to comment and like.
+    pub posts: Vec<(String, String)>,
+    pub people: Vec<&'static str>,
+    pub trolls: Vec<&'static str>,
+}
+
+/// One message of a person.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub id: String,
+    pub message_type: &'static str,
+    pub body: Value,
+    /// What it switches, for toggles and fields: such as `like#…`.
+    pub target: Option<String>,
+    /// Not repeated once it was accepted.
+    pub trusting: bool,
+    /// How often it was said.
+    pub said: usize,
+    /// Every `mid` under which it was accepted.
+    pub mids: BTreeSet<String>,
+    /// The body of its reply.
+    pub reply: Option<Value>,
+}
+
+impl Sent {
+    /// Whether its person still wants to hear something.
+    fn is_open(&self) -> bool {
+        self.reply.is_none() && !(self.trusting && !self.mids.is_empty())
+    }
+}
+
+/// A person and their device.
+pub struct Person {
+    pub handle: &'static str,
+    pub token: Value,
+    pub plan: Arc<Plan>,
+    pub sent: BTreeMap<String, Sent>,
+    /// Everything that ever came to the inbox, by `seq`.
+    pub inbox: BTreeMap<u64, Value>,
+    /// What was last sent to each target, one message or several at once.
+    pub last: HashMap<String, Vec<String>>,
+    /// Whether it acks.
+    pub acking: bool,
+    random: StdRng,
+    numbered: u32,
+}
+
+impl Person {
+    pub fn new(handle: &'static str, token: Value, acking: bool, seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        let (sent, inbox, last) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+        Self { handle, token, plan: Arc::default(), sent, inbox, last, acking, random, numbered: 0 }
+    }
+
+    pub fn sent(&self) -> usize {
+        self.sent.len()
+    }
+
+    pub fn repeated(&self) -> usize {
+        self.sent.values().filter(|sent| sent.said > 1).count()
+    }
+
+    fn cursor(&self) -> u64 {
+        self.inbox.last_key_value().map_or(0, |(seq, _)| *seq)
+    }
+
+    /// Two posts that everybody may act on.
+    pub async fn write_first_posts(&mut self, address: &str) -> Vec<(String, String)> {
+        let mut client = Client::hello(address, &self.token, Some("phone"), Some(0)).await;
+        let mut posts = Vec::new();
+        for _ in 0..2 {
+            let id = self.note("post.create", None);
+            let sent = self.sent.get_mut(&id).unwrap();
+            sent.said = 1;
+            client.submit_as(&id, sent.message_type, sent.body.clone()).await;
+            let reply = client.outcome(&id).await.unwrap();
+            posts.push((self.handle.to_owned(), reply["body"]["post"]["id"].as_str().unwrap().to_owned()));
+            self.hear(&reply);
+        }
+        posts
+    }
+
+    /// Connects, repeats what is open, and goes on: sending more, or (`finishing`) until all is answered. An error is a broken socket.
+    pub async fn live(&mut self, address: &str, finishing: bool) -> Result<(), ()> {
+        let Some(mut client) = self.connect(address).await else {
+            assert!(!finishing, "no connection");
+            return Err(());
+        };
+        self.repeat(&mut client).await;
+        let mut silent_since = Instant::now();
+        loop {
+            if finishing && !self.sent.values().any(Sent::is_open) {
+                return Ok(());
+            }
+            while !finishing && self.in_flight() < WINDOW {
+                self.send_something(&mut client).await;
+            }
+            match client.next_within(SILENCE).await {
+                Some(Next::Frame(frame)) => {
+                    self.hear(&frame);
+                    self.maybe_ack(&mut client).await;
+                }
+                Some(Next::Closed(..)) => return Err(()),
+                None => {
+                    assert!(silent_since.elapsed() < PATIENCE, "{}: no answer however often it is asked", self.handle);
+                    self.repeat(&mut client).await;
+                    continue;
+                }
+            }
+            silent_since = Instant::now();
+        }
+    }
+
+    /// Back on the same device, sometimes from an older place in the inbox. `None` when the server is gone.
+    async fn connect(&mut self, address: &str) -> Option<Client> {
+        let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        let mut cursor = self.cursor();
+        if !self.acking && self.random.random_bool(0.5) {
+            cursor = self.random.random_range(0..=cursor);
+        }
+        // An acking device may leave its place to the server: what it acked it has.
+        let cursor = (!self.acking || self.random.random_bool(0.7)).then_some(cursor);
+        let mut client = Client::hello_on(stream, &self.token, Some("phone"), cursor).await.ok()?;
+        if let Some(cursor) = cursor {
+            client.expect_after = Some(cursor);
+        }
+        Some(client)
+    }
+
+    /// Says everything again that has no outcome yet, in the order in which it was said first.
+    async fn repeat(&mut self, client: &mut Client) {
+        for sent in self.sent.values_mut().filter(|sent| sent.is_open()) {
+            sent.said += 1;
+            client.submit_as(&sent.id, sent.message_type, sent.body.clone()).await;
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.sent.values().filter(|sent| sent.is_open()).count()
+    }
+
+    async fn send_something(&mut self, client: &mut Client) {
+        let mut batch = Vec::new();
+        match self.random.random_range(0..10) {
+            0 => batch.push(self.note("post.create", None)),
+            1 | 2 => batch.push(self.note("comment.create", None)),
+            3 | 4 => batch.push(self.note("dm.send", None)),
+            _ => batch.extend(self.switch_something()),
+        }
+        for id in batch {
+            let sent = self.sent.get_mut(&id).unwrap();
+            sent.said += 1;
+            client.submit_as(&id, sent.message_type, sent.body.clone()).await;
+        }
+    }
+
+    /// A toggle or a field, or two to three toggles of one target at once; nothing while the target's last are open.
+    fn switch_something(&mut self) -> Vec<String> {
+        let (target, types) = self.choose_target();
+        let open = |id: &String| self.sent[id].reply.is_none();
+        if self.last.get(&target).is_some_and(|ids| ids.iter().any(open)) {
+            return Vec::new();
+        }
+        let at_once = if self.random.random_bool(0.3) { self.random.random_range(2..=3) } else { 1 };
+        let mut ids = Vec::new();
+        for _ in 0..at_once {
+            let message_type = types[self.random.random_range(0..types.len())];
+            ids.push(self.note(message_type, Some(&target)));
+        }
+        self.last.insert(target, ids.clone());
+        ids
+    }
+
+    fn choose_target(&mut self) -> (String, &'static [&'static str]) {
+        let plan = self.plan.clone();
+        match self.random.random_range(0..8) {
+            0 => ("profile#".to_owned(), &["profile.update"]),
+            1 => {
+                let troll = plan.trolls[self.random.random_range(0..plan.trolls.len())];
+                (format!("block#{troll}"), &["block.add", "block.remove"])
+            }
+            2 | 3 => {
+                let others: Vec<_> = plan.people.iter().filter(|who| **who != self.handle).collect();
+                let who = others[self.random.random_range(0..others.len())];
+                (format!("follow#{who}"), &["follow.add", "follow.remove"])
+            }
+            _ => {
+                let (_, post) = &plan.posts[self.random.random_range(0..plan.posts.len())];
+                (format!("like#{post}"), &["like.add", "like.remove"])
+            }
+        }
+    }
+
+    /// Writes a message down before it is sent; answers its id.
+    fn note(&mut self, message_type: &'static str, target: Option<&str>) -> String {
+        self.numbered += 1;
+        let id = format!("{}-{:06}", self.handle, self.numbered);
+        let what = target.and_then(|target| target.split_once('#')).map(|(_, what)| what);
+        let body = match message_type {
+            "post.create" => json!({ "text": id }),
+            "comment.create" => {
+                let (_, post) = &self.plan.posts[self.random.random_range(0..self.plan.posts.len())];
+                json!({ "post": post, "text": id })
+            }
+            "dm.send" => {
+                let others: Vec<_> = self.plan.people.iter().filter(|who| **who != self.handle).collect();
+                json!({ "to": others[self.random.random_range(0..others.len())], "text": id })
+            }
+            "profile.update" => json!({ "name": id }),
+            "like.add" | "like.remove" => json!({ "post": what }),
+            _ => json!({ "user": what }),
+        };
+        let target = target.map(str::to_owned);
+        let trusting = self.random.random_bool(0.5);
+        let (mids, reply) = (BTreeSet::new(), None);
+        let sent = Sent { id: id.clone(), message_type, body, target, trusting, said: 0, mids, reply };
+        self.sent.insert(id.clone(), sent);
+        id
+    }
+
+    /// Takes in one frame.
+    fn hear(&mut self, frame: &Value) {
+        match frame["op"].as_str().unwrap() {
+            "accepted" => {
+                let sent = self.sent.get_mut(frame["id"].as_str().unwrap()).unwrap();
+                sent.mids.insert(frame["mid"].as_str().unwrap().to_owned());
+            }
+            "reply" => {
+                let sent = self.sent.get_mut(frame["id"].as_str().unwrap()).unwrap();
+                assert_eq!(frame["ok"], true, "{sent:?}: {frame}");
+                let body = frame["body"].clone();
+                let first = sent.reply.get_or_insert_with(|| body.clone());
+                assert_eq!(*first, body, "two outcomes of {}", sent.id);
+                if sent.said == 1 {
+                    assert_ne!(frame["duplicate"], true, "said once, called a repetition: {frame}");
+                }
+            }
+            "push" => {
+                let seq = frame["seq"].as_u64().unwrap();
+                if let Some(before) = self.inbox.insert(seq, frame.clone()) {
+                    assert_eq!(before, *frame, "two entries in one place");
+                }
+            }
+            "event" => {}
+            _ => panic!("{}: {frame}", self.handle),
+        }
+    }
+
+    async fn maybe_ack(&mut self, client: &mut Client) {
+        if self.acking && self.random.random_bool(0.05) {
+            client.send(json!({ "op": "ack", "cursor": self.cursor() })).await;
+        }
+    }
+}
