@@ -41,3 +41,52 @@ impl Message for BlockAdd {
         Ok(Outcome::effect(User { user: to.clone() }, writes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn a_block_ends_the_follows_of_both_and_fixes_their_counts() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let late = world.message("bobby", "follow.add", &json!({ "user": "alice" }));
+        world.ok("alice", "follow.add", json!({ "user": "bobby" })).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        let body = json!({ "user": "bobby" });
+        for _ in 0..2 {
+            assert_eq!(world.ok("alice", "block.add", body.clone()).await, body);
+        }
+        world.audit();
+        for who in ["alice", "bobby"] {
+            let profile = world.ok(who, "profile.get", json!({})).await;
+            assert_eq!(
+                (&profile["user"]["followers"], &profile["user"]["following"]),
+                (&json!(0), &json!(0))
+            );
+        }
+        world.ok("alice", "block.remove", body).await;
+        world.run(&late).await.unwrap();
+        assert!(!world.is_on("follow", "bobby", "alice"), "an older follow that arrives late stays off");
+    }
+
+    #[tokio::test]
+    async fn a_block_taken_back_before_it_arrives_still_ends_older_follows() {
+        let world = World::with(&["alice", "bobby"]).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
+        world.ok("alice", "block.remove", json!({ "user": "bobby" })).await;
+        world.run(&block).await.unwrap();
+        assert!(!world.is_on("block", "alice", "bobby"));
+        assert!(!world.is_on("follow", "bobby", "alice"));
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn nobody_blocks_themselves() {
+        let world = World::with(&["alice"]).await;
+        let code = world.refused("alice", "block.add", json!({ "user": "alice" })).await;
+        assert_eq!(code, ErrorCode::BadMessage);
+    }
+}

@@ -28,3 +28,20 @@ impl Message for BlockRemove {
         Ok(Outcome::effect(User { user: to.clone() }, Vec::from_iter(turn.write)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn taking_back_what_is_not_there_is_fine_and_beats_an_older_block() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "user": "bobby" });
+        let late = world.message("alice", "block.add", &body);
+        assert_eq!(world.ok("alice", "block.remove", body).await, json!({ "user": "bobby" }));
+        world.run(&late).await.unwrap();
+        assert!(!world.is_on("block", "alice", "bobby"));
+    }
+}

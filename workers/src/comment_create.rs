@@ -61,3 +61,37 @@ impl Message for CommentCreate {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn the_posts_author_hears_of_others_comments_only() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let post = world.post("alice", "hi").await;
+        let reply = world.ok("bobby", "comment.create", json!({ "post": post, "text": "yo" })).await;
+        assert_eq!((&reply["comment"]["author"], &reply["comment"]["text"]), (&json!("bobby"), &json!("yo")));
+        assert_eq!(reply["comment"]["post"], post.as_str());
+        world.ok("alice", "comment.create", json!({ "post": post, "text": "ta" })).await;
+        assert_eq!(world.inbox("alice"), [("comment.created".to_owned(), reply)]);
+        let seen = world.ok("bobby", "post.get", json!({ "post": post })).await;
+        assert_eq!(seen["post"]["comments"], 2);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_comment_is_refused() {
+        let world = World::with(&["alice"]).await;
+        let post = world.post("alice", "hi").await;
+        let long = json!({ "post": post, "text": "x".repeat(1001) });
+        assert_eq!(world.refused("alice", "comment.create", long).await, ErrorCode::TooLarge);
+        for body in
+            [json!({ "post": post }), json!({ "post": post, "text": "" }), json!({ "post": 7, "text": "x" })]
+        {
+            assert_eq!(world.refused("alice", "comment.create", body).await, ErrorCode::BadMessage);
+        }
+    }
+}

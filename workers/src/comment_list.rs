@@ -57,3 +57,36 @@ impl Message for CommentList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn comments_across_a_block_are_left_out_without_shortening_pages() {
+        let world = World::with(&["alice", "bobby", "carol"]).await;
+        let post = world.post("alice", "hi").await;
+        for n in 0..30 {
+            let from = if n % 3 == 0 { "carol" } else { "bobby" };
+            world.ok(from, "comment.create", json!({ "post": post, "text": n.to_string() })).await;
+        }
+        world.ok("carol", "block.add", json!({ "user": "bobby" })).await;
+        let (mut texts, mut before) = (Vec::new(), json!(null));
+        loop {
+            let page = json!({ "post": post, "limit": 4, "before": before });
+            let page = world.ok("carol", "comment.list", page).await;
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() == 4 || page["next"].is_null());
+            texts.extend(items.iter().map(|c| c["text"].as_str().unwrap().parse::<u32>().unwrap()));
+            before = page["next"].clone();
+            if before.is_null() {
+                break;
+            }
+        }
+        assert!(texts.into_iter().eq((0..30).rev().filter(|n| n % 3 == 0)));
+        let all = world.ok("alice", "comment.list", json!({ "post": post, "limit": 100 })).await;
+        assert_eq!(all["items"].as_array().unwrap().len(), 30);
+    }
+}

@@ -44,3 +44,34 @@ impl Message for DmList {
         Ok(Outcome::read(pages.list()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn both_see_the_same_list_newest_first_and_no_third_sees_it() {
+        let world = World::with(&["alice", "bobby", "carol"]).await;
+        for (n, (from, to)) in
+            [("alice", "bobby"), ("bobby", "alice")].into_iter().cycle().take(5).enumerate()
+        {
+            world.ok(from, "dm.send", json!({ "to": to, "text": n.to_string() })).await;
+        }
+        let first = world.ok("alice", "dm.list", json!({ "with": "bobby", "limit": 3 })).await;
+        assert_eq!(first, world.ok("bobby", "dm.list", json!({ "with": "alice", "limit": 3 })).await);
+        let rest = json!({ "with": "bobby", "before": first["next"] });
+        let rest = world.ok("alice", "dm.list", rest).await;
+        let both = [&first, &rest].into_iter().flat_map(|page| page["items"].as_array().unwrap());
+        let texts: Vec<_> = both.map(|m| m["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["4", "3", "2", "1", "0"]);
+        let none = world.ok("carol", "dm.list", json!({ "with": "alice" })).await;
+        assert_eq!(none, json!({ "items": [], "next": null }));
+        assert_eq!(
+            world.refused("alice", "dm.list", json!({ "with": "alice" })).await,
+            ErrorCode::BadMessage
+        );
+        assert_eq!(world.refused("alice", "dm.list", json!({ "with": "nobody" })).await, ErrorCode::NotFound);
+    }
+}

@@ -48,3 +48,36 @@ impl Message for DmSend {
         Ok(pushes.into_iter().fold(Outcome::effect(reply, writes), Outcome::push))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn a_message_reaches_both_inboxes_and_the_list() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let reply = world.ok("bobby", "dm.send", json!({ "to": "alice", "text": "psst" })).await;
+        let message = &reply["message"];
+        assert_eq!((&message["from"], &message["to"]), (&json!("bobby"), &json!("alice")));
+        assert_eq!(world.inbox("alice"), [("dm.received".to_owned(), reply.clone())]);
+        assert_eq!(world.inbox("bobby"), [("dm.sent".to_owned(), reply.clone())]);
+        let list = world.ok("alice", "dm.list", json!({ "with": "bobby" })).await;
+        assert_eq!(list["items"][0], *message);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_refused() {
+        let world = World::with(&["alice", "bobby"]).await;
+        for (body, code) in [
+            (json!({ "to": "alice", "text": "me" }), ErrorCode::BadMessage),
+            (json!({ "to": "no", "text": "x" }), ErrorCode::BadMessage),
+            (json!({ "to": "bobby", "text": "" }), ErrorCode::BadMessage),
+            (json!({ "to": "nobody", "text": "x" }), ErrorCode::NotFound),
+            (json!({ "to": "bobby", "text": "x".repeat(4001) }), ErrorCode::TooLarge),
+        ] {
+            assert_eq!(world.refused("alice", "dm.send", body).await, code);
+        }
+    }
+}

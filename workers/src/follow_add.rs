@@ -46,3 +46,32 @@ impl Message for FollowAdd {
         Ok(outcome.push(Push { to: to.clone(), push_type: "follow.added", by: from.clone(), body }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn both_counts_rise_and_the_followed_hears_once() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "user": "bobby" });
+        for _ in 0..2 {
+            assert_eq!(world.ok("alice", "follow.add", body.clone()).await, body);
+        }
+        world.ok("alice", "follow.remove", body.clone()).await;
+        world.ok("alice", "follow.add", body.clone()).await;
+        assert_eq!(world.inbox("bobby"), [("follow.added".to_owned(), json!({ "by": "alice" }))]);
+        let profile = world.ok("alice", "profile.get", body).await;
+        assert_eq!(profile["user"]["followers"], 1);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn nobody_follows_themselves() {
+        let world = World::with(&["alice"]).await;
+        let code = world.refused("alice", "follow.add", json!({ "user": "alice" })).await;
+        assert_eq!(code, ErrorCode::BadMessage);
+    }
+}

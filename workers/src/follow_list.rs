@@ -66,3 +66,29 @@ impl Message for FollowList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn both_directions_newest_first() {
+        let world = World::with(&["alice", "bobby", "carol", "david"]).await;
+        for from in ["alice", "carol", "david"] {
+            world.ok(from, "follow.add", json!({ "user": "bobby" })).await;
+        }
+        let followers = json!({ "user": "bobby", "direction": "followers", "limit": 2 });
+        let page = world.ok("alice", "follow.list", followers).await;
+        assert_eq!(page["items"], json!(["david", "carol"]));
+        let rest = json!({ "user": "bobby", "direction": "followers", "before": page["next"] });
+        let rest = world.ok("alice", "follow.list", rest).await;
+        assert_eq!(rest, json!({ "items": ["alice"], "next": null }));
+        let following = world.ok("carol", "follow.list", json!({ "direction": "following" })).await;
+        assert_eq!(following["items"], json!(["bobby"]));
+        for bad in [json!({}), json!({ "direction": "sideways" })] {
+            assert_eq!(world.refused("alice", "follow.list", bad).await, ErrorCode::BadMessage);
+        }
+    }
+}

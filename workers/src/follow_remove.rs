@@ -28,3 +28,24 @@ impl Message for FollowRemove {
         Ok(Outcome::effect(User { user: to.clone() }, moves.writes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn both_counts_fall_once() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "user": "bobby" });
+        world.ok("alice", "follow.remove", body.clone()).await;
+        world.ok("alice", "follow.add", body.clone()).await;
+        for _ in 0..2 {
+            assert_eq!(world.ok("alice", "follow.remove", body.clone()).await, body);
+        }
+        let profile = world.ok("alice", "profile.get", body).await;
+        assert_eq!(profile["user"]["followers"], 0);
+        world.audit();
+    }
+}

@@ -1,9 +1,11 @@
-//! The handlers: one file per MessageType, with its payload, rule, effect and tests; [`messages`] is the table of them all.
+//! The handlers: one file per MessageType, with its payload, rule, effect and tests; `messages.rs` is the table of them all.
 //!
 //! A handler decides from reads and returns writes, each under the condition that made the decision right. The runner in
 //! `soundoff-common` commits them in one transaction and asks the handler again when somebody else was faster.
 
-pub mod messages;
+mod messages;
+
+pub use messages::{catalog, specs};
 
 mod block_add;
 mod block_remove;

@@ -44,3 +44,25 @@ impl Message for LikeAdd {
         Ok(outcome.push(Push { to: post.author, push_type: "like.added", by: from.clone(), body }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn the_author_hears_of_each_liker_once_and_never_of_themselves() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let post = world.post("alice", "hi").await;
+        let body = json!({ "post": post });
+        assert_eq!(world.ok("alice", "like.add", body.clone()).await, json!({ "post": post, "likes": 1 }));
+        assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
+        assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
+        world.ok("bobby", "like.remove", body.clone()).await;
+        assert_eq!(world.ok("bobby", "like.add", body).await["likes"], 2);
+        let told = ("like.added".to_owned(), json!({ "post": post, "by": "bobby" }));
+        assert_eq!(world.inbox("alice"), [told]);
+        world.audit();
+    }
+}

@@ -21,3 +21,32 @@ impl Message for LikeRemove {
         Ok(Outcome::effect(Likes { post: id.to_string(), likes }, writes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn taking_back_what_is_not_there_is_fine_and_beats_an_older_like() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "post": world.post("alice", "hi").await });
+        let late = world.message("bobby", "like.add", &body);
+        assert_eq!(world.ok("bobby", "like.remove", body.clone()).await["likes"], 0);
+        let done = world.run(&late).await.unwrap();
+        assert_eq!(crate::world::reply(&done)["likes"], 0);
+        assert_eq!(world.inbox("alice"), []);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn a_block_does_not_keep_ones_own_like_where_it_is() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "post": world.post("alice", "hi").await });
+        world.ok("bobby", "like.add", body.clone()).await;
+        world.ok("alice", "block.add", json!({ "user": "bobby" })).await;
+        assert_eq!(world.ok("bobby", "like.remove", body).await["likes"], 0);
+        world.audit();
+    }
+}

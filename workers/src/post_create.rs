@@ -54,3 +54,47 @@ impl Message for PostCreate {
         Ok(Outcome::effect(reply, writes).then(posts::tell_followers(News::Created, id)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn a_post_is_listed_counted_and_announced() {
+        let world = World::with(&["alice"]).await;
+        let message = world.message("alice", "post.create", &json!({ "text": "hi", "media": [] }));
+        let done = world.run(&message).await.unwrap();
+        let reply = crate::world::reply(&done);
+        let expected = json!({ "post": {
+            "id": message.mid.to_string(), "author": "alice", "text": "hi",
+            "created_at": soundoff_common::protocol::rfc3339(message.at), "likes": 0, "comments": 0,
+        }});
+        assert_eq!(reply, expected);
+        assert_eq!(done.follow_ups.len(), 1);
+        assert_eq!(done.follow_ups[0].message_type, "post.fanout");
+        assert!(
+            !done.follow_ups[0].body.get().contains("hi"),
+            "the fan-out reads the post: it may be gone by then"
+        );
+        let list = world.ok("alice", "post.list", json!({})).await;
+        assert_eq!(list["items"][0], expected["post"]);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_post_is_refused() {
+        let world = World::with(&["alice"]).await;
+        for (body, code) in [
+            (json!({}), ErrorCode::BadMessage),
+            (json!({ "text": " \n" }), ErrorCode::BadMessage),
+            (json!({ "text": "x", "media": ["m1"] }), ErrorCode::BadMessage),
+            (json!({ "text": "x", "media": "m1" }), ErrorCode::BadMessage),
+            (json!({ "text": "x".repeat(2001) }), ErrorCode::TooLarge),
+        ] {
+            assert_eq!(world.refused("alice", "post.create", body).await, code);
+        }
+        world.ok("alice", "post.create", json!({ "text": "🦀".repeat(2000) })).await;
+    }
+}

@@ -52,3 +52,29 @@ impl Message for PostDelete {
         Ok(Outcome::effect(reply, writes).then(posts::tell_followers(News::Deleted, id)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn the_author_gets_the_post_as_it_was_and_followers_are_told() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let post = world.post("alice", "hi").await;
+        world.ok("bobby", "like.add", json!({ "post": post })).await;
+        assert_eq!(
+            world.refused("bobby", "post.delete", json!({ "post": post })).await,
+            ErrorCode::Forbidden
+        );
+        let done = world.done("alice", "post.delete", json!({ "post": post })).await;
+        let reply = crate::world::reply(&done);
+        assert_eq!((&reply["post"]["text"], &reply["post"]["likes"]), (&json!("hi"), &json!(1)));
+        assert_eq!(done.follow_ups.len(), 1);
+        assert_eq!(world.refused("alice", "post.delete", json!({ "post": post })).await, ErrorCode::NotFound);
+        let profile = world.ok("alice", "profile.get", json!({})).await;
+        assert_eq!(profile["user"]["posts"], 0);
+        world.audit();
+    }
+}

@@ -110,3 +110,87 @@ async fn online(cx: &Context, author: &Handle, followers: Vec<Handle>) -> Result
     online.retain(|who| !hidden.contains(who));
     Ok(online)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{World, user};
+    use serde_json::Value;
+    use serde_json::json;
+    use soundoff_common::handler::FollowUp;
+
+    async fn deliver(
+        world: &World,
+        from: &str,
+        first: &FollowUp,
+    ) -> (Vec<(&'static str, Value, Vec<String>)>, u32) {
+        let (mut heard, mut pages) = (Vec::new(), 0);
+        let mut next = Some(first.clone());
+        while let Some(FollowUp { message_type, body }) = next.take() {
+            let mut message = world.message(from, message_type, &json!(null));
+            (message.id, message.body) = (String::new(), body);
+            let done = world.run(&message).await.unwrap();
+            pages += 1;
+            for event in done.events {
+                let to = event.to.iter().map(ToString::to_string).collect();
+                heard.push((event.event_type, serde_json::from_str(event.body.get()).unwrap(), to));
+            }
+            next = done.follow_ups.into_iter().next();
+        }
+        (heard, pages)
+    }
+
+    #[tokio::test]
+    async fn online_followers_hear_of_a_post_and_of_its_end_without_its_text() {
+        let world = World::with(&["alice", "bobby", "carol", "david"]).await;
+        for follower in ["bobby", "carol"] {
+            world.ok(follower, "follow.add", json!({ "user": "alice" })).await;
+        }
+        for online in ["alice", "bobby", "david"] {
+            world.online(online).await;
+        }
+        let made = world.done("alice", "post.create", json!({ "text": "hi" })).await;
+        let (heard, _) = deliver(&world, "alice", &made.follow_ups[0]).await;
+        let post = crate::world::reply(&made);
+        assert_eq!(heard, [("post.created", post.clone(), vec!["bobby".to_owned()])]);
+        let gone = world.done("alice", "post.delete", json!({ "post": post["post"]["id"] })).await;
+        let (heard, _) = deliver(&world, "alice", &gone.follow_ups[0]).await;
+        assert_eq!((heard[0].0, &heard[0].1["post"]["id"]), ("post.deleted", &post["post"]["id"]));
+        assert_eq!(heard[0].1["post"]["text"], "");
+        let (late, _) = deliver(&world, "alice", &made.follow_ups[0]).await;
+        assert!(late.is_empty(), "a post that is gone is not announced");
+    }
+
+    #[tokio::test]
+    async fn a_follower_across_a_block_hears_nothing() {
+        // A block ends follows in its own transaction; this is the page that was read before it.
+        let world = World::with(&["alice", "bobby"]).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        world.online("bobby").await;
+        for (blocker, blocked) in [("alice", "bobby"), ("bobby", "alice")] {
+            let read_before = vec![user("bobby")];
+            assert_eq!(online(&world.cx, &user("alice"), read_before.clone()).await.unwrap(), read_before);
+            world.ok(blocker, "block.add", json!({ "user": blocked })).await;
+            assert_eq!(online(&world.cx, &user("alice"), read_before).await.unwrap(), []);
+            world.ok(blocker, "block.remove", json!({ "user": blocked })).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn many_followers_are_told_in_pages_each_once() {
+        let followers: Vec<String> = (0..1203).map(|n| format!("f{n:04}")).collect();
+        let mut users: Vec<&str> = followers.iter().map(String::as_str).collect();
+        users.push("alice");
+        let world = World::with(&users).await;
+        for follower in &followers {
+            world.ok(follower, "follow.add", json!({ "user": "alice" })).await;
+            world.online(follower).await;
+        }
+        let made = world.done("alice", "post.create", json!({ "text": "hi" })).await;
+        let (heard, pages) = deliver(&world, "alice", &made.follow_ups[0]).await;
+        assert_eq!(pages, 3);
+        let mut told: Vec<String> = heard.into_iter().flat_map(|(_, _, to)| to).collect();
+        told.sort();
+        assert_eq!(told, followers);
+    }
+}

@@ -40,3 +40,22 @@ impl Message for PostGet {
         Ok(Outcome::read(PostSeen { post: post.shown(id), liked }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn shows_the_post_and_whether_the_sender_likes_it() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let post = world.post("alice", "hi").await;
+        world.ok("bobby", "like.add", json!({ "post": post })).await;
+        for (reader, liked) in [("alice", false), ("bobby", true)] {
+            let seen = world.ok(reader, "post.get", json!({ "post": post })).await;
+            assert_eq!((&seen["liked"], &seen["post"]["likes"]), (&json!(liked), &json!(1)), "{reader}");
+            assert_eq!(seen["post"]["text"], "hi");
+        }
+    }
+}

@@ -53,3 +53,30 @@ impl Message for PostList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn newest_first_in_pages_that_join() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let mut posts = Vec::new();
+        for n in 0..7 {
+            posts.push(world.post("alice", &n.to_string()).await);
+        }
+        world.ok("alice", "post.delete", json!({ "post": posts.remove(3) })).await;
+        posts.reverse();
+        let first = world.ok("bobby", "post.list", json!({ "user": "alice", "limit": 4 })).await;
+        let rest = json!({ "user": "alice", "limit": 4, "before": first["next"] });
+        let rest = world.ok("bobby", "post.list", rest).await;
+        let ids = [&first, &rest].into_iter().flat_map(|page| page["items"].as_array().unwrap());
+        let ids: Vec<_> = ids.map(|post| post["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, posts);
+        assert_eq!(rest["next"], serde_json::Value::Null);
+        let none = world.ok("bobby", "post.list", json!({})).await;
+        assert_eq!(none, json!({ "items": [], "next": null }));
+    }
+}

@@ -54,3 +54,26 @@ impl Message for PresenceGet {
         Ok(Outcome::read(Presence { online: online.map(|(who, _)| who).collect() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn names_those_with_a_socket_in_the_order_asked() {
+        let world = World::with(&["alice", "bobby", "carol", "david"]).await;
+        for online in ["alice", "carol", "david"] {
+            world.online(online).await;
+        }
+        world.ok("david", "block.add", json!({ "user": "alice" })).await;
+        let users = json!(["carol", "bobby", "nobody", "Not A Handle", "david", "alice", "carol", "block#x"]);
+        let presence = world.ok("alice", "presence.get", json!({ "users": users })).await;
+        assert_eq!(presence, json!({ "online": ["carol", "alice"] }));
+        assert_eq!(world.ok("alice", "presence.get", json!({ "users": [] })).await, json!({ "online": [] }));
+        let many: Vec<_> = (0..101).map(|n| format!("u{n:03}")).collect();
+        let code = world.refused("alice", "presence.get", json!({ "users": many })).await;
+        assert_eq!(code, ErrorCode::BadMessage);
+    }
+}

@@ -29,3 +29,27 @@ impl Message for ProfileGet {
         Ok(Outcome::read(account.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn shows_the_sender_or_another_with_their_counts() {
+        let world = World::with(&["alice", "bobby"]).await;
+        world.post("bobby", "p").await;
+        world.ok("alice", "follow.add", json!({ "user": "bobby" })).await;
+        let mine = world.ok("alice", "profile.get", json!({})).await;
+        assert_eq!(mine["user"]["following"], 1);
+        let theirs = world.ok("alice", "profile.get", json!({ "user": "bobby", "unknown": 1 })).await;
+        let expected = json!({ "user": {
+            "handle": "bobby", "name": "", "bio": "", "followers": 1, "following": 0, "posts": 1,
+            "created_at": "2023-11-14T22:13:20.000Z",
+        }});
+        assert_eq!(theirs, expected);
+        let bad = json!({ "user": "X" });
+        assert_eq!(world.refused("alice", "profile.get", bad).await, ErrorCode::BadMessage);
+    }
+}

@@ -84,3 +84,38 @@ impl Message for ProfileUpdate {
         Ok(Outcome::effect(account.into(), writes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn each_field_keeps_its_latest_value() {
+        let world = World::with(&["alice"]).await;
+        let old = world.message("alice", "profile.update", &json!({ "name": "old", "bio": "old" }));
+        let new = world.ok("alice", "profile.update", json!({ "name": "new" })).await;
+        assert_eq!((&new["user"]["name"], &new["user"]["bio"]), (&json!("new"), &json!("")));
+        world.run(&old).await.unwrap();
+        let now = world.ok("alice", "profile.get", json!({})).await;
+        assert_eq!((&now["user"]["name"], &now["user"]["bio"]), (&json!("new"), &json!("old")));
+        let cleared = world.ok("alice", "profile.update", json!({ "name": "" })).await;
+        assert_eq!(cleared["user"]["name"], "");
+    }
+
+    #[tokio::test]
+    async fn nothing_to_change_and_long_texts_are_refused() {
+        let world = World::with(&["alice"]).await;
+        for (body, code) in [
+            (json!({}), ErrorCode::BadMessage),
+            (json!({ "name": null }), ErrorCode::BadMessage),
+            (json!({ "name": 5 }), ErrorCode::BadMessage),
+            (json!({ "name": "a\u{0}" }), ErrorCode::BadMessage),
+            (json!({ "name": "n".repeat(51) }), ErrorCode::TooLarge),
+            (json!({ "name": "ok", "bio": "b".repeat(301) }), ErrorCode::TooLarge),
+        ] {
+            assert_eq!(world.refused("alice", "profile.update", body).await, code);
+        }
+    }
+}

@@ -42,3 +42,24 @@ impl Message for Typing {
         Ok(outcome.event(Event { to: vec![to.clone()], event_type: "typing", body }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn the_recipient_gets_an_event_and_nothing_is_stored() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let before = world.tables.all();
+        let done = world.done("alice", "typing", json!({ "to": "bobby" })).await;
+        assert_eq!(crate::world::reply(&done), json!({}));
+        assert_eq!(done.events.len(), 1);
+        assert_eq!((done.events[0].event_type, done.events[0].body.get()), ("typing", r#"{"from":"alice"}"#));
+        assert_eq!(done.events[0].to, [crate::world::user("bobby")]);
+        assert_eq!(before, world.tables.all());
+        assert_eq!(world.refused("alice", "typing", json!({ "to": "alice" })).await, ErrorCode::BadMessage);
+        assert_eq!(world.refused("alice", "typing", json!({ "to": "nobody" })).await, ErrorCode::NotFound);
+    }
+}

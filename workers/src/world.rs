@@ -9,7 +9,7 @@ use serde_json::Value;
 use soundoff_common::accounts;
 use soundoff_common::envelope::Envelope;
 use soundoff_common::handler::{Context, Done, Failure, InboxLocks, Run, raw};
-use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use soundoff_common::telemetry::Metrics;

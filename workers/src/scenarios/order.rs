@@ -12,7 +12,7 @@ use soundoff_common::ports::tables::Table;
 use crate::world::World;
 
 const USERS: [&str; 3] = ["alice", "bobby", "carol"];
-const CASES: u64 = 1500;
+const CASES: u64 = 4000;
 
 /// What the messages say in the order of their `mid`s: the last word on each relation.
 #[derive(Default)]
