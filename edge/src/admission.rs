@@ -47,6 +47,10 @@ mod tests {
         let a_second = (1..=1000).filter(|ms| pace.take(start + (10 + ms) * 1_000_000, rate).is_ok()).count();
         assert_eq!(a_second, 100);
         let later = start + 100_000_000_000;
-        assert_eq!((0..300).filter(|_| pace.take(later, rate).is_ok()).count(), 200, "a rest restores the burst");
+        assert_eq!(
+            (0..300).filter(|_| pace.take(later, rate).is_ok()).count(),
+            200,
+            "a rest restores the burst"
+        );
     }
 }

@@ -19,7 +19,8 @@ impl Tokens {
 
     /// What the token says, if it is good at `now_s`.
     pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
-        let key: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");
+        let key: [u8; 32] =
+            digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");
         if let Some(claims) = self.good.get(&key) {
             if claims.expires_at > now_s {
                 return Ok(claims);

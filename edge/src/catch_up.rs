@@ -53,7 +53,8 @@ async fn page(
     let mut entries = inbox::read(&*edge.tables, user, after, PAGE).await?;
     if entries.is_empty() {
         // Either nothing is there, or all of it is gone by age. The head, read before a second look, tells which.
-        let head = inbox::heads(&*edge.tables, std::slice::from_ref(user)).await?.first().copied().unwrap_or(0);
+        let head =
+            inbox::heads(&*edge.tables, std::slice::from_ref(user)).await?.first().copied().unwrap_or(0);
         entries = inbox::read(&*edge.tables, user, after, PAGE).await?;
         if entries.is_empty() {
             if head > after && !hand_over(edge, connection, head, &[expired(head + 1)]).await {

@@ -141,7 +141,8 @@ mod tests {
         EdgeConfig::default().validate().unwrap();
         let zero = EdgeConfig { out_frames: 0, ..EdgeConfig::default() };
         assert!(zero.validate().unwrap_err().to_string().contains("out_frames"));
-        let backwards = EdgeConfig { goaway: (Duration::from_secs(2), Duration::ZERO), ..EdgeConfig::default() };
+        let backwards =
+            EdgeConfig { goaway: (Duration::from_secs(2), Duration::ZERO), ..EdgeConfig::default() };
         assert!(backwards.validate().unwrap_err().to_string().contains("goaway"));
         let never = EdgeConfig { heartbeat: Duration::ZERO, ..EdgeConfig::default() };
         assert!(never.validate().unwrap_err().to_string().contains("heartbeat"));

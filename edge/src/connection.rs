@@ -273,7 +273,8 @@ impl Connection {
             return Some(Offer::Gone);
         }
         let len = wires.iter().map(Bytes::len).sum::<usize>();
-        let fits = state.queue.len() + wires.len() <= room.frames.div_ceil(2) && state.bytes + len <= room.bytes / 2;
+        let fits =
+            state.queue.len() + wires.len() <= room.frames.div_ceil(2) && state.bytes + len <= room.bytes / 2;
         if !fits && !state.queue.is_empty() {
             return None;
         }

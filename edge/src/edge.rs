@@ -41,7 +41,9 @@ impl Health {
     pub(crate) fn sessions(&self, result: &Result<(), Unavailable>) {
         let before = self.sessions.swap(result.is_ok(), Ordering::Relaxed);
         match result {
-            Err(error) if before => tracing::warn!(%error, "the session cache fails; registrations wait for it"),
+            Err(error) if before => {
+                tracing::warn!(%error, "the session cache fails; registrations wait for it")
+            }
             Ok(()) if !before => tracing::info!("the session cache is back"),
             _ => {}
         }
@@ -96,7 +98,12 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Edge {
-    pub(crate) fn new(advertise: String, config: EdgeConfig, deps: EdgeDeps, outbound: mpsc::Sender<Publish>) -> Self {
+    pub(crate) fn new(
+        advertise: String,
+        config: EdgeConfig,
+        deps: EdgeDeps,
+        outbound: mpsc::Sender<Publish>,
+    ) -> Self {
         let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages } = deps;
         Self {
             boot: Ulid::generate().to_string().into(),

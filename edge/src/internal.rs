@@ -12,7 +12,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use soundoff_common::deliver::{
-    DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER,
+    DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, MAX_REQUEST_BYTES, SIGNATURE_HEADER,
+    TIME_HEADER,
 };
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
@@ -139,7 +140,9 @@ async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Ful
     let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect();
     let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off")),
+        Ok(Err(_)) => {
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"));
+        }
         Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     };
     if !edge.key.verify("POST", DELIVER_PATH, &body, (&time, &signature), now_ms()) {

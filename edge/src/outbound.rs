@@ -69,7 +69,11 @@ fn overloaded(message: &str) -> ErrorBody {
 }
 
 /// Takes a message in, or says why not. `accepted` follows when main_q has it, never before.
-pub(crate) fn publish(edge: &Edge, connection: &Arc<Connection>, message: &Incoming<'_>) -> Result<(), ErrorBody> {
+pub(crate) fn publish(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    message: &Incoming<'_>,
+) -> Result<(), ErrorBody> {
     let Some(identity) = connection.identity() else {
         return Err(ErrorBody::new(ErrorCode::Unauthorized, "say hello first"));
     };
@@ -99,7 +103,10 @@ pub(crate) fn publish(edge: &Edge, connection: &Arc<Connection>, message: &Incom
     };
     let body = envelope.bytes();
     if body.len() > MAX_BODY_BYTES {
-        return Err(ErrorBody::new(ErrorCode::TooLarge, format!("a message is at most {MAX_BODY_BYTES} bytes")));
+        return Err(ErrorBody::new(
+            ErrorCode::TooLarge,
+            format!("a message is at most {MAX_BODY_BYTES} bytes"),
+        ));
     }
     let bytes = body.len();
     connection.unconfirmed.fetch_add(1, Ordering::AcqRel);

@@ -16,14 +16,28 @@ const BAD_FRAMES: u8 = 10;
 pub(crate) enum Step<'a> {
     /// Nothing at all.
     Nothing,
-    Hello { token: Option<Cow<'a, str>>, device: Option<Cow<'a, str>>, cursor: Option<u64> },
-    Publish { id: Cow<'a, str>, message_type: Cow<'a, str>, body: &'a RawValue },
+    Hello {
+        token: Option<Cow<'a, str>>,
+        device: Option<Cow<'a, str>>,
+        cursor: Option<u64>,
+    },
+    Publish {
+        id: Cow<'a, str>,
+        message_type: Cow<'a, str>,
+        body: &'a RawValue,
+    },
     Ack(u64),
     Pong,
     Auth(Cow<'a, str>),
-    Refuse { id: Option<String>, error: ErrorBody },
+    Refuse {
+        id: Option<String>,
+        error: ErrorBody,
+    },
     /// Refuses, and closes: it was the last bad frame in a row.
-    RefuseAndClose { id: Option<String>, error: ErrorBody },
+    RefuseAndClose {
+        id: Option<String>,
+        error: ErrorBody,
+    },
     Close(CloseCode),
 }
 

@@ -350,7 +350,8 @@ fn renew(edge: &Arc<Edge>, connection: &Arc<Connection>, token: &str) {
                 edge.offer(&connection, &ServerFrame::AuthOk { token_expires_at: &lapses }, Class::Durable);
             }
             Err(CloseCode::Shedding) => {
-                let error = ErrorBody::new(ErrorCode::Overloaded, "cannot look into the token now").after(1000);
+                let error =
+                    ErrorBody::new(ErrorCode::Overloaded, "cannot look into the token now").after(1000);
                 edge.refuse(&connection, None, &error);
             }
             Err(code) => edge.close(&connection, code),

@@ -1,0 +1,184 @@
+//! Law 1 at the edge: `accepted` follows the queue's confirmation, message by message; bounds refuse what does not fit.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use soundoff_common::ports::queues::QueueError;
+use soundoff_edge::EdgeConfig;
+use support::client::Seen;
+use support::{World, config, note, stand, stand_with, until};
+
+#[tokio::test]
+async fn accepted_comes_only_after_the_queue_has_confirmed() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    stand.world.queues.gate.hold();
+    ann.send(&note("1")).await;
+    until("the send is under way", || stand.world.queues.gate.waiting() == 1).await;
+    assert!(ann.before_pong().await.is_empty(), "nothing was said before the queue confirmed");
+    assert_eq!(stand.metrics.edge_accepted.get(), 0);
+    stand.world.queues.gate.release();
+    let accepted = ann.expect("accepted").await;
+    let sent = stand.world.queues.sent();
+    assert_eq!(
+        (accepted["id"].as_str(), accepted["mid"].as_str()),
+        (Some("1"), Some(&*sent[0].mid.to_string()))
+    );
+    assert_eq!(stand.metrics.edge_accepted.get(), 1);
+}
+
+#[tokio::test]
+async fn the_envelope_says_who_and_where_whatever_the_frame_claims() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    ann.text(r#"{"op":"send","from":"bob","mid":"x","id":"1","type":"note.add","body":{"a" : [1, 2]}}"#)
+        .await;
+    ann.expect("accepted").await;
+    let envelope = stand.world.queues.sent().remove(0);
+    let registration = stand.world.sessions.of("ann").remove(0);
+    let origin = envelope.origin.unwrap();
+    assert_eq!((origin.boot, origin.connection), (registration.boot, registration.connection));
+    assert_eq!((envelope.from.as_str(), &*envelope.id, &*envelope.message_type), ("ann", "1", "note.add"));
+    assert_eq!(envelope.body.get(), r#"{"a" : [1, 2]}"#, "the body stays as it was");
+}
+
+#[tokio::test]
+async fn each_message_gets_its_own_answer() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    stand.world.queues.judge(|envelope| match &*envelope.id {
+        "full" => Err(QueueError::Full),
+        "down" => Err(QueueError::Unavailable("x".to_owned())),
+        "large" => Err(QueueError::TooLarge(1)),
+        _ => Ok(()),
+    });
+    stand.world.queues.gate.hold();
+    for id in ["a", "full", "b", "down", "large", "c"] {
+        ann.send(&note(id)).await;
+    }
+    stand.world.queues.gate.release();
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let frame = ann.frame().await;
+        let what = frame["error"]["code"].as_str().unwrap_or_else(|| frame["op"].as_str().unwrap());
+        seen.push((
+            frame["id"].as_str().unwrap().to_owned(),
+            what.to_owned(),
+            frame["error"]["retry"] == true,
+        ));
+    }
+    seen.sort();
+    let expected = [
+        ("a", "accepted", false),
+        ("b", "accepted", false),
+        ("c", "accepted", false),
+        ("down", "overloaded", true),
+        ("full", "overloaded", true),
+        ("large", "too_large", false),
+    ];
+    assert_eq!(seen, expected.map(|(id, what, retry)| (id.to_owned(), what.to_owned(), retry)));
+}
+
+#[tokio::test]
+async fn what_arrives_while_a_send_is_under_way_goes_together_and_mids_rise() {
+    let stand = stand_with(EdgeConfig { sends_in_flight: 1, ..config() }, World::default()).await;
+    let mut ann = stand.welcomed("ann").await;
+    stand.world.queues.gate.hold();
+    ann.send(&note("0")).await;
+    until("the first send is under way", || stand.world.queues.gate.waiting() == 1).await;
+    for n in 1..=50 {
+        ann.send(&note(&n.to_string())).await;
+    }
+    assert!(ann.before_pong().await.is_empty(), "all are read, none is accepted");
+    stand.world.queues.gate.release();
+    for n in 0..=50 {
+        assert_eq!(ann.expect("accepted").await["id"], n.to_string());
+    }
+    assert_eq!(stand.world.queues.sizes(), [1, 50]);
+    let mids: Vec<_> = stand.world.queues.sent().iter().map(|envelope| envelope.mid).collect();
+    assert!(mids.is_sorted_by(|a, b| a < b));
+}
+
+#[tokio::test]
+async fn more_unconfirmed_messages_than_the_bound_are_refused_and_room_comes_back() {
+    let limits = EdgeConfig { unconfirmed_per_socket: 3, ..config() };
+    for config in
+        [limits, EdgeConfig { waiting_messages: 3, ..config() }, EdgeConfig { waiting_bytes: 1, ..config() }]
+    {
+        let most = if config.waiting_bytes == 1 { 1 } else { 3 };
+        let stand = stand_with(config, World::default()).await;
+        let mut ann = stand.welcomed("ann").await;
+        stand.world.queues.gate.hold();
+        for n in 0..=most {
+            ann.send(&note(&n.to_string())).await;
+        }
+        let refused = ann.refused("overloaded").await;
+        assert_eq!(refused["id"], most.to_string());
+        assert_eq!(refused["error"]["retry"], true);
+        stand.world.queues.gate.release();
+        for _ in 0..most {
+            ann.expect("accepted").await;
+        }
+        ann.send(&note("again")).await;
+        assert_eq!(ann.expect("accepted").await["id"], "again");
+        assert!(stand.world.queues.sent().iter().all(|e| *e.id != most.to_string()), "refused and queued");
+    }
+}
+
+#[tokio::test]
+async fn what_clients_do_not_send_or_send_too_fast_is_refused_and_not_queued() {
+    let slow = EdgeConfig { messages_per_second: 1, burst: 3, ..config() };
+    let stand = stand_with(slow, World::default()).await;
+    let mut ann = stand.welcomed("ann").await;
+    for ty in ["note.internal", "no.such"] {
+        ann.send(&json!({"op": "send", "id": "x", "type": ty, "body": {}})).await;
+        assert_eq!(ann.refused("unknown_type").await["id"], "x");
+    }
+    ann.send(&note("1")).await;
+    ann.expect("accepted").await;
+    ann.send(&note("2")).await;
+    let refused = ann.refused("rate_limited").await;
+    let wait = refused["error"]["retry_after_ms"].as_u64().unwrap();
+    assert!(refused["id"] == "2" && (1..=1000).contains(&wait), "{refused}");
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+    ann.send(&note("2")).await;
+    ann.expect("accepted").await;
+    assert_eq!(stand.world.queues.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn a_message_over_the_queues_limit_is_too_large() {
+    let stand = stand_with(EdgeConfig { frame_bytes: 1 << 20, ..config() }, World::default()).await;
+    let mut ann = stand.welcomed("ann").await;
+    let text = "x".repeat(300 * 1024);
+    ann.send(&json!({"op": "send", "id": "1", "type": "note.add", "body": {"text": text}})).await;
+    assert_eq!(ann.refused("too_large").await["id"], "1");
+    assert!(stand.world.queues.sent().is_empty());
+}
+
+#[tokio::test]
+async fn bad_frames_are_refused_and_a_fresh_token_is_looked_into() {
+    let stand = stand().await;
+    stand.world.tables.add_user("bob");
+    let mut ann = stand.welcomed("ann").await;
+    for text in ["", "[]", "{}", r#"{"op":"fly"}"#, r#"{"op":"hello","token":"x"}"#] {
+        ann.text(text).await;
+        ann.refused("bad_frame").await;
+    }
+    ann.send(&json!({"op": "auth", "token": "junk"})).await;
+    ann.refused("unauthorized").await;
+    ann.send(&json!({"op": "auth", "token": support::token("bob")})).await;
+    ann.refused("forbidden").await;
+    ann.send(&json!({"op": "auth", "token": support::token_until("ann", 4_000_000_000)})).await;
+    assert_eq!(ann.expect("auth_ok").await["token_expires_at"], "2096-10-02T07:06:40.000Z");
+    stand
+        .world
+        .queues
+        .judge(|_| Err(QueueError::UnknownQueue(soundoff_common::ports::queues::QueueName::main())));
+    ann.send(&note("1")).await;
+    ann.refused("internal").await;
+    ann.send(&json!({"op": "bye"})).await;
+    assert_eq!(ann.see().await, Seen::Closed(1000, "bye".to_owned()));
+}

@@ -1,0 +1,231 @@
+//! Every close code, seen by a client of another house.
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use serde_json::json;
+use soundoff_common::ports::sessions::Registration;
+use soundoff_common::protocol::now_ms;
+use soundoff_edge::EdgeConfig;
+use support::client::{Client, Seen};
+use support::{World, config, event_of, push_of, stand, stand_with, token, token_until, until};
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn no_hello_closes_4007() {
+    let quick = EdgeConfig { hello_timeout: Duration::from_millis(60), ..config() };
+    let stand = stand_with(quick, World::default()).await;
+    assert_eq!(stand.connect().await.closed().await.0, 4007, "in time");
+    let mut other = stand.connect().await;
+    other.send(&json!({"op": "ping"})).await;
+    assert_eq!(other.closed().await.0, 4007, "as the first frame");
+}
+
+#[tokio::test]
+async fn a_token_that_opens_nothing_closes_4500_or_is_refused_before_the_upgrade() {
+    let stand = stand().await;
+    stand.world.tables.add_user("ann");
+    let expired = token_until("ann", now_ms() / 1000 - 1);
+    for bad in ["junk", &expired, &token("nobody")] {
+        let mut client = stand.connect().await;
+        client.hello(bad).await;
+        assert_eq!(client.closed().await.0, 4500, "{bad}");
+    }
+    let mut silent = stand.connect().await;
+    silent.send(&json!({"op": "hello"})).await;
+    assert_eq!(silent.closed().await.0, 4500, "no token at all");
+    for header in ["Bearer junk", "Basic abc", &format!("Bearer {expired}")] {
+        let refused = Client::try_connect(stand.address, &[("authorization", header)]).await.err().unwrap();
+        match refused {
+            tokio_tungstenite::tungstenite::Error::Http(response) => {
+                assert_eq!(response.status(), 401);
+                assert_eq!(response.headers()["content-type"], "application/problem+json");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let good = format!("Bearer {}", token("ann"));
+    let mut by_header = Client::connect(stand.address, &[("authorization", &good)]).await;
+    by_header.send(&json!({"op": "hello"})).await;
+    by_header.expect("welcome").await;
+    stand.world.tables.add_user("bob");
+    let mut two = Client::connect(stand.address, &[("authorization", &good)]).await;
+    two.hello(&token("bob")).await;
+    assert_eq!(two.closed().await.0, 4500, "two users' tokens");
+    until("the refused ones are unregistered", || stand.world.sessions.all().len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_revoked_session_closes_4503_at_hello_and_live() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    let missing = stand.deliver(&[json!({"kind": "revoke", "to": ["ann", "bob"]})]).await;
+    assert_eq!(missing, [(0, support::handle("bob"))]);
+    assert_eq!(ann.closed().await.0, 4503);
+    stand.world.tables.revoke("ann", now_ms() / 1000 + 10);
+    let mut again = stand.connect().await;
+    again.hello(&token("ann")).await;
+    assert_eq!(again.closed().await.0, 4503);
+}
+
+#[tokio::test]
+async fn a_revocation_between_registration_and_the_look_at_the_account_is_not_missed() {
+    let stand = stand().await;
+    stand.world.tables.add_user("ann");
+    stand.world.tables.get_gate.hold();
+    let mut ann = stand.connect().await;
+    ann.hello(&token("ann")).await;
+    until("registered", || stand.world.sessions.of("ann").len() == 1).await;
+    assert!(stand.deliver(&[json!({"kind": "revoke", "to": ["ann"]})]).await.is_empty());
+    assert_eq!(ann.closed().await.0, 4503);
+}
+
+#[tokio::test]
+async fn a_lapsing_token_is_announced_and_a_lapsed_one_closes_4005() {
+    let stand =
+        stand_with(EdgeConfig { heartbeat: Duration::from_secs(2), ..config() }, World::default()).await;
+    stand.world.tables.add_user("ann");
+    let mut ann = stand.connect().await;
+    ann.hello(&token_until("ann", now_ms() / 1000 + 2)).await;
+    ann.expect("welcome").await;
+    let due = ann.expect("auth_due").await;
+    assert!((1..=2000).contains(&due["expires_in_ms"].as_u64().unwrap()), "{due}");
+    assert_eq!(ann.closed().await.0, 4005);
+}
+
+#[tokio::test]
+async fn silence_closes_4003_and_any_frame_counts_against_it() {
+    let quick = EdgeConfig { heartbeat: Duration::from_millis(300), ..config() };
+    let stand = stand_with(quick, World::default()).await;
+    let mut silent = stand.welcomed("ann").await;
+    let mut pinging = stand.welcomed("bob").await;
+    let begun = std::time::Instant::now();
+    let keep = tokio::spawn(async move {
+        while begun.elapsed() < Duration::from_millis(1500) {
+            pinging.socket.send(Message::Ping(bytes::Bytes::new())).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pinging.before_pong().await
+    });
+    assert_eq!(silent.closed().await.0, 4003);
+    assert!(begun.elapsed() >= Duration::from_millis(550), "two intervals, not one");
+    assert!(keep.await.unwrap().is_empty(), "the pinging one is still welcome");
+}
+
+#[tokio::test]
+async fn what_is_no_protocol_closes_4501_and_the_client_hears_it() {
+    let stand = stand().await;
+    let mut binary = stand.welcomed("ann").await;
+    binary.socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(binary.closed().await.0, 4501, "binary");
+    let mut large = stand.welcomed("bob").await;
+    // Far more than the limit, and more than the edge ever reads of it.
+    let flood = Message::text("x".repeat(4 << 20));
+    let (mut write, read) = futures_util::StreamExt::split(large.socket);
+    let writing = tokio::spawn(async move { write.send(flood).await });
+    let mut read = read;
+    let close = loop {
+        match futures_util::StreamExt::next(&mut read).await {
+            Some(Ok(Message::Close(Some(close)))) => break close,
+            Some(Ok(_)) => {}
+            other => panic!("{other:?} instead of a close"),
+        }
+    };
+    assert_eq!(u16::from(close.code), 4501, "oversize");
+    drop(writing);
+    large = stand.welcomed("eve").await;
+    for _ in 0..10 {
+        large.text("junk").await;
+    }
+    for _ in 0..10 {
+        large.refused("bad_frame").await;
+    }
+    assert_eq!(large.closed().await.0, 4501, "ten bad frames in a row");
+}
+
+#[tokio::test]
+async fn too_many_sockets_of_a_user_close_4505_here_and_across_edges() {
+    let stand = stand_with(EdgeConfig { sockets_per_user: 2, ..config() }, World::default()).await;
+    let _one = stand.welcomed("ann").await;
+    let two = stand.welcomed("ann").await;
+    let mut three = stand.connect().await;
+    three.hello(&token("ann")).await;
+    assert_eq!(three.closed().await.0, 4505);
+    drop(two);
+    until("the second has left", || stand.world.sessions.of("ann").len() == 1).await;
+    let elsewhere = Registration { edge: "10.0.0.1:1".to_owned(), boot: "other".to_owned(), connection: 1 };
+    stand.world.sessions.insert("ann", elsewhere.clone());
+    let mut four = stand.connect().await;
+    four.hello(&token("ann")).await;
+    assert_eq!(four.closed().await.0, 4505, "one here, one elsewhere");
+    until("it left no trace", || stand.world.sessions.of("ann").len() == 2).await;
+    assert!(stand.world.sessions.of("ann").contains(&elsewhere), "and took nobody else's");
+}
+
+#[tokio::test]
+async fn more_sockets_than_the_edge_holds_are_shed_4418() {
+    let stand = stand_with(EdgeConfig { max_sockets: 1, ..config() }, World::default()).await;
+    let _one = stand.welcomed("ann").await;
+    match stand.connect().await.see().await {
+        Seen::Closed(4418, reason) => {
+            let reason: serde_json::Value = serde_json::from_str(&reason).unwrap();
+            assert!((2000..=4000).contains(&reason["retry_after_ms"].as_u64().unwrap()));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_loses_events_first_and_closes_4002_when_durable_frames_do_not_fit() {
+    let tight =
+        EdgeConfig { out_frames: 64, out_bytes: 64 * 1024, linger: Duration::from_secs(20), ..config() };
+    let stand = stand_with(tight, World::default()).await;
+    let mut ann = stand.welcomed("ann").await;
+    let big = "x".repeat(16 * 1024);
+    // She reads nothing: first the kernel's buffers fill, then hers here, then events drop.
+    let mut sent = 0;
+    while stand.metrics.edge_events_dropped.get() == 0 {
+        assert!(stand.deliver(&[event_of("ann", &json!(big))]).await.is_empty());
+        sent += 1;
+        assert!(sent < 5000, "events never dropped");
+    }
+    let mut seq = 0;
+    loop {
+        seq += 1;
+        if !stand.deliver(&[push_of("ann", seq, &big)]).await.is_empty() {
+            break;
+        }
+        assert!(seq < 100, "pushes never filled the queue");
+    }
+    assert!(seq > 1, "events gave way to the first push");
+    assert_eq!(ann.closed().await.0, 4002);
+    until("gone", || stand.metrics.edge_sockets.get() == 0).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_stuck_for_good_is_cut() {
+    let tight = EdgeConfig { out_bytes: 64 * 1024, linger: Duration::from_millis(50), ..config() };
+    let stand = stand_with(tight, World::default()).await;
+    let ann = stand.welcomed("ann").await;
+    let big = "x".repeat(60 * 1024);
+    let mut seq = 0;
+    while stand.metrics.edge_sockets.get() == 1 && seq < 2000 {
+        seq += 1;
+        stand.deliver(&[push_of("ann", seq, &big)]).await;
+    }
+    until("cut", || stand.metrics.edge_sockets.get() == 0).await;
+    until("unregistered", || stand.world.sessions.all().is_empty()).await;
+    drop(ann);
+}
+
+#[tokio::test]
+async fn a_clients_own_close_is_answered() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    ann.socket.close(None).await.unwrap();
+    assert!(matches!(ann.see().await, Seen::Closed(1005, _)));
+    until("gone", || stand.metrics.edge_sockets.get() == 0).await;
+    until("unregistered", || stand.world.sessions.all().is_empty()).await;
+}

@@ -1,0 +1,118 @@
+//! A websocket client from another house: `tokio-tungstenite`.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use super::soon;
+
+pub struct Client {
+    pub socket: WebSocketStream<TcpStream>,
+    pub upgrade: Response,
+}
+
+/// What a client sees next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    Frame(Value),
+    Closed(u16, String),
+    /// The connection ended without a close frame.
+    Cut,
+}
+
+impl Client {
+    pub async fn connect(to: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
+        Self::try_connect(to, headers).await.expect("an upgrade")
+    }
+
+    pub async fn try_connect(
+        to: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+        let mut request = format!("ws://{to}/v1/ws").into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(to).await?;
+        let (socket, upgrade) = soon("an upgrade", tokio_tungstenite::client_async(request, stream)).await?;
+        Ok(Self { socket, upgrade })
+    }
+
+    pub async fn send(&mut self, frame: &Value) {
+        self.text(&frame.to_string()).await;
+    }
+
+    pub async fn text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    pub async fn hello(&mut self, token: &str) {
+        self.send(&json!({"op": "hello", "token": token})).await;
+    }
+
+    pub async fn see(&mut self) -> Seen {
+        loop {
+            match soon("a frame", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Seen::Frame(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Seen::Closed(close.code.into(), close.reason.to_string());
+                }
+                Some(Ok(Message::Close(None))) => return Seen::Closed(1005, String::new()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Seen::Cut,
+            }
+        }
+    }
+
+    pub async fn frame(&mut self) -> Value {
+        match self.see().await {
+            Seen::Frame(frame) => frame,
+            other => panic!("{other:?} instead of a frame"),
+        }
+    }
+
+    /// The next frame, which must be of this kind.
+    pub async fn expect(&mut self, op: &str) -> Value {
+        let frame = self.frame().await;
+        assert_eq!(frame["op"], op, "{frame}");
+        frame
+    }
+
+    /// The next frame must be an error of this code.
+    pub async fn refused(&mut self, code: &str) -> Value {
+        let frame = self.expect("error").await;
+        assert_eq!(frame["error"]["code"], code, "{frame}");
+        frame
+    }
+
+    /// Reads on until the socket closes; the code and reason.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.see().await {
+                Seen::Closed(code, reason) => return (code, reason),
+                Seen::Frame(_) => {}
+                Seen::Cut => panic!("cut without a close frame"),
+            }
+        }
+    }
+
+    /// Asks for a pong: whatever comes before it was on its way already.
+    pub async fn before_pong(&mut self) -> Vec<Value> {
+        self.send(&json!({"op": "ping"})).await;
+        let mut before = Vec::new();
+        loop {
+            let frame = self.frame().await;
+            if frame["op"] == "pong" {
+                return before;
+            }
+            before.push(frame);
+        }
+    }
+}

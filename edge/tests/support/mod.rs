@@ -1,0 +1,234 @@
+//! An edge on small in-memory ports that tests can hold, fail and look into.
+#![expect(dead_code, reason = "each test file uses its own part of this")]
+
+pub mod client;
+pub mod ports;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::Full;
+use serde_json::{Value, json};
+use soundoff_common::catalog::{Catalog, Source, spec};
+use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::telemetry::Metrics;
+use soundoff_edge::{EdgeConfig, EdgeDeps, Pages};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use client::Client;
+use ports::{FakeQueues, FakeSessions, FakeTables, FakeVerifier};
+
+pub const SECRET: [u8; 32] = [7; 32];
+/// How long a test waits for what must happen. Long, because the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Note<const INTERNAL: bool>;
+
+impl<const INTERNAL: bool> Message for Note<INTERNAL> {
+    const TYPE: &'static str = if INTERNAL { "note.internal" } else { "note.add" };
+    const SUMMARY: &'static str = "a note";
+    const SOURCE: Source = if INTERNAL { Source::Internal } else { Source::Client };
+    type Body = Value;
+    type Reply = ();
+
+    async fn handle(_: &Context, _: &Request<Value>) -> Result<Outcome<()>, Failure> {
+        Ok(Outcome::read(()))
+    }
+}
+
+struct NoPages;
+
+#[async_trait]
+impl Pages for NoPages {
+    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> hyper::Response<Full<Bytes>> {
+        let page = format!("page {} {}", request.method(), request.uri().path());
+        hyper::Response::new(Full::new(Bytes::from(page)))
+    }
+}
+
+/// What an edge hangs on; two edges may share one.
+#[derive(Clone, Default)]
+pub struct World {
+    pub queues: Arc<FakeQueues>,
+    pub sessions: Arc<FakeSessions>,
+    pub tables: Arc<FakeTables>,
+}
+
+/// A running edge.
+pub struct Stand {
+    pub world: World,
+    pub address: SocketAddr,
+    pub internal: SocketAddr,
+    pub metrics: Metrics,
+    pub stop: CancellationToken,
+    pub running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Short times, so that no test waits long; long enough that a busy machine meets them.
+pub fn config() -> EdgeConfig {
+    EdgeConfig {
+        linger: Duration::from_millis(500),
+        drain_window: Duration::from_millis(50),
+        drain_deadline: Duration::from_secs(20),
+        goaway: (Duration::from_millis(10), Duration::from_millis(40)),
+        ..EdgeConfig::default()
+    }
+}
+
+pub async fn stand() -> Stand {
+    stand_with(config(), World::default()).await
+}
+
+pub async fn stand_with(config: EdgeConfig, world: World) -> Stand {
+    let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let internal = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, internal_address) = (public.local_addr().unwrap(), internal.local_addr().unwrap());
+    let metrics = Metrics::new();
+    let deps = EdgeDeps {
+        queues: world.queues.clone(),
+        sessions: world.sessions.clone(),
+        tables: world.tables.clone(),
+        catalog: Arc::new(Catalog::new(vec![spec::<Note<false>>(), spec::<Note<true>>()])),
+        verifier: Arc::new(FakeVerifier),
+        key: InternalKey::new(&SECRET).unwrap(),
+        metrics: metrics.clone(),
+        pages: Arc::new(NoPages),
+    };
+    let (deal, sockets) = mpsc::channel(64);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = public.accept().await {
+            if deal.send(stream).await.is_err() {
+                return;
+            }
+        }
+    });
+    let stop = CancellationToken::new();
+    let advertise = internal_address.to_string();
+    let running = tokio::spawn(soundoff_edge::run(sockets, internal, advertise, config, deps, stop.clone()));
+    Stand { world, address, internal: internal_address, metrics, stop, running }
+}
+
+pub fn handle(name: &str) -> Handle {
+    name.parse().unwrap()
+}
+
+/// A token that is good for an hour.
+pub fn token(user: &str) -> String {
+    token_until(user, now_ms() / 1000 + 3600)
+}
+
+pub fn token_until(user: &str, expires_at: u64) -> String {
+    format!("good:{user}:{}:{expires_at}", now_ms() / 1000)
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "never came true: {what}");
+}
+
+/// Waits for a future, but not for ever.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("never came: {what}"),
+    }
+}
+
+/// One HTTP request on a connection of its own; answers status, head and body.
+pub async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let head = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A server that refuses early may hang up on a large body.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = soon("an HTTP answer", stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (status, head.to_owned(), body.to_owned())
+}
+
+impl Stand {
+    pub async fn connect(&self) -> Client {
+        Client::connect(self.address, &[]).await
+    }
+
+    /// A socket that has said hello and read its welcome.
+    pub async fn welcomed(&self, user: &str) -> Client {
+        self.world.tables.add_user(user);
+        let mut client = self.connect().await;
+        client.send(&json!({"op": "hello", "token": token(user)})).await;
+        client.expect("welcome").await;
+        client
+    }
+
+    /// The same for a named device with a cursor; answers the welcome.
+    pub async fn device(&self, user: &str, device: &str, cursor: Option<u64>) -> (Client, Value) {
+        self.world.tables.add_user(user);
+        let mut client = self.connect().await;
+        client.send(&json!({"op": "hello", "token": token(user), "device": device, "cursor": cursor})).await;
+        let welcome = client.expect("welcome").await;
+        (client, welcome)
+    }
+
+    /// This edge's boot id, as its registrations say it.
+    pub fn boot(&self) -> String {
+        let ours = self.internal.to_string();
+        let all = self.world.sessions.all();
+        all.into_iter().find(|(_, r)| r.edge == ours).expect("a registration of this edge").1.boot
+    }
+
+    pub async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
+        let body = serde_json::to_vec(body).unwrap();
+        let (time, signature) =
+            InternalKey::new(&SECRET).unwrap().sign("POST", DELIVER_PATH, &body, now_ms());
+        let head = format!(
+            "POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}"
+        );
+        let (status, _, answer) = http(self.internal, &head, &body).await;
+        (status, serde_json::from_str(&answer).ok())
+    }
+
+    /// Delivers to this edge; answers who was missing.
+    pub async fn deliver(&self, deliveries: &[Value]) -> Vec<(usize, Handle)> {
+        let (status, answer) = self.post(&json!({"boot": self.boot(), "deliveries": deliveries})).await;
+        assert_eq!(status, 200);
+        answer.unwrap().missing
+    }
+
+    /// Appends to a user's inbox and delivers the push, as workers do; answers its seq.
+    pub async fn push(&self, user: &str, text: &str) -> u64 {
+        let seq = self.world.tables.append(user, text).await;
+        self.deliver(&[push_of(user, seq, text)]).await;
+        seq
+    }
+}
+
+pub fn push_of(user: &str, seq: u64, text: &str) -> Value {
+    let frame = json!({"op": "push", "seq": seq, "type": "note", "mid": "m", "body": {"text": text}});
+    json!({"kind": "push", "to": [user], "seq": seq, "frame": frame})
+}
+
+pub fn event_of(user: &str, body: &Value) -> Value {
+    json!({"kind": "event", "to": [user], "frame": {"op": "event", "type": "typing", "body": body}})
+}
+
+pub fn note(id: &str) -> Value {
+    json!({"op": "send", "id": id, "type": "note.add", "body": {"text": id}})
+}

@@ -1,0 +1,373 @@
+//! The ports in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use soundoff_common::envelope::Envelope;
+use soundoff_common::inbox::{self, Entry};
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::queues::{
+    DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
+};
+use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::ports::tables::{
+    Action, Change, Condition, Item, Key, Page, Query, Table, TableError, Tables, Write,
+};
+use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::protocol::{Handle, now_ms};
+use tokio::sync::watch;
+
+/// Where a test can hold a port's calls.
+pub struct Gate {
+    open: watch::Sender<bool>,
+    waiting: AtomicUsize,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { open: watch::Sender::new(true), waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl Gate {
+    pub fn hold(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub fn release(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// How many calls are held now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self) {
+        struct Leaves<'a>(&'a AtomicUsize);
+        impl Drop for Leaves<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _leaves = Leaves(&self.waiting);
+        self.open.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+type Judge = Box<dyn Fn(&Envelope) -> Result<(), QueueError> + Send>;
+
+#[derive(Default)]
+pub struct FakeQueues {
+    pub gate: Gate,
+    pub batches: Mutex<Vec<Vec<Envelope>>>,
+    pub judge: Mutex<Option<Judge>>,
+}
+
+impl FakeQueues {
+    pub fn judge(&self, judge: impl Fn(&Envelope) -> Result<(), QueueError> + Send + 'static) {
+        *self.judge.lock().unwrap() = Some(Box::new(judge));
+    }
+
+    pub fn sizes(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().iter().map(Vec::len).collect()
+    }
+
+    pub fn sent(&self) -> Vec<Envelope> {
+        self.batches.lock().unwrap().concat()
+    }
+}
+
+#[async_trait]
+impl Queues for FakeQueues {
+    async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let main = QueueName::main();
+        assert!(batch.iter().all(|out| out.queue == main));
+        let envelopes: Vec<Envelope> = batch.iter().map(|out| Envelope::parse(&out.body).unwrap()).collect();
+        self.batches.lock().unwrap().push(envelopes.clone());
+        self.gate.pass().await;
+        let judge = self.judge.lock().unwrap();
+        envelopes.iter().map(|envelope| judge.as_ref().map_or(Ok(()), |judge| judge(envelope))).collect()
+    }
+
+    async fn receive(
+        &self,
+        _: &QueueName,
+        _: usize,
+        _: Duration,
+        _: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    async fn ack(&self, _: &QueueName, _: Vec<Receipt>) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn extend(&self, _: &QueueName, _: Vec<Receipt>, _: Duration) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn bury(&self, _: &QueueName, _: Receipt, _: &str) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn depth(&self, _: &QueueName) -> Result<Depth, QueueError> {
+        Ok(Depth::default())
+    }
+
+    async fn dead_letters(&self, _: &QueueName, _: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    async fn redrive(&self, _: &QueueName, _: usize) -> Result<usize, QueueError> {
+        Ok(0)
+    }
+}
+
+#[derive(Default)]
+pub struct FakeSessions {
+    /// Holds puts after they have taken effect.
+    pub put_gate: Gate,
+    pub failing: AtomicBool,
+    pub puts: AtomicUsize,
+    entries: Mutex<HashMap<Handle, Vec<(Registration, Instant)>>>,
+}
+
+impl FakeSessions {
+    pub fn all(&self) -> Vec<(Handle, Registration)> {
+        let entries = self.entries.lock().unwrap();
+        let now = Instant::now();
+        let alive =
+            entries.iter().flat_map(|(user, list)| list.iter().map(move |(r, until)| (user, r, until)));
+        alive.filter(|(.., until)| **until > now).map(|(user, r, _)| (user.clone(), r.clone())).collect()
+    }
+
+    pub fn of(&self, user: &str) -> Vec<Registration> {
+        self.all().into_iter().filter(|(handle, _)| handle.as_str() == user).map(|(_, r)| r).collect()
+    }
+
+    pub fn flush(&self) {
+        self.entries.lock().unwrap().clear();
+    }
+
+    pub fn insert(&self, user: &str, registration: Registration) {
+        let until = Instant::now() + Duration::from_secs(3600);
+        let mut entries = self.entries.lock().unwrap();
+        entries.entry(user.parse().unwrap()).or_default().push((registration, until));
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        match self.failing.load(Ordering::SeqCst) {
+            true => Err(Unavailable("told to fail".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Sessions for FakeSessions {
+    async fn put_many(&self, new: &[(Handle, Registration)], ttl: Duration) -> Result<(), Unavailable> {
+        self.check()?;
+        {
+            let mut entries = self.entries.lock().unwrap();
+            for (user, registration) in new {
+                let list = entries.entry(user.clone()).or_default();
+                list.retain(|(other, _)| other != registration);
+                list.push((registration.clone(), Instant::now() + ttl));
+            }
+        }
+        self.puts.fetch_add(1, Ordering::SeqCst);
+        self.put_gate.pass().await;
+        Ok(())
+    }
+
+    async fn get_many(&self, handles: &[Handle]) -> Result<Vec<Vec<Registration>>, Unavailable> {
+        self.check()?;
+        Ok(handles.iter().map(|user| self.of(user.as_str())).collect())
+    }
+
+    async fn remove(&self, user: &Handle, registration: &Registration) -> Result<bool, Unavailable> {
+        self.check()?;
+        let mut entries = self.entries.lock().unwrap();
+        let Some(list) = entries.get_mut(user) else { return Ok(false) };
+        let before = list.len();
+        list.retain(|(other, _)| other != registration);
+        Ok(list.len() < before)
+    }
+}
+
+#[derive(Default)]
+pub struct FakeTables {
+    /// Holds queries, which only reading the inbox makes, before they read.
+    pub query_gate: Gate,
+    /// Holds reads of single items before they read.
+    pub get_gate: Gate,
+    pub failing: AtomicBool,
+    pub queries: AtomicUsize,
+    items: Mutex<BTreeMap<(Table, Key), Item>>,
+}
+
+impl FakeTables {
+    pub fn add_user(&self, user: &str) {
+        let key = Key::new(format!("user#{user}"), "profile");
+        self.items.lock().unwrap().entry((Table::Entities, key)).or_default();
+    }
+
+    pub fn revoke(&self, user: &str, at: u64) {
+        let key = Key::new(format!("user#{user}"), "profile");
+        self.items.lock().unwrap().insert((Table::Entities, key), Item::new().with("revoked_at", at));
+    }
+
+    /// Appends one entry to a user's inbox; answers its seq.
+    pub async fn append(&self, user: &str, text: &str) -> u64 {
+        let user: Handle = user.parse().unwrap();
+        let mut items = self.items.lock().unwrap();
+        let head_key = (Table::Inbox, Key::new(user.as_str(), "head"));
+        let head = items.get(&head_key).and_then(|item| item.number("seq")).unwrap_or(0);
+        let body = serde_json::value::to_raw_value(&json!({"text": text})).unwrap();
+        let entry =
+            Entry { push_type: "note".to_owned(), mid: ulid::Ulid(u128::from(head)), by: user.clone(), body };
+        for write in inbox::append(&user, head, &[entry], now_ms() / 1000) {
+            apply(&mut items, write);
+        }
+        head + 1
+    }
+
+    /// Takes entries away, as age does.
+    pub fn expire(&self, user: &str, seqs: std::ops::RangeInclusive<u64>) {
+        let mut items = self.items.lock().unwrap();
+        for seq in seqs {
+            items.remove(&(Table::Inbox, Key::new(user, format!("e#{seq:020}")))).expect("an entry");
+        }
+    }
+
+    pub fn cursor_of(&self, user: &str, device: &str) -> Option<u64> {
+        let hex: String = device.bytes().map(|b| format!("{b:02x}")).collect();
+        let items = self.items.lock().unwrap();
+        items.get(&(Table::Inbox, Key::new(user, format!("d#{hex}"))))?.number("cursor")
+    }
+
+    fn check(&self) -> Result<(), TableError> {
+        match self.failing.load(Ordering::SeqCst) {
+            true => Err(TableError::Unavailable("told to fail".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn apply(items: &mut BTreeMap<(Table, Key), Item>, write: Write) {
+    let at = (write.table, write.key);
+    match write.action {
+        Action::Put(item) => drop(items.insert(at, item)),
+        Action::Delete => drop(items.remove(&at)),
+        Action::Check => {}
+        Action::Update(changes) => {
+            let item = items.entry(at).or_default();
+            for change in changes {
+                match change {
+                    Change::Set(name, value) => drop(item.0.insert(name.to_owned(), value)),
+                    Change::Remove(name) => drop(item.0.remove(name)),
+                    Change::Add(name, n) => {
+                        let old = item.get(name).and_then(Value::as_i64).unwrap_or(0);
+                        item.0.insert(name.to_owned(), (old + n).into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn holds(item: Option<&Item>, condition: &Condition) -> bool {
+    match condition {
+        Condition::Always => true,
+        Condition::Exists => item.is_some(),
+        Condition::Missing => item.is_none(),
+        Condition::Equals(name, value) => item.and_then(|item| item.get(name)) == Some(value),
+        Condition::Absent(name) => item.is_none_or(|item| item.get(name).is_none()),
+        Condition::All(all) => all.iter().all(|condition| holds(item, condition)),
+    }
+}
+
+#[async_trait]
+impl Tables for FakeTables {
+    async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
+        self.get_gate.pass().await;
+        self.check()?;
+        let items = self.items.lock().unwrap();
+        Ok(keys.iter().map(|key| items.get(key).cloned()).collect())
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), TableError> {
+        self.check()?;
+        let mut items = self.items.lock().unwrap();
+        for (index, write) in writes.iter().enumerate() {
+            if !holds(items.get(&(write.table, write.key.clone())), &write.condition) {
+                return Err(TableError::ConditionFailed { index });
+            }
+        }
+        writes.into_iter().for_each(|write| apply(&mut items, write));
+        Ok(())
+    }
+
+    async fn query(&self, query: Query) -> Result<Page, TableError> {
+        self.queries.fetch_add(1, Ordering::SeqCst);
+        self.query_gate.pass().await;
+        self.check()?;
+        let items = self.items.lock().unwrap();
+        let within = |sk: &str| {
+            let from = match &query.from {
+                Bound::Included(low) => sk >= low.as_str(),
+                Bound::Excluded(low) => sk > low.as_str(),
+                Bound::Unbounded => true,
+            };
+            from && match &query.to {
+                Bound::Included(high) => sk <= high.as_str(),
+                Bound::Excluded(high) => sk < high.as_str(),
+                Bound::Unbounded => true,
+            }
+        };
+        let all = items.iter().filter(|((table, key), _)| *table == query.table && key.pk == query.pk);
+        let found = all
+            .filter(|((_, key), _)| within(&key.sk))
+            .map(|((_, key), item)| (key.sk.clone(), item.clone()));
+        let items: Vec<_> = found.take(query.limit).collect();
+        Ok(Page { more: items.len() == query.limit, items })
+    }
+
+    async fn scan(
+        &self,
+        _: Table,
+        _: u32,
+        _: u32,
+        _: Option<Key>,
+        _: usize,
+    ) -> Result<Vec<(Key, Item)>, TableError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Takes tokens of the form `good:<user>:<issued at>:<expires at>`.
+pub struct FakeVerifier;
+
+impl TokenVerifier for FakeVerifier {
+    fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        let parts: Vec<&str> = token.split(':').collect();
+        let ["good", user, issued_at, expires_at] = parts[..] else { return Err(TokenError::Invalid) };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| TokenError::Invalid);
+        let user = user.parse().map_err(|_| TokenError::Invalid)?;
+        let claims = Claims {
+            user,
+            session: "s".to_owned(),
+            issued_at: number(issued_at)?,
+            expires_at: number(expires_at)?,
+        };
+        if claims.expires_at <= now { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+}
