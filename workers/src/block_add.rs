@@ -25,9 +25,7 @@ impl Message for BlockAdd {
         let pairs = [(from, to), (to, from)];
         let mut keys = vec![(Table::Relationships, state.clone())];
         keys.extend(pairs.map(|(a, b)| (Table::Relationships, follows::key(a, b))));
-        let (standing, found) = people::meet(cx, from, to, keys).await?;
-        standing.exists()?;
-        let mut found = found.into_iter();
+        let mut found = people::find(cx, to, keys).await?.into_iter();
         let block = Toggle::of(state, found.next().flatten())?.turn(true, mid, false);
         let mut moves = Moves::default();
         for ((a, b), item) in pairs.into_iter().zip(found) {

@@ -21,9 +21,7 @@ impl Message for BlockRemove {
         let (from, to) = (&request.from, &request.body.user);
         people::not_oneself(from, to, "blocks")?;
         let key = blocks::key(from, to);
-        let (standing, mut found) =
-            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
-        standing.exists()?;
+        let mut found = people::find(cx, to, vec![(Table::Relationships, key.clone())]).await?;
         let turn = Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false);
         Ok(Outcome::effect(User { user: to.clone() }, Vec::from_iter(turn.write)))
     }

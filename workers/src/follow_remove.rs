@@ -20,9 +20,7 @@ impl Message for FollowRemove {
         let (from, to) = (&request.from, &request.body.user);
         people::not_oneself(from, to, "follows")?;
         let key = follows::key(from, to);
-        let (standing, mut found) =
-            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
-        standing.exists()?;
+        let mut found = people::find(cx, to, vec![(Table::Relationships, key.clone())]).await?;
         let mut moves = Moves::default();
         moves.add(from, to, Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false));
         Ok(Outcome::effect(User { user: to.clone() }, moves.writes()))

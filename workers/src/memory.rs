@@ -25,9 +25,15 @@ pub(crate) struct MemoryTables {
     before_write: Mutex<Option<BoxFuture<'static, ()>>>,
     reads: AtomicU64,
     writes: AtomicU64,
+    distinct_keys_only: bool,
 }
 
 impl MemoryTables {
+    /// Tables that refuse one key twice in a read, as DynamoDB does: handlers need no adapter that is kinder.
+    pub(crate) fn with_distinct_keys_only() -> Self {
+        Self { distinct_keys_only: true, ..Self::default() }
+    }
+
     /// Runs `other` once, between the reads of whoever writes next and that write.
     pub(crate) fn before_next_write(&self, other: BoxFuture<'static, ()>) {
         *self.before_write.lock().unwrap() = Some(other);
@@ -123,6 +129,9 @@ impl Tables for MemoryTables {
         self.reads.fetch_add(1, Ordering::Relaxed);
         if let Some((_, key)) = keys.iter().find(|(_, key)| !lawful(key)) {
             return Err(TableError::Invalid(format!("{key:?}")));
+        }
+        if self.distinct_keys_only && keys.iter().collect::<HashSet<_>>().len() < keys.len() {
+            return Err(TableError::Invalid(format!("a key twice in {keys:?}")));
         }
         let rows = self.rows.lock().unwrap();
         Ok(keys.iter().map(|at| rows.get(at).cloned()).collect())

@@ -4,7 +4,7 @@ use soundoff_common::catalog::{Catalog, Spec, spec};
 
 /// One row per handler, in the order of the protocol document. The binary joins them with other crates' rows.
 #[must_use]
-pub(crate) fn specs() -> Vec<Spec> {
+pub fn specs() -> Vec<Spec> {
     vec![
         spec::<crate::profile_get::ProfileGet>(),
         spec::<crate::profile_update::ProfileUpdate>(),

@@ -43,6 +43,18 @@ pub(crate) async fn meet(
     Ok((Standing { pair: (me.clone(), other.clone()), account, block }, found))
 }
 
+/// The items at `keys`, in one read with the account of `other`, which must be there. For what a block does not touch.
+pub(crate) async fn find(
+    cx: &Context,
+    other: &Handle,
+    mut keys: Vec<(Table, Key)>,
+) -> Result<Vec<Option<Item>>, Failure> {
+    keys.push((Table::Entities, accounts::key(other)));
+    let mut found = cx.tables.get_many(&keys).await?;
+    found.pop().flatten().ok_or_else(no_such_user)?;
+    Ok(found)
+}
+
 impl Standing {
     /// Their account.
     pub(crate) fn account(self) -> Result<Item, Failure> {

@@ -34,7 +34,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn with(users: &[&str]) -> Self {
-        let tables = Arc::new(MemoryTables::default());
+        let tables = Arc::new(MemoryTables::with_distinct_keys_only());
         let cx = Context {
             tables: tables.clone(),
             sessions: Arc::new(MemorySessions::default()),
