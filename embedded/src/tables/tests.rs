@@ -73,6 +73,18 @@ async fn a_sweep_is_bounded_and_goes_by_age() {
 }
 
 #[tokio::test]
+async fn a_refresh_leaves_no_row_for_the_sweep_to_stumble_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = open(dir.path());
+    for expires in 1..20 {
+        tables.write(vec![expiring("refreshed", expires)]).await.unwrap();
+    }
+    tables.write(vec![expiring("refreshed", 1_000), expiring("expired", 50)]).await.unwrap();
+    assert_eq!(tables.sweep(100, 1).await, Ok(1), "the first row due is that of the expired item");
+    assert!(there(&tables, "refreshed").await && !there(&tables, "expired").await);
+}
+
+#[tokio::test]
 async fn what_was_answered_is_there_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let tables = open(dir.path());

@@ -255,7 +255,9 @@ async fn scan_of(tables: &dyn Tables, table: Table, base: &str) -> BTreeMap<Key,
     for segment in 0..3 {
         let mut after = None;
         loop {
-            let page = tables.scan(table, segment, 3, after, 50).await.expect("law 6: a scan is Ok");
+            let page = tables.scan(table, segment, 3, after.clone(), 50).await.expect("law 6: a scan is Ok");
+            let again = after.is_some_and(|after| page.iter().any(|(key, _)| *key == after));
+            assert!(!again, "law 6: a page goes on after the last one's end, not at it");
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             found.extend(page.into_iter().filter(|(key, _)| key.pk.starts_with(base)));

@@ -223,9 +223,11 @@ pub async fn scan_answers_everything_once(harness: &impl Harness) {
         for segment in 0..segments {
             let mut after = None;
             loop {
-                let scan = tables.scan(T, segment, segments, after, limit);
+                let scan = tables.scan(T, segment, segments, after.clone(), limit);
                 let page = scan.await.expect("law 6: a scan is Ok");
                 assert!(page.len() <= limit, "law 6: a page holds at most its limit");
+                let again = after.as_ref().is_some_and(|after| page.iter().any(|(key, _)| key == after));
+                assert!(!again, "law 6: a page goes on after the last one's end, not at it");
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.clone());
                 // The table may be shared, and the noise is not ours to judge.
