@@ -64,11 +64,10 @@ async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        _ended = connection.as_mut() => {}
-        // The last deliveries of a drain still come in: keep-alive ends only when the edge is gone.
-        () = edge.ended.cancelled() => connection.as_mut().graceful_shutdown(),
+        _ended = connection => {}
+        // The last deliveries of a drain still come in: the connection ends only with the edge.
+        () = edge.ended.cancelled() => {}
     }
 }
 

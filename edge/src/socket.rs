@@ -296,8 +296,10 @@ impl Future for Socket {
         socket.connection.register(cx.waker());
         for _ in 0..ROUNDS {
             if socket.connection.is_cut() {
-                // The kernel, too, forgets what this peer does not take.
-                let _ = socket.stream.set_zero_linger();
+                if socket.connection.state().has_output() {
+                    // The kernel, too, forgets what this peer does not take.
+                    let _ = socket.stream.set_zero_linger();
+                }
                 return Poll::Ready(());
             }
             let mut progress = socket.poll_job(cx);

@@ -201,6 +201,7 @@ async fn a_slow_reader_loses_events_first_and_closes_4002_when_durable_frames_do
     }
     assert!(seq > 1, "events gave way to the first push");
     assert_eq!(ann.closed().await.0, 4002);
+    drop(ann);
     until("gone", || stand.metrics.edge_sockets.get() == 0).await;
 }
 

@@ -13,14 +13,14 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::soon;
 
-pub struct Client {
-    pub socket: WebSocketStream<TcpStream>,
-    pub upgrade: Response,
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<TcpStream>,
+    pub(crate) upgrade: Response,
 }
 
 /// What a client sees next.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Frame(Value),
     Closed(u16, String),
     /// The connection ended without a close frame.
@@ -28,11 +28,11 @@ pub enum Seen {
 }
 
 impl Client {
-    pub async fn connect(to: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn connect(to: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
         Self::try_connect(to, headers).await.expect("an upgrade")
     }
 
-    pub async fn try_connect(
+    pub(crate) async fn try_connect(
         to: SocketAddr,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
@@ -45,19 +45,19 @@ impl Client {
         Ok(Self { socket, upgrade })
     }
 
-    pub async fn send(&mut self, frame: &Value) {
+    pub(crate) async fn send(&mut self, frame: &Value) {
         self.text(&frame.to_string()).await;
     }
 
-    pub async fn text(&mut self, text: &str) {
+    pub(crate) async fn text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    pub async fn hello(&mut self, token: &str) {
+    pub(crate) async fn hello(&mut self, token: &str) {
         self.send(&json!({"op": "hello", "token": token})).await;
     }
 
-    pub async fn see(&mut self) -> Seen {
+    pub(crate) async fn see(&mut self) -> Seen {
         loop {
             match soon("a frame", self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => return Seen::Frame(serde_json::from_str(&text).unwrap()),
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    pub async fn frame(&mut self) -> Value {
+    pub(crate) async fn frame(&mut self) -> Value {
         match self.see().await {
             Seen::Frame(frame) => frame,
             other => panic!("{other:?} instead of a frame"),
@@ -79,21 +79,21 @@ impl Client {
     }
 
     /// The next frame, which must be of this kind.
-    pub async fn expect(&mut self, op: &str) -> Value {
+    pub(crate) async fn expect(&mut self, op: &str) -> Value {
         let frame = self.frame().await;
         assert_eq!(frame["op"], op, "{frame}");
         frame
     }
 
     /// The next frame must be an error of this code.
-    pub async fn refused(&mut self, code: &str) -> Value {
+    pub(crate) async fn refused(&mut self, code: &str) -> Value {
         let frame = self.expect("error").await;
         assert_eq!(frame["error"]["code"], code, "{frame}");
         frame
     }
 
     /// Reads on until the socket closes; the code and reason.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.see().await {
                 Seen::Closed(code, reason) => return (code, reason),
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Asks for a pong: whatever comes before it was on its way already.
-    pub async fn before_pong(&mut self) -> Vec<Value> {
+    pub(crate) async fn before_pong(&mut self) -> Vec<Value> {
         self.send(&json!({"op": "ping"})).await;
         let mut before = Vec::new();
         loop {

@@ -1,8 +1,8 @@
 //! An edge on small in-memory ports that tests can hold, fail and look into.
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 
-pub mod client;
-pub mod ports;
+pub(crate) mod client;
+pub(crate) mod ports;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 use client::Client;
 use ports::{FakeQueues, FakeSessions, FakeTables, FakeVerifier};
 
-pub const SECRET: [u8; 32] = [7; 32];
+pub(crate) const SECRET: [u8; 32] = [7; 32];
 /// How long a test waits for what must happen. Long, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Note<const INTERNAL: bool>;
 
@@ -58,24 +58,24 @@ impl Pages for NoPages {
 
 /// What an edge hangs on; two edges may share one.
 #[derive(Clone, Default)]
-pub struct World {
-    pub queues: Arc<FakeQueues>,
-    pub sessions: Arc<FakeSessions>,
-    pub tables: Arc<FakeTables>,
+pub(crate) struct World {
+    pub(crate) queues: Arc<FakeQueues>,
+    pub(crate) sessions: Arc<FakeSessions>,
+    pub(crate) tables: Arc<FakeTables>,
 }
 
 /// A running edge.
-pub struct Stand {
-    pub world: World,
-    pub address: SocketAddr,
-    pub internal: SocketAddr,
-    pub metrics: Metrics,
-    pub stop: CancellationToken,
-    pub running: JoinHandle<anyhow::Result<()>>,
+pub(crate) struct Stand {
+    pub(crate) world: World,
+    pub(crate) address: SocketAddr,
+    pub(crate) internal: SocketAddr,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: JoinHandle<anyhow::Result<()>>,
 }
 
 /// Short times, so that no test waits long; long enough that a busy machine meets them.
-pub fn config() -> EdgeConfig {
+pub(crate) fn config() -> EdgeConfig {
     EdgeConfig {
         linger: Duration::from_millis(500),
         drain_window: Duration::from_millis(50),
@@ -85,11 +85,11 @@ pub fn config() -> EdgeConfig {
     }
 }
 
-pub async fn stand() -> Stand {
+pub(crate) async fn stand() -> Stand {
     stand_with(config(), World::default()).await
 }
 
-pub async fn stand_with(config: EdgeConfig, world: World) -> Stand {
+pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let internal = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, internal_address) = (public.local_addr().unwrap(), internal.local_addr().unwrap());
@@ -118,21 +118,21 @@ pub async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     Stand { world, address, internal: internal_address, metrics, stop, running }
 }
 
-pub fn handle(name: &str) -> Handle {
+pub(crate) fn handle(name: &str) -> Handle {
     name.parse().unwrap()
 }
 
 /// A token that is good for an hour.
-pub fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     token_until(user, now_ms() / 1000 + 3600)
 }
 
-pub fn token_until(user: &str, expires_at: u64) -> String {
+pub(crate) fn token_until(user: &str, expires_at: u64) -> String {
     format!("good:{user}:{}:{expires_at}", now_ms() / 1000)
 }
 
 /// Waits for a condition.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waited = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -142,7 +142,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Waits for a future, but not for ever.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("never came: {what}"),
@@ -150,7 +150,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// One HTTP request on a connection of its own; answers status, head and body.
-pub async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, String) {
+pub(crate) async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let head = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -165,12 +165,12 @@ pub async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Stri
 }
 
 impl Stand {
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.address, &[]).await
     }
 
     /// A socket that has said hello and read its welcome.
-    pub async fn welcomed(&self, user: &str) -> Client {
+    pub(crate) async fn welcomed(&self, user: &str) -> Client {
         self.world.tables.add_user(user);
         let mut client = self.connect().await;
         client.send(&json!({"op": "hello", "token": token(user)})).await;
@@ -179,7 +179,7 @@ impl Stand {
     }
 
     /// The same for a named device with a cursor; answers the welcome.
-    pub async fn device(&self, user: &str, device: &str, cursor: Option<u64>) -> (Client, Value) {
+    pub(crate) async fn device(&self, user: &str, device: &str, cursor: Option<u64>) -> (Client, Value) {
         self.world.tables.add_user(user);
         let mut client = self.connect().await;
         client.send(&json!({"op": "hello", "token": token(user), "device": device, "cursor": cursor})).await;
@@ -188,13 +188,13 @@ impl Stand {
     }
 
     /// This edge's boot id, as its registrations say it.
-    pub fn boot(&self) -> String {
+    pub(crate) fn boot(&self) -> String {
         let ours = self.internal.to_string();
         let all = self.world.sessions.all();
         all.into_iter().find(|(_, r)| r.edge == ours).expect("a registration of this edge").1.boot
     }
 
-    pub async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
+    pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
         let body = serde_json::to_vec(body).unwrap();
         let (time, signature) =
             InternalKey::new(&SECRET).unwrap().sign("POST", DELIVER_PATH, &body, now_ms());
@@ -206,29 +206,29 @@ impl Stand {
     }
 
     /// Delivers to this edge; answers who was missing.
-    pub async fn deliver(&self, deliveries: &[Value]) -> Vec<(usize, Handle)> {
+    pub(crate) async fn deliver(&self, deliveries: &[Value]) -> Vec<(usize, Handle)> {
         let (status, answer) = self.post(&json!({"boot": self.boot(), "deliveries": deliveries})).await;
         assert_eq!(status, 200);
         answer.unwrap().missing
     }
 
     /// Appends to a user's inbox and delivers the push, as workers do; answers its seq.
-    pub async fn push(&self, user: &str, text: &str) -> u64 {
+    pub(crate) async fn push(&self, user: &str, text: &str) -> u64 {
         let seq = self.world.tables.append(user, text).await;
         self.deliver(&[push_of(user, seq, text)]).await;
         seq
     }
 }
 
-pub fn push_of(user: &str, seq: u64, text: &str) -> Value {
+pub(crate) fn push_of(user: &str, seq: u64, text: &str) -> Value {
     let frame = json!({"op": "push", "seq": seq, "type": "note", "mid": "m", "body": {"text": text}});
     json!({"kind": "push", "to": [user], "seq": seq, "frame": frame})
 }
 
-pub fn event_of(user: &str, body: &Value) -> Value {
+pub(crate) fn event_of(user: &str, body: &Value) -> Value {
     json!({"kind": "event", "to": [user], "frame": {"op": "event", "type": "typing", "body": body}})
 }
 
-pub fn note(id: &str) -> Value {
+pub(crate) fn note(id: &str) -> Value {
     json!({"op": "send", "id": id, "type": "note.add", "body": {"text": id}})
 }

@@ -23,7 +23,7 @@ use soundoff_common::protocol::{Handle, now_ms};
 use tokio::sync::watch;
 
 /// Where a test can hold a port's calls.
-pub struct Gate {
+pub(crate) struct Gate {
     open: watch::Sender<bool>,
     waiting: AtomicUsize,
 }
@@ -35,16 +35,16 @@ impl Default for Gate {
 }
 
 impl Gate {
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.open.send_replace(false);
     }
 
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.open.send_replace(true);
     }
 
     /// How many calls are held now.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
@@ -64,22 +64,22 @@ impl Gate {
 type Judge = Box<dyn Fn(&Envelope) -> Result<(), QueueError> + Send>;
 
 #[derive(Default)]
-pub struct FakeQueues {
-    pub gate: Gate,
-    pub batches: Mutex<Vec<Vec<Envelope>>>,
-    pub judge: Mutex<Option<Judge>>,
+pub(crate) struct FakeQueues {
+    pub(crate) gate: Gate,
+    pub(crate) batches: Mutex<Vec<Vec<Envelope>>>,
+    pub(crate) judge: Mutex<Option<Judge>>,
 }
 
 impl FakeQueues {
-    pub fn judge(&self, judge: impl Fn(&Envelope) -> Result<(), QueueError> + Send + 'static) {
+    pub(crate) fn judge(&self, judge: impl Fn(&Envelope) -> Result<(), QueueError> + Send + 'static) {
         *self.judge.lock().unwrap() = Some(Box::new(judge));
     }
 
-    pub fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         self.batches.lock().unwrap().iter().map(Vec::len).collect()
     }
 
-    pub fn sent(&self) -> Vec<Envelope> {
+    pub(crate) fn sent(&self) -> Vec<Envelope> {
         self.batches.lock().unwrap().concat()
     }
 }
@@ -132,16 +132,17 @@ impl Queues for FakeQueues {
 }
 
 #[derive(Default)]
-pub struct FakeSessions {
+pub(crate) struct FakeSessions {
     /// Holds puts after they have taken effect.
-    pub put_gate: Gate,
-    pub failing: AtomicBool,
-    pub puts: AtomicUsize,
+    pub(crate) put_gate: Gate,
+    pub(crate) failing: AtomicBool,
+    pub(crate) puts: AtomicUsize,
+    last: Mutex<Option<(Handle, Registration)>>,
     entries: Mutex<HashMap<Handle, Vec<(Registration, Instant)>>>,
 }
 
 impl FakeSessions {
-    pub fn all(&self) -> Vec<(Handle, Registration)> {
+    pub(crate) fn all(&self) -> Vec<(Handle, Registration)> {
         let entries = self.entries.lock().unwrap();
         let now = Instant::now();
         let alive =
@@ -149,15 +150,19 @@ impl FakeSessions {
         alive.filter(|(.., until)| **until > now).map(|(user, r, _)| (user.clone(), r.clone())).collect()
     }
 
-    pub fn of(&self, user: &str) -> Vec<Registration> {
+    pub(crate) fn of(&self, user: &str) -> Vec<Registration> {
         self.all().into_iter().filter(|(handle, _)| handle.as_str() == user).map(|(_, r)| r).collect()
     }
 
-    pub fn flush(&self) {
+    pub(crate) fn last_put(&self) -> Option<(Handle, Registration)> {
+        self.last.lock().unwrap().clone()
+    }
+
+    pub(crate) fn flush(&self) {
         self.entries.lock().unwrap().clear();
     }
 
-    pub fn insert(&self, user: &str, registration: Registration) {
+    pub(crate) fn insert(&self, user: &str, registration: Registration) {
         let until = Instant::now() + Duration::from_secs(3600);
         let mut entries = self.entries.lock().unwrap();
         entries.entry(user.parse().unwrap()).or_default().push((registration, until));
@@ -183,6 +188,7 @@ impl Sessions for FakeSessions {
                 list.push((registration.clone(), Instant::now() + ttl));
             }
         }
+        *self.last.lock().unwrap() = new.last().cloned();
         self.puts.fetch_add(1, Ordering::SeqCst);
         self.put_gate.pass().await;
         Ok(())
@@ -204,29 +210,29 @@ impl Sessions for FakeSessions {
 }
 
 #[derive(Default)]
-pub struct FakeTables {
+pub(crate) struct FakeTables {
     /// Holds queries, which only reading the inbox makes, before they read.
-    pub query_gate: Gate,
+    pub(crate) query_gate: Gate,
     /// Holds reads of single items before they read.
-    pub get_gate: Gate,
-    pub failing: AtomicBool,
-    pub queries: AtomicUsize,
+    pub(crate) get_gate: Gate,
+    pub(crate) failing: AtomicBool,
+    pub(crate) queries: AtomicUsize,
     items: Mutex<BTreeMap<(Table, Key), Item>>,
 }
 
 impl FakeTables {
-    pub fn add_user(&self, user: &str) {
+    pub(crate) fn add_user(&self, user: &str) {
         let key = Key::new(format!("user#{user}"), "profile");
         self.items.lock().unwrap().entry((Table::Entities, key)).or_default();
     }
 
-    pub fn revoke(&self, user: &str, at: u64) {
+    pub(crate) fn revoke(&self, user: &str, at: u64) {
         let key = Key::new(format!("user#{user}"), "profile");
         self.items.lock().unwrap().insert((Table::Entities, key), Item::new().with("revoked_at", at));
     }
 
     /// Appends one entry to a user's inbox; answers its seq.
-    pub async fn append(&self, user: &str, text: &str) -> u64 {
+    pub(crate) async fn append(&self, user: &str, text: &str) -> u64 {
         let user: Handle = user.parse().unwrap();
         let mut items = self.items.lock().unwrap();
         let head_key = (Table::Inbox, Key::new(user.as_str(), "head"));
@@ -241,14 +247,14 @@ impl FakeTables {
     }
 
     /// Takes entries away, as age does.
-    pub fn expire(&self, user: &str, seqs: std::ops::RangeInclusive<u64>) {
+    pub(crate) fn expire(&self, user: &str, seqs: std::ops::RangeInclusive<u64>) {
         let mut items = self.items.lock().unwrap();
         for seq in seqs {
             items.remove(&(Table::Inbox, Key::new(user, format!("e#{seq:020}")))).expect("an entry");
         }
     }
 
-    pub fn cursor_of(&self, user: &str, device: &str) -> Option<u64> {
+    pub(crate) fn cursor_of(&self, user: &str, device: &str) -> Option<u64> {
         let hex: String = device.bytes().map(|b| format!("{b:02x}")).collect();
         let items = self.items.lock().unwrap();
         items.get(&(Table::Inbox, Key::new(user, format!("d#{hex}"))))?.number("cursor")
@@ -354,7 +360,7 @@ impl Tables for FakeTables {
 }
 
 /// Takes tokens of the form `good:<user>:<issued at>:<expires at>`.
-pub struct FakeVerifier;
+pub(crate) struct FakeVerifier;
 
 impl TokenVerifier for FakeVerifier {
     fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
