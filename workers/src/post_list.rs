@@ -79,4 +79,19 @@ mod tests {
         let none = world.ok("bobby", "post.list", json!({})).await;
         assert_eq!(none, json!({ "items": [], "next": null }));
     }
+
+    #[tokio::test]
+    async fn a_post_deleted_after_the_list_was_read_is_not_shown() {
+        use soundoff_common::ports::tables::{Item, Tables as _, Write};
+        let world = World::with(&["alice"]).await;
+        let kept = world.post("alice", "kept").await;
+        let gone = world.post("alice", "gone").await;
+        world.ok("alice", "post.delete", json!({ "post": gone })).await;
+        // The row as a list that was read before the deletion has it.
+        let row = super::posts::row_key(&crate::world::user("alice"), gone.parse().unwrap());
+        world.tables.write(vec![Write::put(super::Table::Entities, row, Item::new())]).await.unwrap();
+        let list = world.ok("alice", "post.list", json!({ "limit": 1 })).await;
+        assert_eq!(list["items"][0]["id"], kept.as_str());
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    }
 }
