@@ -83,6 +83,11 @@ async fn receive_wakes_at_once() {
 }
 
 #[tokio::test]
+async fn one_batch_wakes_many_receivers() {
+    contract::one_batch_wakes_many_receivers(&Directory::new()).await;
+}
+
+#[tokio::test]
 async fn receive_wakes_for_a_lapse() {
     contract::receive_wakes_for_a_lapse(&Directory::new()).await;
 }

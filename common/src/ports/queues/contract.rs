@@ -37,6 +37,7 @@ pub async fn all(harness: &dyn Harness) {
     hidden_until_visibility_lapses(harness).await;
     receive_is_bounded(harness).await;
     receive_wakes_at_once(harness).await;
+    one_batch_wakes_many_receivers(harness).await;
     receive_wakes_for_a_lapse(harness).await;
     ack_is_for_good(harness).await;
     ack_takes_stale_receipts(harness).await;
@@ -141,6 +142,29 @@ pub async fn receive_wakes_at_once(harness: &dyn Harness) {
     let got = waiting.await.expect("the receiver lives");
     assert_eq!(got.len(), 1, "law 3: a waiting receive gets the new message");
     assert!(began.elapsed() < PATIENCE / 3, "law 3: it wakes at once, not at the end of its wait");
+}
+
+/// Law 3: a batch wakes as many waiting receives as it has messages for.
+pub async fn one_batch_wakes_many_receivers(harness: &dyn Harness) {
+    let queues = harness.fresh().await;
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let queues = queues.clone();
+            tokio::spawn(async move { receive(&*queues, &alpha(), 1, PATIENCE, HIDDEN).await.len() })
+        })
+        .collect();
+    nothing(&*queues, &beta(), "law 3: queues are apart").await;
+    let began = Instant::now();
+    let batch = (0..4).map(|n| outgoing(&alpha(), &n.to_string())).collect();
+    assert!(queues.send(batch).await.iter().all(Result::is_ok), "law 1: send");
+    for receiver in waiting {
+        assert_eq!(
+            receiver.await.expect("the receiver lives"),
+            1,
+            "law 3: each gets one of the new messages"
+        );
+    }
+    assert!(began.elapsed() < PATIENCE / 3, "law 3: all wake at once, not at the end of their wait");
 }
 
 /// Laws 2 and 3: a waiting receive wakes when a visibility lapses.
