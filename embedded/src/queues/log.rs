@@ -104,6 +104,12 @@ impl Log {
         Ok((log, next_seq))
     }
 
+    /// Whether a full log refuses this queue's messages: only main_q's, where there is one. What is sent to the others was accepted
+    /// there, and makes room in it by leaving it: refusing it would fill the log for good.
+    pub(super) fn is_entry(&self, queue: u16) -> bool {
+        self.numbers.get(&QueueName::main()).is_none_or(|main| *main == queue)
+    }
+
     pub(super) fn number(&self, queue: &QueueName) -> Result<u16, QueueError> {
         self.numbers.get(queue).copied().ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
     }

@@ -1,7 +1,8 @@
 /// What the queue log may use. The defaults suit one small machine.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of undelivered and dead messages after which `send` answers full. Acks are always taken.
+    /// Bytes of undelivered and dead messages after which `send` to main_q answers full. Acks, and what is on its way already, are
+    /// always taken.
     pub live_bytes: u64,
     /// Bytes of bodies held in memory, the newest ones; older ones are read back from the log.
     pub memory_bytes: usize,

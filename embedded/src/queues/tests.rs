@@ -223,6 +223,19 @@ async fn a_full_log_refuses_and_recovers() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_finds_its_way_through_a_full_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { live_bytes: 10_000, ..small() };
+    let main = QueueName::main();
+    let queues = EmbeddedQueues::open(dir.path(), &[main.clone(), queue()], options).unwrap();
+    let to = |queue: &QueueName| vec![Outgoing { queue: queue.clone(), body: vec![b'x'; 1000].into() }; 10];
+    let answers = queues.send(to(&main)).await;
+    assert!(matches!(answers[9], Err(QueueError::Full)));
+    assert!(queues.send(to(&queue())).await.iter().all(Result::is_ok), "main_q empties by being passed on");
+    assert!(queues.send(to(&main)).await.iter().all(Result::is_err));
+}
+
+#[tokio::test]
 async fn the_first_receive_is_on_file_before_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let queues = open(dir.path(), Options::default());

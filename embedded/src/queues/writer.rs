@@ -114,7 +114,7 @@ impl Writer {
                     let mut refused = Vec::new();
                     for Arrival { index, queue, body } in arrivals {
                         let size = body.len() as u64 + PUT_OVERHEAD;
-                        if live + size > self.log.options.live_bytes {
+                        if live + size > self.log.options.live_bytes && self.log.is_entry(queue) {
                             refused.push(index);
                             continue;
                         }
