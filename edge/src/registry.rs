@@ -32,12 +32,13 @@ impl Registry {
         connection
     }
 
-    /// Makes a socket its user's; answers how many the user has here now.
+    /// Makes a socket its user's; answers how many the user has here now. Those that are closing do not count: a client that comes
+    /// back at once is one device, not two.
     pub(crate) fn join(&self, user: &Handle, connection: &Arc<Connection>) -> usize {
         let mut users = write(&self.users);
         let sockets = users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
         sockets.push(connection.clone());
-        sockets.len()
+        sockets.iter().filter(|other| other.state().phase != Phase::Closing).count()
     }
 
     /// Forgets a socket.

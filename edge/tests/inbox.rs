@@ -93,6 +93,19 @@ async fn a_push_between_registration_and_the_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_push_while_an_older_page_is_on_its_way_is_not_lost() {
+    let stand = stand().await;
+    fill(&stand, "ann", 2).await;
+    stand.world.tables.page_gate.hold();
+    let (mut ann, _) = stand.device("ann", "phone", Some(0)).await;
+    until("a page is read", || stand.world.tables.page_gate.waiting() > 0).await;
+    stand.push("ann", "3").await;
+    stand.world.tables.page_gate.release();
+    expect_pushes(&mut ann, 1..=3).await;
+    assert!(ann.before_pong().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_push_before_the_welcome_comes_after_it_and_in_order() {
     let stand = stand().await;
     stand.world.tables.add_user("ann");

@@ -213,6 +213,8 @@ impl Sessions for FakeSessions {
 pub(crate) struct FakeTables {
     /// Holds queries, which only reading the inbox makes, before they read.
     pub(crate) query_gate: Gate,
+    /// Holds what queries have read, so that it is old when it arrives.
+    pub(crate) page_gate: Gate,
     /// Holds reads of single items before they read.
     pub(crate) get_gate: Gate,
     pub(crate) failing: AtomicBool,
@@ -258,6 +260,28 @@ impl FakeTables {
         let hex: String = device.bytes().map(|b| format!("{b:02x}")).collect();
         let items = self.items.lock().unwrap();
         items.get(&(Table::Inbox, Key::new(user, format!("d#{hex}"))))?.number("cursor")
+    }
+
+    fn page(&self, query: &Query) -> Page {
+        let items = self.items.lock().unwrap();
+        let within = |sk: &str| {
+            let from = match &query.from {
+                Bound::Included(low) => sk >= low.as_str(),
+                Bound::Excluded(low) => sk > low.as_str(),
+                Bound::Unbounded => true,
+            };
+            from && match &query.to {
+                Bound::Included(high) => sk <= high.as_str(),
+                Bound::Excluded(high) => sk < high.as_str(),
+                Bound::Unbounded => true,
+            }
+        };
+        let all = items.iter().filter(|((table, key), _)| *table == query.table && key.pk == query.pk);
+        let found = all
+            .filter(|((_, key), _)| within(&key.sk))
+            .map(|((_, key), item)| (key.sk.clone(), item.clone()));
+        let items: Vec<_> = found.take(query.limit).collect();
+        Page { more: items.len() == query.limit, items }
     }
 
     fn check(&self) -> Result<(), TableError> {
@@ -326,25 +350,9 @@ impl Tables for FakeTables {
         self.queries.fetch_add(1, Ordering::SeqCst);
         self.query_gate.pass().await;
         self.check()?;
-        let items = self.items.lock().unwrap();
-        let within = |sk: &str| {
-            let from = match &query.from {
-                Bound::Included(low) => sk >= low.as_str(),
-                Bound::Excluded(low) => sk > low.as_str(),
-                Bound::Unbounded => true,
-            };
-            from && match &query.to {
-                Bound::Included(high) => sk <= high.as_str(),
-                Bound::Excluded(high) => sk < high.as_str(),
-                Bound::Unbounded => true,
-            }
-        };
-        let all = items.iter().filter(|((table, key), _)| *table == query.table && key.pk == query.pk);
-        let found = all
-            .filter(|((_, key), _)| within(&key.sk))
-            .map(|((_, key), item)| (key.sk.clone(), item.clone()));
-        let items: Vec<_> = found.take(query.limit).collect();
-        Ok(Page { more: items.len() == query.limit, items })
+        let page = self.page(&query);
+        self.page_gate.pass().await;
+        Ok(page)
     }
 
     async fn scan(
