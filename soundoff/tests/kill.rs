@@ -18,7 +18,7 @@ use std::time::Duration;
 use person::{Person, Plan};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use support::{Server, is_long, seed, tokens};
+use support::{Server, UNPACED, is_long, seed, tokens};
 
 /// Who sends.
 const PEOPLE: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
@@ -37,8 +37,6 @@ const EFFECTS: [&str; 10] = [
     "block.remove",
     "dm.send",
 ];
-/// Faster than any socket here can send.
-const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--burst", "1000000"];
 
 async fn people(server: &Server, random: &mut StdRng) -> Vec<Person> {
     let mut tokens = tokens(&server.address, &[&PEOPLE[..], &TROLLS].concat()).await;
@@ -57,7 +55,7 @@ async fn people(server: &Server, random: &mut StdRng) -> Vec<Person> {
 }
 
 /// Everybody sends for a while, and the process is killed under them.
-async fn load_and_kill(server: &mut Server, people: Vec<Person>, load: Duration) -> Vec<Person> {
+async fn load_and_kill(server: &mut Server, people: Vec<Person>, random: &mut StdRng) -> Vec<Person> {
     let killed = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for mut person in people {
@@ -67,8 +65,14 @@ async fn load_and_kill(server: &mut Server, people: Vec<Person>, load: Duration)
             person
         }));
     }
+    let (load, backlog) = (random.random_range(20..800), random.random_range(0..100));
     // No synchronisation: the moment is the fault.
-    tokio::time::sleep(load).await;
+    tokio::time::sleep(Duration::from_millis(load)).await;
+    if random.random_bool(0.5) {
+        // More is accepted than done, as when workers are slow.
+        server.command(&["workers", "pause"]);
+        tokio::time::sleep(Duration::from_millis(backlog)).await;
+    }
     server.kill();
     killed.store(true, Ordering::Release);
     let mut people = Vec::new();
@@ -101,8 +105,7 @@ async fn round(args: &[&str], random: &mut StdRng) -> f64 {
     let mut people = people(&server, random).await;
     let mut retried = 0.0;
     for _ in 0..random.random_range(1..=3) {
-        let load = Duration::from_millis(random.random_range(20..800));
-        people = load_and_kill(&mut server, people, load).await;
+        people = load_and_kill(&mut server, people, random).await;
         server.restart();
     }
     people = finish(&server, people).await;
@@ -112,7 +115,8 @@ async fn round(args: &[&str], random: &mut StdRng) -> f64 {
     server.settled();
     let sent: usize = people.iter().map(Person::sent).sum();
     let repeated: usize = people.iter().map(Person::repeated).sum();
-    println!("{sent} messages, {repeated} repeated, {retried} runs tried again");
+    let unheard: usize = people.iter().map(Person::unheard).sum();
+    println!("{sent} messages, {repeated} repeated, {unheard} without an answer, {retried} runs tried again");
     assert!(sent > PEOPLE.len() * 2, "the load never began");
     retried
 }

@@ -79,7 +79,10 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
         let name = entry.file_name().into_string().unwrap();
         if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
             files.extend(sources(&path));
-        } else if ["rs", "js", "mjs", "py"].iter().any(|ending| path.extension().is_some_and(|e| e == *ending)) {
+        } else if ["rs", "js", "mjs", "py"]
+            .iter()
+            .any(|ending| path.extension().is_some_and(|e| e == *ending))
+        {
             files.push(path);
         }
     }

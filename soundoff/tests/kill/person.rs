@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::support::client::{Client, Next};
 use crate::support::PATIENCE;
+use crate::support::client::{Client, Next};
 
 /// How many messages a person has in flight.
 const WINDOW: usize = 24;
@@ -18,75 +18,95 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// What everybody acts on.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Author and id of posts to comment and like.
-    pub posts: Vec<(String, String)>,
-    pub people: Vec<&'static str>,
-    pub trolls: Vec<&'static str>,
+    pub(crate) posts: Vec<(String, String)>,
+    pub(crate) people: Vec<&'static str>,
+    pub(crate) trolls: Vec<&'static str>,
 }
 
 /// One message of a person.
 #[derive(Debug, Clone)]
-pub struct Sent {
-    pub id: String,
-    pub message_type: &'static str,
-    pub body: Value,
+pub(crate) struct Sent {
+    pub(crate) id: String,
+    pub(crate) message_type: &'static str,
+    pub(crate) body: Value,
     /// What it switches, for toggles and fields: such as `like#…`.
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
+    /// Nothing else was sent to the target at the same time.
+    pub(crate) alone: bool,
     /// Not repeated once it was accepted.
-    pub trusting: bool,
+    pub(crate) trusting: bool,
     /// How often it was said.
-    pub said: usize,
+    pub(crate) said: usize,
     /// Every `mid` under which it was accepted.
-    pub mids: BTreeSet<String>,
+    pub(crate) mids: BTreeSet<String>,
     /// The body of its reply.
-    pub reply: Option<Value>,
+    pub(crate) reply: Option<Value>,
 }
 
 impl Sent {
     /// Whether its person still wants to hear something.
     fn is_open(&self) -> bool {
-        self.reply.is_none() && !(self.trusting && !self.mids.is_empty())
+        self.reply.is_none() && (!self.trusting || self.mids.is_empty())
     }
 }
 
 /// A person and their device.
-pub struct Person {
-    pub handle: &'static str,
-    pub token: Value,
-    pub plan: Arc<Plan>,
-    pub sent: BTreeMap<String, Sent>,
+pub(crate) struct Person {
+    pub(crate) handle: &'static str,
+    pub(crate) token: Value,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sent: BTreeMap<String, Sent>,
     /// Everything that ever came to the inbox, by `seq`.
-    pub inbox: BTreeMap<u64, Value>,
+    pub(crate) inbox: BTreeMap<u64, Value>,
     /// What was last sent to each target, one message or several at once.
-    pub last: HashMap<String, Vec<String>>,
+    pub(crate) last: HashMap<String, Vec<String>>,
     /// Whether it acks.
-    pub acking: bool,
+    pub(crate) acking: bool,
+    /// The `seq` that must come next on this connection.
+    next_seq: Option<u64>,
     random: StdRng,
     numbered: u32,
 }
 
 impl Person {
-    pub fn new(handle: &'static str, token: Value, acking: bool, seed: u64) -> Self {
+    pub(crate) fn new(handle: &'static str, token: Value, acking: bool, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
         let (sent, inbox, last) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
-        Self { handle, token, plan: Arc::default(), sent, inbox, last, acking, random, numbered: 0 }
+        Self {
+            handle,
+            token,
+            plan: Arc::default(),
+            sent,
+            inbox,
+            last,
+            acking,
+            next_seq: None,
+            random,
+            numbered: 0,
+        }
     }
 
-    pub fn sent(&self) -> usize {
+    pub(crate) fn sent(&self) -> usize {
         self.sent.len()
     }
 
-    pub fn repeated(&self) -> usize {
+    /// How many messages were accepted, never answered and never said again: only their effect tells of them.
+    pub(crate) fn unheard(&self) -> usize {
+        self.sent.values().filter(|sent| sent.reply.is_none()).count()
+    }
+
+    pub(crate) fn repeated(&self) -> usize {
         self.sent.values().filter(|sent| sent.said > 1).count()
     }
 
-    fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> u64 {
         self.inbox.last_key_value().map_or(0, |(seq, _)| *seq)
     }
 
     /// Two posts that everybody may act on.
-    pub async fn write_first_posts(&mut self, address: &str) -> Vec<(String, String)> {
+    pub(crate) async fn write_first_posts(&mut self, address: &str) -> Vec<(String, String)> {
         let mut client = Client::hello(address, &self.token, Some("phone"), Some(0)).await;
         let mut posts = Vec::new();
         for _ in 0..2 {
@@ -102,7 +122,7 @@ impl Person {
     }
 
     /// Connects, repeats what is open, and goes on: sending more, or (`finishing`) until all is answered. An error is a broken socket.
-    pub async fn live(&mut self, address: &str, finishing: bool) -> Result<(), ()> {
+    pub(crate) async fn live(&mut self, address: &str, finishing: bool) -> Result<(), ()> {
         let Some(mut client) = self.connect(address).await else {
             assert!(!finishing, "no connection");
             return Err(());
@@ -123,12 +143,27 @@ impl Person {
                 }
                 Some(Next::Closed(..)) => return Err(()),
                 None => {
-                    assert!(silent_since.elapsed() < PATIENCE, "{}: no answer however often it is asked", self.handle);
+                    assert!(
+                        silent_since.elapsed() < PATIENCE,
+                        "{}: no answer however often it is asked",
+                        self.handle
+                    );
                     self.repeat(&mut client).await;
                     continue;
                 }
             }
             silent_since = Instant::now();
+        }
+    }
+
+    /// Reads on until everything that is in the inbox has come.
+    pub(crate) async fn catch_up(&mut self, address: &str) {
+        let mut client = self.connect(address).await.unwrap();
+        while self.cursor() < client.head() {
+            match client.next().await {
+                Next::Frame(frame) => self.hear(&frame),
+                closed @ Next::Closed(..) => panic!("{}: {closed:?}", self.handle),
+            }
         }
     }
 
@@ -141,11 +176,8 @@ impl Person {
         }
         // An acking device may leave its place to the server: what it acked it has.
         let cursor = (!self.acking || self.random.random_bool(0.7)).then_some(cursor);
-        let mut client = Client::hello_on(stream, &self.token, Some("phone"), cursor).await.ok()?;
-        if let Some(cursor) = cursor {
-            client.expect_after = Some(cursor);
-        }
-        Some(client)
+        self.next_seq = cursor.map(|cursor| cursor + 1);
+        Client::hello_on(stream, &self.token, Some("phone"), cursor).await.ok()
     }
 
     /// Says everything again that has no outcome yet, in the order in which it was said first.
@@ -187,6 +219,9 @@ impl Person {
         for _ in 0..at_once {
             let message_type = types[self.random.random_range(0..types.len())];
             ids.push(self.note(message_type, Some(&target)));
+        }
+        for id in &ids {
+            self.sent.get_mut(id).unwrap().alone = at_once == 1;
         }
         self.last.insert(target, ids.clone());
         ids
@@ -234,7 +269,8 @@ impl Person {
         let target = target.map(str::to_owned);
         let trusting = self.random.random_bool(0.5);
         let (mids, reply) = (BTreeSet::new(), None);
-        let sent = Sent { id: id.clone(), message_type, body, target, trusting, said: 0, mids, reply };
+        let sent =
+            Sent { id: id.clone(), message_type, body, target, alone: true, trusting, said: 0, mids, reply };
         self.sent.insert(id.clone(), sent);
         id
     }
@@ -258,6 +294,8 @@ impl Person {
             }
             "push" => {
                 let seq = frame["seq"].as_u64().unwrap();
+                assert_eq!(seq, self.next_seq.unwrap_or(seq), "{}: out of order: {frame}", self.handle);
+                self.next_seq = Some(seq + 1);
                 if let Some(before) = self.inbox.insert(seq, frame.clone()) {
                     assert_eq!(before, *frame, "two entries in one place");
                 }

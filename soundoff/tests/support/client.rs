@@ -14,7 +14,7 @@ use super::PATIENCE;
 
 /// What came next on a socket.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// A frame.
     Frame(Value),
     /// The server closed, with this code; 1006 when it did so without a close frame.
@@ -22,18 +22,18 @@ pub enum Next {
 }
 
 /// One socket after its hello.
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
     /// Frames that came while another was waited for.
-    pub pending: VecDeque<Value>,
+    pub(crate) pending: VecDeque<Value>,
     /// The welcome frame.
-    pub welcome: Value,
+    pub(crate) welcome: Value,
     sent: u64,
     prefix: String,
 }
 
 /// A websocket without a hello.
-pub async fn connect(address: &str) -> WebSocketStream<TcpStream> {
+pub(crate) async fn connect(address: &str) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let url = format!("ws://{address}/v1/ws");
@@ -42,18 +42,49 @@ pub async fn connect(address: &str) -> WebSocketStream<TcpStream> {
 
 impl Client {
     /// Connects and says hello.
-    pub async fn hello(address: &str, token: &Value, device: Option<&str>, cursor: Option<u64>) -> Self {
-        Self::try_hello(address, token, device, cursor).await.unwrap_or_else(|next| panic!("no welcome: {next:?}"))
+    pub(crate) async fn hello(
+        address: &str,
+        token: &Value,
+        device: Option<&str>,
+        cursor: Option<u64>,
+    ) -> Self {
+        Self::try_hello(address, token, device, cursor)
+            .await
+            .unwrap_or_else(|next| panic!("no welcome: {next:?}"))
     }
 
     /// Connects and says hello; what came instead of a welcome otherwise.
-    pub async fn try_hello(
+    pub(crate) async fn try_hello(
         address: &str,
         token: &Value,
         device: Option<&str>,
         cursor: Option<u64>,
     ) -> Result<Self, Next> {
-        let socket = connect(address).await;
+        Self::hello_over(connect(address).await, token, device, cursor).await
+    }
+
+    /// Says hello on a connection that may break at any moment.
+    pub(crate) async fn hello_on(
+        stream: TcpStream,
+        token: &Value,
+        device: Option<&str>,
+        cursor: Option<u64>,
+    ) -> Result<Self, Next> {
+        let _ = stream.set_nodelay(true);
+        let url =
+            format!("ws://{}/v1/ws", stream.peer_addr().map_err(|_| Next::Closed(1006, String::new()))?);
+        match tokio_tungstenite::client_async(url, stream).await {
+            Ok((socket, _)) => Self::hello_over(socket, token, device, cursor).await,
+            Err(_) => Err(Next::Closed(1006, String::new())),
+        }
+    }
+
+    async fn hello_over(
+        socket: WebSocketStream<TcpStream>,
+        token: &Value,
+        device: Option<&str>,
+        cursor: Option<u64>,
+    ) -> Result<Self, Next> {
         let prefix = ulid::Ulid::generate().to_string();
         let mut client = Self { socket, pending: VecDeque::new(), welcome: Value::Null, sent: 0, prefix };
         client.send(json!({ "op": "hello", "token": token, "device": device, "cursor": cursor })).await;
@@ -67,24 +98,24 @@ impl Client {
     }
 
     /// Sends a frame. A socket that is closed already shows at the next read.
-    pub async fn send(&mut self, frame: Value) {
+    pub(crate) async fn send(&mut self, frame: Value) {
         let _ = self.socket.send(Message::text(frame.to_string())).await;
     }
 
     /// Goes without a word, as a phone without network does; `reset` has the kernel say RST instead of FIN.
-    pub fn vanish(self, reset: bool) {
+    pub(crate) fn vanish(self, reset: bool) {
         if reset {
             self.socket.get_ref().set_zero_linger().unwrap();
         }
     }
 
     /// The newest `seq` when it was welcomed.
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.welcome["cursor"].as_u64().unwrap()
     }
 
     /// Sends a message under a fresh id; answers the id.
-    pub async fn submit(&mut self, message_type: &str, body: Value) -> String {
+    pub(crate) async fn submit(&mut self, message_type: &str, body: Value) -> String {
         self.sent += 1;
         let id = format!("{}-{}", self.prefix, self.sent);
         self.submit_as(&id, message_type, body).await;
@@ -92,17 +123,17 @@ impl Client {
     }
 
     /// Sends a message under a given id.
-    pub async fn submit_as(&mut self, id: &str, message_type: &str, body: Value) {
+    pub(crate) async fn submit_as(&mut self, id: &str, message_type: &str, body: Value) {
         self.send(json!({ "op": "send", "id": id, "type": message_type, "body": body })).await;
     }
 
     /// The next frame from the wire, whatever it is.
-    pub async fn next(&mut self) -> Next {
+    pub(crate) async fn next(&mut self) -> Next {
         self.next_within(PATIENCE).await.expect("no frame came")
     }
 
     /// The next frame from the wire, if one comes in time.
-    pub async fn next_within(&mut self, patience: Duration) -> Option<Next> {
+    pub(crate) async fn next_within(&mut self, patience: Duration) -> Option<Next> {
         timeout(patience, self.read()).await.ok()
     }
 
@@ -115,14 +146,16 @@ impl Client {
                     let _ = timeout(PATIENCE, self.socket.close(None)).await;
                     return Next::Closed(close.code.into(), close.reason.to_string());
                 }
-                Some(Ok(Message::Close(None))) | Some(Err(_)) | None => return Next::Closed(1006, String::new()),
+                Some(Ok(Message::Close(None))) | Some(Err(_)) | None => {
+                    return Next::Closed(1006, String::new());
+                }
                 Some(Ok(_)) => {}
             }
         }
     }
 
     /// The first frame, pending or new, that `wanted` takes; others wait.
-    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, Next> {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, Next> {
         if let Some(at) = self.pending.iter().position(&wanted) {
             return Ok(self.pending.remove(at).unwrap());
         }
@@ -136,12 +169,12 @@ impl Client {
     }
 
     /// The outcome of a message: its `reply`, or the `error` that refused it.
-    pub async fn outcome(&mut self, id: &str) -> Result<Value, Next> {
+    pub(crate) async fn outcome(&mut self, id: &str) -> Result<Value, Next> {
         self.until(|f| f["id"] == id && (f["op"] == "reply" || f["op"] == "error")).await
     }
 
     /// Sends a message and waits for the body of its reply.
-    pub async fn call(&mut self, message_type: &str, body: Value) -> Value {
+    pub(crate) async fn call(&mut self, message_type: &str, body: Value) -> Value {
         let id = self.submit(message_type, body).await;
         let mut reply = self.outcome(&id).await.unwrap();
         assert_eq!(reply["ok"], true, "{message_type}: {reply}");
@@ -149,7 +182,7 @@ impl Client {
     }
 
     /// Sends a message that must fail; answers the error's code.
-    pub async fn refused(&mut self, message_type: &str, body: Value) -> String {
+    pub(crate) async fn refused(&mut self, message_type: &str, body: Value) -> String {
         let id = self.submit(message_type, body).await;
         let outcome = self.outcome(&id).await.unwrap();
         assert_ne!(outcome["ok"], true, "{message_type} was taken: {outcome}");
@@ -157,17 +190,17 @@ impl Client {
     }
 
     /// The next push of a type.
-    pub async fn push(&mut self, push_type: &str) -> Value {
+    pub(crate) async fn push(&mut self, push_type: &str) -> Value {
         self.until(|f| f["op"] == "push" && f["type"] == push_type).await.unwrap()
     }
 
     /// The next event of a type.
-    pub async fn event(&mut self, event_type: &str) -> Value {
+    pub(crate) async fn event(&mut self, event_type: &str) -> Value {
         self.until(|f| f["op"] == "event" && f["type"] == event_type).await.unwrap()
     }
 
     /// Waits for the server to close; answers the code.
-    pub async fn closed(&mut self) -> u16 {
+    pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             if let Next::Closed(code, _) = self.next().await {
                 return code;

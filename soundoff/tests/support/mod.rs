@@ -2,7 +2,7 @@
 
 #![expect(dead_code, reason = "each test file is a crate of its own and uses its part")]
 
-pub mod client;
+pub(crate) mod client;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,19 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Long enough for two noisy cores; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Faster than any socket of a test can send.
+pub(crate) const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--burst", "1000000"];
 
 /// A `soundoff up` of this build. Killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     args: Vec<String>,
     /// `127.0.0.1:port` of the public port.
-    pub address: String,
+    pub(crate) address: String,
     /// `/metrics` of each edge.
-    pub metrics: Vec<String>,
+    pub(crate) metrics: Vec<String>,
     data: PathBuf,
     log: Log,
     /// Removes the directory at the end, unless the test owns it.
@@ -34,7 +37,7 @@ type Log = Arc<Mutex<Vec<u8>>>;
 
 impl Server {
     /// Starts on a fresh directory.
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         Self::launch(args.iter().map(ToString::to_string).collect(), data, Some(dir))
@@ -47,47 +50,47 @@ impl Server {
     }
 
     /// What it has written to its standard error so far, over all restarts.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }
 
     /// The data directory.
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
     /// `kill -9`, and nothing of it left when this returns.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts again on the same directory, with the same arguments, perhaps on another port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         (self.child, self.address, self.metrics) = spawn(&self.args, &self.data, &self.log);
     }
 
     /// Starts again on the same directory, with other arguments.
-    pub fn restart_with(&mut self, args: &[&str]) {
+    pub(crate) fn restart_with(&mut self, args: &[&str]) {
         self.args = args.iter().map(ToString::to_string).collect();
         self.restart();
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the process to end by itself.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -99,19 +102,19 @@ impl Server {
     }
 
     /// Whether the process lives.
-    pub fn lives(&mut self) -> bool {
+    pub(crate) fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Resident memory, in bytes.
-    pub fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Runs a `soundoff` command on this data directory; answers its standard output.
-    pub fn command(&self, args: &[&str]) -> String {
+    pub(crate) fn command(&self, args: &[&str]) -> String {
         let output = soundoff().args(args).arg("--data").arg(&self.data).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "soundoff {args:?}: {error}");
@@ -119,7 +122,7 @@ impl Server {
     }
 
     /// The sum of a metric over its labels. All edges of a process share their metrics.
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (address, path) = self.metrics[0].trim_start_matches("http://").split_once('/').unwrap();
         let (status, text) = http(address, "GET", &format!("/{path}"), "").await;
         assert_eq!(status, 200, "{text}");
@@ -131,12 +134,12 @@ impl Server {
     }
 
     /// `soundoff queues --json`.
-    pub fn queues(&self) -> Vec<Value> {
+    pub(crate) fn queues(&self) -> Vec<Value> {
         serde_json::from_str(&self.command(&["queues", "--json"])).unwrap()
     }
 
     /// Waits until every queue is empty and nothing is in flight; dead letters must be none.
-    pub fn settled(&self) {
+    pub(crate) fn settled(&self) {
         let begun = Instant::now();
         loop {
             let queues = self.queues();
@@ -160,7 +163,7 @@ impl Drop for Server {
 }
 
 /// The binary under test, without what the environment would tell it.
-pub fn soundoff() -> Command {
+pub(crate) fn soundoff() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soundoff"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SOUNDOFF_")) {
         command.env_remove(name);
@@ -169,7 +172,7 @@ pub fn soundoff() -> Command {
 }
 
 /// Runs `soundoff up` where it must refuse; answers what it said.
-pub fn refused(args: &[&str], data: &Path) -> String {
+pub(crate) fn refused(args: &[&str], data: &Path) -> String {
     let mut up = soundoff();
     up.arg("up").args(args).arg("--data").arg(data).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = up.spawn().unwrap();
@@ -192,14 +195,14 @@ pub fn refused(args: &[&str], data: &Path) -> String {
 }
 
 /// A seed of this run's own, or the one in SEED; printed, so that a failure can be had again.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("SEED={seed}");
     seed
 }
 
 /// Whether the long proofs are asked for.
-pub fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var("TEST_LONG").is_ok_and(|long| long == "1")
 }
 
@@ -249,7 +252,7 @@ fn spawn(args: &[String], data: &Path, log: &Log) -> (Child, String, Vec<String>
 }
 
 /// One plain HTTP/1.1 request on a fresh connection; answers status and body.
-pub async fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) async fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -264,7 +267,7 @@ pub async fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, 
 }
 
 /// Development tokens, by handle.
-pub async fn tokens(address: &str, handles: &[&str]) -> Value {
+pub(crate) async fn tokens(address: &str, handles: &[&str]) -> Value {
     let body = serde_json::json!({ "handles": handles }).to_string();
     let (status, answer) = http(address, "POST", "/dev/tokens", &body).await;
     assert_eq!(status, 200, "{answer}");

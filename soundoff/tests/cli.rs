@@ -1,0 +1,238 @@
+//! The command line: what `up` refuses, how it stops, and what operators can ask.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::client::{Client, Next};
+use support::{PATIENCE, Server, UNPACED, refused, soundoff, tokens};
+
+fn output(args: &[&str]) -> Output {
+    soundoff().args(args).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_refuses_what_it_cannot_do_and_says_why() {
+    let server = Server::start(&[]);
+    let said = refused(&["--listen", "127.0.0.1:0"], server.data());
+    assert!(said.contains("another soundoff is running") && said.contains("--data"), "{said}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let said = refused(&["--listen", &server.address], &dir.path().join("other"));
+    assert!(said.contains(&server.address) && said.contains("--listen"), "{said}");
+    for public in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0"] {
+        let said = refused(&["--listen", public], dir.path());
+        assert!(said.contains("loopback"), "{public}: {said}");
+    }
+    for (flags, named) in [
+        (&["--edges", "0"][..], "--edges"),
+        (&["--edges", "65"], "--edges"),
+        (&["--slots", "0"], "--slots"),
+        (&["--max-receives", "0"], "--max-receives"),
+        (&["--listen", "nowhere"], "--listen"),
+        (&["--frame-bytes", "0"], "frame_bytes"),
+        (&["--heartbeat-ms", "0"], "heartbeat"),
+        (&["--chaos", "post.create=2"], "--chaos"),
+        (&["--chaos", "no.such=0.5"], "no.such"),
+        (&["--turbo"], "--turbo"),
+    ] {
+        let said = refused(flags, dir.path());
+        assert!(said.contains(named), "{flags:?}: {said}");
+    }
+    drop(server);
+}
+
+#[test]
+fn a_mistyped_variable_is_refused_by_name() {
+    for args in [&["up"][..], &["queues"]] {
+        let output = soundoff().args(args).env("SOUNDOFF_LISTN", "127.0.0.1:0").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && said.contains("SOUNDOFF_LISTN") && said.contains("SOUNDOFF_LISTEN")
+        );
+    }
+    // The right name works as the flag does.
+    let output = soundoff().arg("up").env("SOUNDOFF_LISTEN", "0.0.0.0:0").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = String::from_utf8(output(&["--help"]).stdout).unwrap();
+    for command in ["up", "queues", "dlq", "users", "workers", "asyncapi"] {
+        assert!(
+            help.lines().any(|line| line.trim_start().starts_with(command)),
+            "{command} is not in {help}"
+        );
+    }
+    for command in
+        [&["up"][..], &["queues"], &["dlq"], &["dlq", "redrive"], &["users", "revoke"], &["workers"]]
+    {
+        let output = output(&[command, &["--help"]].concat());
+        assert!(output.status.success() && output.stdout.len() > 100, "{command:?}");
+    }
+    assert!(!output(&[]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_ready_at_once() {
+    let begun = Instant::now();
+    let mut server = Server::start(&[]);
+    let fresh = begun.elapsed();
+    server.kill();
+    let begun = Instant::now();
+    server.restart();
+    let again = begun.elapsed();
+    println!("ready in {fresh:?} on a fresh directory, in {again:?} after a kill");
+    assert!(fresh.max(again) < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_drain_and_the_exit_is_clean() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(&["--edges", "2"]);
+        let tokens = tokens(&server.address, &["ann", "bob"]).await;
+        let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
+        let mut bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+        let id = ann.submit("dm.send", json!({ "to": "bob", "text": "just before" })).await;
+        ann.until(|frame| frame["op"] == "accepted").await.unwrap();
+        server.signal(signal);
+        for client in [&mut ann, &mut bob] {
+            let goaway = client.until(|frame| frame["op"] == "goaway").await.unwrap();
+            let window: Vec<u64> = serde_json::from_value(goaway["reconnect_after_ms"].clone()).unwrap();
+            assert!(window.len() == 2 && window[0] <= window[1], "{goaway}");
+        }
+        // A message sent into the drain is either refused or accepted, and then it counts.
+        let late = ann.submit("dm.send", json!({ "to": "bob", "text": "into the drain" })).await;
+        let mut accepted = 1;
+        loop {
+            match ann.next().await {
+                Next::Frame(frame) if frame["id"] == *late && frame["op"] == "accepted" => accepted += 1,
+                Next::Frame(frame) if frame["op"] == "error" => {
+                    assert_eq!(frame["error"]["code"], "overloaded")
+                }
+                Next::Frame(frame) if frame["id"] == *id => assert_eq!(frame["ok"], true),
+                Next::Frame(_) => {}
+                Next::Closed(code, _) => break assert_eq!(code, 4001),
+            }
+        }
+        assert_eq!(bob.closed().await, 4001);
+        assert!(server.wait().success(), "{signal}: {}", server.log());
+        assert!(server.log().contains("draining"), "{}", server.log());
+        assert!(!server.data().join("ops.json").exists(), "nobody answers operators any more");
+        server.restart();
+        server.settled();
+        assert_eq!(Client::hello(&server.address, &tokens["bob"], None, None).await.head(), accepted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_show_the_same_whether_it_runs_or_not() {
+    let mut server = Server::start(&UNPACED);
+    let tokens = tokens(&server.address, &["ann", "bob"]).await;
+    let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
+    server.command(&["workers", "pause"]);
+    for n in 0..7 {
+        let id = ann.submit("dm.send", json!({ "to": "bob", "text": n.to_string() })).await;
+        ann.until(|frame| frame["id"] == *id).await.unwrap();
+    }
+    let check = |server: &Server| {
+        let rows = server.queues();
+        let main = rows.iter().find(|row| row["queue"] == "main_q").unwrap();
+        assert_eq!((&main["visible"], &main["in_flight"], &main["dead"]), (&json!(7), &json!(0), &json!(0)));
+        assert!(rows.len() > 15 && rows.iter().any(|row| row["queue"] == "dm_send_q"), "{rows:?}");
+        let table = server.command(&["queues"]);
+        assert!(table.lines().next().unwrap().contains("oldest age"), "{table}");
+        let main: Vec<&str> =
+            table.lines().find(|l| l.starts_with("main_q")).unwrap().split_whitespace().collect();
+        assert_eq!((main[1], main[2], main[5]), ("7", "0", "0"), "{table}");
+    };
+    check(&server);
+    server.kill();
+    check(&server);
+    server.restart();
+    server.settled();
+
+    let nowhere = output(&["queues", "--data", "/nonexistent/soundoff"]);
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(!nowhere.status.success() && said.contains("/nonexistent/soundoff"), "{said}");
+    let data = server.data().to_str().unwrap().to_owned();
+    let wrong = output(&["dlq", "list", "no_such_q", "--data", &data]);
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("main_q"));
+    let unknown = output(&["dlq", "show", "main_q", "77", "--data", &data]);
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("77"));
+    assert!(server.command(&["dlq", "redrive", "main_q"]).starts_with("0 message"));
+    server.kill();
+    let asleep = output(&["workers", "pause", "--data", &data]);
+    assert!(!asleep.status.success() && String::from_utf8_lossy(&asleep.stderr).contains("running"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_user_is_out_at_once_and_old_tokens_stay_shut() {
+    let server = Server::start(&["--edges", "2"]);
+    let before = tokens(&server.address, &["ann", "bob"]).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Client::hello(&server.address, &before["ann"], None, None).await);
+    }
+    let mut bob = Client::hello(&server.address, &before["bob"], None, None).await;
+    server.command(&["users", "revoke", "ann"]);
+    for mut client in held {
+        assert_eq!(client.closed().await, 4503);
+    }
+    match Client::try_hello(&server.address, &before["ann"], None, None).await {
+        Err(Next::Closed(code, _)) => assert_eq!(code, 4503),
+        other => panic!("{:?}", other.map(|client| client.welcome)),
+    }
+    bob.call("profile.get", json!({})).await;
+    let data = server.data().to_str().unwrap().to_owned();
+    let nobody = output(&["users", "revoke", "nobody_here", "--data", &data]);
+    assert!(!nobody.status.success() && String::from_utf8_lossy(&nobody.stderr).contains("nobody_here"));
+
+    // Tokens count in seconds: those of the next one open again.
+    let begun = Instant::now();
+    loop {
+        let fresh = tokens(&server.address, &["ann"]).await;
+        match Client::try_hello(&server.address, &fresh["ann"], None, None).await {
+            Ok(mut client) => break drop(client.call("profile.get", json!({})).await),
+            Err(next) => assert!(begun.elapsed() < PATIENCE, "no new token opens: {next:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_stay_out_of_the_log_and_in_files_for_the_owner() {
+    let mut server = Server::start(&["--log", "trace", "--edges", "2"]);
+    let mut tokens = tokens(&server.address, &["ann", "bob"]).await;
+    let ops: Value = serde_json::from_slice(&std::fs::read(server.data().join("ops.json")).unwrap()).unwrap();
+    for entry in std::fs::read_dir(server.data()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name == "ops.json" || name.contains("key") {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        }
+    }
+    assert_eq!(std::fs::metadata(server.data()).unwrap().permissions().mode() & 0o777, 0o700);
+    let mut ann = Client::hello(&server.address, &tokens["ann"], Some("phone"), None).await;
+    let mut bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+    ann.call("dm.send", json!({ "to": "bob", "text": "between-us-and-nobody-else" })).await;
+    bob.push("dm.received").await;
+    ann.send(json!({ "op": "auth", "token": tokens["ann"] })).await;
+    ann.until(|frame| frame["op"] == "auth_ok").await.unwrap();
+    ann.send(json!({ "op": "auth", "token": format!("{}x", tokens["ann"].as_str().unwrap()) })).await;
+    ann.until(|frame| frame["op"] == "error").await.unwrap();
+    assert!(Client::try_hello(&server.address, &json!("not-a-token-at-all"), None, None).await.is_err());
+    server.command(&["users", "revoke", "bob"]);
+    server.kill();
+    let log = server.log();
+    assert!(log.len() > 1000, "nothing was logged, so nothing is shown");
+    let key = ops["key"].as_str().unwrap();
+    let words = ["not-a-token-at-all", "between-us-and-nobody-else", key];
+    for secret in words.into_iter().chain(tokens.as_object_mut().unwrap().values().filter_map(Value::as_str))
+    {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "a secret in the log");
+    }
+}
