@@ -1,6 +1,6 @@
 //! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
 //!
-//! A socket is one task and one [`connection`](self): the task alone reads and writes the network, everybody else leaves frames in the
+//! A socket is one task and one `connection`: the task alone reads and writes the network, everybody else leaves frames in the
 //! connection's bounded queue. What frames mean is decided in `session`, without I/O.
 
 mod admission;

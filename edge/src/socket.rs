@@ -361,3 +361,15 @@ fn renew(edge: &Arc<Edge>, connection: &Arc<Connection>, token: &str) {
         connection.renewing.store(false, Ordering::Release);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_socket_is_small() {
+        // Each byte here is paid once per idle socket; `examples/idle_memory.rs` measures the whole.
+        assert!(size_of::<Socket>() <= 176, "the task holds {} bytes", size_of::<Socket>());
+        assert!(size_of::<Connection>() <= 256, "the connection is {} bytes", size_of::<Connection>());
+    }
+}
