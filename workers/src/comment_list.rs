@@ -80,6 +80,7 @@ mod tests {
             let items = page["items"].as_array().unwrap();
             assert!(items.len() == 4 || page["next"].is_null());
             texts.extend(items.iter().map(|c| c["text"].as_str().unwrap().parse::<u32>().unwrap()));
+            assert!(texts.len() <= 10, "a list without end");
             before = page["next"].clone();
             if before.is_null() {
                 break;
