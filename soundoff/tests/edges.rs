@@ -39,15 +39,15 @@ async fn people_on_different_edges_reach_each_other() {
     let mut bob = away_from(&ann, &server.address, &tokens["bob"], Some("phone")).await;
 
     bob.call("follow.add", json!({ "user": "ann" })).await;
-    assert_eq!(ann.push("follow.added").await["body"]["by"], "bob");
+    assert_eq!(ann.at_once("push", "follow.added").await["body"]["by"], "bob");
     let post = ann.call("post.create", json!({ "text": "hello, both" })).await["post"].take();
-    assert_eq!(bob.event("post.created").await["body"]["post"]["id"], post["id"]);
+    assert_eq!(bob.at_once("event", "post.created").await["body"]["post"]["id"], post["id"]);
     bob.call("like.add", json!({ "post": post["id"] })).await;
-    assert_eq!(ann.push("like.added").await["body"]["post"], post["id"]);
+    assert_eq!(ann.at_once("push", "like.added").await["body"]["post"], post["id"]);
     ann.call("typing", json!({ "to": "bob" })).await;
-    assert_eq!(bob.event("typing").await["body"]["from"], "ann");
+    assert_eq!(bob.at_once("event", "typing").await["body"]["from"], "ann");
     ann.call("dm.send", json!({ "to": "bob", "text": "hi" })).await;
-    assert_eq!(bob.push("dm.received").await["body"]["message"]["text"], "hi");
+    assert_eq!(bob.at_once("push", "dm.received").await["body"]["message"]["text"], "hi");
     for client in [&mut ann, &mut bob] {
         let online = client.call("presence.get", json!({ "users": ["ann", "bob"] })).await;
         let online: BTreeSet<&str> =
@@ -58,7 +58,8 @@ async fn people_on_different_edges_reach_each_other() {
     // One user's devices on both edges: each push comes to both, a reply to the one that asked.
     let mut laptop = away_from(&bob, &server.address, &tokens["bob"], Some("laptop")).await;
     ann.call("dm.send", json!({ "to": "bob", "text": "to both of you" })).await;
-    let (one, other) = (bob.push("dm.received").await, laptop.push("dm.received").await);
+    let (one, other) =
+        (bob.at_once("push", "dm.received").await, laptop.at_once("push", "dm.received").await);
     assert_eq!(one, other);
     laptop.call("profile.get", json!({})).await;
     bob.call("profile.get", json!({})).await;
@@ -66,7 +67,7 @@ async fn people_on_different_edges_reach_each_other() {
     server.settled();
 }
 
-/// Reads `frames` into `texts` (by `seq`), checking that they join onto what came before.
+/// Takes in a frame, checking that a push joins onto what came before.
 fn note(frame: &Value, next: &mut u64, texts: &mut Vec<String>) {
     if frame["op"] == "push" {
         assert_eq!(frame["seq"], *next, "out of order: {frame}");

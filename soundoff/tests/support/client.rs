@@ -12,6 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::PATIENCE;
 
+/// Sooner than any healing behind the scenes: edges compare inboxes and re-assert registrations every 15 s at the soonest.
+const BEFORE_HEALING: Duration = Duration::from_secs(10);
+
 /// What came next on a socket.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Next {
@@ -187,6 +190,13 @@ impl Client {
         let outcome = self.outcome(&id).await.unwrap();
         assert_ne!(outcome["ok"], true, "{message_type} was taken: {outcome}");
         outcome["error"]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The next push or event of a type; it must come before healing would bring it.
+    pub(crate) async fn at_once(&mut self, op: &str, frame_type: &str) -> Value {
+        let wanted = |frame: &Value| frame["op"] == op && frame["type"] == frame_type;
+        let came = timeout(BEFORE_HEALING, self.until(wanted)).await;
+        came.unwrap_or_else(|_| panic!("no {op} {frame_type} came")).unwrap()
     }
 
     /// The next push of a type.
