@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -11,27 +11,49 @@ use serde_json::{Value, json};
 use support::client::Client;
 use support::{Server, UNPACED, seed, tokens};
 
-/// Sends `says` round and round, a few in flight, until `stop`; refusals are as good as replies.
-fn keep_sending(
-    mut client: Client,
-    says: Vec<(&'static str, Value)>,
+/// Somebody who sends the same few messages again and again.
+struct Sender {
     stop: Arc<AtomicBool>,
-) -> tokio::task::JoinHandle<usize> {
-    tokio::spawn(async move {
-        let mut sent = 0;
-        while !stop.load(Ordering::Acquire) {
-            let mut ids = Vec::new();
-            for (message_type, body) in &says {
-                ids.push(client.submit(message_type, body.clone()).await);
+    /// How often all of them were answered.
+    rounds: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Sender {
+    /// Sends `says` round and round; refusals are as good as replies.
+    fn start(mut client: Client, says: Vec<(&'static str, Value)>) -> Self {
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (stop.clone(), rounds.clone());
+        let task = tokio::spawn(async move {
+            while !stopped.load(Ordering::Acquire) {
+                let mut ids = Vec::new();
+                for (message_type, body) in &says {
+                    ids.push(client.submit(message_type, body.clone()).await);
+                }
+                for id in ids {
+                    client.outcome(&id).await.unwrap();
+                }
+                client.pending.clear();
+                counted.fetch_add(1, Ordering::AcqRel);
             }
-            for id in ids {
-                client.outcome(&id).await.unwrap();
-                sent += 1;
-            }
-            client.pending.clear();
+        });
+        Self { stop, rounds, task }
+    }
+
+    /// Waits until a round that began after this call is over. A reply is heard after what it causes was handed to the edges: nothing
+    /// that was sent before is on its way any more.
+    async fn has_been_refused(&self, meanwhile: &mut Client) {
+        let enough = self.rounds.load(Ordering::Acquire) + 2;
+        while self.rounds.load(Ordering::Acquire) < enough {
+            meanwhile.call("presence.get", json!({ "users": [] })).await;
         }
-        sent
-    })
+    }
+
+    async fn stop(self) -> usize {
+        self.stop.store(true, Ordering::Release);
+        self.task.await.unwrap();
+        self.rounds.load(Ordering::Acquire)
+    }
 }
 
 /// Whether a frame shows anything of `whom`.
@@ -50,7 +72,6 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
     let mut ann = Client::hello(&server.address, &tokens["ann"], Some("phone"), Some(0)).await;
     let post = ann.call("post.create", json!({ "text": "mine" })).await["post"]["id"].take();
     let bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
-    let stop = Arc::new(AtomicBool::new(false));
     let says = vec![
         ("dm.send", json!({ "to": "ann", "text": "let us talk" })),
         ("typing", json!({ "to": "ann" })),
@@ -58,14 +79,13 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
         ("like.add", json!({ "post": post })),
         ("follow.add", json!({ "user": "ann" })),
     ];
-    let sending = keep_sending(bob, says, stop.clone());
+    let sending = Sender::start(bob, says);
     for _ in 0..30 {
         for _ in 0..random.random_range(1..4) {
             ann.until(|frame| is_from(frame, "bob")).await.unwrap();
         }
         ann.call("block.add", json!({ "user": "bob" })).await;
-        // What came before the answer waits in `pending`; whatever is read from here on came after it.
-        ann.pending.clear();
+        // What is asked for from here on shows nothing of him.
         for (message_type, body) in [
             ("dm.list", json!({ "with": "bob" })),
             ("post.list", json!({ "user": "bob" })),
@@ -85,13 +105,16 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
             assert_eq!(push["seq"], seq);
             assert!(!is_from(&push, "bob"), "{push}");
         }
+        // What was on its way to her when the block was answered may have come; then nothing comes any more, whatever he sends.
+        sending.has_been_refused(&mut ann).await;
+        ann.pending.clear();
+        sending.has_been_refused(&mut ann).await;
         let shown = ann.pending.iter().find(|frame| is_from(frame, "bob"));
         assert_eq!(shown, None, "shown after the block");
         ann.call("block.remove", json!({ "user": "bob" })).await;
         ann.pending.clear();
     }
-    stop.store(true, Ordering::Release);
-    println!("{} messages of the blocked user meanwhile", sending.await.unwrap());
+    println!("the blocked user tried {} times", sending.stop().await);
     server.settled();
 }
 
@@ -104,7 +127,6 @@ async fn law_6_a_deleted_post_is_gone_for_whoever_asks_after_the_deletion_was_an
     cat.call("follow.add", json!({ "user": "ann" })).await;
     for _ in 0..30 {
         let post = ann.call("post.create", json!({ "text": "soon gone" })).await["post"]["id"].take();
-        let stop = Arc::new(AtomicBool::new(false));
         let bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
         // Readers and writers race with the deletion.
         let says = vec![
@@ -113,7 +135,7 @@ async fn law_6_a_deleted_post_is_gone_for_whoever_asks_after_the_deletion_was_an
             ("like.add", json!({ "post": post })),
             ("like.remove", json!({ "post": post })),
         ];
-        let sending = keep_sending(bob, says, stop.clone());
+        let sending = Sender::start(bob, says);
         cat.event("post.created").await;
         ann.call("post.delete", json!({ "post": post })).await;
         cat.pending.clear();
@@ -123,11 +145,44 @@ async fn law_6_a_deleted_post_is_gone_for_whoever_asks_after_the_deletion_was_an
         let list = cat.call("post.list", json!({ "user": "ann" })).await;
         assert_eq!(list["items"], json!([]));
         assert_eq!(cat.event("post.deleted").await["body"]["post"]["text"], "");
-        stop.store(true, Ordering::Release);
-        sending.await.unwrap();
+        sending.stop().await;
         let shown = |frame: &Value| frame["type"] == "post.created" && frame["body"]["post"]["id"] == post;
         assert!(!cat.pending.iter().any(shown), "announced after it was deleted");
         ann.pending.clear();
     }
     server.settled();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn law_6_a_follow_that_races_a_block_does_not_outlive_it() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let server = Server::start(&[&UNPACED[..], &["--edges", "2"]].concat());
+    let tokens = tokens(&server.address, &["ann", "bob"]).await;
+    let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
+    let mut bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+    let (mut refused, mut severed) = (0, 0);
+    for _ in 0..150 {
+        let mut follows = Vec::new();
+        for _ in 0..random.random_range(1..4) {
+            follows.push(bob.submit("follow.add", json!({ "user": "ann" })).await);
+        }
+        let block = ann.submit("block.add", json!({ "user": "bob" })).await;
+        assert_eq!(ann.outcome(&block).await.unwrap()["ok"], true);
+        for follow in follows {
+            match bob.outcome(&follow).await.unwrap() {
+                outcome if outcome["ok"] == true => severed += 1,
+                outcome => {
+                    assert_eq!(outcome["error"]["code"], "forbidden");
+                    refused += 1;
+                }
+            }
+        }
+        ann.call("block.remove", json!({ "user": "bob" })).await;
+        let followers = ann.call("follow.list", json!({ "direction": "followers" })).await;
+        assert_eq!(followers["items"], json!([]), "a follow that came after the block");
+        assert_eq!(ann.call("profile.get", json!({})).await["user"]["followers"], 0);
+        (ann.pending, bob.pending) = Default::default();
+    }
+    println!("{severed} follows came before their block, {refused} after it");
+    assert!(severed > 0 && refused > 0, "there was no race");
 }
