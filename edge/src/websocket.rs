@@ -98,6 +98,17 @@ fn text(bytes: &[u8]) -> Result<&str, Violation> {
     std::str::from_utf8(bytes).map_err(|_| Violation("text is UTF-8"))
 }
 
+/// Takes offence at what no further fragment can make UTF-8. The first `known` bytes have been judged before.
+fn may_become_text(bytes: &[u8], known: usize) -> Result<(), Violation> {
+    // A character that was cut in two begins at most three bytes back.
+    let back = known.saturating_sub(3);
+    let from = (back..known).find(|at| bytes[*at] & 0xc0 != 0x80).unwrap_or(known);
+    match std::str::from_utf8(&bytes[from..]) {
+        Err(error) if error.error_len().is_some() => Err(Violation("text is UTF-8")),
+        _ => Ok(()),
+    }
+}
+
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     match payload {
         [] => Ok(None),
@@ -129,6 +140,7 @@ impl Fragments {
             TEXT if self.0.is_some() => return Err(Violation("a message began within another")),
             TEXT if last => Inbound::Text(text(payload)?),
             TEXT => {
+                may_become_text(payload, 0)?;
                 self.0 = Some(payload.to_vec());
                 Inbound::Part
             }
@@ -147,11 +159,13 @@ impl Fragments {
         if message.len() + payload.len() > limit {
             return Err(Violation("the message is over the limit"));
         }
+        let known = message.len();
         message.extend_from_slice(payload);
         if last {
             let whole = String::from_utf8(message).map_err(|_| Violation("text is UTF-8"))?;
             return Ok(Inbound::Gathered(whole));
         }
+        may_become_text(&message, known)?;
         self.0 = Some(message);
         Ok(Inbound::Part)
     }
@@ -200,94 +214,5 @@ pub(crate) fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [0x12, 0x34, 0x56, 0x78];
-        let mut frame = vec![first];
-        match payload.len() {
-            0..126 => frame.push(MASKED | payload.len() as u8),
-            126..65_536 => {
-                frame.push(MASKED | 126);
-                frame.extend((payload.len() as u16).to_be_bytes());
-            }
-            _ => {
-                frame.push(MASKED | 127);
-                frame.extend((payload.len() as u64).to_be_bytes());
-            }
-        }
-        frame.extend(mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        frame
-    }
-
-    #[test]
-    fn a_frame_of_any_length_is_read_when_its_last_byte_is_there() {
-        for len in [0, 1, 3, 4, 5, 7, 8, 9, 125, 126, 127, 65_535, 65_536, 70_001] {
-            let payload = "é".repeat(len / 2) + &"x".repeat(len % 2);
-            let frame = masked(FIN | TEXT, payload.as_bytes());
-            let mut fragments = Fragments::default();
-            for cut in [0, 1, 2, 5, frame.len() - 1] {
-                let mut torn = frame[..cut.min(frame.len() - 1)].to_vec();
-                assert_eq!(fragments.decode(&mut torn, 100_000), Ok(None), "{len} cut at {cut}");
-            }
-            let mut more = [frame.clone(), vec![0x81]].concat();
-            let read = fragments.decode(&mut more, 100_000).unwrap().unwrap();
-            assert_eq!(read, (frame.len(), Inbound::Text(&payload)));
-        }
-    }
-
-    #[test]
-    fn fragments_gather_around_control_frames() {
-        let mut fragments = Fragments::default();
-        let euro = "€".as_bytes();
-        let frames = [
-            (masked(TEXT, &euro[..1]), Inbound::Part),
-            (masked(FIN | PING, b"p"), Inbound::Ping(b"p")),
-            (masked(CONTINUATION, &euro[1..2]), Inbound::Part),
-            (masked(FIN | PONG, b""), Inbound::Pong),
-            (masked(FIN | CONTINUATION, &euro[2..]), Inbound::Gathered("€".to_owned())),
-            (masked(FIN | CLOSE, &[0x03, 0xe8, b'o']), Inbound::Close(Some(1000))),
-            (masked(FIN | CLOSE, &[]), Inbound::Close(None)),
-        ];
-        for (mut frame, expected) in frames {
-            let len = frame.len();
-            assert_eq!(fragments.decode(&mut frame, 64), Ok(Some((len, expected))));
-        }
-    }
-
-    #[test]
-    fn what_the_rfc_forbids_is_a_violation() {
-        let bad: &[(&[u8], &str)] = &[
-            (&[0x81, 0x01, b'x'], "unmasked"),
-            (&masked(FIN | TEXT | 0x40, b"x"), "reserved bit"),
-            (&masked(FIN | BINARY, b"x"), "binary"),
-            (&masked(FIN | 3, b"x"), "opcode 3"),
-            (&masked(FIN | 11, b"x"), "opcode 11"),
-            (&masked(PING, b"x"), "fragmented ping"),
-            (&masked(FIN | PING, &[0; 126]), "long ping"),
-            (&masked(FIN | CONTINUATION, b"x"), "continuation of nothing"),
-            (&masked(FIN | TEXT, &[0xff]), "not UTF-8"),
-            (&masked(FIN | CLOSE, &[3]), "half a code"),
-            (&masked(FIN | CLOSE, &1005u16.to_be_bytes()), "a code that is never sent"),
-            (&masked(FIN | CLOSE, &[3, 0xe8, 0xff]), "reason not UTF-8"),
-            (&[0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0], "longer than anything"),
-            (&masked(FIN | TEXT, &[b'x'; 1001])[..8], "over the limit, judged by its head"),
-        ];
-        for (bytes, what) in bad {
-            assert!(Fragments::default().decode(&mut bytes.to_vec(), 1000).is_err(), "{what}");
-        }
-        let mut fragments = Fragments::default();
-        fragments.decode(&mut masked(TEXT, &[b'x'; 600]), 1000).unwrap();
-        assert!(fragments.decode(&mut masked(FIN | TEXT, b"x"), 1000).is_err(), "a message within another");
-        assert!(fragments.decode(&mut masked(CONTINUATION, &[b'x'; 600]), 1000).is_err(), "over in sum");
-    }
-
-    #[test]
-    fn a_close_reason_is_cut_at_a_character() {
-        let frame = close_frame(Some(4501), &"é".repeat(100));
-        assert_eq!(frame[1] as usize, frame.len() - 2);
-        assert!(frame.len() <= 2 + CONTROL_BYTES && std::str::from_utf8(&frame[4..]).is_ok());
-    }
-}
+#[path = "websocket_tests.rs"]
+mod tests;
