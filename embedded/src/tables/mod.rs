@@ -68,12 +68,17 @@ impl EmbeddedTables {
     pub fn open(dir: &Path, options: &TableOptions) -> anyhow::Result<Arc<Self>> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         let path = dir.join("tables.redb");
-        let database = Database::builder()
-            .set_cache_size(options.cache_bytes)
-            .create(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
-        crate::disk::sync_dir(dir)?;
-        Self::start(database).with_context(|| format!("preparing {}", path.display()))
+        let begin = || {
+            let database = Database::builder()
+                .set_cache_size(options.cache_bytes)
+                .create(&path)
+                .with_context(|| format!("opening {}", path.display()))?;
+            crate::disk::sync_dir(dir)?;
+            Self::start(database).with_context(|| format!("preparing {}", path.display()))
+        };
+        // The engine panics on some damage; whoever starts the process is to read which file it is in.
+        let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin));
+        begun.unwrap_or_else(|_| Err(anyhow::anyhow!("{} is damaged", path.display())))
     }
 
     fn start(database: Database) -> anyhow::Result<Arc<Self>> {

@@ -196,3 +196,23 @@ async fn sums_that_do_not_fit_are_refused() {
     let item = tables.get(T, key.clone()).await.unwrap().unwrap();
     assert_eq!(item.number("n"), Some(u64::MAX - 1));
 }
+
+#[tokio::test]
+async fn damage_is_named_and_never_a_panic_of_the_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let path = dir.path().join("tables.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    // Some of the bytes that say something, the panics of the engine among them.
+    for at in (0..whole.len()).filter(|at| whole[*at] != 0).take(300).step_by(5) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&path, &damaged).unwrap();
+        if let Err(error) = EmbeddedTables::open(dir.path(), &TableOptions::default()) {
+            assert!(format!("{error:#}").contains("tables.redb"), "byte {at}: {error:#}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+}
