@@ -38,7 +38,7 @@ for round in $(seq "$rounds"); do
   python3 - "$work" "$round" <<'PY'
 import json, sys
 work, round_ = sys.argv[1:]
-running, stopped = (json.load(open(f"{work}/{name}.json"))["accepted_ms"]["p99"] for name in ("running", "stopped"))
+running, stopped = (json.load(open(f"{work}/{name}.json"))["accepted_us"]["p99"] / 1000 for name in ("running", "stopped"))
 print(f"{round_:<7} {running:>11.2f} ms {stopped:>11.2f} ms {stopped / running:>8.2f}")
 PY
 done

@@ -23,8 +23,10 @@ fn document(catalog: &Catalog) -> Value {
     let settings = SchemaSettings::draft07().with(|s| s.definitions_path = "/components/schemas".into());
     let mut schemas = settings.into_generator();
     let mut messages = Map::new();
-    messages.insert("client_frame".into(), frame::<ClientFrame<'_>>(&mut schemas, "Any frame a client sends"));
-    messages.insert("server_frame".into(), frame::<ServerFrame<'_>>(&mut schemas, "Any frame the server sends"));
+    messages
+        .insert("client_frame".into(), frame::<ClientFrame<'_>>(&mut schemas, "Any frame a client sends"));
+    messages
+        .insert("server_frame".into(), frame::<ServerFrame<'_>>(&mut schemas, "Any frame the server sends"));
     for spec in catalog.specs().iter().filter(|spec| spec.source == Source::Client) {
         messages.insert(spec.message_type.into(), request(&mut schemas, spec));
         messages.insert(format!("{}.reply", spec.message_type), reply(&mut schemas, spec));

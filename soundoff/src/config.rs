@@ -252,7 +252,11 @@ pub(crate) fn refuse_unknown_environment() -> anyhow::Result<()> {
     let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in given.filter(|name| name.starts_with("SOUNDOFF_")) {
         let list = || known.iter().cloned().collect::<Vec<_>>().join(", ");
-        anyhow::ensure!(known.contains(&name), "the environment sets {name}, which means nothing; known are {}", list());
+        anyhow::ensure!(
+            known.contains(&name),
+            "the environment sets {name}, which means nothing; known are {}",
+            list()
+        );
     }
     Ok(())
 }

@@ -56,7 +56,8 @@ impl DataDir {
         let _ = std::fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let text = serde_json::to_vec(ops)?;
-        file.and_then(|mut file| file.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))
+        file.and_then(|mut file| file.write_all(&text))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -69,7 +70,9 @@ impl Drop for DataDir {
 /// How to reach the process that holds `path`, if one has said so.
 pub(crate) fn announced(path: &Path) -> anyhow::Result<Option<OpsAddress>> {
     match std::fs::read(path.join(OPS_FILE)) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text).context("ops.json in the data directory is damaged")?)),
+        Ok(text) => {
+            Ok(Some(serde_json::from_slice(&text).context("ops.json in the data directory is damaged")?))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context("cannot read ops.json in the data directory"),
     }

@@ -86,9 +86,9 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         config.listen
     );
     config.edge().validate().context("the edge cannot be run like this")?;
-    let public = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", config.listen))?;
+    let public = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with --listen", config.listen)
+    })?;
     let data = DataDir::hold(&config.at.data)?;
     let catalog = Arc::new(soundoff_workers::catalog());
     let names = catalog.queue_names();
@@ -115,17 +115,16 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;
     eprintln!("{signal}: draining; clients have {} ms to leave", config.drain_ms);
-    let drained = tokio::time::timeout(
-        Duration::from_millis(config.drain_ms) + DRAIN_GRACE,
-        async {
-            stop.cancel();
-            accepting.await?;
-            edges.stop().await?;
-            pool.stop().await;
-            stores.archive.flush().await.map_err(anyhow::Error::from)
-        },
-    );
-    let drained = drained.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")));
+    let drained = tokio::time::timeout(Duration::from_millis(config.drain_ms) + DRAIN_GRACE, async {
+        stop.cancel();
+        accepting.await?;
+        edges.stop().await?;
+        pool.stop().await;
+        stores.archive.flush().await.map_err(anyhow::Error::from)
+    });
+    let drained = drained
+        .await
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")));
     sweeping.abort();
     let queues = stores.queues.clone();
     tokio::task::spawn_blocking(move || queues.close()).await?;
@@ -133,7 +132,13 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
 }
 
 /// The router's and every handler's consumer.
-fn pool(config: &UpConfig, catalog: &Arc<Catalog>, stores: &Stores, replies: &Replies, metrics: &Metrics) -> Pool {
+fn pool(
+    config: &UpConfig,
+    catalog: &Arc<Catalog>,
+    stores: &Stores,
+    replies: &Replies,
+    metrics: &Metrics,
+) -> Pool {
     let queues: Arc<dyn Queues> = stores.queues.clone();
     let cx = Context {
         tables: stores.tables.clone(),
@@ -187,7 +192,8 @@ impl Edges {
         let (mut sockets, mut internal, mut running) = (Vec::new(), Vec::new(), JoinSet::new());
         let stop = CancellationToken::new();
         for _ in 0..config.edges {
-            let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot bind an edge's internal port")?;
+            let listener =
+                TcpListener::bind("127.0.0.1:0").await.context("cannot bind an edge's internal port")?;
             let address = listener.local_addr()?;
             let (to_edge, from_acceptor) = mpsc::channel(SOCKETS_WAITING);
             let edge = soundoff_edge::run(

@@ -79,7 +79,9 @@ impl Ops {
     }
 
     fn live(&self) -> anyhow::Result<&Live> {
-        self.live.as_ref().ok_or_else(|| anyhow::anyhow!("this needs a running `soundoff up` on the data directory"))
+        self.live
+            .as_ref()
+            .ok_or_else(|| anyhow::anyhow!("this needs a running `soundoff up` on the data directory"))
     }
 }
 

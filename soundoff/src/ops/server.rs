@@ -49,7 +49,8 @@ pub(crate) async fn serve(listener: TcpListener, key: InternalKey, ops: Arc<Ops>
 }
 
 async fn answer(request: Request<Incoming>, key: &InternalKey, ops: &Ops) -> Response<Full<Bytes>> {
-    let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let header =
+        |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let (time, signature) = (header(TIME_HEADER), header(SIGNATURE_HEADER));
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let Ok(body) = Limited::new(request.into_body(), MAX_ASK_BYTES).collect().await else {
