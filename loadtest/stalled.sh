@@ -25,7 +25,7 @@ settle() {
   exit 1
 }
 measure() {
-  target/release/loadtest accepted --url "$url" --rate "$rate" --duration "$seconds" --type post.create --json "$work/$1.json" >/dev/null
+  target/release/loadtest accepted --url "$url" --rate "$rate" --duration "$seconds" --type post.create --json "$work/$1.json" >/dev/null 2>&1
 }
 printf '%-7s %14s %14s %8s\n' round 'running p99' 'stopped p99' ratio
 for round in $(seq "$rounds"); do

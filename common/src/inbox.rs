@@ -149,10 +149,15 @@ pub async fn resume(
     keys.extend(device.map(|device| (Table::Inbox, device_key(user, device))));
     let mut found = tables.get_many(&keys).await?.into_iter();
     let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
-    let known = found.next().flatten().and_then(|item| item.number("cursor"));
+    let remembered = found.next().flatten();
+    let known = remembered.as_ref().and_then(|item| item.number("cursor"));
     let cursor = cursor.or(known).unwrap_or(head).min(head);
-    if let (Some(device), None) = (device, known) {
-        save_cursor(tables, user, device, cursor, now_s).await?;
+    // A device that comes back is waited for anew; one write in half the time is enough.
+    let lapses = remembered.and_then(|item| item.number(EXPIRES)).unwrap_or(0);
+    if let Some(device) = device
+        && lapses < now_s + KEPT_S / 2
+    {
+        save_cursor(tables, user, device, known.unwrap_or(cursor), now_s).await?;
     }
     Ok(Resume { cursor, head })
 }
@@ -170,7 +175,7 @@ async fn save_cursor(
 
 /// Remembers that a device holds everything up to `cursor`, and drops what all known devices hold.
 ///
-/// A cursor past the newest entry counts as the newest. Costs one write, two reads and one write per 100 dropped entries, so callers gather acks.
+/// A cursor past the newest entry counts as the newest, one below an earlier ack as nothing. Costs one write, two reads and one write per 100 dropped entries, so callers gather acks.
 ///
 /// # Errors
 /// When the tables do not answer.
@@ -181,8 +186,16 @@ pub async fn ack(
     cursor: u64,
     now_s: u64,
 ) -> Result<(), TableError> {
-    let head = heads(tables, std::slice::from_ref(user)).await?[0];
-    save_cursor(tables, user, device, cursor.min(head), now_s).await?;
+    let keys = [(Table::Inbox, head_key(user)), (Table::Inbox, device_key(user, device))];
+    let mut found = tables.get_many(&keys).await?.into_iter();
+    let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
+    let known = found.next().flatten().and_then(|item| item.number("cursor"));
+    let cursor = cursor.min(head);
+    if known.is_some_and(|known| known >= cursor) {
+        // A device has one word to keep; two of its sockets may say it in any order.
+        return Ok(());
+    }
+    save_cursor(tables, user, device, cursor, now_s).await?;
     let devices = tables.query(Query::prefix(Table::Inbox, user.as_str(), "d#", 1000)).await?;
     let alive = devices.items.iter().filter(|(_, item)| item.number(EXPIRES).is_none_or(|at| at > now_s));
     let Some(held_by_all) = alive.filter_map(|(_, item)| item.number("cursor")).min() else { return Ok(()) };

@@ -196,8 +196,6 @@ impl Connection {
         state.phase = Phase::Open;
         state.held = false;
         state.delivered = cursor;
-        state.saved = cursor;
-        state.acked = cursor;
         state.seen = state.seen.max(head);
         state.bytes += wire.len();
         state.queue.push_front(Out { wire, class: Class::Durable });
