@@ -1,1 +1,71 @@
-fn main() {}
+//! Load tests for a Sound Off server. They speak its websocket protocol like any stranger.
+
+mod accepted;
+mod client;
+mod graph;
+mod report;
+mod seed;
+mod server;
+mod socket;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use tokio::sync::watch;
+
+/// Load tests for a Sound Off server, through the same websocket as any app.
+///
+/// Start a server with `soundoff up`, then load it from another terminal.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Seed(seed::SeedArgs),
+    Accepted(accepted::AcceptedArgs),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  loadtest seed --graph ego-facebook.txt          fill a server with a real social graph
+  loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
+
+`loadtest COMMAND --help` tells more.";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command) -> Result<ExitCode> {
+    // One thread: the server under test usually wants the other cores, and one generates more than a server takes.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                // The second time means now; but tools such as `timeout` signal twice when they mean once.
+                if stopper.send_replace(true) {
+                    std::process::exit(130);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        match command {
+            Command::Seed(args) => seed::run(args, stop).await,
+            Command::Accepted(args) => accepted::run(args, stop).await,
+        }
+    })
+}

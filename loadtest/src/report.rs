@@ -1,0 +1,137 @@
+//! What a run is judged by: counts, latencies and how they are printed.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a line is printed where no bar can be drawn.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Latencies in microseconds up to ten minutes, to three digits.
+#[derive(Debug)]
+pub(crate) struct Latencies(Mutex<Histogram<u64>>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        let ten_minutes = 600_000_000;
+        Self(Mutex::new(Histogram::new_with_bounds(1, ten_minutes, 3).expect("the bounds are lawful")))
+    }
+}
+
+impl Latencies {
+    /// Takes one in.
+    pub(crate) fn record(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.0.lock().expect("nobody panics with it").saturating_record(micros);
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().expect("nobody panics with it").len()
+    }
+
+    /// The latency in microseconds that a share of them does not exceed; 1 is the maximum.
+    pub(crate) fn micros(&self, share: f64) -> u64 {
+        let histogram = self.0.lock().expect("nobody panics with it");
+        if share >= 1.0 { histogram.max() } else { histogram.value_at_quantile(share) }
+    }
+
+    /// Such as `p50 0.61 ms  p99 1.30 ms`.
+    pub(crate) fn line(&self, shares: &[f64]) -> String {
+        if self.count() == 0 {
+            return "none".into();
+        }
+        let mut line = String::new();
+        for &share in shares {
+            let name = if share >= 1.0 { "max".to_owned() } else { format!("p{}", share * 100.0) };
+            let _ = write!(line, "{name} {:.2} ms  ", self.micros(share) as f64 / 1000.0);
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+/// How far one phase is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    total: u64,
+    done: AtomicU64,
+    since: Instant,
+    printed: Mutex<Instant>,
+}
+
+impl Progress {
+    /// Starts a phase of `total` steps, with a bar on a terminal and lines elsewhere.
+    pub(crate) fn new(what: &'static str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = "{prefix:>12} {wide_bar} {pos}/{len}  {per_sec}  {eta} left";
+            let style = ProgressStyle::with_template(template).expect("the template is lawful");
+            ProgressBar::new(total).with_style(style).with_prefix(what)
+        });
+        let since = Instant::now();
+        Self { what, bar, total, done: AtomicU64::new(0), since, printed: Mutex::new(since) }
+    }
+
+    /// Counts one step.
+    pub(crate) fn step(&self) {
+        self.done.fetch_add(1, Relaxed);
+    }
+
+    /// Sets the count of steps.
+    pub(crate) fn set(&self, done: usize) {
+        self.done.store(done as u64, Relaxed);
+        self.show();
+    }
+
+    /// Steps so far.
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Relaxed)
+    }
+
+    /// Time so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Shows where it stands. To be called a few times a second.
+    pub(crate) fn show(&self) {
+        let done = self.done();
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            return;
+        }
+        let mut printed = self.printed.lock().expect("nobody panics with it");
+        if printed.elapsed() >= LINE_EVERY {
+            *printed = Instant::now();
+            let rate = per_second(done, self.elapsed());
+            let left = if rate > 0.0 { (self.total.saturating_sub(done)) as f64 / rate } else { f64::NAN };
+            eprintln!("{}: {done} of {}, {rate:.0}/s, about {left:.0} s left", self.what, self.total);
+        }
+    }
+
+    /// Ends the phase and tells how long it took.
+    pub(crate) fn finish(&self) -> Duration {
+        let took = self.elapsed();
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done());
+            bar.finish();
+        }
+        took
+    }
+}
+
+/// Events per second.
+pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+/// A count with its noun in the right number.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,0 +1,1 @@
+"""The walk in Python: see walk.py."""
