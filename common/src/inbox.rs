@@ -145,11 +145,7 @@ pub async fn resume(
     cursor: Option<u64>,
     now_s: u64,
 ) -> Result<Resume, TableError> {
-    let mut keys = vec![(Table::Inbox, head_key(user))];
-    keys.extend(device.map(|device| (Table::Inbox, device_key(user, device))));
-    let mut found = tables.get_many(&keys).await?.into_iter();
-    let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
-    let remembered = found.next().flatten();
+    let (head, remembered) = places(tables, user, device).await?;
     let known = remembered.as_ref().and_then(|item| item.number("cursor"));
     let cursor = cursor.or(known).unwrap_or(head).min(head);
     // A device that comes back is waited for anew; one write in half the time is enough.
@@ -160,6 +156,19 @@ pub async fn resume(
         save_cursor(tables, user, device, known.unwrap_or(cursor), now_s).await?;
     }
     Ok(Resume { cursor, head })
+}
+
+/// The newest `seq`, and what is remembered of the device.
+async fn places(
+    tables: &dyn Tables,
+    user: &Handle,
+    device: Option<&str>,
+) -> Result<(u64, Option<Item>), TableError> {
+    let mut keys = vec![(Table::Inbox, head_key(user))];
+    keys.extend(device.map(|device| (Table::Inbox, device_key(user, device))));
+    let mut found = tables.get_many(&keys).await?.into_iter();
+    let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
+    Ok((head, found.next().flatten()))
 }
 
 async fn save_cursor(
@@ -186,10 +195,8 @@ pub async fn ack(
     cursor: u64,
     now_s: u64,
 ) -> Result<(), TableError> {
-    let keys = [(Table::Inbox, head_key(user)), (Table::Inbox, device_key(user, device))];
-    let mut found = tables.get_many(&keys).await?.into_iter();
-    let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
-    let known = found.next().flatten().and_then(|item| item.number("cursor"));
+    let (head, remembered) = places(tables, user, Some(device)).await?;
+    let known = remembered.and_then(|item| item.number("cursor"));
     let cursor = cursor.min(head);
     if known.is_some_and(|known| known >= cursor) {
         // A device has one word to keep; two of its sockets may say it in any order.
