@@ -126,8 +126,9 @@ fn deadlines_come_due() {
 #[test]
 fn an_ack_counts_as_far_as_was_sent() {
     let c = open(5);
+    assert_eq!(c.unsaved(), None, "a cursor in hello is no ack");
     c.ack(9);
-    assert_eq!(c.unsaved(), None);
+    assert_eq!((c.unsaved(), c.unsaved()), (Some(5), None), "nothing later was sent");
     c.offer_push(6, Some(&text_frame("6")), ROOM, 0);
     c.ack(9);
     assert_eq!((c.unsaved(), c.unsaved()), (Some(6), None));
