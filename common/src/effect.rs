@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::envelope::Envelope;
 use crate::handler::{Context, Done, Effect, Failure, Message, Outcome, Push, Pushed, Request};
 use crate::inbox;
+use crate::inbox_heads::Turn;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
 use crate::protocol::{ErrorCode, Handle};
 
@@ -75,13 +76,15 @@ async fn commit(
     let mut receivers: Vec<Handle> = pushes.iter().map(|push| push.to.clone()).collect();
     receivers.sort_unstable();
     receivers.dedup();
-    let _guards = cx.inbox_locks.lock(&receivers).await;
-    let heads = if receivers.is_empty() { Vec::new() } else { inbox::heads(&*cx.tables, &receivers).await? };
+    let turn = cx.inbox_heads.turn(&*cx.tables, &receivers).await?;
+    let mut heads = turn.heads.clone();
     let mut pushed = Vec::with_capacity(pushes.len());
-    for (receiver, head) in receivers.into_iter().zip(heads) {
-        let mine: Vec<&Push> = pushes.iter().filter(|push| push.to == receiver).collect();
+    for (receiver, newest) in receivers.iter().zip(&mut heads) {
+        let head = *newest;
+        let mine: Vec<&Push> = pushes.iter().filter(|push| push.to == *receiver).collect();
+        *newest += mine.len() as u64;
         let entries: Vec<_> = mine.iter().map(|push| entry(push, envelope)).collect();
-        writes.extend(inbox::append(&receiver, head, &entries, now_s));
+        writes.extend(inbox::append(receiver, head, &entries, now_s));
         let places = (head + 1..).zip(mine);
         pushed.extend(places.map(|(seq, push)| Pushed {
             to: receiver.clone(),
@@ -90,8 +93,31 @@ async fn commit(
         }));
     }
     writes.push(record(envelope, reply, &pushed));
-    cx.tables.write(writes).await?;
+    hand_over(cx, writes, turn, &receivers, &heads).await?;
     Ok(pushed)
+}
+
+/// Writes, and gives the turn at the receivers' inboxes on as early as the tables allow.
+async fn hand_over(
+    cx: &Context,
+    writes: Vec<Write>,
+    turn: Turn<'_>,
+    receivers: &[Handle],
+    heads: &[u64],
+) -> Result<(), TableError> {
+    let mut write = std::pin::pin!(cx.tables.write(writes));
+    if receivers.is_empty() || !cx.tables.judges_in_order() {
+        return write.await;
+    }
+    // The first poll hands it over; should it not, what builds on it fails its condition and is decided anew.
+    let answer = futures_util::poll!(&mut write);
+    cx.inbox_heads.pass(turn, receivers, heads);
+    let answer = match answer {
+        std::task::Poll::Ready(answer) => answer,
+        std::task::Poll::Pending => write.await,
+    };
+    cx.inbox_heads.settle(receivers, answer.is_ok()).await;
+    answer
 }
 
 fn entry(push: &Push, envelope: &Envelope) -> inbox::Entry {

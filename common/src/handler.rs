@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, MutexGuard};
 use ulid::Ulid;
 
 use crate::catalog::Source;
 use crate::effect;
 use crate::envelope::Envelope;
+use crate::inbox_heads::InboxHeads;
 use crate::ports::sessions::Sessions;
 use crate::ports::tables::{TableError, Tables, Write};
 use crate::protocol::{ErrorBody, ErrorCode, Handle};
@@ -29,35 +29,7 @@ pub struct Context {
     /// The process's metrics.
     pub metrics: Metrics,
     /// Keeps this process from racing itself for one user's inbox.
-    pub inbox_locks: Arc<InboxLocks>,
-}
-
-/// One lock for every few inboxes. Transactions alone keep inboxes right; the locks keep workers of one process from making each other try again.
-#[derive(Debug)]
-pub struct InboxLocks(Box<[Mutex<()>]>);
-
-impl Default for InboxLocks {
-    fn default() -> Self {
-        Self((0..1024).map(|_| Mutex::default()).collect())
-    }
-}
-
-impl InboxLocks {
-    /// Waits for the locks of all `users`.
-    pub(crate) async fn lock(&self, users: &[Handle]) -> Vec<MutexGuard<'_, ()>> {
-        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let slot = |user: &Handle| (hasher.hash_one(user) % self.0.len() as u64) as usize;
-        let mut slots: Vec<usize> = users.iter().map(slot).collect();
-        // One order for everybody, each lock once: two handlers never wait for each other.
-        slots.sort_unstable();
-        slots.dedup();
-        let mut guards = Vec::with_capacity(slots.len());
-        for slot in slots {
-            guards.push(self.0[slot].lock().await);
-        }
-        guards
-    }
+    pub inbox_heads: Arc<InboxHeads>,
 }
 
 /// One message as its handler sees it.

@@ -11,6 +11,7 @@ mod effect;
 pub mod envelope;
 pub mod handler;
 pub mod inbox;
+pub mod inbox_heads;
 pub mod ports;
 pub mod problem;
 pub mod protocol;

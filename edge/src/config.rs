@@ -64,8 +64,9 @@ impl Default for EdgeConfig {
             sockets_per_user: 10,
             max_sockets: 100_000,
             retry_after: Duration::from_secs(2),
-            out_frames: 512,
-            out_bytes: 256 * 1024,
+            // A client that uses its whole burst at once may hear of all of it at once.
+            out_frames: 2048,
+            out_bytes: 1024 * 1024,
             session_ttl: Duration::from_secs(60),
             unconfirmed_per_socket: 512,
             waiting_messages: 65_536,

@@ -189,8 +189,8 @@ pub(crate) struct UpConfig {
     /// How many bytes of undelivered messages the queues hold before senders get `overloaded`.
     #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30)]
     pub(crate) queue_bytes: u64,
-    /// How many messages of one queue are worked on at once.
-    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
+    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
     /// How long a message in progress stays out of sight, in milliseconds; extended while work goes on.
     #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000)]

@@ -144,7 +144,7 @@ fn pool(
         tables: stores.tables.clone(),
         sessions: stores.sessions.clone(),
         metrics: metrics.clone(),
-        inbox_locks: Arc::default(),
+        inbox_heads: Arc::default(),
     };
     let outward = Outward { queues: queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
     let router = Router::new(catalog.clone(), queues.clone(), stores.archive.clone(), outward.clone());

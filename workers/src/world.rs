@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use soundoff_common::accounts;
 use soundoff_common::envelope::Envelope;
-use soundoff_common::handler::{Context, Done, Failure, InboxLocks, Run, raw};
+use soundoff_common::handler::{Context, Done, Failure, Run, raw};
+use soundoff_common::inbox_heads::InboxHeads;
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
 use soundoff_common::protocol::{ErrorCode, Handle};
@@ -39,7 +40,7 @@ impl World {
             tables: tables.clone(),
             sessions: Arc::new(MemorySessions::default()),
             metrics: Metrics::new(),
-            inbox_locks: Arc::new(InboxLocks::default()),
+            inbox_heads: Arc::new(InboxHeads::default()),
         };
         for handle in users {
             tables.write(vec![accounts::create(&user(handle), START)]).await.unwrap();
@@ -52,7 +53,7 @@ impl World {
     /// The same tables as another process sees them: with locks of its own.
     pub(crate) fn another_process(&self) -> Self {
         let mut other = self.clone();
-        other.cx.inbox_locks = Arc::new(InboxLocks::default());
+        other.cx.inbox_heads = Arc::new(InboxHeads::default());
         other
     }
 

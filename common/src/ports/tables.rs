@@ -316,6 +316,12 @@ pub trait Tables: Send + Sync + 'static {
         Ok(self.get_many(&[(table, key)]).await?.pop().flatten())
     }
 
+    /// Whether transactions of this process are judged in the order in which their futures were first polled, each against what
+    /// those before it leave behind. Callers may then build on a write that has not been answered yet.
+    fn judges_in_order(&self) -> bool {
+        false
+    }
+
     /// One transaction.
     async fn write(&self, writes: Vec<Write>) -> Result<(), TableError>;
 

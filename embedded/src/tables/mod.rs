@@ -180,6 +180,11 @@ impl Tables for EmbeddedTables {
         .await
     }
 
+    fn judges_in_order(&self) -> bool {
+        // One writer takes them from one queue. Only a full queue lets a later one overtake.
+        true
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), TableError> {
         let writes = apply::prepare(writes)?;
         let (answer, result) = oneshot::channel();
