@@ -109,3 +109,8 @@ async fn random_operations_agree_with_a_model() {
         contract::random_operations_agree_with_a_model(&Local::new(), seed).await;
     }
 }
+
+#[tokio::test]
+async fn handed_over_writes_are_judged_in_order() {
+    contract::handed_over_writes_are_judged_in_order(&Local::new()).await;
+}

@@ -306,6 +306,7 @@ pub enum TableError {
 ///    anything else is [`TableError::Invalid`] and changes nothing. A call that is wrong in two ways is refused for either.
 /// 5. `query` answers in order of `sk` by bytes, never another partition's items.
 /// 6. `scan` over all segments and pages answers every item that was there throughout exactly once.
+/// 7. Where `judges_in_order`, writes are judged in the order in which they were handed over, each against what those before it leave.
 #[async_trait]
 pub trait Tables: Send + Sync + 'static {
     /// Items by key, one answer a key, in order. Any number of keys.

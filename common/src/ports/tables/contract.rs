@@ -19,9 +19,9 @@ pub use reads::{
     reads_refuse_unlawful_calls, scan_answers_everything_once, writes_are_seen_at_once,
 };
 pub use writes::{
-    changes_do_what_they_say, compare_and_set_has_one_winner, conditions_hold_as_they_say, increments_add_up,
-    survives_reopening, transactions_are_all_or_nothing, unexpired_items_stay,
-    unlawful_writes_change_nothing,
+    changes_do_what_they_say, compare_and_set_has_one_winner, conditions_hold_as_they_say,
+    handed_over_writes_are_judged_in_order, increments_add_up, survives_reopening,
+    transactions_are_all_or_nothing, unexpired_items_stay, unlawful_writes_change_nothing,
 };
 
 /// How a test comes by the adapter.
