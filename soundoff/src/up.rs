@@ -225,9 +225,19 @@ async fn sweep(tables: Arc<EmbeddedTables>, sessions: Arc<LocalSessions>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        sessions.sweep();
-        if let Err(error) = tables.sweep(now_ms() / 1000, SWEEP_ITEMS).await {
-            tracing::warn!(%error, "cannot sweep expired items");
+        for _ in 0..LocalSessions::SWEEPS_PER_ROUND {
+            sessions.sweep();
+        }
+        // As many batches as there is work for: what expires must not come faster than it goes.
+        loop {
+            match tables.sweep(now_ms() / 1000, SWEEP_ITEMS).await {
+                Ok(removed) if removed == SWEEP_ITEMS => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot sweep expired items");
+                    break;
+                }
+            }
         }
     }
 }
