@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::hex::hex;
 use crate::protocol::Handle;
 
 /// Where an edge takes deliveries.
@@ -108,8 +109,7 @@ impl InternalKey {
     pub fn sign(&self, method: &str, path: &str, body: &[u8], now_ms: u64) -> (String, String) {
         let time = now_ms.to_string();
         let tag = hmac::sign(&self.0, &Self::message(method, path, &time, body));
-        let hex = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        (time, hex)
+        (time, hex(tag.as_ref()))
     }
 
     /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. Takes the same time whatever is wrong with the signature.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
 use crate::handler::{Context, Done, Effect, Failure, Message, Outcome, Push, Pushed, Request};
+use crate::hex::hex;
 use crate::inbox;
 use crate::inbox_heads::Turn;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
@@ -134,7 +135,7 @@ fn dedupe_key(envelope: &Envelope) -> Key {
     let sk = if envelope.id.is_empty() {
         format!("m#{}", envelope.mid)
     } else {
-        envelope.id.bytes().fold(String::from("i#"), |sk, b| sk + &format!("{b:02x}"))
+        format!("i#{}", hex(envelope.id.as_bytes()))
     };
     Key::new(envelope.from.as_str(), sk)
 }
@@ -142,7 +143,7 @@ fn dedupe_key(envelope: &Envelope) -> Key {
 /// What a message says, in few bytes: the same `id` must not mean two things.
 fn fingerprint(envelope: &Envelope) -> String {
     let said = format!("{}\n{}", envelope.message_type, envelope.body.get());
-    digest(&SHA256, said.as_bytes()).as_ref()[..12].iter().map(|b| format!("{b:02x}")).collect()
+    hex(&digest(&SHA256, said.as_bytes()).as_ref()[..12])
 }
 
 fn record(envelope: &Envelope, reply: &RawValue, pushed: &[Pushed]) -> Write {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::blocks;
+use crate::hex::hex;
 use crate::ports::tables::{
     Change, Condition, EXPIRES, Item, Key, MAX_WRITES, Query, Table, TableError, Tables, Write,
 };
@@ -43,8 +44,7 @@ fn entry_key(user: &Handle, seq: u64) -> Key {
 
 fn device_key(user: &Handle, device: &str) -> Key {
     // Devices are named by clients: hex keeps any name a lawful key.
-    let hex: String = device.bytes().map(|b| format!("{b:02x}")).collect();
-    Key::new(user.as_str(), format!("d#{hex}"))
+    Key::new(user.as_str(), format!("d#{}", hex(device.as_bytes())))
 }
 
 fn seq_of(sk: &str) -> Result<u64, TableError> {

@@ -10,6 +10,7 @@ pub mod deliver;
 mod effect;
 pub mod envelope;
 pub mod handler;
+pub mod hex;
 pub mod inbox;
 pub mod inbox_heads;
 pub mod ports;

@@ -11,6 +11,7 @@ use soundoff_common::catalog::Catalog;
 use soundoff_common::consumer::Job;
 use soundoff_common::deliver::InternalKey;
 use soundoff_common::handler::Context;
+use soundoff_common::hex::hex;
 use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::protocol::now_ms;
@@ -93,7 +94,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let catalog = Arc::new(soundoff_workers::catalog());
     let names = catalog.queue_names();
     let stores = Stores::open(&data, &names, &config)?;
-    let secret: String = (0..32).map(|_| format!("{:02x}", rand::rng().random::<u8>())).collect();
+    let secret = hex(&rand::rng().random::<[u8; 32]>());
     let key = InternalKey::new(secret.as_bytes())?;
     let metrics = Metrics::new();
     let replies = Replies::start(stores.sessions.clone(), key.clone(), metrics.clone());

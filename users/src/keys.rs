@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{DecodingKey, EncodingKey};
+use soundoff_common::hex::hex;
 
 /// An Ed25519 key that signs access tokens.
 pub struct SigningKey {
@@ -58,7 +59,7 @@ impl SigningKey {
     fn of(pkcs8: &[u8]) -> anyhow::Result<Self> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| anyhow::anyhow!("unreadable PKCS #8"))?;
         let public = pair.public_key().as_ref();
-        let id = digest(&SHA256, public).as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let id = hex(&digest(&SHA256, public).as_ref()[..8]);
         let (encoding, decoding) = (EncodingKey::from_ed_der(pkcs8), DecodingKey::from_ed_der(public));
         Ok(Self { id, encoding, decoding })
     }
