@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ports::tables::{Condition, Item, Key, Table, Write};
 use crate::protocol::Handle;
 
-/// A user as stored in [`Table::Entities`] under [`key`].
+/// A user as stored in [`Table::Users`] under [`key`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Who.
@@ -27,6 +27,12 @@ pub struct Account {
     pub posts: u64,
     /// When they joined, in milliseconds since 1970.
     pub created_at: u64,
+    /// Rises with every change of whom they follow.
+    #[serde(default)]
+    pub follows_version: u64,
+    /// When they last said hello, in milliseconds since 1970, give or take ten minutes; 0 when never.
+    #[serde(default)]
+    pub active_at: u64,
     /// Tokens issued before this open nothing, in seconds since 1970.
     #[serde(default)]
     pub revoked_at: u64,
@@ -49,5 +55,5 @@ pub fn create(user: &Handle, now_ms: u64) -> Write {
         .with("following", 0)
         .with("posts", 0)
         .with("created_at", now_ms);
-    Write::put(Table::Entities, key(user), item).when(Condition::Missing)
+    Write::put(Table::Users, key(user), item).when(Condition::Missing)
 }

@@ -80,7 +80,7 @@ impl Sessions for Nothing {
 #[async_trait]
 impl Tables for Nothing {
     async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
-        Ok(keys.iter().map(|(table, _)| (*table == Table::Entities).then(Item::new)).collect())
+        Ok(keys.iter().map(|(table, _)| (*table == Table::Users).then(Item::new)).collect())
     }
     async fn write(&self, _: Vec<Write>) -> Result<(), TableError> {
         Ok(())

@@ -43,7 +43,7 @@ fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCod
 
 /// Reads and judges the account: `Ok` when the token opens it.
 pub(crate) async fn check_account(edge: &Edge, claims: &Claims) -> Result<(), CloseCode> {
-    match edge.tables.get(Table::Entities, accounts::key(&claims.user)).await {
+    match edge.tables.get(Table::Users, accounts::key(&claims.user)).await {
         Ok(None) => Err(CloseCode::BadToken),
         Ok(Some(account)) if account.number("revoked_at").is_some_and(|at| at > claims.issued_at) => {
             Err(CloseCode::SessionRevoked)

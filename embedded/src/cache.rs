@@ -1,5 +1,8 @@
 //! A cache inside one process, bounded in bytes.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,11 +10,14 @@ use bytes::Bytes;
 use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::cache::Cache;
+use soundoff_common::ports::cache::{Cache, Cached, Stamp, Swap};
 use tokio::time::Instant;
 
 const MAX_KEY_BYTES: usize = 200;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
+
+/// How many writes of different keys may go on at once, about.
+const WRITERS: usize = 64;
 
 /// What an entry costs beside its key and value: the map's slot, the allocations' headers.
 const ENTRY_BYTES: usize = 128;
@@ -19,6 +25,7 @@ const ENTRY_BYTES: usize = 128;
 #[derive(Debug, Clone)]
 struct Entry {
     value: Bytes,
+    stamp: Stamp,
     deadline: Option<Instant>,
 }
 
@@ -35,6 +42,10 @@ impl Weighter<Box<str>, Entry> for ByBytes {
 #[derive(Debug)]
 pub struct LocalCache {
     entries: Entries<Box<str>, Entry, ByBytes>,
+    stamps: AtomicU64,
+    /// A key's writers take turns at one of these, so that a swap looks and writes in one step. Readers need none.
+    turns: [Mutex<()>; WRITERS],
+    hasher: RandomState,
 }
 
 impl LocalCache {
@@ -60,7 +71,12 @@ impl LocalCache {
             .build()
             .expect("every option is given");
         let hasher = DefaultHashBuilder::default();
-        Self { entries: Entries::with_options(options, ByBytes, hasher, DefaultLifecycle::default()) }
+        Self {
+            entries: Entries::with_options(options, ByBytes, hasher, DefaultLifecycle::default()),
+            stamps: AtomicU64::new(0),
+            turns: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        }
     }
 
     /// The bytes held.
@@ -74,43 +90,83 @@ fn lawful(key: &str) -> bool {
     (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn unlawful(key: &str) -> Unavailable {
-    Unavailable(format!("a cache key must be 1 to {MAX_KEY_BYTES} printable ASCII characters, not {key:?}"))
+fn check_key(key: &str) -> Result<(), Unavailable> {
+    if lawful(key) {
+        return Ok(());
+    }
+    let rule = format!("a cache key must be 1 to {MAX_KEY_BYTES} printable ASCII characters, not {key:?}");
+    Err(Unavailable(rule))
+}
+
+fn check(key: &str, value: &Bytes) -> Result<(), Unavailable> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(Unavailable(format!(
+            "a cache value of {} bytes; {MAX_VALUE_BYTES} at most",
+            value.len()
+        )));
+    }
+    check_key(key)
+}
+
+impl LocalCache {
+    fn turn(&self, key: &str) -> MutexGuard<'_, ()> {
+        let writer = self.hasher.hash_one(key) as usize % WRITERS;
+        self.turns[writer].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there and has not expired.
+    fn read(&self, key: &str, now: Instant) -> Option<Entry> {
+        let entry = self.entries.get(key)?;
+        if entry.deadline.is_none_or(|at| at > now) {
+            return Some(entry);
+        }
+        // Only if it is still the expired one: another may have put a fresh value in between.
+        self.entries.remove_if(key, |e| e.deadline.is_some_and(|at| at <= now));
+        None
+    }
+
+    fn write(&self, key: String, value: &Bytes, deadline: Option<Instant>) {
+        let stamp = Stamp(self.stamps.fetch_add(1, Ordering::Relaxed));
+        // Copied, as a slice keeps all of the buffer it was cut from, and that is what must be bounded.
+        let entry = Entry { value: Bytes::copy_from_slice(value), stamp, deadline };
+        self.entries.insert(key.into_boxed_str(), entry);
+    }
 }
 
 #[async_trait]
 impl Cache for LocalCache {
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>, Unavailable> {
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable> {
         let now = Instant::now();
         let value = |key: &String| {
-            if !lawful(key) {
-                return Err(unlawful(key));
-            }
-            let Some(entry) = self.entries.get(key.as_str()) else { return Ok(None) };
-            if entry.deadline.is_none_or(|at| at > now) {
-                return Ok(Some(entry.value));
-            }
-            // Only if it is still the expired one: another may have put a fresh value in between.
-            self.entries.remove_if(key.as_str(), |e| e.deadline.is_some_and(|at| at <= now));
-            Ok(None)
+            check_key(key)?;
+            let entry = self.read(key, now);
+            Ok(entry.map(|Entry { value, stamp, .. }| Cached { value, stamp }))
         };
         keys.iter().map(value).collect()
     }
 
-    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), Unavailable> {
-        if !lawful(key) {
-            return Err(unlawful(key));
+    async fn put_many(&self, entries: Vec<(String, Bytes)>, ttl: Duration) -> Result<(), Unavailable> {
+        entries.iter().try_for_each(|(key, value)| check(key, value))?;
+        let deadline = Instant::now().checked_add(ttl);
+        for (key, value) in entries {
+            let _turn = self.turn(&key);
+            self.write(key, &value, deadline);
         }
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(Unavailable(format!(
-                "a cache value of {} bytes; {MAX_VALUE_BYTES} at most",
-                value.len()
-            )));
-        }
-        // Copied, as a slice keeps all of the buffer it was cut from, and that is what must be bounded.
-        let entry =
-            Entry { value: Bytes::copy_from_slice(&value), deadline: Instant::now().checked_add(ttl) };
-        self.entries.insert(key.into(), entry);
         Ok(())
+    }
+
+    async fn swap_many(&self, swaps: Vec<Swap>, ttl: Duration) -> Result<Vec<bool>, Unavailable> {
+        swaps.iter().try_for_each(|swap| check(&swap.key, &swap.value))?;
+        let now = Instant::now();
+        let deadline = now.checked_add(ttl);
+        let swapped = swaps.into_iter().map(|Swap { key, seen, value }| {
+            let _turn = self.turn(&key);
+            let holds = self.read(&key, now).map(|entry| entry.stamp) == seen;
+            if holds {
+                self.write(key, &value, deadline);
+            }
+            holds
+        });
+        Ok(swapped.collect())
     }
 }

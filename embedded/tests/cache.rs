@@ -52,6 +52,16 @@ async fn memory_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_swap_holds_only_as_seen() {
+    contract::a_swap_holds_only_as_seen(&Local).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn swaps_that_race_lose_nothing() {
+    contract::swaps_that_race_lose_nothing(&Local).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn unlawful_calls_are_refused() {
     contract::unlawful_calls_are_refused(&Local).await;
 }
@@ -61,7 +71,7 @@ async fn small_values_are_bounded_with_their_overhead() {
     let bytes = 2 * 1024 * 1024;
     let cache = LocalCache::new(bytes);
     for n in 0..50_000 {
-        cache.put(&format!("k{n}"), "v".into(), Duration::from_secs(60)).await.unwrap();
+        cache.put_many(vec![(format!("k{n}"), "v".into())], Duration::from_secs(60)).await.unwrap();
         assert!(cache.bytes() <= bytes as u64, "after {n} entries");
     }
     assert!(cache.bytes() > bytes as u64 / 2, "the room is used: {}", cache.bytes());

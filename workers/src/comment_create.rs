@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::affinity::{self, Deed};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 
@@ -47,6 +48,9 @@ impl Message for CommentCreate {
             Write::update(Table::Entities, posts::key(post), count).when(posts::live()),
         ];
         writes.extend(block.unchanged(from, &about.author));
+        if about.author != *from {
+            writes.push(affinity::count(from, &about.author, Deed::Comment, request.at));
+        }
         let reply = OneComment { comment: comment.shown(post, id) };
         let push = (about.author != *from).then(|| Push {
             to: about.author,

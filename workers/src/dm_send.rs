@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::affinity::{self, Deed};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::ports::tables::{Condition, Item, Key, Table, Write};
 use soundoff_common::protocol::Handle;
@@ -37,6 +38,7 @@ impl Message for DmSend {
             Stored { from: from.clone(), to: to.clone(), text: text.clone(), created_at: request.at };
         let key = Key::new(dms::partition(from, to), id.to_string());
         let mut writes = vec![Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing)];
+        writes.push(affinity::count(from, to, Deed::Message, request.at));
         writes.extend(standing.unchanged());
         let reply = OneMessage { message: stored.shown(id) };
         let body = raw(&reply);

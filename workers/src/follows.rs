@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::accounts;
+pub(crate) use soundoff_common::follows::{PREFIX, Row, followers, following};
 use soundoff_common::ports::tables::{Change, Condition, Item, Key, Table, Write};
 use soundoff_common::protocol::Handle;
 
 use crate::toggles::Turn;
-
-/// What every list row's `sk` starts with.
-pub(crate) const PREFIX: &str = "l#";
 
 /// Which user.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,23 +23,6 @@ pub(crate) struct Whom {
 pub(crate) struct User {
     /// The user's handle.
     pub(crate) user: Handle,
-}
-
-/// A list row's item.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Row {
-    /// The other user.
-    pub(crate) who: Handle,
-}
-
-/// Whom `user` follows.
-pub(crate) fn following(user: &Handle) -> String {
-    format!("follow#{user}")
-}
-
-/// Who follows `user`.
-pub(crate) fn followers(user: &Handle) -> String {
-    format!("followers#{user}")
 }
 
 /// Where the state of one follow lies.
@@ -84,8 +65,12 @@ impl Moves {
         for (user, (followers, following)) in self.counts {
             let changes = [("followers", followers), ("following", following)];
             let changes = changes.into_iter().filter(|(_, delta)| *delta != 0);
-            let changes = changes.map(|(count, delta)| Change::Add(count, delta)).collect();
-            let write = Write::update(Table::Entities, accounts::key(&user), changes);
+            let mut changes: Vec<_> = changes.map(|(count, delta)| Change::Add(count, delta)).collect();
+            if following != 0 {
+                // Whoever keeps a copy of the list sees by it that the list is another.
+                changes.push(Change::Add("follows_version", 1));
+            }
+            let write = Write::update(Table::Users, accounts::key(&user), changes);
             writes.push(write.when(Condition::Exists));
         }
         writes

@@ -31,7 +31,6 @@ mod typing;
 mod comments;
 mod dms;
 mod follows;
-mod ids;
 mod likes;
 mod paging;
 mod people;

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use soundoff_common::affinity::{self, Deed};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::protocol::Handle;
 
@@ -35,6 +36,9 @@ impl Message for LikeAdd {
         let news = turn.news;
         let (mut writes, likes) = likes::writes(id, post.likes, turn);
         writes.extend(block.unchanged(from, &post.author));
+        if news {
+            writes.push(affinity::count(from, &post.author, Deed::Like, request.at));
+        }
         let reply = Likes { post: id.to_string(), likes };
         let body = raw(&LikeAdded { post: &reply.post, by: from });
         let outcome = Outcome::effect(reply, writes);

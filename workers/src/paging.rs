@@ -6,15 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::handler::Failure;
 use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
-use soundoff_common::protocol::ErrorCode;
+use soundoff_common::{ids, lists};
 use ulid::Ulid;
 
-use crate::ids;
-
-/// How many items a list has when the client does not say.
-const DEFAULT_LIMIT: u32 = 20;
-/// The most items of one page.
-const MAX_LIMIT: u32 = 100;
 /// How often a page is read on for because some of it may not be shown. A page that is short after that still has its cursor.
 const MAX_READS: u32 = 5;
 
@@ -37,16 +31,12 @@ pub(crate) struct Window {
 impl Window {
     /// The part that `before` and `limit` of a body name.
     pub(crate) fn of(before: Option<&str>, limit: Option<u32>) -> Result<Self, Failure> {
-        let bad = |message: &str| Failure::reject(ErrorCode::BadMessage, message);
-        let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(bad("limit is 1 to 100"));
-        }
+        let limit = lists::limit(limit)?;
         let before = match before {
-            Some(text) => Some(ids::parse(text).ok_or_else(|| bad("before is the next of an earlier page"))?),
+            Some(text) => Some(ids::parse(text).ok_or_else(lists::bad_cursor)?),
             None => None,
         };
-        Ok(Self { before, limit: limit as usize })
+        Ok(Self { before, limit })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn meet(
     mut keys: Vec<(Table, Key)>,
 ) -> Result<(Standing, Vec<Option<Item>>), TableError> {
     let asked = keys.len();
-    keys.push((Table::Entities, accounts::key(other)));
+    keys.push((Table::Users, accounts::key(other)));
     if me != other {
         keys.extend(blocks::keys(me, other));
     }
@@ -49,7 +49,7 @@ pub(crate) async fn find(
     other: &Handle,
     mut keys: Vec<(Table, Key)>,
 ) -> Result<Vec<Option<Item>>, Failure> {
-    keys.push((Table::Entities, accounts::key(other)));
+    keys.push((Table::Users, accounts::key(other)));
     let mut found = cx.tables.get_many(&keys).await?;
     found.pop().flatten().ok_or_else(no_such_user)?;
     Ok(found)

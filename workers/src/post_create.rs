@@ -48,7 +48,7 @@ impl Message for PostCreate {
         let writes = vec![
             Write::put(Table::Entities, posts::key(id), Item::of(&post)).when(Condition::Missing),
             Write::put(Table::Entities, posts::row_key(author, id), Item::new()),
-            Write::update(Table::Entities, accounts::key(author), count).when(Condition::Exists),
+            Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
         ];
         let reply = OnePost { post: post.shown(id) };
         Ok(Outcome::effect(reply, writes).then(posts::tell_followers(News::Created, id)))

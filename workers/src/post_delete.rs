@@ -44,7 +44,7 @@ impl Message for PostDelete {
         let writes = vec![
             Write::update(Table::Entities, posts::key(id), tombstone).when(posts::live()),
             Write::delete(Table::Entities, posts::row_key(&post.author, id)),
-            Write::update(Table::Entities, accounts::key(&post.author), count).when(Condition::Exists),
+            Write::update(Table::Users, accounts::key(&post.author), count).when(Condition::Exists),
         ];
         // A run that was cut off after its commit meets its own tombstone: nothing is left to write, but followers may not know yet.
         let writes = if deleted_by_this { Vec::new() } else { writes };

@@ -59,7 +59,7 @@ impl Message for ProfileUpdate {
         name.as_deref().map_or(Ok(()), texts::name)?;
         bio.as_deref().map_or(Ok(()), texts::bio)?;
         let key = accounts::key(&request.from);
-        let found = cx.tables.get(Table::Entities, key.clone()).await?;
+        let found = cx.tables.get(Table::Users, key.clone()).await?;
         let item = found.ok_or_else(|| Failure::reject(ErrorCode::NotFound, "you have no account"))?;
         let (mut changes, mut conditions) = (Vec::new(), vec![Condition::Exists]);
         for (fields, value) in [(("name", "name_mid"), name), (("bio", "bio_mid"), bio)] {
@@ -77,7 +77,7 @@ impl Message for ProfileUpdate {
                 _ => {}
             }
         }
-        let write = Write::update(Table::Entities, key, changes).when(Condition::All(conditions));
+        let write = Write::update(Table::Users, key, changes).when(Condition::All(conditions));
         let superseded =
             matches!(&write.action, soundoff_common::ports::tables::Action::Update(c) if c.is_empty());
         let writes = if superseded { Vec::new() } else { vec![write] };

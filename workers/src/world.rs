@@ -195,7 +195,7 @@ impl World {
         assert_eq!(rows, due_rows, "list rows are those of the follows that are on");
         for ((table, key), item) in &all {
             let names: &[&str] = match (*table, key.sk.as_str()) {
-                (Table::Entities, "profile") => &["followers", "following", "posts"],
+                (Table::Users, "profile") => &["followers", "following", "posts"],
                 (Table::Entities, "post") => &["likes", "comments"],
                 _ => &[],
             };

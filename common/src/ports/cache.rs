@@ -11,20 +11,49 @@ use super::Unavailable;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+/// Names one write of one key: two writes never have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(pub u64);
+
+/// A value as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// The bytes.
+    pub value: Bytes,
+    /// The write they came from, for [`Cache::swap_many`].
+    pub stamp: Stamp,
+}
+
+/// A write that holds only if nobody else was faster.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    /// The key.
+    pub key: String,
+    /// What was read there; `None`: nothing.
+    pub seen: Option<Stamp>,
+    /// The new value.
+    pub value: Bytes,
+}
+
 /// A cache.
 ///
 /// Laws, each in the contract suite:
-/// 1. A value is what the last `put` of its key said, or absent: never another key's, never half.
+/// 1. A value is what the last write of its key said, or absent: never another key's, never half.
 /// 2. It is absent once its `ttl` has passed.
 /// 3. `get_many` answers one value a key, in order.
 /// 4. Its memory is bounded: old entries make room.
+/// 5. `swap_many` writes where the key still is as it was seen, in one step with looking, and answers for each whether it did.
+///    Of two who saw the same one writes.
 ///
 /// Keys are 1 to 200 printable ASCII characters without spaces; values at most 1 MiB (memcached's limits).
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
     /// Values by key.
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>, Unavailable>;
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable>;
 
-    /// Stores a value for `ttl`.
-    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), Unavailable>;
+    /// Stores values for `ttl`, whatever is there.
+    async fn put_many(&self, entries: Vec<(String, Bytes)>, ttl: Duration) -> Result<(), Unavailable>;
+
+    /// Stores each value for `ttl` if its key is as it was seen; answers in order which were stored.
+    async fn swap_many(&self, swaps: Vec<Swap>, ttl: Duration) -> Result<Vec<bool>, Unavailable>;
 }

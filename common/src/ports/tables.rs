@@ -14,7 +14,9 @@ pub mod contract;
 /// Every table. `docs/data-model.md` lists their keys and access patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
-    /// Users, posts, comments, direct messages.
+    /// Accounts, and nothing else: they are scanned.
+    Users,
+    /// Posts, comments, direct messages.
     Entities,
     /// Follows, likes, blocks: who relates to whom.
     Relationships,
@@ -26,12 +28,14 @@ pub enum Table {
 
 impl Table {
     /// All of them, for adapters that must create each.
-    pub const ALL: [Table; 4] = [Table::Entities, Table::Relationships, Table::Inbox, Table::Dedupe];
+    pub const ALL: [Table; 5] =
+        [Table::Users, Table::Entities, Table::Relationships, Table::Inbox, Table::Dedupe];
 
     /// The name, as in the data model.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Table::Users => "users",
             Table::Entities => "entities",
             Table::Relationships => "relationships",
             Table::Inbox => "inbox",

@@ -225,12 +225,12 @@ pub(crate) struct FakeTables {
 impl FakeTables {
     pub(crate) fn add_user(&self, user: &str) {
         let key = Key::new(format!("user#{user}"), "profile");
-        self.items.lock().unwrap().entry((Table::Entities, key)).or_default();
+        self.items.lock().unwrap().entry((Table::Users, key)).or_default();
     }
 
     pub(crate) fn revoke(&self, user: &str, at: u64) {
         let key = Key::new(format!("user#{user}"), "profile");
-        self.items.lock().unwrap().insert((Table::Entities, key), Item::new().with("revoked_at", at));
+        self.items.lock().unwrap().insert((Table::Users, key), Item::new().with("revoked_at", at));
     }
 
     /// Appends one entry to a user's inbox; answers its seq.

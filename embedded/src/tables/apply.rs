@@ -50,10 +50,11 @@ pub(super) fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, TableError> {
 /// The place of a table in [`DATA`].
 pub(super) fn index(table: Table) -> usize {
     match table {
-        Table::Entities => 0,
-        Table::Relationships => 1,
-        Table::Inbox => 2,
-        Table::Dedupe => 3,
+        Table::Users => 0,
+        Table::Entities => 1,
+        Table::Relationships => 2,
+        Table::Inbox => 3,
+        Table::Dedupe => 4,
     }
 }
 

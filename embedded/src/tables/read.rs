@@ -44,8 +44,8 @@ fn unavailable(error: &redb::StorageError) -> TableError {
 impl Snapshot {
     fn of(database: &Database) -> Result<Self, redb::Error> {
         let transaction = database.begin_read()?;
-        let [a, b, c, d] = DATA.map(|table| transaction.open_table(table));
-        Ok(Self { tables: [a?, b?, c?, d?] })
+        let [a, b, c, d, e] = DATA.map(|table| transaction.open_table(table));
+        Ok(Self { tables: [a?, b?, c?, d?, e?] })
     }
 
     pub(super) fn get(&self, table: usize, key: &[u8]) -> Result<Option<Item>, TableError> {

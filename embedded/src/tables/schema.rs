@@ -4,7 +4,7 @@ use redb::TableDefinition;
 use soundoff_common::ports::tables::Table;
 
 /// The layout that this code reads and writes. Raise it with every change that old code would misread.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
 
 /// Where the layout's number is kept, so that neither older nor newer code works on what it does not know.
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
@@ -14,6 +14,7 @@ pub(super) const EXPIRY: TableDefinition<'static, &[u8], ()> = TableDefinition::
 
 /// One per [`Table`], in the order of [`Table::ALL`].
 pub(super) const DATA: [TableDefinition<'static, &[u8], &[u8]>; Table::ALL.len()] = [
+    TableDefinition::new("users"),
     TableDefinition::new("entities"),
     TableDefinition::new("relationships"),
     TableDefinition::new("inbox"),

@@ -89,7 +89,7 @@ async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
     // Tokens count in whole seconds: one issued within this second must not outlive the revocation.
     let revoked_at = now_ms() / 1000 + 1;
     let change = vec![Change::Set("revoked_at", revoked_at.into())];
-    let write = Write::update(Table::Entities, accounts::key(&user), change).when(Condition::Exists);
+    let write = Write::update(Table::Users, accounts::key(&user), change).when(Condition::Exists);
     match live.tables.write(vec![write]).await {
         Ok(()) => {}
         Err(TableError::ConditionFailed { .. }) => anyhow::bail!("there is no user {user}"),

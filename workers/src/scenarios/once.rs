@@ -1,10 +1,12 @@
 //! Law 2: the same `id` is one effect, however often and through however many edges.
 
 use serde_json::{Value, json};
+use soundoff_common::affinity;
 use soundoff_common::handler::Done;
+use soundoff_common::ports::tables::Tables as _;
 use soundoff_common::protocol::ErrorCode;
 
-use crate::world::{World, refusal, reply};
+use crate::world::{START, World, refusal, reply, user};
 
 /// Every type that changes something, once each, in a world where it does.
 async fn every_effect() -> (World, Vec<(&'static str, &'static str, Value)>) {
@@ -116,4 +118,27 @@ async fn many_copies_at_once_have_one_effect() {
         world.audit();
     }
     assert_eq!(world.inbox("bobby").len(), 4, "comment, like, follow, dm");
+}
+
+/// What turns a user to an author is counted once, and nothing that one does to oneself.
+#[tokio::test]
+async fn affinity_counts_deeds_towards_others_once() {
+    let world = World::with(&["alice", "bobby"]).await;
+    let (mine, theirs) = (world.post("alice", "p").await, world.post("bobby", "p").await);
+    for post in [&mine, &theirs] {
+        let like = world.message("alice", "like.add", &json!({ "post": post }));
+        for _ in 0..2 {
+            world.run(&like).await.unwrap();
+        }
+        world.ok("alice", "like.remove", json!({ "post": post })).await;
+        world.ok("alice", "like.add", json!({ "post": post })).await;
+        world.ok("alice", "comment.create", json!({ "post": post, "text": "c" })).await;
+    }
+    world.ok("alice", "dm.send", json!({ "to": "bobby", "text": "d" })).await;
+    let rows = world.tables.query(affinity::query(&user("alice"), START, 100)).await.unwrap().items;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(affinity::split(&rows[0].0), Some((affinity::week(START), user("bobby"))));
+    assert_eq!(rows[0].1.number("n"), Some(1 + 2 + 2));
+    let after = START + 9 * 7 * 24 * 3_600_000;
+    assert!(world.tables.query(affinity::query(&user("alice"), after, 100)).await.unwrap().items.is_empty());
 }

@@ -97,7 +97,7 @@ fn judge(world: &World, expected: &Expected, posts: &[String], case: u64) {
         }
     }
     for (who, name) in &expected.names {
-        let account = world.item(Table::Entities, &format!("user#{who}"), "profile").unwrap();
+        let account = world.item(Table::Users, &format!("user#{who}"), "profile").unwrap();
         assert_eq!(account.text("name"), Some(name.as_str()), "case {case}");
     }
     world.audit();

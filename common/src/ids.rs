@@ -3,7 +3,8 @@
 use ulid::Ulid;
 
 /// The id that `text` spells, in its one lawful spelling: several spellings of one id would make several keys.
-pub(crate) fn parse(text: &str) -> Option<Ulid> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Ulid> {
     let id = Ulid::from_string(text).ok()?;
     (id.to_string() == text).then_some(id)
 }

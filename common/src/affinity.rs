@@ -1,0 +1,85 @@
+//! How often a user turned to an author: small counters by week, added to by workers, read by whoever ranks.
+//!
+//! A row counts one author's week. Adding commutes and reads nothing; decay is the reader's, and rows expire by themselves.
+
+use crate::ports::tables::{Change, EXPIRES, Key, Query, Table, Write};
+use crate::protocol::Handle;
+
+/// How many weeks count, the present one included. By then a count has decayed to an eleventh.
+pub const WEEKS: u64 = 8;
+/// After so many weeks a count is worth half.
+pub const HALF_LIFE_WEEKS: f64 = 2.0;
+
+const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
+
+/// What a user did that turned to an author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Liked a post of theirs for the first time.
+    Like,
+    /// Commented on a post of theirs.
+    Comment,
+    /// Wrote to them.
+    Message,
+}
+
+impl Deed {
+    /// What it counts for.
+    #[must_use]
+    pub fn points(self) -> i64 {
+        match self {
+            Deed::Like => 1,
+            Deed::Comment | Deed::Message => 2,
+        }
+    }
+}
+
+/// The week of a time, counted from 1970.
+#[must_use]
+pub fn week(at_ms: u64) -> u64 {
+    at_ms / WEEK_MS
+}
+
+fn partition(user: &Handle) -> String {
+    format!("affinity#{user}")
+}
+
+/// The write that counts a deed of `user` towards `author`.
+#[must_use]
+pub fn count(user: &Handle, author: &Handle, deed: Deed, at_ms: u64) -> Write {
+    let week = week(at_ms);
+    let key = Key::new(partition(user), format!("{week:05}#{author}"));
+    let expires = (week + WEEKS + 1) * WEEK_MS / 1000;
+    let changes = vec![Change::Add("n", deed.points()), Change::Set(EXPIRES, expires.into())];
+    Write::update(Table::Relationships, key, changes)
+}
+
+/// The rows of a user that still count, oldest week first, at most `limit`.
+#[must_use]
+pub fn query(user: &Handle, now_ms: u64, limit: usize) -> Query {
+    let oldest = (week(now_ms) + 1).saturating_sub(WEEKS);
+    Query::prefix(Table::Relationships, partition(user), "", limit)
+        .newest_first()
+        .above(format!("{oldest:05}"))
+}
+
+/// Week and author of a row's `sk`.
+#[must_use]
+pub fn split(sk: &str) -> Option<(u64, Handle)> {
+    let (week, author) = sk.split_once('#')?;
+    Some((week.parse().ok()?, author.parse().ok()?))
+}
+
+/// What points of a past week are worth now, in hundredths of a point.
+#[must_use]
+pub fn worth(points: u64, weeks_ago: u64) -> u32 {
+    #[expect(clippy::cast_precision_loss, reason = "points are few and weeks are under ten")]
+    let worth = 100.0 * points as f64 * (-(weeks_ago as f64) / HALF_LIFE_WEEKS).exp2();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is never negative"
+    )]
+    let hundredths = worth.round() as u32;
+    hundredths
+}
