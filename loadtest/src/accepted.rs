@@ -1,28 +1,18 @@
 //! `loadtest accepted`: how long after its due time a message is durable, at a fixed rate, whatever the workers do.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use soundoff_common::protocol::{ErrorCode, Handle, now_ms};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use soundoff_common::protocol::Handle;
+use tokio::sync::watch;
 
-use crate::report::{Latencies, Progress};
+use crate::open_loop::{Pace, Totals, open_sockets, send_all};
+use crate::report::{Progress, write_json};
 use crate::server::Server;
-use crate::socket::{End, Frame, Socket, send_frame};
-
-/// After the last message was due, its `accepted` may take so long.
-const LAST_ANSWERS: Duration = Duration::from_secs(10);
-
-/// Due times that a socket's task has not taken up yet. More than that and the generator is the bottleneck.
-const BACKLOG: usize = 4096;
 
 const SHARES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
@@ -67,21 +57,6 @@ Examples:
 
 Exit code: 0 when every message was accepted, 1 when not, 130 on Ctrl-C.";
 
-/// What all sockets count together.
-#[derive(Debug, Default)]
-struct Totals {
-    accepted: Latencies,
-    /// From due to taken up: the generator's own share of the latency.
-    lag: Latencies,
-    sent: AtomicU64,
-    replies: AtomicU64,
-    refused: Mutex<BTreeMap<String, u64>>,
-    /// Messages whose socket had ended.
-    cut_off: AtomicU64,
-    /// Due times nobody took up.
-    skipped: AtomicU64,
-}
-
 /// Runs it, prints the figures and says how the process is to end.
 ///
 /// # Errors
@@ -95,55 +70,21 @@ pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Resu
     };
     let handles = (0..count).map(handle).collect::<Result<Vec<_>>>()?;
     let tokens = server.tokens(&handles, |_| ()).await?;
-    let sockets = open_all(&server, tokens).await?;
-    let allowed = sockets.first().map_or(0, |socket| socket.welcome.limits.messages_per_second);
-    ensure!(
-        u64::from(args.rate) <= u64::from(allowed) * u64::from(count),
-        "the server allows {allowed} messages per second and socket: {} needs at least {} sockets",
-        args.rate,
-        args.rate.div_ceil(allowed.max(1)),
-    );
+    let sockets = open_sockets(&server, tokens, args.rate).await?;
+    let bodies = (1..).map(|next| body(&args.message_type, &handles[next % handles.len()]));
+    let senders = sockets.into_iter().zip(bodies).collect();
+    let pace = Pace { rate: args.rate, duration: args.duration };
     let totals = Arc::new(Totals::default());
-    let run = now_ms();
-    let mut loops = JoinSet::new();
-    let mut dues = Vec::new();
-    for (index, socket) in sockets.into_iter().enumerate() {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        dues.push(sender);
-        let body = body(&args.message_type, &handles[(index + 1) % handles.len()]);
-        let sending =
-            Sending { socket, totals: totals.clone(), run, message_type: args.message_type.clone(), body };
-        loops.spawn(sending.go(receiver));
-    }
-    let progress = Arc::new(Progress::new("accepted", u64::from(args.rate) * u64::from(args.duration)));
-    let clock = {
-        let (args, totals, stop) = (args.clone(), totals.clone(), stop.clone());
-        std::thread::spawn(move || keep_time(&args, &dues, &totals, &stop))
-    };
-    while tokio::time::timeout(Duration::from_millis(200), loops.join_next()).await.is_err() {
-        progress.set(usize::try_from(totals.accepted.count()).unwrap_or(usize::MAX));
-    }
-    while loops.join_next().await.is_some() {}
-    progress.finish();
-    clock.join().map_err(|_| anyhow!("the clock's thread died"))?;
+    let sending = send_all(&args.message_type, pace, senders, &totals, stop.clone());
+    Progress::new("accepted", pace.total()).of(sending, || totals.accepted.count()).await?;
     let interrupted = *stop.borrow();
     report(&args, count, &totals)?;
-    let complete = totals.accepted.count() == u64::from(args.rate) * u64::from(args.duration);
+    let complete = totals.accepted.count() == pace.total();
     Ok(match (interrupted, complete) {
         (true, _) => ExitCode::from(130),
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::FAILURE,
     })
-}
-
-/// Opens one socket per token, a few at a time: the handshakes are not what is measured.
-async fn open_all(server: &Arc<Server>, tokens: Vec<String>) -> Result<Vec<Socket>> {
-    let opening = futures_util::stream::iter(tokens).map(|token| {
-        let server = server.clone();
-        async move { Socket::open(&server, &token).await }
-    });
-    use futures_util::{StreamExt, TryStreamExt};
-    opening.buffered(32).try_collect().await.context("cannot open all sockets")
 }
 
 fn body(message_type: &str, other: &Handle) -> Value {
@@ -154,112 +95,11 @@ fn body(message_type: &str, other: &Handle) -> Value {
     }
 }
 
-/// Tells each socket in turn when its next message is due. A thread of its own: the runtime's timers are too coarse by a millisecond.
-fn keep_time(
-    args: &AcceptedArgs,
-    dues: &[mpsc::Sender<(u64, Instant)>],
-    totals: &Totals,
-    stop: &watch::Receiver<bool>,
-) {
-    let start = Instant::now() + Duration::from_millis(100);
-    let total = u64::from(args.rate) * u64::from(args.duration);
-    for n in 0..total {
-        let due = start
-            + Duration::from_nanos(
-                u64::try_from(u128::from(n) * 1_000_000_000 / u128::from(args.rate)).unwrap_or(u64::MAX),
-            );
-        let now = Instant::now();
-        if due > now {
-            std::thread::sleep(due - now);
-        }
-        if *stop.borrow() {
-            return;
-        }
-        let index = (n % dues.len() as u64) as usize;
-        match dues[index].try_send((n, due)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => drop(totals.skipped.fetch_add(1, Relaxed)),
-            Err(TrySendError::Closed(_)) => drop(totals.cut_off.fetch_add(1, Relaxed)),
-        }
-    }
-}
-
-/// One socket of the open loop.
-struct Sending {
-    socket: Socket,
-    totals: Arc<Totals>,
-    run: u64,
-    message_type: String,
-    body: Value,
-}
-
-impl Sending {
-    /// Sends what is due until the clock stops, then waits a while for the last answers.
-    async fn go(mut self, mut dues: mpsc::Receiver<(u64, Instant)>) {
-        let mut open: HashMap<String, Instant> = HashMap::new();
-        let mut beat = tokio::time::interval(self.socket.welcome.heartbeat);
-        let mut deadline: Option<tokio::time::Instant> = None;
-        loop {
-            if deadline.is_some() && open.is_empty() {
-                return self.socket.bye().await;
-            }
-            let last = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
-            tokio::select! {
-                biased;
-                due = dues.recv(), if deadline.is_none() => match due {
-                    Some((n, due)) => {
-                        let id = format!("{:x}-{n}", self.run);
-                        self.socket.send(send_frame(&id, &self.message_type, &self.body));
-                        self.totals.sent.fetch_add(1, Relaxed);
-                        self.totals.lag.record(due.elapsed());
-                        open.insert(id, due);
-                    }
-                    None => deadline = Some(tokio::time::Instant::now() + LAST_ANSWERS),
-                },
-                frame = self.socket.next() => match frame {
-                    Ok(frame) => self.take(frame, &mut open),
-                    Err(end) => return self.ended(&end, open.len()),
-                },
-                _ = beat.tick() => self.socket.ping(),
-                () = tokio::time::sleep_until(last), if deadline.is_some() => return self.socket.bye().await,
-            }
-        }
-    }
-
-    fn take(&self, frame: Frame, open: &mut HashMap<String, Instant>) {
-        match frame {
-            Frame::Accepted { id } => {
-                if let Some(due) = open.remove(&id) {
-                    self.totals.accepted.record(due.elapsed());
-                }
-            }
-            Frame::Reply { .. } => {
-                self.totals.replies.fetch_add(1, Relaxed);
-            }
-            Frame::Refused { id: Some(id), error } => {
-                open.remove(&id);
-                self.refused(error.code);
-            }
-            _ => {}
-        }
-    }
-
-    fn refused(&self, code: ErrorCode) {
-        let name = json!(code).as_str().unwrap_or("unknown").to_owned();
-        *self.totals.refused.lock().expect("nobody panics with it").entry(name).or_default() += 1;
-    }
-
-    fn ended(&self, end: &End, open: usize) {
-        eprintln!("a socket ended: {end}");
-        self.totals.cut_off.fetch_add(open as u64, Relaxed);
-    }
-}
-
 fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals) -> Result<()> {
     let (sent, accepted) = (totals.sent.load(Relaxed), totals.accepted.count());
     let replies = totals.replies.load(Relaxed);
-    let refused = totals.refused.lock().expect("nobody panics with it").clone();
-    let skipped = totals.skipped.load(Relaxed);
+    let refused = totals.refused.counts();
+    let skipped = totals.missed.skipped.load(Relaxed);
     println!("{} at {}/s for {} s over {sockets} sockets", args.message_type, args.rate, args.duration);
     println!("messages      {sent} sent, {accepted} accepted, {replies} replies");
     println!("accepted      {}", totals.accepted.line(&SHARES));
@@ -267,24 +107,17 @@ fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals) -> Result<()> {
     if skipped > 0 {
         println!("not sent      {skipped}: the generator was too slow, the figures are not the server's");
     }
-    let cut_off = totals.cut_off.load(Relaxed);
+    let cut_off = totals.missed.cut_off.load(Relaxed);
     if sent > accepted || cut_off > 0 {
         println!("not accepted  {}, refused {refused:?}, cut off {cut_off}", sent.saturating_sub(accepted));
     }
-    let micros = |latencies: &Latencies| {
-        json!({
-            "p50": latencies.micros(0.5), "p90": latencies.micros(0.9), "p99": latencies.micros(0.99),
-            "p999": latencies.micros(0.999), "max": latencies.micros(1.0),
-        })
-    };
     if let Some(path) = &args.json {
         let figures = json!({
             "type": args.message_type, "rate": args.rate, "duration_s": args.duration, "sockets": sockets,
             "sent": sent, "accepted": accepted, "replies": replies, "refused": refused, "skipped": skipped,
-            "accepted_us": micros(&totals.accepted), "generator_us": micros(&totals.lag),
+            "accepted_us": totals.accepted.json(), "generator_us": totals.lag.json(),
         });
-        let text = format!("{figures:#}\n");
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &figures)?;
     }
     Ok(())
 }

@@ -3,10 +3,14 @@
 mod accepted;
 mod client;
 mod graph;
+mod open_loop;
+mod process;
 mod report;
 mod seed;
 mod server;
 mod socket;
+mod timelines;
+mod turns;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,12 +33,14 @@ struct Cli {
 enum Command {
     Seed(seed::SeedArgs),
     Accepted(accepted::AcceptedArgs),
+    Timelines(timelines::TimelinesArgs),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   loadtest seed --graph ego-facebook.txt          fill a server with a real social graph
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
+  loadtest timelines                              how soon a timeline is there, for those who follow few and many
 
 `loadtest COMMAND --help` tells more.";
 
@@ -66,6 +72,7 @@ fn start(command: Command) -> Result<ExitCode> {
         match command {
             Command::Seed(args) => seed::run(args, stop).await,
             Command::Accepted(args) => accepted::run(args, stop).await,
+            Command::Timelines(args) => timelines::run(args, stop).await,
         }
     })
 }

@@ -2,15 +2,21 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 /// How often a line is printed where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a phase looks how far it is.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Latencies in microseconds up to ten minutes, to three digits.
 #[derive(Debug)]
@@ -39,6 +45,14 @@ impl Latencies {
     pub(crate) fn micros(&self, share: f64) -> u64 {
         let histogram = self.0.lock().expect("nobody panics with it");
         if share >= 1.0 { histogram.max() } else { histogram.value_at_quantile(share) }
+    }
+
+    /// In microseconds, as the figures in files are.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "p50": self.micros(0.5), "p90": self.micros(0.9), "p99": self.micros(0.99),
+            "p999": self.micros(0.999), "max": self.micros(1.0),
+        })
     }
 
     /// Such as `p50 0.61 ms  p99 1.30 ms`.
@@ -84,9 +98,22 @@ impl Progress {
     }
 
     /// Sets the count of steps.
-    pub(crate) fn set(&self, done: usize) {
-        self.done.store(done as u64, Relaxed);
+    pub(crate) fn set(&self, done: u64) {
+        self.done.store(done, Relaxed);
         self.show();
+    }
+
+    /// Shows how much of some work is `done` until it is over.
+    pub(crate) async fn of<T>(&self, work: impl Future<Output = T>, done: impl Fn() -> u64) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let outcome = tokio::time::timeout(SHOW_EVERY, work.as_mut()).await;
+            self.set(done());
+            if let Ok(outcome) = outcome {
+                self.finish();
+                return outcome;
+            }
+        }
     }
 
     /// Steps so far.
@@ -134,4 +161,12 @@ pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
 /// A count with its noun in the right number.
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Writes a run's figures to a file.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write_json(path: &Path, figures: &Value) -> Result<()> {
+    std::fs::write(path, format!("{figures:#}\n")).with_context(|| format!("cannot write {}", path.display()))
 }

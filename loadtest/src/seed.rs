@@ -3,28 +3,22 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use soundoff_common::protocol::{ErrorBody, Handle, now_ms};
+use soundoff_common::protocol::{Handle, now_ms};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::client::{Answer, Client, Retries};
+use crate::client::Retries;
 use crate::graph::Graph;
-use crate::report::{Latencies, Progress, counted, per_second};
+use crate::report::{Progress, counted, per_second};
 use crate::server::Server;
-use crate::socket::End;
-
-/// A run in which nothing at all gets done for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How many problems are named; the rest are counted.
-const NAMED: usize = 5;
+use crate::turns::{Judge, Message, Tally, Turn, Turns, any_reply};
 
 /// Fill a server with a real social graph.
 ///
@@ -67,69 +61,14 @@ Examples:
 
 Exit code: 0 when every count matches the file, 1 when not or when the server fails, 130 on Ctrl-C.";
 
-/// One phase's kind of message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Follow,
-    ReadBack,
-}
-
-/// One user's turn: whom to follow, or whose profile to read.
-#[derive(Debug)]
-struct Job {
-    user: u32,
-    others: Vec<u32>,
-}
-
-/// What happened in a phase.
-#[derive(Debug)]
-struct Tally {
-    progress: Progress,
-    accepted: Latencies,
-    replied: Latencies,
-    duplicates: AtomicU64,
-    problems: AtomicU64,
-    named: Mutex<Vec<String>>,
-}
-
-impl Tally {
-    fn new(what: &'static str, total: usize) -> Self {
-        Self {
-            progress: Progress::new(what, total as u64),
-            accepted: Latencies::default(),
-            replied: Latencies::default(),
-            duplicates: AtomicU64::new(0),
-            problems: AtomicU64::new(0),
-            named: Mutex::default(),
-        }
-    }
-
-    fn problem(&self, text: String) {
-        self.problems.fetch_add(1, Relaxed);
-        let mut named = self.named.lock().expect("nobody panics with it");
-        if named.len() < NAMED {
-            named.push(text);
-        }
-    }
-}
-
 /// What all sessions of a run share.
 #[derive(Debug)]
 struct Run {
-    server: Arc<Server>,
     graph: Graph,
     tokens: Vec<String>,
-    sockets: usize,
-    in_flight: usize,
-    stop: watch::Receiver<bool>,
-    retries: Arc<Retries>,
+    turns: Arc<Turns>,
     /// Keeps the reads of one run apart from those of another.
     stamp: u64,
-}
-
-#[derive(Serialize)]
-struct User<'a> {
-    user: &'a Handle,
 }
 
 #[derive(Deserialize)]
@@ -172,27 +111,25 @@ pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<E
     let creating = Progress::new("users", graph.handles.len() as u64);
     let mut stopped = stop.clone();
     let tokens = tokio::select! {
-        tokens = server.tokens(&graph.handles, |done| creating.set(done)) => tokens?,
+        tokens = server.tokens(&graph.handles, |done| creating.set(done as u64)) => tokens?,
         _ = stopped.wait_for(|stop| *stop) => {
             eprintln!("stopped before any follow was sent");
             return Ok(ExitCode::from(130));
         }
     };
     summary.times.push(("create users", creating.finish()));
-    let run = Arc::new(Run {
+    let turns = Arc::new(Turns {
         server,
-        graph,
-        tokens,
         sockets: args.sockets as usize,
         in_flight: args.in_flight as usize,
         stop,
         retries: summary.retries.clone(),
-        stamp: now_ms(),
     });
+    let run = Arc::new(Run { graph, tokens, turns, stamp: now_ms() });
     let outcome = phases(&run, &mut summary).await;
     print!("{}", summary.text(&run));
     outcome?;
-    if *run.stop.borrow() {
+    if *run.turns.stop.borrow() {
         eprintln!("stopped before the end: run the same command again to go on");
         return Ok(ExitCode::from(130));
     }
@@ -202,143 +139,85 @@ pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<E
 
 async fn phases(run: &Arc<Run>, summary: &mut Summary) -> Result<()> {
     let people = run.graph.handles.len();
-    let mut follow: Vec<Job> = (0u32..)
-        .zip(&run.graph.friends)
-        .map(|(user, friends)| Job { user, others: friends.clone() })
-        .collect();
-    // The longest turns first: at the server's rate limit they take the longest, whatever else is going on.
-    follow.sort_by_key(|job| std::cmp::Reverse(job.others.len()));
     let tally = Arc::new(Tally::new("follows", run.graph.friendships * 2));
     summary.follows = Some(tally.clone());
-    let done = phase(run, Kind::Follow, follow, &tally).await;
+    let done = run.turns.take(follows(run), &tally, &any_reply()).await;
     summary.times.push(("follow", tally.progress.finish()));
     done?;
-    if *run.stop.borrow() {
+    if *run.turns.stop.borrow() {
         return Ok(());
     }
-    let everybody: Vec<u32> = (0u32..).take(people).collect();
-    let turn = people.div_ceil(run.sockets);
-    let read = everybody.chunks(turn).map(|turn| Job { user: turn[0], others: turn.to_vec() }).collect();
     let tally = Arc::new(Tally::new("read back", people));
     summary.read_back = Some(tally.clone());
-    let done = phase(run, Kind::ReadBack, read, &tally).await;
+    let judge: Judge = {
+        let run = run.clone();
+        Arc::new(move |id, body| judge(&run.graph, id, body))
+    };
+    let done = run.turns.take(reads(run), &tally, &judge).await;
     summary.times.push(("read back", tally.progress.finish()));
     done
 }
 
-/// Users take turns over at most `run.sockets` sockets until all jobs are done, somebody is refused for good, or nothing moves any more.
-async fn phase(run: &Arc<Run>, kind: Kind, jobs: Vec<Job>, tally: &Arc<Tally>) -> Result<()> {
-    let width = run.sockets.min(jobs.len());
-    let queue = Arc::new(Mutex::new(jobs.into_iter()));
-    let mut turns = JoinSet::new();
-    for _ in 0..width {
-        let (run, tally, queue) = (run.clone(), tally.clone(), queue.clone());
-        turns.spawn(async move {
-            let next = || queue.lock().expect("nobody panics with it").next();
-            while let Some(job) = next() {
-                let handle = run.graph.handles[job.user as usize].clone();
-                session(&run, kind, job, &tally).await.map_err(|end| (handle, end))?;
-                if *run.stop.borrow() {
-                    break;
-                }
+/// Everybody's turn at following their friends.
+fn follows(run: &Arc<Run>) -> impl ExactSizeIterator<Item = Turn> + Send + use<> {
+    let mut users: Vec<usize> = (0..run.graph.handles.len()).collect();
+    // The longest turns first: at the server's rate limit they take the longest, whatever else is going on.
+    users.sort_by_key(|user| std::cmp::Reverse(run.graph.friends[*user].len()));
+    let run = run.clone();
+    users.into_iter().map(move |user| {
+        // The same id at every run: a follow that was sent before takes no effect again.
+        let messages = run.graph.friends[user].iter().map(|friend| {
+            let friend = &run.graph.handles[*friend as usize];
+            Message {
+                id: format!("seed:{friend}"),
+                message_type: "follow.add",
+                body: json!({ "user": friend }),
             }
-            Ok::<(), (Handle, End)>(())
         });
-    }
-    let mut look = tokio::time::interval(Duration::from_millis(200));
-    let mut moved = (0, Instant::now());
-    loop {
-        tokio::select! {
-            turn = turns.join_next() => match turn {
-                None => return Ok(()),
-                Some(turn) => turn?.map_err(|(handle, end)| anyhow!("{handle}: {end}"))?,
-            },
-            _ = look.tick() => {
-                tally.progress.show();
-                let done = tally.progress.done();
-                if done != moved.0 {
-                    moved = (done, Instant::now());
-                } else if moved.1.elapsed() > PATIENCE {
-                    let seconds = PATIENCE.as_secs();
-                    match &*run.retries.last_end.lock().expect("nobody panics with it") {
-                        Some(end) => bail!("no reply to anybody for {seconds} s; the last lost socket: {end}"),
-                        None => bail!("no reply to anybody for {seconds} s: are the workers running?"),
-                    }
-                }
-            }
-        }
+        run.turn(user, messages.collect())
+    })
+}
+
+/// A few users' turns at reading everybody's profile.
+fn reads(run: &Arc<Run>) -> impl ExactSizeIterator<Item = Turn> + Send + use<> {
+    let people = run.graph.handles.len();
+    let share = people.div_ceil(run.turns.sockets);
+    let run = run.clone();
+    let first: Vec<usize> = (0..people).step_by(share).collect();
+    first.into_iter().map(move |first| {
+        let messages = run.graph.handles[first..people.min(first + share)].iter().map(|user| Message {
+            id: format!("seed:{:x}:{user}", run.stamp),
+            message_type: "profile.get",
+            body: json!({ "user": user }),
+        });
+        run.turn(first, messages.collect())
+    })
+}
+
+impl Run {
+    fn turn(&self, user: usize, messages: Vec<Message>) -> Turn {
+        Turn { sender: self.graph.handles[user].clone(), token: self.tokens[user].clone(), messages }
     }
 }
 
-/// One user's turn.
-async fn session(run: &Run, kind: Kind, job: Job, tally: &Tally) -> Result<(), End> {
-    let sender = &run.graph.handles[job.user as usize];
-    let token = run.tokens[job.user as usize].clone();
-    let mut client = Client::new(run.server.clone(), token, run.retries.clone());
-    let mut others = job.others.into_iter();
-    let mut stop = run.stop.clone();
-    loop {
-        while client.in_flight() < run.in_flight
-            && let Some(other) = others.next()
-        {
-            let user = &run.graph.handles[other as usize];
-            match kind {
-                // The same at every run: a follow that was sent before takes no effect again.
-                Kind::Follow => client.send(format!("seed:{user}"), "follow.add", &User { user }),
-                Kind::ReadBack => {
-                    client.send(format!("seed:{:x}:{user}", run.stamp), "profile.get", &User { user });
-                }
-            }
-        }
-        if client.in_flight() == 0 {
-            break;
-        }
-        let answer = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            answer = client.next() => answer?,
-        };
-        match answer {
-            Answer::Accepted { after } => tally.accepted.record(after),
-            Answer::Done { id, outcome, duplicate, after } => {
-                tally.replied.record(after);
-                tally.duplicates.fetch_add(u64::from(duplicate), Relaxed);
-                let other = id.rsplit(':').next().unwrap_or(&id);
-                if let Err(problem) = judge(run, kind, other, outcome) {
-                    tally.problem(format!("{sender} about {other}: {problem:#}"));
-                }
-                tally.progress.step();
-            }
-        }
-    }
-    client.bye().await;
-    Ok(())
-}
-
-fn judge(run: &Run, kind: Kind, other: &str, outcome: Result<Box<RawValue>, ErrorBody>) -> Result<()> {
-    let body = outcome?;
-    if kind == Kind::Follow {
-        return Ok(());
-    }
+/// Compares a profile with the file.
+fn judge(graph: &Graph, id: &str, body: &RawValue) -> Result<()> {
     let reply: ProfileReply = serde_json::from_str(body.get()).context("its profile cannot be read")?;
     let profile = reply.user;
-    if profile.handle.as_str() != other {
-        bail!("got the profile of {}", profile.handle);
-    }
-    let expected = run.graph.degree(&profile.handle);
-    if (profile.followers, profile.following) != (expected, expected) {
-        bail!(
-            "{} followers and {} following, the file says {expected} and {expected}",
-            profile.followers,
-            profile.following
-        );
-    }
+    ensure!(id.ends_with(&format!(":{}", profile.handle)), "got the profile of {}", profile.handle);
+    let expected = graph.degree(&profile.handle);
+    ensure!(
+        (profile.followers, profile.following) == (expected, expected),
+        "{} followers and {} following, the file says {expected} and {expected}",
+        profile.followers,
+        profile.following
+    );
     Ok(())
 }
 
 impl Summary {
     fn problems(&self) -> u64 {
-        self.follows.iter().chain(&self.read_back).map(|tally| tally.problems.load(Relaxed)).sum()
+        self.follows.iter().chain(&self.read_back).map(|tally| tally.problems()).sum()
     }
 
     fn text(&self, run: &Run) -> String {
@@ -369,14 +248,9 @@ impl Summary {
         row("retries", retries(&self.retries));
         let tallies = [("not followed", &self.follows), ("mismatches", &self.read_back)];
         for (name, tally) in tallies.iter().filter_map(|(name, tally)| Some((name, tally.as_ref()?))) {
-            let (done, problems) = (tally.progress.done(), tally.problems.load(Relaxed));
-            row(name, format!("{problems} of {done}"));
-            let named = tally.named.lock().expect("nobody panics with it");
-            for problem in &*named {
-                row("", problem.clone());
-            }
-            if problems > named.len() as u64 {
-                row("", format!("and {} more", problems - named.len() as u64));
+            row(name, format!("{} of {}", tally.problems(), tally.progress.done()));
+            for problem in tally.named() {
+                row("", problem);
             }
         }
         text

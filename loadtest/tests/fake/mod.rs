@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use soundoff_common::protocol::{now_ms, rfc3339};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -43,6 +44,10 @@ pub(crate) struct Faults {
 pub(crate) struct Seen {
     /// Who follows whom.
     pub(crate) follows: HashMap<String, HashSet<String>>,
+    /// When each user's timeline was computed, and of how many follows.
+    timelines: HashMap<String, (usize, u64)>,
+    /// `send` frames by type.
+    pub(crate) types: HashMap<String, u64>,
     /// Effects per user and id.
     done: HashMap<(String, String), Value>,
     /// `send` frames.
@@ -207,6 +212,7 @@ impl Session {
     fn answer(&self, frame: &Value) -> Result<Vec<Value>, u16> {
         let mut seen = self.seen.lock().unwrap();
         seen.sends += 1;
+        *seen.types.entry(frame["type"].as_str().unwrap().to_owned()).or_default() += 1;
         let sends = seen.sends;
         let mut hits = |name, every: u64| {
             let hit = every > 0 && sends.is_multiple_of(every);
@@ -257,6 +263,11 @@ impl Session {
                 }
                 json!({ "user": other })
             }
+            "follow.remove" => {
+                seen.follows.entry(self.user.clone()).or_default().remove(other);
+                json!({ "user": other })
+            }
+            "timeline.fetch" => self.timeline(seen),
             "profile.get" => {
                 let following = seen.follows.get(other).map_or(0, HashSet::len);
                 let followers = seen.follows.values().filter(|follows| follows.contains(other)).count();
@@ -264,6 +275,15 @@ impl Session {
             }
             _ => json!({}),
         }
+    }
+
+    /// Gathered at once when it has not been computed of the follows of now; that computes it for the next time.
+    fn timeline(&self, seen: &mut Seen) -> Value {
+        let follows = seen.follows.get(&self.user).map_or(0, HashSet::len);
+        let computed = seen.timelines.get(&self.user).filter(|(of, _)| *of == follows);
+        let at = computed.map_or_else(now_ms, |(_, at)| *at);
+        seen.timelines.insert(self.user.clone(), (follows, at));
+        json!({ "items": vec![json!({ "post": {}, "score": 1, "why": {} }); follows.min(20)], "next": null, "computed_at": rfc3339(at) })
     }
 }
 

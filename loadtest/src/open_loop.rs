@@ -1,0 +1,237 @@
+//! An open loop: messages become due at fixed times and are sent whether or not earlier ones were answered. Latency counts from
+//! the time a message was due, so that a server that stands still cannot look fast.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use futures_util::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use soundoff_common::protocol::{ErrorCode, now_ms};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::report::Latencies;
+use crate::server::Server;
+use crate::socket::{End, Frame, Socket, send_frame};
+
+/// After the last message was due, what is waited for may take so long.
+pub(crate) const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Due times that a socket's task has not taken up yet. More than that and the generator is the bottleneck.
+pub(crate) const BACKLOG: usize = 4096;
+
+/// How often and for how long something is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Per second.
+    pub(crate) rate: u32,
+    /// Seconds.
+    pub(crate) duration: u32,
+}
+
+impl Pace {
+    /// How often in all.
+    pub(crate) fn total(self) -> u64 {
+        u64::from(self.rate) * u64::from(self.duration)
+    }
+
+    /// When the n-th is due, from the first on.
+    fn after(self, n: u64) -> Duration {
+        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.rate.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is due, by number, and when.
+pub(crate) type Due = (u64, Instant);
+
+/// Due times that came to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Missed {
+    /// Nobody took them up.
+    pub(crate) skipped: AtomicU64,
+    /// Their socket had ended.
+    pub(crate) cut_off: AtomicU64,
+}
+
+/// Messages that the server refused, by error code.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<BTreeMap<String, u64>>);
+
+impl Refusals {
+    /// Counts one.
+    pub(crate) fn record(&self, code: ErrorCode) {
+        let name = json!(code).as_str().unwrap_or("unknown").to_owned();
+        *self.0.lock().expect("nobody panics with it").entry(name).or_default() += 1;
+    }
+
+    /// All of them.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.lock().expect("nobody panics with it").clone()
+    }
+}
+
+/// Tells each socket in turn when its next message is due, on a thread of its own: the runtime's timers are too coarse by a
+/// millisecond. The sockets hear that it is over by the end of their channels.
+pub(crate) fn start_clock(
+    pace: Pace,
+    dues: Vec<mpsc::Sender<Due>>,
+    missed: Arc<Missed>,
+    stop: watch::Receiver<bool>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let start = Instant::now() + Duration::from_millis(100);
+        for n in 0..pace.total() {
+            let due = start + pace.after(n);
+            let now = Instant::now();
+            if due > now {
+                std::thread::sleep(due - now);
+            }
+            if *stop.borrow() {
+                return;
+            }
+            let index = (n % dues.len() as u64) as usize;
+            match dues[index].try_send((n, due)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => drop(missed.skipped.fetch_add(1, Relaxed)),
+                Err(TrySendError::Closed(_)) => drop(missed.cut_off.fetch_add(1, Relaxed)),
+            }
+        }
+    })
+}
+
+/// Opens one socket per token, a few at a time: the handshakes are not what is measured.
+///
+/// # Errors
+/// One cannot be opened, or the rate is more than the server allows so many sockets.
+pub(crate) async fn open_sockets(
+    server: &Arc<Server>,
+    tokens: Vec<String>,
+    rate: u32,
+) -> Result<Vec<Socket>> {
+    let count = tokens.len() as u64;
+    let opening = futures_util::stream::iter(tokens).map(|token| {
+        let server = server.clone();
+        async move { Socket::open(&server, &token).await }
+    });
+    let sockets: Vec<Socket> = opening.buffered(32).try_collect().await.context("cannot open all sockets")?;
+    let allowed = sockets.first().map_or(0, |socket| socket.welcome.limits.messages_per_second);
+    ensure!(
+        u64::from(rate) <= u64::from(allowed) * count,
+        "the server allows {allowed} messages per second and socket: {rate} needs at least {} sockets",
+        rate.div_ceil(allowed.max(1)),
+    );
+    Ok(sockets)
+}
+
+/// What all sockets count together.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    /// From due to accepted.
+    pub(crate) accepted: Latencies,
+    /// From due to taken up: the generator's own share of the latency.
+    pub(crate) lag: Latencies,
+    /// Messages sent.
+    pub(crate) sent: AtomicU64,
+    /// Replies, which nobody waits for.
+    pub(crate) replies: AtomicU64,
+    /// Messages refused.
+    pub(crate) refused: Refusals,
+    /// Messages that were not sent.
+    pub(crate) missed: Arc<Missed>,
+}
+
+/// Sends messages of one type over the sockets in turn, each its own body, until the time is over and the last is accepted.
+///
+/// # Errors
+/// The clock has died.
+pub(crate) async fn send_all(
+    message_type: &str,
+    pace: Pace,
+    senders: Vec<(Socket, Value)>,
+    totals: &Arc<Totals>,
+    stop: watch::Receiver<bool>,
+) -> Result<()> {
+    let run = now_ms();
+    let (mut loops, mut dues) = (JoinSet::new(), Vec::new());
+    for (socket, body) in senders {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        dues.push(sender);
+        let message_type = message_type.to_owned();
+        let sending = Sending { socket, totals: totals.clone(), run, message_type, body };
+        loops.spawn(sending.go(receiver));
+    }
+    let clock = start_clock(pace, dues, totals.missed.clone(), stop);
+    while loops.join_next().await.is_some() {}
+    clock.join().map_err(|_| anyhow!("the clock's thread died"))
+}
+
+/// One socket of the open loop.
+struct Sending {
+    socket: Socket,
+    totals: Arc<Totals>,
+    run: u64,
+    message_type: String,
+    body: Value,
+}
+
+impl Sending {
+    /// Sends what is due until the clock stops, then waits a while for the last answers.
+    async fn go(mut self, mut dues: mpsc::Receiver<Due>) {
+        let mut open: HashMap<String, Instant> = HashMap::new();
+        let mut beat = tokio::time::interval(self.socket.welcome.heartbeat);
+        let mut deadline: Option<tokio::time::Instant> = None;
+        loop {
+            if deadline.is_some() && open.is_empty() {
+                return self.socket.bye().await;
+            }
+            let last = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                biased;
+                due = dues.recv(), if deadline.is_none() => match due {
+                    Some((n, due)) => {
+                        let id = format!("{:x}-{n}", self.run);
+                        self.socket.send(send_frame(&id, &self.message_type, &self.body));
+                        self.totals.sent.fetch_add(1, Relaxed);
+                        self.totals.lag.record(due.elapsed());
+                        open.insert(id, due);
+                    }
+                    None => deadline = Some(tokio::time::Instant::now() + LAST_ANSWERS),
+                },
+                frame = self.socket.next() => match frame {
+                    Ok(frame) => self.take(frame, &mut open),
+                    Err(end) => return self.ended(&end, open.len()),
+                },
+                _ = beat.tick() => self.socket.ping(),
+                () = tokio::time::sleep_until(last), if deadline.is_some() => return self.socket.bye().await,
+            }
+        }
+    }
+
+    fn take(&self, frame: Frame, open: &mut HashMap<String, Instant>) {
+        match frame {
+            Frame::Accepted { id } => {
+                if let Some(due) = open.remove(&id) {
+                    self.totals.accepted.record(due.elapsed());
+                }
+            }
+            Frame::Reply { .. } => {
+                self.totals.replies.fetch_add(1, Relaxed);
+            }
+            Frame::Refused { id: Some(id), error } => {
+                open.remove(&id);
+                self.totals.refused.record(error.code);
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&self, end: &End, open: usize) {
+        eprintln!("a socket ended: {end}");
+        self.totals.missed.cut_off.fetch_add(open as u64, Relaxed);
+    }
+}
