@@ -18,6 +18,7 @@ const examples = {
   "dm.send": { to: "bob", text: "hi bob" },
   "dm.list": { with: "bob" },
   typing: { to: "bob" },
+  "timeline.fetch": { limit: 10 },
   "presence.get": { users: ["alice", "bob"] },
   "profile.get": {},
   "profile.update": { name: "Alice", bio: "" },

@@ -83,3 +83,35 @@ pub fn worth(points: u64, weeks_ago: u64) -> u32 {
     let hundredths = worth.round() as u32;
     hundredths
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Bound;
+
+    use super::*;
+
+    #[test]
+    fn eight_weeks_count_the_present_one_included() {
+        let now = 100 * WEEK_MS + WEEK_MS / 2;
+        let (Bound::Excluded(above) | Bound::Included(above)) = query(&"ann".parse().unwrap(), now, 7).from
+        else {
+            panic!("all weeks there are");
+        };
+        let counts = |week: u64| format!("{week:05}#bob") > above;
+        assert!(counts(100) && counts(93) && !counts(92), "{above}");
+        let halves = [0, 1, 2, 4, 7].map(|weeks_ago| worth(100, weeks_ago));
+        assert_eq!(halves, [10_000, 7_071, 5_000, 2_500, 884]);
+        assert_eq!(worth(u64::MAX, 0), u32::MAX);
+    }
+
+    #[test]
+    fn a_deed_is_found_where_it_was_counted() {
+        let (ann, bob) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+        for (deed, points) in [(Deed::Like, 1), (Deed::Comment, 2), (Deed::Message, 2)] {
+            let write = count(&ann, &bob, deed, 100 * WEEK_MS);
+            assert_eq!(write.key.pk, query(&ann, 0, 1).pk);
+            assert_eq!(split(&write.key.sk), Some((100, bob.clone())));
+            assert_eq!(deed.points(), points);
+        }
+    }
+}

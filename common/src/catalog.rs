@@ -33,8 +33,17 @@ pub struct Spec {
     pub body_schema: fn(&mut SchemaGenerator) -> Schema,
     /// The reply's JSON Schema.
     pub reply_schema: fn(&mut SchemaGenerator) -> Schema,
-    /// Runs the handler on an envelope.
-    pub run: Run,
+    /// What is done with its messages.
+    pub work: Work,
+}
+
+/// What is done with a type's messages.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// A handler runs on each.
+    Handler(Run),
+    /// A job with state of its own, which the binary wires to the queue.
+    Job,
 }
 
 /// The row of a handler.
@@ -48,7 +57,7 @@ pub fn spec<M: Message>() -> Spec {
         summary: M::SUMMARY,
         body_schema: SchemaGenerator::subschema_for::<M::Body>,
         reply_schema: SchemaGenerator::subschema_for::<M::Reply>,
-        run: run_of::<M>(),
+        work: Work::Handler(run_of::<M>()),
     }
 }
 

@@ -86,3 +86,25 @@ pub fn row_key(author: &Handle, id: Ulid) -> Key {
 pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
     found.map(Item::parse).transpose()
 }
+
+/// What has become of a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// It is there: `post.created`.
+    Created,
+    /// It is gone: `post.deleted`.
+    Deleted,
+}
+
+/// The body of `post.fanout`: one page of a fan-out. The sender is the post's author.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PostFanout {
+    /// What has become of the post.
+    pub news: News,
+    /// The post's id.
+    pub post: String,
+    /// Where in the author's followers the page before this one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+}

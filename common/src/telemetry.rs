@@ -1,6 +1,7 @@
 //! The one list of metrics, with units in their names, in the Prometheus text format.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,13 @@ pub struct QueueLabel {
 pub struct ReasonLabel {
     /// From a fixed set, never from input.
     pub reason: &'static str,
+}
+
+/// One stage of the timelines' work, or one kind of what it looks up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// From a fixed set.
+    pub stage: &'static str,
 }
 
 /// Every metric of a process. Cloning shares them.
@@ -69,6 +77,26 @@ pub struct Metrics {
     pub reply_deliveries: Counter,
     /// POSTs that failed for good.
     pub reply_posts_failed: Counter,
+    /// Ranked timelines that were computed.
+    pub timeline_computed: Counter,
+    /// Seconds of work, by stage, summed over threads.
+    pub timeline_stage_seconds: Family<StageLabel, Counter<f64, AtomicU64>>,
+    /// Look-ups that the cache or this process's memory answered, by what was looked for.
+    pub timeline_cache_hits: Family<StageLabel, Counter>,
+    /// Look-ups that went on to the tables, by what was looked for.
+    pub timeline_cache_misses: Family<StageLabel, Counter>,
+    /// First pages and later ones that were shown.
+    pub timeline_fetches: Counter,
+    /// First pages gathered at once, as no computed timeline was there.
+    pub timeline_fallbacks: Counter,
+    /// Ticks that put work on the queues.
+    pub timeline_ticks: Counter,
+    /// Ticks that found work of an earlier one still queued.
+    pub timeline_ticks_skipped: Counter,
+    /// Age of the oldest timeline of a user of the first tier, as the last tick found it.
+    pub timeline_oldest_seconds: Gauge,
+    /// Users of the first tier without a timeline, as the last tick found it.
+    pub timeline_missing: Gauge,
 }
 
 /// Seconds from 50 µs to about 13 s, doubling.
@@ -109,6 +137,16 @@ impl Metrics {
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
+            timeline_computed: Counter::default(),
+            timeline_stage_seconds: Family::default(),
+            timeline_cache_hits: Family::default(),
+            timeline_cache_misses: Family::default(),
+            timeline_fetches: Counter::default(),
+            timeline_fallbacks: Counter::default(),
+            timeline_ticks: Counter::default(),
+            timeline_ticks_skipped: Counter::default(),
+            timeline_oldest_seconds: Gauge::default(),
+            timeline_missing: Gauge::default(),
         };
         made.registry = Arc::new(made.registered());
         made
@@ -141,7 +179,25 @@ impl Metrics {
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
+        self.register_timelines(&mut r);
         r
+    }
+
+    fn register_timelines(&self, r: &mut Registry) {
+        r.register("timeline_computed", "ranked timelines computed", self.timeline_computed.clone());
+        let seconds = self.timeline_stage_seconds.clone();
+        r.register("timeline_stage_seconds", "seconds of work by stage", seconds);
+        r.register("timeline_cache_hits", "look-ups answered by a cache", self.timeline_cache_hits.clone());
+        let misses = self.timeline_cache_misses.clone();
+        r.register("timeline_cache_misses", "look-ups that went to the tables", misses);
+        r.register("timeline_fetches", "pages shown", self.timeline_fetches.clone());
+        r.register("timeline_fallbacks", "first pages gathered at once", self.timeline_fallbacks.clone());
+        r.register("timeline_ticks", "ticks that queued work", self.timeline_ticks.clone());
+        let skipped = self.timeline_ticks_skipped.clone();
+        r.register("timeline_ticks_skipped", "ticks that found work still queued", skipped);
+        let oldest = self.timeline_oldest_seconds.clone();
+        r.register("timeline_oldest_seconds", "age of the oldest active user's timeline", oldest);
+        r.register("timeline_missing", "active users without a timeline", self.timeline_missing.clone());
     }
 
     /// All metrics as Prometheus text.

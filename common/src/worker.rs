@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::catalog::Catalog;
@@ -24,6 +25,17 @@ pub struct Outward {
     pub replies: Replies,
     /// Names the queues of those messages.
     pub catalog: Arc<Catalog>,
+}
+
+/// A message of our own, for its type's queues.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// An internal MessageType.
+    pub message_type: &'static str,
+    /// Whom it is about.
+    pub about: Handle,
+    /// Its body.
+    pub body: Box<RawValue>,
 }
 
 /// Runs one handler.
@@ -85,16 +97,28 @@ impl Outward {
     }
 
     async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), String> {
+        let own = follow_ups.into_iter().map(|FollowUp { message_type, body }| {
+            let about = envelope.from.clone();
+            Own { message_type, about, body }
+        });
+        self.queue(own.collect(), envelope.at).await
+    }
+
+    /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The queues' reason, when they did not take all of them.
+    pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), String> {
         let mut batch = Vec::new();
-        for FollowUp { message_type, body } in follow_ups {
+        for Own { message_type, about, body } in messages {
             let route = self.catalog.route(message_type).ok_or_else(|| format!("no type {message_type}"))?;
             let next = Envelope {
                 mid: Ulid::generate(),
                 id: String::new(),
                 message_type: message_type.to_owned(),
-                from: envelope.from.clone(),
+                from: about,
                 origin: None,
-                at: envelope.at,
+                at,
                 body,
             };
             let body = next.bytes();
@@ -107,6 +131,26 @@ impl Outward {
         }
         let sent = self.queues.send(batch).await.into_iter().collect::<Result<Vec<()>, _>>();
         sent.map(|_| ()).map_err(|error| format!("cannot queue what follows: {error}"))
+    }
+
+    /// Answers a sender.
+    pub async fn reply(&self, envelope: &Envelope, body: &RawValue) {
+        let frame = ServerFrame::Reply {
+            id: &envelope.id,
+            ok: true,
+            body: Some(body),
+            error: None,
+            duplicate: false,
+        };
+        self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
+    }
+
+    /// Sends the socket that a message came from a live event.
+    pub async fn event(&self, envelope: &Envelope, event_type: &str, body: &RawValue) {
+        let frame = raw(&ServerFrame::Event { event_type, body });
+        let mut parcel = live(Kind::Event, vec![envelope.from.clone()], None, Some(frame));
+        parcel.origin.clone_from(&envelope.origin);
+        self.replies.deliver(vec![parcel]).await;
     }
 
     /// Tells a sender that its message was refused.
@@ -156,11 +200,6 @@ fn event_parcel(event: Event) -> Parcel {
     live(Kind::Event, event.to, None, Some(frame))
 }
 
-fn live(
-    kind: Kind,
-    to: Vec<Handle>,
-    seq: Option<u64>,
-    frame: Option<Box<serde_json::value::RawValue>>,
-) -> Parcel {
+fn live(kind: Kind, to: Vec<Handle>, seq: Option<u64>, frame: Option<Box<RawValue>>) -> Parcel {
     Parcel { delivery: Delivery { kind, to, connection: None, seq, frame }, origin: None }
 }

@@ -87,6 +87,7 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
     connection.heard(edge.clock_ms());
     if connection.welcome(text_frame(&welcome.text()), resume.cursor, resume.head) {
         edge.metrics.edge_welcomes.inc();
+        crate::outbound::announce(edge, connection, &user);
         if edge.is_draining() {
             crate::drain::goaway(edge, connection);
         }

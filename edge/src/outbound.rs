@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use soundoff_common::envelope::{Envelope, Origin};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
-use soundoff_common::protocol::{ErrorBody, ErrorCode, ServerFrame, now_ms};
+use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};
 use ulid::Ulid;
 
@@ -36,25 +36,51 @@ impl Waiting {
 /// Counts one message as waiting, whatever becomes of it, until dropped.
 struct Place {
     waiting: Arc<Waiting>,
-    connection: Arc<Connection>,
     bytes: usize,
+}
+
+impl Place {
+    fn take(waiting: &Arc<Waiting>, bytes: usize) -> Self {
+        waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
+        waiting.messages.fetch_add(1, Ordering::AcqRel);
+        Self { waiting: waiting.clone(), bytes }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connection.unconfirmed.fetch_sub(1, Ordering::AcqRel);
         self.waiting.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         self.waiting.messages.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
+/// Who waits to hear what became of a message. Counts it as unconfirmed until dropped.
+struct Sender {
+    connection: Arc<Connection>,
+    id: Box<str>,
+}
+
+impl Sender {
+    fn new(connection: &Arc<Connection>, id: &str) -> Self {
+        connection.unconfirmed.fetch_add(1, Ordering::AcqRel);
+        Self { connection: connection.clone(), id: id.into() }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.connection.unconfirmed.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// One message on its way to main_q.
 pub(crate) struct Publish {
-    id: Box<str>,
+    /// The edge's own messages have none: nobody is told of them, and no socket's bound or end waits for them.
+    sender: Option<Sender>,
     mid: Ulid,
     body: Bytes,
     came: Instant,
-    place: Place,
+    _place: Place,
 }
 
 /// A message as the socket read it.
@@ -90,17 +116,8 @@ pub(crate) fn publish(
     if full {
         return Err(overloaded("too many messages wait to be accepted"));
     }
-    let at = now_ms();
-    let mid = edge.mids.next(at);
-    let envelope = Envelope {
-        mid,
-        id: message.id.to_owned(),
-        message_type: message.message_type.to_owned(),
-        from: identity.user.clone(),
-        origin: Some(Origin { boot: edge.boot.to_string(), connection: connection.id }),
-        at,
-        body: message.body.to_owned(),
-    };
+    let envelope =
+        stamped(edge, connection, &identity.user, message.id, message.message_type, message.body.to_owned());
     let body = envelope.bytes();
     if body.len() > MAX_BODY_BYTES {
         return Err(ErrorBody::new(
@@ -108,13 +125,47 @@ pub(crate) fn publish(
             format!("a message is at most {MAX_BODY_BYTES} bytes"),
         ));
     }
-    let bytes = body.len();
-    connection.unconfirmed.fetch_add(1, Ordering::AcqRel);
-    waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
-    waiting.messages.fetch_add(1, Ordering::AcqRel);
-    let place = Place { waiting: waiting.clone(), connection: connection.clone(), bytes };
-    let publish = Publish { id: message.id.into(), mid, body, came: Instant::now(), place };
+    hand_over(edge, Some(Sender::new(connection, message.id)), envelope.mid, body)
+}
+
+/// An envelope that says who, where and when.
+fn stamped(
+    edge: &Edge,
+    connection: &Connection,
+    user: &Handle,
+    id: &str,
+    message_type: &str,
+    body: Box<RawValue>,
+) -> Envelope {
+    let at = now_ms();
+    Envelope {
+        mid: edge.mids.next(at),
+        id: id.to_owned(),
+        message_type: message_type.to_owned(),
+        from: user.clone(),
+        origin: Some(Origin { boot: edge.boot.to_string(), connection: connection.id }),
+        at,
+        body,
+    }
+}
+
+/// Puts a message among those that wait for main_q.
+fn hand_over(edge: &Edge, sender: Option<Sender>, mid: Ulid, body: Bytes) -> Result<(), ErrorBody> {
+    let place = Place::take(&edge.waiting, body.len());
+    let publish = Publish { sender, mid, body, came: Instant::now(), _place: place };
     edge.outbound.try_send(publish).map_err(|_| overloaded("too many messages wait to be accepted"))
+}
+
+/// Puts `user_session` on the pipeline: who said hello gets their timeline unasked. It is a convenience, so an edge that is full
+/// leaves it out; clients may always ask.
+pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
+    if edge.waiting.messages() >= edge.config.waiting_messages / 2 || edge.is_draining() {
+        return;
+    }
+    let nothing = RawValue::from_string("{}".to_owned()).expect("an empty object is JSON");
+    let envelope = stamped(edge, connection, user, "", "user_session", nothing);
+    // Full after all: left out.
+    let _ = hand_over(edge, None, envelope.mid, envelope.bytes());
 }
 
 /// Gathers and sends until every sender is gone or `run` drops the task.
@@ -155,17 +206,17 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         // An answer that is missing is no confirmation.
         let lost = || Err(QueueError::Unavailable("the queue lost count of its entries".to_owned()));
         let result = results.next().unwrap_or_else(lost);
-        let connection = &publish.place.connection;
-        match result {
-            Ok(()) => {
+        match (result, &publish.sender) {
+            (Ok(()), Some(Sender { connection, id })) => {
                 edge.metrics.edge_accepted.inc();
                 edge.metrics.edge_accepted_seconds.observe(publish.came.elapsed().as_secs_f64());
-                let frame = ServerFrame::Accepted { id: &publish.id, mid: publish.mid };
-                edge.offer(connection, &frame, Class::Durable);
+                edge.offer(connection, &ServerFrame::Accepted { id, mid: publish.mid }, Class::Durable);
             }
-            Err(error) => {
-                let body = refusal(&error);
-                edge.refuse(connection, Some(&publish.id), &body);
+            (Ok(()), None) => {}
+            (Err(error), sender) => {
+                if let Some(Sender { connection, id }) = sender {
+                    edge.refuse(connection, Some(id), &refusal(&error));
+                }
                 failed = Some(error);
             }
         }

@@ -8,7 +8,7 @@ use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorCode, SUBPROTOCOL, 
 
 /// Prints the document as YAML.
 pub(crate) fn print() -> anyhow::Result<()> {
-    print!("{}", yaml(&soundoff_workers::catalog())?);
+    print!("{}", yaml(&crate::catalog::catalog())?);
     Ok(())
 }
 
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_committed_document_is_fresh() {
-        let fresh = yaml(&soundoff_workers::catalog()).unwrap();
+        let fresh = yaml(&crate::catalog::catalog()).unwrap();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/asyncapi.yaml");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(fresh == committed, "stale: run `cargo run -- asyncapi > docs/asyncapi.yaml`");
@@ -125,7 +125,7 @@ mod tests {
         let errors = ErrorCode::ALL.iter().map(|code| serde_json::to_value(code).unwrap());
         let mut names: Vec<String> = errors.map(|code| format!("| `{}` |", code.as_str().unwrap())).collect();
         names.extend(CloseCode::ALL.iter().map(|code| format!("| {} |", code.code())));
-        let catalog = soundoff_workers::catalog();
+        let catalog = crate::catalog::catalog();
         let types = catalog.specs().iter().filter(|spec| spec.source == Source::Client);
         names.extend(types.map(|spec| format!("`{}`", spec.message_type)));
         for name in names {

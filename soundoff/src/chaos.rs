@@ -25,7 +25,7 @@ impl FromStr for ChaosRule {
         if !(0.0..=1.0).contains(&rate) {
             return Err(format!("{rate} is no share between 0 and 1"));
         }
-        if soundoff_workers::catalog().route(message_type).is_none() {
+        if crate::catalog::catalog().route(message_type).is_none() {
             return Err(format!("there is no type {message_type}"));
         }
         Ok(Self { message_type: message_type.to_owned(), rate })

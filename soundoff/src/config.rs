@@ -10,6 +10,8 @@ use soundoff_common::consumer::ConsumerConfig;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
 use soundoff_edge::EdgeConfig;
+use soundoff_timeline::weights::Weights;
+use soundoff_timeline::{Tiers, TimelineConfig};
 use tracing_subscriber::EnvFilter;
 
 use crate::chaos::ChaosRule;
@@ -66,6 +68,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: WorkersCommand,
     },
+    /// Compute timelines at once, and see how they are.
+    Timeline {
+        #[command(subcommand)]
+        command: TimelineCommand,
+    },
     /// Print the protocol as an AsyncAPI 3 document (docs/asyncapi.yaml).
     Asyncapi,
 }
@@ -119,7 +126,7 @@ impl std::str::FromStr for QueueArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = soundoff_workers::catalog().queue_names();
+        let names = crate::catalog::catalog().queue_names();
         let found = names.iter().find(|name| name.as_str() == text);
         let all = || names.iter().map(QueueName::as_str).collect::<Vec<_>>().join(", ");
         found.cloned().map(QueueArg).ok_or_else(|| format!("no such queue; there are {}", all()))
@@ -149,6 +156,75 @@ pub(crate) enum WorkersCommand {
         #[command(flatten)]
         at: At,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TimelineCommand {
+    /// Queue the timelines of some users, or of everybody, whether they are due or not.
+    Tick {
+        /// Whose; everybody's when none is named.
+        users: Vec<Handle>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show how old timelines are, how many are computed, how often they are missing, and where the time goes.
+    Status {
+        #[command(flatten)]
+        at: At,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How timelines are computed and ranked (docs/timelines.md).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Timelines")]
+pub(crate) struct TimelineArgs {
+    /// How often users are looked through for whose timeline is due, in milliseconds; 0: only by `soundoff timeline tick`.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_INTERVAL_MS", default_value_t = 60_000)]
+    timeline_interval_ms: u64,
+    /// Who is due how often: users seen within a day at every tick, within a week at every tenth, the rest at every sixtieth.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_TIERS", default_value = "1d=1,7d=10,*=60")]
+    timeline_tiers: Tiers,
+    /// How old may be what only hints at relevance, in milliseconds: counts of likes and comments, and whom friends follow.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_HINTS_AGE_MS", default_value_t = 600_000)]
+    timeline_hints_age_ms: u64,
+    /// What a new post scores for being new.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_AGE_WEIGHT", default_value_t = 1.0)]
+    timeline_age_weight: f64,
+    /// After how many minutes that is half.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_HALF_LIFE_MIN", default_value_t = 360)]
+    timeline_half_life_min: u64,
+    /// What each doubling of a reader's deeds towards the author scores.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_AFFINITY_WEIGHT", default_value_t = 0.5)]
+    timeline_affinity_weight: f64,
+    /// What each doubling of likes and comments scores.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_POPULARITY_WEIGHT", default_value_t = 0.25)]
+    timeline_popularity_weight: f64,
+    /// How many posts of one author may follow each other.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_IN_A_ROW", default_value_t = 2)]
+    timeline_in_a_row: usize,
+}
+
+impl TimelineArgs {
+    /// What the timelines get.
+    pub(crate) fn config(&self) -> TimelineConfig {
+        TimelineConfig {
+            interval: Duration::from_millis(self.timeline_interval_ms),
+            tiers: self.timeline_tiers.clone(),
+            weights: Weights {
+                age: self.timeline_age_weight,
+                half_life: Duration::from_secs(self.timeline_half_life_min.saturating_mul(60)),
+                affinity: self.timeline_affinity_weight,
+                popularity: self.timeline_popularity_weight,
+                in_a_row: self.timeline_in_a_row,
+            },
+            hints_age: Duration::from_millis(self.timeline_hints_age_ms),
+            // One process, one clock.
+            clock_skew: Duration::ZERO,
+        }
+    }
 }
 
 /// What closing the sockets that are left may take, after the time clients had to leave by themselves.
@@ -189,6 +265,11 @@ pub(crate) struct UpConfig {
     /// How many bytes of undelivered messages the queues hold before senders get `overloaded`.
     #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30)]
     pub(crate) queue_bytes: u64,
+    /// How many bytes of timelines and lists are kept in memory; what has no room is computed again.
+    #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4 << 20..))]
+    pub(crate) cache_bytes: usize,
+    #[command(flatten)]
+    pub(crate) timeline: TimelineArgs,
     /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
     #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod asyncapi;
+mod catalog;
 mod chaos;
 mod config;
 mod datadir;
@@ -14,6 +15,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use config::{Cli, Command};
+
+/// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,6 +43,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dlq { command } => ops::cli::dlq(command).await,
         Command::Users { command } => ops::cli::users(command).await,
         Command::Workers { command } => ops::cli::workers(command).await,
+        Command::Timeline { command } => ops::timeline::run(command).await,
         Command::Asyncapi => asyncapi::print(),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::Rng as _;
-use soundoff_common::catalog::Catalog;
+use soundoff_common::catalog::{Catalog, Work};
 use soundoff_common::consumer::Job;
 use soundoff_common::deliver::InternalKey;
 use soundoff_common::handler::Context;
@@ -21,10 +21,12 @@ use soundoff_common::telemetry::Metrics;
 use soundoff_common::worker::{Outward, Worker};
 use soundoff_edge::EdgeDeps;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::{EmbeddedQueues, Options as QueueOptions};
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 use soundoff_router::Router;
+use soundoff_timeline::{TimelineDeps, Timelines};
 use soundoff_users::{DevTokens, Issuer, SigningKey, Verifier};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -64,7 +66,9 @@ struct Stores {
     queues: Arc<EmbeddedQueues>,
     tables: Arc<EmbeddedTables>,
     sessions: Arc<LocalSessions>,
+    cache: Arc<LocalCache>,
     archive: Arc<FileArchive>,
+    metrics: Metrics,
 }
 
 impl Stores {
@@ -73,7 +77,9 @@ impl Stores {
             queues: open_queues(data.path(), names, Some(config.queue_bytes))?,
             tables: EmbeddedTables::open(data.path(), &TableOptions::default())?,
             sessions: Arc::new(LocalSessions::new()),
+            cache: Arc::new(LocalCache::new(config.cache_bytes)),
             archive: Arc::new(FileArchive::open(data.path(), ArchiveOptions::default())?),
+            metrics: Metrics::new(),
         })
     }
 }
@@ -91,23 +97,28 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         format!("cannot listen on {}; choose another address with --listen", config.listen)
     })?;
     let data = DataDir::hold(&config.at.data)?;
-    let catalog = Arc::new(soundoff_workers::catalog());
+    let catalog = Arc::new(crate::catalog::catalog());
     let names = catalog.queue_names();
     let stores = Stores::open(&data, &names, &config)?;
     let secret = hex(&rand::rng().random::<[u8; 32]>());
     let key = InternalKey::new(secret.as_bytes())?;
-    let metrics = Metrics::new();
-    let replies = Replies::start(stores.sessions.clone(), key.clone(), metrics.clone());
+    let replies = Replies::start(stores.sessions.clone(), key.clone(), stores.metrics.clone());
+    let outward =
+        Outward { queues: stores.queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
+    let timelines = timelines(&config, &stores, &outward)?;
 
-    let pool = Arc::new(pool(&config, &catalog, &stores, &replies, &metrics));
+    let pool = Arc::new(pool(&config, &catalog, &stores, &outward, &timelines));
     pool.start().await;
     let stop = CancellationToken::new();
-    let edges = Edges::start(&config, &catalog, &stores, &key, &metrics, &data).await?;
+    let edges = Edges::start(&config, &catalog, &stores, &key, &data).await?;
+    let (schedule, stopping) = (timelines.clone(), stop.clone());
+    tokio::spawn(async move { schedule.run_schedule(stopping).await });
     let address = public.local_addr()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep(stores.tables.clone(), stores.sessions.clone()));
 
-    let live = Live { tables: stores.tables.clone(), replies: replies.clone(), pool: pool.clone() };
+    let live =
+        Live { tables: stores.tables.clone(), replies: replies.clone(), pool: pool.clone(), timelines };
     let answering = Ops { queues: stores.queues.clone(), names, live: Some(live) };
     let ops = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
     data.announce(&OpsAddress { address: ops.local_addr()?, key: secret })?;
@@ -132,33 +143,47 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     drained
 }
 
-/// The router's and every handler's consumer.
+/// The timelines' part of this process.
+fn timelines(config: &UpConfig, stores: &Stores, outward: &Outward) -> anyhow::Result<Arc<Timelines>> {
+    let deps = TimelineDeps {
+        tables: stores.tables.clone(),
+        cache: stores.cache.clone(),
+        queues: stores.queues.clone(),
+        outward: outward.clone(),
+        metrics: stores.metrics.clone(),
+    };
+    Timelines::new(config.timeline.config(), deps).map_err(anyhow::Error::msg)
+}
+
+/// The consumers of the router, of every handler and of every job.
 fn pool(
     config: &UpConfig,
     catalog: &Arc<Catalog>,
     stores: &Stores,
-    replies: &Replies,
-    metrics: &Metrics,
+    outward: &Outward,
+    timelines: &Arc<Timelines>,
 ) -> Pool {
     let queues: Arc<dyn Queues> = stores.queues.clone();
     let cx = Context {
         tables: stores.tables.clone(),
         sessions: stores.sessions.clone(),
-        metrics: metrics.clone(),
+        metrics: stores.metrics.clone(),
         inbox_heads: Arc::default(),
     };
-    let outward = Outward { queues: queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
     let router = Router::new(catalog.clone(), queues.clone(), stores.archive.clone(), outward.clone());
     let mut benches =
         vec![Bench { queue: QueueName::main(), config: config.router(), job: Arc::new(router) }];
     for spec in catalog.specs() {
-        let mut job: Arc<dyn Job> = Arc::new(Worker::new(spec.run, cx.clone(), outward.clone()));
+        let (mut job, config_of_it): (Arc<dyn Job>, _) = match spec.work {
+            Work::Handler(run) => (Arc::new(Worker::new(run, cx.clone(), outward.clone())), config.worker()),
+            Work::Job => timelines.job(&spec.queue, config.worker()),
+        };
         if let Some(rule) = config.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
             job = Arc::new(Chaos::new(job, rule, config.chaos_seed));
         }
-        benches.push(Bench { queue: spec.queue.clone(), config: config.worker(), job });
+        benches.push(Bench { queue: spec.queue.clone(), config: config_of_it, job });
     }
-    Pool::new(queues, metrics.clone(), benches)
+    Pool::new(queues, stores.metrics.clone(), benches)
 }
 
 /// The running edges.
@@ -175,7 +200,6 @@ impl Edges {
         catalog: &Arc<Catalog>,
         stores: &Stores,
         key: &InternalKey,
-        metrics: &Metrics,
         data: &DataDir,
     ) -> anyhow::Result<Self> {
         let signing = Arc::new(SigningKey::at(&data.path().join("token.key"))?);
@@ -187,7 +211,7 @@ impl Edges {
             catalog: catalog.clone(),
             verifier: Arc::new(Verifier::new(&[signing])),
             key: key.clone(),
-            metrics: metrics.clone(),
+            metrics: stores.metrics.clone(),
             pages: Arc::new(DevPages { tokens }),
         };
         let (mut sockets, mut internal, mut running) = (Vec::new(), Vec::new(), JoinSet::new());

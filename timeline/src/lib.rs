@@ -1,7 +1,32 @@
-//! Precomputed timelines: a page for every user before they ask.
-//!
-//! Nothing runs here yet. The names below are taken, so that no other handler grows into them.
+//! Precomputed timelines: a page for every user before they ask. `docs/timelines.md` says what is on one.
 
-/// The handlers to come, by MessageType, in the order work passes through them.
-pub const HANDLERS: [&str; 4] =
-    ["timeline.schedule", "timeline.compute", "timeline.personalize", "timeline.fetch"];
+mod affinities;
+mod author_lists;
+mod candidates;
+mod config;
+mod cursor;
+mod fetch;
+mod follow_lists;
+mod format;
+mod graph;
+mod hydrate;
+mod jobs;
+mod listing;
+#[cfg(test)]
+mod memory;
+pub mod merge;
+mod prefetch;
+pub mod rank;
+mod reads;
+mod recent;
+mod schedule;
+pub mod shelf;
+mod sources;
+mod status;
+mod timelines;
+pub mod weights;
+
+pub use config::{Tiers, TimelineConfig};
+pub use jobs::specs;
+pub use status::Status;
+pub use timelines::{TimelineDeps, Timelines};

@@ -12,7 +12,7 @@ pub fn specs() -> Vec<Spec> {
         spec::<crate::post_get::PostGet>(),
         spec::<crate::post_delete::PostDelete>(),
         spec::<crate::post_list::PostList>(),
-        spec::<crate::post_fanout::PostFanout>(),
+        spec::<crate::post_fanout::Fanout>(),
         spec::<crate::comment_create::CommentCreate>(),
         spec::<crate::comment_list::CommentList>(),
         spec::<crate::like_add::LikeAdd>(),

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use soundoff_common::accounts;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
+use soundoff_common::posts::News;
 use soundoff_common::protocol::ErrorCode;
 
-use crate::post_fanout::News;
 use crate::posts::{self, OnePost, Stored};
 use crate::texts;
 

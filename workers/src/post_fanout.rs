@@ -5,12 +5,12 @@
 
 use futures_util::future::try_join;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use soundoff_common::catalog::Source;
 use soundoff_common::handler::{Context, Event, Failure, Message, Outcome, Request, raw};
 use soundoff_common::ports::tables::{Query, Table, TableError};
+use soundoff_common::posts::{News, PostFanout};
 use soundoff_common::protocol::Handle;
-use ulid::Ulid;
 
 use crate::follows::{self, Row};
 use crate::people;
@@ -19,49 +19,23 @@ use crate::posts::{self, OnePost};
 /// How many followers one message looks at.
 const FOLLOWERS_AT_ONCE: usize = 500;
 
-/// What has become of a post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum News {
-    /// It is there: `post.created`.
-    Created,
-    /// It is gone: `post.deleted`.
-    Deleted,
-}
-
-/// One page of a fan-out. The sender is the post's author.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct PostFanout {
-    /// What has become of the post.
-    news: News,
-    /// The post's id.
-    post: String,
-    /// Where in the author's followers the page before this one ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    before: Option<String>,
-}
-
 /// Nothing to say.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Nothing {}
 
-impl PostFanout {
-    /// The first page.
-    pub(crate) fn starting(news: News, id: Ulid) -> Self {
-        Self { news, post: id.to_string(), before: None }
-    }
-}
+/// The handler.
+pub(crate) struct Fanout;
 
-impl Message for PostFanout {
+impl Message for Fanout {
     const TYPE: &'static str = "post.fanout";
     const SUMMARY: &'static str = "Tells online followers of a post that is new or gone.";
     const QUEUE: Option<&'static str> = Some("fanout_q");
     const SOURCE: Source = Source::Internal;
     const ARCHIVED: bool = false;
-    type Body = Self;
+    type Body = PostFanout;
     type Reply = Nothing;
 
-    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<Nothing>, Failure> {
+    async fn handle(cx: &Context, request: &Request<PostFanout>) -> Result<Outcome<Nothing>, Failure> {
         let (author, body) = (&request.from, &request.body);
         let id = posts::id(&body.post)?;
         // Newest first: followers who come while it runs are behind it, so it always ends.
@@ -91,8 +65,8 @@ impl Message for PostFanout {
             outcome = outcome.event(Event { to: online, event_type, body });
         }
         if let Some(next) = next {
-            let rest = Self { news: body.news, post: body.post.clone(), before: Some(next) };
-            outcome = outcome.then(rest.follow_up());
+            let rest = PostFanout { news: body.news, post: body.post.clone(), before: Some(next) };
+            outcome = outcome.then(posts::fan_out(&rest));
         }
         Ok(outcome)
     }

@@ -5,13 +5,13 @@ use serde::Serialize;
 use soundoff_common::handler::{Context, Failure, FollowUp, raw};
 use soundoff_common::ids;
 use soundoff_common::ports::tables::{Condition, Item, Key, Table};
+use soundoff_common::posts::{News, PostFanout};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use ulid::Ulid;
 
 pub(crate) use soundoff_common::posts::{Post, Stored, key, list_partition, parse, partition, row_key};
 
 use crate::people::Block;
-use crate::post_fanout::{News, PostFanout};
 
 /// What replies and events hold of one post.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -58,12 +58,10 @@ pub(crate) fn no_such_post() -> Failure {
 
 /// Tells online followers of the sender what has become of a post.
 pub(crate) fn tell_followers(news: News, id: Ulid) -> FollowUp {
-    PostFanout::starting(news, id).follow_up()
+    fan_out(&PostFanout { news, post: id.to_string(), before: None })
 }
 
-impl PostFanout {
-    /// The message that goes on with this page.
-    pub(crate) fn follow_up(&self) -> FollowUp {
-        FollowUp { message_type: "post.fanout", body: raw(self) }
-    }
+/// A page of a fan-out as the message it is.
+pub(crate) fn fan_out(page: &PostFanout) -> FollowUp {
+    FollowUp { message_type: "post.fanout", body: raw(page) }
 }

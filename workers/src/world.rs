@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use soundoff_common::accounts;
+use soundoff_common::catalog::Work;
 use soundoff_common::envelope::Envelope;
 use soundoff_common::handler::{Context, Done, Failure, Run, raw};
 use soundoff_common::inbox_heads::InboxHeads;
@@ -45,7 +46,12 @@ impl World {
         for handle in users {
             tables.write(vec![accounts::create(&user(handle), START)]).await.unwrap();
         }
-        let runs = crate::messages::specs().iter().map(|spec| (spec.message_type, spec.run)).collect();
+        let run = |work| match work {
+            Work::Handler(run) => run,
+            Work::Job => unreachable!("this crate has handlers only"),
+        };
+        let specs = crate::messages::specs();
+        let runs = specs.iter().map(|spec| (spec.message_type, run(spec.work))).collect();
         let clock = Arc::new(AtomicU64::new(1));
         Self { tables, cx, runs: Arc::new(runs), clock }
     }

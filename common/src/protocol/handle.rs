@@ -20,6 +20,13 @@ impl Handle {
     }
 }
 
+/// So that a map by handle can be asked with text. Both hash alike, as the handle is its text.
+impl std::borrow::Borrow<str> for Handle {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::str::FromStr for Handle {
     type Err = NotAHandle;
 

@@ -21,7 +21,7 @@ use crate::up;
 /// How many of the oldest dead letters `dlq show` looks through.
 const MOST_SHOWN: usize = 10_000;
 
-async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
+pub(super) async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
     if let Some(ops) = datadir::announced(data)? {
         match remote(&ops, &ask).await {
             Ok(answer) => return answer,
@@ -31,7 +31,7 @@ async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
     }
     anyhow::ensure!(data.is_dir(), "there is no data directory {}; name one with --data", data.display());
     let held = DataDir::hold(data)?;
-    let names = soundoff_workers::catalog().queue_names();
+    let names = crate::catalog::catalog().queue_names();
     let queues = up::open_queues(held.path(), &names, None)?;
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
     queues.close();

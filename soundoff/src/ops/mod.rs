@@ -2,6 +2,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod server;
+pub(crate) mod timeline;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::replies::{Parcel, Replies};
+use soundoff_timeline::Timelines;
 
 use crate::pool::Pool;
 
@@ -26,6 +28,8 @@ pub(crate) enum Ask {
     Revoke { user: Handle },
     PauseWorkers,
     ResumeWorkers,
+    TimelineTick { users: Vec<Handle> },
+    TimelineStatus,
 }
 
 /// How full one queue is.
@@ -41,6 +45,7 @@ pub(crate) struct Live {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) replies: Replies,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) timelines: Arc<Timelines>,
 }
 
 /// Answers operators.
@@ -75,6 +80,13 @@ impl Ops {
                 self.live()?.pool.start().await;
                 Ok(Value::Null)
             }
+            Ask::TimelineTick { users } => {
+                let unknown = self.live()?.timelines.tick_now(&users).await?;
+                let names: Vec<&str> = unknown.iter().map(Handle::as_str).collect();
+                anyhow::ensure!(names.is_empty(), "there is no user {}", names.join(", "));
+                Ok(Value::Null)
+            }
+            Ask::TimelineStatus => Ok(serde_json::to_value(self.live()?.timelines.status().await?)?),
         }
     }
 

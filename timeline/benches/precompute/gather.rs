@@ -1,0 +1,33 @@
+//! The floor: what reading the same places takes when nothing is done with them.
+
+use std::hint::black_box;
+
+use crate::files::Files;
+use crate::usage::usage;
+
+/// A list's head: one cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+/// Reads, as often as there are rounds, the head of every follow's list and every post that is on a timeline; prints what a round
+/// takes and how many reads it has. Nothing tells the processor what comes next but the order of the reads.
+pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
+    let follows = files.numbers("follows")?;
+    let listed = files.numbers("ours_chronological")?;
+    let heads = vec![Line([1; 8]); files.numbers("follow_begins")?.len() - 1];
+    let posts = vec![[1_u64; 3]; files.numbers("post_author")?.len()];
+    for _ in 0..rounds {
+        let before = usage()?;
+        let mut sum = 0;
+        // In turn, as a merge reads them: some heads, then some posts.
+        for (follows, listed) in follows.chunks(100).zip(listed.chunks(100)) {
+            sum += follows.iter().map(|author| heads[*author as usize].0[0]).sum::<u64>();
+            sum += listed.iter().map(|post| posts[*post as usize][0]).sum::<u64>();
+        }
+        black_box(sum);
+        let used = usage()? - before;
+        println!("{} {}", used.cpu, follows.len() + listed.len());
+    }
+    Ok(())
+}

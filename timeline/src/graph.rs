@@ -1,0 +1,406 @@
+//! What this process remembers of follows and author lists, by small numbers instead of names.
+//!
+//! All of it can be read again: from the cache, and that from the tables. So it is bounded by beginning anew when it is full.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use soundoff_common::posts::News;
+use soundoff_common::protocol::Handle;
+use ulid::Ulid;
+
+use crate::recent::{RINGS, Rings, ring_of};
+use crate::shelf::{Listed, MAX_LISTED, Shelf, Slot};
+
+/// How many of a user's newest follows lead to friends of friends.
+pub(crate) const NEWEST_FOLLOWS: usize = 16;
+/// The most bytes held, about; past that everything is forgotten.
+const MAX_BYTES: usize = 1 << 30;
+/// What a person costs beside their lists: the name, the map's entry, who is suggested to them.
+const PERSON_BYTES: usize = 280;
+
+/// Whom somebody follows.
+#[derive(Debug, Clone)]
+pub(crate) struct Follows {
+    /// The account's `follows_version` that this is the list of.
+    pub(crate) version: u64,
+    /// The newest follows, newest first.
+    pub(crate) newest: Box<[Slot]>,
+    /// All follows, rising; `None` when only the newest were read.
+    pub(crate) all: Option<Box<[Slot]>>,
+}
+
+impl Follows {
+    /// Of all follows, newest first.
+    pub(crate) fn whole(version: u64, slots: Vec<Slot>) -> Self {
+        let newest = slots[..slots.len().min(NEWEST_FOLLOWS)].into();
+        let mut all = slots;
+        all.sort_unstable();
+        all.dedup();
+        Self { version, newest, all: Some(all.into()) }
+    }
+
+    fn bytes(&self) -> usize {
+        64 + 4 * (self.newest.len() + self.all.as_ref().map_or(0, |all| all.len()))
+    }
+}
+
+/// Authors whom a source has named and who are remembered for a while.
+#[derive(Debug)]
+struct Suggested {
+    source: u8,
+    /// The version of the user's own follows, and when it was, in milliseconds since 1970.
+    version: u64,
+    at: u64,
+    authors: Box<[Slot]>,
+}
+
+#[derive(Debug)]
+struct Person {
+    handle: Handle,
+    /// When the follows were last seen to be the account's.
+    checked_at: u64,
+    follows: Option<Arc<Follows>>,
+    suggested: Vec<Suggested>,
+}
+
+/// What tells whether an author's list is to be read, apart from all else: of most authors a computation needs to know no more.
+#[derive(Debug, Clone, Copy)]
+struct Age {
+    /// When the tables were read for the list, in milliseconds since 1970; 0: it is to be read.
+    read_at: u64,
+    ring: u8,
+}
+
+/// An author's list as it was read.
+#[derive(Debug)]
+pub(crate) struct ListRead {
+    pub(crate) author: Slot,
+    /// Newest first.
+    pub(crate) posts: Vec<Listed>,
+    /// When the tables were read for it, in milliseconds since 1970.
+    pub(crate) read_at: u64,
+}
+
+/// The memory.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    slots: HashMap<Handle, Slot>,
+    people: Vec<Person>,
+    ages: Vec<Age>,
+    shelf: Shelf,
+    /// The newest rings that were read: every list knows what they tell.
+    rings: Option<Rings>,
+    /// By ring: what it has lost may be missing in lists that were read before.
+    floors: [u64; RINGS],
+    follow_bytes: usize,
+}
+
+impl Graph {
+    /// The number of a person, a new one if need be. Numbers are good until [`Graph::make_room`] is called.
+    pub(crate) fn slot(&mut self, handle: &Handle) -> Slot {
+        if let Some(slot) = self.slots.get(handle) {
+            return *slot;
+        }
+        let slot = Slot::try_from(self.people.len()).expect("memory ends before numbers do");
+        let ring = u8::try_from(ring_of(handle.as_str())).expect("there are fewer rings");
+        let handle = handle.clone();
+        self.slots.insert(handle.clone(), slot);
+        self.people.push(Person { handle, checked_at: 0, follows: None, suggested: Vec::new() });
+        self.ages.push(Age { read_at: 0, ring });
+        slot
+    }
+
+    pub(crate) fn known(&self, handle: &Handle) -> Option<Slot> {
+        self.slots.get(handle).copied()
+    }
+
+    pub(crate) fn handle(&self, slot: Slot) -> &Handle {
+        &self.people[slot as usize].handle
+    }
+
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// Sets the times that posts are counted by, as seen from `now_ms`.
+    pub(crate) fn calibrate(&mut self, now_ms: u64) {
+        self.shelf.calibrate(now_ms);
+    }
+
+    pub(crate) fn follows(&self, slot: Slot) -> Option<&Arc<Follows>> {
+        self.people[slot as usize].follows.as_ref()
+    }
+
+    /// When the follows were last seen to be the account's, in milliseconds since 1970.
+    pub(crate) fn follows_checked_at(&self, slot: Slot) -> u64 {
+        self.people[slot as usize].checked_at
+    }
+
+    /// Puts what was read of somebody's follows at `at`, unless another has put later ones.
+    pub(crate) fn set_follows(&mut self, slot: Slot, follows: Arc<Follows>, at: u64) {
+        let person = &mut self.people[slot as usize];
+        if person.follows.as_ref().is_some_and(|known| known.version > follows.version) {
+            return;
+        }
+        self.follow_bytes += follows.bytes();
+        self.follow_bytes -= person.follows.as_ref().map_or(0, |follows| follows.bytes());
+        person.follows = Some(follows);
+        person.checked_at = person.checked_at.max(at);
+    }
+
+    /// Notes that the follows are still the account's.
+    pub(crate) fn checked_follows(&mut self, slot: Slot, at: u64) {
+        let person = &mut self.people[slot as usize];
+        person.checked_at = person.checked_at.max(at);
+    }
+
+    /// The authors whom a source has named for a user, if that was for these follows and later than `oldest`.
+    pub(crate) fn suggested(&self, slot: Slot, source: u8, version: u64, oldest: u64) -> Option<&[Slot]> {
+        let mut suggested = self.people[slot as usize].suggested.iter();
+        let suggested = suggested.find(|suggested| suggested.source == source)?;
+        (suggested.version == version && suggested.at > oldest).then_some(&*suggested.authors)
+    }
+
+    pub(crate) fn suggest(&mut self, slot: Slot, source: u8, version: u64, at: u64, authors: Vec<Slot>) {
+        let suggested = &mut self.people[slot as usize].suggested;
+        suggested.retain(|suggested| suggested.source != source);
+        suggested.push(Suggested { source, version, at, authors: authors.into() });
+    }
+
+    /// Each of some people once.
+    pub(crate) fn distinct(&self, people: impl Iterator<Item = Slot>) -> Vec<Slot> {
+        let mut seen = vec![0_u64; self.people.len().div_ceil(64)];
+        let is_new = |slot: &Slot| {
+            let (word, bit) = (&mut seen[*slot as usize / 64], 1 << (slot % 64));
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        };
+        people.filter(is_new).collect()
+    }
+
+    /// Of some authors those whose lists are to be read: there is none, it may miss what the rings have lost, or its counts are older
+    /// than `oldest`.
+    pub(crate) fn without_list(&self, authors: &[Slot], oldest: u64) -> Vec<Slot> {
+        let floors = self.floors.map(|floor| floor.max(oldest).max(1));
+        let is_to_be_read = |slot: &Slot| {
+            let Age { read_at, ring } = self.ages[*slot as usize];
+            read_at < floors[usize::from(ring)]
+        };
+        authors.iter().copied().filter(is_to_be_read).collect()
+    }
+
+    /// Whether the rings tell all that has come since an author's list was read.
+    pub(crate) fn can_be_made_right(&self, author: Slot, read_at: u64, skew: u64) -> bool {
+        let ring = usize::from(self.ages[author as usize].ring);
+        let whole = self.rings.as_ref().map_or(0, |rings| rings.since(ring).saturating_add(skew));
+        read_at >= whole.max(self.floors[ring])
+    }
+
+    /// Puts lists in place of ones that were read earlier. Whoever looks at them next finds them right as of the newest rings: what
+    /// has come since a list was read is in there.
+    pub(crate) fn set_lists(&mut self, lists: &[ListRead], skew: u64) {
+        let mut put = HashSet::new();
+        let mut oldest = u64::MAX;
+        for ListRead { author, posts, read_at } in lists {
+            if *read_at < self.ages[*author as usize].read_at {
+                continue;
+            }
+            // One that cannot be made right will do this once: it was read after whoever asked for it had begun.
+            let lasts = self.can_be_made_right(*author, *read_at, skew);
+            self.ages[*author as usize].read_at = if lasts { *read_at } else { 0 };
+            self.shelf.put(*author, posts);
+            put.insert(*author);
+            oldest = oldest.min(*read_at);
+        }
+        if let Some(rings) = self.rings.take() {
+            self.put_in(&rings, oldest.saturating_sub(skew), |author| put.contains(&author));
+            self.rings = Some(rings);
+        }
+    }
+
+    /// Has all lists know what the rings tell, unless they know newer ones. Lists that may miss what a ring has lost are to be read.
+    pub(crate) fn make_right(&mut self, rings: &Rings, skew: u64) {
+        let right_at = self.rings.as_ref().map_or(0, |rings| rings.read_at);
+        if rings.read_at <= right_at {
+            return;
+        }
+        for (ring, floor) in self.floors.iter_mut().enumerate() {
+            let whole = rings.since(ring).saturating_add(skew);
+            if whole > right_at {
+                *floor = whole.max(*floor);
+            }
+        }
+        self.put_in(rings, right_at.saturating_sub(skew), |_| true);
+        self.rings = Some(rings.clone());
+    }
+
+    /// Puts what was noted at `from` or later into lists of authors who are meant.
+    fn put_in(&mut self, rings: &Rings, from: u64, is_meant: impl Fn(Slot) -> bool) {
+        let notes: Vec<_> = rings.notes(from).collect();
+        // A deletion may be noted before what it deletes: it has the last word.
+        let gone = notes.iter().filter(|note| note.2 == News::Deleted);
+        let gone: HashSet<Ulid> = gone.map(|note| note.1).collect();
+        for (author, post, _) in notes {
+            if let Some(slot) = self.slots.get(author).copied()
+                && is_meant(slot)
+                && self.ages[slot as usize].read_at > 0
+            {
+                self.note(slot, post, gone.contains(&post));
+            }
+        }
+    }
+
+    fn note(&mut self, slot: Slot, post: Ulid, gone: bool) {
+        let mut listed: Vec<Listed> =
+            (0..self.shelf.len(slot)).filter_map(|at| self.shelf.get(slot, at)).collect();
+        match (listed.binary_search_by(|known| post.cmp(&known.id)), gone) {
+            (Ok(at), true) => {
+                if listed.len() == MAX_LISTED {
+                    // Another moves up, and only the tables know which.
+                    self.ages[slot as usize].read_at = 0;
+                }
+                listed.remove(at);
+            }
+            (Err(at), false) => listed.insert(at, Listed { id: post, engagement: 0 }),
+            _ => return,
+        }
+        listed.truncate(MAX_LISTED);
+        self.shelf.put(slot, &listed);
+    }
+
+    fn bytes(&self) -> usize {
+        self.people.len() * PERSON_BYTES + self.follow_bytes + self.shelf.bytes()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes() > MAX_BYTES
+    }
+
+    /// Forgets everything when there is too much of it. Numbers given before mean nothing then.
+    pub(crate) fn make_room(&mut self) {
+        if self.is_full() {
+            tracing::info!(
+                bytes = self.bytes(),
+                "the memory of follows and author lists is full and begins anew"
+            );
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn ids(graph: &Graph, slot: Slot) -> Vec<u128> {
+        (0..graph.shelf.len(slot)).map(|at| graph.shelf.get(slot, at).unwrap().id.0).collect()
+    }
+
+    fn read(author: Slot, posts: impl IntoIterator<Item = u128>, read_at: u64) -> [ListRead; 1] {
+        let listed = |id| Listed { id: Ulid(id), engagement: 0 };
+        [ListRead { author, posts: posts.into_iter().map(listed).collect(), read_at }]
+    }
+
+    fn has_list(graph: &Graph, author: Slot, oldest: u64) -> bool {
+        graph.without_list(&[author], oldest).is_empty()
+    }
+
+    #[test]
+    fn lists_become_right_by_notes_and_a_full_one_that_lost_a_post_is_read_again() {
+        let mut graph = Graph::default();
+        let alice = graph.slot(&"alice".parse().unwrap());
+        let created = |post, at| ("alice", post, News::Created, at);
+        let deleted = |post, at| ("alice", post, News::Deleted, at);
+        graph.set_lists(&read(alice, [5, 3], 10 * MINUTE), 0);
+        assert!(has_list(&graph, alice, 10 * MINUTE));
+        assert!(!has_list(&graph, alice, 11 * MINUTE), "its counts are too old");
+        let rings =
+            [created(1, MINUTE), deleted(7, 11 * MINUTE), created(6, 11 * MINUTE), created(7, 11 * MINUTE)];
+        graph.make_right(&Rings::of(9 * MINUTE, &[]), 0);
+        graph.make_right(&Rings::of(12 * MINUTE, &rings), 0);
+        assert_eq!(
+            ids(&graph, alice),
+            [6, 5, 3],
+            "7 is gone, whichever was noted first; 1 is older than the list"
+        );
+        graph.make_right(&Rings::of(13 * MINUTE, &[deleted(5, 12 * MINUTE)]), 0);
+        assert_eq!(ids(&graph, alice), [6, 3]);
+        assert!(has_list(&graph, alice, 10 * MINUTE), "it was whole and is");
+
+        graph.set_lists(&read(alice, (100..200).rev(), 14 * MINUTE), 0);
+        graph.make_right(&Rings::of(15 * MINUTE, &[created(200, 14 * MINUTE)]), 0);
+        assert_eq!((ids(&graph, alice)[0], ids(&graph, alice).len()), (200, 100));
+        assert!(has_list(&graph, alice, 0));
+        graph.make_right(&Rings::of(16 * MINUTE, &[deleted(150, 15 * MINUTE)]), 0);
+        assert!(!has_list(&graph, alice, 0), "the tables know which one moves up");
+    }
+
+    #[test]
+    fn what_another_knows_better_is_left_alone() {
+        let mut graph = Graph::default();
+        let alice = graph.slot(&"alice".parse().unwrap());
+        graph.set_lists(&read(alice, [5], 10 * MINUTE), 0);
+        let older = [("alice", 5, News::Created, 12 * MINUTE - 3)];
+        let newer = [older[0], ("alice", 5, News::Deleted, 12 * MINUTE - 1)];
+        graph.make_right(&Rings::of(12 * MINUTE, &newer), 0);
+        graph.set_lists(&read(alice, [5, 4], 11 * MINUTE), 0);
+        assert_eq!(ids(&graph, alice), [4], "a slow reading learns what has come since");
+        graph.set_lists(&read(alice, [5], 10 * MINUTE), 0);
+        assert_eq!(ids(&graph, alice), [4], "a reading of before");
+        graph.make_right(&Rings::of(12 * MINUTE - 2, &older), 0);
+        assert_eq!(ids(&graph, alice), [4], "rings of before");
+        graph.set_lists(&read(alice, [6], 13 * MINUTE), 0);
+        assert_eq!(ids(&graph, alice), [6]);
+
+        let follows = |version, slots| Arc::new(Follows::whole(version, slots));
+        graph.set_follows(alice, follows(3, vec![7]), MINUTE);
+        graph.set_follows(alice, follows(2, vec![8, 9]), MINUTE);
+        assert_eq!(graph.follows(alice).unwrap().newest[..], [7], "of before");
+        graph.set_follows(alice, follows(4, vec![8, 9]), MINUTE);
+        assert_eq!(graph.follows(alice).unwrap().newest[..], [8, 9]);
+    }
+
+    #[test]
+    fn what_a_ring_has_lost_makes_lists_of_before_worthless() {
+        let mut graph = Graph::default();
+        let [alice, bob] = ["alice", "bob"].map(|name| graph.slot(&name.parse().unwrap()));
+        assert_ne!(ring_of("alice"), ring_of("bob"));
+        assert!(!has_list(&graph, alice, 0), "never read");
+        graph.make_right(&Rings::of(10 * MINUTE, &[]), 0);
+        graph.set_lists(&read(alice, [], 10 * MINUTE), 0);
+        graph.set_lists(&read(bob, [], 10 * MINUTE), 0);
+        assert!(has_list(&graph, alice, 0) && has_list(&graph, bob, 0));
+        let lost = |since| Rings::of(since + MINUTE, &[]).whole_since(ring_of("alice"), since);
+        graph.make_right(&lost(10 * MINUTE), 0);
+        assert!(has_list(&graph, alice, 0), "lost it before the lists were read");
+        graph.make_right(&lost(12 * MINUTE), 0);
+        assert!(!has_list(&graph, alice, 0) && has_list(&graph, bob, 0));
+        assert!(!graph.can_be_made_right(alice, 12 * MINUTE - 1, 0));
+        assert!(graph.can_be_made_right(alice, 12 * MINUTE, 0));
+        graph.set_lists(&read(alice, [3], 12 * MINUTE + 5), 6);
+        assert_eq!(ids(&graph, alice), [3], "good for whoever asked for it");
+        assert!(!has_list(&graph, alice, 0), "clocks that are apart: to be read again by others");
+        graph.set_lists(&read(alice, [3], 12 * MINUTE + 6), 6);
+        assert!(has_list(&graph, alice, 0));
+    }
+
+    #[test]
+    fn suggestions_are_for_the_follows_they_were_made_of_and_grow_old() {
+        let mut graph = Graph::default();
+        let alice = graph.slot(&"alice".parse().unwrap());
+        assert_eq!(graph.suggested(alice, 3, 1, 0), None);
+        graph.suggest(alice, 3, 1, MINUTE, vec![7]);
+        graph.suggest(alice, 4, 1, MINUTE, vec![8]);
+        assert_eq!(graph.suggested(alice, 3, 1, MINUTE - 1), Some(&[7][..]));
+        assert_eq!(graph.suggested(alice, 4, 1, MINUTE - 1), Some(&[8][..]));
+        assert_eq!(graph.suggested(alice, 3, 2, MINUTE - 1), None, "other follows");
+        assert_eq!(graph.suggested(alice, 3, 1, MINUTE), None, "too old");
+        graph.suggest(alice, 3, 2, 2 * MINUTE, vec![9]);
+        assert_eq!(graph.suggested(alice, 3, 2, MINUTE), Some(&[9][..]));
+        assert_eq!(graph.distinct([alice, 0, 0, alice].into_iter()), [alice]);
+    }
+}

@@ -1,0 +1,90 @@
+//! From ids to posts: one multi-get for posts, blocks and the reader's account, and again for what moves up in place of what may not
+//! be shown.
+
+use std::collections::HashMap;
+
+use soundoff_common::handler::Failure;
+use soundoff_common::ports::tables::{Key, Table};
+use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::{accounts, blocks, posts};
+
+use crate::cursor::mark;
+use crate::fetch::{Place, Shown, shown};
+use crate::listing::{Entry, Listing};
+use crate::sources::FOLLOWED;
+use crate::timelines::Timelines;
+
+impl Timelines {
+    /// The next `limit` items that may be shown; moves the place behind the last of them.
+    pub(crate) async fn show(
+        &self,
+        user: &Handle,
+        place: &mut Place,
+        limit: usize,
+    ) -> Result<Vec<Shown>, Failure> {
+        let mut items = Vec::with_capacity(limit);
+        loop {
+            let from = usize::from(place.cursor.offset);
+            let wanted = limit - items.len();
+            // A few more than wanted: what may not be shown then costs no second call.
+            let upto = (from + wanted + wanted / 8 + 2).min(place.listing.entries.len());
+            if wanted == 0 || from >= upto {
+                return Ok(items);
+            }
+            let entries = &place.listing.entries[from..upto];
+            let found = self.hydrated(user, entries, &place.listing).await?;
+            let mut passed = 0;
+            for (entry, item) in entries.iter().zip(found) {
+                if items.len() == limit {
+                    break;
+                }
+                passed += 1;
+                if let Some(item) = item {
+                    place.cursor.shown.push(mark(entry.post));
+                    items.push(item);
+                }
+            }
+            place.cursor.offset += passed;
+        }
+    }
+
+    /// Each entry as it may be shown now; `None` when it may not.
+    async fn hydrated(
+        &self,
+        user: &Handle,
+        entries: &[Entry],
+        listing: &Listing,
+    ) -> Result<Vec<Option<Shown>>, Failure> {
+        let author = |entry: &Entry| &listing.authors[usize::from(entry.author)];
+        let mut keys: Vec<(Table, Key)> =
+            entries.iter().map(|entry| (Table::Entities, posts::key(entry.post))).collect();
+        let mut judged: HashMap<u16, usize> = HashMap::new();
+        for entry in entries {
+            if author(entry).handle != *user && !judged.contains_key(&entry.author) {
+                judged.insert(entry.author, keys.len());
+                keys.extend(blocks::keys(user, &author(entry).handle));
+            }
+        }
+        let now = now_ms();
+        keys.push((Table::Users, accounts::key(user)));
+        let mut found = self.deps.tables.get_many(&keys).await?;
+        let follows_version = found.pop().flatten().and_then(|account| account.number("follows_version"));
+        let follows_version = follows_version.unwrap_or(0);
+        let mut gone: Vec<bool> = entries
+            .iter()
+            .map(|entry| judged.get(&entry.author).is_some_and(|at| blocks::judge(&found[*at..*at + 2]).0))
+            .collect();
+        if follows_version != listing.follows_version {
+            let authors = entries.iter().map(|entry| &author(entry).handle);
+            let followed = self.followed(user, follows_version, authors, now).await?;
+            for (entry, gone) in entries.iter().zip(&mut gone) {
+                *gone |= author(entry).source == FOLLOWED && !followed.contains(&author(entry).handle);
+            }
+        }
+        let items = entries.iter().zip(&gone).enumerate().map(|(at, (entry, gone))| {
+            let item = found[at].take().filter(|_| !gone);
+            shown(item, entry)
+        });
+        Ok(items.collect::<Result<_, _>>()?)
+    }
+}

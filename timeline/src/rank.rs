@@ -1,0 +1,185 @@
+//! Ranking: score, order, and no long runs of one author. Pure functions.
+
+use std::collections::VecDeque;
+
+pub use crate::weights::{Parts, Scorer, unit};
+
+/// The most items that are ranked at once.
+const MOST: usize = 1 << INDEX_BITS;
+const INDEX_BITS: u32 = 14;
+/// Scores are below 2^18: three parts of 16 bits.
+const MOST_SCORE: u32 = (1 << (32 - INDEX_BITS)) - 1;
+
+/// What ranking needs to know of an item.
+#[derive(Debug, Clone, Copy)]
+pub struct Rankable {
+    /// When the post was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Whose it is: the same number, the same author.
+    pub author: u16,
+    /// How much people have had to do with it: likes, and comments twice.
+    pub engagement: u32,
+    /// How much the reader turns to its author, in hundredths of a point.
+    pub affinity: u32,
+}
+
+/// An item in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranked {
+    /// Which of the items.
+    pub index: u16,
+    /// What its score is made of.
+    pub parts: Parts,
+}
+
+/// What ranking needs, reusable.
+#[derive(Debug, Default)]
+pub struct RankScratch {
+    parts: Vec<Parts>,
+    /// Items as numbers that are smaller the better they are: the score inverted, and the index.
+    keys: Vec<u32>,
+    /// Items that wait until somebody else's has come, best first. All of one author: see [`arrange`].
+    waiting: VecDeque<u16>,
+}
+
+/// Ranks items that come newest first: by score, the newer of equals first, and never more than `in_a_row` of one author in a row as
+/// long as there is another's. `now_ms` is as of when posts' ages count.
+///
+/// # Panics
+/// When there are more than 16,384 items.
+pub fn rank(
+    items: &[Rankable],
+    now_ms: u64,
+    scorer: &Scorer,
+    in_a_row: usize,
+    scratch: &mut RankScratch,
+    out: &mut Vec<Ranked>,
+) {
+    assert!(items.len() <= MOST, "{} items", items.len());
+    let RankScratch { parts, keys, waiting } = scratch;
+    parts.clear();
+    parts.extend(items.iter().map(|item| Parts {
+        age: scorer.age(now_ms.saturating_sub(item.created_ms)),
+        affinity: scorer.affinity(item.affinity),
+        popularity: scorer.popularity(item.engagement),
+    }));
+    keys.clear();
+    keys.extend((0..).zip(&*parts).map(|(index, parts)| (MOST_SCORE - parts.score()) << INDEX_BITS | index));
+    keys.sort_unstable();
+    out.clear();
+    out.reserve(items.len());
+    #[expect(clippy::cast_possible_truncation, reason = "an index has 14 bits")]
+    let ordered = keys.iter().map(|key| (key & (MOST as u32 - 1)) as u16);
+    arrange(
+        ordered,
+        |index| items[usize::from(index)].author,
+        in_a_row,
+        waiting,
+        |index| {
+            out.push(Ranked { index, parts: parts[usize::from(index)] });
+        },
+    );
+}
+
+/// Takes items best first, each time the best that makes no run of one author longer than `in_a_row`.
+///
+/// Only items of one author can wait at a time: they wait because their author's run is full, one item of somebody else's ends it,
+/// and then they come first again, being better than all that is left.
+pub(crate) fn arrange<I: Copy>(
+    ordered: impl Iterator<Item = I>,
+    author: impl Fn(I) -> u16,
+    in_a_row: usize,
+    waiting: &mut VecDeque<I>,
+    mut take: impl FnMut(I),
+) {
+    let mut run = Run { author: None, length: 0, most: in_a_row };
+    for item in ordered {
+        if run.is_full_for(author(item)) {
+            waiting.push_back(item);
+            continue;
+        }
+        run.goes_on_with(author(item));
+        take(item);
+        while let Some(first) = waiting.pop_front_if(|first| !run.is_full_for(author(*first))) {
+            run.goes_on_with(author(first));
+            take(first);
+        }
+    }
+    waiting.drain(..).for_each(take);
+}
+
+/// The last items' author, and how many they are.
+struct Run {
+    author: Option<u16>,
+    length: usize,
+    most: usize,
+}
+
+impl Run {
+    fn is_full_for(&self, author: u16) -> bool {
+        self.author == Some(author) && self.length >= self.most
+    }
+
+    fn goes_on_with(&mut self, author: u16) {
+        self.length = if self.author == Some(author) { self.length + 1 } else { 1 };
+        self.author = Some(author);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+
+    use super::*;
+    use crate::weights::Weights;
+
+    /// The same, as docs/timelines.md says it.
+    fn plainly(items: &[Rankable], now_ms: u64, scorer: &Scorer, in_a_row: usize) -> Vec<Ranked> {
+        let ranked = |(index, item): (u16, &Rankable)| {
+            let age = scorer.age(now_ms.saturating_sub(item.created_ms));
+            let (affinity, popularity) = (scorer.affinity(item.affinity), scorer.popularity(item.engagement));
+            Ranked { index, parts: Parts { age, affinity, popularity } }
+        };
+        let mut rest: Vec<Ranked> = (0..).zip(items).map(ranked).collect();
+        rest.sort_by_key(|ranked| (Reverse(ranked.parts.score()), ranked.index));
+        let author = |ranked: &Ranked| items[usize::from(ranked.index)].author;
+        let mut out: Vec<Ranked> = Vec::new();
+        while !rest.is_empty() {
+            let last = out.last().map(author);
+            let run = out.iter().rev().take_while(|ranked| Some(author(ranked)) == last).count();
+            let is_barred = |ranked: &Ranked| run >= in_a_row && Some(author(ranked)) == last;
+            let next = rest.iter().position(|ranked| !is_barred(ranked)).unwrap_or(0);
+            out.push(rest.remove(next));
+        }
+        out
+    }
+
+    fn few_or_many(random: &mut StdRng) -> u32 {
+        let most = 10_000 >> random.random_range(0..14);
+        random.random_range(0..most)
+    }
+
+    #[test]
+    fn items_are_ranked_as_documented() {
+        let mut random = StdRng::seed_from_u64(3);
+        let scorer = Scorer::new(&Weights::default());
+        let now_ms = 1_790_000_000_000;
+        let (mut scratch, mut out) = (RankScratch::default(), Vec::new());
+        for round in 0..2_000 {
+            let authors = random.random_range(1..8);
+            let item = |random: &mut StdRng| Rankable {
+                created_ms: now_ms + 1_000 - random.random_range(0..400_000_000_u64 >> (round % 20)),
+                author: random.random_range(0..authors),
+                engagement: few_or_many(random),
+                affinity: few_or_many(random),
+            };
+            let items: Vec<Rankable> = (0..random.random_range(0..120)).map(|_| item(&mut random)).collect();
+            let in_a_row = [1, 2, 3, usize::MAX][round % 4];
+            rank(&items, now_ms, &scorer, in_a_row, &mut scratch, &mut out);
+            assert_eq!(out, plainly(&items, now_ms, &scorer, in_a_row), "round {round}, {in_a_row} in a row");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Many reads, a few at a time.
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+/// How many reads are under way at once.
+pub(crate) const AT_ONCE: usize = 64;
+
+/// Answers in the reads' order; the first failure ends it.
+///
+/// It takes futures that are made: a stream that makes them would be tied to the lifetimes of what they borrow.
+pub(crate) async fn few_at_once<T, E>(reads: Vec<impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
+    stream::iter(reads).buffered(AT_ONCE).try_collect().await
+}

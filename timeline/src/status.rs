@@ -1,0 +1,117 @@
+//! How timelines are, for operators.
+
+use serde::{Deserialize, Serialize};
+use soundoff_common::handler::Failure;
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::telemetry::StageLabel;
+
+use crate::format::version_of;
+use crate::jobs::key;
+use crate::timelines::Timelines;
+
+/// The stages of a computation, in order.
+const COMPUTING: [&str; 8] =
+    ["accounts", "follows", "authors", "merge", "store chronological", "affinities", "rank", "store ranked"];
+/// The stages of a fetch.
+const FETCHING: [&str; 4] = ["read", "repair", "fallback", "hydrate"];
+/// What is looked up in caches.
+const LOOKED_UP: [&str; 4] = ["follows", "friends", "authors", "timelines"];
+/// How many accounts are read at once.
+const ACCOUNTS_AT_ONCE: usize = 1_000;
+
+/// How timelines are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// How many users there are.
+    pub users: u64,
+    /// How many of them are in the first tier.
+    pub active: u64,
+    /// How many of the active have no computed timeline.
+    pub missing: u64,
+    /// The age of the oldest timeline of an active user, in milliseconds.
+    pub oldest_ms: u64,
+    /// Messages of the schedule's work that are queued or in progress.
+    pub backlog: u64,
+    /// Timelines computed by this process.
+    pub computed: u64,
+    /// Timelines per second that a core spent on computing them.
+    pub computed_per_second: f64,
+    /// Pages shown by this process.
+    pub fetches: u64,
+    /// First pages for which no computed timeline was there.
+    pub fallbacks: u64,
+    /// Ticks that queued work.
+    pub ticks: u64,
+    /// Ticks that found work of an earlier one still queued.
+    pub ticks_skipped: u64,
+    /// Stage and seconds, summed over threads.
+    pub stages: Vec<(String, f64)>,
+    /// What was looked for, hits, misses.
+    pub caches: Vec<(String, u64, u64)>,
+}
+
+impl Timelines {
+    /// Looks at every user, and at this process's counters.
+    ///
+    /// # Errors
+    /// When tables, cache or queues do not answer.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        let metrics = &self.deps.metrics;
+        let backlog = self.backlog().await.map_err(|error| Failure::Retry(error.into()))?;
+        let seconds = |stage: &'static str| {
+            (stage.to_owned(), metrics.timeline_stage_seconds.get_or_create(&StageLabel { stage }).get())
+        };
+        let computing: f64 = COMPUTING.map(|stage| seconds(stage).1).iter().sum();
+        let computed = metrics.timeline_computed.get();
+        let lookups = |stage: &'static str| {
+            let label = StageLabel { stage };
+            let hits = metrics.timeline_cache_hits.get_or_create(&label).get();
+            (stage.to_owned(), hits, metrics.timeline_cache_misses.get_or_create(&label).get())
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a rate is shown to a few digits")]
+        let computed_per_second = if computing > 0.0 { computed as f64 / computing } else { 0.0 };
+        let mut status = Status {
+            users: 0,
+            active: 0,
+            missing: 0,
+            oldest_ms: 0,
+            backlog,
+            computed,
+            computed_per_second,
+            fetches: metrics.timeline_fetches.get(),
+            fallbacks: metrics.timeline_fallbacks.get(),
+            ticks: metrics.timeline_ticks.get(),
+            ticks_skipped: metrics.timeline_ticks_skipped.get(),
+            stages: COMPUTING.into_iter().chain(FETCHING).map(seconds).collect(),
+            caches: LOOKED_UP.into_iter().map(lookups).collect(),
+        };
+        self.look_at_everybody(&mut status).await?;
+        Ok(status)
+    }
+
+    async fn look_at_everybody(&self, status: &mut Status) -> Result<(), Failure> {
+        let now = now_ms();
+        let mut after = None;
+        loop {
+            let page = self.deps.tables.scan(Table::Users, 0, 1, after, ACCOUNTS_AT_ONCE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            status.users += page.len() as u64;
+            let active = page
+                .iter()
+                .filter(|(_, item)| self.config.tiers.of(item.number("active_at").unwrap_or(0), now).0 == 0);
+            let active: Vec<String> = active
+                .filter_map(|(at, _)| at.pk.strip_prefix("user#")?.parse::<Handle>().ok())
+                .map(|user| key(&user))
+                .collect();
+            status.active += active.len() as u64;
+            for stored in self.deps.cache.get_many(&active).await? {
+                match stored.and_then(|stored| version_of(&stored.value)) {
+                    Some(version) => status.oldest_ms = status.oldest_ms.max(now.saturating_sub(version)),
+                    None => status.missing += 1,
+                }
+            }
+        }
+    }
+}
