@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use soundoff_common::envelope::Envelope;
 use soundoff_common::ports::queues::QueueError;
 use soundoff_edge::EdgeConfig;
 use support::client::Seen;
@@ -42,6 +43,34 @@ async fn the_envelope_says_who_and_where_whatever_the_frame_claims() {
     assert_eq!((origin.boot, origin.connection), (registration.boot, registration.connection));
     assert_eq!((envelope.from.as_str(), &*envelope.id, &*envelope.message_type), ("ann", "1", "note.add"));
     assert_eq!(envelope.body.get(), r#"{"a" : [1, 2]}"#, "the body stays as it was");
+}
+
+#[tokio::test]
+async fn a_hello_is_put_on_the_pipeline_once_and_its_client_hears_nothing_of_that() {
+    let stand = stand_with(EdgeConfig { waiting_messages: 4, ..config() }, World::default()).await;
+    let mut ann = stand.welcomed("ann").await;
+    ann.send(&note("1")).await;
+    assert_eq!(ann.expect("accepted").await["id"], "1", "before it nothing was said");
+    let announced = stand.world.queues.announced("ann").remove(0);
+    assert_eq!((&*announced.message_type, announced.body.get()), ("user_session", "{}"));
+    let message = stand.world.queues.sent().remove(0);
+    let socket = |envelope: &Envelope| envelope.origin.as_ref().map(|o| (o.boot.clone(), o.connection));
+    assert_eq!(socket(&announced), socket(&message));
+    assert!(announced.mid < message.mid);
+    assert_eq!((stand.world.queues.announced("ann").len(), stand.metrics.edge_accepted.get()), (1, 1));
+    // An edge that is half full welcomes without it.
+    stand.world.queues.gate.hold();
+    ann.send(&note("2")).await;
+    ann.send(&note("3")).await;
+    assert!(ann.before_pong().await.is_empty());
+    stand.world.tables.add_user("bob");
+    let mut bob = stand.connect().await;
+    bob.hello(&support::token("bob")).await;
+    bob.expect("welcome").await;
+    assert!(bob.before_pong().await.is_empty());
+    stand.world.queues.gate.release();
+    ann.expect("accepted").await;
+    assert!(stand.world.queues.announced("bob").is_empty());
 }
 
 #[tokio::test]

@@ -146,6 +146,7 @@ async fn law_10_a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing_d
     let mut seen = 0;
     while seen < SENT {
         match bob.next().await {
+            Next::Frame(frame) if frame["op"] == "event" => assert_eq!(frame["type"], "timeline"),
             Next::Frame(frame) => {
                 seen += 1;
                 assert_eq!(frame["seq"], seen);

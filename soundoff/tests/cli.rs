@@ -38,11 +38,36 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
         (&["--chaos", "post.create=2"], "--chaos"),
         (&["--chaos", "no.such=0.5"], "no.such"),
         (&["--turbo"], "--turbo"),
+        (&["--timeline-tiers", "often"], "--timeline-tiers"),
+        (&["--timeline-tiers", "1d=1"], "end with `*`"),
+        (&["--timeline-tiers", "7d=1,1d=10,*=60"], "rise in time"),
+        (&["--timeline-tiers", "1d=0,*=1"], "such as 1d=1,7d=10,*=60"),
+        (&["--cache-bytes", "1"], "--cache-bytes"),
     ] {
         let said = refused(flags, dir.path());
         assert!(said.contains(named), "{flags:?}: {said}");
     }
     drop(server);
+}
+
+#[test]
+fn weights_that_make_no_sense_are_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nonsense = Vec::new();
+    for part in ["age", "affinity", "popularity"] {
+        for value in ["-0.5", "16.5", "NaN", "inf"] {
+            nonsense.push((format!("--timeline-{part}-weight={value}"), part));
+        }
+    }
+    nonsense.push(("--timeline-half-life-min=0".to_owned(), "half"));
+    nonsense.push(("--timeline-in-a-row=0".to_owned(), "row"));
+    for (flag, named) in nonsense {
+        let said = refused(&["--listen", "127.0.0.1:0", &flag], dir.path());
+        assert!(said.contains(named), "{flag}: {said}");
+    }
+    // Half-lives beyond all time are no reason to stop, and neither are weights of nothing.
+    let longest = format!("--timeline-half-life-min={}", u64::MAX);
+    drop(Server::start(&[&longest, "--timeline-age-weight=0", "--timeline-popularity-weight=16"]));
 }
 
 #[test]
@@ -62,14 +87,14 @@ fn a_mistyped_variable_is_refused_by_name() {
 #[test]
 fn help_names_every_command() {
     let help = String::from_utf8(output(&["--help"]).stdout).unwrap();
-    for command in ["up", "queues", "dlq", "users", "workers", "asyncapi"] {
+    for command in ["up", "queues", "dlq", "users", "workers", "timeline", "asyncapi"] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),
             "{command} is not in {help}"
         );
     }
     for command in
-        [&["up"][..], &["queues"], &["dlq"], &["dlq", "redrive"], &["users", "revoke"], &["workers"]]
+        [&["up"][..], &["queues"], &["dlq"], &["dlq", "redrive"], &["users", "revoke"], &["timeline", "tick"]]
     {
         let output = output(&[command, &["--help"]].concat());
         assert!(output.status.success() && output.stdout.len() > 100, "{command:?}");
@@ -134,6 +159,8 @@ async fn queues_show_the_same_whether_it_runs_or_not() {
     let mut server = Server::start(&UNPACED);
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
+    // What the hello has put on the queues is done.
+    ann.event("timeline").await;
     server.command(&["workers", "pause"]);
     for n in 0..7 {
         let id = ann.submit("dm.send", json!({ "to": "bob", "text": n.to_string() })).await;

@@ -21,6 +21,9 @@ async fn law_7_with_all_workers_stopped_messages_are_accepted_and_done_later() {
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
     let mut bob = Client::hello(&server.address, &tokens["bob"], None, Some(0)).await;
+    // What the hellos have put on the queues is done.
+    ann.event("timeline").await;
+    bob.event("timeline").await;
     assert!(server.command(&["workers", "pause"]).contains("paused"));
     let mut ids = Vec::new();
     for n in 0..SENT {

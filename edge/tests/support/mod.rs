@@ -173,8 +173,11 @@ impl Stand {
     pub(crate) async fn welcomed(&self, user: &str) -> Client {
         self.world.tables.add_user(user);
         let mut client = self.connect().await;
+        let before = self.world.queues.announced(user).len();
         client.send(&json!({"op": "hello", "token": token(user)})).await;
         client.expect("welcome").await;
+        // So that nothing of the hello is under way any more.
+        until("the hello is announced", || self.world.queues.announced(user).len() > before).await;
         client
     }
 

@@ -3,6 +3,8 @@
 #![expect(dead_code, reason = "each test file is a crate of its own and uses its part")]
 
 pub(crate) mod client;
+pub(crate) mod model;
+pub(crate) mod readers;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -121,16 +123,30 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The sum of a metric over its labels. All edges of a process share their metrics.
+    /// The sum of a metric over its labels, or one of them when `name` says so. All edges of a process share their metrics.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (address, path) = self.metrics[0].trim_start_matches("http://").split_once('/').unwrap();
         let (status, text) = http(address, "GET", &format!("/{path}"), "").await;
         assert_eq!(status, 200, "{text}");
         let values = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (key, value) = line.rsplit_once(' ')?;
-            (key.split('{').next() == Some(name)).then(|| value.parse::<f64>().unwrap())
+            (key == name || key.split('{').next() == Some(name)).then(|| value.parse::<f64>().unwrap())
         });
         values.sum()
+    }
+
+    /// Waits until a metric is that high.
+    pub(crate) async fn reaches(&self, name: &str, value: f64) {
+        let begun = Instant::now();
+        while self.metric(name).await < value {
+            assert!(begun.elapsed() < PATIENCE, "{name} does not reach {value}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// `soundoff timeline status --json`.
+    pub(crate) fn timelines(&self) -> Value {
+        serde_json::from_str(&self.command(&["timeline", "status", "--json"])).unwrap()
     }
 
     /// `soundoff queues --json`.
