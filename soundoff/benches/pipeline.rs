@@ -34,6 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The same world as the computation alone is measured with.
 #[path = "../../timeline/benches/precompute/world.rs"]
+#[expect(dead_code, reason = "nobody has turned to anybody here")]
 mod world;
 
 use world::{World, WorldPost};
