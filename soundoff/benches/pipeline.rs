@@ -37,6 +37,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[expect(dead_code, reason = "nobody has turned to anybody here")]
 mod world;
 
+#[path = "../../timeline/benches/precompute/usage.rs"]
+#[expect(dead_code, reason = "the peak has the filling in it")]
+mod usage;
+
+use usage::{cpu_seconds, resident_mb};
 use world::{World, WorldPost};
 
 fn main() -> anyhow::Result<()> {
@@ -110,7 +115,7 @@ fn report(name: &str, before: &Status, after: &Status, wall: f64, cpu: f64) {
         "  {:.0} timelines/s, {:.0} per CPU second, {} MB resident",
         computed / wall,
         computed / cpu,
-        resident()
+        resident_mb()
     );
     let stages = after.stages.iter().zip(&before.stages).map(|((stage, now), (_, then))| (stage, now - then));
     let total: f64 = stages.clone().map(|(_, seconds)| seconds).sum();
@@ -121,21 +126,6 @@ fn report(name: &str, before: &Status, after: &Status, wall: f64, cpu: f64) {
             1e6 * seconds / computed
         );
     }
-}
-
-/// User and system time of this process so far.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap_or(0.0)).sum();
-    Ok(ticks / 100.0)
-}
-
-/// Megabytes of memory held.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 fn handle(user: usize) -> Handle {

@@ -13,7 +13,7 @@ use soundoff_timeline::weights::Weights;
 use ulid::Ulid;
 
 use crate::files::{Files, NOW_MS, number, write};
-use crate::usage::{Usage, peak_mb, usage};
+use crate::usage::{cpu_seconds, peak_mb, resident_mb};
 
 /// How many items a timeline has.
 pub(crate) const ITEMS: usize = 100;
@@ -153,12 +153,12 @@ fn round(input: &Input, scorer: &Scorer) -> Done {
 pub(crate) fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let input = Input::read(files)?;
-    let loaded_mb = crate::usage::resident_mb();
+    let loaded_mb = resident_mb();
     let scorer = Scorer::new(&Weights { in_a_row: IN_A_ROW, ..Weights::default() });
     for _ in 0..rounds {
-        let (begun, before) = (Instant::now(), usage()?);
+        let (begun, before) = (Instant::now(), cpu_seconds()?);
         let (items, checksum) = round(&input, &scorer);
-        let Usage { cpu } = usage()? - before;
+        let cpu = cpu_seconds()? - before;
         let wall = begun.elapsed().as_secs_f64();
         println!("{wall} {cpu} {} {loaded_mb} {items} {checksum}", peak_mb());
     }

@@ -1,27 +1,11 @@
 //! What this process has used, as the kernel counts it.
 
-use std::ops::Sub;
-
-/// CPU seconds, user and system, of all threads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
-    pub(crate) cpu: f64,
-}
-
-impl Sub for Usage {
-    type Output = Self;
-
-    fn sub(self, before: Self) -> Self {
-        Self { cpu: self.cpu - before.cpu }
-    }
-}
-
-/// Used so far, to a hundredth of a second.
-pub(crate) fn usage() -> anyhow::Result<Usage> {
+/// CPU seconds so far, user and system, of all threads, to a hundredth.
+pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(Usage { cpu: ticks.sum::<Result<f64, _>>()? / 100.0 })
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
 fn status_mb(name: &str) -> u64 {
