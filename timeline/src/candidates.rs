@@ -25,7 +25,7 @@ use crate::timelines::{Timelines, millis};
 pub(crate) const ITEMS: usize = 100;
 /// How long a timeline is kept when nobody computes it anew.
 pub(crate) const TIMELINE_TTL: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// How old the times may be that posts are counted by: as much as the shortest of them.
+/// How old the times may be that posts are counted by: a fifth of the shortest of them.
 const CALIBRATE_MS: u64 = 60_000;
 /// How many users a thread merges in one go.
 const READERS_AT_ONCE: usize = 32;
