@@ -277,7 +277,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::memory::MemoryCache;
+    use crate::test_cache::TestCache;
 
     fn of(version: u64) -> (String, Timeline) {
         ("t:alice".to_owned(), Writer::new(Kind::Ranked, version, 0, 0).finish())
@@ -285,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_timelines_the_newer_stays_whoever_comes_last() {
-        let cache = Arc::new(MemoryCache::default());
+        let cache = Arc::new(TestCache::default());
         let stored = || version_of(&cache.at("t:alice").unwrap());
         for (version, expected) in [(5, 5), (7, 7), (6, 7)] {
             store_newer(&*cache, vec![of(version)]).await.unwrap();

@@ -15,16 +15,15 @@ use soundoff_common::posts::{News, Post};
 use soundoff_common::protocol::{ErrorCode, Handle, now_ms, rfc3339};
 use ulid::Ulid;
 
-use crate::affinities::Affinities;
 use crate::candidates::ITEMS;
 use crate::cursor::{Cursor, MOST_LISTED, mark};
 use crate::format::{Kind, Timeline};
 use crate::jobs::{COMPUTE, in_batches, key};
 use crate::listing::{Entry, Listing, Ranking, scored};
-use crate::rank::Parts;
 use crate::recent::Rings;
 use crate::sources::{FOLLOWED, OWN};
 use crate::timelines::Timelines;
+use crate::weights::{Parts, unit};
 
 /// How long a list is kept for its next pages.
 const LIST_TTL: Duration = Duration::from_secs(3_600);
@@ -69,10 +68,9 @@ pub(crate) struct Shown {
 
 impl Shown {
     fn new(post: Post, parts: Parts) -> Self {
-        let unit = |part: u16| crate::rank::unit(u32::from(part));
-        let why =
-            Why { age: unit(parts.age), affinity: unit(parts.affinity), popularity: unit(parts.popularity) };
-        Self { post, score: crate::rank::unit(parts.score()), why }
+        let of = |part: u16| unit(u32::from(part));
+        let why = Why { age: of(parts.age), affinity: of(parts.affinity), popularity: of(parts.popularity) };
+        Self { post, score: unit(parts.score()), why }
     }
 }
 
@@ -223,7 +221,8 @@ impl Timelines {
         let mut numbers: HashMap<Handle, u16> =
             listing.authors.iter().map(|author| author.handle.clone()).zip(0..).collect();
         for (source, author, post) in fresh {
-            let parts = self.parts_of_new(&author, post, timeline.version(), &affinities);
+            let age_ms = timeline.version().saturating_sub(post.timestamp_ms());
+            let parts = self.scorer.parts(age_ms, affinities.get(&author).copied().unwrap_or(0), 0);
             let number =
                 *numbers.entry(author).or_insert_with_key(|author| listing.add_author(author, source));
             listing.entries.push(Entry { post, author: number, parts });
@@ -234,15 +233,6 @@ impl Timelines {
         }
         listing.arrange(self.config.weights.in_a_row);
         Ok(listing)
-    }
-
-    fn parts_of_new(&self, author: &Handle, post: Ulid, version: u64, affinities: &Affinities) -> Parts {
-        let affinity = affinities.get(author).copied().unwrap_or(0);
-        Parts {
-            age: self.scorer.age(version.saturating_sub(post.timestamp_ms())),
-            affinity: self.scorer.affinity(affinity),
-            popularity: self.scorer.popularity(0),
-        }
     }
 
     /// Whom of some authors the user follows, by the account of `now`.

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use ulid::Ulid;
 
-use crate::rank::Parts;
+use crate::weights::Parts;
 
 /// Bytes before the first record.
 pub(crate) const HEAD: usize = 24;

@@ -146,14 +146,14 @@ impl Timelines {
     async fn personalize(&self, users: &[Handle]) -> Result<(), Failure> {
         let keys: Vec<String> = users.iter().map(candidates::key).collect();
         let stored = self.deps.cache.get_many(&keys).await?;
-        let read =
-            |cached: soundoff_common::ports::cache::Cached| Timeline::read(cached.value, Kind::Chronological);
-        let stored = users.iter().zip(stored.into_iter().map(|cached| cached.and_then(read)));
-        let (found, lost): (Vec<_>, Vec<_>) = stored.partition(|(_, timeline)| timeline.is_some());
-        let found: Vec<(&Handle, Timeline)> =
-            found.into_iter().filter_map(|(user, timeline)| Some((user, timeline?))).collect();
-        // Evicted between the stages: from the start again.
-        let lost: Vec<Handle> = lost.into_iter().map(|(user, _)| user.clone()).collect();
+        let (mut found, mut lost) = (Vec::new(), Vec::new());
+        for (user, cached) in users.iter().zip(stored) {
+            match cached.and_then(|cached| Timeline::read(cached.value, Kind::Chronological)) {
+                Some(timeline) => found.push((user, timeline)),
+                // Evicted between the stages: from the start again.
+                None => lost.push(user.clone()),
+            }
+        }
         self.queue(in_batches(COMPUTE, &lost)).await?;
         let of: Vec<&Handle> = found.iter().map(|(user, _)| *user).collect();
         let affinities = {

@@ -12,8 +12,6 @@ mod graph;
 mod hydrate;
 mod jobs;
 mod listing;
-#[cfg(test)]
-mod memory;
 pub mod merge;
 mod prefetch;
 pub mod rank;
@@ -23,6 +21,8 @@ mod schedule;
 pub mod shelf;
 mod sources;
 mod status;
+#[cfg(test)]
+mod test_cache;
 mod timelines;
 pub mod weights;
 

@@ -8,7 +8,8 @@ use ulid::Ulid;
 
 use crate::affinities::Affinities;
 use crate::format::{Kind, Record, Timeline, Writer};
-use crate::rank::{Parts, RankScratch, Rankable, Ranked, Scorer, arrange, rank};
+use crate::rank::{RankScratch, Rankable, Ranked, arrange, rank};
+use crate::weights::{Parts, Scorer};
 
 /// One post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

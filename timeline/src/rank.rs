@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-pub use crate::weights::{Parts, Scorer, unit};
+use crate::weights::{Parts, Scorer};
 
 /// The most items that are ranked at once.
 const MOST: usize = 1 << INDEX_BITS;
@@ -58,11 +58,11 @@ pub fn rank(
     assert!(items.len() <= MOST, "{} items", items.len());
     let RankScratch { parts, keys, waiting } = scratch;
     parts.clear();
-    parts.extend(items.iter().map(|item| Parts {
-        age: scorer.age(now_ms.saturating_sub(item.created_ms)),
-        affinity: scorer.affinity(item.affinity),
-        popularity: scorer.popularity(item.engagement),
-    }));
+    parts.extend(
+        items
+            .iter()
+            .map(|item| scorer.parts(now_ms.saturating_sub(item.created_ms), item.affinity, item.engagement)),
+    );
     keys.clear();
     keys.extend((0..).zip(&*parts).map(|(index, parts)| (MOST_SCORE - parts.score()) << INDEX_BITS | index));
     keys.sort_unstable();

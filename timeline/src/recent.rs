@@ -203,12 +203,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::memory::MemoryCache;
+    use crate::test_cache::TestCache;
 
     #[tokio::test]
     async fn a_note_that_is_long_on_its_way_is_seen_by_whoever_has_read_meanwhile() {
         for takes in [5, LATE_MS + 50] {
-            let cache = Arc::new(MemoryCache::default());
+            let cache = Arc::new(TestCache::default());
             Rings::read(&*cache).await.unwrap();
             let read = Arc::new(Mutex::new(None));
             let (reader, reading) = (cache.clone(), read.clone());

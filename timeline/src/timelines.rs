@@ -11,8 +11,8 @@ use soundoff_common::worker::Outward;
 
 use crate::config::TimelineConfig;
 use crate::graph::Graph;
-use crate::rank::Scorer;
 use crate::schedule::Tick;
+use crate::weights::Scorer;
 
 /// What timelines need from the world.
 #[derive(Clone)]

@@ -129,6 +129,17 @@ impl Scorer {
         }
     }
 
+    /// The parts of a score: see [`Scorer::age`], [`Scorer::affinity`] and [`Scorer::popularity`].
+    #[must_use]
+    #[inline]
+    pub fn parts(&self, age_ms: u64, affinity: u32, engagement: u32) -> Parts {
+        Parts {
+            age: self.age(age_ms),
+            affinity: self.affinity(affinity),
+            popularity: self.popularity(engagement),
+        }
+    }
+
     /// For a post of so many milliseconds of age.
     #[must_use]
     pub fn age(&self, ms: u64) -> u16 {

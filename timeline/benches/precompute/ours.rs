@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use soundoff_timeline::merge::{self, Pick, newest};
-use soundoff_timeline::rank::{RankScratch, Rankable, Ranked, Scorer, rank};
+use soundoff_timeline::rank::{RankScratch, Rankable, Ranked, rank};
 use soundoff_timeline::shelf::{Listed, MAX_LISTED, Shelf};
-use soundoff_timeline::weights::Weights;
+use soundoff_timeline::weights::{Scorer, Weights};
 use ulid::Ulid;
 
 use crate::files::{Files, NOW_MS, number, write};

@@ -15,12 +15,12 @@ type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A cache that keeps everything.
 #[derive(Default)]
-pub(crate) struct MemoryCache {
+pub(crate) struct TestCache {
     entries: Mutex<HashMap<String, Cached>>,
     meanwhile: Mutex<Option<Meanwhile>>,
 }
 
-impl MemoryCache {
+impl TestCache {
     /// Has something happen once, before the next swap.
     pub(crate) fn meanwhile(&self, what: impl Future<Output = ()> + Send + 'static) {
         *self.meanwhile.lock().unwrap() = Some(Box::pin(what));
@@ -33,7 +33,7 @@ impl MemoryCache {
 }
 
 #[async_trait]
-impl Cache for MemoryCache {
+impl Cache for TestCache {
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable> {
         let entries = self.entries.lock().unwrap();
         Ok(keys.iter().map(|key| entries.get(key).cloned()).collect())
