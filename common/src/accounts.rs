@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ports::tables::{Condition, Item, Key, Table, Write};
-use crate::protocol::Handle;
+use crate::protocol::{Handle, Role};
 
 /// A user as stored in [`Table::Users`] under [`key`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Account {
     /// When they last said hello, in milliseconds since 1970, give or take ten minutes; 0 when never.
     #[serde(default)]
     pub active_at: u64,
+    /// What they may do.
+    #[serde(default)]
+    pub role: Role,
     /// Tokens issued before this open nothing, in seconds since 1970.
     #[serde(default)]
     pub revoked_at: u64,

@@ -6,6 +6,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::handler::{Message, Run, run_of};
 use crate::ports::queues::QueueName;
+use crate::protocol::Role;
 
 /// Who may put a type on the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Spec {
     pub queue: QueueName,
     /// Who may send it.
     pub source: Source,
+    /// What a client's user must at least be to send it.
+    pub role: Role,
     /// Whether the router archives it.
     pub archived: bool,
     /// One line for the protocol document.
@@ -53,6 +56,7 @@ pub fn spec<M: Message>() -> Spec {
         message_type: M::TYPE,
         queue: M::QUEUE.map_or_else(|| QueueName::of_type(M::TYPE), QueueName::new),
         source: M::SOURCE,
+        role: M::ROLE,
         archived: M::ARCHIVED,
         summary: M::SUMMARY,
         body_schema: SchemaGenerator::subschema_for::<M::Body>,
@@ -66,6 +70,8 @@ pub fn spec<M: Message>() -> Spec {
 pub struct Route {
     /// Whether clients may send it.
     pub from_clients: bool,
+    /// What a client's user must at least be.
+    pub role: Role,
     /// Whether it is archived.
     pub archived: bool,
     /// The queues of all its handlers.
@@ -93,10 +99,12 @@ impl Catalog {
             let from_clients = spec.source == Source::Client;
             let route = routes.entry(spec.message_type).or_insert_with(|| Route {
                 from_clients,
+                role: spec.role,
                 archived: false,
                 queues: Vec::new(),
             });
-            assert_eq!(route.from_clients, from_clients, "handlers of {} disagree", spec.message_type);
+            let agree = (route.from_clients, route.role) == (from_clients, spec.role);
+            assert!(agree, "handlers of {} disagree on who may send it", spec.message_type);
             route.archived |= spec.archived;
             route.queues.push(spec.queue.clone());
         }

@@ -3,8 +3,9 @@
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use ulid::Ulid;
 
-use crate::hex::hex;
+use crate::hex::{hex, unhex};
 use crate::protocol::Handle;
 
 /// Where an edge takes deliveries.
@@ -32,8 +33,10 @@ pub enum Kind {
     Push,
     /// A live event; may be dropped.
     Event,
-    /// Closes the user's sockets: their session was revoked.
+    /// Closes the user's sockets, or those of one `session`: it was revoked.
     Revoke,
+    /// Closes the user's sockets so that they come back with a fresh token: what the user may do has changed.
+    Renew,
 }
 
 /// One frame for some users' sockets on this edge.
@@ -46,12 +49,23 @@ pub struct Delivery {
     /// Only this socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
+    /// Only the sockets of this sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Ulid>,
     /// A push's place in the inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// The whole frame as the client gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<Box<RawValue>>,
+}
+
+impl Delivery {
+    /// Closes a user's sockets, or those of one sign-in.
+    #[must_use]
+    pub fn closing(kind: Kind, user: Handle, session: Option<Ulid>) -> Self {
+        Self { kind, to: vec![user], connection: None, session, seq: None, frame: None }
+    }
 }
 
 /// The body of `POST /deliver`.
@@ -120,13 +134,6 @@ impl InternalKey {
         let Some(tag) = unhex(signature) else { return false };
         fresh && hmac::verify(&self.0, &Self::message(method, path, time, body), &tag).is_ok()
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use crate::envelope::Envelope;
 use crate::inbox_heads::InboxHeads;
 use crate::ports::sessions::Sessions;
 use crate::ports::tables::{TableError, Tables, Write};
-use crate::protocol::{ErrorBody, ErrorCode, Handle};
+use crate::ports::uploads::Uploads;
+use crate::protocol::{ErrorBody, ErrorCode, Handle, Role};
 use crate::telemetry::Metrics;
 
 /// What handlers may use.
@@ -26,6 +27,8 @@ pub struct Context {
     pub tables: Arc<dyn Tables>,
     /// Who is online where.
     pub sessions: Arc<dyn Sessions>,
+    /// Where large media go.
+    pub uploads: Arc<dyn Uploads>,
     /// The process's metrics.
     pub metrics: Metrics,
     /// Keeps this process from racing itself for one user's inbox.
@@ -104,6 +107,8 @@ pub struct Event {
 pub struct FollowUp {
     /// An internal MessageType.
     pub message_type: &'static str,
+    /// Whom it is about, when not the sender of the message that causes it.
+    pub about: Option<Handle>,
     /// Its body.
     pub body: Box<RawValue>,
 }
@@ -181,6 +186,8 @@ pub trait Message: Send + Sync + 'static {
     const QUEUE: Option<&'static str> = None;
     /// Who may send it.
     const SOURCE: Source = Source::Client;
+    /// What a client's user must at least be to send it.
+    const ROLE: Role = Role::User;
     /// Whether it is archived.
     const ARCHIVED: bool = true;
     /// What the sender says.

@@ -8,11 +8,24 @@ pub fn hex(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
+/// The bytes that hex digits of either case spell; `None` when they are none.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn each_byte_is_two_digits() {
         assert_eq!(super::hex(&[0x00, 0x0f, 0xa5, 0xff]), "000fa5ff");
         assert_eq!(super::hex(&[]), "");
+        assert_eq!(super::unhex("000fA5ff").unwrap(), [0x00, 0x0f, 0xa5, 0xff]);
+        for bad in ["0", "zz", "é", "+1"] {
+            assert_eq!(super::unhex(bad), None, "{bad}");
+        }
     }
 }

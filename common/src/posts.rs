@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::media::{Media, Rendition};
 use crate::ports::tables::{Item, Key, TableError};
 use crate::protocol::{Handle, rfc3339};
 
@@ -22,6 +23,19 @@ pub struct Post {
     pub likes: u64,
     /// How many comments it has.
     pub comments: u64,
+    /// What it shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Media>,
+}
+
+/// A medium as a post's item names it: what is shown of it never changes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attached {
+    /// The medium.
+    pub id: Ulid,
+    /// All of it.
+    #[serde(flatten)]
+    pub full: Rendition,
 }
 
 /// A post's item. A deleted one stays, without its text: what arrives late for it must find out.
@@ -38,6 +52,9 @@ pub struct Stored {
     pub likes: u64,
     /// How many comments it has.
     pub comments: u64,
+    /// What it shows; a tombstone shows nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Attached>,
     /// It is a tombstone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
@@ -50,8 +67,9 @@ impl Stored {
     /// The post as clients see it.
     #[must_use]
     pub fn shown(self, id: Ulid) -> Post {
-        let Self { author, text, created_at, likes, comments, .. } = self;
-        Post { id: id.to_string(), author, text, created_at: rfc3339(created_at), likes, comments }
+        let Self { author, text, created_at, likes, comments, media, .. } = self;
+        let media = media.iter().map(|attached| Media::of(attached.id, &attached.full)).collect();
+        Post { id: id.to_string(), author, text, created_at: rfc3339(created_at), likes, comments, media }
     }
 }
 

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode, header};
 
-/// An `application/problem+json` answer; `detail` says what to do about it.
+/// An `application/problem+json` answer: `code` is for programs, spelled as in error frames where they have one for it; `detail` says
+/// what to do about it.
 #[must_use]
-pub fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Full<Bytes>> {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    let body =
+        serde_json::json!({ "title": title, "status": status.as_u16(), "code": code, "detail": detail });
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/problem+json");

@@ -97,8 +97,8 @@ impl Outward {
     }
 
     async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), String> {
-        let own = follow_ups.into_iter().map(|FollowUp { message_type, body }| {
-            let about = envelope.from.clone();
+        let own = follow_ups.into_iter().map(|FollowUp { message_type, about, body }| {
+            let about = about.unwrap_or_else(|| envelope.from.clone());
             Own { message_type, about, body }
         });
         self.queue(own.collect(), envelope.at).await
@@ -180,6 +180,7 @@ fn reply_parcel(envelope: &Envelope, frame: &ServerFrame<'_>) -> Option<Parcel> 
         kind: Kind::Reply,
         to: vec![envelope.from.clone()],
         connection: None,
+        session: None,
         seq: None,
         frame: Some(raw(frame)),
     };
@@ -201,5 +202,5 @@ fn event_parcel(event: Event) -> Parcel {
 }
 
 fn live(kind: Kind, to: Vec<Handle>, seq: Option<u64>, frame: Option<Box<RawValue>>) -> Parcel {
-    Parcel { delivery: Delivery { kind, to, connection: None, seq, frame }, origin: None }
+    Parcel { delivery: Delivery { kind, to, connection: None, session: None, seq, frame }, origin: None }
 }

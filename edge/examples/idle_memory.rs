@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::Full;
 use soundoff_common::catalog::Catalog;
 use soundoff_common::deliver::InternalKey;
+use soundoff_common::http::{Answer, whole};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
@@ -20,12 +19,13 @@ use soundoff_common::ports::queues::{
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, Role};
 use soundoff_common::telemetry::Metrics;
 use soundoff_edge::{EdgeConfig, EdgeDeps, Pages};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
 /// Ports that remember nothing, so that the memory measured is the edge's own.
 struct Nothing;
@@ -77,10 +77,20 @@ impl Sessions for Nothing {
     }
 }
 
+/// Every user is there, and every sign-in, whose number spells its user.
+fn answer(table: Table, key: &Key) -> Option<Item> {
+    if table == Table::Users {
+        return Some(Item::new());
+    }
+    let session: Ulid = key.pk.strip_prefix("sign-in#")?.parse().ok()?;
+    let user = session.to_bytes();
+    Some(Item::new().with("user", std::str::from_utf8(&user).ok()?.trim_end_matches('\0')))
+}
+
 #[async_trait]
 impl Tables for Nothing {
     async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
-        Ok(keys.iter().map(|(table, _)| (*table == Table::Users).then(Item::new)).collect())
+        Ok(keys.iter().map(|(table, key)| answer(*table, key)).collect())
     }
     async fn write(&self, _: Vec<Write>) -> Result<(), TableError> {
         Ok(())
@@ -102,15 +112,18 @@ impl Tables for Nothing {
 
 impl TokenVerifier for Nothing {
     fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
-        let user = token.parse().map_err(|_| TokenError::Invalid)?;
-        Ok(Claims { user, session: String::new(), issued_at: 0, expires_at: u64::MAX / 2000 })
+        let user: Handle = token.parse().map_err(|_| TokenError::Invalid)?;
+        let mut session = [0; 16];
+        session[..token.len()].copy_from_slice(token.as_bytes());
+        let session = Ulid::from_bytes(session);
+        Ok(Claims { user, session, role: Role::User, issued_at: 0, expires_at: u64::MAX / 2000 })
     }
 }
 
 #[async_trait]
 impl Pages for Nothing {
-    async fn answer(&self, _: hyper::Request<hyper::body::Incoming>) -> hyper::Response<Full<Bytes>> {
-        hyper::Response::new(Full::default())
+    async fn answer(&self, _: hyper::Request<hyper::body::Incoming>) -> Answer {
+        whole(hyper::Response::default())
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use soundoff_common::protocol::{CloseCode, Handle};
+use soundoff_common::ports::tokens::Claims;
+use soundoff_common::protocol::{CloseCode, Handle, Role};
+use ulid::Ulid;
 
 use crate::websocket::close_frame;
 
@@ -77,6 +79,10 @@ pub(crate) struct State {
     /// When a closing socket is cut, in milliseconds of the edge's clock.
     cut_at: u64,
     due_sent: bool,
+    /// What the user may do, as of the last token.
+    role: Role,
+    /// The sign-in of the last token; bytes, as a `u128` would widen the whole.
+    session: [u8; 16],
 }
 
 /// Who is on the socket, known from a good `hello` on.
@@ -147,6 +153,8 @@ impl Connection {
             saved: 0,
             cut_at: 0,
             due_sent: false,
+            role: Role::User,
+            session: [0; 16],
         };
         Self {
             id,
@@ -175,12 +183,13 @@ impl Connection {
     }
 
     /// Begins to join; `false` when the socket is closing already.
-    pub(crate) fn join(&self, identity: Identity, expires: u64) -> bool {
+    pub(crate) fn join(&self, identity: Identity, claims: &Claims) -> bool {
         let mut state = self.state();
         if state.phase == Phase::Closing || self.identity.set(identity).is_err() {
             return false;
         }
-        self.expires.store(expires, Ordering::Relaxed);
+        self.expires.store(claims.expires_at, Ordering::Relaxed);
+        state.session = claims.session.to_bytes();
         state.phase = Phase::Joining;
         state.held = true;
         state.catching_up = true;
@@ -315,9 +324,32 @@ impl Connection {
         self.last_frame.store(clock_ms, Ordering::Relaxed);
     }
 
-    pub(crate) fn renew(&self, expires: u64) {
+    /// Makes the socket one of another sign-in, before that is looked into: its end either is seen then or finds this socket. Answers which
+    /// it was of.
+    pub(crate) fn turn_to(&self, session: Ulid) -> Ulid {
+        let before = std::mem::replace(&mut self.state().session, session.to_bytes());
+        Ulid::from_bytes(before)
+    }
+
+    pub(crate) fn renew(&self, expires: u64, role: Role) {
         self.expires.store(expires, Ordering::Relaxed);
-        self.state().due_sent = false;
+        let mut state = self.state();
+        state.due_sent = false;
+        state.role = role;
+    }
+
+    /// Notes what the user may do.
+    pub(crate) fn empower(&self, role: Role) {
+        self.state().role = role;
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.state().role
+    }
+
+    /// Whether the socket's last token is of this sign-in.
+    pub(crate) fn is_of(&self, session: Ulid) -> bool {
+        self.state().session == session.to_bytes()
     }
 
     /// Notes what the client holds, as far as it was ever sent.

@@ -3,10 +3,15 @@ use crate::websocket::text_frame;
 
 const ROOM: Room = Room { frames: 4, bytes: 1000 };
 
+fn claims(expires_at: u64) -> Claims {
+    let user = "ann".parse().unwrap();
+    Claims { user, session: Ulid::nil(), role: Role::User, issued_at: 0, expires_at }
+}
+
 fn open(cursor: u64) -> Connection {
     let connection = Connection::new(1, 0);
     let identity = Identity { user: "ann".parse().unwrap(), device: None };
-    assert!(connection.join(identity, u64::MAX / 2000));
+    assert!(connection.join(identity, &claims(u64::MAX / 2000)));
     assert!(connection.welcome(text_frame("w"), cursor, cursor));
     assert_eq!(connection.span(), None);
     drain(&connection);
@@ -57,7 +62,7 @@ fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
 #[test]
 fn welcome_comes_before_what_came_while_joining() {
     let c = Connection::new(1, 0);
-    c.join(Identity { user: "ann".parse().unwrap(), device: None }, 10);
+    c.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
     c.offer(&text_frame("event"), Class::Event, ROOM, 0);
     c.offer_push(3, Some(&text_frame("3")), ROOM, 0);
     assert!(!c.state().has_output());
@@ -110,7 +115,7 @@ fn deadlines_come_due() {
     assert_eq!(silent.due(at(1999, 0), deadlines), None);
     assert_eq!(silent.due(at(2000, 0), deadlines), Some(Due::Cut));
     let c = Connection::new(2, 0);
-    c.join(Identity { user: "ann".parse().unwrap(), device: None }, 10);
+    c.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
     c.welcome(text_frame("w"), 0, 0);
     c.heard(1000);
     assert_eq!(c.due(at(1600, 9_000), deadlines), None);
@@ -118,7 +123,7 @@ fn deadlines_come_due() {
     assert_eq!(c.due(at(1600, 9_900), deadlines), Some(Due::Auth(100)));
     assert_eq!(c.due(at(1600, 9_950), deadlines), None, "said once");
     assert_eq!(c.due(at(1600, 10_000), deadlines), Some(Due::Close(CloseCode::TokenExpired)));
-    c.renew(20);
+    c.renew(20, Role::User);
     assert_eq!(c.due(at(1600, 10_000), deadlines), None);
     assert_eq!(c.due(at(1600, 19_950), deadlines), Some(Due::Auth(50)), "and once more for the fresh token");
 }

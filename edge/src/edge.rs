@@ -12,7 +12,7 @@ use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, ServerFrame};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -132,8 +132,8 @@ impl Edge {
         }
     }
 
-    pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { catalog: &self.catalog, rate: self.rate }
+    pub(crate) fn rules(&self, role: Role) -> Rules<'_> {
+        Rules { catalog: &self.catalog, rate: self.rate, role }
     }
 
     pub(crate) fn room(&self) -> Room {

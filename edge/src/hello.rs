@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use soundoff_common::accounts;
 use soundoff_common::inbox;
 use soundoff_common::ports::sessions::Registration;
-use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, Handle, Limits, ServerFrame, now_ms, rfc3339};
+use soundoff_common::protocol::{CloseCode, Handle, Limits, Role, ServerFrame, now_ms, rfc3339};
+use soundoff_common::sign_ins::{self, Closed};
 
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};
@@ -41,16 +41,13 @@ fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCod
     if one_user && claims.expires_at > now_s { Ok(claims) } else { Err(CloseCode::BadToken) }
 }
 
-/// Reads and judges the account: `Ok` when the token opens it.
-pub(crate) async fn check_account(edge: &Edge, claims: &Claims) -> Result<(), CloseCode> {
-    match edge.tables.get(Table::Users, accounts::key(&claims.user)).await {
-        Ok(None) => Err(CloseCode::BadToken),
-        Ok(Some(account)) if account.number("revoked_at").is_some_and(|at| at > claims.issued_at) => {
-            Err(CloseCode::SessionRevoked)
-        }
-        Ok(Some(_)) => Ok(()),
-        Err(error) => Err(shed(&error)),
-    }
+/// What the token's user may do, when the token still opens anything.
+pub(crate) async fn check_sign_in(edge: &Edge, claims: &Claims) -> Result<Role, CloseCode> {
+    sign_ins::check(&*edge.tables, claims).await.map_err(|closed| match closed {
+        Closed::NoUser => CloseCode::BadToken,
+        Closed::Ended => CloseCode::SessionRevoked,
+        Closed::Unknown(error) => shed(&error),
+    })
 }
 
 /// A client that the tables cannot serve now had better come back later.
@@ -64,13 +61,13 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
     let claims = claims(edge, &mut hello, now_s)?;
     let user = claims.user.clone();
     let identity = Identity { user: user.clone(), device: hello.device.clone() };
-    if !connection.join(identity, claims.expires_at) {
+    if !connection.join(identity, &claims) {
         return Ok(());
     }
     let here = edge.registry.join(&user, connection);
     register(edge, connection, &user, here).await?;
-    // The account is read after the registration: a revocation either is in it or finds this socket.
-    check_account(edge, &claims).await?;
+    // Account and sign-in are read after the registration: a revocation either is in them or finds this socket.
+    connection.empower(check_sign_in(edge, &claims).await?);
     let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, now_s).await;
     let resume = resume.map_err(|error| shed(&error))?;
     let session = format!("{}-{}", edge.boot, connection.id);

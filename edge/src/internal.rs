@@ -16,13 +16,13 @@ use soundoff_common::deliver::{
     TIME_HEADER,
 };
 use soundoff_common::ports::queues::QueueName;
+use soundoff_common::problem::problem;
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::connection::Class;
 use crate::edge::Edge;
-use crate::upgrade::problem;
 use crate::websocket::text_frame;
 
 /// The most internal connections: workers keep one or a few each.
@@ -89,9 +89,9 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>
             response
         }
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+            problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
         }
-        _ => problem(StatusCode::NOT_FOUND, "nothing is here"),
+        _ => problem(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
     }
 }
 
@@ -121,15 +121,15 @@ async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
 
 type Refusal = Box<Response<Full<Bytes>>>;
 
-fn refuse(status: StatusCode, title: &str) -> Refusal {
-    Box::new(problem(status, title))
+fn refuse(status: StatusCode, code: &str, detail: &str) -> Refusal {
+    Box::new(problem(status, code, detail))
 }
 
 /// Takes deliveries. Nothing of the body is looked into before its signature is found good.
 async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
     let unsigned = || {
         edge.metrics.edge_unsigned_requests.inc();
-        refuse(StatusCode::UNAUTHORIZED, "not signed with the internal key")
+        refuse(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with the internal key")
     };
     let field = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (Some(time), Some(signature)) = (field(TIME_HEADER), field(SIGNATURE_HEADER)) else {
@@ -140,17 +140,22 @@ async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Ful
     let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => {
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"));
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "the body is too large or broke off",
+            ));
         }
-        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "bad_message", "the body took too long")),
     };
     if !edge.key.verify("POST", DELIVER_PATH, &body, (&time, &signature), now_ms()) {
         return Err(unsigned());
     }
-    let request: DeliverRequest = serde_json::from_slice(&body)
-        .map_err(|_| refuse(StatusCode::BAD_REQUEST, "not a deliver request of this version"))?;
+    let request: DeliverRequest = serde_json::from_slice(&body).map_err(|_| {
+        refuse(StatusCode::BAD_REQUEST, "bad_message", "not a deliver request of this version")
+    })?;
     if request.boot != *edge.boot {
-        return Err(refuse(StatusCode::CONFLICT, "another edge process lives here"));
+        return Err(refuse(StatusCode::CONFLICT, "conflict", "another edge process lives here"));
     }
     let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
     let mut response = text(StatusCode::OK, serde_json::to_vec(&answer).expect("an answer is JSON"));
@@ -174,7 +179,14 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
                     (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire, Class::Durable),
                     (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire, Class::Event),
                     (Kind::Revoke, ..) => {
-                        edge.close(connection, CloseCode::SessionRevoked);
+                        if delivery.session.is_none_or(|session| connection.is_of(session)) {
+                            edge.close(connection, CloseCode::SessionRevoked);
+                        }
+                        // A socket of another sign-in is here all the same: its registration is to stay.
+                        true
+                    }
+                    (Kind::Renew, ..) => {
+                        edge.close(connection, CloseCode::TokenExpired);
                         true
                     }
                     // A push without a place or a reply without a frame says nothing; whoever sent it need not send it again.

@@ -26,10 +26,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::Full;
 use soundoff_common::catalog::Catalog;
 use soundoff_common::deliver::InternalKey;
+use soundoff_common::http::Answer;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
@@ -67,8 +66,9 @@ pub struct EdgeDeps {
 /// Plain HTTP on the public port: sign-in, media, the web app, answered by whoever the binary wires in.
 #[async_trait]
 pub trait Pages: Send + Sync + 'static {
-    /// Answers any request that is not `GET /v1/ws`. Bodies come unbounded: the page bounds them.
-    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> hyper::Response<Full<Bytes>>;
+    /// Answers any request that is not `GET /v1/ws`; it carries its [`Peer`](soundoff_common::http::Peer). Bodies come unbounded: the page bounds
+    /// them.
+    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Answer;
 }
 
 /// Runs one edge until `stop`, then drains it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 use soundoff_common::catalog::Catalog;
-use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError};
+use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError, Role};
 
 use crate::admission::{Pace, Rate};
 
@@ -54,6 +54,8 @@ pub(crate) struct Session {
 pub(crate) struct Rules<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) rate: Rate,
+    /// What the user may do.
+    pub(crate) role: Role,
 }
 
 impl Session {
@@ -82,11 +84,16 @@ impl Session {
                 if let Err(wait) = self.pace.take(now_ns, rules.rate) {
                     return refuse_pace(Some(id.into_owned()), wait);
                 }
-                if !rules.catalog.route(&message_type).is_some_and(|route| route.from_clients) {
-                    let error = ErrorBody::new(ErrorCode::UnknownType, "clients send no such type");
-                    return Step::Refuse { id: Some(id.into_owned()), error };
-                }
-                Step::Publish { id, message_type, body }
+                let refusal = match rules.catalog.route(&message_type) {
+                    Some(route) if route.from_clients && route.role <= rules.role => {
+                        return Step::Publish { id, message_type, body };
+                    }
+                    Some(route) if route.from_clients => {
+                        ErrorBody::new(ErrorCode::Forbidden, format!("only a {} sends this type", route.role))
+                    }
+                    _ => ErrorBody::new(ErrorCode::UnknownType, "clients send no such type"),
+                };
+                Step::Refuse { id: Some(id.into_owned()), error: refusal }
             }
             ClientFrame::Ack { cursor } => Step::Ack(cursor),
             ClientFrame::Ping => self.ping(now_ns, rules),
@@ -126,6 +133,19 @@ mod tests {
     use super::*;
 
     struct Note<const INTERNAL: bool>;
+    struct Judge;
+
+    impl Message for Judge {
+        const TYPE: &'static str = "note.judge";
+        const SUMMARY: &'static str = "a verdict";
+        const ROLE: Role = Role::Moderator;
+        type Body = serde_json::Value;
+        type Reply = ();
+
+        async fn handle(_: &Context, _: &Request<Self::Body>) -> Result<Outcome<()>, Failure> {
+            Ok(Outcome::read(()))
+        }
+    }
 
     impl<const INTERNAL: bool> Message for Note<INTERNAL> {
         const TYPE: &'static str = if INTERNAL { "note.internal" } else { "note.add" };
@@ -140,7 +160,7 @@ mod tests {
     }
 
     fn catalog() -> Catalog {
-        Catalog::new(vec![spec::<Note<false>>(), spec::<Note<true>>()])
+        Catalog::new(vec![spec::<Note<false>>(), spec::<Note<true>>(), spec::<Judge>()])
     }
 
     fn code(step: &Step<'_>) -> Option<ErrorCode> {
@@ -155,7 +175,7 @@ mod tests {
     #[test]
     fn hello_comes_first_and_once() {
         let catalog = catalog();
-        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200) };
+        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200), role: Role::User };
         let mut fresh = Session::default();
         assert!(matches!(fresh.step(r#"{"op":"ping"}"#, 0, rules), Step::Close(CloseCode::NoHello)));
         let mut session = Session::default();
@@ -168,7 +188,7 @@ mod tests {
     #[test]
     fn ten_bad_frames_in_a_row_close_and_a_good_one_forgives() {
         let catalog = catalog();
-        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200) };
+        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200), role: Role::User };
         let mut session = Session::default();
         session.step(HELLO, 0, rules);
         for _ in 0..3 {
@@ -186,7 +206,7 @@ mod tests {
     #[test]
     fn only_types_that_clients_send_pass_and_only_so_fast() {
         let catalog = catalog();
-        let rules = Rules { catalog: &catalog, rate: Rate::new(10, 3) };
+        let rules = Rules { catalog: &catalog, rate: Rate::new(10, 3), role: Role::User };
         let mut session = Session::default();
         session.step(HELLO, 0, rules);
         let send = |ty: &str| format!(r#"{{"op":"send","id":"7","type":"{ty}","body":{{}}}}"#);
@@ -202,5 +222,19 @@ mod tests {
         }
         assert!(matches!(session.step(r#"{"op":"ping"}"#, 0, rules), Step::Nothing), "heard, not answered");
         assert!(matches!(session.step(r#"{"op":"ping"}"#, 100_000_000, rules), Step::Pong));
+    }
+
+    #[test]
+    fn a_type_for_moderators_passes_from_moderators_and_above() {
+        let catalog = catalog();
+        let send = r#"{"op":"send","id":"7","type":"note.judge","body":{}}"#;
+        for (role, passes) in [(Role::User, false), (Role::Moderator, true), (Role::Admin, true)] {
+            let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200), role };
+            let mut session = Session::default();
+            session.step(HELLO, 0, rules);
+            let step = session.step(send, 0, rules);
+            assert_eq!(matches!(step, Step::Publish { .. }), passes, "{role}");
+            assert_eq!(code(&step), (!passes).then_some(ErrorCode::Forbidden), "{role}");
+        }
     }
 }

@@ -12,14 +12,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, ServerFrame, now_ms, rfc3339};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame, now_ms, rfc3339};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
 use crate::catch_up::catch_up;
 use crate::connection::{Class, Connection, Phase};
 use crate::edge::Edge;
-use crate::hello::{Hello, check_account, hello};
+use crate::hello::{Hello, check_sign_in, hello};
 use crate::outbound::{Incoming, publish};
 use crate::session::{Session, Step};
 use crate::websocket::{Fragments, Inbound, Violation, pong_frame};
@@ -205,7 +205,7 @@ impl Socket {
             Inbound::Gathered(text) => self.step(&text, now_ns),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
-                if matches!(self.session.ping(now_ns, self.edge.rules()), Step::Pong) {
+                if matches!(self.session.ping(now_ns, self.edge.rules(Role::User)), Step::Pong) {
                     self.edge.offer_wire(&self.connection, &pong_frame(payload), Class::Event);
                 }
             }
@@ -218,7 +218,7 @@ impl Socket {
 
     fn step(&mut self, text: &str, now_ns: u64) {
         let Self { edge, connection, session, .. } = self;
-        match session.step(text, now_ns, edge.rules()) {
+        match session.step(text, now_ns, edge.rules(connection.role())) {
             Step::Nothing => {}
             Step::Hello { token, device, cursor } => {
                 let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| Box::from(&*text));
@@ -345,13 +345,15 @@ fn renew(edge: &Arc<Edge>, connection: &Arc<Connection>, token: &str) {
     }
     let (edge, connection) = (edge.clone(), connection.clone());
     tokio::spawn(async move {
-        match check_account(&edge, &claims).await {
-            Ok(()) => {
-                connection.renew(claims.expires_at);
+        let before = connection.turn_to(claims.session);
+        match check_sign_in(&edge, &claims).await {
+            Ok(role) => {
+                connection.renew(claims.expires_at, role);
                 let lapses = rfc3339(claims.expires_at.saturating_mul(1000));
                 edge.offer(&connection, &ServerFrame::AuthOk { token_expires_at: &lapses }, Class::Durable);
             }
             Err(CloseCode::Shedding) => {
+                connection.turn_to(before);
                 let error =
                     ErrorBody::new(ErrorCode::Overloaded, "cannot look into the token now").after(1000);
                 edge.refuse(&connection, None, &error);

@@ -12,7 +12,9 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use soundoff_common::http::{Answer, Peer, bearer, unauthorized, whole};
 use soundoff_common::ports::tokens::Claims;
+use soundoff_common::problem::problem;
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
 use tokio::net::TcpStream;
 
@@ -35,22 +37,13 @@ struct Upgrade {
     shed: bool,
 }
 
-/// A refusal as RFC 9457 has it.
-pub(crate) fn problem(status: StatusCode, title: &str) -> Response<Full<Bytes>> {
-    let body = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16() });
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
 /// Serves one public connection until it is a websocket or ends.
 pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     let agreed: Mutex<Option<Upgrade>> = Mutex::new(None);
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let service = service_fn(|request| {
         let (edge, agreed) = (&edge, &agreed);
-        async move { Ok::<_, std::convert::Infallible>(answer(edge, agreed, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(answer(edge, agreed, peer, request).await) }
     });
     {
         let connection = http1::Builder::new()
@@ -87,11 +80,23 @@ pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
 async fn answer(
     edge: &Edge,
     agreed: &Mutex<Option<Upgrade>>,
+    peer: Option<Peer>,
+    mut request: Request<Incoming>,
+) -> Answer {
+    if request.method() == Method::GET && request.uri().path() == PATH {
+        return whole(upgrade(edge, agreed, request));
+    }
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    edge.pages.answer(request).await
+}
+
+fn upgrade(
+    edge: &Edge,
+    agreed: &Mutex<Option<Upgrade>>,
     mut request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET || request.uri().path() != PATH {
-        return edge.pages.answer(request).await;
-    }
     let now_s = now_ms() / 1000;
     let accept = match handshake(request.headers()) {
         Ok(accept) => accept,
@@ -101,7 +106,7 @@ async fn answer(
         None => None,
         Some(token) => match token.ok().and_then(|token| edge.tokens.verify(token, now_s).ok()) {
             Some(claims) => Some(Box::new(claims)),
-            None => return unauthorized(),
+            None => return unauthorized("the access token is not good"),
         },
     };
     if edge.is_draining() {
@@ -127,8 +132,8 @@ async fn answer(
 
 /// Checks that a request asks for a websocket; answers `Sec-WebSocket-Accept`.
 fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Box<Response<Full<Bytes>>>> {
-    let refuse = |status, title| {
-        let mut refusal = problem(status, title);
+    let refuse = |status, detail| {
+        let mut refusal = problem(status, "bad_message", detail);
         refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         refusal.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         Box::new(refusal)
@@ -151,25 +156,8 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Box<Response<Full<Bytes
     Ok(HeaderValue::from_str(&base64(digest.as_ref())).expect("base64 is ASCII"))
 }
 
-/// The bearer token, if there is an `Authorization`; `Err` when that is of another kind.
-fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
-    let value = headers.get(header::AUTHORIZATION)?;
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    Some(token.ok_or(()))
-}
-
-fn unauthorized() -> Response<Full<Bytes>> {
-    let mut refusal = problem(StatusCode::UNAUTHORIZED, "the access token is not good");
-    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    refusal
-}
-
-fn retry_later(title: &str, edge: &Edge) -> Response<Full<Bytes>> {
-    let mut refusal = problem(StatusCode::SERVICE_UNAVAILABLE, title);
+fn retry_later(detail: &str, edge: &Edge) -> Response<Full<Bytes>> {
+    let mut refusal = problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail);
     let seconds = edge.retry_after_ms().div_ceil(1000);
     refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     refusal

@@ -9,7 +9,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::blobs::Blobs;
+use soundoff_common::ports::blobs::{BlobWriter, Blobs};
 use ulid::Ulid;
 
 use crate::disk::{self, Draft};
@@ -78,15 +78,45 @@ fn read(path: &Path, range: Option<Range<u64>>) -> io::Result<Option<Bytes>> {
     Ok(Some(bytes.into()))
 }
 
+/// A blob's draft; gone only while a call has it, or after one that failed.
+struct FileWriter {
+    draft: Option<Draft>,
+    path: PathBuf,
+}
+
+fn broken() -> Unavailable {
+    Unavailable("an earlier write of this blob failed".to_owned())
+}
+
+#[async_trait]
+impl BlobWriter for FileWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Unavailable> {
+        let mut draft = self.draft.take().ok_or_else(broken)?;
+        self.draft = Some(blocking(move || draft.write_all(&bytes).map(|()| draft)).await?);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Unavailable> {
+        let Self { draft, path } = *self;
+        let draft = draft.ok_or_else(broken)?;
+        blocking(move || draft.publish(&path)).await
+    }
+}
+
 #[async_trait]
 impl Blobs for FileBlobs {
-    async fn put(&self, id: &str, bytes: Bytes) -> Result<(), Unavailable> {
+    async fn create(&self, id: &str) -> Result<Box<dyn BlobWriter>, Unavailable> {
         let path = self.path(id)?;
         let draft = self.drafts.join(format!("{}.tmp", Ulid::generate()));
-        blocking(move || {
-            let mut draft = Draft::create(draft)?;
-            draft.write_all(&bytes)?;
-            draft.publish(&path)
+        let draft = blocking(move || Draft::create(draft)).await?;
+        Ok(Box::new(FileWriter { draft: Some(draft), path }))
+    }
+
+    async fn size(&self, id: &str) -> Result<Option<u64>, Unavailable> {
+        let path = self.path(id)?;
+        blocking(move || match fs::metadata(path) {
+            Err(error) if absent(&error) => Ok(None),
+            found => Ok(Some(found?.len())),
         })
         .await
     }

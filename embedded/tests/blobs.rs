@@ -43,6 +43,16 @@ async fn ranges_answer_their_bytes() {
 }
 
 #[tokio::test]
+async fn parts_become_a_blob_when_finished() {
+    contract::parts_become_a_blob_when_finished(&Local::new()).await;
+}
+
+#[tokio::test]
+async fn sizes_are_what_get_answers() {
+    contract::sizes_are_what_get_answers(&Local::new()).await;
+}
+
+#[tokio::test]
 async fn delete_is_idempotent() {
     contract::delete_is_idempotent(&Local::new()).await;
 }

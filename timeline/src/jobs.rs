@@ -15,7 +15,7 @@ use soundoff_common::handler::{Failure, raw};
 use soundoff_common::ids;
 use soundoff_common::ports::queues::{Message, QueueName};
 use soundoff_common::posts::PostFanout;
-use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, now_ms};
+use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, Role, now_ms};
 use soundoff_common::worker::Own;
 
 use crate::candidates::{self, ITEMS, off_the_runtime};
@@ -70,6 +70,7 @@ fn row<B: JsonSchema, R: JsonSchema>(message_type: &'static str, queue: &str, su
         message_type,
         queue: QueueName::new(queue),
         source: Source::Internal,
+        role: Role::User,
         archived: false,
         summary,
         body_schema: SchemaGenerator::subschema_for::<B>,

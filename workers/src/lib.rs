@@ -23,11 +23,13 @@ mod post_delete;
 mod post_fanout;
 mod post_get;
 mod post_list;
+mod post_remove;
 mod presence_get;
 mod profile_get;
 mod profile_update;
 mod typing;
 
+mod attached;
 mod comments;
 mod dms;
 mod follows;

@@ -11,6 +11,7 @@ pub fn specs() -> Vec<Spec> {
         spec::<crate::post_create::PostCreate>(),
         spec::<crate::post_get::PostGet>(),
         spec::<crate::post_delete::PostDelete>(),
+        spec::<crate::post_remove::PostRemove>(),
         spec::<crate::post_list::PostList>(),
         spec::<crate::post_fanout::Fanout>(),
         spec::<crate::comment_create::CommentCreate>(),
@@ -52,7 +53,7 @@ mod tests {
         for spec in catalog.specs() {
             assert_eq!(spec.archived, spec.message_type != "post.fanout", "{}", spec.message_type);
         }
-        assert_eq!(catalog.queue_names().len(), 21);
+        assert_eq!(catalog.queue_names().len(), 22);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use soundoff_common::accounts;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 use soundoff_common::posts::News;
-use soundoff_common::protocol::ErrorCode;
 
+use crate::attached;
 use crate::posts::{self, OnePost, Stored};
 use crate::texts;
 
@@ -17,8 +17,8 @@ pub(crate) struct PostCreate {
     /// What it says.
     #[schemars(length(min = 1, max = 2000))]
     text: String,
-    /// Ids of media. Posts have none yet: leave it out or empty.
-    #[schemars(length(max = 0))]
+    /// Ids of media of the sender's that have passed their check.
+    #[schemars(length(max = 4))]
     media: Option<Vec<String>>,
 }
 
@@ -28,28 +28,28 @@ impl Message for PostCreate {
     type Body = Self;
     type Reply = OnePost;
 
-    async fn handle(_: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
         let Self { text, media } = &request.body;
         texts::message(text, texts::MAX_POST)?;
-        if media.as_ref().is_some_and(|media| !media.is_empty()) {
-            return Err(Failure::reject(ErrorCode::BadMessage, "media is not available yet"));
-        }
         let (id, author) = (request.mid, &request.from);
+        let (media, attaching) = attached::chosen(cx, author, media.as_deref().unwrap_or_default()).await?;
         let post = Stored {
             author: author.clone(),
             text: text.clone(),
             created_at: request.at,
             likes: 0,
             comments: 0,
+            media,
             deleted: false,
             deleted_by: None,
         };
         let count = vec![Change::Add("posts", 1)];
-        let writes = vec![
+        let mut writes = vec![
             Write::put(Table::Entities, posts::key(id), Item::of(&post)).when(Condition::Missing),
             Write::put(Table::Entities, posts::row_key(author, id), Item::new()),
             Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
         ];
+        writes.extend(attaching);
         let reply = OnePost { post: post.shown(id) };
         Ok(Outcome::effect(reply, writes).then(posts::tell_followers(News::Created, id)))
     }
@@ -89,7 +89,7 @@ mod tests {
         for (body, code) in [
             (json!({}), ErrorCode::BadMessage),
             (json!({ "text": " \n" }), ErrorCode::BadMessage),
-            (json!({ "text": "x", "media": ["m1"] }), ErrorCode::BadMessage),
+            (json!({ "text": "x", "media": ["m1"] }), ErrorCode::NotFound),
             (json!({ "text": "x", "media": "m1" }), ErrorCode::BadMessage),
             (json!({ "text": "x".repeat(2001) }), ErrorCode::TooLarge),
         ] {

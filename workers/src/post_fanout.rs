@@ -100,7 +100,7 @@ mod tests {
     ) -> (Vec<(&'static str, Value, Vec<String>)>, u32) {
         let (mut heard, mut pages) = (Vec::new(), 0);
         let mut next = Some(first.clone());
-        while let Some(FollowUp { message_type, body }) = next.take() {
+        while let Some(FollowUp { message_type, body, .. }) = next.take() {
             let mut message = world.message(from, message_type, &json!(null));
             (message.id, message.body) = (String::new(), body);
             let done = world.run(&message).await.unwrap();

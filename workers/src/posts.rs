@@ -61,7 +61,12 @@ pub(crate) fn tell_followers(news: News, id: Ulid) -> FollowUp {
     fan_out(&PostFanout { news, post: id.to_string(), before: None })
 }
 
+/// Tells online followers of its author that a post is gone.
+pub(crate) fn tell_followers_of(author: &Handle, id: Ulid) -> FollowUp {
+    FollowUp { about: Some(author.clone()), ..tell_followers(News::Deleted, id) }
+}
+
 /// A page of a fan-out as the message it is.
 pub(crate) fn fan_out(page: &PostFanout) -> FollowUp {
-    FollowUp { message_type: "post.fanout", body: raw(page) }
+    FollowUp { message_type: "post.fanout", about: None, body: raw(page) }
 }

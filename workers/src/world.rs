@@ -15,6 +15,7 @@ use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::uploads::UploadKey;
 use ulid::Ulid;
 
 use crate::memory::{MemorySessions, MemoryTables};
@@ -40,6 +41,7 @@ impl World {
         let cx = Context {
             tables: tables.clone(),
             sessions: Arc::new(MemorySessions::default()),
+            uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: Metrics::new(),
             inbox_heads: Arc::new(InboxHeads::default()),
         };

@@ -5,10 +5,12 @@
 pub mod archive;
 pub mod blobs;
 pub mod cache;
+pub mod courier;
 pub mod queues;
 pub mod sessions;
 pub mod tables;
 pub mod tokens;
+pub mod uploads;
 
 /// A port's engine could not serve the call now; the same call may succeed later.
 ///

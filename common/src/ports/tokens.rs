@@ -1,14 +1,18 @@
 //! Who a token speaks for.
 
-use crate::protocol::Handle;
+use ulid::Ulid;
+
+use crate::protocol::{Handle, Role};
 
 /// What a valid access token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The user.
     pub user: Handle,
-    /// The sign-in this token came from.
-    pub session: String,
+    /// The sign-in this token came from (`sid`).
+    pub session: Ulid,
+    /// What the user was when it was issued.
+    pub role: Role,
     /// When it was issued, in seconds since 1970.
     pub issued_at: u64,
     /// When it lapses, in seconds since 1970.

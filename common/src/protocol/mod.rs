@@ -4,12 +4,14 @@ mod close;
 mod error;
 mod frames;
 mod handle;
+mod role;
 mod time;
 
 pub use close::CloseCode;
 pub use error::{ErrorBody, ErrorCode};
 pub use frames::{ClientFrame, FrameError, Limits, ServerFrame};
 pub use handle::Handle;
+pub use role::Role;
 pub use time::{now_ms, rfc3339};
 
 /// The websocket subprotocol, echoed when a client offers it.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use soundoff_common::catalog::{Catalog, Source, spec};
 use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::http::{Answer, whole};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
 use soundoff_edge::{EdgeConfig, EdgeDeps, Pages};
@@ -50,9 +51,9 @@ struct NoPages;
 
 #[async_trait]
 impl Pages for NoPages {
-    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> hyper::Response<Full<Bytes>> {
+    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Answer {
         let page = format!("page {} {}", request.method(), request.uri().path());
-        hyper::Response::new(Full::new(Bytes::from(page)))
+        whole(hyper::Response::new(Full::new(Bytes::from(page))))
     }
 }
 

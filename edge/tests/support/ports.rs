@@ -19,8 +19,10 @@ use soundoff_common::ports::tables::{
     Action, Change, Condition, Item, Key, Page, Query, Table, TableError, Tables, Write,
 };
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, Role, now_ms};
+use soundoff_common::sign_ins;
 use tokio::sync::watch;
+use ulid::Ulid;
 
 /// Where a test can hold a port's calls.
 pub(crate) struct Gate {
@@ -242,7 +244,10 @@ pub(crate) struct FakeTables {
 impl FakeTables {
     pub(crate) fn add_user(&self, user: &str) {
         let key = Key::new(format!("user#{user}"), "profile");
-        self.items.lock().unwrap().entry((Table::Users, key)).or_default();
+        let mut items = self.items.lock().unwrap();
+        items.entry((Table::Users, key)).or_default();
+        let sign_in = (Table::Entities, sign_ins::key(session_of(user)));
+        items.entry(sign_in).or_insert_with(|| Item::new().with("user", user));
     }
 
     pub(crate) fn revoke(&self, user: &str, at: u64) {
@@ -384,6 +389,13 @@ impl Tables for FakeTables {
     }
 }
 
+/// The sign-in that a user's tokens are of.
+pub(crate) fn session_of(user: &str) -> Ulid {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(user.bytes()).for_each(|(to, from)| *to = from);
+    Ulid::from_bytes(bytes)
+}
+
 /// Takes tokens of the form `good:<user>:<issued at>:<expires at>`.
 pub(crate) struct FakeVerifier;
 
@@ -392,10 +404,11 @@ impl TokenVerifier for FakeVerifier {
         let parts: Vec<&str> = token.split(':').collect();
         let ["good", user, issued_at, expires_at] = parts[..] else { return Err(TokenError::Invalid) };
         let number = |text: &str| text.parse::<u64>().map_err(|_| TokenError::Invalid);
-        let user = user.parse().map_err(|_| TokenError::Invalid)?;
+        let user: Handle = user.parse().map_err(|_| TokenError::Invalid)?;
         let claims = Claims {
+            session: session_of(user.as_str()),
             user,
-            session: "s".to_owned(),
+            role: Role::User,
             issued_at: number(issued_at)?,
             expires_at: number(expires_at)?,
         };

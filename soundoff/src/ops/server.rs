@@ -54,18 +54,18 @@ async fn answer(request: Request<Incoming>, key: &InternalKey, ops: &Ops) -> Res
     let (time, signature) = (header(TIME_HEADER), header(SIGNATURE_HEADER));
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let Ok(body) = Limited::new(request.into_body(), MAX_ASK_BYTES).collect().await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
     };
     let body = body.to_bytes();
     if path != PATH || !key.verify(&method, &path, &body, (&time, &signature), now_ms()) {
-        return problem(StatusCode::UNAUTHORIZED, "not signed with this process's key");
+        return problem(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with this process's key");
     }
     let ask: Ask = match serde_json::from_slice(&body) {
         Ok(ask) => ask,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_message", &error.to_string()),
     };
     match ops.answer(ask).await {
         Ok(value) => Response::new(Full::new(Bytes::from(value.to_string()))),
-        Err(error) => problem(StatusCode::CONFLICT, &format!("{error:#}")),
+        Err(error) => problem(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
     }
 }

@@ -74,6 +74,39 @@ pub async fn a_blob_is_whole_while_replaced(harness: &impl Harness) {
     assert!(get(&*blobs, &name).await == Some(value(30)), "law 1: the last put counts");
 }
 
+/// Law 1: a blob that comes in parts is there when it is finished and not before; one that is dropped leaves nothing.
+pub async fn parts_become_a_blob_when_finished(harness: &impl Harness) {
+    let blobs = harness.open().await;
+    let (whole, dropped) = (id("parts"), id("dropped"));
+    let mut writer = blobs.create(&whole).await.expect("law 1: a blob can be begun");
+    let mut expected = Vec::new();
+    for n in 0..20u8 {
+        let part = vec![n; 70_000 * usize::from(n % 3)];
+        expected.extend_from_slice(&part);
+        writer.write(part.into()).await.expect("law 1: a part is taken");
+    }
+    assert_eq!(get(&*blobs, &whole).await, None, "law 1: absent until it is finished");
+    writer.finish().await.expect("law 1: a blob can be finished");
+    let mut abandoned = blobs.create(&dropped).await.expect("law 1: a blob can be begun");
+    abandoned.write(Bytes::from_static(b"x")).await.expect("law 1: a part is taken");
+    drop(abandoned);
+    let blobs = harness.reopen(blobs).await;
+    assert!(get(&*blobs, &whole).await == Some(expected.into()), "law 1: all parts, in order");
+    assert_eq!(get(&*blobs, &dropped).await, None, "law 1: nothing of one that was dropped");
+}
+
+/// Law 4: a blob's size is what `get` answers.
+pub async fn sizes_are_what_get_answers(harness: &impl Harness) {
+    let blobs = harness.open().await;
+    let name = id("sized");
+    assert_eq!(blobs.size(&name).await.expect("law 4: a size is Ok"), None, "law 4: no blob, no size");
+    for length in [0, 1, 300_000] {
+        blobs.put(&name, vec![7; length].into()).await.expect("law 1: a put is Ok");
+        let size = blobs.size(&name).await.expect("law 4: a size is Ok");
+        assert_eq!(size, u64::try_from(length).ok(), "law 4: the size of what was put last");
+    }
+}
+
 /// Law 2: a range answers its bytes, cut at the blob's end.
 pub async fn ranges_answer_their_bytes(harness: &impl Harness) {
     let blobs = harness.open().await;
@@ -145,6 +178,7 @@ pub async fn unlawful_ids_are_refused(harness: &impl Harness) {
     for id in ids {
         assert!(blobs.put(id, Bytes::from_static(b"x")).await.is_err(), "put refuses the id {id:?}");
         assert!(blobs.get(id, None).await.is_err(), "get refuses the id {id:?}");
+        assert!(blobs.size(id).await.is_err(), "size refuses the id {id:?}");
         assert!(blobs.delete(id).await.is_err(), "delete refuses the id {id:?}");
     }
 }

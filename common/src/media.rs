@@ -1,0 +1,206 @@
+//! Media as stored and shown: taken in and checked by the media service, named by posts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Write};
+use crate::protocol::Handle;
+
+/// The most media of one post.
+pub const MAX_PER_POST: usize = 4;
+
+/// How far a medium has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its bytes are still to come.
+    Uploading,
+    /// Its bytes wait to be looked into.
+    Checking,
+    /// It may be shown.
+    Ready,
+    /// It is on its way out: nobody sees it any more.
+    Gone,
+}
+
+impl State {
+    /// As in the item.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Uploading => "uploading",
+            State::Checking => "checking",
+            State::Ready => "ready",
+            State::Gone => "gone",
+        }
+    }
+}
+
+/// One rendition of a picture, made by the check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rendition {
+    /// Such as `image/jpeg`.
+    pub content_type: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+/// What the check made of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Renditions {
+    /// All of it.
+    pub full: Rendition,
+    /// For a list of posts.
+    pub feed: Rendition,
+    /// For a grid, or a list of names.
+    pub thumb: Rendition,
+}
+
+/// A medium's item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stored {
+    /// Who brought it.
+    pub owner: Handle,
+    /// How far it has come.
+    pub state: State,
+    /// In how many posts it is.
+    #[serde(default)]
+    pub posts: u64,
+    /// When it is collected, in milliseconds since 1970; none while a post shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<u64>,
+    /// What may be shown, once it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renditions: Option<Renditions>,
+}
+
+/// A medium as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Media {
+    /// Names it, in `post.create`.
+    pub id: String,
+    /// Where all of it is, from the server's address on.
+    pub url: String,
+    /// Where a smaller one for lists is, at most 1080 pixels a side.
+    pub feed: String,
+    /// Where a small one is, at most 320 pixels a side.
+    pub thumb: String,
+    /// Such as `image/jpeg`.
+    pub content_type: String,
+    /// How many bytes are at `url`.
+    pub bytes: u64,
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+impl Media {
+    /// A medium with its whole rendition.
+    #[must_use]
+    pub fn of(id: Ulid, full: &Rendition) -> Self {
+        let Rendition { content_type, bytes, width, height } = full.clone();
+        let url = url(id);
+        let (feed, thumb) = (format!("{url}?size=feed"), format!("{url}?size=thumb"));
+        Self { id: id.to_string(), url, feed, thumb, content_type, bytes, width, height }
+    }
+}
+
+/// Where a medium is to be had, from the server's address on.
+#[must_use]
+pub fn url(id: Ulid) -> String {
+    format!("/v1/media/{id}")
+}
+
+/// Where a medium's item lies, in [`Table::Entities`].
+#[must_use]
+pub fn key(id: Ulid) -> Key {
+    Key::new(format!("media#{id}"), "media")
+}
+
+/// Over how many partitions the rows of what is to be collected are spread.
+pub const DUE_SHARDS: u8 = 16;
+
+/// Where the row lies by which a medium is collected: partitions by the id, rows in order of time.
+#[must_use]
+pub fn due_key(id: Ulid, due: u64) -> Key {
+    let shard = id.to_bytes()[15] % DUE_SHARDS;
+    Key::new(due_partition(shard), format!("{due:015}#{id}"))
+}
+
+fn due_partition(shard: u8) -> String {
+    format!("media-due#{shard:02}")
+}
+
+/// The rows of one shard that are due at `now` (milliseconds since 1970), the longest due first.
+#[must_use]
+pub fn due_rows(shard: u8, now: u64, limit: usize) -> Query {
+    Query::prefix(Table::Entities, due_partition(shard), "", limit).below(format!("{now:015}#"))
+}
+
+/// The medium that a row is about.
+#[must_use]
+pub fn due_id(sk: &str) -> Option<Ulid> {
+    crate::ids::parse(sk.split_once('#')?.1)
+}
+
+/// A medium that was read.
+///
+/// # Errors
+/// [`TableError::Corrupt`] when the item is none.
+pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
+    found.map(Item::parse).transpose()
+}
+
+/// The writes that make a new medium, to be collected at `due` unless a post shows it by then.
+#[must_use]
+pub fn begin(id: Ulid, owner: &Handle, due: u64) -> Vec<Write> {
+    let stored =
+        Stored { owner: owner.clone(), state: State::Uploading, posts: 0, due: Some(due), renditions: None };
+    vec![
+        Write::put(Table::Entities, key(id), Item::of(&stored)).when(Condition::Missing),
+        Write::put(Table::Entities, due_key(id, due), Item::new()),
+    ]
+}
+
+fn as_read(stored: &Stored) -> Condition {
+    let due = match stored.due {
+        Some(due) => Condition::Equals("due", due.into()),
+        None => Condition::Absent("due"),
+    };
+    Condition::All(vec![
+        Condition::Equals("state", stored.state.name().into()),
+        Condition::Equals("posts", stored.posts.into()),
+        due,
+    ])
+}
+
+/// The write that moves a medium on, under the condition that it is as read.
+#[must_use]
+pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
+    Write::update(Table::Entities, key(id), changes).when(as_read(stored))
+}
+
+/// The writes by which a post shows a medium that was read.
+#[must_use]
+pub fn attach(id: Ulid, stored: &Stored) -> Vec<Write> {
+    let mut writes = vec![change(id, stored, vec![Change::Add("posts", 1), Change::Remove("due")])];
+    writes.extend(stored.due.map(|due| Write::delete(Table::Entities, due_key(id, due))));
+    writes
+}
+
+/// The writes by which a post shows it no longer: when it was the last, nobody sees the medium from then on.
+#[must_use]
+pub fn detach(id: Ulid, stored: &Stored, now: u64) -> Vec<Write> {
+    let mut changes = vec![Change::Add("posts", -1)];
+    if stored.posts > 1 {
+        return vec![change(id, stored, changes)];
+    }
+    changes.extend([Change::Set("state", State::Gone.name().into()), Change::Set("due", now.into())]);
+    vec![change(id, stored, changes), Write::put(Table::Entities, due_key(id, now), Item::new())]
+}

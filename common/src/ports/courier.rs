@@ -1,0 +1,39 @@
+//! Mails and texts on their way out.
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::Unavailable;
+
+/// The suite that every adapter of [`Courier`] must pass.
+#[cfg(feature = "contract")]
+pub mod contract;
+
+/// One mail or text.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// A mail address, or a phone number in E.164 form such as `+491701234567`.
+    pub to: String,
+    /// A mail's subject; texts leave it out.
+    pub subject: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// A notice holds an address and usually a code: neither belongs into a log.
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Notice(…)")
+    }
+}
+
+/// A courier: of mails or of texts, as it was wired.
+///
+/// Laws, each in the contract suite:
+/// 1. `Ok` means that the carrier has taken the notice, with address and text as they were given.
+/// 2. A carrier that refuses, or is not there, is an error that repeats neither address nor text.
+#[async_trait]
+pub trait Courier: Send + Sync + 'static {
+    /// Hands a notice over.
+    async fn send(&self, notice: &Notice) -> Result<(), Unavailable>;
+}
