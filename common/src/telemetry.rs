@@ -31,6 +31,15 @@ pub struct StageLabel {
     pub stage: &'static str,
 }
 
+/// One kind of call, and what it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabel {
+    /// From a fixed set.
+    pub call: &'static str,
+    /// From a fixed set.
+    pub outcome: &'static str,
+}
+
 /// Every metric of a process. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -77,6 +86,12 @@ pub struct Metrics {
     pub reply_deliveries: Counter,
     /// POSTs that failed for good.
     pub reply_posts_failed: Counter,
+    /// Calls to the User service.
+    pub users_calls: Family<CallLabel, Counter>,
+    /// Media that were checked, by what came of it.
+    pub media_checked: Family<ReasonLabel, Counter>,
+    /// Media that were collected.
+    pub media_collected: Counter,
     /// Ranked timelines that were computed.
     pub timeline_computed: Counter,
     /// Seconds of work, by stage, summed over threads.
@@ -137,6 +152,9 @@ impl Metrics {
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
+            users_calls: Family::default(),
+            media_checked: Family::default(),
+            media_collected: Counter::default(),
             timeline_computed: Counter::default(),
             timeline_stage_seconds: Family::default(),
             timeline_cache_hits: Family::default(),
@@ -179,6 +197,9 @@ impl Metrics {
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
+        r.register("users_calls", "calls to the User service", self.users_calls.clone());
+        r.register("media_checked", "media by what their check came to", self.media_checked.clone());
+        r.register("media_collected", "media collected", self.media_collected.clone());
         self.register_timelines(&mut r);
         r
     }

@@ -1,6 +1,7 @@
 //! Verifying tokens, with a memory for those that were good: a reconnect storm repeats them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
@@ -10,15 +11,22 @@ use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 pub(crate) struct Tokens {
     verifier: Arc<dyn TokenVerifier>,
     good: Cache<[u8; 32], Claims>,
+    /// The verifier's epoch that `good` is of.
+    epoch: AtomicU64,
 }
 
 impl Tokens {
     pub(crate) fn new(verifier: Arc<dyn TokenVerifier>, capacity: usize) -> Self {
-        Self { verifier, good: Cache::new(capacity) }
+        let epoch = AtomicU64::new(verifier.epoch());
+        Self { verifier, good: Cache::new(capacity), epoch }
     }
 
     /// What the token says, if it is good at `now_s`.
     pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+        let epoch = self.verifier.epoch();
+        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
+            self.good.clear();
+        }
         let key: [u8; 32] =
             digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");
         if let Some(claims) = self.good.get(&key) {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use soundoff_common::hex::hex;
+use soundoff_common::secret::Secret;
 
 /// A data directory that this process alone holds, until it is dropped.
 #[derive(Debug)]
@@ -59,6 +61,26 @@ impl DataDir {
         file.and_then(|mut file| file.write_all(&text))
             .with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// The secret in the file at `path`, of any 32 bytes or more; line breaks at its end do not count. One that is missing is made, for its
+/// owner's eyes only, when `make` says so.
+pub(crate) fn secret(path: &Path, make: bool) -> anyhow::Result<Secret> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && make => {
+            let fresh = hex(&rand::random::<[u8; 32]>()).into_bytes();
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            let mut file = made.with_context(|| format!("cannot make {}", path.display()))?;
+            file.write_all(&fresh).and_then(|()| file.sync_all()).context("cannot store the secret")?;
+            fresh
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the secret in {}", path.display()));
+        }
+    };
+    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    Secret::new(&bytes[..end]).with_context(|| format!("the secret in {}", path.display()))
 }
 
 impl Drop for DataDir {

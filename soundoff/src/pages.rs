@@ -1,14 +1,16 @@
-//! The public port's plain HTTP under `up`: the page to try things on, and development tokens.
+//! The public port's plain HTTP under `up`: signing in, the page to try things on, development tokens and the outbox.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::json;
-use soundoff_common::problem::problem;
+use soundoff_common::http::{Answer, json, read_json, refuse, whole};
 use soundoff_edge::Pages;
-use soundoff_users::{DevTokens, DevTokensRequest};
+use soundoff_users::{DevTokens, Outbox, Users};
 
 const PAGE: &str = include_str!("../../web/index.html");
 const SCRIPT: &str = include_str!("../../web/console.js");
@@ -17,51 +19,49 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Answers for one machine.
-pub(crate) struct DevPages {
+pub(crate) struct UpPages {
+    pub(crate) users: Users,
     pub(crate) tokens: DevTokens,
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 #[async_trait]
-impl Pages for DevPages {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl Pages for UpPages {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
         // A page of the wide web can make this machine's browser ask us (DNS rebinding); its Host gives it away.
         if !asks_loopback(request.headers()) {
-            return problem(StatusCode::MISDIRECTED_REQUEST, "use http://127.0.0.1 or http://localhost");
+            let detail = "use http://127.0.0.1 or http://localhost";
+            return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
-        match (request.method(), request.uri().path()) {
+        let path = request.uri().path();
+        if Users::serves(path) {
+            return self.users.answer(request).await;
+        }
+        match (request.method(), path) {
             (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
             (&Method::GET, "/console.js") => file("text/javascript; charset=utf-8", SCRIPT),
+            (&Method::GET, "/dev/outbox") => json(StatusCode::OK, &json!({ "items": self.outbox.list() })),
             (&Method::POST, "/dev/tokens") => self.dev_tokens(request).await,
-            (_, "/" | "/console.js" | "/dev/tokens") => {
-                problem(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
+            (_, "/" | "/console.js" | "/dev/tokens" | "/dev/outbox") => {
+                refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "this address takes another method")
             }
-            _ => problem(StatusCode::NOT_FOUND, "there is nothing here; the websocket is at /v1/ws"),
+            _ => {
+                let detail = "there is nothing here; the websocket is at /v1/ws";
+                refuse(StatusCode::NOT_FOUND, "not_found", detail)
+            }
         }
     }
 }
 
-impl DevPages {
-    async fn dev_tokens(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Ok(body) = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await else {
-            return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large; ask for fewer handles");
-        };
-        let asked: DevTokensRequest = match serde_json::from_slice(&body.to_bytes()) {
+impl UpPages {
+    async fn dev_tokens(&self, request: Request<Incoming>) -> Answer {
+        let asked = match read_json(request, MAX_BODY_BYTES, r#"{"handles":["alice"]}"#).await {
             Ok(asked) => asked,
-            Err(error) => {
-                let detail = format!(r#"send {{"handles":["alice"]}}: {error}"#);
-                return problem(StatusCode::BAD_REQUEST, &detail);
-            }
+            Err(refusal) => return *refusal,
         };
         match self.tokens.issue(asked).await {
-            Ok(tokens) => {
-                let body = json!({ "tokens": tokens }).to_string();
-                let mut response = Response::new(Full::new(Bytes::from(body)));
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-                headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-                response
-            }
-            Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error:#}")),
+            Ok(tokens) => json(StatusCode::OK, &json!({ "tokens": tokens })),
+            Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_message", &format!("{error:#}")),
         }
     }
 }
@@ -73,13 +73,13 @@ fn asks_loopback(headers: &HeaderMap) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response<Full<Bytes>> {
+fn file(kind: &'static str, text: &'static str) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    response
+    whole(response)
 }
 
 #[cfg(test)]

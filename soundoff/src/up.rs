@@ -16,8 +16,10 @@ use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::protocol::now_ms;
 use soundoff_common::replies::Replies;
+use soundoff_common::secret::Secret;
 use soundoff_common::shutdown;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::uploads::UploadKey;
 use soundoff_common::worker::{Outward, Worker};
 use soundoff_edge::EdgeDeps;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
@@ -27,7 +29,7 @@ use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 use soundoff_router::Router;
 use soundoff_timeline::{TimelineDeps, Timelines};
-use soundoff_users::{DevTokens, Issuer, SigningKey, Verifier};
+use soundoff_users::{DevTokens, Issuer, Ring, Users, UsersDeps, Verifier};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -35,10 +37,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acceptor;
 use crate::chaos::Chaos;
-use crate::config::UpConfig;
-use crate::datadir::{DataDir, OpsAddress};
+use crate::config::{Couriers, UpConfig};
+use crate::datadir::{self, DataDir, OpsAddress};
 use crate::ops::{self, Live, Ops};
-use crate::pages::DevPages;
+use crate::pages::UpPages;
 use crate::pool::{Bench, Pool};
 
 /// How many accepted sockets wait for an edge that is slow to take them.
@@ -69,11 +71,19 @@ struct Stores {
     cache: Arc<LocalCache>,
     archive: Arc<FileArchive>,
     metrics: Metrics,
+    secret: Secret,
+    uploads: UploadKey,
 }
 
 impl Stores {
     fn open(data: &DataDir, names: &[QueueName], config: &UpConfig) -> anyhow::Result<Self> {
+        let secret = match &config.secret_file {
+            Some(path) => datadir::secret(path, false)?,
+            None => datadir::secret(&data.path().join("secret.key"), true)?,
+        };
         Ok(Self {
+            uploads: UploadKey::new(&secret.key("media uploads")),
+            secret,
             queues: open_queues(data.path(), names, Some(config.queue_bytes))?,
             tables: EmbeddedTables::open(data.path(), &TableOptions::default())?,
             sessions: Arc::new(LocalSessions::new()),
@@ -100,17 +110,21 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let catalog = Arc::new(crate::catalog::catalog());
     let names = catalog.queue_names();
     let stores = Stores::open(&data, &names, &config)?;
-    let secret = hex(&rand::rng().random::<[u8; 32]>());
-    let key = InternalKey::new(secret.as_bytes())?;
+    let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
+    let key = InternalKey::new(ops_secret.as_bytes())?;
     let replies = Replies::start(stores.sessions.clone(), key.clone(), stores.metrics.clone());
     let outward =
         Outward { queues: stores.queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
     let timelines = timelines(&config, &stores, &outward)?;
+    let ring = Ring::open(stores.tables.clone(), &stores.secret).await?;
+    let pages = pages(&config, &stores, &ring, &replies)?;
 
     let pool = Arc::new(pool(&config, &catalog, &stores, &outward, &timelines));
     pool.start().await;
     let stop = CancellationToken::new();
-    let edges = Edges::start(&config, &catalog, &stores, &key, &data).await?;
+    let edges = Edges::start(&config, edge_deps(&catalog, &stores, &key, &ring, pages)).await?;
+    let (keys, stopping) = (ring.clone(), stop.clone());
+    tokio::spawn(async move { keys.keep_fresh(stopping).await });
     let (schedule, stopping) = (timelines.clone(), stop.clone());
     tokio::spawn(async move { schedule.run_schedule(stopping).await });
     let address = public.local_addr()?;
@@ -118,10 +132,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let sweeping = tokio::spawn(sweep(stores.tables.clone(), stores.sessions.clone()));
 
     let live =
-        Live { tables: stores.tables.clone(), replies: replies.clone(), pool: pool.clone(), timelines };
+        Live { tables: stores.tables.clone(), replies: replies.clone(), pool: pool.clone(), timelines, ring };
     let answering = Ops { queues: stores.queues.clone(), names, live: Some(live) };
     let ops = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
-    data.announce(&OpsAddress { address: ops.local_addr()?, key: secret })?;
+    data.announce(&OpsAddress { address: ops.local_addr()?, key: ops_secret })?;
     tokio::spawn(ops::server::serve(ops, key, Arc::new(answering), stop.clone()));
 
     greet(address, &config, &edges.internal);
@@ -169,6 +183,7 @@ fn pool(
         sessions: stores.sessions.clone(),
         metrics: stores.metrics.clone(),
         inbox_heads: Arc::default(),
+        uploads: Arc::new(stores.uploads.clone()),
     };
     let router = Router::new(catalog.clone(), queues.clone(), stores.archive.clone(), outward.clone());
     let mut benches =
@@ -186,6 +201,42 @@ fn pool(
     Pool::new(queues, stores.metrics.clone(), benches)
 }
 
+/// What the public port answers beside the websocket.
+fn pages(config: &UpConfig, stores: &Stores, ring: &Arc<Ring>, replies: &Replies) -> anyhow::Result<UpPages> {
+    let Couriers { mail, texts, outbox } = config.users.couriers()?;
+    let deps = UsersDeps {
+        tables: stores.tables.clone(),
+        replies: replies.clone(),
+        ring: ring.clone(),
+        secret: stores.secret.clone(),
+        mail,
+        texts,
+        metrics: stores.metrics.clone(),
+    };
+    let users = Users::new(config.users.config()?, deps);
+    let tokens = DevTokens::new(stores.tables.clone(), Issuer::new(ring.clone()));
+    Ok(UpPages { users, tokens, outbox })
+}
+
+fn edge_deps(
+    catalog: &Arc<Catalog>,
+    stores: &Stores,
+    key: &InternalKey,
+    ring: &Arc<Ring>,
+    pages: UpPages,
+) -> EdgeDeps {
+    EdgeDeps {
+        queues: stores.queues.clone(),
+        sessions: stores.sessions.clone(),
+        tables: stores.tables.clone(),
+        catalog: catalog.clone(),
+        verifier: Arc::new(Verifier::new(ring.clone())),
+        key: key.clone(),
+        metrics: stores.metrics.clone(),
+        pages: Arc::new(pages),
+    }
+}
+
 /// The running edges.
 struct Edges {
     sockets: Vec<mpsc::Sender<tokio::net::TcpStream>>,
@@ -195,25 +246,7 @@ struct Edges {
 }
 
 impl Edges {
-    async fn start(
-        config: &UpConfig,
-        catalog: &Arc<Catalog>,
-        stores: &Stores,
-        key: &InternalKey,
-        data: &DataDir,
-    ) -> anyhow::Result<Self> {
-        let signing = Arc::new(SigningKey::at(&data.path().join("token.key"))?);
-        let tokens = DevTokens::new(stores.tables.clone(), Issuer::new(signing.clone()));
-        let deps = EdgeDeps {
-            queues: stores.queues.clone(),
-            sessions: stores.sessions.clone(),
-            tables: stores.tables.clone(),
-            catalog: catalog.clone(),
-            verifier: Arc::new(Verifier::new(&[signing])),
-            key: key.clone(),
-            metrics: stores.metrics.clone(),
-            pages: Arc::new(DevPages { tokens }),
-        };
+    async fn start(config: &UpConfig, deps: EdgeDeps) -> anyhow::Result<Self> {
         let (mut sockets, mut internal, mut running) = (Vec::new(), Vec::new(), JoinSet::new());
         let stop = CancellationToken::new();
         for _ in 0..config.edges {

@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use soundoff_common::accounts;
-use soundoff_common::ports::tables::{TableError, Tables};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::ports::tables::{Item, MAX_WRITES, Table, TableError, Tables, Write};
+use soundoff_common::protocol::{Handle, Role, now_ms};
+use ulid::Ulid;
 
+use crate::families;
 use crate::tokens::Issuer;
 
 /// The most users made by one call.
@@ -35,7 +37,7 @@ impl DevTokens {
         Self { tables, issuer }
     }
 
-    /// One token a handle.
+    /// One token a handle, each of a sign-in of its own.
     ///
     /// # Errors
     /// When there are too many handles, or the tables do not answer.
@@ -43,6 +45,7 @@ impl DevTokens {
         let DevTokensRequest { handles, expires_in } = request;
         anyhow::ensure!(handles.len() <= MAX_HANDLES, "at most {MAX_HANDLES} handles a call");
         let now = now_ms();
+        let lifetime = expires_in.unwrap_or(LIFETIME_S);
         let made = handles.iter().map(|user| self.tables.write(vec![accounts::create(user, now)]));
         for made in futures_util::future::join_all(made).await {
             match made {
@@ -50,11 +53,19 @@ impl DevTokens {
                 Err(error) => return Err(error.into()),
             }
         }
+        let sessions: Vec<Ulid> = handles.iter().map(|_| Ulid::generate()).collect();
+        let sign_in =
+            |(user, session): (&Handle, &Ulid)| families::without_refresh(user, *session, now, lifetime);
+        let writes: Vec<Write> = handles.iter().zip(&sessions).map(sign_in).collect();
+        let chunks = writes.chunks(MAX_WRITES).map(|chunk| self.tables.write(chunk.to_vec()));
+        futures_util::future::try_join_all(chunks).await?;
+        let keys: Vec<_> = handles.iter().map(|user| (Table::Users, accounts::key(user))).collect();
+        let accounts = self.tables.get_many(&keys).await?;
         let mut tokens = BTreeMap::new();
-        for user in handles {
-            let session = ulid::Ulid::generate().to_string();
-            let lifetime = expires_in.unwrap_or(LIFETIME_S);
-            let token = self.issuer.issue(&user, &session, now / 1000, lifetime)?;
+        for ((user, session), account) in handles.into_iter().zip(sessions).zip(accounts) {
+            let role =
+                account.map(Item::parse::<accounts::Account>).transpose()?.map_or(Role::User, |a| a.role);
+            let token = self.issuer.issue(&user, role, session, now / 1000, lifetime)?;
             tokens.insert(user, token);
         }
         Ok(tokens)

@@ -1,9 +1,33 @@
-//! The User service: who a token speaks for, and the tokens themselves.
+//! The User service: who somebody is, and the tokens that say so.
+//!
+//! A way to sign in proves an *identity* (a mail address, a phone number, an account elsewhere) and yields the write that uses the proof up;
+//! `sign_in` turns it into a session in one transaction, whichever way it was. Access tokens are short and signed, refresh tokens
+//! opaque, rotated at each use, and end with their family when one is used twice.
 
+mod apple;
+mod calls;
+mod codes;
+mod config;
+mod couriers;
 mod dev;
+mod families;
+pub mod fetch;
+mod identity;
+mod jwks;
 mod keys;
+mod limits;
+mod refresh;
+mod refusal;
+mod ring;
+mod seal;
+mod service;
+mod sign_in;
 mod tokens;
+mod twitter;
 
+pub use config::{AppleConfig, MAX_ACCESS_LIFETIME, TwitterConfig, UsersConfig};
+pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
-pub use keys::SigningKey;
+pub use ring::Ring;
+pub use service::{Users, UsersDeps};
 pub use tokens::{Issuer, Verifier};

@@ -1,13 +1,13 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, Role};
+use ulid::Ulid;
 
-use crate::keys::SigningKey;
+use crate::ring::Ring;
 
 /// Who issues our access tokens (`iss`).
 const ISSUER: &str = "soundoff";
@@ -26,7 +26,8 @@ struct Wire {
     iss: String,
     aud: String,
     sub: Handle,
-    sid: String,
+    role: Role,
+    sid: Ulid,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -34,56 +35,65 @@ struct Wire {
 }
 
 /// Issues access tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Issuer {
-    key: Arc<SigningKey>,
+    ring: Arc<Ring>,
 }
 
 impl Issuer {
-    /// Issues with `key`.
+    /// Issues with the keys of `ring`.
     #[must_use]
-    pub fn new(key: Arc<SigningKey>) -> Self {
-        Self { key }
+    pub fn new(ring: Arc<Ring>) -> Self {
+        Self { ring }
     }
 
-    /// An access token for `user`, good from `now` for `lifetime` (both in seconds), of the sign-in `session`.
+    /// An access token for `user` of `role`, good from `now` for `lifetime` (both in seconds), of the sign-in `session`.
     ///
     /// # Errors
     /// When the key cannot sign.
-    pub fn issue(&self, user: &Handle, session: &str, now: u64, lifetime: u64) -> anyhow::Result<String> {
+    pub fn issue(
+        &self,
+        user: &Handle,
+        role: Role,
+        session: Ulid,
+        now: u64,
+        lifetime: u64,
+    ) -> anyhow::Result<String> {
+        let key = self.ring.signing(now.saturating_mul(1000)).context("there is no key to sign with")?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
-        header.kid = Some(self.key.id.clone());
+        header.kid = Some(key.id.clone());
         let claims = Wire {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: user.clone(),
-            sid: session.to_owned(),
+            role,
+            sid: session,
             iat: now,
             nbf: now,
             exp: now.saturating_add(lifetime),
-            jti: ulid::Ulid::generate().to_string(),
+            jti: Ulid::generate().to_string(),
         };
-        jsonwebtoken::encode(&header, &claims, &self.key.encoding).context("cannot sign a token")
+        jsonwebtoken::encode(&header, &claims, &key.encoding).context("cannot sign a token")
     }
 }
 
 /// Verifies access tokens: one algorithm, known keys by their id, nothing taken from the token's own header but that id.
 pub struct Verifier {
-    keys: HashMap<String, DecodingKey>,
+    ring: Arc<Ring>,
     rules: Validation,
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Verifier({} keys)", self.keys.len())
+        write!(f, "Verifier({:?})", self.ring)
     }
 }
 
 impl Verifier {
-    /// Trusts `keys`.
+    /// Trusts the keys of `ring`.
     #[must_use]
-    pub fn new(keys: &[Arc<SigningKey>]) -> Self {
+    pub fn new(ring: Arc<Ring>) -> Self {
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.set_issuer(&[ISSUER]);
         rules.set_audience(&[AUDIENCE]);
@@ -91,8 +101,7 @@ impl Verifier {
         // Times are judged below, by the caller's clock and with our own leeway.
         rules.validate_exp = false;
         rules.validate_nbf = false;
-        let keys = keys.iter().map(|key| (key.id.clone(), key.decoding.clone())).collect();
-        Self { keys, rules }
+        Self { ring, rules }
     }
 }
 
@@ -105,16 +114,21 @@ impl TokenVerifier for Verifier {
         if header.typ.as_deref() != Some(TYP) {
             return Err(TokenError::Invalid);
         }
-        let key = header.kid.and_then(|id| self.keys.get(&id)).ok_or(TokenError::Invalid)?;
-        let decoded = jsonwebtoken::decode::<Wire>(token, key, &self.rules);
-        let wire = decoded.map_err(|_| TokenError::Invalid)?.claims;
-        if wire.nbf > now + CLOCK_SKEW_S || wire.iat > now + CLOCK_SKEW_S {
+        let key = header.kid.and_then(|id| self.ring.verifying(&id)).ok_or(TokenError::Invalid)?;
+        let decoded = jsonwebtoken::decode::<Wire>(token, &key.decoding, &self.rules);
+        let Wire { sub: user, role, sid: session, iat: issued_at, nbf, exp: expires_at, .. } =
+            decoded.map_err(|_| TokenError::Invalid)?.claims;
+        if nbf > now + CLOCK_SKEW_S || issued_at > now + CLOCK_SKEW_S {
             return Err(TokenError::Invalid);
         }
-        if wire.exp <= now {
+        if expires_at <= now {
             return Err(TokenError::Expired);
         }
-        Ok(Claims { user: wire.sub, session: wire.sid, issued_at: wire.iat, expires_at: wire.exp })
+        Ok(Claims { user, session, role, issued_at, expires_at })
+    }
+
+    fn epoch(&self) -> u64 {
+        self.ring.epoch()
     }
 }
 
@@ -124,11 +138,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::keys::SigningKey;
+
+    fn fresh() -> Arc<SigningKey> {
+        Arc::new(SigningKey::of(&SigningKey::generate().unwrap(), String::new(), 0).unwrap())
+    }
 
     const NOW: u64 = 1_000_000;
 
     fn claims() -> Value {
-        json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s", "iat": NOW, "nbf": NOW, "exp": NOW + 60, "jti": "j" })
+        let sid = Ulid::nil().to_string();
+        json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "role": "user", "sid": sid, "iat": NOW, "nbf": NOW, "exp": NOW + 60, "jti": "j" })
     }
 
     fn sign(key: &SigningKey, header: &Header, claims: &Value) -> String {
@@ -144,35 +164,43 @@ mod tests {
 
     #[test]
     fn our_own_token_opens_until_it_lapses() {
-        let key = Arc::new(SigningKey::fresh());
-        let token = Issuer::new(key.clone()).issue(&"alice".parse().unwrap(), "s1", NOW, 60).unwrap();
-        let verifier = Verifier::new(&[key]);
+        let key = fresh();
+        let ring = Ring::of(vec![key]);
+        let (alice, session) = ("alice".parse().unwrap(), Ulid::generate());
+        let token = Issuer::new(ring.clone()).issue(&alice, Role::Moderator, session, NOW, 60).unwrap();
+        let verifier = Verifier::new(ring);
         let good = verifier.verify(&token, NOW + 59).unwrap();
-        assert_eq!((good.user.as_str(), &*good.session, good.expires_at), ("alice", "s1", NOW + 60));
+        assert_eq!((good.user.as_str(), good.session, good.expires_at), ("alice", session, NOW + 60));
+        assert_eq!(good.role, Role::Moderator);
         assert_eq!(verifier.verify(&token, NOW + 60), Err(TokenError::Expired));
         assert_eq!(verifier.verify(&token, NOW - CLOCK_SKEW_S - 1), Err(TokenError::Invalid), "not yet");
     }
 
     #[test]
     fn nothing_else_opens() {
-        let key = Arc::new(SigningKey::fresh());
-        let verifier = Verifier::new(std::slice::from_ref(&key));
+        let key = fresh();
+        let verifier = Verifier::new(Ring::of(vec![key.clone()]));
         let good = sign(&key, &header(&key), &claims());
         assert!(verifier.verify(&good, NOW).is_ok());
-        for (name, value) in
-            [("iss", json!("x")), ("aud", json!("x")), ("sub", json!("No Handle")), ("nbf", json!(NOW + 60))]
-        {
+        for (name, value) in [
+            ("iss", json!("x")),
+            ("aud", json!("x")),
+            ("sub", json!("No Handle")),
+            ("nbf", json!(NOW + 60)),
+            ("role", json!("root")),
+            ("sid", json!("s")),
+        ] {
             let mut altered = claims();
             altered[name] = value;
             assert!(verifier.verify(&sign(&key, &header(&key), &altered), NOW).is_err(), "{name}");
             altered.as_object_mut().unwrap().remove(name);
             assert!(verifier.verify(&sign(&key, &header(&key), &altered), NOW).is_err(), "without {name}");
         }
-        let mut foreign = header(&SigningKey::fresh());
+        let mut foreign = header(&fresh());
         assert!(verifier.verify(&sign(&key, &foreign, &claims()), NOW).is_err(), "unknown kid");
         foreign.kid = None;
         assert!(verifier.verify(&sign(&key, &foreign, &claims()), NOW).is_err(), "no kid");
-        let stranger = SigningKey::fresh();
+        let stranger = fresh();
         assert!(verifier.verify(&sign(&stranger, &header(&key), &claims()), NOW).is_err(), "foreign key");
         let mut untyped = header(&key);
         untyped.typ = Some("JWT".to_owned());

@@ -39,4 +39,9 @@ pub trait TokenVerifier: Send + Sync + 'static {
     /// # Errors
     /// [`TokenError`] when it opens nothing.
     fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError>;
+
+    /// Changes when tokens that were good before may open nothing any more: what was remembered of them is to be forgotten.
+    fn epoch(&self) -> u64 {
+        0
+    }
 }

@@ -110,9 +110,24 @@ pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
 
 /// `soundoff users …`.
 pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
-    let UsersCommand::Revoke { user, at } = command;
-    ask(&at.data, Ask::Revoke { user: user.clone() }).await?;
-    println!("every session of {user} is closed, and its tokens open nothing");
+    match command {
+        UsersCommand::Role { user, role, at } => {
+            ask(&at.data, Ask::Role { user: user.clone(), role }).await?;
+            println!("{user} is {role}; their sockets come back with fresh tokens");
+        }
+        UsersCommand::RotateKeys { drop_old, at } => {
+            let id = ask(&at.data, Ask::RotateKeys { drop_old }).await?;
+            let id = id.as_str().unwrap_or_default();
+            match drop_old {
+                true => println!("key {id} signs, and no other opens anything"),
+                false => println!("key {id} is announced, and signs in two minutes"),
+            }
+        }
+        UsersCommand::Revoke { user, at } => {
+            ask(&at.data, Ask::Revoke { user: user.clone() }).await?;
+            println!("every session of {user} is closed, and its tokens open nothing");
+        }
+    }
     Ok(())
 }
 

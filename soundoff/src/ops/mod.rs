@@ -12,9 +12,10 @@ use soundoff_common::accounts;
 use soundoff_common::deliver::{Delivery, Kind};
 use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_common::replies::{Parcel, Replies};
 use soundoff_timeline::Timelines;
+use soundoff_users::Ring;
 
 use crate::pool::Pool;
 
@@ -26,6 +27,8 @@ pub(crate) enum Ask {
     DeadLetters { queue: QueueName, limit: usize },
     Redrive { queue: QueueName, limit: usize },
     Revoke { user: Handle },
+    Role { user: Handle, role: Role },
+    RotateKeys { drop_old: bool },
     PauseWorkers,
     ResumeWorkers,
     TimelineTick { users: Vec<Handle> },
@@ -46,6 +49,7 @@ pub(crate) struct Live {
     pub(crate) replies: Replies,
     pub(crate) pool: Arc<Pool>,
     pub(crate) timelines: Arc<Timelines>,
+    pub(crate) ring: Arc<Ring>,
 }
 
 /// Answers operators.
@@ -72,6 +76,8 @@ impl Ops {
             }
             Ask::Redrive { queue, limit } => Ok(json!(self.queues.redrive(&queue, limit).await?)),
             Ask::Revoke { user } => revoke(self.live()?, user).await,
+            Ask::Role { user, role } => set_role(self.live()?, user, role).await,
+            Ask::RotateKeys { drop_old } => Ok(json!(self.live()?.ring.rotate(drop_old).await?)),
             Ask::PauseWorkers => {
                 self.live()?.pool.stop().await;
                 Ok(Value::Null)
@@ -100,14 +106,23 @@ impl Ops {
 async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
     // Tokens count in whole seconds: one issued within this second must not outlive the revocation.
     let revoked_at = now_ms() / 1000 + 1;
-    let change = vec![Change::Set("revoked_at", revoked_at.into())];
-    let write = Write::update(Table::Users, accounts::key(&user), change).when(Condition::Exists);
+    change_account(live, user, Change::Set("revoked_at", revoked_at.into()), Kind::Revoke).await
+}
+
+/// A role is in the account and in every token issued from now on. Sockets come back with a fresh token, so that one that was taken away is
+/// gone at once.
+async fn set_role(live: &Live, user: Handle, role: Role) -> anyhow::Result<Value> {
+    change_account(live, user, Change::Set("role", role.name().into()), Kind::Renew).await
+}
+
+async fn change_account(live: &Live, user: Handle, change: Change, close: Kind) -> anyhow::Result<Value> {
+    let write = Write::update(Table::Users, accounts::key(&user), vec![change]).when(Condition::Exists);
     match live.tables.write(vec![write]).await {
         Ok(()) => {}
         Err(TableError::ConditionFailed { .. }) => anyhow::bail!("there is no user {user}"),
         Err(error) => return Err(error.into()),
     }
-    let delivery = Delivery { kind: Kind::Revoke, to: vec![user], connection: None, seq: None, frame: None };
+    let delivery = Delivery::closing(close, user, None);
     live.replies.deliver(vec![Parcel { delivery, origin: None }]).await;
     Ok(Value::Null)
 }

@@ -1,5 +1,8 @@
 //! Flags and environment: the same names, one struct, validated before anything starts.
 
+mod timeline;
+mod users;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,13 +11,13 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use soundoff_common::consumer::ConsumerConfig;
 use soundoff_common::ports::queues::QueueName;
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, Role};
 use soundoff_edge::EdgeConfig;
-use soundoff_timeline::weights::Weights;
-use soundoff_timeline::{Tiers, TimelineConfig};
 use tracing_subscriber::EnvFilter;
 
 use crate::chaos::ChaosRule;
+pub(crate) use timeline::TimelineArgs;
+pub(crate) use users::{Couriers, UsersArgs};
 
 /// An open-source backend for live social apps.
 ///
@@ -135,6 +138,23 @@ impl std::str::FromStr for QueueArg {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UsersCommand {
+    /// Make a user a moderator or an admin, or a plain user again.
+    Role {
+        /// Who.
+        user: Handle,
+        /// user, moderator or admin.
+        role: Role,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Make a new key for access tokens; it signs two minutes later, when everybody knows it.
+    RotateKeys {
+        /// Drop all others at once, for when one has leaked: every access token opens nothing from now on, and is to be refreshed.
+        #[arg(long)]
+        drop_old: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Close all of a user's sockets and refuse every token issued so far.
     Revoke {
         /// Who.
@@ -175,56 +195,6 @@ pub(crate) enum TimelineCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// How timelines are computed and ranked (docs/timelines.md).
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Timelines")]
-pub(crate) struct TimelineArgs {
-    /// How often users are looked through for whose timeline is due, in milliseconds; 0: only by `soundoff timeline tick`.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_INTERVAL_MS", default_value_t = 60_000)]
-    timeline_interval_ms: u64,
-    /// Who is due how often: users seen within a day at every tick, within a week at every tenth, the rest at every sixtieth.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_TIERS", default_value = "1d=1,7d=10,*=60")]
-    timeline_tiers: Tiers,
-    /// How old may be what only hints at relevance, in milliseconds: counts of likes and comments, and whom friends follow.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_HINTS_AGE_MS", default_value_t = 600_000)]
-    timeline_hints_age_ms: u64,
-    /// What a new post scores for being new.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_AGE_WEIGHT", default_value_t = 1.0)]
-    timeline_age_weight: f64,
-    /// After how many minutes that is half.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_HALF_LIFE_MIN", default_value_t = 360)]
-    timeline_half_life_min: u64,
-    /// What each doubling of a reader's deeds towards the author scores.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_AFFINITY_WEIGHT", default_value_t = 0.5)]
-    timeline_affinity_weight: f64,
-    /// What each doubling of likes and comments scores.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_POPULARITY_WEIGHT", default_value_t = 0.25)]
-    timeline_popularity_weight: f64,
-    /// How many posts of one author may follow each other.
-    #[arg(long, env = "SOUNDOFF_TIMELINE_IN_A_ROW", default_value_t = 2)]
-    timeline_in_a_row: usize,
-}
-
-impl TimelineArgs {
-    /// What the timelines get.
-    pub(crate) fn config(&self) -> TimelineConfig {
-        TimelineConfig {
-            interval: Duration::from_millis(self.timeline_interval_ms),
-            tiers: self.timeline_tiers.clone(),
-            weights: Weights {
-                age: self.timeline_age_weight,
-                half_life: Duration::from_secs(self.timeline_half_life_min.saturating_mul(60)),
-                affinity: self.timeline_affinity_weight,
-                popularity: self.timeline_popularity_weight,
-                in_a_row: self.timeline_in_a_row,
-            },
-            hints_age: Duration::from_millis(self.timeline_hints_age_ms),
-            // One process, one clock.
-            clock_skew: Duration::ZERO,
-        }
-    }
 }
 
 /// What closing the sockets that are left may take, after the time clients had to leave by themselves.
@@ -268,6 +238,12 @@ pub(crate) struct UpConfig {
     /// How many bytes of timelines and lists are kept in memory; what has no room is computed again.
     #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4 << 20..))]
     pub(crate) cache_bytes: usize,
+    /// The file with the deployment's secret, at least 32 random bytes, which protects addresses, token keys and upload URLs. Default: secret.key in the
+    /// data directory, made when it is not there.
+    #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) users: UsersArgs,
     #[command(flatten)]
     pub(crate) timeline: TimelineArgs,
     /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.

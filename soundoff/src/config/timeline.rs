@@ -1,0 +1,57 @@
+//! How timelines are computed and ranked, as flags and environment.
+
+use std::time::Duration;
+
+use clap::Args;
+use soundoff_timeline::weights::Weights;
+use soundoff_timeline::{Tiers, TimelineConfig};
+
+/// How timelines are computed and ranked (docs/timelines.md).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Timelines")]
+pub(crate) struct TimelineArgs {
+    /// How often users are looked through for whose timeline is due, in milliseconds; 0: only by `soundoff timeline tick`.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_INTERVAL_MS", default_value_t = 60_000)]
+    timeline_interval_ms: u64,
+    /// Who is due how often: users seen within a day at every tick, within a week at every tenth, the rest at every sixtieth.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_TIERS", default_value = "1d=1,7d=10,*=60")]
+    timeline_tiers: Tiers,
+    /// How old may be what only hints at relevance, in milliseconds: counts of likes and comments, and whom friends follow.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_HINTS_AGE_MS", default_value_t = 600_000)]
+    timeline_hints_age_ms: u64,
+    /// What a new post scores for being new.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_AGE_WEIGHT", default_value_t = 1.0)]
+    timeline_age_weight: f64,
+    /// After how many minutes that is half.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_HALF_LIFE_MIN", default_value_t = 360)]
+    timeline_half_life_min: u64,
+    /// What each doubling of a reader's deeds towards the author scores.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_AFFINITY_WEIGHT", default_value_t = 0.5)]
+    timeline_affinity_weight: f64,
+    /// What each doubling of likes and comments scores.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_POPULARITY_WEIGHT", default_value_t = 0.25)]
+    timeline_popularity_weight: f64,
+    /// How many posts of one author may follow each other.
+    #[arg(long, env = "SOUNDOFF_TIMELINE_IN_A_ROW", default_value_t = 2)]
+    timeline_in_a_row: usize,
+}
+
+impl TimelineArgs {
+    /// What the timelines get.
+    pub(crate) fn config(&self) -> TimelineConfig {
+        TimelineConfig {
+            interval: Duration::from_millis(self.timeline_interval_ms),
+            tiers: self.timeline_tiers.clone(),
+            weights: Weights {
+                age: self.timeline_age_weight,
+                half_life: Duration::from_secs(self.timeline_half_life_min.saturating_mul(60)),
+                affinity: self.timeline_affinity_weight,
+                popularity: self.timeline_popularity_weight,
+                in_a_row: self.timeline_in_a_row,
+            },
+            hints_age: Duration::from_millis(self.timeline_hints_age_ms),
+            // One process, one clock.
+            clock_skew: Duration::ZERO,
+        }
+    }
+}

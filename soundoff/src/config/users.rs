@@ -1,0 +1,122 @@
+//! How users sign in, as flags and environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use soundoff_common::ports::courier::Courier;
+use soundoff_users::fetch::{Fetch, lawful};
+use soundoff_users::{AppleConfig, Outbox, Smtp, TwitterConfig, UsersConfig, Webhook};
+
+/// How users sign in (docs/sign-in.md).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signing in")]
+pub(crate) struct UsersArgs {
+    /// How long an access token is good, in seconds.
+    #[arg(long, env = "SOUNDOFF_ACCESS_TOKEN_S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
+    access_token_s: u64,
+    /// How long a sign-in is good, in seconds, however often it is refreshed.
+    #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = clap::value_parser!(u64).range(1..=366 * 24 * 3600))]
+    refresh_token_s: u64,
+    /// How many one-time codes an address on the net may ask for in a minute.
+    #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    codes_per_minute: u32,
+    /// How many sign-ins, tries of codes and refreshes an address on the net may make in a minute.
+    #[arg(long, env = "SOUNDOFF_SIGN_INS_PER_MINUTE", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    sign_ins_per_minute: u32,
+    /// The mail server for codes, such as `smtps://user:password@mail.example.org`; without one they lie in /dev/outbox.
+    #[arg(long, env = "SOUNDOFF_SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<String>,
+    /// Whom mail comes from.
+    #[arg(long, env = "SOUNDOFF_MAIL_FROM", default_value = "Sound Off <no-reply@localhost>")]
+    mail_from: String,
+    /// Where texts are POSTed as `{"to","text"}`, to be passed on to your carrier; without it they lie in /dev/outbox.
+    #[arg(long, env = "SOUNDOFF_TEXTS_URL")]
+    texts_url: Option<String>,
+    /// What goes along with texts as bearer token.
+    #[arg(long, env = "SOUNDOFF_TEXTS_TOKEN", hide_env_values = true, requires = "texts_url")]
+    texts_token: Option<String>,
+    /// Your apps' identifiers at Apple (bundle and service ids), separated by commas; turns Sign in with Apple on.
+    #[arg(long, env = "SOUNDOFF_APPLE_CLIENT_IDS", value_delimiter = ',')]
+    apple_client_ids: Vec<String>,
+    /// Who issues Apple's tokens.
+    #[arg(long, env = "SOUNDOFF_APPLE_ISSUER", default_value = "https://appleid.apple.com")]
+    apple_issuer: String,
+    /// Where Apple's keys are.
+    #[arg(long, env = "SOUNDOFF_APPLE_JWKS_URL", default_value = "https://appleid.apple.com/auth/keys")]
+    apple_jwks_url: String,
+    /// Your app's client id at Twitter/X; turns sign-in with it on.
+    #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_ID", requires = "twitter_redirect_uris")]
+    twitter_client_id: Option<String>,
+    /// Its secret; none for a public client.
+    #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_SECRET", hide_env_values = true)]
+    twitter_client_secret: Option<String>,
+    /// Where Twitter/X may send users back to, separated by commas.
+    #[arg(long, env = "SOUNDOFF_TWITTER_REDIRECT_URIS", value_delimiter = ',')]
+    twitter_redirect_uris: Vec<String>,
+    /// Where codes are exchanged for tokens.
+    #[arg(long, env = "SOUNDOFF_TWITTER_TOKEN_URL", default_value = "https://api.x.com/2/oauth2/token")]
+    twitter_token_url: String,
+    /// Where a token is asked whose it is.
+    #[arg(long, env = "SOUNDOFF_TWITTER_USER_URL", default_value = "https://api.x.com/2/users/me")]
+    twitter_user_url: String,
+    /// Where in that answer the user's id is (a JSON pointer).
+    #[arg(long, env = "SOUNDOFF_TWITTER_USER_POINTER", default_value = "/data/id")]
+    twitter_user_pointer: String,
+}
+
+/// The couriers of codes, and the outbox that stands in where none is configured.
+pub(crate) struct Couriers {
+    pub(crate) mail: Arc<dyn Courier>,
+    pub(crate) texts: Arc<dyn Courier>,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl UsersArgs {
+    /// What the User service gets.
+    pub(crate) fn config(&self) -> anyhow::Result<UsersConfig> {
+        let apple = (!self.apple_client_ids.is_empty()).then(|| {
+            anyhow::Ok(AppleConfig {
+                client_ids: self.apple_client_ids.clone(),
+                issuer: self.apple_issuer.clone(),
+                jwks_url: lawful(&self.apple_jwks_url).context("--apple-jwks-url")?,
+            })
+        });
+        let twitter = self.twitter_client_id.clone().map(|client_id| {
+            anyhow::Ok(TwitterConfig {
+                client_id,
+                client_secret: self.twitter_client_secret.clone(),
+                token_url: lawful(&self.twitter_token_url).context("--twitter-token-url")?,
+                user_url: lawful(&self.twitter_user_url).context("--twitter-user-url")?,
+                user_pointer: self.twitter_user_pointer.clone(),
+                redirect_uris: self.twitter_redirect_uris.clone(),
+            })
+        });
+        Ok(UsersConfig {
+            access_lifetime: Duration::from_secs(self.access_token_s),
+            refresh_lifetime: Duration::from_secs(self.refresh_token_s),
+            codes_per_minute: self.codes_per_minute,
+            sign_ins_per_minute: self.sign_ins_per_minute,
+            apple: apple.transpose()?,
+            twitter: twitter.transpose()?,
+        })
+    }
+
+    /// Who carries codes.
+    pub(crate) fn couriers(&self) -> anyhow::Result<Couriers> {
+        let outbox = Arc::new(Outbox::default());
+        let mail: Arc<dyn Courier> = match &self.smtp_url {
+            Some(url) => Arc::new(Smtp::new(url, &self.mail_from)?),
+            None => outbox.clone(),
+        };
+        let texts: Arc<dyn Courier> = match &self.texts_url {
+            Some(url) => {
+                let url = lawful(url).context("--texts-url")?;
+                Arc::new(Webhook::new(Fetch::new(), url, self.texts_token.clone()))
+            }
+            None => outbox.clone(),
+        };
+        Ok(Couriers { mail, texts, outbox })
+    }
+}

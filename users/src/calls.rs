@@ -1,0 +1,195 @@
+//! What each call to the User service does.
+
+use hyper::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use soundoff_common::deliver::Kind as DeliveryKind;
+use soundoff_common::http::{Answer, json, read_json, whole};
+use soundoff_common::ports::tables::{Query, Table, Write};
+use soundoff_common::protocol::{Handle, Role, rfc3339};
+
+use crate::codes;
+use crate::families::{self, ENDED, Refreshed};
+use crate::identity::{Identity, Kind, Linked, list_partition, masked};
+use crate::refresh::RefreshToken;
+use crate::refusal::Refusal;
+use crate::service::{Call, Users};
+use crate::sign_in::{Proven, SignedIn, sign_in};
+use crate::twitter::Grant;
+
+/// The largest body, in bytes: an `id_token` and some.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The most identities listed.
+const MAX_LISTED: usize = 100;
+
+#[derive(Deserialize)]
+struct Address {
+    email: Option<String>,
+    phone: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct VerifyBody {
+    #[serde(flatten)]
+    address: Address,
+    code: String,
+    handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AppleBody {
+    id_token: String,
+    nonce: String,
+    handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TwitterBody {
+    code: String,
+    code_verifier: String,
+    redirect_uri: String,
+    handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RefreshBody {
+    refresh_token: String,
+}
+
+impl Address {
+    /// The address that the path asks for.
+    fn identity(&self, path: &str) -> Result<Identity, Refusal> {
+        let missing = |field: &str| Refusal::BadMessage(format!("`{field}` is missing"));
+        if path.contains("/email/") {
+            Identity::email(self.email.as_deref().ok_or_else(|| missing("email"))?)
+        } else {
+            Identity::phone(self.phone.as_deref().ok_or_else(|| missing("phone"))?)
+        }
+    }
+}
+
+impl Users {
+    /// Sends a code. The answer is the same whoever the address belongs to.
+    pub(crate) async fn start(&self, call: Call) -> Result<Answer, Refusal> {
+        let path = call.request.uri().path().to_owned();
+        let body: Address =
+            read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
+        let to = body.identity(&path)?;
+        let notice = codes::start(&*self.tables, &self.seal, &to, call.now).await?;
+        let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
+        if !post.send(notice) {
+            return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
+        }
+        Ok(json(StatusCode::ACCEPTED, &json!({ "expires_in": codes::LIFETIME_MS / 1000 })))
+    }
+
+    pub(crate) async fn verify(&self, call: Call) -> Result<Answer, Refusal> {
+        let path = call.request.uri().path().to_owned();
+        let example = r#"{"email":"anna@example.org","code":"123456"}"#;
+        let body: VerifyBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
+        let identity = body.address.identity(&path)?;
+        let spend = codes::verify(&*self.tables, &self.seal, &identity, body.code.trim(), call.now).await?;
+        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+    }
+
+    pub(crate) async fn apple(&self, call: Call) -> Result<Answer, Refusal> {
+        let apple = self.apple.as_ref().ok_or(Refusal::NotConfigured("Sign in with Apple"))?;
+        let example = r#"{"id_token":"…","nonce":"…"}"#;
+        let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
+        let verified = apple.verify(&self.seal, &body.id_token, &body.nonce, call.now / 1000).await;
+        let (identity, spend) = verified?;
+        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+    }
+
+    pub(crate) async fn twitter(&self, call: Call) -> Result<Answer, Refusal> {
+        let twitter = self.twitter.as_ref().ok_or(Refusal::NotConfigured("sign in with Twitter/X"))?;
+        let example = r#"{"code":"…","code_verifier":"…","redirect_uri":"…"}"#;
+        let body: TwitterBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
+        let TwitterBody { code, code_verifier: verifier, redirect_uri, handle } = body;
+        let grant = Grant { code, verifier, redirect_uri };
+        let (identity, spend) = twitter.verify(&*self.tables, &self.seal, grant, call.now / 1000).await?;
+        self.proven(&identity, spend, handle.as_deref(), call.signed_in.as_ref(), call.now).await
+    }
+
+    async fn proven(
+        &self,
+        identity: &Identity,
+        spend: Write,
+        handle: Option<&str>,
+        signed_in: Option<&Handle>,
+        now: u64,
+    ) -> Result<Answer, Refusal> {
+        let lifetime_s = self.config.refresh_lifetime.as_secs();
+        let proven = Proven { identity, spend, handle, signed_in, now, lifetime_s };
+        match sign_in(&*self.tables, &self.seal, &proven).await? {
+            SignedIn::Session { user, role, token, created } => {
+                let mut body = self.pair(&user, role, &token, now)?;
+                body["created"] = created.into();
+                Ok(json(StatusCode::OK, &body))
+            }
+            SignedIn::Linked { user } => {
+                let body = json!({ "user": { "handle": user }, "created": false, "linked": identity.kind });
+                Ok(json(StatusCode::OK, &body))
+            }
+        }
+    }
+
+    /// An access token and a refresh token, as clients get them.
+    fn pair(&self, user: &Handle, role: Role, token: &RefreshToken, now: u64) -> Result<Value, Refusal> {
+        let lifetime = self.config.access_lifetime.as_secs();
+        let access = self.issuer.issue(user, role, token.session, now / 1000, lifetime);
+        Ok(json!({
+            "access_token": access.map_err(Refusal::Unavailable)?,
+            "refresh_token": self.refresh.text(token),
+            "expires_in": lifetime,
+            "user": { "handle": user },
+        }))
+    }
+
+    pub(crate) async fn refresh(&self, call: Call) -> Result<Answer, Refusal> {
+        let example = r#"{"refresh_token":"…"}"#;
+        let body: RefreshBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
+        match families::refresh(&*self.tables, &self.refresh, &body.refresh_token, call.now).await? {
+            Refreshed::Next { user, role, token } => {
+                Ok(json(StatusCode::OK, &self.pair(&user, role, &token, call.now)?))
+            }
+            Refreshed::Reused { user, session } => {
+                families::end(&*self.tables, session).await?;
+                tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
+                self.close(DeliveryKind::Revoke, user, Some(session)).await;
+                Err(ENDED)
+            }
+        }
+    }
+
+    /// Ends the session that a refresh token is of, when it is of one.
+    pub(crate) async fn logout(&self, call: Call) -> Result<Answer, Refusal> {
+        let example = r#"{"refresh_token":"…"}"#;
+        let body: RefreshBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
+        if let Some((user, session)) =
+            families::owner(&*self.tables, &self.refresh, &body.refresh_token).await?
+        {
+            families::end(&*self.tables, session).await?;
+            self.close(DeliveryKind::Revoke, user, Some(session)).await;
+        }
+        let mut gone = Response::default();
+        *gone.status_mut() = StatusCode::NO_CONTENT;
+        Ok(whole(gone))
+    }
+
+    /// How the signed-in user may sign in.
+    pub(crate) async fn identities(&self, call: Call) -> Result<Answer, Refusal> {
+        let user = call.signed_in.ok_or(Refusal::Unauthorized("send an access token as bearer"))?;
+        let rows = Query::prefix(Table::Entities, list_partition(&user), "", MAX_LISTED);
+        let mut items = Vec::new();
+        for (sk, item) in self.tables.query(rows).await?.items {
+            let linked: Linked = item.parse()?;
+            let kind = sk.split('#').next().unwrap_or_default();
+            let opened = self.seal.open(&linked.sealed, &Identity::context(kind, &user));
+            let value = String::from_utf8_lossy(&opened.map_err(Refusal::Unavailable)?).into_owned();
+            let value = masked(kind, &value);
+            items.push(json!({ "kind": kind, "value": value, "linked_at": rfc3339(linked.linked_at) }));
+        }
+        Ok(json(StatusCode::OK, &json!({ "items": items })))
+    }
+}

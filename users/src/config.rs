@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use hyper::Uri;
+
+/// The longest that an access token may be good.
+pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// How users sign in.
+#[derive(Debug, Clone)]
+pub struct UsersConfig {
+    /// How long an access token is good, at most [`MAX_ACCESS_LIFETIME`].
+    pub access_lifetime: Duration,
+    /// How long a sign-in is good, however often it is refreshed.
+    pub refresh_lifetime: Duration,
+    /// How many requests for codes an address on the net may make in a minute.
+    pub codes_per_minute: u32,
+    /// How many sign-ins, refreshes and tries of codes an address on the net may make in a minute.
+    pub sign_ins_per_minute: u32,
+    /// Sign in with Apple, when configured.
+    pub apple: Option<AppleConfig>,
+    /// Sign in with Twitter/X, when configured.
+    pub twitter: Option<TwitterConfig>,
+}
+
+/// Sign in with Apple.
+#[derive(Debug, Clone)]
+pub struct AppleConfig {
+    /// Our apps' identifiers: a token must be for one of them.
+    pub client_ids: Vec<String>,
+    /// Who must have issued it.
+    pub issuer: String,
+    /// Where the issuer's keys are.
+    pub jwks_url: Uri,
+}
+
+/// Sign in with Twitter/X.
+#[derive(Clone)]
+pub struct TwitterConfig {
+    /// Our app's identifier.
+    pub client_id: String,
+    /// Our app's secret; none for a public client.
+    pub client_secret: Option<String>,
+    /// Where codes are exchanged.
+    pub token_url: Uri,
+    /// Where a token is asked whose it is.
+    pub user_url: Uri,
+    /// Where in that answer the user's id is, as a JSON pointer (RFC 6901).
+    pub user_pointer: String,
+    /// Where the provider may have sent the user back to.
+    pub redirect_uris: Vec<String>,
+}
+
+impl std::fmt::Debug for TwitterConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TwitterConfig({})", self.client_id)
+    }
+}

@@ -1,0 +1,47 @@
+//! The way from a request to a courier: apart from the request, so that its answer tells neither how long a carrier took nor whether it did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use soundoff_common::ports::courier::{Courier, Notice};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// How many notices are on their way at once; more are refused.
+const AT_ONCE: usize = 512;
+/// How often a carrier that fails is tried, and how long is waited in between.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Hands notices to a courier.
+#[derive(Clone)]
+pub(crate) struct Post {
+    courier: Arc<dyn Courier>,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Post {
+    pub(crate) fn new(courier: Arc<dyn Courier>) -> Self {
+        Self { courier, room: Arc::new(Semaphore::new(AT_ONCE)), tasks: TaskTracker::new() }
+    }
+
+    /// Sends it on its way; `false` when there is no room.
+    ///
+    /// A code lives for minutes and can be asked for again, so it is kept in memory only: on no disk and in no queue is it ever legible.
+    pub(crate) fn send(&self, notice: Notice) -> bool {
+        let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
+        let courier = self.courier.clone();
+        self.tasks.spawn(async move {
+            for turn in 1..=TRIES {
+                match courier.send(&notice).await {
+                    Ok(()) => break,
+                    Err(error) => tracing::warn!(%error, turn, "a code was not sent"),
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            drop(room);
+        });
+        true
+    }
+}

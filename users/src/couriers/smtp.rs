@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::courier::{Courier, Notice};
+
+/// How long each step of a delivery may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Mail by SMTP.
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl std::fmt::Debug for Smtp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Smtp(from {})", self.from)
+    }
+}
+
+impl Smtp {
+    /// To the server of `url`: `smtps://user:password@host`, `smtp://host?tls=required`, or plain `smtp://127.0.0.1:1025`. Mail comes `from` an
+    /// address such as `Sound Off <no-reply@example.org>`.
+    ///
+    /// # Errors
+    /// When either is malformed.
+    pub fn new(url: &str, from: &str) -> anyhow::Result<Self> {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
+        // The URL holds a password: the error does not repeat it.
+        let transport = transport.map_err(|_| anyhow::anyhow!("the SMTP URL is malformed"))?;
+        let from = from.parse().with_context(|| format!("{from} is no sender of mail"))?;
+        Ok(Self { transport: transport.timeout(Some(TIMEOUT)).build(), from })
+    }
+}
+
+#[async_trait]
+impl Courier for Smtp {
+    async fn send(&self, notice: &Notice) -> Result<(), Unavailable> {
+        let to = notice.to.parse().map_err(|_| Unavailable("not a mail address".to_owned()))?;
+        let mail = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(notice.subject.clone())
+            .header(ContentType::TEXT_PLAIN)
+            .body(notice.text.clone());
+        let mail = mail.map_err(|_| Unavailable("the notice makes no mail".to_owned()))?;
+        match self.transport.send(mail).await {
+            Ok(_) => Ok(()),
+            // The server's own words often repeat the address.
+            Err(error) => {
+                let code = error.status().map(|code| format!(" with {code}")).unwrap_or_default();
+                let why = match () {
+                    () if error.is_permanent() || error.is_transient() => "refused the mail",
+                    () if error.is_timeout() => "took too long",
+                    () => "cannot be reached",
+                };
+                Err(Unavailable(format!("the mail server {why}{code}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! HTTP to identity providers and carriers: bounded in time and size, no redirects, TLS unless the peer is this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Request, Response, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// How long a call may take in all.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// The largest answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Calls others over HTTP.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fetch {
+    /// A client that trusts the certificate authorities of Mozilla's list.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
+        Self { client: Client::builder(TokioExecutor::new()).build(https.wrap_connector(http)) }
+    }
+
+    /// Sends a request whose address [`lawful`] has been asked about, and reads the answer.
+    ///
+    /// # Errors
+    /// When the peer does not answer in time, or with too much. The text holds nothing of what was sent.
+    pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let called = async {
+            let response = self.client.request(request.map(Full::new)).await?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|e| anyhow::anyhow!("an unreadable answer: {e}"))?.to_bytes();
+            anyhow::Ok(Response::from_parts(head, body))
+        };
+        match tokio::time::timeout(TIMEOUT, called).await {
+            Ok(answer) => answer.with_context(|| format!("{host} cannot be reached")),
+            Err(_) => bail!("{host} took longer than {} s", TIMEOUT.as_secs()),
+        }
+    }
+}
+
+/// An address that secrets may be sent to: https, or http on this very machine.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn lawful(text: &str) -> anyhow::Result<Uri> {
+    let uri: Uri = text.parse().with_context(|| format!("{text} is no URL"))?;
+    let host = uri.host().with_context(|| format!("{text} names no host"))?;
+    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") => ensure!(here, "{text} must be https: only this machine is spoken to in the clear"),
+        _ => bail!("{text} must begin with https://"),
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lawful;
+
+    #[test]
+    fn secrets_go_over_tls_or_stay_here() {
+        for good in ["https://appleid.apple.com/auth/keys", "http://127.0.0.1:80/x", "http://localhost:1"] {
+            assert!(lawful(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/x",
+            "ftp://x.org",
+            "http://x.org",
+            "http://127.0.0.1.x.org/",
+            "appleid.apple.com",
+            "https://",
+        ] {
+            assert!(lawful(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Identities: the mail addresses, phone numbers and foreign accounts that a user is known by.
+
+use serde::{Deserialize, Serialize};
+use soundoff_common::ports::tables::Key;
+use soundoff_common::protocol::Handle;
+
+use crate::refusal::Refusal;
+use crate::seal::Seal;
+
+/// The longest mail address (RFC 5321's path, without its brackets).
+const MAX_EMAIL_BYTES: usize = 254;
+
+/// What kind of identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Email,
+    Phone,
+    Apple,
+    Twitter,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Email => "email",
+            Kind::Phone => "phone",
+            Kind::Apple => "apple",
+            Kind::Twitter => "twitter",
+        }
+    }
+}
+
+/// Something that was proven to be somebody's.
+pub(crate) struct Identity {
+    pub(crate) kind: Kind,
+    /// In its one spelling: what names it at its provider, or the address.
+    pub(crate) value: String,
+}
+
+/// Names alone: the value is nobody's business.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.kind.name())
+    }
+}
+
+/// An identity's item: whose it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Linked {
+    pub(crate) user: Handle,
+    /// When, in milliseconds since 1970.
+    pub(crate) linked_at: u64,
+    /// The value, sealed for [`Identity::context`].
+    pub(crate) sealed: String,
+}
+
+impl Identity {
+    /// A mail address: `local@domain`, in lower case. Mail systems that tell apart local parts by case are as good as gone, and people are not
+    /// consistent in it.
+    pub(crate) fn email(text: &str) -> Result<Self, Refusal> {
+        let value = text.trim().to_lowercase();
+        let lawful = value.len() <= MAX_EMAIL_BYTES && value.parse::<lettre::Address>().is_ok();
+        if !lawful {
+            return Err(Refusal::BadMessage("`email` is no mail address, such as anna@example.org".into()));
+        }
+        Ok(Self { kind: Kind::Email, value })
+    }
+
+    /// A phone number in E.164 form; spaces, dots, hyphens and brackets that people write are left out.
+    pub(crate) fn phone(text: &str) -> Result<Self, Refusal> {
+        let value: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
+        let digits = value.strip_prefix('+').unwrap_or_default();
+        let lawful = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        if !lawful {
+            let message = "`phone` is a number with its country, such as +491701234567";
+            return Err(Refusal::BadMessage(message.into()));
+        }
+        Ok(Self { kind: Kind::Phone, value })
+    }
+
+    /// The keyed hash that names it in the tables.
+    pub(crate) fn hash(&self, seal: &Seal) -> String {
+        seal.hash(&[self.kind.name(), &self.value])
+    }
+
+    /// Where the item lies that says whose it is.
+    pub(crate) fn key(&self, seal: &Seal) -> Key {
+        Key::new(format!("identity#{}#{}", self.kind.name(), self.hash(seal)), "identity")
+    }
+
+    /// Where it lies in its user's list of identities.
+    pub(crate) fn row_key(&self, seal: &Seal, user: &Handle) -> Key {
+        Key::new(list_partition(user), format!("{}#{}", self.kind.name(), self.hash(seal)))
+    }
+
+    /// What its sealed value is bound to.
+    pub(crate) fn context(kind: &str, user: &Handle) -> String {
+        format!("identity {kind} {user}")
+    }
+}
+
+/// Where a user's list of identities lies.
+pub(crate) fn list_partition(user: &Handle) -> String {
+    format!("identities#{user}")
+}
+
+/// A value as its owner will know it again, and nobody else will.
+pub(crate) fn masked(kind: &str, value: &str) -> String {
+    let ends = |text: &str, head: usize, tail: usize| {
+        let chars: Vec<char> = text.chars().collect();
+        if chars.len() <= head + tail {
+            return "…".to_owned();
+        }
+        let (head, tail) = (&chars[..head], &chars[chars.len() - tail..]);
+        format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+    };
+    match (kind, value.rsplit_once('@')) {
+        ("email", Some((local, domain))) => format!("{}@{domain}", ends(local, 1, 0)),
+        ("phone", _) => ends(value, 3, 2),
+        _ => "…".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_spelling() {
+        for (text, value) in
+            [("Anna@Example.org", "anna@example.org"), (" a.b+c@example.co.uk ", "a.b+c@example.co.uk")]
+        {
+            assert_eq!(Identity::email(text).unwrap().value, value);
+        }
+        let long = format!("{}@example.org", "x".repeat(250));
+        for bad in
+            ["", "anna", "@example.org", "anna@", "a b@example.org", "a@b\r\nBcc: x@y.zz", "a@b@c.de", &long]
+        {
+            assert!(Identity::email(bad).is_err(), "{bad:?}");
+        }
+        for (text, value) in [("+49 (170) 123-45.67", "+491701234567"), ("+12025550123", "+12025550123")] {
+            assert_eq!(Identity::phone(text).unwrap().value, value);
+        }
+        for bad in [
+            "",
+            "+",
+            "0170123456",
+            "+0170123456",
+            "+123456",
+            "+1234567890123456",
+            "+49170x234567",
+            "++491701234567",
+        ] {
+            assert!(Identity::phone(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_masked_value_is_known_to_its_owner_only() {
+        assert_eq!(masked("email", "anna@example.org"), "a…@example.org");
+        assert_eq!(masked("email", "a@example.org"), "…@example.org");
+        assert_eq!(masked("phone", "+491701234567"), "+49…67");
+        assert_eq!(masked("apple", "000123.abc"), "…");
+    }
+}

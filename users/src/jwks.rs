@@ -1,0 +1,171 @@
+//! A provider's public keys (RFC 7517), remembered, and looked for again when a token names one that is not known.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use bytes::Bytes;
+use hyper::{Request, Uri};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::fetch::Fetch;
+
+/// How long keys are good without another look.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How soon an unknown key id makes us look again: whoever invents ids must not make us call the provider for each.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long keys are used when the provider does not answer.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// The most keys of one provider.
+const MOST: usize = 50;
+/// The shortest RSA modulus taken, in bytes.
+const MIN_RSA_BYTES: usize = 256;
+
+/// A key, and the one algorithm it is used with.
+#[derive(Clone)]
+pub(crate) struct ProviderKey {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) decoding: DecodingKey,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: HashMap<String, ProviderKey>,
+    /// When they were read.
+    read: Option<Instant>,
+    /// When they were last asked for, whatever came of it.
+    asked: Option<Instant>,
+}
+
+/// One provider's keys.
+pub(crate) struct Jwks {
+    fetch: Fetch,
+    url: Uri,
+    known: Mutex<Known>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl Jwks {
+    pub(crate) fn new(fetch: Fetch, url: Uri) -> Self {
+        Self { fetch, url, known: Mutex::default() }
+    }
+
+    /// The key of an id; `None` when the provider has none.
+    ///
+    /// # Errors
+    /// When the provider does not answer and nothing usable is remembered.
+    pub(crate) async fn key(&self, id: &str) -> anyhow::Result<Option<ProviderKey>> {
+        // Held while asking: all who wait for the keys wait for one answer.
+        let mut known = self.known.lock().await;
+        let age = known.read.map(|read| read.elapsed());
+        let found = known.keys.get(id).cloned();
+        if found.is_some() && age.is_some_and(|age| age < FRESH) {
+            return Ok(found);
+        }
+        if known.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
+            ensure!(known.read.is_some(), "the provider's keys are not known yet");
+            return Ok(found);
+        }
+        known.asked = Some(Instant::now());
+        match self.ask().await {
+            Ok(keys) => {
+                known.keys = keys;
+                known.read = Some(Instant::now());
+                Ok(known.keys.get(id).cloned())
+            }
+            Err(error) if age.is_some_and(|age| age < STALE) => {
+                tracing::warn!("a provider's keys cannot be renewed; using those at hand: {error:#}");
+                Ok(found)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self) -> anyhow::Result<HashMap<String, ProviderKey>> {
+        let request = Request::get(self.url.clone()).body(Bytes::new())?;
+        let response = self.fetch.send(request).await?;
+        ensure!(response.status().is_success(), "the provider's keys: {}", response.status());
+        let document: Document =
+            serde_json::from_slice(response.body()).context("the provider's keys are no JWK set")?;
+        // A key of a kind that is not known here is another's, not an error.
+        let keys = document.keys.into_iter().take(MOST).filter_map(|key| {
+            let key: Jwk = serde_json::from_value(key).ok()?;
+            Some((key.common.key_id.clone()?, usable(&key)?))
+        });
+        Ok(keys.collect())
+    }
+}
+
+/// A signing key of a kind that is taken, with the algorithm that its kind dictates: never the one a token asks for.
+fn usable(key: &Jwk) -> Option<ProviderKey> {
+    if key.common.public_key_use.as_ref().is_some_and(|wanted| *wanted != PublicKeyUse::Signature) {
+        return None;
+    }
+    let algorithm = match &key.algorithm {
+        AlgorithmParameters::RSA(rsa) => {
+            let modulus = BASE64.decode(&rsa.n).ok()?;
+            (modulus.len() >= MIN_RSA_BYTES).then_some(Algorithm::RS256)?
+        }
+        AlgorithmParameters::EllipticCurve(ec) => {
+            (ec.curve == EllipticCurve::P256).then_some(Algorithm::ES256)?
+        }
+        AlgorithmParameters::OctetKeyPair(okp) => {
+            (okp.curve == EllipticCurve::Ed25519).then_some(Algorithm::EdDSA)?
+        }
+        // A shared secret in a public document is none.
+        _ => return None,
+    };
+    let named = key.common.key_algorithm.map(|named| named.to_string());
+    if named.is_some_and(|named| named != format!("{algorithm:?}")) {
+        return None;
+    }
+    Some(ProviderKey { algorithm, decoding: DecodingKey::from_jwk(key).ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(key: Value) -> Option<Algorithm> {
+        usable(&serde_json::from_value(key).ok()?).map(|key| key.algorithm)
+    }
+
+    #[test]
+    fn the_kind_of_key_dictates_the_algorithm() {
+        let n = BASE64.encode([0xff; 256]);
+        let x = BASE64.encode([1; 32]);
+        let rsa = |extra: Value| {
+            let mut key = json!({ "kty": "RSA", "kid": "k", "n": n, "e": "AQAB" });
+            key.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            judged(key)
+        };
+        assert_eq!(rsa(json!({})), Some(Algorithm::RS256));
+        assert_eq!(rsa(json!({ "alg": "RS256", "use": "sig" })), Some(Algorithm::RS256));
+        assert_eq!(rsa(json!({ "alg": "HS256" })), None, "an algorithm of another kind");
+        assert_eq!(rsa(json!({ "alg": "RS512" })), None, "another algorithm than ours");
+        assert_eq!(rsa(json!({ "use": "enc" })), None);
+        assert_eq!(rsa(json!({ "n": BASE64.encode([0xff; 128]) })), None, "1024 bits");
+        assert_eq!(judged(json!({ "kty": "oct", "kid": "k", "k": x })), None, "a shared secret");
+        assert_eq!(
+            judged(json!({ "kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": x })),
+            Some(Algorithm::ES256)
+        );
+        assert_eq!(judged(json!({ "kty": "EC", "crv": "P-384", "kid": "k", "x": x, "y": x })), None);
+        assert_eq!(
+            judged(json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x })),
+            Some(Algorithm::EdDSA)
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! The keys that sign access tokens: kept in the tables, sealed, so that every process has the same; renewed with overlap.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
+use soundoff_common::protocol::now_ms;
+use tokio_util::sync::CancellationToken;
+
+use crate::keys::SigningKey;
+use crate::seal::Seal;
+
+const PARTITION: &str = "token-keys";
+/// How often each process looks for keys that others have made or dropped.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a new key is known before it signs, in milliseconds: longer than any process or cache of the key set takes to learn of it.
+const LEAD_MS: u64 = 2 * 60 * 1000;
+/// How long a key signs before the next is made, in milliseconds: 30 days.
+const RENEW_MS: u64 = 30 * 24 * 3600 * 1000;
+/// How long a key that signs no more is good for verifying, in milliseconds: longer than any token lives.
+const OVERLAP_MS: u64 = 24 * 3600 * 1000;
+/// How long caches may keep the key set, in seconds: less than half the lead.
+pub(crate) const CACHED_S: u64 = 60;
+/// The most keys that are looked at.
+const MOST: usize = 100;
+
+/// A key's item.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    created_at: u64,
+    /// PKCS #8, sealed for [`CONTEXT`].
+    sealed: String,
+}
+
+const CONTEXT: &str = "token key";
+
+/// The keys as of the last look.
+#[derive(Default)]
+struct Keys {
+    /// Oldest first.
+    all: Vec<Arc<SigningKey>>,
+    by_id: HashMap<String, Arc<SigningKey>>,
+}
+
+/// All keys of the deployment.
+pub struct Ring {
+    tables: Arc<dyn Tables>,
+    seal: Seal,
+    keys: RwLock<Arc<Keys>>,
+    /// Rises when a key is dropped.
+    epoch: AtomicU64,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ring({} keys)", self.keys().all.len())
+    }
+}
+
+impl Ring {
+    /// The keys in `tables`; makes the first when there is none.
+    ///
+    /// # Errors
+    /// When the tables do not answer, or hold keys that `secret` does not open.
+    pub async fn open(
+        tables: Arc<dyn Tables>,
+        secret: &soundoff_common::secret::Secret,
+    ) -> anyhow::Result<Arc<Self>> {
+        let ring =
+            Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
+        let now = now_ms();
+        ring.look(now).await?;
+        if ring.keys().all.is_empty() {
+            ring.add(now).await?;
+            ring.look(now).await?;
+        }
+        Ok(Arc::new(ring))
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the keys anew.
+    async fn look(&self, now: u64) -> anyhow::Result<()> {
+        let page = self.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await?;
+        let known = self.keys();
+        let mut all: Vec<Arc<SigningKey>> = Vec::with_capacity(page.items.len());
+        for (sk, item) in page.items {
+            let stored: Stored = item.parse()?;
+            let held = known.all.iter().find(|key| key.stored_as == sk).cloned();
+            all.push(match held {
+                Some(key) => key,
+                None => Arc::new(SigningKey::of(
+                    &self.seal.open(&stored.sealed, CONTEXT)?,
+                    sk,
+                    stored.created_at,
+                )?),
+            });
+        }
+        let kept = live(&all, now);
+        let by_id = kept.iter().map(|key| (key.id.clone(), key.clone())).collect();
+        let dropped = known.by_id.keys().any(|id| !kept.iter().any(|key| key.id == *id));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { all: kept, by_id });
+        if dropped {
+            self.epoch.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    async fn add(&self, now: u64) -> anyhow::Result<String> {
+        let pkcs8 = SigningKey::generate()?;
+        let id = SigningKey::of(&pkcs8, String::new(), now)?.id;
+        let stored = Stored { created_at: now, sealed: self.seal.seal(&pkcs8, CONTEXT)? };
+        // In order of time; two that are made in one millisecond are both kept.
+        let key = Key::new(PARTITION, format!("{now:015}#{id}"));
+        let write = Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing);
+        self.tables.write(vec![write]).await?;
+        Ok(id)
+    }
+
+    /// Makes a new key; answers its id. It signs once every process and cache has had time to learn of it. With `drop_old` all others open
+    /// nothing any more, for when one of them has leaked, and the new one signs at once.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn rotate(&self, drop_old: bool) -> anyhow::Result<String> {
+        let now = now_ms();
+        let old = self.keys();
+        let id = self.add(now).await?;
+        if drop_old {
+            self.drop_all(&old.all).await?;
+        }
+        self.look(now).await?;
+        Ok(id)
+    }
+
+    async fn drop_all(&self, keys: &[Arc<SigningKey>]) -> Result<(), TableError> {
+        for key in keys {
+            let at = Key::new(PARTITION, key.stored_as.clone());
+            self.tables.write(vec![Write::delete(Table::Entities, at)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for new and dropped keys, and renews old ones, until `stop`.
+    pub async fn keep_fresh(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = self.round(now_ms()).await {
+                tracing::warn!("cannot look after the token keys: {error:#}");
+            }
+        }
+    }
+
+    async fn round(&self, now: u64) -> anyhow::Result<()> {
+        if self.keys().all.last().is_none_or(|key| key.created_at + RENEW_MS <= now) {
+            self.add(now).await?;
+        }
+        self.look(now).await
+    }
+
+    /// The key that signs at `now` (milliseconds since 1970): the newest that everybody knows, or the oldest when all are that new.
+    pub(crate) fn signing(&self, now: u64) -> Option<Arc<SigningKey>> {
+        signing(&self.keys().all, now)
+    }
+
+    /// The key of an id, while it is good for verifying.
+    pub(crate) fn verifying(&self, id: &str) -> Option<Arc<SigningKey>> {
+        self.keys().by_id.get(id).cloned()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The public keys as a JSON Web Key Set (RFC 7517).
+    pub(crate) fn jwks(&self) -> Value {
+        let keys: Vec<Value> = self.keys().all.iter().map(|key| key.jwk()).collect();
+        json!({ "keys": keys })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(keys: Vec<Arc<SigningKey>>) -> Arc<Self> {
+        let tables = Arc::new(tests::NoTables);
+        let seal = Seal::new(&soundoff_common::secret::Secret::new(&[0; 32]).unwrap());
+        let by_id = keys.iter().map(|key| (key.id.clone(), key.clone())).collect();
+        let keys = RwLock::new(Arc::new(Keys { all: keys, by_id }));
+        Arc::new(Self { tables, seal, keys, epoch: AtomicU64::new(0) })
+    }
+}
+
+fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
+    let known = all.iter().rev().find(|key| key.created_at + LEAD_MS <= now);
+    known.or(all.first()).cloned()
+}
+
+/// The keys that are good for anything at `now`: the one that signs, all newer ones, and older ones while their tokens may live.
+fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
+    let Some(signing) = signing(all, now) else { return Vec::new() };
+    let since = |at: usize| all.get(at + 1).map_or(u64::MAX, |next| next.created_at + LEAD_MS);
+    let is_live = |(at, key): &(usize, &Arc<SigningKey>)| {
+        key.created_at >= signing.created_at || since(*at).saturating_add(OVERLAP_MS) > now
+    };
+    all.iter().enumerate().filter(is_live).map(|(_, key)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use soundoff_common::ports::tables::Page;
+
+    use super::*;
+
+    /// For rings that are given their keys.
+    pub(super) struct NoTables;
+
+    #[async_trait]
+    impl Tables for NoTables {
+        async fn get_many(&self, _: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
+            unreachable!("a ring that was given its keys asks for none")
+        }
+        async fn write(&self, _: Vec<Write>) -> Result<(), TableError> {
+            unreachable!("a ring that was given its keys makes none")
+        }
+        async fn query(&self, _: Query) -> Result<Page, TableError> {
+            unreachable!("a ring that was given its keys asks for none")
+        }
+        async fn scan(
+            &self,
+            _: Table,
+            _: u32,
+            _: u32,
+            _: Option<Key>,
+            _: usize,
+        ) -> Result<Vec<(Key, Item)>, TableError> {
+            unreachable!("a ring that was given its keys asks for none")
+        }
+    }
+
+    fn key(created_at: u64) -> Arc<SigningKey> {
+        Arc::new(
+            SigningKey::of(&SigningKey::generate().unwrap(), created_at.to_string(), created_at).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_new_key_is_known_before_it_signs_and_an_old_one_long_after() {
+        let (first, second) = (key(1_000_000), key(RENEW_MS));
+        let all = [first.clone(), second.clone()];
+        let signs = |now: u64| signing(&all, now).unwrap().id.clone();
+        let lives = |now: u64| live(&all, now).len();
+        assert_eq!(signs(1_000_000), first.id, "the first signs at once");
+        assert_eq!((signs(RENEW_MS + LEAD_MS - 1), lives(RENEW_MS)), (first.id.clone(), 2));
+        let turn = RENEW_MS + LEAD_MS;
+        assert_eq!((signs(turn), lives(turn), lives(turn + OVERLAP_MS - 1)), (second.id.clone(), 2, 2));
+        assert_eq!(live(&all, turn + OVERLAP_MS).iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.id]);
+        assert!(signing(&[], 0).is_none() && live(&[], 0).is_empty());
+    }
+}

@@ -1,0 +1,234 @@
+//! The User service over HTTP: the paths below `/v1/auth/`, and the key set.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use soundoff_common::deliver::{Delivery, Kind as DeliveryKind};
+use soundoff_common::http::{Answer, Peer, bearer, json, refuse};
+use soundoff_common::ports::courier::Courier;
+use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tokens::TokenVerifier as _;
+use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::replies::{Parcel, Replies};
+use soundoff_common::secret::Secret;
+use soundoff_common::sign_ins::{self, Closed};
+use soundoff_common::telemetry::{CallLabel, Metrics};
+use ulid::Ulid;
+
+use crate::apple::Apple;
+use crate::config::UsersConfig;
+use crate::couriers::Post;
+use crate::fetch::Fetch;
+use crate::limits::Limit;
+use crate::refresh::RefreshKey;
+use crate::refusal::Refusal;
+use crate::ring::{CACHED_S, Ring};
+use crate::seal::Seal;
+use crate::tokens::{Issuer, Verifier};
+use crate::twitter::Twitter;
+
+/// What the User service needs from the world.
+pub struct UsersDeps {
+    /// Accounts, identities, sign-ins.
+    pub tables: Arc<dyn Tables>,
+    /// Closes sockets.
+    pub replies: Replies,
+    /// The keys of access tokens.
+    pub ring: Arc<Ring>,
+    /// The deployment's secret.
+    pub secret: Secret,
+    /// Takes mails.
+    pub mail: Arc<dyn Courier>,
+    /// Takes texts.
+    pub texts: Arc<dyn Courier>,
+    /// The process's metrics.
+    pub metrics: Metrics,
+}
+
+/// The User service.
+pub struct Users {
+    pub(crate) config: UsersConfig,
+    pub(crate) tables: Arc<dyn Tables>,
+    replies: Replies,
+    ring: Arc<Ring>,
+    pub(crate) issuer: Issuer,
+    verifier: Verifier,
+    pub(crate) seal: Seal,
+    pub(crate) refresh: RefreshKey,
+    pub(crate) mail: Post,
+    pub(crate) texts: Post,
+    pub(crate) apple: Option<Apple>,
+    pub(crate) twitter: Option<Twitter>,
+    codes: Limit,
+    sign_ins: Limit,
+    metrics: Metrics,
+}
+
+/// A request, and what was found out about who makes it.
+pub(crate) struct Call {
+    pub(crate) request: Request<Incoming>,
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    /// Who is signed in, when an access token came along.
+    pub(crate) signed_in: Option<Handle>,
+}
+
+impl Users {
+    /// The service.
+    #[must_use]
+    pub fn new(config: UsersConfig, deps: UsersDeps) -> Self {
+        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics } = deps;
+        let fetch = Fetch::new();
+        Self {
+            apple: config.apple.clone().map(|apple| Apple::new(apple, fetch.clone())),
+            twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, fetch)),
+            codes: Limit::per_minute(config.codes_per_minute),
+            sign_ins: Limit::per_minute(config.sign_ins_per_minute),
+            config,
+            tables,
+            replies,
+            issuer: Issuer::new(ring.clone()),
+            verifier: Verifier::new(ring.clone()),
+            ring,
+            seal: Seal::new(&secret),
+            refresh: RefreshKey::new(&secret),
+            mail: Post::new(mail),
+            texts: Post::new(texts),
+            metrics,
+        }
+    }
+
+    /// Whether a path is this service's.
+    #[must_use]
+    pub fn serves(path: &str) -> bool {
+        path.starts_with("/v1/auth/") || path == JWKS
+    }
+
+    /// Answers a request to a path that it [`serves`](Self::serves).
+    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let method = match request.uri().path() {
+            JWKS | IDENTITIES => Method::GET,
+            _ => Method::POST,
+        };
+        if *request.method() != method {
+            let detail = format!("this address takes {method}");
+            let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", &detail);
+            let allow = HeaderValue::from_str(method.as_str()).expect("a method is ASCII");
+            answer.headers_mut().insert(header::ALLOW, allow);
+            return answer;
+        }
+        let Some(way) = Way::of(request.uri().path()) else {
+            return refuse(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such call; docs/protocol.md lists them",
+            );
+        };
+        let answered = self.judged(way, request).await;
+        let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
+        self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
+        answered.unwrap_or_else(Refusal::answer)
+    }
+
+    async fn judged(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        if way == Way::Keys {
+            return Ok(self.key_set());
+        }
+        // Who cannot be told apart is limited as one.
+        let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
+        if way == Way::Start {
+            self.codes.check(from)?
+        } else {
+            self.sign_ins.check(from)?
+        }
+        let signed_in = self.signed_in(&request).await?;
+        let call = Call { request, now: now_ms(), signed_in };
+        match way {
+            Way::Keys => Ok(self.key_set()),
+            Way::Start => self.start(call).await,
+            Way::Verify => self.verify(call).await,
+            Way::Apple => self.apple(call).await,
+            Way::Twitter => self.twitter(call).await,
+            Way::Refresh => self.refresh(call).await,
+            Way::Logout => self.logout(call).await,
+            Way::Identities => self.identities(call).await,
+        }
+    }
+
+    fn key_set(&self) -> Answer {
+        let mut answer = json(StatusCode::OK, &self.ring.jwks());
+        let kept = format!("public, max-age={CACHED_S}");
+        let kept = HeaderValue::from_str(&kept).expect("a number is ASCII");
+        answer.headers_mut().insert(header::CACHE_CONTROL, kept);
+        answer
+    }
+
+    /// Who is signed in. A token that opens nothing is an error, not nobody: its user would be surprised by a second account.
+    async fn signed_in(&self, request: &Request<Incoming>) -> Result<Option<Handle>, Refusal> {
+        const BAD: Refusal =
+            Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
+        let Some(token) = bearer(request.headers()) else { return Ok(None) };
+        let token = token.map_err(|()| BAD)?;
+        let claims = self.verifier.verify(token, now_ms() / 1000).map_err(|_| BAD)?;
+        match sign_ins::check(&*self.tables, &claims).await {
+            Ok(_) => Ok(Some(claims.user)),
+            Err(Closed::Unknown(error)) => Err(error.into()),
+            Err(Closed::NoUser | Closed::Ended) => Err(BAD),
+        }
+    }
+
+    /// Closes sockets on whichever edges hold them; answers when all have been told.
+    pub(crate) async fn close(&self, kind: DeliveryKind, user: Handle, session: Option<Ulid>) {
+        let delivery = Delivery::closing(kind, user, session);
+        self.replies.deliver(vec![Parcel { delivery, origin: None }]).await;
+    }
+}
+
+const JWKS: &str = "/.well-known/jwks.json";
+const IDENTITIES: &str = "/v1/auth/identities";
+
+/// The calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Keys,
+    Start,
+    Verify,
+    Apple,
+    Twitter,
+    Refresh,
+    Logout,
+    Identities,
+}
+
+impl Way {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            JWKS => Way::Keys,
+            "/v1/auth/email/start" | "/v1/auth/phone/start" => Way::Start,
+            "/v1/auth/email/verify" | "/v1/auth/phone/verify" => Way::Verify,
+            "/v1/auth/apple" => Way::Apple,
+            "/v1/auth/twitter" => Way::Twitter,
+            "/v1/auth/refresh" => Way::Refresh,
+            "/v1/auth/logout" => Way::Logout,
+            IDENTITIES => Way::Identities,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Way::Keys => "keys",
+            Way::Start => "start",
+            Way::Verify => "verify",
+            Way::Apple => "apple",
+            Way::Twitter => "twitter",
+            Way::Refresh => "refresh",
+            Way::Logout => "logout",
+            Way::Identities => "identities",
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From a proven identity to a session: finds or makes the account, links, and spends the proof, all in one transaction.
+
+use soundoff_common::accounts;
+use soundoff_common::ports::tables::{Condition, Item, Query, Table, TableError, Tables, Write};
+use soundoff_common::protocol::{Handle, Role};
+use ulid::Ulid;
+
+use crate::families;
+use crate::identity::{Identity, Linked, list_partition};
+use crate::refresh::{RefreshKey, RefreshToken};
+use crate::refusal::Refusal;
+use crate::seal::Seal;
+
+/// The most identities of one account.
+const MAX_IDENTITIES: usize = 20;
+/// How often a sign-in that raced another is decided anew.
+const DECISIONS: u32 = 5;
+
+/// Handles that nobody gets: they would speak for the service, or name a place of an app.
+const RESERVED: [&str; 34] = [
+    "abuse",
+    "about",
+    "account",
+    "admin",
+    "administrator",
+    "all",
+    "api",
+    "auth",
+    "everyone",
+    "help",
+    "here",
+    "hostmaster",
+    "info",
+    "login",
+    "logout",
+    "mod",
+    "moderator",
+    "null",
+    "official",
+    "ops",
+    "postmaster",
+    "privacy",
+    "root",
+    "security",
+    "settings",
+    "signup",
+    "soundoff",
+    "sound_off",
+    "staff",
+    "support",
+    "system",
+    "team",
+    "undefined",
+    "webmaster",
+];
+
+/// A proof, and what is asked for with it.
+pub(crate) struct Proven<'a> {
+    pub(crate) identity: &'a Identity,
+    /// Uses the proof up.
+    pub(crate) spend: Write,
+    /// The handle for a new account.
+    pub(crate) handle: Option<&'a str>,
+    /// Who is signed in already, and wants the identity added.
+    pub(crate) signed_in: Option<&'a Handle>,
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    /// How long the session may last, in seconds.
+    pub(crate) lifetime_s: u64,
+}
+
+/// What came of it.
+pub(crate) enum SignedIn {
+    /// A new session of a user.
+    Session { user: Handle, role: Role, token: RefreshToken, created: bool },
+    /// The identity is the signed-in user's from now on.
+    Linked { user: Handle },
+}
+
+/// What is to be written, and what each place in it means should its condition fail.
+struct Plan {
+    done: SignedIn,
+    writes: Vec<Write>,
+    /// Where the new account is among the writes.
+    account: Option<usize>,
+}
+
+/// The place of [`Proven::spend`] among a plan's writes.
+const SPEND: usize = 0;
+
+/// Signs in, signs up or links, whichever the tables call for.
+pub(crate) async fn sign_in(
+    tables: &dyn Tables,
+    seal: &Seal,
+    proven: &Proven<'_>,
+) -> Result<SignedIn, Refusal> {
+    for _ in 0..DECISIONS {
+        let found = tables.get(Table::Entities, proven.identity.key(seal)).await?;
+        let known: Option<Linked> = found.map(Item::parse).transpose()?;
+        let plan = match (known, proven.signed_in) {
+            (Some(linked), Some(user)) if linked.user == *user => {
+                let done = SignedIn::Linked { user: user.clone() };
+                Plan { done, writes: vec![proven.spend.clone()], account: None }
+            }
+            (Some(_), Some(_)) => {
+                let message = "this is another account's; sign in with it, or remove it there first";
+                return Err(Refusal::Conflict(message.into()));
+            }
+            (Some(linked), None) => returning(tables, proven, linked.user).await?,
+            (None, Some(user)) => linking(tables, seal, proven, user).await?,
+            (None, None) => joining(seal, proven)?,
+        };
+        let Plan { done, writes, account } = plan;
+        match tables.write(writes).await {
+            Ok(()) => return Ok(done),
+            Err(TableError::ConditionFailed { index: SPEND }) => {
+                return Err(Refusal::Unauthorized("this proof was used already; begin the sign-in anew"));
+            }
+            Err(TableError::ConditionFailed { index }) if Some(index) == account => {
+                return Err(Refusal::Conflict("the handle is taken; choose another".into()));
+            }
+            // The identity was linked at the same moment: looked at again.
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for the same identity")))
+}
+
+fn session(proven: &Proven<'_>, user: &Handle) -> (RefreshToken, Write) {
+    let token = RefreshKey::first(Ulid::generate());
+    let write = families::begin(user, &token, proven.now, proven.lifetime_s);
+    (token, write)
+}
+
+async fn returning(tables: &dyn Tables, proven: &Proven<'_>, user: Handle) -> Result<Plan, Refusal> {
+    let account = tables.get(Table::Users, accounts::key(&user)).await?;
+    let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
+    let role = account.parse::<accounts::Account>()?.role;
+    let (token, session) = session(proven, &user);
+    let done = SignedIn::Session { user, role, token, created: false };
+    Ok(Plan { done, writes: vec![proven.spend.clone(), session], account: None })
+}
+
+/// The writes that make an identity a user's.
+fn link(seal: &Seal, proven: &Proven<'_>, user: &Handle) -> Result<[Write; 2], Refusal> {
+    let Proven { identity, now, .. } = proven;
+    let context = Identity::context(identity.kind.name(), user);
+    let sealed = seal.seal(identity.value.as_bytes(), &context).map_err(Refusal::Unavailable)?;
+    let linked = Item::of(&Linked { user: user.clone(), linked_at: *now, sealed });
+    Ok([
+        Write::put(Table::Entities, identity.key(seal), linked.clone()).when(Condition::Missing),
+        Write::put(Table::Entities, identity.row_key(seal, user), linked),
+    ])
+}
+
+async fn linking(
+    tables: &dyn Tables,
+    seal: &Seal,
+    proven: &Proven<'_>,
+    user: &Handle,
+) -> Result<Plan, Refusal> {
+    let page = tables.query(Query::prefix(Table::Entities, list_partition(user), "", MAX_IDENTITIES)).await?;
+    if page.items.len() >= MAX_IDENTITIES {
+        let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
+        return Err(Refusal::Conflict(message));
+    }
+    let mut writes = vec![proven.spend.clone()];
+    writes.extend(link(seal, proven, user)?);
+    Ok(Plan { done: SignedIn::Linked { user: user.clone() }, writes, account: None })
+}
+
+fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
+    let text = proven.handle.ok_or(Refusal::HandleRequired)?;
+    let user: Handle = text
+        .parse()
+        .map_err(|_| Refusal::BadMessage("`handle` must be 3 to 30 of a-z, 0-9 and _".to_owned()))?;
+    if RESERVED.contains(&user.as_str()) {
+        return Err(Refusal::Conflict("the handle is reserved; choose another".into()));
+    }
+    let (token, session) = session(proven, &user);
+    let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
+    writes.extend(link(seal, proven, &user)?);
+    writes.push(session);
+    let done = SignedIn::Session { user, role: Role::User, token, created: true };
+    Ok(Plan { done, writes, account: Some(SPEND + 1) })
+}
