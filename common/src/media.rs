@@ -71,9 +71,9 @@ pub struct Stored {
     /// In how many posts it is.
     #[serde(default)]
     pub posts: u64,
-    /// When it is collected, in milliseconds since 1970; none while a post shows it.
+    /// Since when no post shows it, in milliseconds since 1970; 0 when it is to be collected at once, none while a post shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<u64>,
+    pub loose: Option<u64>,
     /// What may be shown, once it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renditions: Option<Renditions>,
@@ -123,29 +123,29 @@ pub fn key(id: Ulid) -> Key {
     Key::new(format!("media#{id}"), "media")
 }
 
-/// Over how many partitions the rows of what is to be collected are spread.
-pub const DUE_SHARDS: u8 = 16;
+/// Over how many partitions the rows of loose media are spread.
+pub const LOOSE_SHARDS: u8 = 16;
 
-/// Where the row lies by which a medium is collected: partitions by the id, rows in order of time.
+/// Where the row lies by which a loose medium is found again: partitions by the id, rows in order of time.
 #[must_use]
-pub fn due_key(id: Ulid, due: u64) -> Key {
-    let shard = id.to_bytes()[15] % DUE_SHARDS;
-    Key::new(due_partition(shard), format!("{due:015}#{id}"))
+pub fn loose_key(id: Ulid, since: u64) -> Key {
+    let shard = id.to_bytes()[15] % LOOSE_SHARDS;
+    Key::new(loose_partition(shard), format!("{since:015}#{id}"))
 }
 
-fn due_partition(shard: u8) -> String {
-    format!("media-due#{shard:02}")
+fn loose_partition(shard: u8) -> String {
+    format!("media-loose#{shard:02}")
 }
 
-/// The rows of one shard that are due at `now` (milliseconds since 1970), the longest due first.
+/// The rows of one shard that are older than a time (milliseconds since 1970), the oldest first.
 #[must_use]
-pub fn due_rows(shard: u8, now: u64, limit: usize) -> Query {
-    Query::prefix(Table::Entities, due_partition(shard), "", limit).below(format!("{now:015}#"))
+pub fn loose_rows(shard: u8, before: u64, limit: usize) -> Query {
+    Query::prefix(Table::Entities, loose_partition(shard), "", limit).below(format!("{before:015}#"))
 }
 
 /// The medium that a row is about.
 #[must_use]
-pub fn due_id(sk: &str) -> Option<Ulid> {
+pub fn loose_id(sk: &str) -> Option<Ulid> {
     crate::ids::parse(sk.split_once('#')?.1)
 }
 
@@ -157,26 +157,31 @@ pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
     found.map(Item::parse).transpose()
 }
 
-/// The writes that make a new medium, to be collected at `due` unless a post shows it by then.
+/// The writes that make a new medium, loose from `now` on (milliseconds since 1970).
 #[must_use]
-pub fn begin(id: Ulid, owner: &Handle, due: u64) -> Vec<Write> {
-    let stored =
-        Stored { owner: owner.clone(), state: State::Uploading, posts: 0, due: Some(due), renditions: None };
+pub fn begin(id: Ulid, owner: &Handle, now: u64) -> Vec<Write> {
+    let stored = Stored {
+        owner: owner.clone(),
+        state: State::Uploading,
+        posts: 0,
+        loose: Some(now),
+        renditions: None,
+    };
     vec![
         Write::put(Table::Entities, key(id), Item::of(&stored)).when(Condition::Missing),
-        Write::put(Table::Entities, due_key(id, due), Item::new()),
+        Write::put(Table::Entities, loose_key(id, now), Item::new()),
     ]
 }
 
 fn as_read(stored: &Stored) -> Condition {
-    let due = match stored.due {
-        Some(due) => Condition::Equals("due", due.into()),
-        None => Condition::Absent("due"),
+    let loose = match stored.loose {
+        Some(since) => Condition::Equals("loose", since.into()),
+        None => Condition::Absent("loose"),
     };
     Condition::All(vec![
         Condition::Equals("state", stored.state.name().into()),
         Condition::Equals("posts", stored.posts.into()),
-        due,
+        loose,
     ])
 }
 
@@ -189,18 +194,18 @@ pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
 /// The writes by which a post shows a medium that was read.
 #[must_use]
 pub fn attach(id: Ulid, stored: &Stored) -> Vec<Write> {
-    let mut writes = vec![change(id, stored, vec![Change::Add("posts", 1), Change::Remove("due")])];
-    writes.extend(stored.due.map(|due| Write::delete(Table::Entities, due_key(id, due))));
+    let mut writes = vec![change(id, stored, vec![Change::Add("posts", 1), Change::Remove("loose")])];
+    writes.extend(stored.loose.map(|since| Write::delete(Table::Entities, loose_key(id, since))));
     writes
 }
 
-/// The writes by which a post shows it no longer: when it was the last, nobody sees the medium from then on.
+/// The writes by which a post shows it no longer: when it was the last, nobody sees the medium from then on, and it is collected at once.
 #[must_use]
-pub fn detach(id: Ulid, stored: &Stored, now: u64) -> Vec<Write> {
+pub fn detach(id: Ulid, stored: &Stored) -> Vec<Write> {
     let mut changes = vec![Change::Add("posts", -1)];
     if stored.posts > 1 {
         return vec![change(id, stored, changes)];
     }
-    changes.extend([Change::Set("state", State::Gone.name().into()), Change::Set("due", now.into())]);
-    vec![change(id, stored, changes), Write::put(Table::Entities, due_key(id, now), Item::new())]
+    changes.extend([Change::Set("state", State::Gone.name().into()), Change::Set("loose", 0.into())]);
+    vec![change(id, stored, changes), Write::put(Table::Entities, loose_key(id, 0), Item::new())]
 }

@@ -49,11 +49,7 @@ pub(crate) async fn chosen(
 }
 
 /// The writes by which a post that goes lets go of its media.
-pub(crate) async fn released(
-    cx: &Context,
-    attached: &[Attached],
-    now: u64,
-) -> Result<Vec<Write>, TableError> {
+pub(crate) async fn released(cx: &Context, attached: &[Attached]) -> Result<Vec<Write>, TableError> {
     if attached.is_empty() {
         return Ok(Vec::new());
     }
@@ -62,7 +58,7 @@ pub(crate) async fn released(
     let mut writes = Vec::new();
     for (id, item) in ids.into_iter().zip(found) {
         if let Some(stored) = media::parse(item)? {
-            writes.extend(media::detach(id, &stored, now));
+            writes.extend(media::detach(id, &stored));
         }
     }
     Ok(writes)
@@ -97,8 +93,8 @@ mod tests {
         media::parse(world.tables.get(Table::Entities, media::key(id)).await.unwrap()).unwrap().unwrap()
     }
 
-    async fn is_due(world: &World, id: Ulid, due: u64) -> bool {
-        world.tables.get(Table::Entities, media::due_key(id, due)).await.unwrap().is_some()
+    async fn is_loose(world: &World, id: Ulid, since: u64) -> bool {
+        world.tables.get(Table::Entities, media::loose_key(id, since)).await.unwrap().is_some()
     }
 
     #[tokio::test]
@@ -110,7 +106,7 @@ mod tests {
             let reply =
                 world.ok("alice", "post.create", json!({ "text": "look", "media": [id.to_string()] })).await;
             assert_eq!(reply["post"]["media"][0]["url"], format!("/v1/media/{id}"));
-            assert!(!is_due(&world, id, START + 1).await, "it is not collected while it is shown");
+            assert!(!is_loose(&world, id, START + 1).await, "it is not collected while it is shown");
             posts.push(reply["post"]["id"].clone());
         }
         let list = world.ok("alice", "post.list", json!({})).await;
@@ -119,8 +115,8 @@ mod tests {
         assert_eq!(stored(&world, id).await.state, State::Ready, "another post shows it");
         world.ok("alice", "post.delete", json!({ "post": posts[1] })).await;
         let last = stored(&world, id).await;
-        assert_eq!((last.state, last.posts), (State::Gone, 0));
-        assert!(is_due(&world, id, last.due.unwrap()).await);
+        assert_eq!((last.state, last.posts, last.loose), (State::Gone, 0, Some(0)));
+        assert!(is_loose(&world, id, 0).await);
         let again = json!({ "text": "again", "media": [id.to_string()] });
         assert_eq!(world.refused("alice", "post.create", again).await, ErrorCode::NotFound);
         world.audit();
