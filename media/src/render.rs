@@ -49,9 +49,12 @@ pub struct Rendered {
 /// # Errors
 /// When it is over a bound, not whole, damaged, or not of `kind`. Never half a picture.
 pub fn render(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<Rendered, Refused> {
-    // The file is hostile and the decoders are large. They own all they change, so nothing half done is left.
-    let rendered = catch_unwind(AssertUnwindSafe(|| render_all(bytes, kind, bounds)));
-    rendered.unwrap_or_else(|_| Err(Refused::damaged("its decoder gave up")))
+    guarded(|| render_all(bytes, kind, bounds))
+}
+
+/// The files are hostile and the decoders large. They own all they change, so nothing half done is left behind.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Refused::damaged("its decoder gave up")))
 }
 
 fn render_all(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<Rendered, Refused> {
@@ -85,4 +88,22 @@ pub(crate) fn small(image: &DynamicImage) -> Result<(Picture, Picture), Refused>
         || encode::smallest(&shrink::filtered(&feed, THUMB_SIDE), SMALL_QUALITY),
     );
     Ok((feed?, thumb?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+    use crate::Refused;
+
+    #[test]
+    fn a_panic_is_a_refusal() {
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+        let refused = guarded(|| -> Result<(), _> { panic!("as a decoder might") });
+        assert!(matches!(refused, Err(Refused::Damaged(_))));
+        let (_, refused) = rayon::join(
+            || (),
+            || guarded(|| Ok(rayon::join(|| 1, || -> i32 { panic!("in another thread of it") }))),
+        );
+        assert!(matches!(refused, Err(Refused::Damaged(_))));
+    }
 }

@@ -16,10 +16,16 @@ const ADOBE: &[u8] = b"Adobe";
 /// An Adobe segment says whether four colours are ink, and nothing after these bytes does.
 const ADOBE_BYTES: usize = 12;
 
+/// More than the decoder reads ahead.
+const PADDING: [u8; 16] = [0; 16];
+
 #[derive(Default)]
 struct Found<'a> {
     size: Option<(u32, u32)>,
-    grey: bool,
+    progressive: bool,
+    colours: usize,
+    /// Of all scans together.
+    scanned_colours: usize,
     scans: usize,
     exif: Option<&'a [u8]>,
     icc: Vec<(u8, &'a [u8])>,
@@ -49,9 +55,17 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
     let Some(size) = found.size.filter(|_| found.scans > 0) else {
         return Err(Refused::damaged("there is no picture in it"));
     };
-    file.extend([0xFF, EOI]);
+    if found.progressive {
+        file.extend([0xFF, EOI]);
+    } else {
+        if found.scanned_colours != found.colours {
+            return Err(Refused::damaged("its scans are not of each colour once"));
+        }
+        // At an end marker that comes too early the decoder draws grey and is content. At the end of the file it is not.
+        file.extend(PADDING);
+    }
     let icc = join_icc(found.icc);
-    Ok(Essence { icc, grey: found.grey, ..Essence::still(file, size, found.exif) })
+    Ok(Essence { icc, grey: found.colours == 1, ..Essence::still(file, size, found.exif) })
 }
 
 /// Bytes that do not belong there are passed over, as every decoder does: some cameras write them.
@@ -79,6 +93,7 @@ fn segment<'a>(
 ) -> Result<(), Refused> {
     let body = match marker {
         0xC0..=0xC2 => {
+            found.progressive = marker == 0xC2;
             frame(body, found, bounds)?;
             body
         }
@@ -87,6 +102,7 @@ fn segment<'a>(
                 return Err(Refused::damaged("a scan comes before the size"));
             }
             found.scans += 1;
+            found.scanned_colours += usize::from(*body.first().unwrap_or(&0));
             if found.scans > bounds.jpeg_scans {
                 return Err(Refused::TooManyScans { bound: bounds.jpeg_scans });
             }
@@ -129,7 +145,7 @@ fn frame<'a>(body: &'a [u8], found: &mut Found<'a>, bounds: &Bounds) -> Result<(
     }
     bounds.check_size(width, height)?;
     found.size = Some((width, height));
-    found.grey = body.u8()? == 1;
+    found.colours = usize::from(body.u8()?);
     Ok(())
 }
 
