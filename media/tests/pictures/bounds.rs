@@ -77,19 +77,21 @@ fn a_size_that_is_told_twice_must_be_the_same() {
     let frame =
         |inner: Vec<u8>| riff(b"ANMF", &[&[0; 6][..], &[15, 0, 0, 15, 0, 0], &[0; 4], &inner].concat());
     let animated = |frame| webp_file(&[vp8x(2, 16, 16), riff(b"ANIM", &[0; 6]), frame]);
+    let says = |bytes: &[u8], why: &str| {
+        let refused = refused(bytes, &Bounds::default()).to_string();
+        assert!(refused.contains(why), "{refused}, not {why}");
+    };
     let table = [
         webp_file(&[vp8x(0, 16, 16), vp8_of(6000, 6000)]),
         webp_file(&[vp8x(0, 17, 16), vp8l(&image)]),
         animated(frame(vp8_of(6000, 6000))),
         animated(frame(vp8l_of(6000, 6000))),
-        animated(riff(
-            b"ANMF",
-            &[&[1, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0][..], &vp8l(&image)].concat(),
-        )),
     ];
     for bytes in table {
-        assert!(matches!(refused(&bytes, &Bounds::default()), Refused::Damaged(_)));
+        says(&bytes, "two sizes");
     }
+    let beside = [&[1, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0][..], &vp8l(&image)].concat();
+    says(&animated(riff(b"ANMF", &beside)), "a frame lies outside of it");
     ok(&animated(frame(vp8l(&image))));
 
     // A second header in a JPEG would be believed by its decoder.
@@ -97,7 +99,7 @@ fn a_size_that_is_told_twice_must_be_the_same() {
     let at = bytes.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
     let second = jpeg_of(5000, 5000)[at..at + 19].to_vec();
     bytes.splice(at + 19..at + 19, second);
-    assert!(matches!(refused(&bytes, &Bounds::default()), Refused::Damaged(_)));
+    says(&bytes, "its size twice");
 }
 
 #[test]

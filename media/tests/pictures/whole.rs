@@ -6,8 +6,8 @@ use rand::{Rng, SeedableRng};
 use soundoff_media::{Bounds, Kind, Refused, render};
 
 use crate::samples::{
-    anmf, exif, exif_segment, gif, gif_body, jpeg, jpeg_with, ok, photo, png, png_with, progressive, refused,
-    riff, segment, sticker, vp8x, webp, webp_file, webp_with,
+    PNG_BODY, anmf, exif, exif_segment, gif, gif_body, jpeg, jpeg_with, ok, photo, png, png_with,
+    progressive, refused, riff, segment, sticker, vp8x, webp, webp_file, webp_with,
 };
 
 fn one_of_each() -> Vec<(&'static str, Vec<u8>)> {
@@ -40,6 +40,17 @@ fn a_file_without_its_end_is_refused() {
             assert!(end < 16 || refused == Refused::NotWhole, "{name} at {end}: {refused}");
         }
     }
+}
+
+#[test]
+fn a_part_that_is_longer_than_all_is_refused() {
+    let image = DynamicImage::from(photo(16, 16));
+    let vp8l = webp(&image)[12..].to_vec();
+    let bytes = webp_file(&[vp8l, b"EXIF\xFF\xFF\xFF\x7F".to_vec()]);
+    assert_eq!(refused(&bytes, &Bounds::default()), Refused::NotWhole);
+    let mut bytes = png_with(&image, &[(b"tEXt", vec![0; 9])]);
+    bytes[PNG_BODY] = 0x7F;
+    assert_eq!(refused(&bytes, &Bounds::default()), Refused::NotWhole);
 }
 
 #[test]
@@ -129,7 +140,11 @@ fn what_is_of_another_kind_is_refused() {
     for (name, bytes) in one_of_each() {
         for kind in [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::Webp] {
             let rendered = render(&bytes, kind, &Bounds::default());
-            assert_eq!(rendered.is_ok(), Kind::sniff(&bytes) == Some(kind), "{name} as {kind:?}");
+            if Kind::sniff(&bytes) == Some(kind) {
+                rendered.unwrap_or_else(|error| panic!("{name}: {error}"));
+            } else {
+                assert!(rendered.unwrap_err().to_string().contains("like its kind"), "{name} as {kind:?}");
+            }
         }
     }
 }
