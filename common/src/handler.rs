@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
@@ -121,6 +121,10 @@ pub struct FollowUp {
 pub fn raw(value: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("our own types are JSON")
 }
+
+/// A body or reply with nothing to say.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Nothing {}
 
 /// What a durable change consists of.
 #[derive(Debug, Default)]

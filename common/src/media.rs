@@ -143,10 +143,11 @@ pub fn loose_rows(shard: u8, before: u64, limit: usize) -> Query {
     Query::prefix(Table::Entities, loose_partition(shard), "", limit).below(format!("{before:015}#"))
 }
 
-/// The medium that a row is about.
+/// The medium that a row is about, and since when it is loose.
 #[must_use]
-pub fn loose_id(sk: &str) -> Option<Ulid> {
-    crate::ids::parse(sk.split_once('#')?.1)
+pub fn loose_id(sk: &str) -> Option<(Ulid, u64)> {
+    let (since, id) = sk.split_once('#')?;
+    Some((crate::ids::parse(id)?, since.parse().ok()?))
 }
 
 /// A medium that was read.
@@ -208,4 +209,10 @@ pub fn detach(id: Ulid, stored: &Stored) -> Vec<Write> {
     }
     changes.extend([Change::Set("state", State::Gone.name().into()), Change::Set("loose", 0.into())]);
     vec![change(id, stored, changes), Write::put(Table::Entities, loose_key(id, 0), Item::new())]
+}
+
+/// The writes by which a medium ends that came loose at `since`.
+#[must_use]
+pub fn end(id: Ulid, since: u64) -> Vec<Write> {
+    vec![Write::delete(Table::Entities, key(id)), Write::delete(Table::Entities, loose_key(id, since))]
 }

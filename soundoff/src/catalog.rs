@@ -6,5 +6,6 @@ use soundoff_common::catalog::Catalog;
 pub(crate) fn catalog() -> Catalog {
     let mut specs = soundoff_workers::specs();
     specs.extend(soundoff_timeline::specs());
+    specs.extend(soundoff_media::specs());
     Catalog::new(specs)
 }

@@ -1,4 +1,4 @@
-//! The public port's plain HTTP under `up`: signing in, the page to try things on, development tokens and the outbox.
+//! The public port's plain HTTP under `up`: signing in, media, the page to try things on, development tokens and the outbox.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 use soundoff_common::http::{Answer, json, read_json, refuse, whole};
 use soundoff_edge::Pages;
+use soundoff_media::Media;
 use soundoff_users::{DevTokens, Outbox, Users};
 
 const PAGE: &str = include_str!("../../web/index.html");
@@ -21,6 +22,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Answers for one machine.
 pub(crate) struct UpPages {
     pub(crate) users: Users,
+    pub(crate) media: Arc<Media>,
     pub(crate) tokens: DevTokens,
     pub(crate) outbox: Arc<Outbox>,
 }
@@ -36,6 +38,9 @@ impl Pages for UpPages {
         let path = request.uri().path();
         if Users::serves(path) {
             return self.users.answer(request).await;
+        }
+        if Media::serves(path) {
+            return self.media.answer(request).await;
         }
         match (request.method(), path) {
             (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),

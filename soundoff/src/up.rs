@@ -23,10 +23,12 @@ use soundoff_common::uploads::UploadKey;
 use soundoff_common::worker::{Outward, Worker};
 use soundoff_edge::EdgeDeps;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+use soundoff_embedded::blobs::FileBlobs;
 use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::{EmbeddedQueues, Options as QueueOptions};
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
+use soundoff_media::{Media, MediaConfig, MediaDeps};
 use soundoff_router::Router;
 use soundoff_timeline::{TimelineDeps, Timelines};
 use soundoff_users::{DevTokens, Issuer, Ring, Users, UsersDeps, Verifier};
@@ -70,6 +72,7 @@ struct Stores {
     sessions: Arc<LocalSessions>,
     cache: Arc<LocalCache>,
     archive: Arc<FileArchive>,
+    blobs: Arc<FileBlobs>,
     metrics: Metrics,
     secret: Secret,
     uploads: UploadKey,
@@ -89,6 +92,7 @@ impl Stores {
             sessions: Arc::new(LocalSessions::new()),
             cache: Arc::new(LocalCache::new(config.cache_bytes)),
             archive: Arc::new(FileArchive::open(data.path(), ArchiveOptions::default())?),
+            blobs: Arc::new(FileBlobs::open(data.path())?),
             metrics: Metrics::new(),
         })
     }
@@ -117,14 +121,17 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         Outward { queues: stores.queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
     let timelines = timelines(&config, &stores, &outward)?;
     let ring = Ring::open(stores.tables.clone(), &stores.secret).await?;
-    let pages = pages(&config, &stores, &ring, &replies)?;
+    let media = media(&config, &stores, &outward, &ring);
+    let pages = pages(&config, &stores, &ring, &replies, &media)?;
 
-    let pool = Arc::new(pool(&config, &catalog, &stores, &outward, &timelines));
+    let pool = Arc::new(pool(&config, &catalog, &stores, &outward, (&timelines, &media)));
     pool.start().await;
     let stop = CancellationToken::new();
     let edges = Edges::start(&config, edge_deps(&catalog, &stores, &key, &ring, pages)).await?;
     let (keys, stopping) = (ring.clone(), stop.clone());
     tokio::spawn(async move { keys.keep_fresh(stopping).await });
+    let (collector, stopping) = (media.clone(), stop.clone());
+    tokio::spawn(async move { collector.run_collector(stopping).await });
     let (schedule, stopping) = (timelines.clone(), stop.clone());
     tokio::spawn(async move { schedule.run_schedule(stopping).await });
     let address = public.local_addr()?;
@@ -169,13 +176,27 @@ fn timelines(config: &UpConfig, stores: &Stores, outward: &Outward) -> anyhow::R
     Timelines::new(config.timeline.config(), deps).map_err(anyhow::Error::msg)
 }
 
+/// The media's part of this process.
+fn media(config: &UpConfig, stores: &Stores, outward: &Outward, ring: &Arc<Ring>) -> Arc<Media> {
+    let kept = Duration::from_secs(config.media_kept_s);
+    let deps = MediaDeps {
+        tables: stores.tables.clone(),
+        blobs: stores.blobs.clone(),
+        outward: outward.clone(),
+        verifier: Arc::new(Verifier::new(ring.clone())),
+        uploads: stores.uploads.clone(),
+        metrics: stores.metrics.clone(),
+    };
+    Media::new(MediaConfig { kept, ..MediaConfig::default() }, deps)
+}
+
 /// The consumers of the router, of every handler and of every job.
 fn pool(
     config: &UpConfig,
     catalog: &Arc<Catalog>,
     stores: &Stores,
     outward: &Outward,
-    timelines: &Arc<Timelines>,
+    (timelines, media): (&Arc<Timelines>, &Arc<Media>),
 ) -> Pool {
     let queues: Arc<dyn Queues> = stores.queues.clone();
     let cx = Context {
@@ -191,6 +212,7 @@ fn pool(
     for spec in catalog.specs() {
         let (mut job, config_of_it): (Arc<dyn Job>, _) = match spec.work {
             Work::Handler(run) => (Arc::new(Worker::new(run, cx.clone(), outward.clone())), config.worker()),
+            Work::Job if spec.message_type == soundoff_media::CHECK => media.job(config.worker()),
             Work::Job => timelines.job(&spec.queue, config.worker()),
         };
         if let Some(rule) = config.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
@@ -202,7 +224,13 @@ fn pool(
 }
 
 /// What the public port answers beside the websocket.
-fn pages(config: &UpConfig, stores: &Stores, ring: &Arc<Ring>, replies: &Replies) -> anyhow::Result<UpPages> {
+fn pages(
+    config: &UpConfig,
+    stores: &Stores,
+    ring: &Arc<Ring>,
+    replies: &Replies,
+    media: &Arc<Media>,
+) -> anyhow::Result<UpPages> {
     let Couriers { mail, texts, outbox } = config.users.couriers()?;
     let deps = UsersDeps {
         tables: stores.tables.clone(),
@@ -215,7 +243,7 @@ fn pages(config: &UpConfig, stores: &Stores, ring: &Arc<Ring>, replies: &Replies
     };
     let users = Users::new(config.users.config()?, deps);
     let tokens = DevTokens::new(stores.tables.clone(), Issuer::new(ring.clone()));
-    Ok(UpPages { users, tokens, outbox })
+    Ok(UpPages { users, media: media.clone(), tokens, outbox })
 }
 
 fn edge_deps(

@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("soundoff-timeline", &["soundoff-common"]),
     ("soundoff-users", &["soundoff-common"]),
     ("soundoff-embedded", &["soundoff-common"]),
-    ("soundoff-media", &[]),
+    ("soundoff-media", &["soundoff-common"]),
     ("loadtest", &["soundoff-common"]),
     (
         "soundoff",
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "soundoff-router",
             "soundoff-workers",
             "soundoff-timeline",
+            "soundoff-media",
             "soundoff-users",
             "soundoff-embedded",
         ],

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use soundoff_common::catalog::{Source, Spec, Work};
 use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
 use soundoff_common::envelope::Envelope;
-use soundoff_common::handler::{Failure, raw};
+use soundoff_common::handler::{Failure, Nothing, raw};
 use soundoff_common::ids;
 use soundoff_common::ports::queues::{Message, QueueName};
 use soundoff_common::posts::PostFanout;
@@ -42,10 +42,6 @@ pub(crate) struct Users {
     /// Their handles.
     pub(crate) users: Vec<Handle>,
 }
-
-/// Nothing to say.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct Nothing {}
 
 /// One row per queue, as the jobs of [`Timelines::job`].
 #[must_use]

@@ -4,10 +4,8 @@
 //! nobody and a crash costs one page. What is told is what the tables say then: a post deleted meanwhile is not announced.
 
 use futures_util::future::try_join;
-use schemars::JsonSchema;
-use serde::Serialize;
 use soundoff_common::catalog::Source;
-use soundoff_common::handler::{Context, Event, Failure, Message, Outcome, Request, raw};
+use soundoff_common::handler::{Context, Event, Failure, Message, Nothing, Outcome, Request, raw};
 use soundoff_common::ports::tables::{Query, Table, TableError};
 use soundoff_common::posts::{News, PostFanout};
 use soundoff_common::protocol::Handle;
@@ -18,10 +16,6 @@ use crate::posts::{self, OnePost};
 
 /// How many followers one message looks at.
 const FOLLOWERS_AT_ONCE: usize = 500;
-
-/// Nothing to say.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Nothing {}
 
 /// The handler.
 pub(crate) struct Fanout;

@@ -244,6 +244,9 @@ pub(crate) struct UpConfig {
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) users: UsersArgs,
+    /// How long pictures are kept that no post shows, in seconds.
+    #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) media_kept_s: u64,
     #[command(flatten)]
     pub(crate) timeline: TimelineArgs,
     /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.

@@ -1,0 +1,60 @@
+//! `media.begin`: a URL to upload one large picture to, past the socket and past the access token.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+use soundoff_common::media;
+use soundoff_common::protocol::{ErrorCode, rfc3339};
+
+use crate::config::MAX_UPLOAD_BYTES;
+
+/// How long the URL is good, in seconds.
+const URL_S: u64 = 3600;
+
+/// What is to be uploaded.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct MediaBegin {
+    /// How many bytes it has, exactly.
+    #[schemars(range(min = 1, max = 67_108_864))]
+    bytes: u64,
+}
+
+/// Where to upload it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Begun {
+    /// The medium's id, for `post.create` once the push `media.ready` has come.
+    media: String,
+    /// Where to.
+    upload: Upload,
+}
+
+/// One upload's address.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Upload {
+    /// The HTTP method: `PUT`, with the picture as body.
+    method: &'static str,
+    /// A URL, or the path and query of one on this server. Whoever holds it may upload: keep it to yourself.
+    url: String,
+    /// Until when it is good, RFC 3339 UTC with milliseconds.
+    expires_at: String,
+}
+
+impl Message for MediaBegin {
+    const TYPE: &'static str = "media.begin";
+    const SUMMARY: &'static str = "Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` says what came of it.";
+    type Body = Self;
+    type Reply = Begun;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<Begun>, Failure> {
+        let bytes = request.body.bytes;
+        if !(1..=MAX_UPLOAD_BYTES).contains(&bytes) {
+            let message = format!("an upload has 1 to {MAX_UPLOAD_BYTES} bytes");
+            return Err(Failure::reject(ErrorCode::TooLarge, message));
+        }
+        let (id, expires) = (request.mid, request.at / 1000 + URL_S);
+        let url = cx.uploads.url(id, bytes, expires).await?;
+        let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };
+        let reply = Begun { media: id.to_string(), upload };
+        Ok(Outcome::effect(reply, media::begin(id, &request.from, request.at)))
+    }
+}

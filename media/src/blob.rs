@@ -1,0 +1,16 @@
+//! The names of a medium's blobs.
+
+use ulid::Ulid;
+
+/// What was uploaded, until it has been looked into: it is never shown.
+pub(crate) fn raw(id: Ulid) -> String {
+    format!("{id}.raw")
+}
+
+/// A rendition: `full`, `feed` or `thumb`.
+pub(crate) fn rendition(id: Ulid, size: &str) -> String {
+    format!("{id}.{size}")
+}
+
+/// The renditions' names.
+pub(crate) const SIZES: [&str; 3] = ["full", "feed", "thumb"];

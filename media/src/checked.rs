@@ -1,0 +1,76 @@
+//! `media.checked`: what the check found becomes true, and the owner hears, in one transaction.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use soundoff_common::catalog::Source;
+use soundoff_common::handler::{Context, Failure, Message, Nothing, Outcome, Push, Request, raw};
+use soundoff_common::ids;
+use soundoff_common::media::{self, Media, Renditions, State};
+use soundoff_common::ports::tables::{Change, Table, Write};
+use soundoff_common::protocol::ErrorCode;
+
+/// The type of [`MediaChecked`].
+pub(crate) const CHECKED: &str = "media.checked";
+
+/// What the check found.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Finding {
+    /// It may be shown, like this.
+    Ready(Renditions),
+    /// It may not, and why.
+    Refused(String),
+}
+
+/// Which medium, and what was found.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Body {
+    /// Its id.
+    pub(crate) media: String,
+    /// What was found.
+    pub(crate) finding: Finding,
+}
+
+/// The handler.
+pub(crate) struct MediaChecked;
+
+impl Message for MediaChecked {
+    const TYPE: &'static str = CHECKED;
+    const SUMMARY: &'static str = "Makes a checked picture visible, or ends it, and tells its owner.";
+    const SOURCE: Source = Source::Internal;
+    const ARCHIVED: bool = false;
+    type Body = Body;
+    type Reply = Nothing;
+
+    async fn handle(cx: &Context, request: &Request<Body>) -> Result<Outcome<Nothing>, Failure> {
+        let Body { media: text, finding } = &request.body;
+        let id = ids::parse(text).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
+        let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
+        // Found before, or collected meanwhile.
+        let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
+            return Ok(Outcome::read(Nothing {}));
+        };
+        let (writes, push_type, body) = match finding {
+            Finding::Ready(renditions) => {
+                let changes = vec![
+                    Change::Set("state", State::Ready.name().into()),
+                    Change::Set("renditions", json!(renditions)),
+                ];
+                let body = json!({ "media": Media::of(id, &renditions.full) });
+                (vec![media::change(id, &stored, changes)], "media.ready", body)
+            }
+            Finding::Refused(reason) => {
+                let mut writes = vec![media::change(id, &stored, Vec::new())];
+                writes[0].action = soundoff_common::ports::tables::Action::Delete;
+                writes.extend(
+                    stored.loose.map(|since| Write::delete(Table::Entities, media::loose_key(id, since))),
+                );
+                (writes, "media.failed", json!({ "id": text, "reason": reason }))
+            }
+        };
+        let owner = stored.owner;
+        let push = Push { to: owner.clone(), push_type, by: owner, body: raw(&body) };
+        Ok(Outcome::effect(Nothing {}, writes).push(push))
+    }
+}

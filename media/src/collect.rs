@@ -1,0 +1,74 @@
+//! Collects media that no post shows: drafts of a day ago, uploads that were never finished, and what its last post let go of.
+
+use std::time::Duration;
+
+use soundoff_common::media::{self, LOOSE_SHARDS, State};
+use soundoff_common::ports::tables::{Change, Table, TableError, Write};
+use soundoff_common::protocol::now_ms;
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+use crate::blob;
+use crate::service::Media;
+
+/// How many media of one shard are looked at in one round.
+const AT_ONCE: usize = 200;
+/// The longest pause between two rounds.
+const PAUSE: Duration = Duration::from_secs(60);
+
+impl Media {
+    /// Collects until `stop`. Several processes may: each step is one that may be repeated.
+    pub async fn run_collector(&self, stop: CancellationToken) {
+        let pause = (self.config.kept / 4).clamp(Duration::from_millis(100), PAUSE);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+            for shard in 0..LOOSE_SHARDS {
+                if let Err(error) = self.collect_shard(shard, now_ms()).await {
+                    tracing::warn!("cannot collect media; will try again: {error:#}");
+                }
+            }
+        }
+    }
+
+    async fn collect_shard(&self, shard: u8, now: u64) -> anyhow::Result<()> {
+        let kept = u64::try_from(self.config.kept.as_millis()).unwrap_or(u64::MAX);
+        let rows = media::loose_rows(shard, now.saturating_sub(kept).max(1), AT_ONCE);
+        for (sk, _) in self.deps.tables.query(rows.clone()).await?.items {
+            let Some((id, since)) = media::loose_id(&sk) else {
+                anyhow::bail!("a row of loose media that names none: {sk}");
+            };
+            self.collect(id, since).await?;
+        }
+        Ok(())
+    }
+
+    async fn collect(&self, id: Ulid, since: u64) -> anyhow::Result<()> {
+        let found = self.deps.tables.get(Table::Entities, media::key(id)).await?;
+        let stored = media::parse(found)?;
+        let Some(stored) = stored.filter(|stored| stored.loose == Some(since)) else {
+            // A post shows it, or it is gone: the row is left over.
+            let row = Write::delete(Table::Entities, media::loose_key(id, since));
+            return Ok(self.deps.tables.write(vec![row]).await?);
+        };
+        if stored.state != State::Gone {
+            // First nobody can come to need it; then its bytes go.
+            let gone = vec![Change::Set("state", State::Gone.name().into())];
+            match self.deps.tables.write(vec![media::change(id, &stored, gone)]).await {
+                Ok(()) => {}
+                // A post was faster, or another collector.
+                Err(TableError::ConditionFailed { .. } | TableError::Conflict) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for size in blob::SIZES {
+            self.deps.blobs.delete(&blob::rendition(id, size)).await?;
+        }
+        self.deps.blobs.delete(&blob::raw(id)).await?;
+        self.deps.tables.write(media::end(id, since)).await?;
+        self.deps.metrics.media_collected.inc();
+        Ok(())
+    }
+}

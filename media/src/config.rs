@@ -1,0 +1,41 @@
+use std::time::Duration;
+
+use crate::Bounds;
+
+/// The most bytes of a `POST /v1/media`.
+pub const MAX_POST_BYTES: u64 = 16 << 20;
+/// The most bytes of an upload that `media.begin` asked for.
+pub const MAX_UPLOAD_BYTES: u64 = 64 << 20;
+
+/// How media are taken in and kept.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// How long media are kept that no post shows.
+    pub kept: Duration,
+    /// How many uploads this process takes at once.
+    pub uploads: usize,
+    /// How many of them may be one user's.
+    pub uploads_per_user: usize,
+    /// How long an upload may pause.
+    pub pause: Duration,
+    /// How fast an upload must be on the whole, after its first minute, in bytes a second.
+    pub slowest: u64,
+    /// How many pictures this process looks into at once: each takes up to [`Bounds::memory`], and its file.
+    pub checks: usize,
+    /// What a picture may be.
+    pub bounds: Bounds,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            kept: Duration::from_secs(24 * 3600),
+            uploads: 64,
+            uploads_per_user: 4,
+            pause: Duration::from_secs(10),
+            slowest: 16 * 1024,
+            checks: 2,
+            bounds: Bounds::default(),
+        }
+    }
+}

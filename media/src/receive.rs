@@ -1,0 +1,195 @@
+//! From a request's body to a blob: piece by piece, bounded in bytes and time, refused as soon as it is seen to be no picture.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::StatusCode;
+use hyper::body::{Body as _, Incoming};
+use soundoff_common::http::{Answer, refuse};
+use soundoff_common::ports::blobs::BlobWriter;
+
+use crate::config::MediaConfig;
+use crate::kind::{Kind, SNIFF_BYTES, describe};
+use crate::service::unavailable;
+
+/// How many bytes gather before they are written.
+const PIECE: usize = 256 * 1024;
+/// How long an upload may be as slow as it likes.
+const GRACE: Duration = Duration::from_secs(60);
+/// How much of a refused body is still read, and for how long, so that its sender gets to read the refusal.
+const DRAINED_BYTES: u64 = 64 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(10);
+
+/// What is known of the bytes before they come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected {
+    /// At most so many.
+    AtMost(u64),
+    /// Exactly so many.
+    Exactly(u64),
+}
+
+/// What came.
+pub(crate) struct Received {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: u64,
+    /// Not finished yet: what is to be said first is the caller's to know.
+    pub(crate) writer: Box<dyn BlobWriter>,
+}
+
+fn refused(status: StatusCode, code: &str, detail: &str) -> Box<Answer> {
+    Box::new(refuse(status, code, detail))
+}
+
+fn too_large(most: u64) -> Box<Answer> {
+    let detail = format!(
+        "at most {most} bytes are taken here; scale the picture down, or ask for an upload of its own with media.begin"
+    );
+    refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &detail)
+}
+
+fn wrong_length(expected: u64) -> Box<Answer> {
+    refused(StatusCode::BAD_REQUEST, "bad_message", &format!("exactly {expected} bytes were announced"))
+}
+
+/// Refuses what its header says will not fit, before any of it is read.
+fn judge_length(body: &Incoming, expected: Expected) -> Result<(), Box<Answer>> {
+    let Some(length) = body.size_hint().exact() else { return Ok(()) };
+    match expected {
+        Expected::AtMost(most) if length > most => Err(too_large(most)),
+        Expected::Exactly(exact) if length != exact => Err(wrong_length(exact)),
+        _ => Ok(()),
+    }
+}
+
+/// Receives a body into a blob that is being written.
+pub(crate) async fn receive(
+    mut body: Incoming,
+    writer: Box<dyn BlobWriter>,
+    expected: Expected,
+    config: &MediaConfig,
+) -> Result<Received, Box<Answer>> {
+    let judged = match judge_length(&body, expected) {
+        Ok(()) => {
+            Intake { writer, kind: None, waiting: BytesMut::new(), bytes: 0 }
+                .run(&mut body, expected, config)
+                .await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if judged.is_err() && !body.is_end_stream() {
+        tokio::spawn(drain(body));
+    }
+    judged
+}
+
+/// Reads on what nobody wants: a sender who is cut off in the middle of sending often never reads why.
+async fn drain(mut body: Incoming) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if read > DRAINED_BYTES {
+                return;
+            }
+        }
+    };
+    let _given_up = tokio::time::timeout(DRAINED_FOR, reading).await;
+}
+
+struct Intake {
+    writer: Box<dyn BlobWriter>,
+    kind: Option<Kind>,
+    waiting: BytesMut,
+    bytes: u64,
+}
+
+impl Intake {
+    async fn run(
+        mut self,
+        body: &mut Incoming,
+        expected: Expected,
+        config: &MediaConfig,
+    ) -> Result<Received, Box<Answer>> {
+        let begun = Instant::now();
+        let (Expected::AtMost(most) | Expected::Exactly(most)) = expected;
+        loop {
+            let frame = match tokio::time::timeout(config.pause, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) => {
+                    return Err(refused(StatusCode::BAD_REQUEST, "bad_message", "the upload broke off"));
+                }
+                Ok(None) => break,
+                Err(_) => return Err(too_slow("the upload paused for too long; begin it anew")),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            self.bytes += data.len() as u64;
+            if self.bytes > most {
+                return Err(too_large(most));
+            }
+            if is_too_slow(self.bytes, begun.elapsed(), config.slowest) {
+                return Err(too_slow("the upload is too slow; send a smaller picture"));
+            }
+            self.take(data).await?;
+        }
+        if let Expected::Exactly(exact) = expected
+            && self.bytes != exact
+        {
+            return Err(wrong_length(exact));
+        }
+        self.sniff()?;
+        self.write().await?;
+        let kind = self.kind.ok_or_else(|| not_taken(&[]))?;
+        Ok(Received { kind, bytes: self.bytes, writer: self.writer })
+    }
+
+    async fn take(&mut self, data: Bytes) -> Result<(), Box<Answer>> {
+        self.waiting.extend_from_slice(&data);
+        if self.waiting.len() >= SNIFF_BYTES {
+            self.sniff()?;
+        }
+        if self.waiting.len() >= PIECE {
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    /// Decides by the first bytes what this is, once.
+    fn sniff(&mut self) -> Result<(), Box<Answer>> {
+        if self.kind.is_none() {
+            self.kind = Some(Kind::sniff(&self.waiting).ok_or_else(|| not_taken(&self.waiting))?);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Box<Answer>> {
+        let piece = self.waiting.split().freeze();
+        self.writer.write(piece).await.map_err(|error| unavailable(&error))
+    }
+}
+
+fn not_taken(head: &[u8]) -> Box<Answer> {
+    let detail = format!("this is {}; JPEG, PNG, GIF and WebP are taken", describe(head));
+    refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_message", &detail)
+}
+
+fn too_slow(detail: &str) -> Box<Answer> {
+    refused(StatusCode::REQUEST_TIMEOUT, "bad_message", detail)
+}
+
+fn is_too_slow(bytes: u64, elapsed: Duration, slowest: u64) -> bool {
+    bytes < elapsed.saturating_sub(GRACE).as_secs() * slowest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_may_be_slow_at_first_and_not_for_ever() {
+        assert!(!is_too_slow(0, GRACE, 1000));
+        assert!(is_too_slow(999, GRACE + Duration::from_secs(1), 1000));
+        assert!(!is_too_slow(1000, GRACE + Duration::from_secs(1), 1000));
+    }
+}

@@ -1,0 +1,203 @@
+//! Media on their way out: `GET /v1/media/{id}`, in pieces, with ranges, kept by caches for ever.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use soundoff_common::http::{Answer, refuse};
+use soundoff_common::media::{Rendition, State};
+use soundoff_common::ports::blobs::Blobs;
+use ulid::Ulid;
+
+use crate::blob;
+use crate::service::{Media, no_such};
+
+/// How many bytes are in memory for one reader.
+const PIECE: u64 = 256 * 1024;
+/// A year, which is what caches take for ever: an id is never reused, and its bytes never change.
+const KEPT: &str = "public, max-age=31536000, immutable";
+/// Should a browser ever take a picture for a page, it may do nothing.
+const POLICY: &str = "default-src 'none'; sandbox";
+
+/// Which bytes were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asked {
+    All,
+    Part(Range<u64>),
+    /// None that are there.
+    Nothing,
+}
+
+impl Media {
+    pub(crate) async fn show(&self, id: Ulid, request: &Request<Incoming>) -> Result<Answer, Box<Answer>> {
+        let size = match request.uri().query() {
+            None => "full",
+            Some(query) => query.strip_prefix("size=").unwrap_or_default(),
+        };
+        if !blob::SIZES.contains(&size) {
+            let detail = "the sizes are ?size=thumb, ?size=feed and ?size=full";
+            return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "bad_message", detail)));
+        }
+        let stored = self.stored(id).await?.filter(|stored| stored.state == State::Ready);
+        let renditions = stored.and_then(|stored| stored.renditions).ok_or_else(no_such)?;
+        let rendition = match size {
+            "thumb" => renditions.thumb,
+            "feed" => renditions.feed,
+            _ => renditions.full,
+        };
+        Ok(self.answer_with(id, size, &rendition, request))
+    }
+
+    fn answer_with(
+        &self,
+        id: Ulid,
+        size: &str,
+        rendition: &Rendition,
+        request: &Request<Incoming>,
+    ) -> Answer {
+        let tag = format!("\"{id}-{size}\"");
+        let asked = request.headers();
+        let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let known = asked.get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, &tag));
+        let part = match known {
+            true => Asked::Nothing,
+            false => part(asked, &tag, rendition.bytes),
+        };
+        let total = rendition.bytes;
+        let (status, range) = match part {
+            _ if known => (StatusCode::NOT_MODIFIED, 0..0),
+            Asked::All => (StatusCode::OK, 0..total),
+            Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+            Asked::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0),
+        };
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        let mut set = |name: HeaderName, value: &str| {
+            headers.insert(
+                name,
+                HeaderValue::from_str(value).expect("ids, numbers and our own words are ASCII"),
+            );
+        };
+        set(header::ETAG, &tag);
+        set(header::CACHE_CONTROL, KEPT);
+        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(header::CONTENT_SECURITY_POLICY, POLICY);
+        set(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
+        match status {
+            StatusCode::NOT_MODIFIED => return answer,
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                set(header::CONTENT_RANGE, &format!("bytes */{total}"));
+                return answer;
+            }
+            StatusCode::PARTIAL_CONTENT => {
+                set(header::CONTENT_RANGE, &format!("bytes {}-{}/{total}", range.start, range.end - 1));
+            }
+            _ => {}
+        }
+        let kind = rendition.content_type.rsplit('/').next().unwrap_or_default();
+        set(header::CONTENT_TYPE, &rendition.content_type);
+        set(header::CONTENT_DISPOSITION, &format!("inline; filename=\"{id}-{size}.{kind}\""));
+        set(header::ACCEPT_RANGES, "bytes");
+        set(header::CONTENT_LENGTH, &(range.end - range.start).to_string());
+        if request.method() != Method::HEAD {
+            let frames = frames(self.deps.blobs.clone(), blob::rendition(id, size), range);
+            *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
+        }
+        answer
+    }
+}
+
+/// A blob's bytes, read as its reader takes them.
+fn frames(
+    blobs: Arc<dyn Blobs>,
+    name: String,
+    range: Range<u64>,
+) -> impl stream::Stream<Item = io::Result<Frame<Bytes>>> + Send {
+    stream::try_unfold((blobs, name, range), |(blobs, name, range)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let piece = range.start..range.end.min(range.start + PIECE);
+        let bytes = blobs.get(&name, Some(piece)).await.map_err(io::Error::other)?;
+        let bytes = bytes.filter(|bytes| !bytes.is_empty());
+        // Collected since the answer began: its length was promised, so the connection breaks off.
+        let bytes = bytes.ok_or_else(|| io::Error::other("the blob is gone"))?;
+        let rest = range.start + bytes.len() as u64..range.end;
+        Ok(Some((Frame::data(bytes), (blobs, name, rest))))
+    })
+}
+
+/// Whether a list of entity tags names ours. Weak ones will do for `If-None-Match` (RFC 9110, 13.1.2).
+fn names(tags: &HeaderValue, tag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
+}
+
+/// The one range that is asked for. What is no range, or several, is answered with all of it, as RFC 9110 (14.2) lets us.
+fn part(headers: &HeaderMap, tag: &str, total: u64) -> Asked {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
+        return Asked::All;
+    };
+    if text(header::IF_RANGE).is_some_and(|wanted| wanted != tag) {
+        return Asked::All;
+    }
+    let Some((first, last)) = range.trim().split_once('-') else { return Asked::All };
+    let asked = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(total),
+        (Ok(first), Err(_)) if last.is_empty() => first..total,
+        (Err(_), Ok(count)) if first.is_empty() => total.saturating_sub(count)..total,
+        _ => return Asked::All,
+    };
+    if asked.start < asked.end { Asked::Part(asked) } else { Asked::Nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_rfc_9110() {
+        let asked = |range: &str, wanted: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, range.parse().unwrap());
+            wanted.map(|tag| headers.insert(header::IF_RANGE, HeaderValue::from_static(tag)));
+            part(&headers, "\"t\"", 100)
+        };
+        for (range, expected) in [
+            ("bytes=0-0", Asked::Part(0..1)),
+            ("bytes=0-99", Asked::Part(0..100)),
+            ("bytes=10-", Asked::Part(10..100)),
+            ("bytes=90-1000", Asked::Part(90..100)),
+            ("bytes=-5", Asked::Part(95..100)),
+            ("bytes=-1000", Asked::Part(0..100)),
+            ("bytes=0-18446744073709551615", Asked::Part(0..100)),
+            ("bytes=100-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=5-4", Asked::All),
+            ("bytes=0-1,5-6", Asked::All),
+            ("bytes=a-b", Asked::All),
+            ("items=0-1", Asked::All),
+            ("bytes=", Asked::All),
+        ] {
+            assert_eq!(asked(range, None), expected, "{range}");
+        }
+        assert_eq!(asked("bytes=0-0", Some("\"t\"")), Asked::Part(0..1));
+        assert_eq!(asked("bytes=0-0", Some("\"other\"")), Asked::All);
+        assert_eq!(part(&HeaderMap::new(), "", 100), Asked::All);
+    }
+
+    #[test]
+    fn tags_are_found_in_lists() {
+        for list in ["\"t\"", "\"a\", \"t\"", "W/\"t\"", "*"] {
+            assert!(names(&HeaderValue::from_str(list).unwrap(), "\"t\""), "{list}");
+        }
+        assert!(!names(&HeaderValue::from_static("\"a\", \"tt\""), "\"t\""));
+    }
+}

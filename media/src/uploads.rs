@@ -1,0 +1,100 @@
+//! Media on their way in: `POST /v1/media`, and the PUT that `media.begin` gave a URL for.
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use serde_json::json;
+use soundoff_common::http::{Answer, json, refuse};
+use soundoff_common::media::{self, State, Stored};
+use soundoff_common::ports::tables::{Change, Table, TableError};
+use soundoff_common::protocol::{Handle, now_ms};
+use ulid::Ulid;
+
+use crate::blob;
+use crate::config::MAX_POST_BYTES;
+use crate::receive::{Expected, Received, receive};
+use crate::service::{Media, no_such, unavailable};
+
+impl Media {
+    /// Takes a picture in. Its item is there before its bytes: whatever is cut off on the way is collected.
+    pub(crate) async fn post(&self, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
+        let owner = self.sender(&request).await?;
+        let place = self.place(&owner)?;
+        let (id, now) = (Ulid::generate(), now_ms());
+        let begun = self.deps.tables.write(media::begin(id, &owner, now)).await;
+        begun.map_err(|error| unavailable(&error))?;
+        let taken = self.take(id, &owner, request, Expected::AtMost(MAX_POST_BYTES)).await;
+        drop(place);
+        if taken.is_err() {
+            self.forget(id, now).await;
+        }
+        taken
+    }
+
+    /// Takes the bytes of a medium that was begun. The URL says for how many and until when; whoever holds it needs nothing else.
+    pub(crate) async fn put(&self, id: Ulid, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
+        let query = request.uri().query().unwrap_or_default();
+        let Some(bytes) = self.deps.uploads.allows(id, query, now_ms() / 1000) else {
+            let detail = "the upload URL is altered or has lapsed; ask for another with media.begin";
+            return Err(Box::new(refuse(StatusCode::FORBIDDEN, "forbidden", detail)));
+        };
+        let stored = self.stored(id).await?.ok_or_else(no_such)?;
+        let place = self.place(&stored.owner)?;
+        let taken = self.take(id, &stored.owner, request, Expected::Exactly(bytes)).await;
+        drop(place);
+        taken
+    }
+
+    pub(crate) async fn stored(&self, id: Ulid) -> Result<Option<Stored>, Box<Answer>> {
+        let found = self.deps.tables.get(Table::Entities, media::key(id)).await;
+        found.and_then(media::parse).map_err(|error| unavailable(&error))
+    }
+
+    async fn take(
+        &self,
+        id: Ulid,
+        owner: &Handle,
+        request: Request<Incoming>,
+        expected: Expected,
+    ) -> Result<Answer, Box<Answer>> {
+        let post = matches!(expected, Expected::AtMost(_));
+        let writer = self.deps.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
+        let received = receive(request.into_body(), writer, expected, &self.config).await?;
+        let Received { kind, bytes, writer } = received;
+        // Of several uploads to one URL one gets here, and only its bytes become the blob.
+        self.claim(id).await?;
+        writer.finish().await.map_err(|error| unavailable(&error))?;
+        self.ask_for_check(id, owner).await?;
+        let said = json!({
+            "id": id.to_string(), "url": media::url(id), "content_type": kind.content_type(), "bytes": bytes,
+        });
+        let status = if post { StatusCode::CREATED } else { StatusCode::OK };
+        Ok(json(status, &json!({ "media": said })))
+    }
+
+    /// Ends the uploading of a medium.
+    async fn claim(&self, id: Ulid) -> Result<(), Box<Answer>> {
+        let used = || {
+            let detail = "this medium was uploaded already; ask for another with media.begin";
+            Box::new(refuse(StatusCode::CONFLICT, "conflict", detail))
+        };
+        let stored = self.stored(id).await?.ok_or_else(no_such)?;
+        if stored.state != State::Uploading {
+            return Err(used());
+        }
+        let checking = vec![Change::Set("state", State::Checking.name().into())];
+        match self.deps.tables.write(vec![media::change(id, &stored, checking)]).await {
+            Ok(()) => Ok(()),
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(used()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Takes back what a refused upload has begun. What stays behind, should this fail, is collected.
+    async fn forget(&self, id: Ulid, since: u64) {
+        let forgotten = self.deps.tables.write(media::end(id, since)).await;
+        let deleted = self.deps.blobs.delete(&blob::raw(id)).await;
+        if let (Err(error), _) = (forgotten, deleted) {
+            tracing::warn!(%error, "a refused upload is left to be collected");
+        }
+    }
+}
