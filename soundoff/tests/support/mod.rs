@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod model;
 pub(crate) mod readers;
+pub(crate) mod web;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,128 @@
+//! Plain HTTP as strangers speak it: any headers, any bytes, as slowly and as torn as a test likes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{PATIENCE, Server};
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Lower-case names.
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value; empty when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The `code` of a refusal.
+    pub(crate) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        self.json()["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A request whose bytes a test sends as it likes.
+pub(crate) struct Exchange(TcpStream);
+
+impl Exchange {
+    /// Sends the head: the request line and `headers`.
+    pub(crate) async fn begin(address: &str, line: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
+    /// Sends bytes; a server that has had enough may not take them.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Reads the answer to its end.
+    pub(crate) async fn answer(mut self) -> Answer {
+        let mut wire = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut wire)).await;
+        // A reset after the answer is as good as its end.
+        let _ = read.expect("an answer comes");
+        let at = wire.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        let head = String::from_utf8(wire[..at].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+        Answer { status, headers, body: wire[at + 4..].to_vec() }
+    }
+}
+
+/// One request with a body whose length is told.
+pub(crate) async fn web(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let length = body.len().to_string();
+    let headers: Vec<_> = headers.iter().copied().chain([("content-length", length.as_str())]).collect();
+    let mut exchange = Exchange::begin(address, line, &headers).await;
+    exchange.send(body).await;
+    exchange.answer().await
+}
+
+/// A POST of JSON.
+pub(crate) async fn post(address: &str, path: &str, body: &Value) -> Answer {
+    web(
+        address,
+        &format!("POST {path}"),
+        &[("content-type", "application/json")],
+        body.to_string().as_bytes(),
+    )
+    .await
+}
+
+/// A session by mail: the answer of `verify` for a handle that may be new.
+pub(crate) async fn sign_in(server: &Server, handle: &str) -> Value {
+    let email = format!("{handle}@example.org");
+    let address = &server.address;
+    let started = loop {
+        let started = post(address, "/v1/auth/email/start", &json!({ "email": email })).await;
+        if started.status != 429 {
+            break started;
+        }
+        // An address gets its next code after some seconds.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(started.status, 202, "{started:?}");
+    let code = code(server, &email).await;
+    let body = json!({ "email": email, "code": code, "handle": handle });
+    let signed_in = post(address, "/v1/auth/email/verify", &body).await;
+    assert_eq!(signed_in.status, 200, "{signed_in:?}");
+    signed_in.json()
+}
+
+/// The newest code that was sent to an address.
+pub(crate) async fn code(server: &Server, to: &str) -> String {
+    for _ in 0..500 {
+        let outbox = web(&server.address, "GET /dev/outbox", &[], b"").await.json();
+        let found = outbox["items"].as_array().unwrap().iter().find(|item| item["to"] == to);
+        if let Some(sent) = found {
+            let text = sent["text"].as_str().unwrap();
+            let digits = text.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 6);
+            return digits.expect("a code has six digits").to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no code came to {to}");
+}
