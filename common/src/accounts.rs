@@ -36,7 +36,7 @@ pub struct Account {
     /// What they may do.
     #[serde(default)]
     pub role: Role,
-    /// Tokens issued before this open nothing, in seconds since 1970.
+    /// Sessions begun up to this open nothing, in milliseconds since 1970.
     #[serde(default)]
     pub revoked_at: u64,
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode, header};
 
-/// An `application/problem+json` answer: `code` is for programs, spelled as in error frames where they have one for it; `detail` says
+/// An `application/problem+json` answer that no cache keeps: `code` is for programs, spelled as in error frames where they have one for it; `detail` says
 /// what to do about it.
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Full<Bytes>> {
@@ -15,5 +15,7 @@ pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Full<By
     *response.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let never = header::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, never);
     response
 }

@@ -8,7 +8,8 @@ use crate::ports::tables::{Key, Table, TableError, Tables};
 use crate::ports::tokens::Claims;
 use crate::protocol::Role;
 
-/// Where a sign-in lies in [`Table::Entities`], for as long as it lives; `user` says whose it is.
+/// Where a sign-in lies in [`Table::Entities`], for as long as it lives: `user` says whose it is, `created_at` since when (milliseconds since
+/// 1970).
 #[must_use]
 pub fn key(session: Ulid) -> Key {
     Key::new(format!("sign-in#{session}"), "sign-in")
@@ -37,10 +38,9 @@ pub async fn check(tables: &dyn Tables, claims: &Claims) -> Result<Role, Closed>
     let mut found = tables.get_many(&keys).await?.into_iter();
     let (account, sign_in) = (found.next().flatten(), found.next().flatten());
     let account = account.ok_or(Closed::NoUser)?;
-    if account.number("revoked_at").is_some_and(|at| at > claims.issued_at) {
-        return Err(Closed::Ended);
-    }
-    if sign_in.is_none_or(|sign_in| sign_in.text("user") != Some(claims.user.as_str())) {
+    let sign_in = sign_in.filter(|sign_in| sign_in.text("user") == Some(claims.user.as_str()));
+    let begun = sign_in.ok_or(Closed::Ended)?.number("created_at").unwrap_or(0);
+    if account.number("revoked_at").is_some_and(|revoked| begun <= revoked) {
         return Err(Closed::Ended);
     }
     let role = account.text("role").map_or(Ok(Role::User), str::parse).map_err(TableError::Corrupt)?;

@@ -59,7 +59,7 @@ mod tests {
         fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let user = token.parse().map_err(|_| TokenError::Invalid)?;
-            Ok(Claims { user, session: ulid::Ulid::nil(), role: Role::User, issued_at: 0, expires_at: 100 })
+            Ok(Claims { user, session: ulid::Ulid::nil(), role: Role::User, expires_at: 100 })
         }
     }
 

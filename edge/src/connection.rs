@@ -12,6 +12,7 @@ use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Handle, Role};
 use ulid::Ulid;
 
+use crate::deadlines::{Deadlines, Due, Now};
 use crate::websocket::close_frame;
 
 /// How a frame is treated when its reader is slow.
@@ -109,33 +110,6 @@ pub(crate) struct Connection {
     /// A fresh token is being looked into.
     pub(crate) renewing: AtomicBool,
     cut: AtomicBool,
-}
-
-/// What time it is for a sweep.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    /// Milliseconds of the edge's clock.
-    pub(crate) clock_ms: u64,
-    /// Milliseconds since 1970.
-    pub(crate) unix_ms: u64,
-}
-
-/// What a sweep finds to do at a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    Close(CloseCode),
-    /// Tell the client that its token lapses in so many milliseconds.
-    Auth(u64),
-    /// It had its time to close.
-    Cut,
-}
-
-/// The deadlines a sweep looks at, in milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadlines {
-    pub(crate) hello: u64,
-    pub(crate) silence: u64,
-    pub(crate) auth_due: u64,
 }
 
 impl Connection {

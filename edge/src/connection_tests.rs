@@ -5,7 +5,7 @@ const ROOM: Room = Room { frames: 4, bytes: 1000 };
 
 fn claims(expires_at: u64) -> Claims {
     let user = "ann".parse().unwrap();
-    Claims { user, session: Ulid::nil(), role: Role::User, issued_at: 0, expires_at }
+    Claims { user, session: Ulid::nil(), role: Role::User, expires_at }
 }
 
 fn open(cursor: u64) -> Connection {

@@ -225,8 +225,8 @@ impl Edge {
         rand::rng().random_range(least..=least * 2)
     }
 
-    pub(crate) fn deadlines(&self) -> crate::connection::Deadlines {
-        crate::connection::Deadlines {
+    pub(crate) fn deadlines(&self) -> crate::deadlines::Deadlines {
+        crate::deadlines::Deadlines {
             hello: millis(self.config.hello_timeout),
             silence: 2 * millis(self.config.heartbeat),
             auth_due: millis(self.config.auth_due),

@@ -8,6 +8,7 @@ mod auth;
 mod catch_up;
 mod config;
 mod connection;
+mod deadlines;
 mod drain;
 mod edge;
 mod hello;

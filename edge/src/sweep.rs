@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use soundoff_common::protocol::{ServerFrame, now_ms};
 
-use crate::connection::{Class, Due, Now};
+use crate::connection::Class;
+use crate::deadlines::{Due, Now};
 use crate::edge::Edge;
 
 /// Looks all sockets over, again and again.

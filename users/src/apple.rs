@@ -1,8 +1,11 @@
 //! Sign in with Apple: an `id_token` that the app got from Apple (OpenID Connect Core 1.0, 3.1.3.7).
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jsonwebtoken::Validation;
 use serde::Deserialize;
+use serde_json::Value;
 use soundoff_common::hex::hex;
 use soundoff_common::ports::tables::{Condition, EXPIRES, Item, Key, Table, Write};
 
@@ -33,6 +36,7 @@ enum Audience {
 
 #[derive(Deserialize)]
 struct Claims {
+    iss: String,
     sub: String,
     aud: Audience,
     azp: Option<String>,
@@ -66,6 +70,9 @@ impl Apple {
             return Err(BAD);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
+        if has_critical_extensions(token) {
+            return Err(BAD);
+        }
         if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
             return Err(BAD);
         }
@@ -75,7 +82,11 @@ impl Apple {
             return Err(BAD);
         }
         let claims = self.opened(token, &key)?;
-        if !self.is_timely(&claims, now_s) || !self.is_for_us(&claims) || !is_nonce(&claims.nonce, nonce) {
+        // One issuer: a list that names ours among others is none of ours.
+        if claims.iss != self.config.issuer || !is_nonce(&claims.nonce, nonce) {
+            return Err(BAD);
+        }
+        if !self.is_timely(&claims, now_s) || !self.is_for_us(&claims) {
             return Err(BAD);
         }
         if claims.sub.is_empty() || claims.sub.len() > 255 {
@@ -117,6 +128,14 @@ impl Apple {
         };
         audience && claims.azp.as_ref().is_none_or(ours)
     }
+}
+
+/// Whether the header says that something in it must be understood (`crit`, RFC 7515, 4.1.11): nothing of the kind is understood here, and the
+/// library passes over it.
+fn has_critical_extensions(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|text| BASE64.decode(text).ok());
+    let header = header.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+    header.is_none_or(|header| header.get("crit").is_some())
 }
 
 /// Apps hand the nonce to Apple as it is, or (as Apple's own guides do) its SHA-256 in hex.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Table, TableError, Tables, Write};
-use soundoff_common::protocol::{Handle, Role};
+use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_common::{accounts, sign_ins};
 use ulid::Ulid;
 
@@ -27,9 +27,9 @@ struct SignIn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<String>,
     rotated_at: u64,
-    /// The last refresh was asked for once more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    retried: bool,
+    /// When the last refresh was asked for once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retried_at: Option<u64>,
     #[serde(rename = "expires")]
     expires: u64,
 }
@@ -43,7 +43,7 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
         refresh: token.hash(),
         before: None,
         rotated_at: now,
-        retried: false,
+        retried_at: None,
         expires: now / 1000 + lifetime_s,
     };
     let key = sign_ins::key(token.session);
@@ -52,7 +52,8 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
 
 /// The write of a sign-in that has no refresh token, for `lifetime_s` seconds.
 pub(crate) fn without_refresh(user: &Handle, session: Ulid, now: u64, lifetime_s: u64) -> Write {
-    let item = Item::new().with("user", user.as_str()).with(EXPIRES, (now / 1000).saturating_add(lifetime_s));
+    let expires = (now / 1000).saturating_add(lifetime_s);
+    let item = Item::new().with("user", user.as_str()).with("created_at", now).with(EXPIRES, expires);
     Write::put(Table::Entities, sign_ins::key(session), item)
 }
 
@@ -64,49 +65,55 @@ pub(crate) enum Refreshed {
     Reused { user: Handle, session: Ulid },
 }
 
-/// Spends a refresh token.
+/// Spends a refresh token, by a request that came at `arrived` (milliseconds since 1970).
+///
+/// What was asked before an answer to the same token was made can be no theft of that answer: all but one of those that come together are told
+/// so, and nothing else happens.
 pub(crate) async fn refresh(
     tables: &dyn Tables,
     key: &RefreshKey,
     text: &str,
-    now: u64,
+    arrived: u64,
 ) -> Result<Refreshed, Refusal> {
+    let first = || Refusal::Conflict("another refresh of this token came first; use its answer".into());
     let token = key.parse(text).ok_or(ENDED)?;
     let at = sign_ins::key(token.session);
     let Some(item) = tables.get(Table::Entities, at.clone()).await? else { return Err(ENDED) };
     let sign_in: SignIn = item.parse()?;
-    if sign_in.expires <= now / 1000 {
+    if sign_in.expires <= arrived / 1000 {
         return Err(ENDED);
     }
     let account = tables.get(Table::Users, accounts::key(&sign_in.user)).await?;
     let account: accounts::Account = account.ok_or(ENDED)?.parse()?;
-    if account.revoked_at > sign_in.created_at / 1000 {
+    if sign_in.created_at <= account.revoked_at {
         return Err(ENDED);
     }
     let (hash, next) = (token.hash(), key.next(&token));
     let present = Condition::Equals("refresh", sign_in.refresh.clone().into());
-    let lost_answer = sign_in.before.as_ref() == Some(&hash) && now < sign_in.rotated_at + RETRY_MS;
+    let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
+    let last = sign_in.before.as_ref() == Some(&hash);
+    let now = now_ms();
     let write = if hash == sign_in.refresh {
         let changes = vec![
             Change::Set("refresh", next.hash().into()),
             Change::Set("before", hash.into()),
             Change::Set("generation", next.generation.into()),
             Change::Set("rotated_at", now.into()),
-            Change::Remove("retried"),
+            Change::Remove("retried_at"),
         ];
         Write::update(Table::Entities, at, changes).when(present)
-    } else if lost_answer && !sign_in.retried {
-        let once = Condition::All(vec![present, Condition::Absent("retried")]);
-        Write::update(Table::Entities, at, vec![Change::Set("retried", true.into())]).when(once)
+    } else if last && arrived < answered {
+        return Err(first());
+    } else if last && sign_in.retried_at.is_none() && arrived < answered + RETRY_MS {
+        let once = Condition::All(vec![present, Condition::Absent("retried_at")]);
+        Write::update(Table::Entities, at, vec![Change::Set("retried_at", now.into())]).when(once)
     } else {
         return Ok(Refreshed::Reused { user: sign_in.user, session: token.session });
     };
     match tables.write(vec![write]).await {
         Ok(()) => Ok(Refreshed::Next { user: sign_in.user, role: account.role, token: next }),
         // Both were good when they came: the other has the next token, and this one has harmed nothing.
-        Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {
-            Err(Refusal::Conflict("another refresh of this token came first; use its answer".into()))
-        }
+        Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(first()),
         Err(error) => Err(error.into()),
     }
 }

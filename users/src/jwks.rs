@@ -1,6 +1,7 @@
 //! A provider's public keys (RFC 7517), remembered, and looked for again when a token names one that is not known.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -12,7 +13,6 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use crate::fetch::Fetch;
 
@@ -43,11 +43,21 @@ struct Known {
     asked: Option<Instant>,
 }
 
+impl Known {
+    /// The key of an id, while it is good without another look.
+    fn fresh(&self, id: &str) -> Option<ProviderKey> {
+        let is_fresh = self.read.is_some_and(|read| read.elapsed() < FRESH);
+        self.keys.get(id).filter(|_| is_fresh).cloned()
+    }
+}
+
 /// One provider's keys.
 pub(crate) struct Jwks {
     fetch: Fetch,
     url: Uri,
     known: Mutex<Known>,
+    /// Held while asking: all who wait for a key wait for one answer, and who has one waits for nobody.
+    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +67,11 @@ struct Document {
 
 impl Jwks {
     pub(crate) fn new(fetch: Fetch, url: Uri) -> Self {
-        Self { fetch, url, known: Mutex::default() }
+        Self { fetch, url, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of an id; `None` when the provider has none.
@@ -65,30 +79,34 @@ impl Jwks {
     /// # Errors
     /// When the provider does not answer and nothing usable is remembered.
     pub(crate) async fn key(&self, id: &str) -> anyhow::Result<Option<ProviderKey>> {
-        // Held while asking: all who wait for the keys wait for one answer.
-        let mut known = self.known.lock().await;
-        let age = known.read.map(|read| read.elapsed());
-        let found = known.keys.get(id).cloned();
-        if found.is_some() && age.is_some_and(|age| age < FRESH) {
-            return Ok(found);
+        if let Some(found) = self.known().fresh(id) {
+            return Ok(Some(found));
         }
-        if known.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
-            ensure!(known.read.is_some(), "the provider's keys are not known yet");
-            return Ok(found);
+        let _asking = self.asking.lock().await;
+        {
+            let mut known = self.known();
+            if let Some(found) = known.fresh(id) {
+                return Ok(Some(found));
+            }
+            if known.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
+                ensure!(known.read.is_some(), "the provider's keys are not known yet");
+                return Ok(known.keys.get(id).cloned());
+            }
+            known.asked = Some(Instant::now());
         }
-        known.asked = Some(Instant::now());
-        match self.ask().await {
+        let answer = self.ask().await;
+        let mut known = self.known();
+        match answer {
             Ok(keys) => {
                 known.keys = keys;
                 known.read = Some(Instant::now());
-                Ok(known.keys.get(id).cloned())
             }
-            Err(error) if age.is_some_and(|age| age < STALE) => {
+            Err(error) if known.read.is_some_and(|read| read.elapsed() < STALE) => {
                 tracing::warn!("a provider's keys cannot be renewed; using those at hand: {error:#}");
-                Ok(found)
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(known.keys.get(id).cloned())
     }
 
     async fn ask(&self) -> anyhow::Result<HashMap<String, ProviderKey>> {

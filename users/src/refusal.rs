@@ -1,5 +1,4 @@
 use hyper::StatusCode;
-use hyper::header::{self, HeaderValue};
 use soundoff_common::http::{Answer, refuse, retry_later, unauthorized, whole};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::tables::TableError;
@@ -68,7 +67,7 @@ impl Refusal {
     /// The refusal as HTTP.
     pub(crate) fn answer(self) -> Answer {
         let (code, detail) = (self.name(), self.to_string());
-        let mut answer = match self {
+        match self {
             Refusal::Body(answer) => *answer,
             Refusal::BadMessage(_) => refuse(StatusCode::BAD_REQUEST, code, &detail),
             Refusal::Unauthorized(_) => whole(unauthorized(&detail)),
@@ -82,8 +81,6 @@ impl Refusal {
                 let detail = "this cannot be served now; try again";
                 retry_later(StatusCode::SERVICE_UNAVAILABLE, code, detail, 1)
             }
-        };
-        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+        }
     }
 }

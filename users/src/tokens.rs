@@ -116,15 +116,15 @@ impl TokenVerifier for Verifier {
         }
         let key = header.kid.and_then(|id| self.ring.verifying(&id)).ok_or(TokenError::Invalid)?;
         let decoded = jsonwebtoken::decode::<Wire>(token, &key.decoding, &self.rules);
-        let Wire { sub: user, role, sid: session, iat: issued_at, nbf, exp: expires_at, .. } =
+        let Wire { sub: user, role, sid: session, iat, nbf, exp: expires_at, .. } =
             decoded.map_err(|_| TokenError::Invalid)?.claims;
-        if nbf > now + CLOCK_SKEW_S || issued_at > now + CLOCK_SKEW_S {
+        if nbf > now + CLOCK_SKEW_S || iat > now + CLOCK_SKEW_S {
             return Err(TokenError::Invalid);
         }
         if expires_at <= now {
             return Err(TokenError::Expired);
         }
-        Ok(Claims { user, session, role, issued_at, expires_at })
+        Ok(Claims { user, session, role, expires_at })
     }
 
     fn epoch(&self) -> u64 {

@@ -133,13 +133,14 @@ impl Twitter {
     }
 }
 
-/// What the provider's refusal means: the client's fault, or our configuration's.
+/// What the provider's refusal means: the client's fault, our configuration's, or its own.
 fn refused(error: &BasicErrorResponseType) -> Refusal {
     match error {
+        BasicErrorResponseType::InvalidGrant | BasicErrorResponseType::InvalidRequest => BAD,
         BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
             Refusal::Unavailable(anyhow::anyhow!("the provider does not know our client id and secret"))
         }
-        _ => BAD,
+        _ => Refusal::Unavailable(anyhow::anyhow!("the provider cannot exchange codes now")),
     }
 }
 

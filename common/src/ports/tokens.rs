@@ -13,8 +13,6 @@ pub struct Claims {
     pub session: Ulid,
     /// What the user was when it was issued.
     pub role: Role,
-    /// When it was issued, in seconds since 1970.
-    pub issued_at: u64,
     /// When it lapses, in seconds since 1970.
     pub expires_at: u64,
 }

@@ -129,7 +129,7 @@ pub(crate) fn token(user: &str) -> String {
 }
 
 pub(crate) fn token_until(user: &str, expires_at: u64) -> String {
-    format!("good:{user}:{}:{expires_at}", now_ms() / 1000)
+    format!("good:{user}:{expires_at}")
 }
 
 /// Waits for a condition.

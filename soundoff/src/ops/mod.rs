@@ -104,8 +104,7 @@ impl Ops {
 }
 
 async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
-    // Tokens count in whole seconds: one issued within this second must not outlive the revocation.
-    let revoked_at = now_ms() / 1000 + 1;
+    let revoked_at = now_ms();
     change_account(live, user, Change::Set("revoked_at", revoked_at.into()), Kind::Revoke).await
 }
 
