@@ -2,11 +2,12 @@
 // UNDER_TEST names the binary; without it the workspace's debug build is taken.
 import { check, tally } from "./jswalk/checks.mjs";
 import { carriers } from "./signin/carriers.mjs";
+import { linking } from "./signin/linking.mjs";
 import { matrix } from "./signin/matrix.mjs";
 import { OpenId } from "./signin/openid.mjs";
 import { social } from "./signin/social.mjs";
 
-const parts = { social, matrix, carriers };
+const parts = { social, matrix, carriers, linking };
 const chosen = process.argv.slice(2);
 const openid = await OpenId.open();
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
