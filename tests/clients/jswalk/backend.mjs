@@ -16,6 +16,9 @@ const environment = Object.fromEntries(Object.entries(process.env).filter(([name
 const run = promisify(execFile);
 
 export class Backend {
+  /** All that it has said on stderr. */
+  log = "";
+
   /** Starts a server with the flags, uses it and throws it away, whatever happens. */
   static async with(flags, use) {
     const home = await mkdtemp(join(tmpdir(), "soundoff-walk-"));
@@ -39,8 +42,7 @@ export class Backend {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.exit = once(this.process, "exit");
-    let complaints = "";
-    this.process.stderr.setEncoding("utf8").on("data", (text) => { complaints = (complaints + text).slice(-2000); });
+    this.process.stderr.setEncoding("utf8").on("data", (text) => { this.log += text; });
     this.url = await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the server is not ready in 30 s")), 30_000);
       createInterface({ input: this.process.stdout }).on("line", (line) => {
@@ -51,7 +53,7 @@ export class Backend {
         }
       });
       this.process.once("error", reject);
-      this.process.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${complaints}`)));
+      this.process.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${this.log.slice(-2000)}`)));
     });
     this.origin = this.url.replace("ws://", "http://").replace("/v1/ws", "");
   }

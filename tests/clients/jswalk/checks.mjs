@@ -11,7 +11,7 @@ export async function check(name, body) {
     console.log(`ok ${name}`);
   } catch (error) {
     counts.failed += 1;
-    const place = /jswalk\/[\w.]+:\d+/.exec(error.stack?.split("\n").slice(1).filter((l) => !l.includes("checks.mjs")).join("\n"));
+    const place = /(?:jswalk|signin)\/[\w.-]+:\d+/.exec(error.stack?.split("\n").slice(1).filter((l) => !l.includes("checks.mjs")).join("\n"));
     console.log(`FAILED ${name}: ${brief(error.message)} (${place?.[0]})`);
   }
 }

@@ -1,0 +1,18 @@
+// Signs users in against identity providers, a mail server and a carrier of texts that others have written: `npm ci && node signin.mjs`.
+// UNDER_TEST names the binary; without it the workspace's debug build is taken.
+import { check, tally } from "./jswalk/checks.mjs";
+import { carriers } from "./signin/carriers.mjs";
+import { linking } from "./signin/linking.mjs";
+import { matrix } from "./signin/matrix.mjs";
+import { OpenId } from "./signin/openid.mjs";
+import { refreshing } from "./signin/refreshing.mjs";
+import { social } from "./signin/social.mjs";
+
+const parts = { social, matrix, carriers, linking, refreshing };
+const chosen = process.argv.slice(2);
+const openid = await OpenId.open();
+for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
+  await check(`${name}, to its end`, () => parts[name]({ openid }));
+}
+await openid.close();
+process.exit(tally());
