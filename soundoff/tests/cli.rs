@@ -263,3 +263,46 @@ async fn secrets_stay_out_of_the_log_and_in_files_for_the_owner() {
         assert_eq!(line, None, "a secret in the log");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_secret_than_the_data_was_made_under_is_refused() {
+    let mut server = Server::start(&[]);
+    let secrets = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("--secret-file={}", path.display())
+    };
+    server.kill();
+    for (flag, says) in [
+        (file("other", &"x".repeat(64)), "made under another secret"),
+        (file("short", "0123456789012345678901234567890\n\n"), "at least 32 bytes"),
+        (format!("--secret-file={}", secrets.path().join("absent").display()), "cannot read the secret"),
+    ] {
+        let said = refused(&["--listen", "127.0.0.1:0", &flag], server.data());
+        assert!(said.contains(says), "{flag}: {said}");
+    }
+    // The same secret from a file of its own, with the line break that editors leave.
+    let own = std::fs::read_to_string(server.data().join("secret.key")).unwrap();
+    server.restart_with(&[&file("same", &format!("{own}\n"))]);
+    tokens(&server.address, &["ann"]).await;
+}
+
+#[test]
+fn providers_that_secrets_would_go_to_in_the_clear_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let apple = ["--apple-client-ids", "a", "--apple-jwks-url"];
+    let twitter =
+        ["--twitter-client-id", "a", "--twitter-redirect-uris", "https://a.example/", "--twitter-token-url"];
+    for (flags, url) in
+        [(&apple[..], "http://keys.example/"), (&twitter[..], "http://127.0.0.1.example/token")]
+    {
+        let all: Vec<&str> = ["--listen", "127.0.0.1:0"].iter().chain(flags).copied().chain([url]).collect();
+        let said = refused(&all, dir.path());
+        assert!(said.contains("must be https"), "{said}");
+    }
+    let said = refused(&["--access-token-s", "901"], dir.path());
+    assert!(said.contains("900"), "{said}");
+    let said = refused(&["--smtp-url", "smtp://user:hunter2@"], dir.path());
+    assert!(said.contains("SMTP") && !said.contains("hunter2"), "{said}");
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
@@ -95,11 +96,7 @@ impl Ring {
             let held = known.all.iter().find(|key| key.stored_as == sk).cloned();
             all.push(match held {
                 Some(key) => key,
-                None => Arc::new(SigningKey::of(
-                    &self.seal.open(&stored.sealed, CONTEXT)?,
-                    sk,
-                    stored.created_at,
-                )?),
+                None => Arc::new(SigningKey::of(&self.open_key(&stored.sealed)?, sk, stored.created_at)?),
             });
         }
         let kept = live(&all, now);
@@ -110,6 +107,11 @@ impl Ring {
             self.epoch.fetch_add(1, Ordering::Release);
         }
         Ok(())
+    }
+
+    fn open_key(&self, sealed: &str) -> anyhow::Result<Vec<u8>> {
+        let why = "the token keys in these tables were made under another secret: bring back its file, or name it with --secret-file";
+        self.seal.open(sealed, CONTEXT).context(why)
     }
 
     async fn add(&self, now: u64) -> anyhow::Result<String> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use soundoff_common::ports::courier::{Courier, Notice};
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 /// How many notices are on their way at once; more are refused.
 const AT_ONCE: usize = 512;
@@ -18,12 +17,11 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Post {
     courier: Arc<dyn Courier>,
     room: Arc<Semaphore>,
-    tasks: TaskTracker,
 }
 
 impl Post {
     pub(crate) fn new(courier: Arc<dyn Courier>) -> Self {
-        Self { courier, room: Arc::new(Semaphore::new(AT_ONCE)), tasks: TaskTracker::new() }
+        Self { courier, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Sends it on its way; `false` when there is no room.
@@ -32,7 +30,7 @@ impl Post {
     pub(crate) fn send(&self, notice: Notice) -> bool {
         let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
         let courier = self.courier.clone();
-        self.tasks.spawn(async move {
+        tokio::spawn(async move {
             for turn in 1..=TRIES {
                 match courier.send(&notice).await {
                     Ok(()) => break,
