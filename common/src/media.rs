@@ -9,6 +9,8 @@ use crate::protocol::Handle;
 
 /// The most media of one post.
 pub const MAX_PER_POST: usize = 4;
+/// The most media of one user that no post shows: uploads under way, drafts, and what waits to be collected.
+pub const MAX_LOOSE: u64 = 100;
 
 /// How far a medium has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,20 +160,41 @@ pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
     found.map(Item::parse).transpose()
 }
 
-/// The writes that make a new medium, loose from `now` on (milliseconds since 1970).
+/// Where the count of a user's loose media lies, in [`Table::Entities`].
 #[must_use]
-pub fn begin(id: Ulid, owner: &Handle, now: u64) -> Vec<Write> {
-    let stored = Stored {
-        owner: owner.clone(),
-        state: State::Uploading,
-        posts: 0,
-        loose: Some(now),
-        renditions: None,
+pub fn count_key(owner: &Handle) -> Key {
+    Key::new(format!("media-count#{owner}"), "loose")
+}
+
+fn count(owner: &Handle, by: i64) -> Write {
+    Write::update(Table::Entities, count_key(owner), vec![Change::Add("n", by)])
+}
+
+impl Stored {
+    /// A medium whose bytes are still to come, loose from `now` on (milliseconds since 1970).
+    #[must_use]
+    pub fn begun(owner: &Handle, now: u64) -> Self {
+        Self { owner: owner.clone(), state: State::Uploading, posts: 0, loose: Some(now), renditions: None }
+    }
+}
+
+/// The writes that make a new medium, where `counted` is what was read at [`count_key`]; `None` when its owner has [`MAX_LOOSE`] already.
+#[must_use]
+pub fn begin(id: Ulid, owner: &Handle, now: u64, counted: Option<&Item>) -> Option<Vec<Write>> {
+    let loose = counted.and_then(|item| item.number("n"));
+    if loose.unwrap_or(0) >= MAX_LOOSE {
+        return None;
+    }
+    let unchanged = match loose {
+        Some(n) => Condition::Equals("n", n.into()),
+        None => Condition::Absent("n"),
     };
-    vec![
+    let stored = Stored::begun(owner, now);
+    Some(vec![
         Write::put(Table::Entities, key(id), Item::of(&stored)).when(Condition::Missing),
         Write::put(Table::Entities, loose_key(id, now), Item::new()),
-    ]
+        count(owner, 1).when(unchanged),
+    ])
 }
 
 fn as_read(stored: &Stored) -> Condition {
@@ -192,27 +215,49 @@ pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
     Write::update(Table::Entities, key(id), changes).when(as_read(stored))
 }
 
-/// The writes by which a post shows a medium that was read.
+/// The writes by which a post shows media of its author's that were read.
 #[must_use]
-pub fn attach(id: Ulid, stored: &Stored) -> Vec<Write> {
-    let mut writes = vec![change(id, stored, vec![Change::Add("posts", 1), Change::Remove("loose")])];
-    writes.extend(stored.loose.map(|since| Write::delete(Table::Entities, loose_key(id, since))));
+pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
+    let mut writes = Vec::with_capacity(2 * media.len() + 1);
+    let mut held = 0;
+    for (id, stored) in media {
+        writes.push(change(*id, stored, vec![Change::Add("posts", 1), Change::Remove("loose")]));
+        if let Some(since) = stored.loose {
+            writes.push(Write::delete(Table::Entities, loose_key(*id, since)));
+            held += 1;
+        }
+    }
+    writes.extend((held > 0).then(|| count(author, -held)));
     writes
 }
 
-/// The writes by which a post shows it no longer: when it was the last, nobody sees the medium from then on, and it is collected at once.
+/// The writes by which a post shows its author's media no longer: those that no other post shows nobody sees from then on, and they are collected
+/// at once.
 #[must_use]
-pub fn detach(id: Ulid, stored: &Stored) -> Vec<Write> {
-    let mut changes = vec![Change::Add("posts", -1)];
-    if stored.posts > 1 {
-        return vec![change(id, stored, changes)];
+pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
+    let mut writes = Vec::with_capacity(2 * media.len() + 1);
+    let mut freed = 0;
+    for (id, stored) in media {
+        let mut changes = vec![Change::Add("posts", -1)];
+        if stored.posts <= 1 {
+            changes.push(Change::Set("state", State::Gone.name().into()));
+            changes.push(Change::Set("loose", 0.into()));
+            writes.push(Write::put(Table::Entities, loose_key(*id, 0), Item::new()));
+            freed += 1;
+        }
+        writes.push(change(*id, stored, changes));
     }
-    changes.extend([Change::Set("state", State::Gone.name().into()), Change::Set("loose", 0.into())]);
-    vec![change(id, stored, changes), Write::put(Table::Entities, loose_key(id, 0), Item::new())]
+    writes.extend((freed > 0).then(|| count(author, freed)));
+    writes
 }
 
-/// The writes by which a medium ends that came loose at `since`.
+/// The writes by which a loose medium ends that was read.
 #[must_use]
-pub fn end(id: Ulid, since: u64) -> Vec<Write> {
-    vec![Write::delete(Table::Entities, key(id)), Write::delete(Table::Entities, loose_key(id, since))]
+pub fn end(id: Ulid, stored: &Stored) -> Vec<Write> {
+    let mut writes = vec![Write::delete(Table::Entities, key(id)).when(as_read(stored))];
+    if let Some(since) = stored.loose {
+        writes.push(Write::delete(Table::Entities, loose_key(id, since)));
+        writes.push(count(&stored.owner, -1));
+    }
+    writes
 }

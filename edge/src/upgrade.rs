@@ -1,6 +1,7 @@
 //! The public port: HTTP until the upgrade to a websocket, and whatever else the binary answers there.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use soundoff_common::http::{Answer, Peer, bearer, unauthorized, whole};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::problem::problem;
@@ -37,9 +39,14 @@ struct Upgrade {
     shed: bool,
 }
 
+/// How long what was answered may lie unread before the kernel gives the peer up: whoever asks and does not listen must not hold our memory.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// Serves one public connection until it is a websocket or ends.
 pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     let agreed: Mutex<Option<Upgrade>> = Mutex::new(None);
+    // Without it, the bounds on connections still hold.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let service = service_fn(|request| {
         let (edge, agreed) = (&edge, &agreed);
@@ -71,7 +78,10 @@ pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     // Nothing of the HTTP machinery stays: the bare connection goes into a task of its own.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
-            Socket::start(&edge, parts.io.into_inner(), parts.read_buf.to_vec(), bearer, shed);
+            let stream = parts.io.into_inner();
+            // A websocket has bounds of its own for what lies unread.
+            let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
+            Socket::start(&edge, stream, parts.read_buf.to_vec(), bearer, shed);
         }
         Err(_) => tracing::error!("an upgraded connection is not the one that was served"),
     }

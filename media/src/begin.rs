@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
-use soundoff_common::media;
+use soundoff_common::media::{self, MAX_LOOSE};
+use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{ErrorCode, rfc3339};
 
 use crate::config::MAX_UPLOAD_BYTES;
@@ -55,6 +56,11 @@ impl Message for MediaBegin {
         let url = cx.uploads.url(id, bytes, expires).await?;
         let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };
         let reply = Begun { media: id.to_string(), upload };
-        Ok(Outcome::effect(reply, media::begin(id, &request.from, request.at)))
+        let counted = cx.tables.get(Table::Entities, media::count_key(&request.from)).await?;
+        let writes = media::begin(id, &request.from, request.at, counted.as_ref()).ok_or_else(|| {
+            let message = format!("{MAX_LOOSE} of your media are in no post: post some, or wait a day");
+            Failure::reject(ErrorCode::Conflict, message)
+        })?;
+        Ok(Outcome::effect(reply, writes))
     }
 }

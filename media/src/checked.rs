@@ -7,7 +7,7 @@ use soundoff_common::catalog::Source;
 use soundoff_common::handler::{Context, Failure, Message, Nothing, Outcome, Push, Request, raw};
 use soundoff_common::ids;
 use soundoff_common::media::{self, Media, Renditions, State};
-use soundoff_common::ports::tables::{Change, Table, Write};
+use soundoff_common::ports::tables::{Change, Table};
 use soundoff_common::protocol::ErrorCode;
 
 /// The type of [`MediaChecked`].
@@ -61,12 +61,7 @@ impl Message for MediaChecked {
                 (vec![media::change(id, &stored, changes)], "media.ready", body)
             }
             Finding::Refused(reason) => {
-                let mut writes = vec![media::change(id, &stored, Vec::new())];
-                writes[0].action = soundoff_common::ports::tables::Action::Delete;
-                writes.extend(
-                    stored.loose.map(|since| Write::delete(Table::Entities, media::loose_key(id, since))),
-                );
-                (writes, "media.failed", json!({ "id": text, "reason": reason }))
+                (media::end(id, &stored), "media.failed", json!({ "id": text, "reason": reason }))
             }
         };
         let owner = stored.owner;

@@ -48,7 +48,7 @@ impl Media {
     async fn collect(&self, id: Ulid, since: u64) -> anyhow::Result<()> {
         let found = self.deps.tables.get(Table::Entities, media::key(id)).await?;
         let stored = media::parse(found)?;
-        let Some(stored) = stored.filter(|stored| stored.loose == Some(since)) else {
+        let Some(mut stored) = stored.filter(|stored| stored.loose == Some(since)) else {
             // A post shows it, or it is gone: the row is left over.
             let row = Write::delete(Table::Entities, media::loose_key(id, since));
             return Ok(self.deps.tables.write(vec![row]).await?);
@@ -57,7 +57,7 @@ impl Media {
             // First nobody can come to need it; then its bytes go.
             let gone = vec![Change::Set("state", State::Gone.name().into())];
             match self.deps.tables.write(vec![media::change(id, &stored, gone)]).await {
-                Ok(()) => {}
+                Ok(()) => stored.state = State::Gone,
                 // A post was faster, or another collector.
                 Err(TableError::ConditionFailed { .. } | TableError::Conflict) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -67,8 +67,12 @@ impl Media {
             self.deps.blobs.delete(&blob::rendition(id, size)).await?;
         }
         self.deps.blobs.delete(&blob::raw(id)).await?;
-        self.deps.tables.write(media::end(id, since)).await?;
-        self.deps.metrics.media_collected.inc();
+        match self.deps.tables.write(media::end(id, &stored)).await {
+            Ok(()) => self.deps.metrics.media_collected.inc(),
+            // Another collector was faster.
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ pub struct MediaConfig {
     pub pause: Duration,
     /// How fast an upload must be on the whole, after its first minute, in bytes a second.
     pub slowest: u64,
+    /// How many pictures this process sends at once.
+    pub shown: usize,
     /// How many pictures this process looks into at once: each takes up to [`Bounds::memory`], and its file.
     pub checks: usize,
     /// What a picture may be.
@@ -34,6 +36,7 @@ impl Default for MediaConfig {
             uploads_per_user: 4,
             pause: Duration::from_secs(10),
             slowest: 16 * 1024,
+            shown: 1024,
             checks: 2,
             bounds: Bounds::default(),
         }

@@ -47,6 +47,8 @@ pub struct MediaDeps {
 pub struct Media {
     pub(crate) config: MediaConfig,
     pub(crate) deps: MediaDeps,
+    /// Answers that are being sent.
+    pub(crate) showing: Arc<Semaphore>,
     room: Arc<Semaphore>,
     uploading: Arc<Mutex<HashMap<Handle, usize>>>,
 }
@@ -75,7 +77,8 @@ impl Media {
     #[must_use]
     pub fn new(config: MediaConfig, deps: MediaDeps) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(config.uploads));
-        Arc::new(Self { config, deps, room, uploading: Arc::default() })
+        let showing = Arc::new(Semaphore::new(config.shown));
+        Arc::new(Self { config, deps, showing, room, uploading: Arc::default() })
     }
 
     /// Whether a path is this service's.

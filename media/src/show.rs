@@ -10,16 +10,17 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use soundoff_common::http::{Answer, refuse};
+use soundoff_common::http::{Answer, refuse, retry_later};
 use soundoff_common::media::{Rendition, State};
 use soundoff_common::ports::blobs::Blobs;
+use tokio::sync::OwnedSemaphorePermit;
 use ulid::Ulid;
 
 use crate::blob;
 use crate::service::{Media, no_such};
 
 /// How many bytes are in memory for one reader.
-const PIECE: u64 = 256 * 1024;
+const PIECE: u64 = 64 * 1024;
 /// A year, which is what caches take for ever: an id is never reused, and its bytes never change.
 const KEPT: &str = "public, max-age=31536000, immutable";
 /// Should a browser ever take a picture for a page, it may do nothing.
@@ -106,20 +107,25 @@ impl Media {
         set(header::ACCEPT_RANGES, "bytes");
         set(header::CONTENT_LENGTH, &(range.end - range.start).to_string());
         if request.method() != Method::HEAD {
-            let frames = frames(self.deps.blobs.clone(), blob::rendition(id, size), range);
+            let Ok(place) = self.showing.clone().try_acquire_owned() else {
+                let detail = "too many pictures are being sent; try again";
+                return retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1);
+            };
+            let frames = frames(self.deps.blobs.clone(), blob::rendition(id, size), range, place);
             *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
         }
         answer
     }
 }
 
-/// A blob's bytes, read as its reader takes them.
+/// A blob's bytes, read as its reader takes them; the place is given back with the last of them.
 fn frames(
     blobs: Arc<dyn Blobs>,
     name: String,
     range: Range<u64>,
+    place: OwnedSemaphorePermit,
 ) -> impl stream::Stream<Item = io::Result<Frame<Bytes>>> + Send {
-    stream::try_unfold((blobs, name, range), |(blobs, name, range)| async move {
+    stream::try_unfold((blobs, name, range, place), |(blobs, name, range, place)| async move {
         if range.is_empty() {
             return Ok(None);
         }
@@ -129,7 +135,7 @@ fn frames(
         // Collected since the answer began: its length was promised, so the connection breaks off.
         let bytes = bytes.ok_or_else(|| io::Error::other("the blob is gone"))?;
         let rest = range.start + bytes.len() as u64..range.end;
-        Ok(Some((Frame::data(bytes), (blobs, name, rest))))
+        Ok(Some((Frame::data(bytes), (blobs, name, rest, place))))
     })
 }
 

@@ -4,7 +4,7 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde_json::json;
 use soundoff_common::http::{Answer, json, refuse};
-use soundoff_common::media::{self, State, Stored};
+use soundoff_common::media::{self, MAX_LOOSE, State, Stored};
 use soundoff_common::ports::tables::{Change, Table, TableError};
 use soundoff_common::protocol::{Handle, now_ms};
 use ulid::Ulid;
@@ -14,20 +14,39 @@ use crate::config::MAX_POST_BYTES;
 use crate::receive::{Expected, Received, receive};
 use crate::service::{Media, no_such, unavailable};
 
+/// How often an upload that raced another of its user's is begun anew.
+const RACES: u32 = 8;
+
 impl Media {
     /// Takes a picture in. Its item is there before its bytes: whatever is cut off on the way is collected.
     pub(crate) async fn post(&self, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let owner = self.sender(&request).await?;
         let place = self.place(&owner)?;
         let (id, now) = (Ulid::generate(), now_ms());
-        let begun = self.deps.tables.write(media::begin(id, &owner, now)).await;
-        begun.map_err(|error| unavailable(&error))?;
+        self.begin(id, &owner, now).await?;
         let taken = self.take(id, &owner, request, Expected::AtMost(MAX_POST_BYTES)).await;
         drop(place);
         if taken.is_err() {
-            self.forget(id, now).await;
+            self.forget(id, &Stored::begun(&owner, now)).await;
         }
         taken
+    }
+
+    async fn begin(&self, id: Ulid, owner: &Handle, now: u64) -> Result<(), Box<Answer>> {
+        for _ in 0..RACES {
+            let counted = self.deps.tables.get(Table::Entities, media::count_key(owner)).await;
+            let counted = counted.map_err(|error| unavailable(&error))?;
+            let Some(writes) = media::begin(id, owner, now, counted.as_ref()) else {
+                let detail = format!("{MAX_LOOSE} of your media are in no post: post some, or wait a day");
+                return Err(Box::new(refuse(StatusCode::CONFLICT, "conflict", &detail)));
+            };
+            match self.deps.tables.write(writes).await {
+                Ok(()) => return Ok(()),
+                Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+        Err(unavailable(&"lost every race for the count of loose media"))
     }
 
     /// Takes the bytes of a medium that was begun. The URL says for how many and until when; whoever holds it needs nothing else.
@@ -90,8 +109,8 @@ impl Media {
     }
 
     /// Takes back what a refused upload has begun. What stays behind, should this fail, is collected.
-    async fn forget(&self, id: Ulid, since: u64) {
-        let forgotten = self.deps.tables.write(media::end(id, since)).await;
+    async fn forget(&self, id: Ulid, begun: &Stored) {
+        let forgotten = self.deps.tables.write(media::end(id, begun)).await;
         let deleted = self.deps.blobs.delete(&blob::raw(id)).await;
         if let (Err(error), _) = (forgotten, deleted) {
             tracing::warn!(%error, "a refused upload is left to be collected");

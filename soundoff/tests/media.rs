@@ -349,3 +349,46 @@ async fn what_no_post_shows_is_collected_and_what_a_post_shows_stays_until_it_go
     blobs_become(&server, 0).await;
     server.settled();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_fills_the_disk_with_what_no_post_shows() {
+    let (server, token, mut alice) = one_user(&["--media-kept-s", "20"]).await;
+    let png = picture(40, 30, ImageFormat::Png);
+    let draft = taken(&server, &token, &png).await;
+    alice.push("media.ready").await;
+    for _ in 1..100 {
+        begin(&mut alice, png.len()).await;
+    }
+    assert_eq!(alice.refused("media.begin", json!({ "bytes": 10 })).await, "conflict");
+    let full = upload(&server, &token, &png).await;
+    assert_eq!((full.status, full.code()), (409, "conflict".to_owned()));
+    alice.call("post.create", json!({ "text": "one less", "media": [draft] })).await;
+    taken(&server, &token, &png).await;
+    assert_eq!(upload(&server, &token, &png).await.status, 409);
+    // What is refused, and what is collected, counts no longer.
+    alice.push("media.ready").await;
+    server.reaches("soundoff_media_collected_total", 100.0).await;
+    assert_eq!(upload(&server, &token, b"no picture at all").await.status, 415);
+    for _ in 0..100 {
+        begin(&mut alice, png.len()).await;
+    }
+    server.settled();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_does_not_read_holds_little() {
+    let (server, token, mut alice) = one_user(&[]).await;
+    let id = taken(&server, &token, &noise(1600, 1200)).await;
+    let ready = alice.push("media.ready").await;
+    assert!(ready["body"]["media"]["bytes"].as_u64().unwrap() > 5 * MIB as u64);
+    let before = server.resident();
+    let mut deaf = Vec::new();
+    for _ in 0..200 {
+        deaf.push(Exchange::begin(&server.address, &format!("GET /v1/media/{id}"), &[]).await);
+    }
+    // Whoever reads is served meanwhile.
+    let got = shown(&server, &format!("/v1/media/{id}")).await;
+    assert_eq!(got.status, 200);
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 100 * MIB as u64, "200 deaf readers hold {} MiB", grown >> 20);
+}

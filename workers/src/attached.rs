@@ -34,7 +34,7 @@ pub(crate) async fn chosen(
         return Ok((Vec::new(), Vec::new()));
     }
     let found = cx.tables.get_many(&keys(&ids)).await?;
-    let (mut attached, mut writes) = (Vec::new(), Vec::new());
+    let (mut attached, mut media) = (Vec::new(), Vec::new());
     for (id, (item, text)) in ids.into_iter().zip(found.into_iter().zip(named)) {
         let stored = media::parse(item)?.filter(|stored| stored.owner == *author);
         let stored = stored.filter(|stored| stored.state != State::Gone).ok_or_else(|| not_found(text))?;
@@ -43,25 +43,29 @@ pub(crate) async fn chosen(
             return Err(Failure::reject(ErrorCode::Conflict, message));
         };
         attached.push(Attached { id, full: renditions.full.clone() });
-        writes.extend(media::attach(id, &stored));
+        media.push((id, stored));
     }
-    Ok((attached, writes))
+    Ok((attached, media::attach(author, &media)))
 }
 
 /// The writes by which a post that goes lets go of its media.
-pub(crate) async fn released(cx: &Context, attached: &[Attached]) -> Result<Vec<Write>, TableError> {
+pub(crate) async fn released(
+    cx: &Context,
+    author: &Handle,
+    attached: &[Attached],
+) -> Result<Vec<Write>, TableError> {
     if attached.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<Ulid> = attached.iter().map(|attached| attached.id).collect();
     let found = cx.tables.get_many(&keys(&ids)).await?;
-    let mut writes = Vec::new();
+    let mut media = Vec::with_capacity(ids.len());
     for (id, item) in ids.into_iter().zip(found) {
         if let Some(stored) = media::parse(item)? {
-            writes.extend(media::detach(id, &stored));
+            media.push((id, stored));
         }
     }
-    Ok(writes)
+    Ok(media::detach(author, &media))
 }
 
 fn not_found(text: &str) -> Failure {
@@ -81,7 +85,9 @@ mod tests {
     /// A medium of alice's that has passed, or not.
     async fn medium(world: &World, state: State) -> Ulid {
         let id = Ulid::generate();
-        world.tables.write(media::begin(id, &user("alice"), START + 1)).await.unwrap();
+        let alice = user("alice");
+        let counted = world.tables.get(Table::Entities, media::count_key(&alice)).await.unwrap();
+        world.tables.write(media::begin(id, &alice, START + 1, counted.as_ref()).unwrap()).await.unwrap();
         let size = json!({ "content_type": "image/png", "bytes": 9, "width": 2, "height": 1 });
         let sizes = json!({ "full": size, "feed": size, "thumb": size });
         let changes = vec![Change::Set("state", state.name().into()), Change::Set("renditions", sizes)];
@@ -97,16 +103,23 @@ mod tests {
         world.tables.get(Table::Entities, media::loose_key(id, since)).await.unwrap().is_some()
     }
 
+    async fn loose(world: &World) -> u64 {
+        let counted = world.tables.get(Table::Entities, media::count_key(&user("alice"))).await.unwrap();
+        counted.and_then(|item| item.number("n")).unwrap_or(0)
+    }
+
     #[tokio::test]
     async fn a_medium_stays_while_a_post_shows_it_and_is_gone_with_the_last() {
         let world = World::with(&["alice"]).await;
         let id = medium(&world, State::Ready).await;
+        assert_eq!(loose(&world).await, 1);
         let mut posts = Vec::new();
         for _ in 0..2 {
             let reply =
                 world.ok("alice", "post.create", json!({ "text": "look", "media": [id.to_string()] })).await;
             assert_eq!(reply["post"]["media"][0]["url"], format!("/v1/media/{id}"));
             assert!(!is_loose(&world, id, START + 1).await, "it is not collected while it is shown");
+            assert_eq!(loose(&world).await, 0);
             posts.push(reply["post"]["id"].clone());
         }
         let list = world.ok("alice", "post.list", json!({})).await;
@@ -117,6 +130,7 @@ mod tests {
         let last = stored(&world, id).await;
         assert_eq!((last.state, last.posts, last.loose), (State::Gone, 0, Some(0)));
         assert!(is_loose(&world, id, 0).await);
+        assert_eq!(loose(&world).await, 1, "until it is collected");
         let again = json!({ "text": "again", "media": [id.to_string()] });
         assert_eq!(world.refused("alice", "post.create", again).await, ErrorCode::NotFound);
         world.audit();

@@ -71,7 +71,7 @@ impl Takedown<'_> {
             Write::delete(Table::Entities, posts::row_key(self.author, self.id)),
             Write::update(Table::Users, accounts::key(self.author), count).when(Condition::Exists),
         ];
-        writes.extend(attached::released(cx, self.media).await?);
+        writes.extend(attached::released(cx, self.author, self.media).await?);
         Ok(writes)
     }
 }
