@@ -155,3 +155,7 @@ pub(crate) async fn verify(
 }
 
 const _: () = assert!(matches!(EXPIRES.as_bytes(), b"expires"), "`Sent` spells it out");
+
+#[cfg(test)]
+#[path = "codes_tests.rs"]
+mod tests;

@@ -136,3 +136,7 @@ pub(crate) async fn end(tables: &dyn Tables, session: Ulid) -> Result<(), TableE
 }
 
 const _: () = assert!(matches!(EXPIRES.as_bytes(), b"expires"), "`SignIn` spells it out");
+
+#[cfg(test)]
+#[path = "families_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use soundoff_common::secret::Secret;
+use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
+
+use super::*;
+
+struct Desk {
+    tables: Arc<EmbeddedTables>,
+    key: RefreshKey,
+    session: Ulid,
+    first: String,
+    begun: u64,
+    _dir: tempfile::TempDir,
+}
+
+const LIFETIME_S: u64 = 1000;
+
+impl Desk {
+    async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
+        let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap());
+        let (user, begun, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
+        let token = RefreshKey::first(session);
+        let writes = vec![accounts::create(&user, begun), begin(&user, &token, begun, LIFETIME_S)];
+        tables.write(writes).await.unwrap();
+        Self { first: key.text(&token), tables, key, session, begun, _dir: dir }
+    }
+
+    async fn refresh(&self, token: &str, arrived: u64) -> Result<String, Refusal> {
+        match refresh(&*self.tables, &self.key, token, arrived).await? {
+            Refreshed::Next { token, .. } => Ok(self.key.text(&token)),
+            Refreshed::Reused { .. } => Err(Refusal::Unauthorized("reused")),
+        }
+    }
+}
+
+fn is_reuse(refreshed: &Result<String, Refusal>) -> bool {
+    matches!(refreshed, Err(Refusal::Unauthorized("reused")))
+}
+
+#[tokio::test]
+async fn a_session_ends_for_good_however_often_it_is_refreshed() {
+    let desk = Desk::open().await;
+    let end = (desk.begun / 1000 + LIFETIME_S) * 1000;
+    let second = desk.refresh(&desk.first, end - 1).await.unwrap();
+    assert!(matches!(desk.refresh(&second, end).await, Err(Refusal::Unauthorized(_))), "it has ended");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_once_within_ten_seconds() {
+    let desk = Desk::open().await;
+    let second = desk.refresh(&desk.first, now_ms()).await.unwrap();
+    let rotated = now_ms();
+    assert!(is_reuse(&desk.refresh(&desk.first, rotated + RETRY_MS).await), "too late");
+    assert_eq!(desk.refresh(&desk.first, rotated).await.unwrap(), second, "the same answer");
+    let before_either = desk.refresh(&desk.first, desk.begun - 1).await;
+    assert!(matches!(before_either, Err(Refusal::Conflict(_))), "who came before the answers is no thief");
+    assert!(is_reuse(&desk.refresh(&desk.first, now_ms() + 1).await), "a third time");
+    // A retry does not use the next token up, and the next refresh starts over.
+    let third = desk.refresh(&second, now_ms()).await.unwrap();
+    assert_eq!(desk.refresh(&second, now_ms()).await.unwrap(), third);
+    assert!(is_reuse(&desk.refresh(&desk.first, now_ms()).await), "the one before the last");
+}
+
+#[tokio::test]
+async fn what_has_ended_stays_ended() {
+    let desk = Desk::open().await;
+    end(&*desk.tables, desk.session).await.unwrap();
+    assert!(matches!(desk.refresh(&desk.first, now_ms()).await, Err(Refusal::Unauthorized(_))));
+    assert!(owner(&*desk.tables, &desk.key, &desk.first).await.unwrap().is_none());
+    let key = sign_ins::key(desk.session);
+    assert!(desk.tables.get(Table::Entities, key).await.unwrap().is_none(), "nor is it made again");
+}
+
+#[tokio::test]
+async fn no_token_is_legible_at_rest() {
+    let desk = Desk::open().await;
+    let second = desk.refresh(&desk.first, now_ms()).await.unwrap();
+    let item = desk.tables.get(Table::Entities, sign_ins::key(desk.session)).await.unwrap().unwrap();
+    let stored = serde_json::to_string(&item).unwrap();
+    for token in [&desk.first, &second] {
+        let inside = token.strip_prefix("so_refresh_").unwrap();
+        assert!(!stored.contains(&inside[30..]), "{stored}");
+    }
+}
