@@ -86,8 +86,8 @@ impl Ring {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the keys anew.
-    async fn look(&self, now: u64) -> anyhow::Result<()> {
+    /// Reads the keys anew; answers those that are good for nothing any more.
+    async fn look(&self, now: u64) -> anyhow::Result<Vec<Arc<SigningKey>>> {
         let page = self.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await?;
         let known = self.keys();
         let mut all: Vec<Arc<SigningKey>> = Vec::with_capacity(page.items.len());
@@ -101,12 +101,13 @@ impl Ring {
         }
         let kept = live(&all, now);
         let by_id = kept.iter().map(|key| (key.id.clone(), key.clone())).collect();
+        all.retain(|key| !kept.iter().any(|kept| kept.id == key.id));
         let dropped = known.by_id.keys().any(|id| !kept.iter().any(|key| key.id == *id));
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { all: kept, by_id });
         if dropped {
             self.epoch.fetch_add(1, Ordering::Release);
         }
-        Ok(())
+        Ok(all)
     }
 
     fn open_key(&self, sealed: &str) -> anyhow::Result<Vec<u8>> {
@@ -163,10 +164,13 @@ impl Ring {
     }
 
     async fn round(&self, now: u64) -> anyhow::Result<()> {
+        let outlived = self.look(now).await?;
+        self.drop_all(&outlived).await?;
         if self.keys().all.last().is_none_or(|key| key.created_at + RENEW_MS <= now) {
             self.add(now).await?;
+            self.look(now).await?;
         }
-        self.look(now).await
+        Ok(())
     }
 
     /// The key that signs at `now` (milliseconds since 1970): the newest that everybody knows, or the oldest when all are that new.
@@ -265,5 +269,51 @@ mod tests {
         assert_eq!((signs(turn), lives(turn), lives(turn + OVERLAP_MS - 1)), (second.id.clone(), 2, 2));
         assert_eq!(live(&all, turn + OVERLAP_MS).iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.id]);
         assert!(signing(&[], 0).is_none() && live(&[], 0).is_empty());
+    }
+
+    async fn two_processes() -> (tempfile::TempDir, [Arc<Ring>; 2]) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = soundoff_embedded::tables::TableOptions::default();
+        let tables = soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &options).unwrap();
+        let secret = soundoff_common::secret::Secret::new(&[1; 32]).unwrap();
+        let one = Ring::open(tables.clone(), &secret).await.unwrap();
+        let other = Ring::open(tables, &secret).await.unwrap();
+        (dir, [one, other])
+    }
+
+    #[tokio::test]
+    async fn all_processes_have_the_same_keys_and_drop_them_together() {
+        let (_dir, [one, other]) = two_processes().await;
+        let now = now_ms();
+        let first = one.signing(now).unwrap().id.clone();
+        assert_eq!(other.signing(now).unwrap().id, first, "one process made it, both have it");
+        let second = one.rotate(false).await.unwrap();
+        other.round(now).await.unwrap();
+        for ring in [&one, &other] {
+            assert!(ring.verifying(&second).is_some() && ring.signing(now).unwrap().id == first);
+            assert_eq!(ring.signing(now + LEAD_MS + 1000).unwrap().id, second);
+        }
+        assert_eq!(other.epoch(), 0, "what was remembered is still good");
+        let third = one.rotate(true).await.unwrap();
+        other.round(now).await.unwrap();
+        for ring in [&one, &other] {
+            assert!(ring.verifying(&first).is_none() && ring.verifying(&second).is_none());
+            assert_eq!((ring.signing(now).unwrap().id.clone(), ring.epoch()), (third.clone(), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_renewed_by_itself_once() {
+        let (_dir, [one, other]) = two_processes().await;
+        let now = now_ms();
+        one.round(now + RENEW_MS - 60_000).await.unwrap();
+        assert_eq!(one.keys().all.len(), 1);
+        one.round(now + RENEW_MS).await.unwrap();
+        other.round(now + RENEW_MS).await.unwrap();
+        assert_eq!((one.keys().all.len(), other.keys().all.len()), (2, 2));
+        other.round(now + RENEW_MS + LEAD_MS + OVERLAP_MS + 1000).await.unwrap();
+        assert_eq!(other.keys().all.len(), 1, "the old one is good for nothing any more");
+        let left = other.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await.unwrap();
+        assert_eq!(left.items.len(), 1, "and its item is gone");
     }
 }
