@@ -133,6 +133,7 @@ impl Ring {
     /// When the tables do not answer.
     pub async fn rotate(&self, drop_old: bool) -> anyhow::Result<String> {
         let now = now_ms();
+        self.look(now).await?;
         let old = self.keys();
         let id = self.add(now).await?;
         if drop_old {

@@ -242,13 +242,9 @@ pub(crate) struct UpConfig {
     /// data directory, made when it is not there.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
     pub(crate) secret_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) users: UsersArgs,
     /// How long pictures are kept that no post shows, in seconds.
     #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) media_kept_s: u64,
-    #[command(flatten)]
-    pub(crate) timeline: TimelineArgs,
     /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
     #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     slots: u16,
@@ -267,6 +263,11 @@ pub(crate) struct UpConfig {
     /// The seed of `--chaos`: the same seed makes the same choices.
     #[arg(long, env = "SOUNDOFF_CHAOS_SEED", default_value_t = 1)]
     pub(crate) chaos_seed: u64,
+    // Last, as their headings hold for whatever follows.
+    #[command(flatten)]
+    pub(crate) users: UsersArgs,
+    #[command(flatten)]
+    pub(crate) timeline: TimelineArgs,
 }
 
 impl UpConfig {
