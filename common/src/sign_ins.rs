@@ -4,7 +4,7 @@
 use ulid::Ulid;
 
 use crate::accounts;
-use crate::ports::tables::{Key, Table, TableError, Tables};
+use crate::ports::tables::{Condition, EXPIRES, Key, Table, TableError, Tables, Write};
 use crate::ports::tokens::Claims;
 use crate::protocol::Role;
 
@@ -29,20 +29,49 @@ pub enum Closed {
     Unknown(#[from] TableError),
 }
 
-/// What the token's user may do now: what the token says, and no more than what the account says.
+/// A token that opens something.
+#[derive(Debug)]
+pub struct Open {
+    /// What its user may do now: what the token says, and no more than what the account says.
+    pub role: Role,
+    still: [Write; 2],
+}
+
+impl Open {
+    /// Holds a transaction to its being so still.
+    #[must_use]
+    pub fn still(self) -> [Write; 2] {
+        self.still
+    }
+}
+
+/// Whether a token that was found good opens anything at `now_s` (seconds since 1970).
 ///
 /// # Errors
-/// [`Closed`] when it opens nothing, or nobody can tell.
-pub async fn check(tables: &dyn Tables, claims: &Claims) -> Result<Role, Closed> {
-    let keys = [(Table::Users, accounts::key(&claims.user)), (Table::Entities, key(claims.session))];
+/// [`Closed`] when it does not, or nobody can tell.
+pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<Open, Closed> {
+    let (user, session) = (accounts::key(&claims.user), key(claims.session));
+    let keys = [(Table::Users, user.clone()), (Table::Entities, session.clone())];
     let mut found = tables.get_many(&keys).await?.into_iter();
     let (account, sign_in) = (found.next().flatten(), found.next().flatten());
     let account = account.ok_or(Closed::NoUser)?;
     let sign_in = sign_in.filter(|sign_in| sign_in.text("user") == Some(claims.user.as_str()));
-    let begun = sign_in.ok_or(Closed::Ended)?.number("created_at").unwrap_or(0);
-    if account.number("revoked_at").is_some_and(|revoked| begun <= revoked) {
+    let sign_in = sign_in.ok_or(Closed::Ended)?;
+    // Engines remove what has expired late.
+    let lapsed = sign_in.number(EXPIRES).is_some_and(|at| at <= now_s);
+    let begun = sign_in.number("created_at").unwrap_or(0);
+    let revoked_at = account.number("revoked_at");
+    if lapsed || revoked_at.is_some_and(|revoked| begun <= revoked) {
         return Err(Closed::Ended);
     }
     let role = account.text("role").map_or(Ok(Role::User), str::parse).map_err(TableError::Corrupt)?;
-    Ok(role.min(claims.role))
+    let unrevoked = match revoked_at {
+        Some(at) => Condition::Equals("revoked_at", at.into()),
+        None => Condition::All(vec![Condition::Exists, Condition::Absent("revoked_at")]),
+    };
+    let still = [
+        Write::check(Table::Entities, session, Condition::Equals("user", claims.user.as_str().into())),
+        Write::check(Table::Users, user, unrevoked),
+    ];
+    Ok(Open { role: role.min(claims.role), still })
 }

@@ -41,6 +41,10 @@ impl Tokens {
             return Err(TokenError::Expired);
         }
         self.good.insert(key, claims.clone());
+        if self.verifier.epoch() != epoch {
+            // Judged by keys that were dropped meanwhile, perhaps: not to be remembered.
+            self.good.remove(&key);
+        }
         Ok(claims)
     }
 }

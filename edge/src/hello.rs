@@ -43,7 +43,8 @@ fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCod
 
 /// What the token's user may do, when the token still opens anything.
 pub(crate) async fn check_sign_in(edge: &Edge, claims: &Claims) -> Result<Role, CloseCode> {
-    sign_ins::check(&*edge.tables, claims).await.map_err(|closed| match closed {
+    let checked = sign_ins::check(&*edge.tables, claims, now_ms() / 1000).await;
+    checked.map(|open| open.role).map_err(|closed| match closed {
         Closed::NoUser => CloseCode::BadToken,
         Closed::Ended => CloseCode::SessionRevoked,
         Closed::Unknown(error) => shed(&error),

@@ -99,7 +99,13 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    edge.pages.answer(request).await
+    // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
+    let pages = edge.pages.clone();
+    let answered = tokio::spawn(async move { pages.answer(request).await }).await;
+    answered.unwrap_or_else(|error| {
+        tracing::error!(%error, "a page has panicked");
+        whole(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of ours"))
+    })
 }
 
 fn upgrade(

@@ -6,6 +6,7 @@ use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
 use soundoff_common::media::{self, MAX_LOOSE};
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{ErrorCode, rfc3339};
+use ulid::Ulid;
 
 use crate::config::MAX_UPLOAD_BYTES;
 
@@ -52,7 +53,8 @@ impl Message for MediaBegin {
             let message = format!("an upload has 1 to {MAX_UPLOAD_BYTES} bytes");
             return Err(Failure::reject(ErrorCode::TooLarge, message));
         }
-        let (id, expires) = (request.mid, request.at / 1000 + URL_S);
+        // Not the message's own: ids of messages follow each other, and nobody may guess a medium's.
+        let (id, expires) = (Ulid::generate(), request.at / 1000 + URL_S);
         let url = cx.uploads.url(id, bytes, expires).await?;
         let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };
         let reply = Begun { media: id.to_string(), upload };

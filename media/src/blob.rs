@@ -12,5 +12,10 @@ pub(crate) fn rendition(id: Ulid, size: &str) -> String {
     format!("{id}.{size}")
 }
 
+/// All that may lie there of a medium.
+pub(crate) fn all(id: Ulid) -> impl Iterator<Item = String> {
+    SIZES.into_iter().map(move |size| rendition(id, size)).chain([raw(id)])
+}
+
 /// The renditions' names.
 pub(crate) const SIZES: [&str; 3] = ["full", "feed", "thumb"];

@@ -11,7 +11,7 @@ use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
 use soundoff_common::envelope::Envelope;
 use soundoff_common::handler::{Nothing, raw};
 use soundoff_common::ids;
-use soundoff_common::media::{Rendition, Renditions, State};
+use soundoff_common::media::{self, Rendition, Renditions, State};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{Message, QueueName};
 use soundoff_common::ports::tables::Table;
@@ -64,12 +64,11 @@ impl Media {
     }
 
     async fn check(&self, owner: &Handle, id: Ulid) -> Result<(), String> {
-        let found = self.deps.tables.get(Table::Entities, soundoff_common::media::key(id)).await;
-        let stored = found.and_then(soundoff_common::media::parse).map_err(|error| error.to_string())?;
-        if stored.is_none_or(|stored| stored.state != State::Checking) {
-            return Ok(());
-        }
         let name = blob::raw(id);
+        if !self.is_checking(id).await? {
+            // An earlier run was cut off before its last step.
+            return self.deps.blobs.delete(&name).await.map_err(|error| error.to_string());
+        }
         let Some(bytes) = self.deps.blobs.get(&name, None).await.map_err(|error| error.to_string())? else {
             // An earlier run was cut off at its end: what it found is on its way.
             return Ok(());
@@ -77,6 +76,9 @@ impl Media {
         let finding = match self.look(bytes).await {
             Ok(rendered) => {
                 self.keep(id, &rendered).await.map_err(|error| error.to_string())?;
+                if !self.is_checking(id).await? {
+                    return self.clear(id).await;
+                }
                 Finding::Ready(renditions(&rendered))
             }
             Err(reason) => Finding::Refused(reason),
@@ -87,13 +89,33 @@ impl Media {
         self.deps.blobs.delete(&name).await.map_err(|error| error.to_string())
     }
 
+    async fn is_checking(&self, id: Ulid) -> Result<bool, String> {
+        let found = self.deps.tables.get(Table::Entities, media::key(id)).await;
+        let stored = found.and_then(media::parse).map_err(|error| error.to_string())?;
+        Ok(stored.is_some_and(|stored| stored.state == State::Checking))
+    }
+
+    /// Deletes the bytes of a medium that was collected while it was looked into.
+    async fn clear(&self, id: Ulid) -> Result<(), String> {
+        for name in blob::all(id) {
+            self.deps.blobs.delete(&name).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     /// Renders off the runtime's threads, and not for longer than the bounds allow. A decoder that does not look at the clock goes on for a while
     /// after that, within the bounds on pixels and scans; nobody waits for it.
     async fn look(&self, bytes: Bytes) -> Result<Rendered, String> {
         let kind = Kind::sniff(&bytes).ok_or_else(|| format!("this is {}", describe(&bytes)))?;
         let bounds = self.config.bounds.clone();
         let limit = bounds.time;
-        let rendering = tokio::task::spawn_blocking(move || render(&bytes, kind, &bounds));
+        // Held by the thread itself: one that nobody waits for any more still takes a place.
+        let place = self.checking.clone().acquire_owned().await.map_err(|error| error.to_string())?;
+        let rendering = tokio::task::spawn_blocking(move || {
+            let rendered = render(&bytes, kind, &bounds);
+            drop(place);
+            rendered
+        });
         match tokio::time::timeout(2 * limit, rendering).await {
             Ok(Ok(rendered)) => rendered.map_err(|refused| refused.to_string()),
             Ok(Err(_)) => Err("the picture cannot be read".to_owned()),
@@ -152,8 +174,10 @@ impl Job for Check {
     async fn give_up(&self, message: &Message, _reason: &str) {
         let Ok((owner, id)) = parse(message) else { return };
         let finding = Finding::Refused("the picture could not be looked into; try another".to_owned());
-        if let Err(error) = self.0.tell(&owner, id, finding).await {
-            tracing::warn!(error, "nobody is told that a check was given up");
+        let told = self.0.tell(&owner, id, finding).await;
+        let deleted = self.0.deps.blobs.delete(&blob::raw(id)).await.map_err(|error| error.to_string());
+        if let Err(error) = told.and(deleted) {
+            tracing::warn!(error, "a check that was given up leaves something to be collected");
         }
     }
 }

@@ -11,7 +11,7 @@ use ulid::Ulid;
 use crate::blob;
 use crate::service::Media;
 
-/// How many media of one shard are looked at in one round.
+/// How many media are looked up at once.
 const AT_ONCE: usize = 200;
 /// The longest pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ impl Media {
             }
             for shard in 0..LOOSE_SHARDS {
                 if let Err(error) = self.collect_shard(shard, now_ms()).await {
-                    tracing::warn!("cannot collect media; will try again: {error:#}");
+                    tracing::warn!("cannot look for loose media; will try again: {error:#}");
                 }
             }
         }
@@ -35,14 +35,24 @@ impl Media {
 
     async fn collect_shard(&self, shard: u8, now: u64) -> anyhow::Result<()> {
         let kept = u64::try_from(self.config.kept.as_millis()).unwrap_or(u64::MAX);
-        let rows = media::loose_rows(shard, now.saturating_sub(kept).max(1), AT_ONCE);
-        for (sk, _) in self.deps.tables.query(rows.clone()).await?.items {
-            let Some((id, since)) = media::loose_id(&sk) else {
-                anyhow::bail!("a row of loose media that names none: {sk}");
-            };
-            self.collect(id, since).await?;
+        let mut rows = media::loose_rows(shard, now.saturating_sub(kept).max(1), AT_ONCE);
+        loop {
+            let page = self.deps.tables.query(rows.clone()).await?;
+            for (sk, _) in &page.items {
+                let Some((id, since)) = media::loose_id(sk) else {
+                    tracing::error!(sk, "a row of loose media that names none");
+                    continue;
+                };
+                // One that cannot be collected must not keep the others.
+                if let Err(error) = self.collect(id, since).await {
+                    tracing::warn!(%id, "cannot collect a medium; will try again: {error:#}");
+                }
+            }
+            match page.items.last() {
+                Some((last, _)) if page.more => rows = rows.above(last.as_str()),
+                _ => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     async fn collect(&self, id: Ulid, since: u64) -> anyhow::Result<()> {
@@ -63,10 +73,9 @@ impl Media {
                 Err(error) => return Err(error.into()),
             }
         }
-        for size in blob::SIZES {
-            self.deps.blobs.delete(&blob::rendition(id, size)).await?;
+        for name in blob::all(id) {
+            self.deps.blobs.delete(&name).await?;
         }
-        self.deps.blobs.delete(&blob::raw(id)).await?;
         match self.deps.tables.write(media::end(id, &stored)).await {
             Ok(()) => self.deps.metrics.media_collected.inc(),
             // Another collector was faster.

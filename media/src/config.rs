@@ -18,7 +18,7 @@ pub struct MediaConfig {
     pub uploads_per_user: usize,
     /// How long an upload may pause.
     pub pause: Duration,
-    /// How fast an upload must be on the whole, after its first minute, in bytes a second.
+    /// How many bytes each such stretch of an upload must bring.
     pub slowest: u64,
     /// How many pictures this process sends at once.
     pub shown: usize,
@@ -32,10 +32,10 @@ impl Default for MediaConfig {
     fn default() -> Self {
         Self {
             kept: Duration::from_secs(24 * 3600),
-            uploads: 64,
+            uploads: 256,
             uploads_per_user: 4,
             pause: Duration::from_secs(10),
-            slowest: 16 * 1024,
+            slowest: 32 * 1024,
             shown: 1024,
             checks: 2,
             bounds: Bounds::default(),

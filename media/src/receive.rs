@@ -15,8 +15,6 @@ use crate::service::unavailable;
 
 /// How many bytes gather before they are written.
 const PIECE: usize = 256 * 1024;
-/// How long an upload may be as slow as it likes.
-const GRACE: Duration = Duration::from_secs(60);
 /// How much of a refused body is still read, and for how long, so that its sender gets to read the refusal.
 const DRAINED_BYTES: u64 = 64 << 20;
 const DRAINED_FOR: Duration = Duration::from_secs(10);
@@ -112,7 +110,7 @@ impl Intake {
         expected: Expected,
         config: &MediaConfig,
     ) -> Result<Received, Box<Answer>> {
-        let begun = Instant::now();
+        let mut pace = Pace { since: Instant::now(), bytes: 0 };
         let (Expected::AtMost(most) | Expected::Exactly(most)) = expected;
         loop {
             let frame = match tokio::time::timeout(config.pause, body.frame()).await {
@@ -128,7 +126,7 @@ impl Intake {
             if self.bytes > most {
                 return Err(too_large(most));
             }
-            if is_too_slow(self.bytes, begun.elapsed(), config.slowest) {
+            if pace.is_too_slow(data.len() as u64, Instant::now(), config) {
                 return Err(too_slow("the upload is too slow; send a smaller picture"));
             }
             self.take(data).await?;
@@ -178,8 +176,22 @@ fn too_slow(detail: &str) -> Box<Answer> {
     refused(StatusCode::REQUEST_TIMEOUT, "bad_message", detail)
 }
 
-fn is_too_slow(bytes: u64, elapsed: Duration, slowest: u64) -> bool {
-    bytes < elapsed.saturating_sub(GRACE).as_secs() * slowest
+/// How much has come in the present stretch of time: every stretch counts by itself, so that a fast beginning buys no slow rest.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn is_too_slow(&mut self, bytes: u64, now: Instant, config: &MediaConfig) -> bool {
+        self.bytes += bytes;
+        if now - self.since < config.pause {
+            return false;
+        }
+        let enough = self.bytes >= config.slowest;
+        *self = Self { since: now, bytes: 0 };
+        !enough
+    }
 }
 
 #[cfg(test)]
@@ -187,9 +199,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_upload_may_be_slow_at_first_and_not_for_ever() {
-        assert!(!is_too_slow(0, GRACE, 1000));
-        assert!(is_too_slow(999, GRACE + Duration::from_secs(1), 1000));
-        assert!(!is_too_slow(1000, GRACE + Duration::from_secs(1), 1000));
+    fn every_stretch_of_an_upload_brings_enough() {
+        let config = MediaConfig { slowest: 1000, ..MediaConfig::default() };
+        let begun = Instant::now();
+        let mut pace = Pace { since: begun, bytes: 0 };
+        let mut comes = |bytes, at: f64| pace.is_too_slow(bytes, begun + config.pause.mul_f64(at), &config);
+        assert!(!comes(50_000, 0.5) && !comes(1, 0.9) && !comes(1, 1.0), "the first stretch");
+        assert!(!comes(999, 1.5) && !comes(1, 2.0), "just enough");
+        assert!(comes(999, 3.0), "a fast beginning counts no longer");
     }
 }

@@ -47,6 +47,8 @@ pub struct MediaDeps {
 pub struct Media {
     pub(crate) config: MediaConfig,
     pub(crate) deps: MediaDeps,
+    /// Pictures that are being looked into.
+    pub(crate) checking: Arc<Semaphore>,
     /// Answers that are being sent.
     pub(crate) showing: Arc<Semaphore>,
     room: Arc<Semaphore>,
@@ -78,7 +80,8 @@ impl Media {
     pub fn new(config: MediaConfig, deps: MediaDeps) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(config.uploads));
         let showing = Arc::new(Semaphore::new(config.shown));
-        Arc::new(Self { config, deps, showing, room, uploading: Arc::default() })
+        let checking = Arc::new(Semaphore::new(config.checks));
+        Arc::new(Self { config, deps, checking, showing, room, uploading: Arc::default() })
     }
 
     /// Whether a path is this service's.
@@ -108,8 +111,9 @@ impl Media {
     pub(crate) async fn sender(&self, request: &Request<Incoming>) -> Result<Handle, Box<Answer>> {
         let refused = || Box::new(whole(unauthorized("send a good access token as bearer")));
         let token = bearer(request.headers()).and_then(Result::ok).ok_or_else(refused)?;
-        let claims = self.deps.verifier.verify(token, now_ms() / 1000).map_err(|_| refused())?;
-        match sign_ins::check(&*self.deps.tables, &claims).await {
+        let now_s = now_ms() / 1000;
+        let claims = self.deps.verifier.verify(token, now_s).map_err(|_| refused())?;
+        match sign_ins::check(&*self.deps.tables, &claims, now_s).await {
             Ok(_) => Ok(claims.user),
             Err(Closed::NoUser | Closed::Ended) => Err(refused()),
             Err(Closed::Unknown(error)) => Err(unavailable(&error)),

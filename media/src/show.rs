@@ -93,6 +93,8 @@ impl Media {
         match status {
             StatusCode::NOT_MODIFIED => return answer,
             StatusCode::RANGE_NOT_SATISFIABLE => {
+                // True of this range only: no cache may give it to whoever asks for another.
+                set(header::CACHE_CONTROL, "no-store");
                 set(header::CONTENT_RANGE, &format!("bytes */{total}"));
                 return answer;
             }

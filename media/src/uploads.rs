@@ -11,6 +11,7 @@ use ulid::Ulid;
 
 use crate::blob;
 use crate::config::MAX_POST_BYTES;
+use crate::kind::{Kind, SNIFF_BYTES};
 use crate::receive::{Expected, Received, receive};
 use crate::service::{Media, no_such, unavailable};
 
@@ -57,6 +58,13 @@ impl Media {
             return Err(Box::new(refuse(StatusCode::FORBIDDEN, "forbidden", detail)));
         };
         let stored = self.stored(id).await?.ok_or_else(no_such)?;
+        if stored.state == State::Checking
+            && let Some(kind) = self.waiting(id).await?
+        {
+            // The answer was lost, or the check was not asked for: both are made good.
+            self.ask_for_check(id, &stored.owner).await?;
+            return Ok(said(StatusCode::OK, id, kind, bytes));
+        }
         let place = self.place(&stored.owner)?;
         let taken = self.take(id, &stored.owner, request, Expected::Exactly(bytes)).await;
         drop(place);
@@ -79,15 +87,17 @@ impl Media {
         let writer = self.deps.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
         let received = receive(request.into_body(), writer, expected, &self.config).await?;
         let Received { kind, bytes, writer } = received;
-        // Of several uploads to one URL one gets here, and only its bytes become the blob.
+        // Of several uploads to one URL one gets here, unless the first was cut off before its bytes became the blob.
         self.claim(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
         self.ask_for_check(id, owner).await?;
-        let said = json!({
-            "id": id.to_string(), "url": media::url(id), "content_type": kind.content_type(), "bytes": bytes,
-        });
-        let status = if post { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(json(status, &json!({ "media": said })))
+        Ok(said(if post { StatusCode::CREATED } else { StatusCode::OK }, id, kind, bytes))
+    }
+
+    /// What waits to be looked into, if bytes are there.
+    async fn waiting(&self, id: Ulid) -> Result<Option<Kind>, Box<Answer>> {
+        let head = self.deps.blobs.get(&blob::raw(id), Some(0..SNIFF_BYTES as u64)).await;
+        Ok(head.map_err(|error| unavailable(&error))?.and_then(|head| Kind::sniff(&head)))
     }
 
     /// Ends the uploading of a medium.
@@ -97,6 +107,9 @@ impl Media {
             Box::new(refuse(StatusCode::CONFLICT, "conflict", detail))
         };
         let stored = self.stored(id).await?.ok_or_else(no_such)?;
+        if stored.state == State::Checking && self.waiting(id).await?.is_none() {
+            return Ok(());
+        }
         if stored.state != State::Uploading {
             return Err(used());
         }
@@ -116,4 +129,12 @@ impl Media {
             tracing::warn!(%error, "a refused upload is left to be collected");
         }
     }
+}
+
+/// What an upload is answered with.
+fn said(status: StatusCode, id: Ulid, kind: Kind, bytes: u64) -> Answer {
+    let media = json!({
+        "id": id.to_string(), "url": media::url(id), "content_type": kind.content_type(), "bytes": bytes,
+    });
+    json(status, &json!({ "media": media }))
 }

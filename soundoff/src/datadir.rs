@@ -72,7 +72,9 @@ pub(crate) fn secret(path: &Path, make: bool) -> anyhow::Result<Secret> {
             let fresh = hex(&rand::random::<[u8; 32]>()).into_bytes();
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
             let mut file = made.with_context(|| format!("cannot make {}", path.display()))?;
-            file.write_all(&fresh).and_then(|()| file.sync_all()).context("cannot store the secret")?;
+            let synced = || File::open(path.parent().unwrap_or(path))?.sync_all();
+            let stored = file.write_all(&fresh).and_then(|()| file.sync_all()).and_then(|()| synced());
+            stored.context("cannot store the secret")?;
             fresh
         }
         Err(error) => {

@@ -82,7 +82,14 @@ impl Stores {
     fn open(data: &DataDir, names: &[QueueName], config: &UpConfig) -> anyhow::Result<Self> {
         let secret = match &config.secret_file {
             Some(path) => datadir::secret(path, false)?,
-            None => datadir::secret(&data.path().join("secret.key"), true)?,
+            // Never made anew beside tables: what they hold was sealed with the one that is missing.
+            None => {
+                let fresh = !data.path().join("tables.redb").exists();
+                let secret = datadir::secret(&data.path().join("secret.key"), fresh);
+                secret.context(
+                    "the data was made under a secret: bring its file back, or begin with another --data",
+                )?
+            }
         };
         Ok(Self {
             uploads: UploadKey::new(&secret.key("media uploads")),

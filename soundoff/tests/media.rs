@@ -282,10 +282,19 @@ async fn an_upload_url_is_good_for_one_upload_of_its_length() {
     blobs_become(&server, 0).await;
     let good = put(&server, &url, &png).await;
     assert_eq!((good.status, &good.json()["media"]["id"]), (200, &json!(id)));
+    alice.push("media.ready").await;
     let again = put(&server, &url, &png).await;
     assert_eq!((again.status, again.code()), (409, "conflict".to_owned()));
+    // Until it has been looked into, an upload whose answer was lost may be made again.
+    let (_, url) = begin(&mut alice, png.len()).await;
+    server.command(&["workers", "pause"]);
+    let answers = [put(&server, &url, &png).await, put(&server, &url, &png).await];
+    assert!(
+        answers.iter().all(|answer| answer.status == 200 && answer.json() == answers[0].json()),
+        "{answers:?}"
+    );
+    server.command(&["workers", "resume"]);
     alice.push("media.ready").await;
-    assert_eq!(put(&server, &url, &png).await.status, 409);
     for (bytes, code) in
         [(json!(0), "too_large"), (json!(65 * MIB), "too_large"), (json!("x"), "bad_message")]
     {

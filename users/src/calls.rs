@@ -6,19 +6,21 @@ use serde_json::{Value, json};
 use soundoff_common::deliver::Kind as DeliveryKind;
 use soundoff_common::http::{Answer, json, read_json, whole};
 use soundoff_common::ports::tables::{Query, Table, Write};
-use soundoff_common::protocol::{Handle, Role, rfc3339};
+use soundoff_common::ports::tokens::Claims;
+use soundoff_common::protocol::rfc3339;
 
 use crate::codes;
-use crate::families::{self, ENDED, Refreshed};
+use crate::families::{self, ENDED, Refreshed, Session};
 use crate::identity::{Identity, Kind, Linked, list_partition, masked};
-use crate::refresh::RefreshToken;
 use crate::refusal::Refusal;
-use crate::service::{Call, Users};
-use crate::sign_in::{Proven, SignedIn, sign_in};
+use crate::service::{Call, IDENTITY, Users};
+use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
 use crate::twitter::Grant;
 
 /// The largest body, in bytes: an `id_token` and some.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
+
 /// The most identities listed.
 const MAX_LISTED: usize = 100;
 
@@ -32,6 +34,8 @@ struct Address {
 struct VerifyBody {
     #[serde(flatten)]
     address: Address,
+    /// What `start` has answered.
+    request: Option<String>,
     code: String,
     handle: Option<String>,
 }
@@ -75,12 +79,13 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
-        let notice = codes::start(&*self.tables, &self.seal, &to, call.now).await?;
+        let (request, notice) = codes::start(&*self.tables, &self.seal, &to, call.now).await?;
         let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
         }
-        Ok(json(StatusCode::ACCEPTED, &json!({ "expires_in": codes::LIFETIME_MS / 1000 })))
+        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000 });
+        Ok(json(StatusCode::ACCEPTED, &body))
     }
 
     pub(crate) async fn verify(&self, call: Call) -> Result<Answer, Refusal> {
@@ -88,7 +93,8 @@ impl Users {
         let example = r#"{"email":"anna@example.org","code":"123456"}"#;
         let body: VerifyBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         let identity = body.address.identity(&path)?;
-        let spend = codes::verify(&*self.tables, &self.seal, &identity, body.code.trim(), call.now).await?;
+        let tried = (body.request.as_deref(), body.code.trim());
+        let spend = codes::verify(&*self.tables, &self.seal, &identity, tried, call.now).await?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
 
@@ -116,14 +122,15 @@ impl Users {
         identity: &Identity,
         spend: Write,
         handle: Option<&str>,
-        signed_in: Option<&Handle>,
+        signed_in: Option<&Claims>,
         now: u64,
     ) -> Result<Answer, Refusal> {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
         let proven = Proven { identity, spend, handle, signed_in, now, lifetime_s };
         match sign_in(&*self.tables, &self.seal, &proven).await? {
             SignedIn::Session { user, role, token, created } => {
-                let mut body = self.pair(&user, role, &token, now)?;
+                let session = Session { user, role, token, ends: now / 1000 + lifetime_s };
+                let mut body = self.pair(&session, now)?;
                 body["created"] = created.into();
                 Ok(json(StatusCode::OK, &body))
             }
@@ -134,10 +141,11 @@ impl Users {
         }
     }
 
-    /// An access token and a refresh token, as clients get them.
-    fn pair(&self, user: &Handle, role: Role, token: &RefreshToken, now: u64) -> Result<Value, Refusal> {
-        let lifetime = self.config.access_lifetime.as_secs();
-        let access = self.issuer.issue(user, role, token.session, now / 1000, lifetime);
+    /// An access token and a refresh token, as clients get them. No access token outlives its session, which ends at `ends` (seconds since 1970).
+    fn pair(&self, session: &Session, now: u64) -> Result<Value, Refusal> {
+        let Session { user, role, token, ends } = session;
+        let lifetime = self.config.access_lifetime.as_secs().min(ends.saturating_sub(now / 1000));
+        let access = self.issuer.issue(user, *role, token.session, now / 1000, lifetime);
         Ok(json!({
             "access_token": access.map_err(Refusal::Unavailable)?,
             "refresh_token": self.refresh.text(token),
@@ -150,9 +158,7 @@ impl Users {
         let example = r#"{"refresh_token":"…"}"#;
         let body: RefreshBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         match families::refresh(&*self.tables, &self.refresh, &body.refresh_token, call.now).await? {
-            Refreshed::Next { user, role, token } => {
-                Ok(json(StatusCode::OK, &self.pair(&user, role, &token, call.now)?))
-            }
+            Refreshed::Next(session) => Ok(json(StatusCode::OK, &self.pair(&session, call.now)?)),
             Refreshed::Reused { user, session } => {
                 families::end(&*self.tables, session).await?;
                 tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
@@ -172,14 +178,12 @@ impl Users {
             families::end(&*self.tables, session).await?;
             self.close(DeliveryKind::Revoke, user, Some(session)).await;
         }
-        let mut gone = Response::default();
-        *gone.status_mut() = StatusCode::NO_CONTENT;
-        Ok(whole(gone))
+        Ok(nothing())
     }
 
     /// How the signed-in user may sign in.
     pub(crate) async fn identities(&self, call: Call) -> Result<Answer, Refusal> {
-        let user = call.signed_in.ok_or(Refusal::Unauthorized("send an access token as bearer"))?;
+        let user = call.signed_in.ok_or(BEARER)?.user;
         let rows = Query::prefix(Table::Entities, list_partition(&user), "", MAX_LISTED);
         let mut items = Vec::new();
         for (sk, item) in self.tables.query(rows).await?.items {
@@ -187,9 +191,27 @@ impl Users {
             let kind = sk.split('#').next().unwrap_or_default();
             let opened = self.seal.open(&linked.sealed, &Identity::context(kind, &user));
             let value = String::from_utf8_lossy(&opened.map_err(Refusal::Unavailable)?).into_owned();
-            let value = masked(kind, &value);
-            items.push(json!({ "kind": kind, "value": value, "linked_at": rfc3339(linked.linked_at) }));
+            items.push(json!({
+                "id": sk.replace('#', "."),
+                "kind": kind,
+                "value": masked(kind, &value),
+                "linked_at": rfc3339(linked.linked_at),
+            }));
         }
         Ok(json(StatusCode::OK, &json!({ "items": items })))
     }
+
+    /// Takes a way to sign in away from the signed-in user.
+    pub(crate) async fn unlink(&self, call: Call) -> Result<Answer, Refusal> {
+        let claims = call.signed_in.ok_or(BEARER)?;
+        let id = call.request.uri().path().strip_prefix(IDENTITY).unwrap_or_default();
+        unlink(&*self.tables, &claims, &id.replacen('.', "#", 1)).await?;
+        Ok(nothing())
+    }
+}
+
+fn nothing() -> Answer {
+    let mut gone = Response::default();
+    *gone.status_mut() = StatusCode::NO_CONTENT;
+    whole(gone)
 }

@@ -15,6 +15,21 @@ struct Desk {
     _dir: tempfile::TempDir,
 }
 
+/// A code and the request it is of.
+#[derive(Clone)]
+struct Sent {
+    request: String,
+    code: String,
+}
+
+impl Sent {
+    /// The same request with a code that is not its own.
+    fn wrong(&self) -> Self {
+        let code = format!("{:06}", (self.code.parse::<u32>().unwrap() + 1) % 1_000_000);
+        Self { code, ..self.clone() }
+    }
+}
+
 impl Desk {
     fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -23,34 +38,51 @@ impl Desk {
         Self { tables, seal, anna: Identity::email("anna@example.org").unwrap(), _dir: dir }
     }
 
-    /// A code, as its notice says it.
-    async fn start(&self, now: u64) -> Result<String, Refusal> {
-        let notice = start(&*self.tables, &self.seal, &self.anna, now).await?;
+    async fn start(&self, now: u64) -> Result<Sent, Refusal> {
+        let (request, notice) = start(&*self.tables, &self.seal, &self.anna, now).await?;
         assert_eq!(notice.to, "anna@example.org");
-        Ok(notice.text.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 6).unwrap().to_owned())
+        let code = notice.text.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 6).unwrap();
+        Ok(Sent { request, code: code.to_owned() })
     }
 
-    async fn verify(&self, code: &str, now: u64) -> Result<Write, Refusal> {
-        verify(&*self.tables, &self.seal, &self.anna, code, now).await
+    /// By who knows the request.
+    async fn named(&self, sent: &Sent, now: u64) -> Result<Write, Refusal> {
+        verify(&*self.tables, &self.seal, &self.anna, (Some(&sent.request), &sent.code), now).await
     }
-}
 
-/// A code that is not this one.
-fn other(code: &str) -> String {
-    format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000)
+    /// By who does not.
+    async fn blind(&self, sent: &Sent, now: u64) -> Result<Write, Refusal> {
+        verify(&*self.tables, &self.seal, &self.anna, (None, &sent.code), now).await
+    }
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_ten_minutes_and_until_the_next() {
+async fn a_code_is_good_for_ten_minutes() {
     let desk = Desk::open();
-    let code = desk.start(START).await.unwrap();
-    assert!(desk.verify(&code, START + LIFETIME_MS - 1).await.is_ok());
-    assert!(desk.verify(&code, START + LIFETIME_MS).await.is_err(), "it has lapsed");
-    let next = desk.start(START + PAUSE_MS).await.unwrap();
-    assert!(code == next || desk.verify(&code, START + PAUSE_MS).await.is_err(), "it was replaced");
-    assert!(desk.verify(&next, START + PAUSE_MS).await.is_ok());
+    let sent = desk.start(START).await.unwrap();
+    let last = START + LIFETIME_MS - 1;
+    assert!(desk.named(&sent, last).await.is_ok() && desk.blind(&sent, last).await.is_ok());
+    assert!(desk.named(&sent, last + 1).await.is_err() && desk.blind(&sent, last + 1).await.is_err());
     let bobs = Identity::email("bob@example.org").unwrap();
-    assert!(verify(&*desk.tables, &desk.seal, &bobs, &next, START).await.is_err(), "another address");
+    let as_bob = verify(&*desk.tables, &desk.seal, &bobs, (Some(&sent.request), &sent.code), START).await;
+    assert!(as_bob.is_err(), "another address");
+}
+
+#[tokio::test]
+async fn a_code_belongs_to_its_request_and_without_one_the_newest_counts() {
+    let desk = Desk::open();
+    let first = desk.start(START).await.unwrap();
+    let now = START + PAUSE_MS;
+    let second = desk.start(now).await.unwrap();
+    assert!(desk.named(&first, now).await.is_ok(), "a stranger's request replaces nothing");
+    assert!(desk.named(&second, now).await.is_ok() && desk.blind(&second, now).await.is_ok());
+    let crossed = Sent { request: first.request.clone(), code: second.code.clone() };
+    assert!(first.code == second.code || desk.named(&crossed, now).await.is_err(), "of another request");
+    assert!(first.code == second.code || desk.blind(&first, now).await.is_err(), "not the newest");
+    for request in ["", "x", "../c", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+        let invented = Sent { request: request.to_owned(), code: second.code.clone() };
+        assert!(desk.named(&invented, now).await.is_err(), "{request}");
+    }
 }
 
 #[tokio::test]
@@ -58,13 +90,13 @@ async fn an_address_is_sent_five_codes_an_hour_with_pauses() {
     let desk = Desk::open();
     desk.start(START).await.unwrap();
     let soon = desk.start(START + PAUSE_MS - 1).await;
-    assert!(matches!(soon, Err(Refusal::RateLimited(1))), "{soon:?}");
+    assert!(matches!(soon, Err(Refusal::RateLimited(1))));
     for n in 1..MAX_SENDS {
         desk.start(START + n * PAUSE_MS).await.unwrap();
     }
     let sixth = desk.start(START + MAX_SENDS * PAUSE_MS).await;
     let rest = (WINDOW_MS - MAX_SENDS * PAUSE_MS) / 1000;
-    assert!(matches!(sixth, Err(Refusal::RateLimited(wait)) if wait == rest), "{sixth:?}");
+    assert!(matches!(sixth, Err(Refusal::RateLimited(wait)) if wait == rest));
     assert!(desk.start(START + WINDOW_MS - 1).await.is_err());
     desk.start(START + WINDOW_MS).await.unwrap();
     // Of many at the same moment one is sent.
@@ -74,40 +106,51 @@ async fn an_address_is_sent_five_codes_an_hour_with_pauses() {
 }
 
 #[tokio::test]
-async fn ten_tries_are_all_however_many_come_at_once() {
+async fn five_tries_are_all_however_many_come_at_once_and_a_strangers_are_not_mine() {
     let desk = Desk::open();
-    let code = desk.start(START).await.unwrap();
-    let wrong = other(&code);
-    for _ in 0..30 {
-        join_all((0..20).map(|_| desk.verify(&wrong, START))).await;
+    let sent = desk.start(START).await.unwrap();
+    for _ in 0..20 {
+        join_all((0..20).map(|_| async { desk.blind(&sent.wrong(), START).await })).await;
     }
-    assert!(desk.verify(&code, START).await.is_err(), "the right code comes too late");
-    // And not one fewer.
+    assert!(desk.blind(&sent, START).await.is_err(), "the right code comes too late");
+    assert!(desk.named(&sent, START).await.is_ok(), "for who did not ask for it");
+    for _ in 0..20 {
+        join_all((0..20).map(|_| async { desk.named(&sent.wrong(), START).await })).await;
+    }
+    assert!(desk.named(&sent, START).await.is_err(), "now for everybody");
+    // And not one fewer; a right code costs none, so that one may come again with another handle.
     let later = START + WINDOW_MS;
-    let code = desk.start(later).await.unwrap();
-    for _ in 1..MAX_TRIES {
-        assert!(desk.verify(&other(&code), later).await.is_err());
+    let sent = desk.start(later).await.unwrap();
+    for _ in 0..20 {
+        assert!(desk.named(&sent, later).await.is_ok() && desk.blind(&sent, later).await.is_ok());
     }
-    assert!(desk.verify(&code, later).await.is_ok());
+    for _ in 1..MAX_TRIES {
+        assert!(desk.named(&sent.wrong(), later).await.is_err());
+        assert!(desk.blind(&sent.wrong(), later).await.is_err());
+    }
+    assert!(desk.named(&sent, later).await.is_ok() && desk.blind(&sent, later).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_code_is_used_once_however_many_use_it_at_once() {
     let desk = Desk::open();
-    let code = desk.start(START).await.unwrap();
-    let judged = join_all((0..5).map(|_| desk.verify(&code, START))).await;
-    let spends: Vec<Write> = judged.into_iter().filter_map(Result::ok).collect();
-    assert!(spends.len() > 1, "several were found good");
-    let used = join_all(spends.into_iter().map(|spend| desk.tables.write(vec![spend]))).await;
+    let sent = desk.start(START).await.unwrap();
+    let judged =
+        [desk.named(&sent, START).await, desk.blind(&sent, START).await, desk.named(&sent, START).await];
+    let used = join_all(judged.into_iter().map(|spend| desk.tables.write(vec![spend.unwrap()]))).await;
     assert_eq!(used.iter().filter(|used| used.is_ok()).count(), 1);
-    assert!(desk.verify(&code, START).await.is_err());
+    assert!(desk.named(&sent, START).await.is_err());
 }
 
 #[tokio::test]
 async fn neither_code_nor_address_is_legible_at_rest() {
     let desk = Desk::open();
-    let code = desk.start(START).await.unwrap();
-    let item = desk.tables.get(Table::Entities, key(&desk.seal, &desk.anna)).await.unwrap().unwrap();
-    let stored = format!("{:?}{}", key(&desk.seal, &desk.anna), serde_json::to_string(&item).unwrap());
-    assert!(!stored.contains(&code) && !stored.contains("anna"), "{stored}");
+    let sent = desk.start(START).await.unwrap();
+    let keys = [sends_key(&desk.seal, &desk.anna), code_key(&desk.seal, &desk.anna, &sent.request)];
+    for key in keys {
+        let item = desk.tables.get(Table::Entities, key.clone()).await.unwrap().unwrap();
+        let text = serde_json::to_string(&item).unwrap();
+        assert!(!text.contains(&format!("\"{}", sent.code)) && !text.contains("anna"), "{text}");
+        assert!(!format!("{key:?}").contains("anna"));
+    }
 }

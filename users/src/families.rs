@@ -57,10 +57,19 @@ pub(crate) fn without_refresh(user: &Handle, session: Ulid, now: u64, lifetime_s
     Write::put(Table::Entities, sign_ins::key(session), item)
 }
 
+/// A session with its newest refresh token.
+pub(crate) struct Session {
+    pub(crate) user: Handle,
+    pub(crate) role: Role,
+    pub(crate) token: RefreshToken,
+    /// When it ends for good, in seconds since 1970.
+    pub(crate) ends: u64,
+}
+
 /// What a refresh has come to.
 pub(crate) enum Refreshed {
-    /// The next token, and for whom.
-    Next { user: Handle, role: Role, token: RefreshToken },
+    /// It goes on, with the next token.
+    Next(Session),
     /// An old token was used again: somebody has a copy. The family is to end.
     Reused { user: Handle, session: Ulid },
 }
@@ -111,7 +120,11 @@ pub(crate) async fn refresh(
         return Ok(Refreshed::Reused { user: sign_in.user, session: token.session });
     };
     match tables.write(vec![write]).await {
-        Ok(()) => Ok(Refreshed::Next { user: sign_in.user, role: account.role, token: next }),
+        Ok(()) => {
+            let session =
+                Session { user: sign_in.user, role: account.role, token: next, ends: sign_in.expires };
+            Ok(Refreshed::Next(session))
+        }
         // Both were good when they came: the other has the next token, and this one has harmed nothing.
         Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(first()),
         Err(error) => Err(error.into()),

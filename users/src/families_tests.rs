@@ -30,7 +30,7 @@ impl Desk {
 
     async fn refresh(&self, token: &str, arrived: u64) -> Result<String, Refusal> {
         match refresh(&*self.tables, &self.key, token, arrived).await? {
-            Refreshed::Next { token, .. } => Ok(self.key.text(&token)),
+            Refreshed::Next(session) => Ok(self.key.text(&session.token)),
             Refreshed::Reused { .. } => Err(Refusal::Unauthorized("reused")),
         }
     }

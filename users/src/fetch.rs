@@ -61,6 +61,11 @@ impl Fetch {
     }
 }
 
+/// Whether a host is this very machine.
+pub(crate) fn is_here(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
 /// An address that secrets may be sent to: https, or http on this very machine.
 ///
 /// # Errors
@@ -68,7 +73,7 @@ impl Fetch {
 pub fn lawful(text: &str) -> anyhow::Result<Uri> {
     let uri: Uri = text.parse().with_context(|| format!("{text} is no URL"))?;
     let host = uri.host().with_context(|| format!("{text} names no host"))?;
-    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let here = is_here(host);
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") => ensure!(here, "{text} must be https: only this machine is spoken to in the clear"),

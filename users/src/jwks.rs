@@ -89,7 +89,8 @@ impl Jwks {
                 return Ok(Some(found));
             }
             if known.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
-                ensure!(known.read.is_some(), "the provider's keys are not known yet");
+                let usable = known.read.is_some_and(|read| read.elapsed() < STALE);
+                ensure!(usable, "the provider's keys are not known yet, or no longer");
                 return Ok(known.keys.get(id).cloned());
             }
             known.asked = Some(Instant::now());

@@ -15,6 +15,9 @@ pub(crate) enum Refusal {
     /// The proof is good and nobody has it yet: say which handle the new account is to have.
     #[error("this is a new account: repeat the request with a `handle`, 3 to 30 of a-z, 0-9 and _")]
     HandleRequired,
+    /// What is named is not there.
+    #[error("{0}")]
+    NotFound(&'static str),
     /// The state forbids it.
     #[error("{0}")]
     Conflict(String),
@@ -57,6 +60,7 @@ impl Refusal {
             Refusal::BadMessage(_) | Refusal::Body(_) => "bad_message",
             Refusal::Unauthorized(_) => "unauthorized",
             Refusal::HandleRequired => "handle_required",
+            Refusal::NotFound(_) => "not_found",
             Refusal::Conflict(_) => "conflict",
             Refusal::RateLimited(_) => "rate_limited",
             Refusal::NotConfigured(_) => "not_configured",
@@ -75,7 +79,7 @@ impl Refusal {
             Refusal::RateLimited(seconds) => {
                 retry_later(StatusCode::TOO_MANY_REQUESTS, code, &detail, seconds)
             }
-            Refusal::NotConfigured(_) => refuse(StatusCode::NOT_FOUND, code, &detail),
+            Refusal::NotFound(_) | Refusal::NotConfigured(_) => refuse(StatusCode::NOT_FOUND, code, &detail),
             Refusal::Unavailable(error) => {
                 tracing::warn!("a sign-in request cannot be served: {error:#}");
                 let detail = "this cannot be served now; try again";

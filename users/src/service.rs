@@ -10,7 +10,7 @@ use soundoff_common::deliver::{Delivery, Kind as DeliveryKind};
 use soundoff_common::http::{Answer, Peer, bearer, json, refuse};
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::ports::tokens::TokenVerifier as _;
+use soundoff_common::ports::tokens::{Claims, TokenVerifier as _};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::replies::{Parcel, Replies};
 use soundoff_common::secret::Secret;
@@ -72,8 +72,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
-    /// Who is signed in, when an access token came along.
-    pub(crate) signed_in: Option<Handle>,
+    /// What an access token says that came along, if it opens anything.
+    pub(crate) signed_in: Option<Claims>,
 }
 
 impl Users {
@@ -111,6 +111,7 @@ impl Users {
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let method = match request.uri().path() {
             JWKS | IDENTITIES => Method::GET,
+            path if path.starts_with(IDENTITY) => Method::DELETE,
             _ => Method::POST,
         };
         if *request.method() != method {
@@ -147,7 +148,9 @@ impl Users {
         }
         // Elsewhere a token is of no account: a client refreshes just when its own has lapsed.
         let signed_in = match way {
-            Way::Verify | Way::Apple | Way::Twitter | Way::Identities => self.signed_in(&request).await?,
+            Way::Verify | Way::Apple | Way::Twitter | Way::Identities | Way::Unlink => {
+                self.signed_in(&request).await?
+            }
             Way::Keys | Way::Start | Way::Refresh | Way::Logout => None,
         };
         let call = Call { request, now: now_ms(), signed_in };
@@ -160,6 +163,7 @@ impl Users {
             Way::Refresh => self.refresh(call).await,
             Way::Logout => self.logout(call).await,
             Way::Identities => self.identities(call).await,
+            Way::Unlink => self.unlink(call).await,
         }
     }
 
@@ -172,14 +176,15 @@ impl Users {
     }
 
     /// Who is signed in. A token that opens nothing is an error, not nobody: its user would be surprised by a second account.
-    async fn signed_in(&self, request: &Request<Incoming>) -> Result<Option<Handle>, Refusal> {
+    async fn signed_in(&self, request: &Request<Incoming>) -> Result<Option<Claims>, Refusal> {
         const BAD: Refusal =
             Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
         let Some(token) = bearer(request.headers()) else { return Ok(None) };
         let token = token.map_err(|()| BAD)?;
-        let claims = self.verifier.verify(token, now_ms() / 1000).map_err(|_| BAD)?;
-        match sign_ins::check(&*self.tables, &claims).await {
-            Ok(_) => Ok(Some(claims.user)),
+        let now_s = now_ms() / 1000;
+        let claims = self.verifier.verify(token, now_s).map_err(|_| BAD)?;
+        match sign_ins::check(&*self.tables, &claims, now_s).await {
+            Ok(_) => Ok(Some(claims)),
             Err(Closed::Unknown(error)) => Err(error.into()),
             Err(Closed::NoUser | Closed::Ended) => Err(BAD),
         }
@@ -194,6 +199,8 @@ impl Users {
 
 const JWKS: &str = "/.well-known/jwks.json";
 const IDENTITIES: &str = "/v1/auth/identities";
+/// Where one of them is, before its id.
+pub(crate) const IDENTITY: &str = "/v1/auth/identities/";
 
 /// The calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +213,7 @@ enum Way {
     Refresh,
     Logout,
     Identities,
+    Unlink,
 }
 
 impl Way {
@@ -219,6 +227,7 @@ impl Way {
             "/v1/auth/refresh" => Way::Refresh,
             "/v1/auth/logout" => Way::Logout,
             IDENTITIES => Way::Identities,
+            path if path.starts_with(IDENTITY) => Way::Unlink,
             _ => return None,
         })
     }
@@ -233,6 +242,7 @@ impl Way {
             Way::Refresh => "refresh",
             Way::Logout => "logout",
             Way::Identities => "identities",
+            Way::Unlink => "unlink",
         }
     }
 }

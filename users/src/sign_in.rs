@@ -1,8 +1,10 @@
 //! From a proven identity to a session: finds or makes the account, links, and spends the proof, all in one transaction.
 
 use soundoff_common::accounts;
-use soundoff_common::ports::tables::{Condition, Item, Query, Table, TableError, Tables, Write};
-use soundoff_common::protocol::{Handle, Role};
+use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
+use soundoff_common::ports::tokens::Claims;
+use soundoff_common::protocol::{Handle, Role, now_ms};
+use soundoff_common::sign_ins::{self, Closed, Open};
 use ulid::Ulid;
 
 use crate::families;
@@ -61,8 +63,8 @@ pub(crate) struct Proven<'a> {
     pub(crate) spend: Write,
     /// The handle for a new account.
     pub(crate) handle: Option<&'a str>,
-    /// Who is signed in already, and wants the identity added.
-    pub(crate) signed_in: Option<&'a Handle>,
+    /// Whose session wants the identity added.
+    pub(crate) signed_in: Option<&'a Claims>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
     /// How long the session may last, in seconds.
@@ -98,16 +100,16 @@ pub(crate) async fn sign_in(
         let found = tables.get(Table::Entities, proven.identity.key(seal)).await?;
         let known: Option<Linked> = found.map(Item::parse).transpose()?;
         let plan = match (known, proven.signed_in) {
-            (Some(linked), Some(user)) if linked.user == *user => {
-                let done = SignedIn::Linked { user: user.clone() };
+            (Some(linked), Some(claims)) if linked.user == claims.user => {
+                let done = SignedIn::Linked { user: linked.user };
                 Plan { done, writes: vec![proven.spend.clone()], account: None }
             }
             (Some(_), Some(_)) => {
-                let message = "this is another account's; sign in with it, or remove it there first";
+                let message = "this is another account's; sign in with it and remove it there first";
                 return Err(Refusal::Conflict(message.into()));
             }
             (Some(linked), None) => returning(tables, proven, linked.user).await?,
-            (None, Some(user)) => linking(tables, seal, proven, user).await?,
+            (None, Some(claims)) => linking(tables, seal, proven, claims).await?,
             (None, None) => joining(seal, proven)?,
         };
         let Plan { done, writes, account } = plan;
@@ -154,12 +156,22 @@ fn link(seal: &Seal, proven: &Proven<'_>, user: &Handle) -> Result<[Write; 2], R
     ])
 }
 
+async fn still_open(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
+    sign_ins::check(tables, claims, now_ms() / 1000).await.map_err(|closed| match closed {
+        Closed::Unknown(error) => error.into(),
+        Closed::NoUser | Closed::Ended => Refusal::Unauthorized("the session has ended; sign in again"),
+    })
+}
+
+/// Adds the identity to the account of a session, which must still be one when that is committed: a request may take its time.
 async fn linking(
     tables: &dyn Tables,
     seal: &Seal,
     proven: &Proven<'_>,
-    user: &Handle,
+    claims: &Claims,
 ) -> Result<Plan, Refusal> {
+    let user = &claims.user;
+    let open = still_open(tables, claims).await?;
     let page = tables.query(Query::prefix(Table::Entities, list_partition(user), "", MAX_IDENTITIES)).await?;
     if page.items.len() >= MAX_IDENTITIES {
         let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
@@ -167,6 +179,7 @@ async fn linking(
     }
     let mut writes = vec![proven.spend.clone()];
     writes.extend(link(seal, proven, user)?);
+    writes.extend(open.still());
     Ok(Plan { done: SignedIn::Linked { user: user.clone() }, writes, account: None })
 }
 
@@ -184,4 +197,33 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
     writes.push(session);
     let done = SignedIn::Session { user, role: Role::User, token, created: true };
     Ok(Plan { done, writes, account: Some(SPEND + 1) })
+}
+
+/// Takes one of a user's ways to sign in away; `row` names it in their list. The last one stays, however many requests there are at once.
+pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &str) -> Result<(), Refusal> {
+    let no_such = || Refusal::NotFound("you have no such way to sign in; GET /v1/auth/identities lists them");
+    for _ in 0..DECISIONS {
+        let open = still_open(tables, claims).await?;
+        let list = list_partition(&claims.user);
+        let page = tables.query(Query::prefix(Table::Entities, list.clone(), "", MAX_IDENTITIES)).await?;
+        if !page.items.iter().any(|(sk, _)| sk == row) {
+            return Err(no_such());
+        }
+        let Some((other, _)) = page.items.iter().find(|(sk, _)| sk != row) else {
+            return Err(Refusal::Conflict("this is your only way to sign in; add another first".into()));
+        };
+        let mine = Condition::Equals("user", claims.user.as_str().into());
+        let mut writes = vec![
+            Write::delete(Table::Entities, Key::new(format!("identity#{row}"), "identity")).when(mine),
+            Write::delete(Table::Entities, Key::new(list.clone(), row)).when(Condition::Exists),
+            Write::check(Table::Entities, Key::new(list, other.as_str()), Condition::Exists),
+        ];
+        writes.extend(open.still());
+        match tables.write(writes).await {
+            Ok(()) => return Ok(()),
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for one user's identities")))
 }

@@ -114,11 +114,21 @@ async fn a_failure_is_told_and_tells_nothing() {
     contract::a_failure_is_told_and_tells_nothing(&BySmtp(Mutex::default())).await;
 }
 
-#[test]
-fn a_bad_mail_server_is_refused_without_its_password() {
-    for (url, from) in [("http://x", "a@b.cd"), ("smtp://u:p4ss@", "a@b.cd"), ("smtp://127.0.0.1", "nobody")]
-    {
+#[tokio::test]
+async fn a_bad_mail_server_is_refused_without_its_password() {
+    for (url, from) in [
+        ("http://x", "a@b.cd"),
+        ("smtp://u:p4ss@", "a@b.cd"),
+        ("smtp://127.0.0.1", "nobody"),
+        ("smtp://u:p4ss@mail.example.org", "a@b.cd"),
+        ("smtp://u:p4ss@mail.example.org?tls=opportunistic", "a@b.cd"),
+    ] {
         let error = format!("{:#}", Smtp::new(url, from).unwrap_err());
         assert!(!error.contains("p4ss"), "{error}");
+    }
+    for url in
+        ["smtps://u:p@mail.example.org", "smtp://u:p@mail.example.org?tls=required", "smtp://localhost:25"]
+    {
+        assert!(Smtp::new(url, "a@b.cd").is_ok(), "{url}");
     }
 }

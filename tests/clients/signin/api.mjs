@@ -1,6 +1,6 @@
 // The User service as an app calls it: plain HTTP with fetch, and what its refusals must look like.
 import { Phone } from "../jswalk/phone.mjs";
-import { equal, must } from "../jswalk/checks.mjs";
+import { equal, must, shape } from "../jswalk/checks.mjs";
 
 let last = 0;
 /** A mail address, phone number or handle that nobody has had before: codes are counted per address, for an hour. */
@@ -72,6 +72,13 @@ export const outbox = async (backend) => (await call(backend, "/dev/outbox", { m
 const CODE = /\b\d{6}\b/;
 export const codeIn = (text) => CODE.exec(text)?.[0];
 
+/** A code is on its way; answers the request that it belongs to. */
+export function started(answer) {
+  equal(answer.status, 202);
+  shape(answer.body, { request: "ulid", expires_in: 600 });
+  return answer.body.request;
+}
+
 /** Asks for a code, and reads it in the outbox. Where one has just been sent, the server is asked until it sends another. */
 export async function codeFor(backend, address) {
   const kind = address.startsWith("+") ? "phone" : "email";
@@ -80,7 +87,7 @@ export async function codeFor(backend, address) {
     const asked = await auth(backend, `${kind}/start`, { [kind]: address });
     return asked.status !== 429 && asked;
   });
-  equal([answer.status, answer.body], [202, { expires_in: 600 }]);
+  started(answer);
   const notice = await until(`the code for ${address}`, async () => {
     const mine = (await outbox(backend)).filter(({ to }) => to === address);
     return mine.length > before && mine[0];

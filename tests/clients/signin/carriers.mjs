@@ -42,7 +42,7 @@ async function byMail({ backend, mailServer, secrets }) {
   const [mail, handle] = [api.freshMail(), api.freshHandle()];
   let user;
   await check("mail: a code comes by SMTP, after a password, from whom the operator says", async () => {
-    equal((await api.auth(backend, "email/start", { email: mail })).body, { expires_in: 600 });
+    api.started(await api.auth(backend, "email/start", { email: mail }));
     const { from, to, text } = await api.until("the mail", () => mailServer.mailTo(mail));
     equal([from, to], ["no-reply@example.org", [mail]]);
     const [head, body] = text.split("\r\n\r\n");
@@ -73,7 +73,7 @@ async function byText({ backend, hook, secrets, token }) {
   const [phone, handle] = [api.freshPhone(), api.freshHandle()];
   let user;
   await check("text: a code is handed to the hook, with the bearer token and nothing else", async () => {
-    equal((await api.auth(backend, "phone/start", { phone })).body, { expires_in: 600 });
+    api.started(await api.auth(backend, "phone/start", { phone }));
     const text = await api.until("the text", () => hook.textTo(phone));
     const { method, url, headers, body } = hook.requests.at(-1);
     equal([method, url, headers.authorization, headers["content-type"], body], ["POST", "/texts", `Bearer ${token}`, "application/json", { to: phone, text }]);
@@ -147,7 +147,7 @@ async function refusing(world, usual) {
         let release;
         mailServer.held = new Promise((resolve) => { release = resolve; });
         const answer = await api.auth(backend, "email/start", { email: mail });
-        equal([answer.status, answer.body], [202, { expires_in: 600 }]);
+        api.started(answer);
         await api.until("the delivery", () => mailServer.recipients.includes(mail));
         release();
         await api.until("the warning", () => backend.log.includes("the mail server refused the mail with 550"));

@@ -1,5 +1,6 @@
 // Several ways into one account, and none into another's; and nothing that tells who has one.
 import { randomUUID } from "node:crypto";
+import { connect } from "node:net";
 import { Backend } from "../jswalk/backend.mjs";
 import { check, equal, must, shape } from "../jswalk/checks.mjs";
 import * as api from "./api.mjs";
@@ -16,6 +17,7 @@ export async function linking({ openid }) {
       const world = { backend, openid, apple };
       await fourWays(world);
       await races(world);
+      await unlinking(world);
       await handles(world);
       await silence(world);
     });
@@ -36,7 +38,7 @@ async function fourWays({ backend, openid, apple }) {
   });
   await check("link: the list has the four, masked", async () => {
     const items = await api.identities(backend, access);
-    for (const item of items) shape(item, { kind: "string", value: "string", linked_at: "time" });
+    for (const item of items) shape(item, { id: "string", kind: "string", value: "string", linked_at: "time" });
     const value = Object.fromEntries(items.map((item) => [item.kind, item.value]));
     equal(value, { email: "a…@example.org", phone: `+49…${phone.slice(-2)}`, apple: "…", twitter: "…" });
     equal(items.length, 4);
@@ -113,6 +115,49 @@ async function races({ backend, apple }) {
   });
 }
 
+/** What was added can be taken away, down to the last; and a session that has ended adds nothing any more. */
+async function unlinking({ backend, apple }) {
+  const anna = await api.signUp(backend);
+  const remove = (id, bearer = anna.access) =>
+    api.call(backend, `/v1/auth/identities/${id}`, { method: "DELETE", bearer });
+  const sub = randomUUID();
+  api.linked(await api.auth(backend, "apple", await apple(sub), anna.access), { handle: anna.handle, kind: "apple" });
+  const ids = Object.fromEntries((await api.identities(backend, anna.access)).map(({ kind, id }) => [kind, id]));
+  await check("unlink: nobody else's, and nothing that is none", async () => {
+    const bert = await api.signUp(backend);
+    api.refused(await remove(ids.email, bert.access), 404, "not_found");
+    for (const id of ["x", "email.x", `email.${"0".repeat(64)}`]) api.refused(await remove(id), 404, "not_found");
+    api.refused(await remove(ids.email, "x"), 401, "unauthorized");
+  });
+  await check("unlink: of two at once one stays", async () => {
+    const statuses = (await Promise.all([remove(ids.email), remove(ids.apple)])).map(({ status }) => status).sort();
+    equal(statuses, [204, 409]);
+    const left = await api.identities(backend, anna.access);
+    equal(left.length, 1);
+    api.refused(await remove(left[0].id), 409, "conflict");
+    // Who comes with the one that went is a stranger now.
+    const answer = left[0].kind === "email" ? await api.auth(backend, "apple", await apple(sub)) : await api.verify(backend, anna.mail);
+    api.refused(answer, 409, "handle_required");
+  });
+  await check("link: a session that ends while the request is under way adds nothing", async () => {
+    const carl = await api.signUp(backend);
+    const proof = JSON.stringify(await apple());
+    const { hostname, port } = new URL(backend.origin);
+    const socket = connect(Number(port), hostname);
+    const answer = new Promise((resolve, reject) => {
+      let text = "";
+      socket.on("data", (data) => (text += data)).on("end", () => resolve(text)).on("error", reject);
+    });
+    socket.write(`POST /v1/auth/apple HTTP/1.1\r\nhost: ${hostname}:${port}\r\nconnection: close\r\nauthorization: Bearer ${carl.access}\r\ncontent-length: ${proof.length}\r\n\r\n`);
+    // The head has been judged once the server waits for the body.
+    await api.until("the call is under way", async () => socket.bytesWritten > 0);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    equal((await api.auth(backend, "logout", { refresh_token: carl.refresh })).status, 204);
+    socket.write(proof);
+    must((await answer).startsWith("HTTP/1.1 401"), await answer);
+  });
+}
+
 async function handles({ backend, apple }) {
   const taken = (await api.signUp(backend)).handle;
   await check("handles: taken, reserved and malformed ones are refused, and the proof is not used up", async () => {
@@ -134,7 +179,8 @@ async function silence({ backend }) {
   const { mail } = await api.signUp(backend);
   const told = ({ status, text, headers }) => {
     const rest = Object.fromEntries([...headers].filter(([name]) => name !== "date"));
-    return JSON.stringify([status, text, rest]);
+    // Each request has a name of its own, of one length.
+    return JSON.stringify([status, text.replace(/[0-9A-Z]{26}/, "a request"), rest]);
   };
   await check("silence: a known and an unknown address get the same answer to start, to the byte", async () => {
     const known = await api.until("another code", async () => {

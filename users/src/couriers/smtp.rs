@@ -30,6 +30,14 @@ impl Smtp {
     /// # Errors
     /// When either is malformed.
     pub fn new(url: &str, from: &str) -> anyhow::Result<Self> {
+        let uri: hyper::Uri = url.parse().map_err(|_| anyhow::anyhow!("the SMTP URL is malformed"))?;
+        let sealed = uri.scheme_str() == Some("smtps")
+            || uri.query().is_some_and(|query| query.contains("tls=required"));
+        let here = uri.host().is_some_and(crate::fetch::is_here);
+        anyhow::ensure!(
+            sealed || here,
+            "the SMTP URL must begin with smtps:// or end with ?tls=required: codes and passwords go to other machines sealed only"
+        );
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
         // The URL holds a password: the error does not repeat it.
         let transport = transport.map_err(|_| anyhow::anyhow!("the SMTP URL is malformed"))?;
