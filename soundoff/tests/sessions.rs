@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::Server;
 use support::client::{Client, Next};
-use support::web::{post, sign_in, web};
+use support::web::{Exchange, post, sign_in, web};
 
 /// What a revocation may take to close a socket.
 const SOON: Duration = Duration::from_secs(2);
@@ -127,6 +127,18 @@ async fn logging_out_closes_the_sessions_sockets_and_revoking_all_of_them() {
     assert_eq!(refresh(&server, &phone["refresh_token"]).await.status, 401);
     for client in &mut laptops {
         is_open(client).await;
+    }
+    // A client that hangs up at once has logged out all the same, sockets and all.
+    for n in 0..5 {
+        let left = sign_in(&server, &format!("carla{n}")).await;
+        let mut socket = Client::hello(&server.address, &left["access_token"], None, None).await;
+        let body = json!({ "refresh_token": left["refresh_token"] }).to_string();
+        let length = body.len().to_string();
+        let head = [("content-length", length.as_str())];
+        let mut gone = Exchange::begin(&server.address, "POST /v1/auth/logout", &head).await;
+        gone.send(body.as_bytes()).await;
+        drop(gone);
+        assert_eq!(socket.closed().await, 4503);
     }
     // The registrations of those that stay have stayed: a push finds them.
     let mut bob = {

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
+use soundoff_common::ports::tokens::Claims;
 use soundoff_common::secret::Secret;
+use soundoff_common::sign_ins::Closed;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
@@ -84,4 +86,30 @@ async fn no_token_is_legible_at_rest() {
         let inside = token.strip_prefix("so_refresh_").unwrap();
         assert!(!stored.contains(&inside[30..]), "{stored}");
     }
+}
+
+#[tokio::test]
+async fn a_token_opens_nothing_once_its_session_has_ended_or_lapsed() {
+    let desk = Desk::open().await;
+    let claims = |user: &str, session| Claims {
+        user: user.parse().unwrap(),
+        session,
+        role: Role::Admin,
+        expires_at: u64::MAX,
+    };
+    let alices = claims("alice", desk.session);
+    let end_s = desk.begun / 1000 + LIFETIME_S;
+    let check = async |claims: &Claims, now_s| sign_ins::check(&*desk.tables, claims, now_s).await;
+    assert_eq!(check(&alices, end_s - 1).await.unwrap().role, Role::User, "no more than the account says");
+    assert!(matches!(check(&alices, end_s).await, Err(Closed::Ended)), "engines remove what lapsed late");
+    assert!(matches!(check(&claims("bob", desk.session), 0).await, Err(Closed::NoUser)));
+    assert!(matches!(check(&claims("alice", Ulid::generate()), 0).await, Err(Closed::Ended)));
+    let now_s = desk.begun / 1000;
+    let still = check(&alices, now_s).await.unwrap().still();
+    desk.tables.write(still.to_vec()).await.unwrap();
+    let revoked = vec![Change::Set("revoked_at", desk.begun.into())];
+    let user = accounts::key(&alices.user);
+    desk.tables.write(vec![Write::update(Table::Users, user, revoked)]).await.unwrap();
+    assert!(desk.tables.write(still.to_vec()).await.is_err(), "a revocation fails what was judged before it");
+    assert!(matches!(check(&alices, now_s).await, Err(Closed::Ended)));
 }
