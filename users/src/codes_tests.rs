@@ -118,6 +118,12 @@ async fn five_tries_are_all_however_many_come_at_once_and_a_strangers_are_not_mi
         join_all((0..20).map(|_| async { desk.named(&sent.wrong(), START).await })).await;
     }
     assert!(desk.named(&sent, START).await.is_err(), "now for everybody");
+    // Of fifty at once five are judged: as many as are counted.
+    let next = desk.start(START + PAUSE_MS).await.unwrap();
+    join_all((0..50).map(|_| async { desk.named(&next.wrong(), START + PAUSE_MS).await })).await;
+    let at = code_key(&desk.seal, &desk.anna, &next.request);
+    let counted = desk.tables.get(Table::Entities, at).await.unwrap().unwrap().number("tries");
+    assert_eq!(counted, Some(MAX_TRIES), "who lost the race for a place was judged without one");
     // And not one fewer; a right code costs none, so that one may come again with another handle.
     let later = START + WINDOW_MS;
     let sent = desk.start(later).await.unwrap();

@@ -279,6 +279,10 @@ mod tests {
         let secret = soundoff_common::secret::Secret::new(&[1; 32]).unwrap();
         let one = Ring::open(tables.clone(), &secret).await.unwrap();
         let other = Ring::open(tables, &secret).await.unwrap();
+        // Keys are in order of time, to the millisecond.
+        while now_ms() == one.keys().all[0].created_at {
+            tokio::task::yield_now().await;
+        }
         (dir, [one, other])
     }
 
