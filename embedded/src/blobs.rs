@@ -4,17 +4,21 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::blobs::{BlobWriter, Blobs};
+use tokio::sync::Semaphore;
 use ulid::Ulid;
 
 use crate::disk::{self, Draft};
 
 const MAX_ID_BYTES: usize = 100;
+/// How many file calls are in progress at once: each has a thread, and each thread memory of its own.
+const CALLS: usize = 16;
 
 /// [`Blobs`] under one directory.
 ///
@@ -24,6 +28,7 @@ const MAX_ID_BYTES: usize = 100;
 pub struct FileBlobs {
     root: PathBuf,
     drafts: PathBuf,
+    desk: Desk,
 }
 
 impl FileBlobs {
@@ -36,7 +41,7 @@ impl FileBlobs {
         let drafts = root.join(".drafts");
         disk::create_dir(&drafts).with_context(|| format!("making {}", drafts.display()))?;
         disk::remove_drafts(&drafts).with_context(|| format!("clearing {}", drafts.display()))?;
-        Ok(Self { root, drafts })
+        Ok(Self { root, drafts, desk: Desk(Arc::new(Semaphore::new(CALLS))) })
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Unavailable> {
@@ -49,13 +54,27 @@ impl FileBlobs {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Unavailable> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Unavailable(format!("the blob files failed: {error}"))),
-        Err(error) => Err(Unavailable(format!("a blob call ended early: {error}"))),
+/// Runs file calls on threads that may wait, so many at once.
+#[derive(Debug, Clone)]
+struct Desk(Arc<Semaphore>);
+
+impl Desk {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let early = |error: String| Unavailable(format!("a blob call ended early: {error}"));
+        let place = self.0.clone().acquire_owned().await.map_err(|error| early(error.to_string()))?;
+        let work = move || {
+            let done = work();
+            drop(place);
+            done
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Unavailable(format!("the blob files failed: {error}"))),
+            Err(error) => Err(early(error.to_string())),
+        }
     }
 }
 
@@ -80,6 +99,7 @@ fn read(path: &Path, range: Option<Range<u64>>) -> io::Result<Option<Bytes>> {
 
 /// A blob's draft; gone only while a call has it, or after one that failed.
 struct FileWriter {
+    desk: Desk,
     draft: Option<Draft>,
     path: PathBuf,
 }
@@ -92,14 +112,14 @@ fn broken() -> Unavailable {
 impl BlobWriter for FileWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Unavailable> {
         let mut draft = self.draft.take().ok_or_else(broken)?;
-        self.draft = Some(blocking(move || draft.write_all(&bytes).map(|()| draft)).await?);
+        self.draft = Some(self.desk.run(move || draft.write_all(&bytes).map(|()| draft)).await?);
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Unavailable> {
-        let Self { draft, path } = *self;
+        let Self { desk, draft, path } = *self;
         let draft = draft.ok_or_else(broken)?;
-        blocking(move || draft.publish(&path)).await
+        desk.run(move || draft.publish(&path)).await
     }
 }
 
@@ -108,32 +128,34 @@ impl Blobs for FileBlobs {
     async fn create(&self, id: &str) -> Result<Box<dyn BlobWriter>, Unavailable> {
         let path = self.path(id)?;
         let draft = self.drafts.join(format!("{}.tmp", Ulid::generate()));
-        let draft = blocking(move || Draft::create(draft)).await?;
-        Ok(Box::new(FileWriter { draft: Some(draft), path }))
+        let draft = self.desk.run(move || Draft::create(draft)).await?;
+        Ok(Box::new(FileWriter { desk: self.desk.clone(), draft: Some(draft), path }))
     }
 
     async fn size(&self, id: &str) -> Result<Option<u64>, Unavailable> {
         let path = self.path(id)?;
-        blocking(move || match fs::metadata(path) {
-            Err(error) if absent(&error) => Ok(None),
-            found => Ok(Some(found?.len())),
-        })
-        .await
+        self.desk
+            .run(move || match fs::metadata(path) {
+                Err(error) if absent(&error) => Ok(None),
+                found => Ok(Some(found?.len())),
+            })
+            .await
     }
 
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
         let path = self.path(id)?;
-        blocking(move || read(&path, range)).await
+        self.desk.run(move || read(&path, range)).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Unavailable> {
         let path = self.path(id)?;
-        blocking(move || match fs::remove_file(&path) {
-            Err(error) if absent(&error) => Ok(()),
-            Err(error) => Err(error),
-            // Or the blob would be back after a power loss.
-            Ok(()) => disk::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io::Error::other),
-        })
-        .await
+        self.desk
+            .run(move || match fs::remove_file(&path) {
+                Err(error) if absent(&error) => Ok(()),
+                Err(error) => Err(error),
+                // Or the blob would be back after a power loss.
+                Ok(()) => disk::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io::Error::other),
+            })
+            .await
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn receive(
 }
 
 /// Reads on what nobody wants: a sender who is cut off in the middle of sending often never reads why.
-async fn drain(mut body: Incoming) {
+pub(crate) async fn drain(mut body: Incoming) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use soundoff_common::handler::raw;
 use soundoff_common::http::{Answer, bearer, refuse, retry_later, unauthorized, whole};
@@ -108,9 +108,9 @@ impl Media {
     }
 
     /// Who sends this.
-    pub(crate) async fn sender(&self, request: &Request<Incoming>) -> Result<Handle, Box<Answer>> {
+    pub(crate) async fn sender(&self, headers: &HeaderMap) -> Result<Handle, Box<Answer>> {
         let refused = || Box::new(whole(unauthorized("send a good access token as bearer")));
-        let token = bearer(request.headers()).and_then(Result::ok).ok_or_else(refused)?;
+        let token = bearer(headers).and_then(Result::ok).ok_or_else(refused)?;
         let now_s = now_ms() / 1000;
         let claims = self.deps.verifier.verify(token, now_s).map_err(|_| refused())?;
         match sign_ins::check(&*self.deps.tables, &claims, now_s).await {

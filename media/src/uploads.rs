@@ -12,7 +12,7 @@ use ulid::Ulid;
 use crate::blob;
 use crate::config::MAX_POST_BYTES;
 use crate::kind::{Kind, SNIFF_BYTES};
-use crate::receive::{Expected, Received, receive};
+use crate::receive::{Expected, Received, drain, receive};
 use crate::service::{Media, no_such, unavailable};
 
 /// How often an upload that raced another of its user's is begun anew.
@@ -21,11 +21,19 @@ const RACES: u32 = 8;
 impl Media {
     /// Takes a picture in. Its item is there before its bytes: whatever is cut off on the way is collected.
     pub(crate) async fn post(&self, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
-        let owner = self.sender(&request).await?;
-        let place = self.place(&owner)?;
+        let (head, body) = request.into_parts();
         let (id, now) = (Ulid::generate(), now_ms());
-        self.begin(id, &owner, now).await?;
-        let taken = self.take(id, &owner, request, Expected::AtMost(MAX_POST_BYTES)).await;
+        let admitted = async {
+            let owner = self.sender(&head.headers).await?;
+            let place = self.place(&owner)?;
+            self.begin(id, &owner, now).await?;
+            Ok((owner, place))
+        };
+        let (owner, place) = match admitted.await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return unread(body, Err(refusal)),
+        };
+        let taken = self.take(id, &owner, body, Expected::AtMost(MAX_POST_BYTES)).await;
         drop(place);
         if taken.is_err() {
             self.forget(id, &Stored::begun(&owner, now)).await;
@@ -52,21 +60,31 @@ impl Media {
 
     /// Takes the bytes of a medium that was begun. The URL says for how many and until when; whoever holds it needs nothing else.
     pub(crate) async fn put(&self, id: Ulid, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
-        let query = request.uri().query().unwrap_or_default();
+        let (head, body) = request.into_parts();
+        let query = head.uri.query().unwrap_or_default();
         let Some(bytes) = self.deps.uploads.allows(id, query, now_ms() / 1000) else {
             let detail = "the upload URL is altered or has lapsed; ask for another with media.begin";
-            return Err(Box::new(refuse(StatusCode::FORBIDDEN, "forbidden", detail)));
+            let refusal = refuse(StatusCode::FORBIDDEN, "forbidden", detail);
+            return unread(body, Err(Box::new(refusal)));
         };
-        let stored = self.stored(id).await?.ok_or_else(no_such)?;
-        if stored.state == State::Checking
-            && let Some(kind) = self.waiting(id).await?
-        {
+        let admitted = async {
+            let stored = self.stored(id).await?.ok_or_else(no_such)?;
             // The answer was lost, or the check was not asked for: both are made good.
-            self.ask_for_check(id, &stored.owner).await?;
-            return Ok(said(StatusCode::OK, id, kind, bytes));
-        }
-        let place = self.place(&stored.owner)?;
-        let taken = self.take(id, &stored.owner, request, Expected::Exactly(bytes)).await;
+            if stored.state == State::Checking
+                && let Some(kind) = self.waiting(id).await?
+            {
+                self.ask_for_check(id, &stored.owner).await?;
+                return Ok(Err(said(StatusCode::OK, id, kind, bytes)));
+            }
+            let place = self.place(&stored.owner)?;
+            Ok(Ok((stored.owner, place)))
+        };
+        let (owner, place) = match admitted.await {
+            Ok(Ok(admitted)) => admitted,
+            Ok(Err(taken_before)) => return unread(body, Ok(taken_before)),
+            Err(refusal) => return unread(body, Err(refusal)),
+        };
+        let taken = self.take(id, &owner, body, Expected::Exactly(bytes)).await;
         drop(place);
         taken
     }
@@ -80,12 +98,12 @@ impl Media {
         &self,
         id: Ulid,
         owner: &Handle,
-        request: Request<Incoming>,
+        body: Incoming,
         expected: Expected,
     ) -> Result<Answer, Box<Answer>> {
         let post = matches!(expected, Expected::AtMost(_));
         let writer = self.deps.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
-        let received = receive(request.into_body(), writer, expected, &self.config).await?;
+        let received = receive(body, writer, expected, &self.config).await?;
         let Received { kind, bytes, writer } = received;
         // Of several uploads to one URL one gets here, unless the first was cut off before its bytes became the blob.
         self.claim(id).await?;
@@ -124,11 +142,17 @@ impl Media {
     /// Takes back what a refused upload has begun. What stays behind, should this fail, is collected.
     async fn forget(&self, id: Ulid, begun: &Stored) {
         let forgotten = self.deps.tables.write(media::end(id, begun)).await;
-        let deleted = self.deps.blobs.delete(&blob::raw(id)).await;
-        if let (Err(error), _) = (forgotten, deleted) {
+        let _collected_otherwise = self.deps.blobs.delete(&blob::raw(id)).await;
+        if let Err(error) = forgotten {
             tracing::warn!(%error, "a refused upload is left to be collected");
         }
     }
+}
+
+/// An answer before the body was read: it is read on, so that its sender gets to read the answer.
+fn unread(body: Incoming, answer: Result<Answer, Box<Answer>>) -> Result<Answer, Box<Answer>> {
+    tokio::spawn(drain(body));
+    answer
 }
 
 /// What an upload is answered with.

@@ -162,6 +162,9 @@ async fn what_is_no_picture_is_refused_at_the_door_and_leaves_nothing() {
         let answer = web(&server.address, "POST /v1/media", &[("authorization", authorization)], &png).await;
         assert_eq!((answer.status, answer.code()), (401, "unauthorized".to_owned()), "{what}");
     }
+    // Who sends much before being refused gets to read why.
+    let answer = web(&server.address, "POST /v1/media", &[("authorization", "Bearer x")], &big).await;
+    assert_eq!((answer.status, answer.code()), (401, "unauthorized".to_owned()));
     // Chunks tell no length: the limit holds all the same.
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked")];

@@ -108,7 +108,7 @@ pub(crate) async fn sign_in(
                 let message = "this is another account's; sign in with it and remove it there first";
                 return Err(Refusal::Conflict(message.into()));
             }
-            (Some(linked), None) => returning(tables, proven, linked.user).await?,
+            (Some(linked), None) => returning(tables, seal, proven, linked.user).await?,
             (None, Some(claims)) => linking(tables, seal, proven, claims).await?,
             (None, None) => joining(seal, proven)?,
         };
@@ -135,13 +135,22 @@ fn session(proven: &Proven<'_>, user: &Handle) -> (RefreshToken, Write) {
     (token, write)
 }
 
-async fn returning(tables: &dyn Tables, proven: &Proven<'_>, user: Handle) -> Result<Plan, Refusal> {
+async fn returning(
+    tables: &dyn Tables,
+    seal: &Seal,
+    proven: &Proven<'_>,
+    user: Handle,
+) -> Result<Plan, Refusal> {
     let account = tables.get(Table::Users, accounts::key(&user)).await?;
     let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
     let role = account.parse::<accounts::Account>()?.role;
     let (token, session) = session(proven, &user);
+    let user_text = user.to_string();
     let done = SignedIn::Session { user, role, token, created: false };
-    Ok(Plan { done, writes: vec![proven.spend.clone(), session], account: None })
+    // It may be taken away from them at this moment.
+    let theirs = Condition::Equals("user", user_text.into());
+    let still = Write::check(Table::Entities, proven.identity.key(seal), theirs);
+    Ok(Plan { done, writes: vec![proven.spend.clone(), session, still], account: None })
 }
 
 /// The writes that make an identity a user's.
