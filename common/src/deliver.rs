@@ -60,14 +60,6 @@ pub struct Delivery {
     pub frame: Option<Box<RawValue>>,
 }
 
-impl Delivery {
-    /// Closes a user's sockets, or those of one sign-in.
-    #[must_use]
-    pub fn closing(kind: Kind, user: Handle, session: Option<Ulid>) -> Self {
-        Self { kind, to: vec![user], connection: None, session, seq: None, frame: None }
-    }
-}
-
 /// The body of `POST /deliver`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeliverRequest {

@@ -45,6 +45,22 @@ pub fn retry_later(status: StatusCode, code: &str, detail: &str, seconds: u64) -
     answer
 }
 
+/// The refusal when something that is needed does not answer.
+#[must_use]
+pub fn not_now() -> Answer {
+    let detail = "this cannot be served now; try again";
+    retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1)
+}
+
+/// The refusal of another method than `allowed`.
+#[must_use]
+pub fn method_not_allowed(allowed: &'static str) -> Answer {
+    let detail = format!("this address takes {allowed}");
+    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", &detail);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
 /// JSON that no cache keeps.
 ///
 /// # Panics

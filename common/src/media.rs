@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use ulid::Ulid;
 
 use crate::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Write};
@@ -27,15 +28,10 @@ pub enum State {
 }
 
 impl State {
-    /// As in the item.
+    /// The change that makes it a medium's.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Uploading => "uploading",
-            State::Checking => "checking",
-            State::Ready => "ready",
-            State::Gone => "gone",
-        }
+    pub fn set(self) -> Change {
+        Change::Set("state", json!(self))
     }
 }
 
@@ -178,19 +174,26 @@ impl Stored {
     }
 }
 
-/// The writes that make a new medium, where `counted` is what was read at [`count_key`]; `None` when its owner has [`MAX_LOOSE`] already.
-#[must_use]
-pub fn begin(id: Ulid, owner: &Handle, now: u64, counted: Option<&Item>) -> Option<Vec<Write>> {
+/// A user has [`MAX_LOOSE`] already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_LOOSE} of your media are in no post: post some, or wait a day")]
+pub struct TooManyLoose;
+
+/// The writes that make a new medium, where `counted` is what was read at [`count_key`].
+///
+/// # Errors
+/// [`TooManyLoose`].
+pub fn begin(id: Ulid, owner: &Handle, now: u64, counted: Option<&Item>) -> Result<Vec<Write>, TooManyLoose> {
     let loose = counted.and_then(|item| item.number("n"));
     if loose.unwrap_or(0) >= MAX_LOOSE {
-        return None;
+        return Err(TooManyLoose);
     }
     let unchanged = match loose {
         Some(n) => Condition::Equals("n", n.into()),
         None => Condition::Absent("n"),
     };
     let stored = Stored::begun(owner, now);
-    Some(vec![
+    Ok(vec![
         Write::put(Table::Entities, key(id), Item::of(&stored)).when(Condition::Missing),
         Write::put(Table::Entities, loose_key(id, now), Item::new()),
         count(owner, 1).when(unchanged),
@@ -203,7 +206,7 @@ fn as_read(stored: &Stored) -> Condition {
         None => Condition::Absent("loose"),
     };
     Condition::All(vec![
-        Condition::Equals("state", stored.state.name().into()),
+        Condition::Equals("state", json!(stored.state)),
         Condition::Equals("posts", stored.posts.into()),
         loose,
     ])
@@ -240,7 +243,7 @@ pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     for (id, stored) in media {
         let mut changes = vec![Change::Add("posts", -1)];
         if stored.posts <= 1 {
-            changes.push(Change::Set("state", State::Gone.name().into()));
+            changes.push(State::Gone.set());
             changes.push(Change::Set("loose", 0.into()));
             writes.push(Write::put(Table::Entities, loose_key(*id, 0), Item::new()));
             freed += 1;

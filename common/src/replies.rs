@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::{mpsc, oneshot};
+use ulid::Ulid;
 
 use crate::deliver::{
     DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, InternalKey, Kind, SIGNATURE_HEADER, TIME_HEADER,
@@ -116,6 +117,12 @@ impl Replies {
         }
         drop(ticket);
         let _dropped_by_the_last_part = delivered.await;
+    }
+
+    /// Closes a user's sockets, or those of one sign-in, on whichever edges hold them.
+    pub async fn close(&self, kind: Kind, user: Handle, session: Option<Ulid>) {
+        let delivery = Delivery { kind, to: vec![user], connection: None, session, seq: None, frame: None };
+        self.deliver(vec![Parcel { delivery, origin: None }]).await;
     }
 }
 

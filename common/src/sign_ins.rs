@@ -1,11 +1,13 @@
 //! Sign-ins: what an access token's `sid` stands for. The User service makes and ends them; whoever takes a token looks here whether
 //! it still opens anything.
 
+use hyper::HeaderMap;
 use ulid::Ulid;
 
 use crate::accounts;
+use crate::http::bearer;
 use crate::ports::tables::{Condition, EXPIRES, Key, Table, TableError, Tables, Write};
-use crate::ports::tokens::Claims;
+use crate::ports::tokens::{Claims, TokenVerifier};
 use crate::protocol::Role;
 
 /// Where a sign-in lies in [`Table::Entities`], for as long as it lives: `user` says whose it is, `created_at` since when (milliseconds since
@@ -27,6 +29,22 @@ pub enum Closed {
     /// Nobody knows now.
     #[error("the tables do not answer: {0}")]
     Unknown(#[from] TableError),
+}
+
+/// What the bearer token of a request says, if it opens anything at `now_s` (seconds since 1970); `None` when there is none.
+///
+/// # Errors
+/// [`Closed`] when there is one that does not, or nobody can tell.
+pub async fn of_bearer(
+    tables: &dyn Tables,
+    verifier: &dyn TokenVerifier,
+    headers: &HeaderMap,
+    now_s: u64,
+) -> Result<Option<Claims>, Closed> {
+    let Some(token) = bearer(headers) else { return Ok(None) };
+    let claims = token.ok().and_then(|token| verifier.verify(token, now_s).ok()).ok_or(Closed::Ended)?;
+    check(tables, &claims, now_s).await?;
+    Ok(Some(claims))
 }
 
 /// A token that opens something.

@@ -24,8 +24,10 @@ impl Tokens {
     /// What the token says, if it is good at `now_s`.
     pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
         let epoch = self.verifier.epoch();
-        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
+        // Seldom another: what all threads share is only read then.
+        if self.epoch.load(Ordering::Acquire) != epoch {
             self.good.clear();
+            self.epoch.store(epoch, Ordering::Release);
         }
         let key: [u8; 32] =
             digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");

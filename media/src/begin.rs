@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
-use soundoff_common::media::{self, MAX_LOOSE};
+use soundoff_common::media;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{ErrorCode, rfc3339};
 use ulid::Ulid;
@@ -59,10 +59,8 @@ impl Message for MediaBegin {
         let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };
         let reply = Begun { media: id.to_string(), upload };
         let counted = cx.tables.get(Table::Entities, media::count_key(&request.from)).await?;
-        let writes = media::begin(id, &request.from, request.at, counted.as_ref()).ok_or_else(|| {
-            let message = format!("{MAX_LOOSE} of your media are in no post: post some, or wait a day");
-            Failure::reject(ErrorCode::Conflict, message)
-        })?;
+        let writes = media::begin(id, &request.from, request.at, counted.as_ref())
+            .map_err(|too_many| Failure::reject(ErrorCode::Conflict, too_many.to_string()))?;
         Ok(Outcome::effect(reply, writes))
     }
 }

@@ -53,10 +53,7 @@ impl Message for MediaChecked {
         };
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
-                let changes = vec![
-                    Change::Set("state", State::Ready.name().into()),
-                    Change::Set("renditions", json!(renditions)),
-                ];
+                let changes = vec![State::Ready.set(), Change::Set("renditions", json!(renditions))];
                 let body = json!({ "media": Media::of(id, &renditions.full) });
                 (vec![media::change(id, &stored, changes)], "media.ready", body)
             }

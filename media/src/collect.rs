@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use soundoff_common::media::{self, LOOSE_SHARDS, State};
-use soundoff_common::ports::tables::{Change, Table, TableError, Write};
+use soundoff_common::ports::tables::{Table, TableError, Write};
 use soundoff_common::protocol::now_ms;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
@@ -65,7 +65,7 @@ impl Media {
         };
         if stored.state != State::Gone {
             // First nobody can come to need it; then its bytes go.
-            let gone = vec![Change::Set("state", State::Gone.name().into())];
+            let gone = vec![State::Gone.set()];
             match self.deps.tables.write(vec![media::change(id, &stored, gone)]).await {
                 Ok(()) => stored.state = State::Gone,
                 // A post was faster, or another collector.

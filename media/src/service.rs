@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use soundoff_common::handler::raw;
-use soundoff_common::http::{Answer, bearer, refuse, retry_later, unauthorized, whole};
+use soundoff_common::http::{Answer, method_not_allowed, not_now, refuse, retry_later, unauthorized, whole};
 use soundoff_common::ids;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::Tables;
@@ -110,12 +109,10 @@ impl Media {
     /// Who sends this.
     pub(crate) async fn sender(&self, headers: &HeaderMap) -> Result<Handle, Box<Answer>> {
         let refused = || Box::new(whole(unauthorized("send a good access token as bearer")));
-        let token = bearer(headers).and_then(Result::ok).ok_or_else(refused)?;
-        let now_s = now_ms() / 1000;
-        let claims = self.deps.verifier.verify(token, now_s).map_err(|_| refused())?;
-        match sign_ins::check(&*self.deps.tables, &claims, now_s).await {
-            Ok(_) => Ok(claims.user),
-            Err(Closed::NoUser | Closed::Ended) => Err(refused()),
+        let MediaDeps { tables, verifier, .. } = &self.deps;
+        match sign_ins::of_bearer(&**tables, &**verifier, headers, now_ms() / 1000).await {
+            Ok(Some(claims)) => Ok(claims.user),
+            Ok(None) | Err(Closed::NoUser | Closed::Ended) => Err(refused()),
             Err(Closed::Unknown(error)) => Err(unavailable(&error)),
         }
     }
@@ -154,13 +151,9 @@ pub(crate) fn no_such() -> Box<Answer> {
 /// The refusal when something that is needed does not answer.
 pub(crate) fn unavailable(error: &dyn std::fmt::Display) -> Box<Answer> {
     tracing::warn!("a media request cannot be served: {error}");
-    let detail = "this cannot be served now; try again";
-    Box::new(retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1))
+    Box::new(not_now())
 }
 
 fn not_with(allowed: &'static str) -> Box<Answer> {
-    let detail = format!("this address takes {allowed}");
-    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", &detail);
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    Box::new(answer)
+    Box::new(method_not_allowed(allowed))
 }

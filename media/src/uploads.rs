@@ -4,8 +4,8 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde_json::json;
 use soundoff_common::http::{Answer, json, refuse};
-use soundoff_common::media::{self, MAX_LOOSE, State, Stored};
-use soundoff_common::ports::tables::{Change, Table, TableError};
+use soundoff_common::media::{self, State, Stored};
+use soundoff_common::ports::tables::{Table, TableError};
 use soundoff_common::protocol::{Handle, now_ms};
 use ulid::Ulid;
 
@@ -45,10 +45,9 @@ impl Media {
         for _ in 0..RACES {
             let counted = self.deps.tables.get(Table::Entities, media::count_key(owner)).await;
             let counted = counted.map_err(|error| unavailable(&error))?;
-            let Some(writes) = media::begin(id, owner, now, counted.as_ref()) else {
-                let detail = format!("{MAX_LOOSE} of your media are in no post: post some, or wait a day");
-                return Err(Box::new(refuse(StatusCode::CONFLICT, "conflict", &detail)));
-            };
+            let writes = media::begin(id, owner, now, counted.as_ref()).map_err(|too_many| {
+                Box::new(refuse(StatusCode::CONFLICT, "conflict", &too_many.to_string()))
+            })?;
             match self.deps.tables.write(writes).await {
                 Ok(()) => return Ok(()),
                 Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
@@ -131,7 +130,7 @@ impl Media {
         if stored.state != State::Uploading {
             return Err(used());
         }
-        let checking = vec![Change::Set("state", State::Checking.name().into())];
+        let checking = vec![State::Checking.set()];
         match self.deps.tables.write(vec![media::change(id, &stored, checking)]).await {
             Ok(()) => Ok(()),
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(used()),

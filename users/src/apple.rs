@@ -77,7 +77,7 @@ impl Apple {
             return Err(BAD);
         }
         let id = header.kid.ok_or(BAD)?;
-        let key = self.keys.key(&id).await.map_err(Refusal::Unavailable)?.ok_or(BAD)?;
+        let key = self.keys.key(&id).await?.ok_or(BAD)?;
         let claims = self.opened(token, &key)?;
         // One issuer: a list that names ours among others is none of ours.
         if claims.iss != self.config.issuer || !is_nonce(&claims.nonce, nonce) {

@@ -3,7 +3,6 @@
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use soundoff_common::deliver::Kind as DeliveryKind;
 use soundoff_common::http::{Answer, json, read_json, whole};
 use soundoff_common::ports::tables::{Query, Table, Write};
 use soundoff_common::ports::tokens::Claims;
@@ -128,8 +127,7 @@ impl Users {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
         let proven = Proven { identity, spend, handle, signed_in, now, lifetime_s };
         match sign_in(&*self.tables, &self.seal, &proven).await? {
-            SignedIn::Session { user, role, token, created } => {
-                let session = Session { user, role, token, ends: now / 1000 + lifetime_s };
+            SignedIn::Session { session, created } => {
                 let mut body = self.pair(&session, now)?;
                 body["created"] = created.into();
                 Ok(json(StatusCode::OK, &body))
@@ -147,7 +145,7 @@ impl Users {
         let lifetime = self.config.access_lifetime.as_secs().min(ends.saturating_sub(now / 1000));
         let access = self.issuer.issue(user, *role, token.session, now / 1000, lifetime);
         Ok(json!({
-            "access_token": access.map_err(Refusal::Unavailable)?,
+            "access_token": access?,
             "refresh_token": self.refresh.text(token),
             "expires_in": lifetime,
             "user": { "handle": user },
@@ -160,9 +158,8 @@ impl Users {
         match families::refresh(&*self.tables, &self.refresh, &body.refresh_token, call.now).await? {
             Refreshed::Next(session) => Ok(json(StatusCode::OK, &self.pair(&session, call.now)?)),
             Refreshed::Reused { user, session } => {
-                families::end(&*self.tables, session).await?;
                 tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
-                self.close(DeliveryKind::Revoke, user, Some(session)).await;
+                self.end(user, session).await?;
                 Err(ENDED)
             }
         }
@@ -175,8 +172,7 @@ impl Users {
         if let Some((user, session)) =
             families::owner(&*self.tables, &self.refresh, &body.refresh_token).await?
         {
-            families::end(&*self.tables, session).await?;
-            self.close(DeliveryKind::Revoke, user, Some(session)).await;
+            self.end(user, session).await?;
         }
         Ok(nothing())
     }
@@ -190,7 +186,7 @@ impl Users {
             let linked: Linked = item.parse()?;
             let kind = sk.split('#').next().unwrap_or_default();
             let opened = self.seal.open(&linked.sealed, &Identity::context(kind, &user));
-            let value = String::from_utf8_lossy(&opened.map_err(Refusal::Unavailable)?).into_owned();
+            let value = String::from_utf8_lossy(&opened?).into_owned();
             items.push(json!({
                 "id": sk.replace('#', "."),
                 "kind": kind,

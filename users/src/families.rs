@@ -20,7 +20,6 @@ pub(crate) const ENDED: Refusal =
 struct SignIn {
     user: Handle,
     created_at: u64,
-    generation: u32,
     /// The hash of the present refresh token.
     refresh: String,
     /// The hash of the one before.
@@ -39,7 +38,6 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
     let sign_in = SignIn {
         user: user.clone(),
         created_at: now,
-        generation: token.generation,
         refresh: token.hash(),
         before: None,
         rotated_at: now,
@@ -106,7 +104,6 @@ pub(crate) async fn refresh(
         let changes = vec![
             Change::Set("refresh", next.hash().into()),
             Change::Set("before", hash.into()),
-            Change::Set("generation", next.generation.into()),
             Change::Set("rotated_at", now.into()),
             Change::Remove("retried_at"),
         ];

@@ -1,8 +1,7 @@
 //! Refresh tokens: what one says, and how one follows from the other.
 //!
-//! A token is opaque to clients. Inside lie its sign-in, its generation and a secret, under a mark that only this deployment can make: a
-//! token of an earlier generation is told from an invented one, without a list of all that there were. The secret of the next generation
-//! follows from the present one, so the same refresh, repeated because its answer was lost, can be answered again though only
+//! A token is opaque to clients. Inside lie its sign-in and a secret, under a mark that only this deployment can make: a token that was
+//! spent is told from an invented one, without a list of all that there were. The secret of the next follows from the present one, so the same refresh, repeated because its answer was lost, can be answered again though only
 //! hashes are kept.
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,7 +16,7 @@ use ulid::Ulid;
 const PREFIX: &str = "so_refresh_";
 const SECRET_BYTES: usize = 32;
 const MARK_BYTES: usize = 16;
-const BYTES: usize = 16 + 4 + SECRET_BYTES + MARK_BYTES;
+const BYTES: usize = 16 + SECRET_BYTES + MARK_BYTES;
 
 /// Makes and knows refresh tokens.
 pub(crate) struct RefreshKey(hmac::Key);
@@ -26,8 +25,6 @@ pub(crate) struct RefreshKey(hmac::Key);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RefreshToken {
     pub(crate) session: Ulid,
-    /// 1 at sign-in; one more with each refresh.
-    pub(crate) generation: u32,
     secret: [u8; SECRET_BYTES],
 }
 
@@ -38,17 +35,16 @@ impl RefreshKey {
 
     /// A new sign-in's first token.
     pub(crate) fn first(session: Ulid) -> RefreshToken {
-        RefreshToken { session, generation: 1, secret: rand::random() }
+        RefreshToken { session, secret: rand::random() }
     }
 
     /// The token that follows: the same each time it is asked for.
     pub(crate) fn next(&self, token: &RefreshToken) -> RefreshToken {
-        let generation = token.generation.saturating_add(1);
-        let said = [b"next".as_slice(), &token.session.to_bytes(), &generation.to_be_bytes(), &token.secret];
+        let said = [b"next".as_slice(), &token.session.to_bytes(), &token.secret];
         let tag = hmac::sign(&self.0, &said.concat());
         let mut secret = [0; SECRET_BYTES];
         secret.copy_from_slice(tag.as_ref());
-        RefreshToken { session: token.session, generation, secret }
+        RefreshToken { session: token.session, secret }
     }
 
     fn mark(&self, body: &[u8]) -> hmac::Tag {
@@ -58,7 +54,6 @@ impl RefreshKey {
     /// The token as the client gets it.
     pub(crate) fn text(&self, token: &RefreshToken) -> String {
         let mut wire = token.session.to_bytes().to_vec();
-        wire.extend_from_slice(&token.generation.to_be_bytes());
         wire.extend_from_slice(&token.secret);
         let mark = self.mark(&wire);
         wire.extend_from_slice(&mark.as_ref()[..MARK_BYTES]);
@@ -74,8 +69,7 @@ impl RefreshKey {
         aws_lc_rs::constant_time::verify_slices_are_equal(mark, &expected.as_ref()[..MARK_BYTES]).ok()?;
         Some(RefreshToken {
             session: Ulid::from_bytes(body[..16].try_into().ok()?),
-            generation: u32::from_be_bytes(body[16..20].try_into().ok()?),
-            secret: body[20..].try_into().ok()?,
+            secret: body[16..].try_into().ok()?,
         })
     }
 }

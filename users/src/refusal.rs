@@ -1,5 +1,5 @@
 use hyper::StatusCode;
-use soundoff_common::http::{Answer, refuse, retry_later, unauthorized, whole};
+use soundoff_common::http::{Answer, not_now, refuse, retry_later, unauthorized, whole};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::tables::TableError;
 
@@ -33,6 +33,12 @@ pub(crate) enum Refusal {
     /// Something that is needed does not answer.
     #[error("cannot be served now: {0:#}")]
     Unavailable(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Unavailable(error)
+    }
 }
 
 impl From<TableError> for Refusal {
@@ -82,8 +88,7 @@ impl Refusal {
             Refusal::NotFound(_) | Refusal::NotConfigured(_) => refuse(StatusCode::NOT_FOUND, code, &detail),
             Refusal::Unavailable(error) => {
                 tracing::warn!("a sign-in request cannot be served: {error:#}");
-                let detail = "this cannot be served now; try again";
-                retry_later(StatusCode::SERVICE_UNAVAILABLE, code, detail, 1)
+                not_now()
             }
         }
     }

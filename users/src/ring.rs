@@ -193,15 +193,6 @@ impl Ring {
         let keys: Vec<Value> = self.keys().all.iter().map(|key| key.jwk()).collect();
         json!({ "keys": keys })
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(keys: Vec<Arc<SigningKey>>) -> Arc<Self> {
-        let tables = Arc::new(tests::NoTables);
-        let seal = Seal::new(&soundoff_common::secret::Secret::new(&[0; 32]).unwrap());
-        let by_id = keys.iter().map(|key| (key.id.clone(), key.clone())).collect();
-        let keys = RwLock::new(Arc::new(Keys { all: keys, by_id }));
-        Arc::new(Self { tables, seal, keys, epoch: AtomicU64::new(0) })
-    }
 }
 
 fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
@@ -220,37 +211,8 @@ fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use soundoff_common::ports::tables::Page;
-
+pub(crate) mod tests {
     use super::*;
-
-    /// For rings that are given their keys.
-    pub(super) struct NoTables;
-
-    #[async_trait]
-    impl Tables for NoTables {
-        async fn get_many(&self, _: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
-            unreachable!("a ring that was given its keys asks for none")
-        }
-        async fn write(&self, _: Vec<Write>) -> Result<(), TableError> {
-            unreachable!("a ring that was given its keys makes none")
-        }
-        async fn query(&self, _: Query) -> Result<Page, TableError> {
-            unreachable!("a ring that was given its keys asks for none")
-        }
-        async fn scan(
-            &self,
-            _: Table,
-            _: u32,
-            _: u32,
-            _: Option<Key>,
-            _: usize,
-        ) -> Result<Vec<(Key, Item)>, TableError> {
-            unreachable!("a ring that was given its keys asks for none")
-        }
-    }
 
     fn key(created_at: u64) -> Arc<SigningKey> {
         Arc::new(
@@ -272,7 +234,8 @@ mod tests {
         assert!(signing(&[], 0).is_none() && live(&[], 0).is_empty());
     }
 
-    async fn two_processes() -> (tempfile::TempDir, [Arc<Ring>; 2]) {
+    /// The rings of two processes on the same tables.
+    pub(crate) async fn two_processes() -> (tempfile::TempDir, [Arc<Ring>; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let options = soundoff_embedded::tables::TableOptions::default();
         let tables = soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &options).unwrap();

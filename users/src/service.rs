@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, StatusCode};
-use soundoff_common::deliver::{Delivery, Kind as DeliveryKind};
-use soundoff_common::http::{Answer, Peer, bearer, json, refuse};
+use hyper::{Request, StatusCode};
+use soundoff_common::deliver::Kind;
+use soundoff_common::http::{Answer, Peer, json, method_not_allowed, refuse};
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::ports::tokens::{Claims, TokenVerifier as _};
+use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::replies::{Parcel, Replies};
+use soundoff_common::replies::Replies;
 use soundoff_common::secret::Secret;
 use soundoff_common::sign_ins::{self, Closed};
 use soundoff_common::telemetry::{CallLabel, Metrics};
@@ -21,6 +21,7 @@ use ulid::Ulid;
 use crate::apple::Apple;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
+use crate::families;
 use crate::fetch::Fetch;
 use crate::limits::Limit;
 use crate::refresh::RefreshKey;
@@ -109,19 +110,12 @@ impl Users {
 
     /// Answers a request to a path that it [`serves`](Self::serves).
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let method = match request.uri().path() {
-            JWKS | IDENTITIES => Method::GET,
-            path if path.starts_with(IDENTITY) => Method::DELETE,
-            _ => Method::POST,
-        };
-        if *request.method() != method {
-            let detail = format!("this address takes {method}");
-            let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", &detail);
-            let allow = HeaderValue::from_str(method.as_str()).expect("a method is ASCII");
-            answer.headers_mut().insert(header::ALLOW, allow);
-            return answer;
+        let way = Way::of(request.uri().path());
+        let method = way.map_or("POST", Way::method);
+        if request.method().as_str() != method {
+            return method_not_allowed(method);
         }
-        let Some(way) = Way::of(request.uri().path()) else {
+        let Some(way) = way else {
             return refuse(
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -135,16 +129,13 @@ impl Users {
     }
 
     async fn judged(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
-        if way == Way::Keys {
-            return Ok(self.key_set());
-        }
         // Who cannot be told apart is limited as one.
         let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
-        if way == Way::Start {
-            self.codes.check(from)?
-        } else {
-            self.sign_ins.check(from)?
+        match way {
+            Way::Keys => {}
+            Way::Start => self.codes.check(from)?,
+            _ => self.sign_ins.check(from)?,
         }
         // Elsewhere a token is of no account: a client refreshes just when its own has lapsed.
         let signed_in = match way {
@@ -179,21 +170,19 @@ impl Users {
     async fn signed_in(&self, request: &Request<Incoming>) -> Result<Option<Claims>, Refusal> {
         const BAD: Refusal =
             Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
-        let Some(token) = bearer(request.headers()) else { return Ok(None) };
-        let token = token.map_err(|()| BAD)?;
         let now_s = now_ms() / 1000;
-        let claims = self.verifier.verify(token, now_s).map_err(|_| BAD)?;
-        match sign_ins::check(&*self.tables, &claims, now_s).await {
-            Ok(_) => Ok(Some(claims)),
-            Err(Closed::Unknown(error)) => Err(error.into()),
-            Err(Closed::NoUser | Closed::Ended) => Err(BAD),
-        }
+        let judged = sign_ins::of_bearer(&*self.tables, &self.verifier, request.headers(), now_s).await;
+        judged.map_err(|closed| match closed {
+            Closed::Unknown(error) => error.into(),
+            Closed::NoUser | Closed::Ended => BAD,
+        })
     }
 
-    /// Closes sockets on whichever edges hold them; answers when all have been told.
-    pub(crate) async fn close(&self, kind: DeliveryKind, user: Handle, session: Option<Ulid>) {
-        let delivery = Delivery::closing(kind, user, session);
-        self.replies.deliver(vec![Parcel { delivery, origin: None }]).await;
+    /// Ends a session: nothing of it opens anything from here on, and its sockets close, on whichever edges they are.
+    pub(crate) async fn end(&self, user: Handle, session: Ulid) -> Result<(), Refusal> {
+        families::end(&*self.tables, session).await?;
+        self.replies.close(Kind::Revoke, user, Some(session)).await;
+        Ok(())
     }
 }
 
@@ -230,6 +219,14 @@ impl Way {
             path if path.starts_with(IDENTITY) => Way::Unlink,
             _ => return None,
         })
+    }
+
+    fn method(self) -> &'static str {
+        match self {
+            Way::Keys | Way::Identities => "GET",
+            Way::Unlink => "DELETE",
+            _ => "POST",
+        }
     }
 
     fn name(self) -> &'static str {

@@ -7,9 +7,9 @@ use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_common::sign_ins::{self, Closed, Open};
 use ulid::Ulid;
 
-use crate::families;
+use crate::families::{self, Session};
 use crate::identity::{Identity, Linked, list_partition};
-use crate::refresh::{RefreshKey, RefreshToken};
+use crate::refresh::RefreshKey;
 use crate::refusal::Refusal;
 use crate::seal::Seal;
 
@@ -73,8 +73,8 @@ pub(crate) struct Proven<'a> {
 
 /// What came of it.
 pub(crate) enum SignedIn {
-    /// A new session of a user.
-    Session { user: Handle, role: Role, token: RefreshToken, created: bool },
+    /// A new session, perhaps of a new account.
+    Session { session: Session, created: bool },
     /// The identity is the signed-in user's from now on.
     Linked { user: Handle },
 }
@@ -129,10 +129,11 @@ pub(crate) async fn sign_in(
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for the same identity")))
 }
 
-fn session(proven: &Proven<'_>, user: &Handle) -> (RefreshToken, Write) {
+/// A new session, and the write that begins it.
+fn session(proven: &Proven<'_>, user: Handle, role: Role) -> (Session, Write) {
     let token = RefreshKey::first(Ulid::generate());
-    let write = families::begin(user, &token, proven.now, proven.lifetime_s);
-    (token, write)
+    let write = families::begin(&user, &token, proven.now, proven.lifetime_s);
+    (Session { user, role, token, ends: proven.now / 1000 + proven.lifetime_s }, write)
 }
 
 async fn returning(
@@ -144,20 +145,19 @@ async fn returning(
     let account = tables.get(Table::Users, accounts::key(&user)).await?;
     let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
     let role = account.parse::<accounts::Account>()?.role;
-    let (token, session) = session(proven, &user);
-    let user_text = user.to_string();
-    let done = SignedIn::Session { user, role, token, created: false };
     // It may be taken away from them at this moment.
-    let theirs = Condition::Equals("user", user_text.into());
+    let theirs = Condition::Equals("user", user.as_str().into());
     let still = Write::check(Table::Entities, proven.identity.key(seal), theirs);
-    Ok(Plan { done, writes: vec![proven.spend.clone(), session, still], account: None })
+    let (session, begin) = session(proven, user, role);
+    let done = SignedIn::Session { session, created: false };
+    Ok(Plan { done, writes: vec![proven.spend.clone(), begin, still], account: None })
 }
 
 /// The writes that make an identity a user's.
 fn link(seal: &Seal, proven: &Proven<'_>, user: &Handle) -> Result<[Write; 2], Refusal> {
     let Proven { identity, now, .. } = proven;
     let context = Identity::context(identity.kind.name(), user);
-    let sealed = seal.seal(identity.value.as_bytes(), &context).map_err(Refusal::Unavailable)?;
+    let sealed = seal.seal(identity.value.as_bytes(), &context)?;
     let linked = Item::of(&Linked { user: user.clone(), linked_at: *now, sealed });
     Ok([
         Write::put(Table::Entities, identity.key(seal), linked.clone()).when(Condition::Missing),
@@ -200,11 +200,11 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
     if RESERVED.contains(&user.as_str()) {
         return Err(Refusal::Conflict("the handle is reserved; choose another".into()));
     }
-    let (token, session) = session(proven, &user);
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
     writes.extend(link(seal, proven, &user)?);
-    writes.push(session);
-    let done = SignedIn::Session { user, role: Role::User, token, created: true };
+    let (session, begin) = session(proven, user, Role::User);
+    writes.push(begin);
+    let done = SignedIn::Session { session, created: true };
     Ok(Plan { done, writes, account: Some(SPEND + 1) })
 }
 

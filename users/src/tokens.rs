@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::keys::SigningKey;
+    use crate::ring::tests::two_processes;
 
     fn fresh() -> Arc<SigningKey> {
         Arc::new(SigningKey::of(&SigningKey::generate().unwrap(), String::new(), 0).unwrap())
@@ -162,13 +163,12 @@ mod tests {
         header
     }
 
-    #[test]
-    fn our_own_token_opens_until_it_lapses() {
-        let key = fresh();
-        let ring = Ring::of(vec![key]);
+    #[tokio::test]
+    async fn our_own_token_opens_until_it_lapses() {
+        let (_dir, [ring, other]) = two_processes().await;
         let (alice, session) = ("alice".parse().unwrap(), Ulid::generate());
         let token = Issuer::new(ring.clone()).issue(&alice, Role::Moderator, session, NOW, 60).unwrap();
-        let verifier = Verifier::new(ring);
+        let verifier = Verifier::new(other);
         let good = verifier.verify(&token, NOW + 59).unwrap();
         assert_eq!((good.user.as_str(), good.session, good.expires_at), ("alice", session, NOW + 60));
         assert_eq!(good.role, Role::Moderator);
@@ -176,10 +176,11 @@ mod tests {
         assert_eq!(verifier.verify(&token, NOW - CLOCK_SKEW_S - 1), Err(TokenError::Invalid), "not yet");
     }
 
-    #[test]
-    fn nothing_else_opens() {
-        let key = fresh();
-        let verifier = Verifier::new(Ring::of(vec![key.clone()]));
+    #[tokio::test]
+    async fn nothing_else_opens() {
+        let (_dir, [ring, _]) = two_processes().await;
+        let key = ring.signing(NOW * 1000).unwrap();
+        let verifier = Verifier::new(ring);
         let good = sign(&key, &header(&key), &claims());
         assert!(verifier.verify(&good, NOW).is_ok());
         for (name, value) in [

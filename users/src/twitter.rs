@@ -70,16 +70,13 @@ impl Twitter {
                 return Err(BAD);
             }
             Some(item) => {
-                let sealed = item
-                    .text("subject")
-                    .context("an exchange without its subject")
-                    .map_err(Refusal::Unavailable)?;
-                let opened = seal.open(sealed, &hash).map_err(Refusal::Unavailable)?;
-                String::from_utf8(opened).context("a damaged subject").map_err(Refusal::Unavailable)?
+                let sealed = item.text("subject").context("an exchange without its subject")?;
+                let opened = seal.open(sealed, &hash)?;
+                String::from_utf8(opened).context("a damaged subject")?
             }
             None => {
                 let subject = self.exchange(grant).await?;
-                let sealed = seal.seal(subject.as_bytes(), &hash).map_err(Refusal::Unavailable)?;
+                let sealed = seal.seal(subject.as_bytes(), &hash)?;
                 let item = Item::new().with("subject", sealed).with(EXPIRES, now_s + REPEATED_S);
                 tables.write(vec![Write::put(Table::Entities, key.clone(), item)]).await?;
                 subject
@@ -93,8 +90,7 @@ impl Twitter {
 
     /// The code for an access token, and that for who it is of. The access token is used for this one question and forgotten.
     async fn exchange(&self, grant: Grant) -> Result<String, Refusal> {
-        let url = |text: &str| TokenUrl::new(text.to_owned()).context("the token URL");
-        let token_url = url(&self.config.token_url.to_string()).map_err(Refusal::Unavailable)?;
+        let token_url = TokenUrl::new(self.config.token_url.to_string()).context("the token URL")?;
         let redirect = RedirectUrl::new(grant.redirect_uri).map_err(|_| BAD)?;
         let mut client = BasicClient::new(ClientId::new(self.config.client_id.clone()))
             .set_auth_type(AuthType::BasicAuth)
@@ -115,7 +111,7 @@ impl Twitter {
             }
             Err(_) => return Err(Refusal::Unavailable(anyhow::anyhow!("the provider's answer is no token"))),
         };
-        self.subject(token.access_token().secret()).await.map_err(Refusal::Unavailable)
+        Ok(self.subject(token.access_token().secret()).await?)
     }
 
     async fn subject(&self, access_token: &str) -> anyhow::Result<String> {

@@ -90,7 +90,7 @@ mod tests {
         world.tables.write(media::begin(id, &alice, START + 1, counted.as_ref()).unwrap()).await.unwrap();
         let size = json!({ "content_type": "image/png", "bytes": 9, "width": 2, "height": 1 });
         let sizes = json!({ "full": size, "feed": size, "thumb": size });
-        let changes = vec![Change::Set("state", state.name().into()), Change::Set("renditions", sizes)];
+        let changes = vec![state.set(), Change::Set("renditions", sizes)];
         world.tables.write(vec![Write::update(Table::Entities, media::key(id), changes)]).await.unwrap();
         id
     }

@@ -38,6 +38,7 @@ mod paging;
 mod people;
 mod posts;
 mod profiles;
+mod takedown;
 mod texts;
 mod toggles;
 

@@ -3,11 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
-use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
-use crate::post_delete::Takedown;
-use crate::posts::{self, OnePost};
+use crate::posts::OnePost;
+use crate::takedown::Takedown;
 
 /// Which post.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,28 +29,15 @@ impl Message for PostRemove {
     type Reply = OnePost;
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
-        let id = posts::id(&request.body.post)?;
-        let found = cx.tables.get(Table::Entities, posts::key(id)).await?;
-        let post = posts::parse(found)?.ok_or_else(posts::no_such_post)?;
-        let author = post.author.clone();
-        let told = posts::tell_followers_of(&author, id);
-        if post.deleted {
-            // As `post.delete`: a run that was cut off after its commit only owes the followers their news.
-            let by_this = post.deleted_by == Some(request.mid);
-            let reply = OnePost { post: post.shown(id) };
-            return if by_this {
-                Ok(Outcome::effect(reply, Vec::new()).then(told))
-            } else {
-                Err(posts::no_such_post())
-            };
-        }
-        let takedown = Takedown { id, author: &author, media: &post.media };
-        let writes = takedown.writes(cx, request).await?;
-        let body = raw(&Removed { post: id.to_string() });
+        let takedown = Takedown::of(cx, request, &request.body.post).await?;
+        let (writes, news) = (takedown.writes(cx, request).await?, takedown.news());
         // By the author: no block between author and moderator hides it.
+        let author = takedown.author().clone();
+        let body = raw(&Removed { post: takedown.id.to_string() });
         let push = Push { to: author.clone(), push_type: "post.removed", by: author, body };
-        let reply = OnePost { post: post.shown(id) };
-        Ok(Outcome::effect(reply, writes).push(push).then(told))
+        let pushes = (!takedown.is_done).then_some(push);
+        let outcome = Outcome::effect(takedown.reply(), writes).then(news);
+        Ok(pushes.into_iter().fold(outcome, Outcome::push))
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::accounts;
-use soundoff_common::deliver::{Delivery, Kind};
+use soundoff_common::deliver::Kind;
 use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
-use soundoff_common::replies::{Parcel, Replies};
+use soundoff_common::replies::Replies;
 use soundoff_timeline::Timelines;
 use soundoff_users::Ring;
 
@@ -121,7 +121,6 @@ async fn change_account(live: &Live, user: Handle, change: Change, close: Kind) 
         Err(TableError::ConditionFailed { .. }) => anyhow::bail!("there is no user {user}"),
         Err(error) => return Err(error.into()),
     }
-    let delivery = Delivery::closing(close, user, None);
-    live.replies.deliver(vec![Parcel { delivery, origin: None }]).await;
+    live.replies.close(close, user, None).await;
     Ok(Value::Null)
 }

@@ -99,7 +99,7 @@ export function refreshRows({ backend, user, join }) {
   return [
     ["noise", () => ({ refresh_token: "let me in" })],
     ["an empty token", () => ({ refresh_token: "" })],
-    ["a token of the right shape that was never given", () => ({ refresh_token: `so_refresh_${randomBytes(68).toString("base64url")}` })],
+    ["a token of the right shape that was never given", () => ({ refresh_token: `so_refresh_${randomBytes(64).toString("base64url")}` })],
     ["an access token", () => ({ refresh_token: user.access })],
     ["a token altered in its session", flipped(14)],
     ["a token altered in its secret", flipped(-40)],
