@@ -75,11 +75,12 @@ impl Media {
         };
         let finding = match self.look(bytes).await {
             Ok(rendered) => {
-                self.keep(id, &rendered).await.map_err(|error| error.to_string())?;
+                let renditions = renditions(&rendered);
+                self.keep(id, rendered).await.map_err(|error| error.to_string())?;
                 if !self.is_checking(id).await? {
                     return self.clear(id).await;
                 }
-                Finding::Ready(renditions(&rendered))
+                Finding::Ready(renditions)
             }
             Err(reason) => Finding::Refused(reason),
         };
@@ -123,10 +124,10 @@ impl Media {
         }
     }
 
-    async fn keep(&self, id: Ulid, rendered: &Rendered) -> Result<(), Unavailable> {
-        let pictures = [&rendered.full, &rendered.feed, &rendered.thumb];
+    async fn keep(&self, id: Ulid, rendered: Rendered) -> Result<(), Unavailable> {
+        let pictures = [rendered.full, rendered.feed, rendered.thumb];
         for (size, picture) in blob::SIZES.into_iter().zip(pictures) {
-            self.deps.blobs.put(&blob::rendition(id, size), Bytes::copy_from_slice(&picture.bytes)).await?;
+            self.deps.blobs.put(&blob::rendition(id, size), picture.bytes.into()).await?;
         }
         Ok(())
     }
