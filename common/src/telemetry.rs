@@ -40,6 +40,24 @@ pub struct CallLabel {
     pub outcome: &'static str,
 }
 
+/// One action of a managed service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabel {
+    /// The service, such as `sqs`.
+    pub service: String,
+    /// The action by its own name, such as `SendMessageBatch`.
+    pub action: String,
+}
+
+/// What a managed service bills.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BillLabel {
+    /// From a fixed set.
+    pub service: &'static str,
+    /// From a fixed set.
+    pub unit: &'static str,
+}
+
 /// Every metric of a process. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -112,6 +130,12 @@ pub struct Metrics {
     pub timeline_oldest_seconds: Gauge,
     /// Users of the first tier without a timeline, as the last tick found it.
     pub timeline_missing: Gauge,
+    /// Requests to managed services, each try counted.
+    pub aws_requests: Family<RequestLabel, Counter>,
+    /// Units billed by managed services.
+    pub aws_billed: Family<BillLabel, Counter<f64, AtomicU64>>,
+    /// What those units cost, in US dollars.
+    pub aws_dollars: Family<BillLabel, Counter<f64, AtomicU64>>,
 }
 
 /// Seconds from 50 µs to about 13 s, doubling.
@@ -165,6 +189,9 @@ impl Metrics {
             timeline_ticks_skipped: Counter::default(),
             timeline_oldest_seconds: Gauge::default(),
             timeline_missing: Gauge::default(),
+            aws_requests: Family::default(),
+            aws_billed: Family::default(),
+            aws_dollars: Family::default(),
         };
         made.registry = Arc::new(made.registered());
         made
@@ -200,6 +227,9 @@ impl Metrics {
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());
+        r.register("aws_requests", "requests to managed services", self.aws_requests.clone());
+        r.register("aws_billed", "units billed by managed services", self.aws_billed.clone());
+        r.register("aws_dollars", "US dollars for units billed", self.aws_dollars.clone());
         self.register_timelines(&mut r);
         r
     }

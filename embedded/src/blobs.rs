@@ -10,13 +10,12 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::blobs::{BlobWriter, Blobs};
+use soundoff_common::ports::blobs::{BlobWriter, Blobs, lawful};
 use tokio::sync::Semaphore;
 use ulid::Ulid;
 
 use crate::disk::{self, Draft};
 
-const MAX_ID_BYTES: usize = 100;
 /// How many file calls are in progress at once: each has a thread, and each thread memory of its own.
 const CALLS: usize = 16;
 
@@ -45,10 +44,7 @@ impl FileBlobs {
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Unavailable> {
-        let lawful = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if !(1..=MAX_ID_BYTES).contains(&id.len()) || id.starts_with('.') || !id.bytes().all(lawful) {
-            return Err(Unavailable(format!("not a blob id: {id:?}")));
-        }
+        lawful::check_id(id)?;
         let sum = crc32fast::hash(id.as_bytes());
         Ok(self.root.join(format!("{:02x}", sum >> 24)).join(format!("{id}-{sum:08x}")))
     }

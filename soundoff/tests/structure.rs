@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on. Arrows point right and down, never sideways.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("soundoff-common", &[]),
     ("soundoff-edge", &["soundoff-common"]),
     ("soundoff-router", &["soundoff-common"]),
@@ -12,6 +12,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("soundoff-timeline", &["soundoff-common"]),
     ("soundoff-users", &["soundoff-common"]),
     ("soundoff-embedded", &["soundoff-common"]),
+    ("soundoff-aws", &["soundoff-common"]),
     ("soundoff-media", &["soundoff-common"]),
     ("loadtest", &["soundoff-common"]),
     (

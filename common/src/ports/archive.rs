@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 use super::Unavailable;
 
+/// What every adapter checks of a record, and how it writes one.
+pub mod lawful;
+
 /// The suite that every adapter of [`Archive`] must pass.
 #[cfg(feature = "contract")]
 pub mod contract;

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use super::Unavailable;
 
+/// What every adapter checks of an id.
+pub mod lawful;
+
 /// The suite that every adapter of [`Blobs`] must pass.
 #[cfg(feature = "contract")]
 pub mod contract;

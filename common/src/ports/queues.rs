@@ -132,9 +132,12 @@ pub enum QueueError {
 /// 3. `receive` answers at most `max`, waits at most `wait` for the first, and answers empty when none came. It wakes at once for a new message.
 /// 4. `ack` removes for good, is idempotent, and works on messages of any age, also by an older receive's receipt; after a restart nothing acked comes back.
 ///    Power loss alone may bring back what was acked in the last moments: that is one more delivery, which handlers answer anyway.
+///    An adapter that packs several bodies into one engine message may, after a crash, bring back acked members of a pack that was not yet
+///    settled whole: the same.
 /// 5. `extend` replaces the visibility, counted from now; zero makes the message visible at once. A receipt whose message another has received since changes nothing.
 /// 6. `attempt` counts receives and survives a restart.
-/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are void.
+/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are void. An engine
+///    that cannot move sends first and deletes after: a crash in between may leave both, never neither.
 /// 8. Everything unacked is visible after a restart.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// The suite that every adapter of [`Tables`] must pass.
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod lawful;
 
 /// Every table. `docs/data-model.md` lists their keys and access patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,6 +145,21 @@ pub enum Condition {
     Absent(&'static str),
     /// All of these hold.
     All(Vec<Condition>),
+}
+
+impl Condition {
+    /// Whether it holds of an item, or of none.
+    #[must_use]
+    pub fn holds(&self, item: Option<&Item>) -> bool {
+        match self {
+            Condition::Always => true,
+            Condition::Exists => item.is_some(),
+            Condition::Missing => item.is_none(),
+            Condition::Equals(attribute, value) => item.and_then(|item| item.get(attribute)) == Some(value),
+            Condition::Absent(attribute) => item.is_none_or(|item| item.get(attribute).is_none()),
+            Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(item)),
+        }
+    }
 }
 
 /// One attribute's change.

@@ -1,11 +1,8 @@
 //! One record as one line of a part file: `TYPE DT HOUR JSON`, so that a roll sorts without parsing the JSON.
 
-use chrono::{DateTime, Datelike, Utc};
 use serde::de::IgnoredAny;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::archive::Record;
-
-const MAX_TYPE_BYTES: usize = 100;
+use soundoff_common::ports::archive::{Record, lawful};
 
 /// A line, its newline included, and how much of its start names the file that it belongs to.
 #[derive(Debug)]
@@ -21,31 +18,13 @@ impl Line {
     }
 }
 
-/// The type becomes a directory's name, so it must not be able to name another.
-fn lawful_type(name: &str) -> bool {
-    let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.');
-    (1..=MAX_TYPE_BYTES).contains(&name.len()) && name.bytes().all(lawful)
-}
-
 pub(super) fn encode(record: &Record) -> Result<Line, Unavailable> {
-    if !lawful_type(&record.message_type) {
-        return Err(Unavailable(format!("not a message type to archive: {:?}", record.message_type)));
-    }
-    let ts = DateTime::parse_from_rfc3339(&record.ts)
-        .map(|ts| ts.with_timezone(&Utc))
-        .ok()
-        .filter(|ts| (1970..=9999).contains(&ts.year()))
-        .ok_or_else(|| Unavailable(format!("not a time to archive by: {:?}", record.ts)))?;
+    let ts = lawful::time(record)?;
     let group = format!("{} {}", record.message_type, ts.format("%Y-%m-%d %H"));
     let mut bytes = Vec::with_capacity(512);
     bytes.extend_from_slice(group.as_bytes());
     bytes.push(b' ');
-    serde_json::to_writer(&mut bytes, record)
-        .map_err(|e| Unavailable(format!("a record is not writable: {e}")))?;
-    // A body keeps its client's layout, and may be spread over lines. JSON has no raw line break inside a text, so any
-    // there is stands between tokens and means nothing.
-    bytes.retain(|b| !matches!(b, b'\n' | b'\r'));
-    bytes.push(b'\n');
+    lawful::write_line(record, &mut bytes)?;
     Ok(Line { bytes, group: group.len() })
 }
 
@@ -66,7 +45,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let (message_type, dt, hour) = (word()?, word()?, word()?);
     let json = words.next()?;
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    let lawful = lawful_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
+    let lawful =
+        lawful::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
     serde_json::from_slice::<IgnoredAny>(json).ok()?;
     lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
 }

@@ -2,7 +2,7 @@
 
 use redb::{ReadableTable, StorageError, WriteTransaction};
 use serde_json::Value;
-use soundoff_common::ports::tables::{Action, Change, Condition, Item, MAX_WRITES, Table, TableError, Write};
+use soundoff_common::ports::tables::{Action, Change, Condition, Item, Table, TableError, Write, lawful};
 
 use super::row;
 use super::schema::{DATA, EXPIRY};
@@ -26,9 +26,7 @@ enum PreparedAction {
 
 /// Checks all that can be told without looking at the store.
 pub(super) fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, TableError> {
-    if writes.len() > MAX_WRITES {
-        return Err(TableError::Invalid(format!("{} writes; {MAX_WRITES} at most", writes.len())));
-    }
+    lawful::transaction(&writes)?;
     let mut prepared = Vec::with_capacity(writes.len());
     for Write { table, key, action, condition } in writes {
         let action = match action {
@@ -38,11 +36,6 @@ pub(super) fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, TableError> {
             Action::Check => PreparedAction::Check,
         };
         prepared.push(Prepared { table: index(table), key: row::encode_key(&key)?, action, condition });
-    }
-    let mut items: Vec<_> = prepared.iter().map(|w| (w.table, w.key.as_slice())).collect();
-    items.sort_unstable();
-    if items.windows(2).any(|two| two[0] == two[1]) {
-        return Err(TableError::Invalid("two writes on one item".to_owned()));
     }
     Ok(prepared)
 }
@@ -157,7 +150,7 @@ impl<'t> Open<'t> {
                 Some(_) => Some(Item::new()),
                 None => None,
             };
-            if !holds(condition, before.as_ref()) {
+            if !condition.holds(before.as_ref()) {
                 return Err(TableError::ConditionFailed { index }.into());
             }
             if let PreparedAction::Update(changes) = action {
@@ -230,17 +223,6 @@ fn looks_inside(condition: &Condition) -> bool {
         Condition::Always | Condition::Exists | Condition::Missing => false,
         Condition::Equals(..) | Condition::Absent(_) => true,
         Condition::All(conditions) => conditions.iter().any(looks_inside),
-    }
-}
-
-fn holds(condition: &Condition, item: Option<&Item>) -> bool {
-    match condition {
-        Condition::Always => true,
-        Condition::Exists => item.is_some(),
-        Condition::Missing => item.is_none(),
-        Condition::Equals(attribute, value) => item.and_then(|item| item.get(attribute)) == Some(value),
-        Condition::Absent(attribute) => item.is_none_or(|item| item.get(attribute).is_none()),
-        Condition::All(conditions) => conditions.iter().all(|condition| holds(condition, item)),
     }
 }
 

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use async_trait::async_trait;
 use redb::{Database, ReadableTable};
-use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
+use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write, lawful};
 use tokio::sync::{mpsc, oneshot};
 
 use read::Snapshots;
@@ -28,9 +28,6 @@ const MAX_WAITING: usize = 1_024;
 /// The most items a read fetches on the caller's own thread. A cached item costs a few microseconds, so handing a
 /// small read to another thread costs more than the read; a large one would hold up the runtime's other tasks.
 const MAX_INLINE: usize = 200;
-
-/// The most items of a query.
-const MAX_QUERY: usize = 1_000;
 
 /// How the tables are kept.
 #[derive(Debug, Clone)]
@@ -193,9 +190,7 @@ impl Tables for EmbeddedTables {
     }
 
     async fn query(&self, query: Query) -> Result<Page, TableError> {
-        if !(1..=MAX_QUERY).contains(&query.limit) {
-            return Err(TableError::Invalid(format!("a limit of {}; 1 to {MAX_QUERY}", query.limit)));
-        }
+        lawful::query(&query)?;
         self.read(query.limit, move |snapshot| snapshot.query(&query)).await
     }
 
@@ -207,9 +202,7 @@ impl Tables for EmbeddedTables {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Item)>, TableError> {
-        if segment >= segments || limit == 0 {
-            return Err(TableError::Invalid(format!("segment {segment} of {segments}, limit {limit}")));
-        }
+        lawful::scan(segment, segments, limit)?;
         let after = after.map(|key| row::encode_key(&key)).transpose()?;
         // It may walk the whole table for one page, so it never runs on the caller's thread.
         self.read(usize::MAX, move |snapshot| {

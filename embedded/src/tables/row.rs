@@ -6,35 +6,15 @@
 
 use std::ops::Bound;
 
-use soundoff_common::ports::tables::{EXPIRES, Item, Key, TableError};
-
-/// The longest key part, in bytes.
-const MAX_KEY_BYTES: usize = 1_024;
-
-/// The largest item, in bytes of JSON.
-pub(super) const MAX_ITEM_BYTES: usize = 400 * 1_024;
+use soundoff_common::ports::tables::{EXPIRES, Item, Key, TableError, lawful};
 
 /// The expiry of an item that has none. Zero is not free for that: a client may write it.
 pub(super) const NEVER: u64 = u64::MAX;
 
 const HEADER: usize = 8;
 
-fn check_part(name: &str, part: &str) -> Result<(), TableError> {
-    if part.is_empty() {
-        return Err(TableError::Invalid(format!("{name} is empty")));
-    }
-    if part.len() > MAX_KEY_BYTES {
-        return Err(TableError::Invalid(format!("{name} is over {MAX_KEY_BYTES} bytes")));
-    }
-    if part.as_bytes().contains(&0) {
-        return Err(TableError::Invalid(format!("{name} holds a NUL")));
-    }
-    Ok(())
-}
-
 pub(super) fn encode_key(key: &Key) -> Result<Vec<u8>, TableError> {
-    check_part("pk", &key.pk)?;
-    check_part("sk", &key.sk)?;
+    lawful::key(key)?;
     Ok(join(&key.pk, 0, &key.sk))
 }
 
@@ -68,7 +48,7 @@ pub(super) fn range(
     from: &Bound<String>,
     to: &Bound<String>,
 ) -> Result<Option<KeyRange>, TableError> {
-    check_part("pk", pk)?;
+    lawful::partition(pk)?;
     let low = match from {
         Bound::Included(sk) => Bound::Included(join(pk, 0, sk)),
         Bound::Excluded(sk) => Bound::Excluded(join(pk, 0, sk)),
@@ -94,9 +74,7 @@ pub(super) fn encode_item(item: &Item) -> Result<Vec<u8>, TableError> {
     bytes.extend_from_slice(&expires.to_be_bytes());
     serde_json::to_writer(&mut bytes, item)
         .map_err(|e| TableError::Invalid(format!("the item is not storable: {e}")))?;
-    if bytes.len() - HEADER > MAX_ITEM_BYTES {
-        return Err(TableError::Invalid(format!("the item is over {MAX_ITEM_BYTES} bytes")));
-    }
+    lawful::size(bytes.len() - HEADER)?;
     Ok(bytes)
 }
 

@@ -1,0 +1,108 @@
+//! One configuration for every SDK client: region, endpoints, credentials, timeouts, retries, and the meter.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use soundoff_common::telemetry::Metrics;
+
+use crate::meter::Meter;
+
+/// Where the engines are.
+#[derive(Debug, Clone, Default)]
+pub struct AwsConfig {
+    /// The region; none: as the SDK finds it (`AWS_REGION`, the profile, the instance).
+    pub region: Option<String>,
+    /// Where SQS is spoken, such as `http://127.0.0.1:9324`; none: AWS itself. The same below.
+    pub sqs_endpoint: Option<String>,
+    /// Where DynamoDB is spoken.
+    pub dynamodb_endpoint: Option<String>,
+    /// Where Firehose is spoken.
+    pub firehose_endpoint: Option<String>,
+    /// Where S3 is spoken. Buckets are then part of the path instead of the host's name.
+    pub s3_endpoint: Option<String>,
+}
+
+/// The clients' common ground. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    shared: SdkConfig,
+    config: AwsConfig,
+    meter: Meter,
+}
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long one try of a request may take; a long poll has its own.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long a request may take with all its tries.
+const OPERATION: Duration = Duration::from_secs(15);
+/// How often a request is tried: jittered, and within the SDK's budget of retries, so that an engine in trouble is not asked more than otherwise.
+const ATTEMPTS: u32 = 4;
+
+impl Aws {
+    /// Finds region and credentials by the SDK's default chain. Nothing is asked of the engines yet.
+    ///
+    /// # Errors
+    /// When no region is named anywhere, or an endpoint is no URL.
+    pub async fn connect(config: AwsConfig, metrics: &Metrics) -> anyhow::Result<Self> {
+        let endpoints =
+            [&config.sqs_endpoint, &config.dynamodb_endpoint, &config.firehose_endpoint, &config.s3_endpoint];
+        for endpoint in endpoints.into_iter().flatten() {
+            let lawful = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+            anyhow::ensure!(
+                lawful,
+                "{endpoint} is no URL of an endpoint; it begins with http:// or https://"
+            );
+        }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(OPERATION)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+        if let Some(region) = &config.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let shared = loader.load().await;
+        shared.region().context("no AWS region is named: set --aws-region or AWS_REGION")?;
+        Ok(Self { shared, config, meter: Meter::new(metrics.clone()) })
+    }
+
+    /// Counts what is asked and what it costs.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut builder = aws_sdk_sqs::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.set_endpoint_url(self.config.sqs_endpoint.clone());
+        aws_sdk_sqs::Client::from_conf(builder.build())
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut builder =
+            aws_sdk_dynamodb::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.set_endpoint_url(self.config.dynamodb_endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(builder.build())
+    }
+
+    pub(crate) fn firehose(&self) -> aws_sdk_firehose::Client {
+        let mut builder =
+            aws_sdk_firehose::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.set_endpoint_url(self.config.firehose_endpoint.clone());
+        aws_sdk_firehose::Client::from_conf(builder.build())
+    }
+
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let mut builder = aws_sdk_s3::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.set_endpoint_url(self.config.s3_endpoint.clone());
+        builder.set_force_path_style(Some(self.config.s3_endpoint.is_some()));
+        aws_sdk_s3::Client::from_conf(builder.build())
+    }
+}

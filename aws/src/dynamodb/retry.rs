@@ -1,0 +1,267 @@
+//! When a request is made again: after a refusal that was none of its own doing, and after a lost answer only where twice is once.
+//!
+//! Waits are drawn up to a bound that doubles. Retries are paid from a budget that successes fill, so that an engine in trouble is asked
+//! hardly more than otherwise. The SDK's own retries are off: it cannot tell which requests may be made twice.
+
+use std::error::Error;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use rand::Rng;
+use soundoff_common::ports::tables::TableError;
+use tokio::time::Instant;
+
+/// How often a request is made again, one time after another without progress.
+const AGAIN: u32 = 8;
+/// The first wait is at most so long; each doubles it.
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// No try begins later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many retries all calls together may make while nothing succeeds.
+const BUDGET: u32 = 500;
+/// How many successes pay for one retry, once the budget is spent.
+const SUCCESSES_A_RETRY: u32 = 5;
+
+/// Why a try did not succeed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Nothing was done, and later it may be.
+    Busy(String),
+    /// Nobody knows whether it was done.
+    Lost(String),
+    /// Nothing was done, and nothing else will come of it.
+    Final(TableError),
+}
+
+impl From<TableError> for Fault {
+    fn from(error: TableError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Whether a request may be made again after its answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twice {
+    /// Twice does what once does.
+    IsOnce,
+    /// It might judge its own effect, or have it twice.
+    IsNot,
+}
+
+/// What is left to spend on retries, in successes.
+#[derive(Debug)]
+pub(super) struct Budget(Mutex<u32>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Mutex::new(BUDGET * SUCCESSES_A_RETRY))
+    }
+}
+
+impl Budget {
+    fn earn(&self) {
+        let mut left = self.left();
+        *left = (*left + 1).min(BUDGET * SUCCESSES_A_RETRY);
+    }
+
+    fn spend(&self) -> bool {
+        let mut left = self.left();
+        let rest = left.checked_sub(SUCCESSES_A_RETRY);
+        *left = rest.unwrap_or(*left);
+        rest.is_some()
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, u32> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The retries of one call.
+#[derive(Debug)]
+pub(super) struct Pace<'a> {
+    budget: &'a Budget,
+    retries: u32,
+    end: Instant,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(budget: &'a Budget) -> Self {
+        Self { budget, retries: 0, end: Instant::now() + PATIENCE }
+    }
+
+    /// Makes tries until one succeeds or is final.
+    pub(super) async fn run<T, F: Future<Output = Result<T, Fault>>>(
+        budget: &'a Budget,
+        twice: Twice,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, TableError> {
+        let mut pace = Self::new(budget);
+        loop {
+            match attempt().await {
+                Ok(answer) => {
+                    pace.progress();
+                    return Ok(answer);
+                }
+                Err(fault) => pace.after(fault, twice).await?,
+            }
+        }
+    }
+
+    /// Something was achieved: what comes is tried as if for the first time.
+    pub(super) fn progress(&mut self) {
+        self.budget.earn();
+        self.retries = 0;
+    }
+
+    /// Waits until the next try is due, or says why there is none.
+    pub(super) async fn after(&mut self, fault: Fault, twice: Twice) -> Result<(), TableError> {
+        let why = match fault {
+            Fault::Final(error) => return Err(error),
+            Fault::Lost(why) if twice == Twice::IsNot => {
+                return Err(TableError::Unavailable(format!("{why}; whether it was done is unknown")));
+            }
+            Fault::Busy(why) | Fault::Lost(why) => why,
+        };
+        let bound = FIRST_WAIT.saturating_mul(1 << self.retries.min(16)).min(LONGEST_WAIT);
+        let wait = bound.mul_f64(rand::rng().random::<f64>());
+        if self.retries == AGAIN || Instant::now() + wait > self.end || !self.budget.spend() {
+            return Err(TableError::Unavailable(why));
+        }
+        self.retries += 1;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// What an SDK's error means for the next try.
+pub(super) fn fault<E>(action: &str, error: &SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let SdkError::ServiceError(context) = error else {
+        let why = format!("dynamodb: {action}: {}", chain(error));
+        return match error {
+            SdkError::ConstructionFailure(_) => Fault::Final(TableError::Unavailable(why)),
+            _ => Fault::Lost(why),
+        };
+    };
+    let status = context.raw().status().as_u16();
+    let code = context.err().code().unwrap_or("no code");
+    let why = format!("dynamodb: {action}: {code} ({status})");
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
+        | "ThrottlingException"
+        | "ThrottlingError"
+        | "TransactionInProgressException" => Fault::Busy(why),
+        "TransactionConflictException" | "ReplicatedWriteConflictException" => {
+            Fault::Final(TableError::Conflict)
+        }
+        "ValidationException" => {
+            let said = quoteless(context.err().message().unwrap_or_default());
+            Fault::Final(TableError::Invalid(format!("{why}: {said}")))
+        }
+        _ if status >= 500 => Fault::Lost(why),
+        _ => Fault::Final(TableError::Unavailable(why)),
+    }
+}
+
+/// What an engine said, up to where it might quote what was sent.
+pub(super) fn quoteless(message: &str) -> String {
+    let plain = message.split(['\'', '"', '{', '[']).next().unwrap_or_default();
+    plain.chars().take(200).collect::<String>().trim().to_owned()
+}
+
+/// An error and what caused it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy() -> Fault {
+        Fault::Busy("busy".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_end() {
+        let budget = Budget::default();
+        let mut tries = 0;
+        let begin = Instant::now();
+        let result: Result<(), _> = Pace::run(&budget, Twice::IsNot, || {
+            tries += 1;
+            std::future::ready(Err(busy()))
+        })
+        .await;
+        assert_eq!((result, tries), (Err(TableError::Unavailable("busy".to_owned())), AGAIN + 1));
+        assert!(begin.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_renews_the_tries_but_not_the_patience() {
+        let budget = Budget::default();
+        let mut pace = Pace::new(&budget);
+        let begin = Instant::now();
+        let mut rounds = 0;
+        while pace.after(busy(), Twice::IsOnce).await.is_ok() {
+            rounds += 1;
+            if rounds % 5 == 0 {
+                pace.progress();
+            }
+        }
+        assert!(rounds > AGAIN, "{rounds}");
+        assert!(begin.elapsed() <= PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_answer_is_asked_for_again_only_where_twice_is_once() {
+        let budget = Budget::default();
+        for (twice, expected) in [(Twice::IsOnce, AGAIN + 1), (Twice::IsNot, 1)] {
+            let mut tries = 0;
+            let result: Result<(), _> = Pace::run(&budget, twice, || {
+                tries += 1;
+                std::future::ready(Err(Fault::Lost("lost".to_owned())))
+            })
+            .await;
+            assert!(matches!(result, Err(TableError::Unavailable(_))));
+            assert_eq!(tries, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_calls_together_keep_within_the_budget() {
+        let budget = Budget::default();
+        let mut tries = 0;
+        for _ in 0..1_000 {
+            let _: Result<(), _> = Pace::run(&budget, Twice::IsOnce, || {
+                tries += 1;
+                std::future::ready(Err(busy()))
+            })
+            .await;
+        }
+        assert_eq!(tries, 1_000 + BUDGET, "each call's first try, and the budget");
+        for _ in 0..SUCCESSES_A_RETRY {
+            budget.earn();
+        }
+        assert!(budget.spend() && !budget.spend());
+    }
+
+    #[test]
+    fn what_the_engine_quotes_is_not_passed_on() {
+        assert_eq!(quoteless("Value 'secret' failed"), "Value");
+        assert_eq!(quoteless("Item size has exceeded"), "Item size has exceeded");
+    }
+}

@@ -1,0 +1,15 @@
+//! The ports on managed engines: SQS, DynamoDB, memcached, Firehose and S3, or whatever speaks their protocols.
+//!
+//! No type of an SDK leaves this crate. Every request is counted where it is made, and what it costs with it.
+
+mod clients;
+pub mod dynamodb;
+pub mod firehose;
+pub mod memcached;
+mod meter;
+pub mod prices;
+pub mod s3;
+pub mod sqs;
+
+pub use clients::{Aws, AwsConfig};
+pub use meter::Meter;

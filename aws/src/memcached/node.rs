@@ -1,0 +1,294 @@
+//! One node: its connections, whether it is worth asking, and what must not be believed of it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use memcache::exp::{AsyncMetaClient, Delete, Error, Get, Operation, Set};
+use rand::Rng as _;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::{MemcachedOptions, route};
+
+/// How many requests go in one exchange.
+const REQUESTS_AT_ONCE: usize = 256;
+/// How many bytes of reads go in one exchange: what the kernels buffer even while the node waits for its answers to be taken.
+const READ_BYTES_AT_ONCE: usize = 64 * 1024;
+/// How many bytes of writes go in one exchange. Larger ones go alone: a refusal takes its exchange's later requests with it.
+const WRITE_BYTES_AT_ONCE: usize = 256 * 1024;
+/// What a request has beside its key and value, at most.
+const REQUEST_BYTES: usize = 48;
+/// So many exchanges without any answer, one after another, are taken to mean that the node is away.
+const STRIKES: u32 = 2;
+/// How many keys are remembered that must not be believed.
+const MAX_DISTRUSTED: usize = 100_000;
+
+/// What is asked of a node.
+pub(super) trait Request: Operation + Send + Sync {
+    /// The bytes that fit in one exchange.
+    const BYTES_AT_ONCE: usize;
+
+    /// The bytes of its value.
+    fn value_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Request for Get {
+    const BYTES_AT_ONCE: usize = READ_BYTES_AT_ONCE;
+}
+
+impl Request for Set {
+    const BYTES_AT_ONCE: usize = WRITE_BYTES_AT_ONCE;
+
+    fn value_bytes(&self) -> usize {
+        self.value.len()
+    }
+}
+
+impl Request for Delete {
+    const BYTES_AT_ONCE: usize = WRITE_BYTES_AT_ONCE;
+}
+
+/// Whether the node is asked.
+#[derive(Debug, Default)]
+struct Gate {
+    strikes: u32,
+    shut_until: Option<Instant>,
+}
+
+/// Keys whose last write may be missing, each with the number of that event.
+#[derive(Debug, Default)]
+struct Distrusted {
+    keys: HashMap<String, u64>,
+    events: u64,
+    is_full: bool,
+}
+
+/// A node.
+pub(super) struct Node {
+    address: String,
+    seed: u64,
+    timeout: Duration,
+    pause: Duration,
+    connections: usize,
+    /// Made anew after the node was away: its name may stand for another address then.
+    client: Mutex<Option<AsyncMetaClient>>,
+    /// As many as connections. Whoever waits in vain gets no answer, and it is not the node's fault.
+    permits: Semaphore,
+    gate: Mutex<Gate>,
+    distrusted: Mutex<Distrusted>,
+    cleaning: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the node itself said so: it is there.
+fn is_answer(error: &Error) -> bool {
+    match error {
+        Error::Server(_) | Error::Rejected(_) => true,
+        Error::Ambiguous { source, .. } => is_answer(source),
+        _ => false,
+    }
+}
+
+/// What went wrong, without the key.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Ambiguous { source, .. } => reason(source),
+        Error::Timeout { .. } => "timed out".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Cuts requests into what goes in one exchange each.
+fn exchanges<R: Request>(requests: Vec<R>) -> Vec<Vec<R>> {
+    let mut exchanges: Vec<Vec<R>> = Vec::new();
+    let mut bytes = 0;
+    for request in requests {
+        let more = request.key().len() + request.value_bytes() + REQUEST_BYTES;
+        match exchanges.last_mut() {
+            Some(last) if last.len() < REQUESTS_AT_ONCE && bytes + more <= R::BYTES_AT_ONCE => {
+                bytes += more;
+                last.push(request);
+            }
+            _ => {
+                bytes = more;
+                exchanges.push(vec![request]);
+            }
+        }
+    }
+    exchanges
+}
+
+impl Node {
+    pub(super) fn new(address: String, options: &MemcachedOptions) -> Self {
+        Self {
+            seed: route::hash(address.as_bytes()),
+            address,
+            timeout: options.timeout,
+            pause: options.pause,
+            connections: options.connections,
+            client: Mutex::default(),
+            permits: Semaphore::new(options.connections),
+            gate: Mutex::default(),
+            distrusted: Mutex::default(),
+            cleaning: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// What it is known by among the nodes.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Does the requests in their order. After the first exchange without an answer the rest is not tried.
+    pub(super) async fn run<R: Request>(&self, requests: Vec<R>) -> Vec<Option<R::Output>> {
+        let count = requests.len();
+        let mut answers = Vec::with_capacity(count);
+        if self.clean().await {
+            for requests in exchanges(requests) {
+                let Some(some) = self.exchange(requests).await else { break };
+                answers.extend(some);
+            }
+        }
+        answers.resize_with(count, || None);
+        answers
+    }
+
+    /// One exchange; `None` if nothing was answered.
+    async fn exchange<R: Request>(&self, requests: Vec<R>) -> Option<Vec<Option<R::Output>>> {
+        if self.is_shut() {
+            return None;
+        }
+        let _permit = timeout(self.timeout, self.permits.acquire()).await.ok()?.ok()?;
+        if !self.enter() {
+            return None;
+        }
+        // Whether the crate's own deadline or this one: a connection with an answer still to come is dropped, never used again.
+        let asked = async { self.client().await?.run_many(requests).await };
+        let results = match timeout(self.timeout, asked).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => return self.strike(&reason(&error)),
+            Err(_) => return self.strike("timed out"),
+        };
+        let is_there = results.iter().any(|result| result.as_ref().map_or_else(is_answer, |_| true));
+        let failed = results.iter().find_map(|result| result.as_ref().err());
+        if !is_there {
+            return self.strike(&failed.map_or_else(|| "no answer".to_owned(), reason));
+        }
+        if let Some(error) = failed {
+            tracing::debug!(node = self.address, error = reason(error), "memcached did part of it");
+        }
+        self.is_well();
+        Some(results.into_iter().map(Result::ok).collect())
+    }
+
+    async fn client(&self) -> Result<AsyncMetaClient, Error> {
+        if let Some(client) = &*locked(&self.client) {
+            return Ok(client.clone());
+        }
+        let made = AsyncMetaClient::builder()
+            .connect_timeout(Some(self.timeout))
+            .io_timeout(Some(self.timeout))
+            .max_idle(self.connections)
+            .connect_async(self.address.as_str())
+            .await?;
+        // Another may have made one meanwhile: then that is everybody's.
+        Ok(locked(&self.client).get_or_insert(made).clone())
+    }
+
+    fn is_shut(&self) -> bool {
+        locked(&self.gate).shut_until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// Whether to ask. When a pause is over one is let through to see, and the others once it has been answered.
+    fn enter(&self) -> bool {
+        let (now, mut gate) = (Instant::now(), locked(&self.gate));
+        match gate.shut_until {
+            None => true,
+            Some(until) if until > now => false,
+            Some(_) => {
+                gate.shut_until = Some(now + 2 * self.timeout);
+                true
+            }
+        }
+    }
+
+    fn strike<T>(&self, reason: &str) -> Option<T> {
+        let mut gate = locked(&self.gate);
+        gate.strikes = gate.strikes.saturating_add(1);
+        if gate.strikes >= STRIKES {
+            let pause = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
+            gate.shut_until = Some(Instant::now() + pause);
+            *locked(&self.client) = None;
+        }
+        if gate.strikes == STRIKES {
+            tracing::warn!(node = self.address, reason, "memcached does not answer; it counts as empty");
+        }
+        None
+    }
+
+    fn is_well(&self) {
+        let mut gate = locked(&self.gate);
+        if gate.strikes >= STRIKES {
+            tracing::info!(node = self.address, "memcached answers again");
+        }
+        *gate = Gate::default();
+    }
+
+    /// The key is deleted before anything else is asked of the node.
+    pub(super) fn distrust(&self, key: String) {
+        let mut distrusted = locked(&self.distrusted);
+        distrusted.events += 1;
+        let event = distrusted.events;
+        if distrusted.keys.len() < MAX_DISTRUSTED || distrusted.keys.contains_key(&key) {
+            distrusted.keys.insert(key, event);
+        } else if !std::mem::replace(&mut distrusted.is_full, true) {
+            tracing::error!(node = self.address, "too many writes were lost: some keys may show old values");
+        }
+    }
+
+    /// Deletes what must not be believed; `false` if the node may still have some of it.
+    async fn clean(&self) -> bool {
+        if locked(&self.distrusted).keys.is_empty() {
+            return true;
+        }
+        if self.is_shut() {
+            return false;
+        }
+        let Ok(_turn) = timeout(self.timeout, self.cleaning.lock()).await else { return false };
+        if self.is_shut() {
+            return false;
+        }
+        let keys: Vec<(String, u64)> =
+            locked(&self.distrusted).keys.iter().map(|(key, event)| (key.clone(), *event)).collect();
+        for keys in keys.chunks(REQUESTS_AT_ONCE) {
+            let deletes = keys.iter().map(|(key, _)| Delete::new(key)).collect();
+            for deletes in exchanges::<Delete>(deletes) {
+                let deleted = self.exchange(deletes).await;
+                if !deleted.is_some_and(|deleted| deleted.iter().all(Option::is_some)) {
+                    return false;
+                }
+            }
+            let mut distrusted = locked(&self.distrusted);
+            for (key, event) in keys {
+                // Another write of it may have been lost meanwhile.
+                if distrusted.keys.get(key) == Some(event) {
+                    distrusted.keys.remove(key);
+                }
+            }
+            distrusted.is_full = false;
+        }
+        true
+    }
+}

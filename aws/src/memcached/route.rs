@@ -1,0 +1,70 @@
+//! Which node has a key: rendezvous hashing. Of n nodes each has 1/n of the keys, and one that joins or leaves moves only its own.
+//!
+//! Processes of different builds must agree, so the hash is spelt out here and never changes.
+
+/// FNV-1a, 64 bits.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Every bit of the input moves every bit of the output, each half of the time (the end of `SplitMix64`).
+fn mixed(bits: u64) -> u64 {
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// The place of the key's node among the nodes, which are known by the hashes of their names. The highest bidder has it.
+pub(super) fn route(key: &[u8], seeds: impl Iterator<Item = u64>) -> usize {
+    let key = mixed(hash(key));
+    let bid = |(place, seed): (usize, u64)| (mixed(key ^ mixed(seed)), seed, place);
+    seeds.enumerate().map(bid).max().map_or(0, |(_, _, place)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(count: usize) -> Vec<u64> {
+        (0..count).map(|n| hash(format!("cache-{n}.internal:11211").as_bytes())).collect()
+    }
+
+    fn routed(seeds: &[u64], keys: usize) -> Vec<u64> {
+        let route = |n| seeds[route(format!("s:user{n}").as_bytes(), seeds.iter().copied())];
+        (0..keys).map(route).collect()
+    }
+
+    #[test]
+    fn keys_spread_evenly() {
+        for count in [1, 2, 3, 5, 10] {
+            let seeds = nodes(count);
+            let routed = routed(&seeds, 20_000);
+            let share = 20_000 / count;
+            for seed in &seeds {
+                let has = routed.iter().filter(|to| *to == seed).count();
+                assert!(has.abs_diff(share) <= share / 12, "{has} of {share} at one of {count} nodes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_more_moves_only_what_it_takes() {
+        let (few, more) = (nodes(4), nodes(5));
+        let (before, after) = (routed(&few, 20_000), routed(&more, 20_000));
+        let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
+        assert!(moved.iter().all(|(_, after)| **after == more[4]), "none moves between the old nodes");
+        assert!((3_600..4_400).contains(&moved.len()), "about a fifth moves: {}", moved.len());
+    }
+
+    #[test]
+    fn the_order_of_the_nodes_does_not_matter_and_no_build_changes_it() {
+        let seeds = nodes(3);
+        let turned: Vec<u64> = seeds.iter().rev().copied().collect();
+        assert_eq!(routed(&seeds, 1_000), routed(&turned, 1_000));
+        let places: Vec<usize> =
+            (0..12).map(|n| route(format!("s:user{n}").as_bytes(), seeds.iter().copied())).collect();
+        assert_eq!(places, [1, 1, 2, 1, 0, 2, 1, 0, 2, 2, 1, 1]);
+    }
+}

@@ -1,0 +1,166 @@
+//! [`Sessions`] on memcached: one entry a handle, with all its registrations, changed by compare-and-set.
+//!
+//! A node that is away holds nobody: what is put there is lost until the edges put it again, within a third of its time. One that was
+//! cut off may bring back sockets that are gone: an edge refuses what is delivered to another boot or an ended socket, and they expire.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use memcache::exp::{Delete, Get, GetResult, Meta, MutationResult, Set};
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::protocol::Handle;
+
+use super::Memcached;
+use super::cache::whole_seconds;
+
+/// How often a race for one handle's entry may be lost.
+const TRIES: u32 = 64;
+/// More registrations of one handle are not kept: those that would expire first go.
+const MAX_REGISTRATIONS: usize = 4_096;
+
+/// A registration as it is kept, until when (milliseconds since 1970).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    until: u64,
+    #[serde(flatten)]
+    registration: Registration,
+}
+
+/// [`Sessions`] on memcached.
+#[derive(Debug, Clone)]
+pub struct MemcachedSessions {
+    memcached: Memcached,
+}
+
+impl MemcachedSessions {
+    /// The Session Cache on these nodes, beside whatever else is on them.
+    #[must_use]
+    pub fn new(memcached: Memcached) -> Self {
+        Self { memcached }
+    }
+
+    /// The handles' entries; `None` where the node did not answer.
+    async fn read<'a>(&self, handles: impl Iterator<Item = &'a Handle> + Send) -> Vec<Option<Entry>> {
+        let gets = handles.map(|handle| Get::new(key(handle)).meta(Meta::NONE.cas())).collect();
+        let now = now_ms();
+        let found = self.memcached.run::<Get>(gets).await;
+        found.into_iter().map(|found| found.map(|found| Entry::of(found, now))).collect()
+    }
+}
+
+fn key(handle: &Handle) -> String {
+    format!("s:{handle}")
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is kept of a handle, without what has expired.
+struct Entry {
+    kept: Vec<Kept>,
+    /// The write it came from, if anything is there, be it expired or unreadable.
+    cas: Option<u64>,
+}
+
+impl Entry {
+    fn of(found: GetResult, now: u64) -> Self {
+        let value = found.value.unwrap_or_default();
+        let mut kept: Vec<Kept> = serde_json::from_slice(&value).unwrap_or_default();
+        kept.retain(|kept| kept.until > now);
+        Self { kept, cas: found.item.cas }
+    }
+
+    /// The store of what is kept, if the entry is as it was read.
+    fn set(mut self, handle: &Handle, now: u64) -> Result<Set, Unavailable> {
+        self.kept.sort_by_key(|kept| std::cmp::Reverse(kept.until));
+        self.kept.truncate(MAX_REGISTRATIONS);
+        let longest = self.kept.first().map_or(0, |kept| kept.until.saturating_sub(now));
+        let value = serde_json::to_vec(&self.kept)
+            .map_err(|error| Unavailable(format!("memcached: a registration cannot be written: {error}")))?;
+        let set = Set::new(key(handle), value).ttl(whole_seconds(Duration::from_millis(longest)));
+        Ok(match self.cas {
+            None => set.add(),
+            Some(cas) => set.compare_cas(cas),
+        })
+    }
+}
+
+/// Lets the others of a race finish.
+async fn step_back(attempt: u32) {
+    let micros = rand::rng().random_range(0..200_u64 << attempt.min(6));
+    tokio::time::sleep(Duration::from_micros(micros)).await;
+}
+
+#[async_trait]
+impl Sessions for MemcachedSessions {
+    async fn put_many(&self, entries: &[(Handle, Registration)], ttl: Duration) -> Result<(), Unavailable> {
+        let mut by_handle: HashMap<&Handle, Vec<&Registration>> = HashMap::with_capacity(entries.len());
+        for (handle, registration) in entries {
+            by_handle.entry(handle).or_default().push(registration);
+        }
+        let mut open: Vec<(&Handle, Vec<&Registration>)> = by_handle.into_iter().collect();
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        for attempt in 0..TRIES {
+            let found = self.read(open.iter().map(|(handle, _)| *handle)).await;
+            let now = now_ms();
+            let until = now.saturating_add(ttl);
+            let (mut tried, mut sets) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
+            for ((handle, mine), found) in open.into_iter().zip(found) {
+                let Some(mut entry) = found else { continue };
+                entry.kept.retain(|kept| !mine.contains(&&kept.registration));
+                entry.kept.extend(
+                    mine.iter().map(|registration| Kept { until, registration: (*registration).clone() }),
+                );
+                sets.push(entry.set(handle, now)?);
+                tried.push((handle, mine));
+            }
+            let mut done = self.memcached.run(sets).await.into_iter();
+            // What was not answered is lost, and put again when its time is a third gone.
+            tried.retain(|_| done.next().flatten().is_some_and(|done| !done.applied()));
+            if tried.is_empty() {
+                return Ok(());
+            }
+            open = tried;
+            step_back(attempt).await;
+        }
+        Err(Unavailable(format!("memcached: lost {TRIES} races for {} handles' sessions", open.len())))
+    }
+
+    async fn get_many(&self, handles: &[Handle]) -> Result<Vec<Vec<Registration>>, Unavailable> {
+        let found = self.read(handles.iter()).await;
+        let list = |found: Option<Entry>| {
+            found
+                .map_or_else(Vec::new, |entry| entry.kept.into_iter().map(|kept| kept.registration).collect())
+        };
+        Ok(found.into_iter().map(list).collect())
+    }
+
+    async fn remove(&self, handle: &Handle, registration: &Registration) -> Result<bool, Unavailable> {
+        for attempt in 0..TRIES {
+            let found = self.read(std::iter::once(handle)).await.pop().flatten();
+            let Some(mut entry) = found else { return Ok(false) };
+            let before = entry.kept.len();
+            entry.kept.retain(|kept| kept.registration != *registration);
+            let Some(cas) = entry.cas.filter(|_| entry.kept.len() < before) else { return Ok(false) };
+            let done: Option<MutationResult> = if entry.kept.is_empty() {
+                let delete = Delete::new(key(handle)).compare_cas(cas);
+                self.memcached.run(vec![delete]).await.pop().flatten()
+            } else {
+                let set = entry.set(handle, now_ms())?;
+                self.memcached.run(vec![set]).await.pop().flatten()
+            };
+            match done {
+                Some(done) if done.applied() => return Ok(true),
+                Some(_) => step_back(attempt).await,
+                None => return Ok(false),
+            }
+        }
+        Err(Unavailable(format!("memcached: lost {TRIES} races for a handle's sessions")))
+    }
+}

@@ -1,0 +1,75 @@
+//! Counts every request by service and action where it is made, each retry too, and turns what is billed into dollars.
+
+use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sqs::error::BoxError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use soundoff_common::telemetry::{BillLabel, Metrics, RequestLabel};
+
+use crate::prices::Price;
+
+/// The counters of one process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    metrics: Metrics,
+}
+
+impl Meter {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+
+    /// Counts requests as they leave; part of every client.
+    pub(crate) fn requests(&self) -> impl Intercept + 'static {
+        Requests { metrics: self.metrics.clone(), billed: None }
+    }
+
+    /// Bills `units` for each try of one request, for what is priced by what is asked: given to a call's `customize().interceptor(…)`.
+    pub(crate) fn each_try(&self, price: Price, units: f64) -> impl Intercept + 'static {
+        Requests { metrics: self.metrics.clone(), billed: Some((price, units)) }
+    }
+
+    /// Bills `units` now, for what is priced by the answer.
+    pub(crate) fn bill(&self, price: Price, units: f64) {
+        bill(&self.metrics, price, units);
+    }
+}
+
+fn bill(metrics: &Metrics, price: Price, units: f64) {
+    let label = BillLabel { service: price.service, unit: price.unit };
+    metrics.aws_billed.get_or_create(&label).inc_by(units);
+    metrics.aws_dollars.get_or_create(&label).inc_by(units * price.dollars_per_million / 1e6);
+}
+
+#[derive(Debug)]
+struct Requests {
+    metrics: Metrics,
+    billed: Option<(Price, f64)>,
+}
+
+impl Intercept for Requests {
+    fn name(&self) -> &'static str {
+        "meter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match self.billed {
+            Some((price, units)) => bill(&self.metrics, price, units),
+            None => {
+                if let Some(call) = bag.load::<Metadata>() {
+                    let label = RequestLabel {
+                        service: call.service().to_lowercase(),
+                        action: call.name().to_owned(),
+                    };
+                    self.metrics.aws_requests.get_or_create(&label).inc();
+                }
+            }
+        }
+        Ok(())
+    }
+}

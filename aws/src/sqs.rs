@@ -1,0 +1,242 @@
+//! The [`Queues`] port on SQS.
+//!
+//! Under load, envelopes that gather while sends are under way share one message of at most 64 KiB, which is what SQS bills as one
+//! request. Where that bends a law: members of a pack that were acked may come again after a crash before the whole pack
+//! was settled; `bury` and `redrive` send first and delete after, so a crash in between leaves both; [`Depth`] counts SQS
+//! messages, and its age is that of the oldest message this process holds. With about 120,000 messages in flight SQS
+//! answers empty without an error.
+
+mod calls;
+mod dead;
+mod lane;
+mod packs;
+mod receive;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use aws_sdk_sqs::types::QueueAttributeName;
+use soundoff_common::ports::queues::{
+    DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
+};
+use tokio::sync::oneshot;
+
+use crate::Aws;
+use crate::prices::SQS_REQUEST;
+use calls::{Calls, unavailable};
+use lane::{Lane, lock};
+use packs::{MARGIN, Part};
+
+/// How often SQS lets a message be received before it moves it to the dead letters by itself: well above our own limit.
+const MAX_RECEIVES: u32 = 10;
+/// 14 days, the longest SQS knows.
+const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
+const VISIBILITY_SECONDS: u32 = 30;
+
+/// How the queues are named.
+#[derive(Debug, Clone)]
+pub struct SqsOptions {
+    /// What every queue's name begins with.
+    pub prefix: String,
+}
+
+impl Default for SqsOptions {
+    fn default() -> Self {
+        Self { prefix: "soundoff-".to_owned() }
+    }
+}
+
+impl SqsOptions {
+    fn names(&self, queue: &QueueName) -> (String, String) {
+        (format!("{}{queue}", self.prefix), format!("{}{queue}_dlq", self.prefix))
+    }
+}
+
+/// Queues on SQS.
+#[derive(Debug)]
+pub struct SqsQueues {
+    lanes: HashMap<QueueName, Arc<Lane>>,
+}
+
+impl SqsQueues {
+    /// Finds the queues.
+    ///
+    /// # Errors
+    /// When one is missing or the engine does not answer.
+    pub async fn open(aws: &Aws, names: &[QueueName], options: SqsOptions) -> anyhow::Result<Arc<Self>> {
+        let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
+        let mut lanes = HashMap::new();
+        for name in names {
+            let (queue, dlq) = options.names(name);
+            let lane =
+                Lane::new(name.clone(), url(&calls, &queue).await?, url(&calls, &dlq).await?, calls.clone());
+            lanes.insert(name.clone(), lane);
+        }
+        tokio::spawn(receive::keeper(lanes.values().map(Arc::downgrade).collect()));
+        Ok(Arc::new(Self { lanes }))
+    }
+
+    fn lane(&self, queue: &QueueName) -> Result<&Arc<Lane>, QueueError> {
+        self.lanes.get(queue).ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
+    }
+}
+
+async fn url(calls: &Calls, name: &str) -> anyhow::Result<String> {
+    let call = calls.client.get_queue_url().queue_name(name).customize();
+    let answer = call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable);
+    let missing = || format!("there is no queue {name}: run `soundoff provision` or apply Terraform");
+    answer.with_context(missing)?.queue_url.with_context(missing)
+}
+
+/// Creates the queues and their dead letter queues where they are missing.
+///
+/// # Errors
+/// When the engine refuses, as for a queue that exists with other attributes.
+pub async fn provision(aws: &Aws, names: &[QueueName], options: &SqsOptions) -> anyhow::Result<()> {
+    let client = aws.sqs();
+    for name in names {
+        let (queue, dlq) = options.names(name);
+        let create = |name: &str| {
+            let call = client.create_queue().queue_name(name);
+            call.attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_string())
+                .attributes(QueueAttributeName::MessageRetentionPeriod, RETENTION_SECONDS.to_string())
+        };
+        let bill = || aws.meter().each_try(SQS_REQUEST, 1.0);
+        let made = create(&dlq).customize().interceptor(bill()).send().await.map_err(unavailable)?;
+        let dlq_url = made.queue_url.with_context(|| format!("no URL for {dlq}"))?;
+        let ask =
+            client.get_queue_attributes().queue_url(dlq_url).attribute_names(QueueAttributeName::QueueArn);
+        let told = ask.customize().interceptor(bill()).send().await.map_err(unavailable)?;
+        let arn = told.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
+        let arn = arn.with_context(|| format!("no ARN for {dlq}"))?;
+        let policy =
+            serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES.to_string() });
+        let call = create(&queue).attributes(QueueAttributeName::RedrivePolicy, policy.to_string());
+        call.customize().interceptor(bill()).send().await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn counts(lane: &Lane, url: &str) -> Result<(u64, u64), QueueError> {
+    let (visible, hidden) = (
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    );
+    let call = lane.calls.client.get_queue_attributes().queue_url(url);
+    let call = call.attribute_names(visible.clone()).attribute_names(hidden.clone()).customize();
+    let bill = lane.calls.meter.each_try(SQS_REQUEST, 1.0);
+    let all = call.interceptor(bill).send().await.map_err(unavailable)?.attributes.unwrap_or_default();
+    let count = |name| all.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok((count(visible), count(hidden)))
+}
+
+#[async_trait]
+impl Queues for SqsQueues {
+    async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let mut lanes: HashMap<QueueName, Vec<_>> = HashMap::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        for Outgoing { queue, body } in batch {
+            let (answer, answered) = oneshot::channel();
+            answers.push(answered);
+            let refusal = if body.len() > MAX_BODY_BYTES {
+                QueueError::TooLarge(body.len())
+            } else if !self.lanes.contains_key(&queue) {
+                QueueError::UnknownQueue(queue)
+            } else if let Ok(text) = std::str::from_utf8(&body) {
+                lanes.entry(queue).or_default().push((text.to_owned(), answer));
+                continue;
+            } else {
+                QueueError::Unavailable("sqs: a body is not UTF-8".into())
+            };
+            let _ = answer.send(Err(refusal));
+        }
+        for (queue, bodies) in lanes {
+            if let Some(lane) = self.lanes.get(&queue) {
+                lane.gather(bodies);
+            }
+        }
+        let broken = |_| Err(QueueError::Unavailable("sqs: a send broke off".into()));
+        let mut results = Vec::with_capacity(answers.len());
+        for answered in answers {
+            results.push(answered.await.unwrap_or_else(broken));
+        }
+        results
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        receive::receive(self.lane(queue)?, max, wait, visibility).await
+    }
+
+    async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let lane = self.lane(queue)?;
+        let done: Vec<_> = {
+            let mut packs = lock(&lane.packs);
+            receipts.iter().filter_map(Part::of).filter_map(|part| packs.settle(&part)).collect()
+        };
+        lane.calls.delete(&lane.url, &done).await
+    }
+
+    async fn extend(
+        &self,
+        queue: &QueueName,
+        receipts: Vec<Receipt>,
+        visibility: Duration,
+    ) -> Result<(), QueueError> {
+        let lane = self.lane(queue)?;
+        let (mut singles, mut packed, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        {
+            let mut packs = lock(&lane.packs);
+            for part in receipts.iter().filter_map(Part::of) {
+                if part.packed && visibility.is_zero() {
+                    again.extend(packs.get(&part));
+                } else if let Some(handle) = packs.extend(&part, visibility) {
+                    if part.packed { packed.push(handle) } else { singles.push(handle) }
+                }
+            }
+        }
+        let singles = lane.calls.visibility(&lane.url, &singles, visibility).await;
+        let packed = lane.calls.visibility(&lane.url, &packed, visibility + MARGIN).await;
+        receive::again(lane, again).await.and(singles).and(packed)
+    }
+
+    async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
+        let lane = self.lane(queue)?;
+        let part = Part::of(&receipt);
+        let letter = part.as_ref().and_then(|part| lock(&lane.packs).get(part));
+        let letter = letter.ok_or_else(|| QueueError::Unavailable("sqs: that receipt is void".into()))?;
+        dead::bury(lane, &letter, reason, now()).await?;
+        self.ack(queue, vec![receipt]).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<Depth, QueueError> {
+        let lane = self.lane(queue)?;
+        let (visible, in_flight) = counts(lane, &lane.url).await?;
+        let (dead, listed) = counts(lane, &lane.dlq).await?;
+        let oldest = lock(&lane.packs).oldest().filter(|_| visible + in_flight > 0);
+        let oldest_age_ms = oldest.map_or(0, |sent| now().saturating_sub(sent));
+        Ok(Depth { visible, in_flight, oldest_age_ms, dead: dead + listed })
+    }
+
+    async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        dead::list(self.lane(queue)?, limit).await
+    }
+
+    async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError> {
+        dead::redrive(self.lane(queue)?, limit).await
+    }
+}

@@ -1,0 +1,159 @@
+//! The batched calls: bounded, billed, each failed entry tried again on its own account.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    SendMessageBatchRequestEntry,
+};
+use rand::Rng as _;
+use soundoff_common::ports::queues::QueueError;
+
+use super::wire::CHUNK;
+use crate::meter::Meter;
+use crate::prices::SQS_REQUEST;
+
+/// How many entries SQS takes at once.
+pub(super) const ENTRIES: usize = 10;
+/// How often an entry is tried.
+const TRIES: u32 = 5;
+
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    pub(super) client: Client,
+    pub(super) meter: Meter,
+}
+
+pub(super) fn unavailable(error: impl std::error::Error) -> QueueError {
+    QueueError::Unavailable(format!("sqs: {}", DisplayErrorContext(error)))
+}
+
+pub(super) fn units(bytes: usize) -> f64 {
+    u32::try_from(bytes.div_ceil(CHUNK).max(1)).map_or(f64::MAX, f64::from)
+}
+
+/// One kind of batch.
+#[derive(Clone, Copy)]
+enum Kind {
+    Send,
+    Delete,
+    Visibility(i32),
+}
+
+type Answer = Result<(), QueueError>;
+
+impl Calls {
+    /// Sends at most ten messages.
+    pub(super) async fn send(&self, url: &str, bodies: &[String]) -> Vec<Answer> {
+        self.batch(url, bodies, Kind::Send).await
+    }
+
+    /// Deletes by receipt handles, in batches. An engine that knows a handle no more has nothing left to delete.
+    pub(super) async fn delete(&self, url: &str, handles: &[String]) -> Answer {
+        self.chunks(url, handles, Kind::Delete).await
+    }
+
+    /// Sets the visibility by receipt handles, in batches.
+    pub(super) async fn visibility(&self, url: &str, handles: &[String], visibility: Duration) -> Answer {
+        self.chunks(url, handles, Kind::Visibility(seconds(visibility))).await
+    }
+
+    async fn chunks(&self, url: &str, handles: &[String], kind: Kind) -> Answer {
+        let mut answer = Ok(());
+        for chunk in handles.chunks(ENTRIES) {
+            for one in self.batch(url, chunk, kind).await {
+                answer = answer.and(one);
+            }
+        }
+        answer
+    }
+
+    async fn batch(&self, url: &str, items: &[String], kind: Kind) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
+        for round in 1..=TRIES {
+            let open: Vec<usize> = (0..items.len()).filter(|at| answers[*at].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            match self.once(url, items, &open, kind).await {
+                Ok(failed) => {
+                    for at in open {
+                        let failure = failed.iter().find(|entry| entry.id == at.to_string());
+                        match failure {
+                            None => answers[at] = Some(Ok(())),
+                            Some(entry) if entry.sender_fault || round == TRIES => {
+                                answers[at] = Some(refused(entry, kind));
+                            }
+                            Some(_) => {}
+                        }
+                    }
+                }
+                // The SDK has tried a whole request often enough.
+                Err(error) => {
+                    open.into_iter().for_each(|at| answers[at] = Some(Err(error.clone())));
+                }
+            }
+            if answers.iter().any(Option::is_none) {
+                let most = 50_u64 << round;
+                let pause = rand::rng().random_range(most / 2..=most);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
+        let unanswered = || Err(QueueError::Unavailable("sqs: no answer for an entry".into()));
+        answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+    }
+
+    async fn once(
+        &self,
+        url: &str,
+        items: &[String],
+        open: &[usize],
+        kind: Kind,
+    ) -> Result<Vec<BatchResultErrorEntry>, QueueError> {
+        let bytes = if matches!(kind, Kind::Send) { open.iter().map(|at| items[*at].len()).sum() } else { 0 };
+        let bill = self.meter.each_try(SQS_REQUEST, units(bytes));
+        match kind {
+            Kind::Send => {
+                let entries = open.iter().filter_map(|at| {
+                    let entry = SendMessageBatchRequestEntry::builder().id(at.to_string());
+                    entry.message_body(&items[*at]).build().ok()
+                });
+                let call =
+                    self.client.send_message_batch().queue_url(url).set_entries(Some(entries.collect()));
+                call.customize().interceptor(bill).send().await.map(|out| out.failed).map_err(unavailable)
+            }
+            Kind::Delete => {
+                let entries = open.iter().filter_map(|at| {
+                    let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string());
+                    entry.receipt_handle(&items[*at]).build().ok()
+                });
+                let call =
+                    self.client.delete_message_batch().queue_url(url).set_entries(Some(entries.collect()));
+                call.customize().interceptor(bill).send().await.map(|out| out.failed).map_err(unavailable)
+            }
+            Kind::Visibility(seconds) => {
+                let entries = open.iter().filter_map(|at| {
+                    let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(at.to_string());
+                    entry.receipt_handle(&items[*at]).visibility_timeout(seconds).build().ok()
+                });
+                let call = self.client.change_message_visibility_batch().queue_url(url);
+                let call = call.set_entries(Some(entries.collect()));
+                call.customize().interceptor(bill).send().await.map(|out| out.failed).map_err(unavailable)
+            }
+        }
+    }
+}
+
+fn refused(entry: &BatchResultErrorEntry, kind: Kind) -> Answer {
+    if !matches!(kind, Kind::Send) && entry.sender_fault {
+        return Ok(()); // The message is gone or another's: nothing to do.
+    }
+    Err(QueueError::Unavailable(format!("sqs: an entry was refused: {}", entry.code)))
+}
+
+/// Whole seconds, rounded up, at most what SQS knows (12 hours).
+pub(super) fn seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(43_200).min(43_200)
+}

@@ -1,0 +1,109 @@
+//! Dead letters: a queue's second queue.
+//!
+//! SQS cannot move in one step: what is moved is sent first and deleted after, so a crash in between leaves both.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{Message as SqsMessage, MessageAttributeValue, MessageSystemAttributeName};
+use soundoff_common::ports::queues::{DeadLetter, QueueError};
+
+use super::calls::{ENTRIES, unavailable, units};
+use super::lane::Lane;
+use super::packs::Again;
+use super::receive::once;
+use super::wire;
+use crate::prices::SQS_REQUEST;
+
+/// How long letters are out of sight while they are listed or moved.
+const HIDDEN: Duration = Duration::from_secs(30);
+/// The longest reason kept, in characters.
+const REASON: usize = 500;
+const BY_ENGINE: &str = "received too often";
+
+pub(super) async fn bury(lane: &Lane, letter: &Again, reason: &str, now: u64) -> Result<(), QueueError> {
+    let reason: String = reason
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'))
+        .take(REASON)
+        .collect();
+    let reason = if reason.is_empty() { "none given".to_owned() } else { reason };
+    let text = wire::encode(&[&letter.body], 0, 0);
+    let attribute = |kind: &str, value: String| {
+        MessageAttributeValue::builder().data_type(kind).string_value(value).build().map_err(unavailable)
+    };
+    let bill = lane.calls.meter.each_try(SQS_REQUEST, units(text.len() + 4 * REASON));
+    let call = lane.calls.client.send_message().queue_url(&lane.dlq).message_body(text);
+    let call = call.message_attributes("reason", attribute("String", reason)?);
+    let call = call.message_attributes("buried_at", attribute("Number", now.to_string())?);
+    call.customize().interceptor(bill).send().await.map(drop).map_err(unavailable)
+}
+
+/// Takes letters out of sight, at most `limit` messages, each once.
+async fn take(lane: &Lane, limit: usize) -> Result<Vec<SqsMessage>, QueueError> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    while all.len() < limit {
+        let got = once(lane, &lane.dlq, (limit - all.len()).min(ENTRIES), Duration::ZERO, HIDDEN).await?;
+        let before = all.len();
+        all.extend(got.into_iter().filter(|message| seen.insert(message.message_id.clone())));
+        if all.len() == before {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn handles(messages: &[SqsMessage]) -> Vec<String> {
+    messages.iter().filter_map(|message| message.receipt_handle.clone()).collect()
+}
+
+pub(super) async fn list(lane: &Lane, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+    let messages = take(lane, limit).await?;
+    lane.calls.visibility(&lane.dlq, &handles(&messages), Duration::ZERO).await?;
+    let mut letters: Vec<_> = messages.iter().flat_map(letters).collect();
+    letters.sort_by_key(|letter| letter.buried_at);
+    letters.truncate(limit);
+    Ok(letters)
+}
+
+fn letters(message: &SqsMessage) -> Vec<DeadLetter> {
+    let own = |name: &str| message.message_attributes()?.get(name)?.string_value().map(str::to_owned);
+    let sent = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp));
+    let buried_at = own("buried_at").as_ref().or(sent).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let reason = own("reason").unwrap_or_else(|| BY_ENGINE.to_owned());
+    let id = message.message_id().unwrap_or_default();
+    let bodies = wire::decode(message.body().unwrap_or_default()).bodies;
+    let many = bodies.len() > 1;
+    let letter = |(index, body)| {
+        let key = if many { format!("{id}.{index}") } else { id.to_owned() };
+        DeadLetter { key, body, reason: reason.clone(), buried_at }
+    };
+    bodies.into_iter().enumerate().map(letter).collect()
+}
+
+/// Moves letters back, each on its own. A pack that SQS moved here stays whole: one that holds more than is left of `limit` waits.
+pub(super) async fn redrive(lane: &Lane, limit: usize) -> Result<usize, QueueError> {
+    let messages = take(lane, limit).await?;
+    let (mut moved, mut done, mut left, mut answer) = (0, Vec::new(), Vec::new(), Ok(()));
+    for message in messages {
+        let Some(handle) = message.receipt_handle.clone() else { continue };
+        let bodies = wire::decode(message.body().unwrap_or_default()).bodies;
+        if moved + bodies.len() > limit || answer.is_err() {
+            left.push(handle);
+            continue;
+        }
+        for body in &bodies {
+            let sent = lane.calls.send(&lane.url, &[wire::encode(&[body], 0, 0)]).await;
+            answer = sent.into_iter().fold(answer, Result::and);
+        }
+        if answer.is_ok() {
+            moved += bodies.len();
+            done.push(handle);
+        } else {
+            left.push(handle);
+        }
+    }
+    lane.calls.delete(&lane.dlq, &done).await?;
+    lane.calls.visibility(&lane.dlq, &left, Duration::ZERO).await?;
+    answer.map(|()| moved)
+}

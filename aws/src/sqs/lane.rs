@@ -1,0 +1,129 @@
+//! One queue of this process: what gathers to be sent, and what is held.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use soundoff_common::ports::queues::{QueueError, QueueName};
+use tokio::sync::{Notify, oneshot};
+
+use super::calls::{Calls, ENTRIES};
+use super::packs::Packs;
+use super::wire::{self, CHUNK};
+
+/// How many sends of one queue are under way at once; while all are, the next ones gather.
+const SENDS: usize = 4;
+/// How many bytes may gather.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// How many bytes one request carries.
+const REQUEST: usize = 256 * 1024;
+/// What the header of a pack takes before its lengths, with room to spare.
+const HEADER: usize = 64;
+
+type Answer = oneshot::Sender<Result<(), QueueError>>;
+
+#[derive(Debug)]
+struct Waiting {
+    body: String,
+    answer: Answer,
+}
+
+#[derive(Debug, Default)]
+struct Gathering {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    sends: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) name: QueueName,
+    pub(super) url: String,
+    pub(super) dlq: String,
+    pub(super) calls: Calls,
+    pub(super) packs: Mutex<Packs>,
+    pub(super) arrived: Notify,
+    /// Who waits for messages.
+    pub(super) receivers: AtomicUsize,
+    /// Long polls under way.
+    pub(super) polls: AtomicUsize,
+    gathering: Mutex<Gathering>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lane {
+    pub(super) fn new(name: QueueName, url: String, dlq: String, calls: Calls) -> Arc<Self> {
+        let (packs, gathering) = (Mutex::default(), Mutex::default());
+        let (receivers, polls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { name, url, dlq, calls, packs, arrived: Notify::new(), receivers, polls, gathering })
+    }
+
+    /// Adds bodies to what is sent next.
+    pub(super) fn gather(self: &Arc<Self>, bodies: Vec<(String, Answer)>) {
+        let mut gathering = lock(&self.gathering);
+        for (body, answer) in bodies {
+            if gathering.bytes + body.len() > MOST_BYTES {
+                let _ = answer.send(Err(QueueError::Full));
+                continue;
+            }
+            gathering.bytes += body.len();
+            gathering.waiting.push_back(Waiting { body, answer });
+        }
+        if gathering.sends < SENDS && !gathering.waiting.is_empty() {
+            gathering.sends += 1;
+            tokio::spawn(self.clone().pump());
+        }
+    }
+
+    async fn pump(self: Arc<Self>) {
+        while let Some(packs) = self.next() {
+            let bodies: Vec<String> = packs.iter().map(|pack| encode(pack)).collect();
+            let answers = self.calls.send(&self.url, &bodies).await;
+            for (pack, answer) in packs.into_iter().zip(answers) {
+                for waiting in pack {
+                    let _ = waiting.answer.send(answer.clone());
+                }
+            }
+        }
+    }
+
+    /// The next request's packs; none: this sender ends.
+    fn next(&self) -> Option<Vec<Vec<Waiting>>> {
+        let mut gathering = lock(&self.gathering);
+        let (mut packs, mut open, mut filled, mut total) = (Vec::new(), Vec::new(), HEADER, 0);
+        while let Some(first) = gathering.waiting.front() {
+            let weight = wire::weight(&first.body);
+            let fits = open.is_empty() || filled + weight <= CHUNK;
+            let added = if fits { weight } else { weight + HEADER };
+            if (total > 0 && total + added + HEADER > REQUEST) || (!fits && packs.len() + 1 == ENTRIES) {
+                break;
+            }
+            if !fits {
+                packs.push(std::mem::take(&mut open));
+                filled = HEADER;
+            }
+            filled += weight;
+            total += added;
+            if let Some(waiting) = gathering.waiting.pop_front() {
+                gathering.bytes -= waiting.body.len();
+                open.push(waiting);
+            }
+        }
+        if !open.is_empty() {
+            packs.push(open);
+        }
+        if packs.is_empty() {
+            gathering.sends -= 1;
+            return None;
+        }
+        Some(packs)
+    }
+}
+
+fn encode(pack: &[Waiting]) -> String {
+    let bodies: Vec<_> = pack.iter().map(|waiting| waiting.body.as_str()).collect();
+    wire::encode(&bodies, 0, 0)
+}

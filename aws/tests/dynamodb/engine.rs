@@ -1,0 +1,76 @@
+//! The stand-ins, each test in tables of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use soundoff_aws::dynamodb::{DynamoTables, provision};
+use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tables::contract::Harness;
+use soundoff_common::telemetry::Metrics;
+use ulid::Ulid;
+
+/// A stand-in, by the environment variable that says where it listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Engine(&'static str);
+
+/// Amazon's own.
+pub(crate) const LOCAL: Engine = Engine("TEST_DYNAMODB_LOCAL");
+/// The other that must pass all.
+pub(crate) const MINISTACK: Engine = Engine("TEST_MINISTACK");
+/// The second opinion.
+pub(crate) const MOTO: Engine = Engine("TEST_MOTO");
+/// All of them.
+pub(crate) const ENGINES: [Engine; 3] = [LOCAL, MINISTACK, MOTO];
+/// Those that must pass all. To moto `true` equals 1, a comparison of a text with a number is an error instead of false, and a
+/// transaction's token is nothing.
+pub(crate) const EXACT: [Engine; 2] = [LOCAL, MINISTACK];
+
+impl Engine {
+    pub(crate) fn endpoint(self) -> String {
+        std::env::var(self.0).unwrap_or_else(|_| panic!("{} says where the stand-in listens", self.0))
+    }
+
+    /// Makes tables that no other test knows.
+    pub(crate) async fn start(self) -> Started {
+        eprintln!("on the engine of {}", self.0);
+        let started = Started { endpoint: self.endpoint(), prefix: format!("t{}-", Ulid::generate()) };
+        provision(&started.aws(&Metrics::new()).await, &started.prefix).await.unwrap();
+        started
+    }
+}
+
+/// Tables on a stand-in.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) endpoint: String,
+    pub(crate) prefix: String,
+}
+
+impl Started {
+    pub(crate) async fn aws(&self, metrics: &Metrics) -> Aws {
+        let config = AwsConfig { dynamodb_endpoint: Some(self.endpoint.clone()), ..AwsConfig::default() };
+        Aws::connect(config, metrics).await.unwrap()
+    }
+
+    pub(crate) async fn tables(&self, metrics: &Metrics) -> Arc<DynamoTables> {
+        DynamoTables::open(&self.aws(metrics).await, &self.prefix).await.unwrap()
+    }
+
+    /// The same tables by way of another endpoint.
+    pub(crate) fn by_way_of(&self, endpoint: String) -> Self {
+        Self { endpoint, prefix: self.prefix.clone() }
+    }
+}
+
+#[async_trait]
+impl Harness for Started {
+    async fn open(&self) -> Arc<dyn Tables> {
+        self.tables(&Metrics::new()).await
+    }
+
+    async fn reopen(&self, tables: Arc<dyn Tables>) -> Arc<dyn Tables> {
+        drop(tables);
+        self.open().await
+    }
+}

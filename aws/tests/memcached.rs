@@ -1,0 +1,10 @@
+//! The Session Cache and the cache on memcached, by the ports' laws, and what happens when nodes are away.
+
+#[path = "memcached/away.rs"]
+mod away;
+#[path = "memcached/laws.rs"]
+mod laws;
+#[path = "memcached/nodes.rs"]
+mod nodes;
+#[path = "memcached/speed.rs"]
+mod speed;
