@@ -1,0 +1,142 @@
+# Pictures: private, encrypted, reached by the media pages and (if wanted) by CloudFront.
+
+locals {
+  bucket = "${var.prefix}media-${var.account_id}"
+  cdn    = var.create_cdn ? 1 : 0
+}
+
+resource "aws_s3_bucket" "this" {
+  #checkov:skip=CKV_AWS_144:one region, like the tables that say what the pictures are
+  #checkov:skip=CKV_AWS_18:requests are counted by the processes; access logs would hold users' addresses
+  #checkov:skip=CKV2_AWS_62:checks are queued by the process that took the upload, in the tables' transaction
+  #checkov:skip=CKV_AWS_21:what a user deletes is to be gone; a version would keep it
+  bucket        = local.bucket
+  force_destroy = var.force_destroy
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  bucket                  = aws_s3_bucket.this.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    bucket_key_enabled = true
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = "aws:kms"
+      kms_master_key_id = var.kms_key_arn
+    }
+  }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    id     = "unfinished"
+    status = "Enabled"
+    filter {}
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+}
+
+resource "aws_s3_bucket_cors_configuration" "this" {
+  count = length(var.origins) > 0 ? 1 : 0
+
+  bucket = aws_s3_bucket.this.id
+
+  cors_rule {
+    allowed_methods = ["PUT"]
+    allowed_origins = var.origins
+    allowed_headers = ["content-type", "content-length"]
+    expose_headers  = ["ETag"]
+    max_age_seconds = 3600
+  }
+}
+
+resource "aws_s3_bucket_policy" "this" {
+  bucket = aws_s3_bucket.this.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [{
+        Sid       = "OnlyOverTls"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = ["arn:aws:s3:::${local.bucket}", "arn:aws:s3:::${local.bucket}/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }],
+      [for cdn in aws_cloudfront_distribution.this : {
+        Sid       = "Cdn"
+        Effect    = "Allow"
+        Principal = { Service = "cloudfront.amazonaws.com" }
+        Action    = "s3:GetObject"
+        Resource  = ["arn:aws:s3:::${local.bucket}/*"]
+        Condition = { StringEquals = { "aws:SourceArn" = cdn.arn } }
+      }],
+    )
+  })
+  depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+resource "aws_cloudfront_origin_access_control" "this" {
+  count = local.cdn
+
+  name                              = "${var.prefix}media"
+  origin_access_control_origin_type = "s3"
+  signing_behavior                  = "always"
+  signing_protocol                  = "sigv4"
+}
+
+resource "aws_cloudfront_distribution" "this" {
+  #checkov:skip=CKV2_AWS_32:AWS's managed policy is attached, by id
+  #checkov:skip=CKV_AWS_310:one origin; what it cannot serve, the media pages can
+  #checkov:skip=CKV_AWS_86:access logs would hold users' addresses
+  #checkov:skip=CKV_AWS_374:users are anywhere
+  #checkov:skip=CKV_AWS_305:there is no page, only pictures by id
+  #checkov:skip=CKV_AWS_174:TLSv1.2_2021 needs a domain of one's own; the default certificate fixes the policy
+  #checkov:skip=CKV2_AWS_42:the default domain; pictures' URLs are made by the server
+  #checkov:skip=CKV_AWS_68:an operator may name a web ACL in web_acl_arn
+  #checkov:skip=CKV2_AWS_47:the same; nothing behind it runs Java
+  count = local.cdn
+
+  enabled         = true
+  is_ipv6_enabled = true
+  http_version    = "http2and3"
+  price_class     = "PriceClass_100"
+  comment         = "${var.prefix}media"
+  web_acl_id      = var.web_acl_arn
+
+  origin {
+    origin_id                = "media"
+    domain_name              = aws_s3_bucket.this.bucket_regional_domain_name
+    origin_access_control_id = aws_cloudfront_origin_access_control.this[0].id
+  }
+
+  default_cache_behavior {
+    target_origin_id           = "media"
+    viewer_protocol_policy     = "https-only"
+    allowed_methods            = ["GET", "HEAD"]
+    cached_methods             = ["GET", "HEAD"]
+    cache_policy_id            = "658327ea-f89d-4fab-a63d-7e88639e58f6" # AWS: Managed-CachingOptimized
+    response_headers_policy_id = "67f7725c-6f97-4210-82d7-5512b31e9d03" # AWS: Managed-SecurityHeadersPolicy
+  }
+
+  restrictions {
+    geo_restriction {
+      restriction_type = "none"
+    }
+  }
+
+  viewer_certificate {
+    cloudfront_default_certificate = true
+  }
+}

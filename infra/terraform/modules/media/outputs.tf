@@ -1,0 +1,9 @@
+output "bucket" {
+  description = "Where pictures lie, for SOUNDOFF_MEDIA_BUCKET."
+  value       = aws_s3_bucket.this.bucket
+}
+
+output "cdn_domain" {
+  description = "CloudFront's name, or null."
+  value       = one(aws_cloudfront_distribution.this[*].domain_name)
+}

@@ -1,0 +1,34 @@
+variable "prefix" {
+  description = "What names begin with."
+  type        = string
+}
+
+variable "account_id" {
+  description = "The AWS account; part of the bucket's name."
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "The key for everything at rest."
+  type        = string
+}
+
+variable "origins" {
+  description = "Web origins that may upload with signed URLs."
+  type        = list(string)
+}
+
+variable "create_cdn" {
+  description = "Put CloudFront before the renditions."
+  type        = bool
+}
+
+variable "web_acl_arn" {
+  description = "A web ACL of scope CLOUDFRONT (us-east-1) for the distribution, or null."
+  type        = string
+}
+
+variable "force_destroy" {
+  description = "Let `destroy` delete a bucket that is not empty."
+  type        = bool
+}

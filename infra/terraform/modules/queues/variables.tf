@@ -1,0 +1,42 @@
+variable "prefix" {
+  description = "What every queue's name begins with."
+  type        = string
+}
+
+variable "queues" {
+  description = "The catalog's queues by name."
+  type = map(object({
+    tier           = string
+    database_heavy = bool
+  }))
+}
+
+variable "max_receives" {
+  description = "Receives after which SQS itself moves a message to its DLQ. Above the workers' own limit, which tells the sender: this one only catches what kills processes."
+  type        = number
+  default     = 10
+}
+
+variable "visibility_seconds" {
+  description = "How long a received message stays out of sight; workers extend it while they work."
+  type        = number
+  default     = 30
+}
+
+variable "alarm_topic_arns" {
+  description = "SNS topics that hear of alarms."
+  type        = list(string)
+  default     = []
+}
+
+variable "alarm_age_seconds" {
+  description = "Age of the oldest message that raises an alarm."
+  type        = number
+  default     = 120
+}
+
+variable "alarm_depth" {
+  description = "Visible messages that raise an alarm."
+  type        = number
+  default     = 50000
+}

@@ -1,0 +1,14 @@
+output "kms_key_arn" {
+  description = "The key for everything at rest."
+  value       = aws_kms_key.this.arn
+}
+
+output "secret_arn" {
+  description = "The deployment's secret, to be filled by hand."
+  value       = aws_secretsmanager_secret.this.arn
+}
+
+output "alarm_topic_arn" {
+  description = "Where alarms are told."
+  value       = aws_sns_topic.alarms.arn
+}

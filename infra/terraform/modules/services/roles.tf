@@ -1,0 +1,70 @@
+locals {
+  # The image's repository, where it is one of ECR.
+  ecr          = try(regex("^([0-9]{12})[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com/([^:@]+)", var.image), null)
+  repositories = local.ecr == null ? [] : ["arn:aws:ecr:${local.ecr[1]}:${local.ecr[0]}:repository/${local.ecr[2]}"]
+
+  assume_by_tasks = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+# What starts containers: image, secret, logs. No process has it.
+resource "aws_iam_role" "execution" {
+  name               = "${var.prefix}execution"
+  assume_role_policy = local.assume_by_tasks
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start"
+  role = aws_iam_role.execution.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat([for repository in local.repositories : {
+      Effect   = "Allow"
+      Action   = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
+      Resource = [repository]
+      }], [
+      {
+        # AWS knows no resource for this one.
+        Effect   = "Allow"
+        Action   = ["ecr:GetAuthorizationToken"]
+        Resource = "*"
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = [var.secret_arn]
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = [var.kms_key_arn]
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+      },
+    ])
+  })
+}
+
+resource "aws_iam_role" "task" {
+  for_each = var.services
+
+  name               = "${var.prefix}${each.key}"
+  assume_role_policy = local.assume_by_tasks
+}
+
+resource "aws_iam_role_policy" "task" {
+  for_each = var.services
+
+  name   = "work"
+  role   = aws_iam_role.task[each.key].id
+  policy = each.value.policy
+}

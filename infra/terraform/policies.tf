@@ -1,0 +1,125 @@
+# What each process may do, and nothing else. Names are known before anything is made, so ARNs are written out: a plan shows them whole.
+
+locals {
+  prefix = "${var.name}-${var.environment}-"
+  queues = jsondecode(file("${path.module}/queues.json"))
+
+  sqs    = "arn:aws:sqs:${var.region}:${var.account_id}:${local.prefix}"
+  ddb    = "arn:aws:dynamodb:${var.region}:${var.account_id}:table/${local.prefix}"
+  stream = "arn:aws:firehose:${var.region}:${var.account_id}:deliverystream/${local.prefix}archive"
+  media  = "arn:aws:s3:::${local.prefix}media-${var.account_id}"
+
+  by_tier  = { for tier in ["router", "workers", "timeline", "media"] : tier => [for name, queue in local.queues : name if queue.tier == tier] }
+  stages   = { schedule = ["schedule_q"], compute = ["precompute_q"], personalize = ["personalize_q"] }
+  fetching = [for name in local.by_tier.timeline : name if !contains(flatten(values(local.stages)), name)]
+
+  # Which queues a service pulls.
+  pulls = merge(local.stages, {
+    edge    = []
+    users   = []
+    router  = local.by_tier.router
+    workers = concat(local.by_tier.workers, local.by_tier.media)
+    fetch   = local.fetching
+  })
+
+  # Which it sends to, besides the DLQs of those it pulls: clients' messages go through main_q, what follows from a message straight to its type's queues.
+  sends = {
+    edge        = ["main_q"]
+    users       = ["media_check_q"]
+    router      = [for name in keys(local.queues) : name if name != "main_q"]
+    workers     = ["fanout_q", "recent_q", "media_check_q", "media_checked_q"]
+    schedule    = ["schedule_q", "precompute_q"]
+    compute     = ["personalize_q"]
+    personalize = []
+    fetch       = ["precompute_q"]
+  }
+
+  # Whose depth it asks for, besides those it pulls.
+  looks = { schedule = ["precompute_q", "personalize_q"] }
+
+  all_tables = ["users", "entities", "relationships", "inbox", "dedupe"]
+  reads = {
+    edge        = ["users", "entities", "relationships", "inbox"]
+    users       = local.all_tables
+    router      = []
+    workers     = local.all_tables
+    schedule    = ["users"]
+    compute     = ["users", "entities", "relationships"]
+    personalize = ["users", "relationships"]
+    fetch       = ["users", "entities", "relationships"]
+  }
+  writes = {
+    edge        = ["inbox"]
+    users       = ["users", "entities", "inbox", "dedupe"]
+    router      = []
+    workers     = local.all_tables
+    schedule    = []
+    compute     = []
+    personalize = []
+    fetch       = ["users"]
+  }
+
+  # The router answers senders of what it gives up; everybody who replies reads only the cache, which is no matter of IAM.
+  archives = ["router"]
+  pictures = ["users", "workers"]
+
+  statements = {
+    for service in keys(local.pulls) : service => [
+      for statement in [
+        {
+          Sid      = "Pull"
+          Effect   = "Allow"
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+          Resource = [for name in local.pulls[service] : "${local.sqs}${name}"]
+        },
+        {
+          Sid      = "Send"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = concat([for name in local.sends[service] : "${local.sqs}${name}"], [for name in local.pulls[service] : "${local.sqs}${name}_dlq"])
+        },
+        {
+          Sid    = "Look"
+          Effect = "Allow"
+          Action = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+          Resource = [
+            for name in distinct(concat(
+              local.pulls[service], local.sends[service], lookup(local.looks, service, []), [for name in local.pulls[service] : "${name}_dlq"],
+            )) : "${local.sqs}${name}"
+          ]
+        },
+        {
+          Sid      = "Read"
+          Effect   = "Allow"
+          Action   = concat(["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"], service == "schedule" ? ["dynamodb:Scan"] : [])
+          Resource = [for table in local.reads[service] : "${local.ddb}${table}"]
+        },
+        {
+          Sid      = "Write"
+          Effect   = "Allow"
+          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem", "dynamodb:BatchWriteItem"]
+          Resource = [for table in local.writes[service] : "${local.ddb}${table}"]
+        },
+        {
+          Sid      = "Archive"
+          Effect   = "Allow"
+          Action   = ["firehose:PutRecordBatch"]
+          Resource = contains(local.archives, service) ? [local.stream] : []
+        },
+        {
+          Sid      = "Pictures"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+          Resource = contains(local.pictures, service) ? ["${local.media}/*"] : []
+        },
+        {
+          Sid       = "Unseal"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+          Resource  = length(local.reads[service]) > 0 || contains(local.pictures, service) ? [module.secrets.kms_key_arn] : []
+          Condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"] } }
+        },
+      ] : statement if length(statement.Resource) > 0
+    ]
+  }
+}

@@ -1,0 +1,129 @@
+# How services stop and scale.
+
+mock_provider "aws" {}
+
+variables {
+  prefix               = "soundoff-test-"
+  region               = "us-east-1"
+  vpc_id               = "vpc-1"
+  subnet_ids           = ["subnet-1", "subnet-2"]
+  security_group_id    = "sg-1"
+  image                = "soundoff:1"
+  kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/k"
+  secret_arn           = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
+  environment          = { SOUNDOFF_PREFIX = "soundoff-test-" }
+  health_command       = ["CMD", "/soundoff", "health"]
+  stop_timeout_seconds = 120
+  log_days             = 365
+  autoscaling          = true
+  services = {
+    edge = {
+      command          = ["edge"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
+      target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/1"
+    }
+    workers = {
+      command = ["workers"], cpu = 256, memory = 512, min = 0, max = 4, spot = true, policy = "{}", backlog_per_task = 100
+      queues  = [for number in range(16) : "soundoff-test-${number}_q"]
+    }
+  }
+}
+
+run "scaling" {
+  command = plan
+  module {
+    source = "./modules/services"
+  }
+
+  assert {
+    condition     = keys(aws_appautoscaling_policy.backlog) == ["workers-0", "workers-1", "workers-2"]
+    error_message = "Sixteen queues are three policies of at most seven: an alarm takes ten metrics."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(aws_appautoscaling_policy.backlog) : alltrue([
+        for metric in policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics :
+        startswith(metric.expression, "IF(FILL(running,0)>0,") && strcontains(metric.expression, "/FILL(running,1)") && metric.return_data if metric.id == "backlog"
+      ]) && length(policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics) <= 10
+    ])
+    error_message = "The division by running tasks is guarded, within ten metrics."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(aws_appautoscaling_policy.backlog) : policy.target_tracking_scaling_policy_configuration[0].target_value == 100])
+    error_message = "The target is the backlog one task may have."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(aws_appautoscaling_policy.wake) :
+      policy.step_scaling_policy_configuration[0].adjustment_type == "ExactCapacity" && one(policy.step_scaling_policy_configuration[0].step_adjustment).scaling_adjustment == 1
+    ]) && length(aws_cloudwatch_metric_alarm.wake) == 3
+    error_message = "From zero tasks, an alarm starts one."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.wake) : alltrue([for query in alarm.metric_query : startswith(query.expression, "IF(FILL(running,0)>0,0,") if query.id == "waiting"])])
+    error_message = "The alarm that sets an exact number is silent while tasks run."
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.this["workers"].min_capacity == 0 && aws_appautoscaling_target.this["workers"].max_capacity == 4 && keys(aws_appautoscaling_policy.cpu) == ["edge"]
+    error_message = "Each tier has its own cap; without queues it scales on its processor."
+  }
+
+  assert {
+    condition = alltrue([
+      for service in values(aws_ecs_service.this) :
+      length([for strategy in service.capacity_provider_strategy : 1 if strategy.capacity_provider == "FARGATE" && strategy.base == 1]) == 1
+    ]) && length([for strategy in aws_ecs_service.this["edge"].capacity_provider_strategy : 1 if strategy.capacity_provider == "FARGATE_SPOT"]) == 0
+    error_message = "Everybody has one task that nobody takes away; edges are never spot."
+  }
+}
+
+run "containers" {
+  command = apply
+  module {
+    source = "./modules/services"
+  }
+  variables {
+    autoscaling = false
+  }
+
+  override_resource {
+    target = aws_iam_role.task
+    values = { arn = "arn:aws:iam::123456789012:role/task" }
+  }
+  override_resource {
+    target = aws_iam_role.execution
+    values = { arn = "arn:aws:iam::123456789012:role/execution" }
+  }
+
+  assert {
+    condition = alltrue([
+      for definition in values(aws_ecs_task_definition.this) : alltrue([
+        for container in jsondecode(definition.container_definitions) :
+        container.stopTimeout == 120 && container.readonlyRootFilesystem && container.user == "65532:65532"
+        && container.secrets == [{ name = "SOUNDOFF_SECRET", valueFrom = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s" }]
+        && !contains([for variable in container.environment : variable.name], "SOUNDOFF_SECRET")
+      ])
+    ])
+    error_message = "Time to drain, nothing to write to, no root, and the secret comes from Secrets Manager."
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_target.this) == 0
+    error_message = "Without autoscaling there is none."
+  }
+}
+
+run "longer_than_fargate_waits" {
+  command = plan
+  module {
+    source = "./modules/services"
+  }
+  variables {
+    stop_timeout_seconds = 121
+  }
+  expect_failures = [var.stop_timeout_seconds]
+}

@@ -1,0 +1,125 @@
+# What runs: nothing is asked of AWS.
+
+mock_provider "aws" {}
+
+variables {
+  environment     = "test"
+  region          = "us-east-1"
+  account_id      = "123456789012"
+  zones           = ["us-east-1a", "us-east-1b"]
+  image           = "123456789012.dkr.ecr.us-east-1.amazonaws.com/soundoff:1"
+  certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/x"
+}
+
+run "drain_must_end_before_the_balancer_cuts" {
+  command = plan
+  variables {
+    drain_seconds                = 110
+    deregistration_delay_seconds = 110
+  }
+  expect_failures = [var.deregistration_delay_seconds]
+}
+
+run "fargate_kills_after_120_seconds" {
+  command = plan
+  variables {
+    drain_seconds                = 115
+    deregistration_delay_seconds = 200
+  }
+  expect_failures = [var.drain_seconds]
+}
+
+run "a_socket_may_be_silent_between_pings" {
+  command = plan
+  variables {
+    idle_timeout_seconds = 60
+  }
+  expect_failures = [var.idle_timeout_seconds]
+}
+
+run "only_tls" {
+  command = plan
+  variables {
+    certificate_arn = null
+  }
+  expect_failures = [var.certificate_arn]
+}
+
+run "a_service_that_is_none" {
+  command = plan
+  variables {
+    services = { egde = { max = 3 } }
+  }
+  expect_failures = [var.services]
+}
+
+run "least_privilege" {
+  command = plan
+  variables {
+    create_compute   = false
+    create_dashboard = false
+  }
+
+  # The key's ARN is known only after it is made.
+  override_resource {
+    target          = module.secrets.aws_kms_key.this
+    override_during = plan
+    values          = { arn = "arn:aws:kms:us-east-1:123456789012:key/k", key_id = "k" }
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : !strcontains(policy, "\"Resource\":\"*\"") && !strcontains(policy, "\"*\"") && !strcontains(policy, ":*\"")])
+    error_message = "No process's role names every resource or every action."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.policies["edge"]).Statement : statement.Resource if statement.Sid == "Send"
+    ])) == toset(["arn:aws:sqs:us-east-1:123456789012:soundoff-test-main_q"])
+    error_message = "An edge sends to main_q and nowhere else."
+  }
+
+  assert {
+    condition     = !strcontains(output.policies["edge"], "sqs:ReceiveMessage") && !strcontains(output.policies["edge"], "post_create_q")
+    error_message = "An edge pulls nothing."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.policies["router"]).Statement : statement.Resource if statement.Sid == "Pull"
+    ])) == toset(["arn:aws:sqs:us-east-1:123456789012:soundoff-test-main_q"])
+    error_message = "The router pulls main_q only."
+  }
+
+  assert {
+    condition     = !strcontains(output.policies["router"], "dynamodb:") && !strcontains(output.policies["router"], "s3:")
+    error_message = "The router touches no table and no picture."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in keys(jsondecode(file("queues.json"))) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
+    ])
+    error_message = "The router sends to each queue of the catalog."
+  }
+
+  assert {
+    condition     = [for name, policy in output.policies : name if strcontains(policy, "firehose:")] == ["router"]
+    error_message = "Only the router archives."
+  }
+
+  assert {
+    condition     = [for name, policy in output.policies : name if strcontains(policy, "dynamodb:Scan")] == ["schedule"]
+    error_message = "Only the schedule scans the users."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in keys(jsondecode(file("queues.json"))) : length([
+        for policy in values(output.policies) : 1
+        if length([for statement in jsondecode(policy).Statement : 1 if statement.Sid == "Pull" && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")]) > 0
+      ]) == 1
+    ])
+    error_message = "Each queue is pulled by exactly one service."
+  }
+}

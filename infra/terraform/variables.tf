@@ -1,0 +1,317 @@
+variable "name" {
+  description = "The product's name in everything's name."
+  type        = string
+  default     = "soundoff"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
+    error_message = "2 to 12 lower-case letters and digits, a letter first: names of load balancers and buckets are short."
+  }
+}
+
+variable "environment" {
+  description = "The deployment's name, such as prod."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{0,7}$", var.environment))
+    error_message = "1 to 8 lower-case letters and digits, a letter first."
+  }
+}
+
+variable "region" {
+  description = "The AWS region, the provider's."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "Such as us-east-1."
+  }
+}
+
+variable "account_id" {
+  description = "The AWS account. Give it to the provider's allowed_account_ids as well, so that nothing is applied elsewhere."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "Twelve digits."
+  }
+}
+
+variable "create_compute" {
+  description = "Make network, cache, load balancer and services. Off: only queues, tables, archive, media and keys, for processes that run elsewhere."
+  type        = bool
+  default     = true
+}
+
+variable "create_autoscaling" {
+  description = "Scale services by themselves."
+  type        = bool
+  default     = true
+}
+
+variable "create_archive_catalog" {
+  description = "Make the Glue table and the Athena workgroup over the archive."
+  type        = bool
+  default     = true
+}
+
+variable "create_dashboard" {
+  description = "Make the CloudWatch dashboard."
+  type        = bool
+  default     = true
+}
+
+variable "create_cdn" {
+  description = "Put CloudFront before the media bucket."
+  type        = bool
+  default     = false
+}
+
+variable "cdn_web_acl_arn" {
+  description = "A web ACL of scope CLOUDFRONT for the distribution."
+  type        = string
+  default     = null
+}
+
+variable "image" {
+  description = "The container image; by digest it is always the same. Needed with create_compute."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.image != null || !var.create_compute
+    error_message = "Services need an image."
+  }
+}
+
+variable "certificate_arn" {
+  description = "The ACM certificate of the public name, in this region. Needed with create_compute."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.certificate_arn != null || !var.create_compute
+    error_message = "The public listener speaks TLS only: it needs a certificate."
+  }
+}
+
+variable "zones" {
+  description = "Two or three availability zones. Needed with create_compute."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = !var.create_compute || contains([2, 3], length(var.zones))
+    error_message = "Two or three zones."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "The VPC's range."
+  type        = string
+  default     = "10.40.0.0/16"
+
+  validation {
+    condition     = can(cidrhost(var.vpc_cidr, 0)) && can(regex("/(1[6-9]|2[0-2])$", var.vpc_cidr))
+    error_message = "An IPv4 range between /16 and /22."
+  }
+}
+
+variable "nat" {
+  description = "NAT gateways, for calls to mail servers and identity providers. Without them only AWS is reached."
+  type        = bool
+  default     = true
+}
+
+variable "drain_seconds" {
+  description = "How long a process that stops lets its clients go."
+  type        = number
+  default     = 110
+
+  validation {
+    condition     = var.drain_seconds >= 5 && var.drain_seconds <= 110
+    error_message = "5 to 110: Fargate kills after 120, and closing the rest takes some."
+  }
+}
+
+variable "deregistration_delay_seconds" {
+  description = "How long the balancer keeps connections to a process that leaves. Above drain_seconds."
+  type        = number
+  default     = 120
+
+  validation {
+    condition     = var.deregistration_delay_seconds > var.drain_seconds && var.deregistration_delay_seconds <= 3600
+    error_message = "It must exceed drain_seconds: otherwise the balancer cuts sockets that the edge is still draining."
+  }
+}
+
+variable "idle_timeout_seconds" {
+  description = "How long the balancer keeps a silent connection; clients ping each 30 s."
+  type        = number
+  default     = 120
+
+  validation {
+    condition     = var.idle_timeout_seconds > 60 && var.idle_timeout_seconds <= 4000
+    error_message = "Above 60: an edge closes by itself after two missed pings of 30 s."
+  }
+}
+
+variable "requests_per_5_minutes" {
+  description = "Requests that one address may make in five minutes before the WAF refuses it."
+  type        = number
+  default     = 3000
+
+  validation {
+    condition     = var.requests_per_5_minutes >= 10
+    error_message = "WAF takes 10 at least."
+  }
+}
+
+variable "max_receives" {
+  description = "Receives after which SQS moves a message to its DLQ by itself; above the workers' own limit of 5, which tells the sender."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.max_receives > 5
+    error_message = "Above 5: workers give up after five tries and answer the sender; SQS only catches what kills them."
+  }
+}
+
+variable "alarm_age_seconds" {
+  description = "Age of a queue's oldest message that raises an alarm."
+  type        = number
+  default     = 120
+}
+
+variable "alarm_depth" {
+  description = "Visible messages in a queue that raise an alarm."
+  type        = number
+  default     = 50000
+}
+
+variable "cache_node_type" {
+  description = "The cache nodes' type."
+  type        = string
+  default     = "cache.t4g.small"
+}
+
+variable "cache_nodes" {
+  description = "How many cache nodes."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.cache_nodes >= 1 && var.cache_nodes <= 40
+    error_message = "1 to 40."
+  }
+}
+
+variable "services" {
+  description = "What to change of a service's size, by service: edge, router, workers, schedule, compute, personalize, fetch, users."
+  type = map(object({
+    cpu              = optional(number)
+    memory           = optional(number)
+    min              = optional(number)
+    max              = optional(number)
+    spot             = optional(bool)
+    backlog_per_task = optional(number)
+  }))
+  default = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.services), ["edge", "router", "workers", "schedule", "compute", "personalize", "fetch", "users"])) == 0
+    error_message = "A service is one of edge, router, workers, schedule, compute, personalize, fetch, users."
+  }
+}
+
+variable "extra_environment" {
+  description = "More SOUNDOFF_… variables for every process, without secrets."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.extra_environment) : startswith(name, "SOUNDOFF_")])
+    error_message = "Names begin with SOUNDOFF_."
+  }
+}
+
+variable "health_command" {
+  description = "How ECS asks a container for its health."
+  type        = list(string)
+  default     = ["CMD", "/soundoff", "health"]
+}
+
+variable "log_days" {
+  description = "How long logs are kept; a number that CloudWatch offers."
+  type        = number
+  default     = 365
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete tables and the load balancer."
+  type        = bool
+  default     = true
+}
+
+variable "force_destroy" {
+  description = "Let `destroy` delete buckets that are not empty."
+  type        = bool
+  default     = false
+}
+
+variable "media_origins" {
+  description = "Web origins that may upload pictures with signed URLs, such as https://app.example.org."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.media_origins : can(regex("^https://[^/*]+$", origin))])
+    error_message = "https origins, without path or wildcard."
+  }
+}
+
+variable "archive_types" {
+  description = "The MessageTypes that are archived, as Athena's partitions: those of the catalog."
+  type        = list(string)
+  default = [
+    "profile.get", "profile.update", "post.create", "post.get", "post.delete", "post.remove", "post.list", "comment.create", "comment.list",
+    "like.add", "like.remove", "follow.add", "follow.remove", "follow.list", "block.add", "block.remove", "dm.send", "dm.list", "typing",
+    "presence.get", "user.session", "timeline.fetch", "media.begin",
+  ]
+}
+
+variable "archive_since" {
+  description = "The archive's first day."
+  type        = string
+  default     = "2026-01-01"
+
+  validation {
+    condition     = can(regex("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", var.archive_since))
+    error_message = "As YYYY-MM-DD."
+  }
+}
+
+variable "archive_infrequent_after_days" {
+  description = "When records move to Infrequent Access."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.archive_infrequent_after_days >= 30
+    error_message = "S3 takes 30 at least."
+  }
+}
+
+variable "archive_glacier_after_days" {
+  description = "When records move to Glacier, out of Athena's reach. 0: never."
+  type        = number
+  default     = 180
+
+  validation {
+    condition     = var.archive_glacier_after_days == 0 || var.archive_glacier_after_days >= var.archive_infrequent_after_days + 30
+    error_message = "0, or 30 days after Infrequent Access at least."
+  }
+}
