@@ -8,8 +8,10 @@ pub mod firehose;
 pub mod memcached;
 mod meter;
 pub mod prices;
+mod private_ip;
 pub mod s3;
 pub mod sqs;
 
 pub use clients::{Aws, AwsConfig};
 pub use meter::Meter;
+pub use private_ip::private_ip;

@@ -35,6 +35,7 @@ locals {
     }, var.create_compute ? {
     SOUNDOFF_MEMCACHED     = join(",", module.cache[0].addresses)
     SOUNDOFF_MEMCACHED_TLS = "true"
+    SOUNDOFF_PROXIES       = "1"
   } : {}, var.extra_environment)
 }
 
@@ -72,7 +73,7 @@ module "archive" {
   account_id            = var.account_id
   region                = var.region
   kms_key_arn           = module.secrets.kms_key_arn
-  message_types         = var.archive_types
+  message_types         = sort(distinct([for queue in local.queues : queue.type if queue.archived]))
   since                 = var.archive_since
   infrequent_after_days = var.archive_infrequent_after_days
   glacier_after_days    = var.archive_glacier_after_days

@@ -73,20 +73,40 @@ locals {
           Resource = [for name in local.pulls[service] : "${local.sqs}${name}"]
         },
         {
-          Sid      = "Send"
-          Effect   = "Allow"
-          Action   = ["sqs:SendMessage"]
-          Resource = concat([for name in local.sends[service] : "${local.sqs}${name}"], [for name in local.pulls[service] : "${local.sqs}${name}_dlq"])
+          Sid    = "Send"
+          Effect = "Allow"
+          Action = ["sqs:SendMessage"]
+          # To its own queues as well: of a pack, what is to be tried again goes back on its own.
+          Resource = distinct([for name in concat(local.sends[service], local.pulls[service], [for name in local.pulls[service] : "${name}_dlq"]) : "${local.sqs}${name}"])
         },
         {
           Sid    = "Look"
           Effect = "Allow"
-          Action = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+          Action = ["sqs:GetQueueAttributes"]
           Resource = [
             for name in distinct(concat(
               local.pulls[service], local.sends[service], lookup(local.looks, service, []), [for name in local.pulls[service] : "${name}_dlq"],
             )) : "${local.sqs}${name}"
           ]
+        },
+        {
+          # At its start each process looks whether everything is there, by name.
+          Sid      = "Find"
+          Effect   = "Allow"
+          Action   = ["sqs:GetQueueUrl"]
+          Resource = ["${local.sqs}*"]
+        },
+        {
+          Sid      = "FindTables"
+          Effect   = "Allow"
+          Action   = ["dynamodb:DescribeTable"]
+          Resource = [for table in local.all_tables : "${local.ddb}${table}"]
+        },
+        {
+          Sid      = "FindPictures"
+          Effect   = "Allow"
+          Action   = ["s3:ListBucket"]
+          Resource = contains(local.pictures, service) ? [local.media] : []
         },
         {
           Sid      = "Read"
@@ -103,7 +123,7 @@ locals {
         {
           Sid      = "Archive"
           Effect   = "Allow"
-          Action   = ["firehose:PutRecordBatch"]
+          Action   = ["firehose:DescribeDeliveryStream", "firehose:PutRecordBatch"]
           Resource = contains(local.archives, service) ? [local.stream] : []
         },
         {

@@ -273,16 +273,6 @@ variable "media_origins" {
   }
 }
 
-variable "archive_types" {
-  description = "The MessageTypes that are archived, as Athena's partitions: those of the catalog."
-  type        = list(string)
-  default = [
-    "profile.get", "profile.update", "post.create", "post.get", "post.delete", "post.remove", "post.list", "comment.create", "comment.list",
-    "like.add", "like.remove", "follow.add", "follow.remove", "follow.list", "block.add", "block.remove", "dm.send", "dm.list", "typing",
-    "presence.get", "user.session", "timeline.fetch", "media.begin",
-  ]
-}
-
 variable "archive_since" {
   description = "The archive's first day."
   type        = string

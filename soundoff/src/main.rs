@@ -6,16 +6,21 @@ mod catalog;
 mod chaos;
 mod config;
 mod datadir;
+mod engines;
+mod health;
+mod node;
 mod ops;
 mod pages;
 mod pool;
+mod roles;
+mod serve;
 mod up;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use config::{Cli, Command};
+use config::{Cli, Command, Stage};
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
 #[global_allocator]
@@ -42,11 +47,22 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up(config) => up::run(config).await,
+        Command::Edge(role) => roles::edge(*role).await,
+        Command::Router(role) => roles::router(*role).await,
+        Command::Workers { command: Some(command), .. } => ops::cli::workers(command).await,
+        Command::Workers { command: None, role } => roles::workers(*role).await,
+        Command::Timeline { command: Some(command), .. } => ops::timeline::run(command).await,
+        Command::Timeline { command: None, role } => roles::timeline(*role, &Stage::ALL).await,
+        Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
+        Command::Users { command: None, role } => roles::users(*role).await,
         Command::Queues { at, json } => ops::cli::queues(&at.data, json).await,
         Command::Dlq { command } => ops::cli::dlq(command).await,
-        Command::Users { command } => ops::cli::users(command).await,
-        Command::Workers { command } => ops::cli::workers(command).await,
-        Command::Timeline { command } => ops::timeline::run(command).await,
+        Command::Provision(engines) => engines::provision(&engines).await,
+        Command::Health { internal_listen } => health::ask(internal_listen).await,
+        Command::QueueList => {
+            print!("{}", roles::queue_list());
+            Ok(())
+        }
         Command::Asyncapi => asyncapi::print(),
     }
 }

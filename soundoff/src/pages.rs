@@ -1,4 +1,4 @@
-//! The public port's plain HTTP under `up`: signing in, media, the page to try things on, development tokens and the outbox.
+//! Plain HTTP on public ports: signing in and media, and for development the page to try things on, tokens and the outbox.
 
 use std::sync::Arc;
 
@@ -19,19 +19,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-i
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Answers for one machine.
-pub(crate) struct UpPages {
-    pub(crate) users: Users,
-    pub(crate) media: Arc<Media>,
+/// What only a machine of one's own answers: it asks for no proof of who asks.
+pub(crate) struct Dev {
     pub(crate) tokens: DevTokens,
     pub(crate) outbox: Arc<Outbox>,
 }
 
+/// The User service, media, and perhaps what is for development.
+pub(crate) struct Site {
+    pub(crate) users: Users,
+    pub(crate) media: Arc<Media>,
+    pub(crate) dev: Option<Dev>,
+}
+
 #[async_trait]
-impl Pages for UpPages {
+impl Pages for Site {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         // A page of the wide web can make this machine's browser ask us (DNS rebinding); its Host gives it away.
-        if !asks_loopback(request.headers()) {
+        if self.dev.is_some() && !asks_loopback(request.headers()) {
             let detail = "use http://127.0.0.1 or http://localhost";
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
@@ -42,24 +47,28 @@ impl Pages for UpPages {
         if Media::serves(path) {
             return self.media.answer(request).await;
         }
-        match (request.method(), path) {
-            (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
-            (&Method::GET, "/console.js") => file("text/javascript; charset=utf-8", SCRIPT),
-            (&Method::GET, "/dev/outbox") => json(StatusCode::OK, &json!({ "items": self.outbox.list() })),
-            (&Method::POST, "/dev/tokens") => self.dev_tokens(request).await,
-            (_, "/" | "/console.js" | "/dev/tokens" | "/dev/outbox") => {
-                refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "this address takes another method")
-            }
-            _ => {
-                let detail = "there is nothing here; the websocket is at /v1/ws";
-                refuse(StatusCode::NOT_FOUND, "not_found", detail)
-            }
+        match &self.dev {
+            Some(dev) => dev.answer(request).await,
+            None => nothing(),
         }
     }
 }
 
-impl UpPages {
-    async fn dev_tokens(&self, request: Request<Incoming>) -> Answer {
+impl Dev {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
+            (&Method::GET, "/console.js") => file("text/javascript; charset=utf-8", SCRIPT),
+            (&Method::GET, "/dev/outbox") => json(StatusCode::OK, &json!({ "items": self.outbox.list() })),
+            (&Method::POST, "/dev/tokens") => self.tokens(request).await,
+            (_, "/" | "/console.js" | "/dev/tokens" | "/dev/outbox") => {
+                refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "this address takes another method")
+            }
+            _ => nothing(),
+        }
+    }
+
+    async fn tokens(&self, request: Request<Incoming>) -> Answer {
         let asked = match read_json(request, MAX_BODY_BYTES, r#"{"handles":["alice"]}"#).await {
             Ok(asked) => asked,
             Err(refusal) => return *refusal,
@@ -69,6 +78,20 @@ impl UpPages {
             Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_message", &format!("{error:#}")),
         }
     }
+}
+
+/// An edge that stands behind a balancer, which sends everything else elsewhere.
+pub(crate) struct NoPages;
+
+#[async_trait]
+impl Pages for NoPages {
+    async fn answer(&self, _request: Request<Incoming>) -> Answer {
+        nothing()
+    }
+}
+
+fn nothing() -> Answer {
+    refuse(StatusCode::NOT_FOUND, "not_found", "there is nothing here; the websocket is at /v1/ws")
 }
 
 fn asks_loopback(headers: &HeaderMap) -> bool {

@@ -87,7 +87,20 @@ fn a_mistyped_variable_is_refused_by_name() {
 #[test]
 fn help_names_every_command() {
     let help = String::from_utf8(output(&["--help"]).stdout).unwrap();
-    for command in ["up", "queues", "dlq", "users", "workers", "timeline", "asyncapi"] {
+    for command in [
+        "up",
+        "queues",
+        "dlq",
+        "users",
+        "workers",
+        "timeline",
+        "asyncapi",
+        "edge",
+        "router",
+        "provision",
+        "health",
+        "queue-list",
+    ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),
             "{command} is not in {help}"
@@ -100,6 +113,29 @@ fn help_names_every_command() {
         assert!(output.status.success() && output.stdout.len() > 100, "{command:?}");
     }
     assert!(!output(&[]).status.success());
+}
+
+#[test]
+fn a_role_says_what_it_lacks() {
+    let refused = |args: &[&str], says: &[&str]| {
+        let mut role = soundoff();
+        role.args(args).env_remove("AWS_REGION").env("AWS_EC2_METADATA_DISABLED", "true");
+        let output = role.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && says.iter().any(|words| said.contains(words)),
+            "{args:?}: {said}"
+        );
+    };
+    let any = ["127.0.0.1:0"; 2];
+    let listen = ["--listen", any[0], "--internal-listen", any[1]];
+    // Without the feature, how to get it; with it, what it needs first.
+    refused(&["router"], &["--features aws", "--aws-region"]);
+    refused(&[&["edge"], &listen[..]].concat(), &["--features aws", "--aws-region"]);
+    refused(&["workers", "--only", "post.creat"], &["post.create"]);
+    refused(&["users", "--dev", "--listen", "0.0.0.0:0"], &["loopback only"]);
+    refused(&[&["users"], &listen[..]].concat(), &["--smtp-url and --texts-url"]);
+    refused(&["health", "--internal-listen", "127.0.0.1:1"], &["onnect"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "soundoff-media",
             "soundoff-users",
             "soundoff-embedded",
+            "soundoff-aws",
         ],
     ),
 ];

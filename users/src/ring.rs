@@ -71,14 +71,26 @@ impl Ring {
         tables: Arc<dyn Tables>,
         secret: &soundoff_common::secret::Secret,
     ) -> anyhow::Result<Arc<Self>> {
-        let ring =
-            Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
+        let ring = Self::follow(tables, secret).await?;
         let now = now_ms();
-        ring.look(now).await?;
         if ring.keys().all.is_empty() {
             ring.add(now).await?;
             ring.look(now).await?;
         }
+        Ok(ring)
+    }
+
+    /// The keys in `tables`, for a process that verifies only and may change nothing; there may be none yet.
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub async fn follow(
+        tables: Arc<dyn Tables>,
+        secret: &soundoff_common::secret::Secret,
+    ) -> anyhow::Result<Arc<Self>> {
+        let ring =
+            Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
+        ring.look(now_ms()).await?;
         Ok(Arc::new(ring))
     }
 
@@ -153,13 +165,18 @@ impl Ring {
 
     /// Looks for new and dropped keys, and renews old ones, until `stop`.
     pub async fn keep_fresh(&self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => return,
-            }
+        while paused(&stop).await {
             if let Err(error) = self.round(now_ms()).await {
                 tracing::warn!("cannot look after the token keys: {error:#}");
+            }
+        }
+    }
+
+    /// Learns of new keys, and of those that are dropped, until `stop`; makes none.
+    pub async fn keep_up(&self, stop: CancellationToken) {
+        while paused(&stop).await {
+            if let Err(error) = self.look(now_ms()).await {
+                tracing::warn!("cannot look at the token keys: {error:#}");
             }
         }
     }
@@ -208,6 +225,14 @@ fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
         key.created_at >= signing.created_at || since(*at).saturating_add(OVERLAP_MS) > now
     };
     all.iter().enumerate().filter(is_live).map(|(_, key)| key.clone()).collect()
+}
+
+/// Waits for the next look; whether there is to be one.
+async fn paused(stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(LOOK_EVERY) => true,
+        () = stop.cancelled() => false,
+    }
 }
 
 #[cfg(test)]
@@ -268,6 +293,21 @@ pub(crate) mod tests {
             assert!(ring.verifying(&first).is_none() && ring.verifying(&second).is_none());
             assert_eq!((ring.signing(now).unwrap().id.clone(), ring.epoch()), (third.clone(), 1));
         }
+    }
+
+    #[tokio::test]
+    async fn who_follows_makes_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables =
+            soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &Default::default()).unwrap();
+        let secret = soundoff_common::secret::Secret::new(&[7; 32]).unwrap();
+        let follower = Ring::follow(tables.clone(), &secret).await.unwrap();
+        assert!(follower.signing(now_ms()).is_none());
+        let ring = Ring::open(tables, &secret).await.unwrap();
+        let id = ring.signing(now_ms()).unwrap().id.clone();
+        assert!(follower.verifying(&id).is_none());
+        follower.look(now_ms()).await.unwrap();
+        assert!(follower.verifying(&id).is_some(), "what others make is learnt");
     }
 
     #[tokio::test]

@@ -59,7 +59,7 @@ run "queues_are_redriven" {
     source = "./modules/queues"
   }
   variables {
-    queues = { main_q = { tier = "router", database_heavy = false } }
+    queues = { main_q = { tier = "router" } }
   }
 
   assert {

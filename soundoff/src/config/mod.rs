@@ -1,22 +1,26 @@
 //! Flags and environment: the same names, one struct, validated before anything starts.
 
+mod engines;
+mod parts;
+mod roles;
 mod timeline;
+mod up;
 mod users;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use soundoff_common::consumer::ConsumerConfig;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{Handle, Role};
-use soundoff_edge::EdgeConfig;
 use tracing_subscriber::EnvFilter;
 
-use crate::chaos::ChaosRule;
+pub(crate) use engines::EngineArgs;
+pub(crate) use parts::{ConsumerArgs, EdgeArgs, MediaArgs};
+pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, Stage, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use timeline::TimelineArgs;
+pub(crate) use up::UpConfig;
 pub(crate) use users::{Couriers, UsersArgs};
 
 /// An open-source backend for live social apps.
@@ -61,21 +65,44 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DlqCommand,
     },
-    /// Manage users.
-    Users {
-        #[command(subcommand)]
-        command: UsersCommand,
-    },
-    /// Stop and start the workers of a running `soundoff up`; edges go on accepting meanwhile.
+    /// Run one edge node on AWS: it holds websockets and takes their messages into main_q.
+    Edge(Box<EdgeRole>),
+    /// Run one router on AWS: from main_q to the types' queues and the archive.
+    Router(Box<RouterRole>),
+    /// Run workers on AWS, or pause and resume those of a running `soundoff up`.
+    #[command(args_conflicts_with_subcommands = true)]
     Workers {
         #[command(subcommand)]
-        command: WorkersCommand,
+        command: Option<WorkersCommand>,
+        #[command(flatten)]
+        role: Box<WorkersRole>,
     },
-    /// Compute timelines at once, and see how they are.
+    /// Run the timelines' stages on AWS, or look after the timelines of a running `soundoff up`.
+    #[command(args_conflicts_with_subcommands = true)]
     Timeline {
         #[command(subcommand)]
-        command: TimelineCommand,
+        command: Option<TimelineCommand>,
+        #[command(flatten)]
+        role: Box<TimelineRole>,
     },
+    /// Run the User service and the media pages on AWS, or manage the users of a running `soundoff up`.
+    #[command(args_conflicts_with_subcommands = true)]
+    Users {
+        #[command(subcommand)]
+        command: Option<UsersCommand>,
+        #[command(flatten)]
+        role: Box<UsersRole>,
+    },
+    /// Make the queues, tables, stream and bucket that are missing, for self-hosted engines and stand-ins; on AWS Terraform does that.
+    Provision(Box<EngineArgs>),
+    /// Ask the role that runs in this container whether it lives (for its health check).
+    Health {
+        /// Its internal port's address.
+        #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090")]
+        internal_listen: SocketAddr,
+    },
+    /// Print every queue and the tier that pulls it as JSON (infra/terraform/queues.json).
+    QueueList,
     /// Print the protocol as an AsyncAPI 3 document (docs/asyncapi.yaml).
     Asyncapi,
 }
@@ -180,6 +207,14 @@ pub(crate) enum WorkersCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TimelineCommand {
+    /// Run the stage that finds who is due.
+    Schedule(Box<TimelineRole>),
+    /// Run the stage that gathers candidates (TLC).
+    Compute(Box<TimelineRole>),
+    /// Run the stage that ranks them.
+    Personalize(Box<TimelineRole>),
+    /// Run the stage that answers `timeline.fetch`.
+    Fetch(Box<TimelineRole>),
     /// Queue the timelines of some users, or of everybody, whether they are due or not.
     Tick {
         /// Whose; everybody's when none is named.
@@ -195,115 +230,6 @@ pub(crate) enum TimelineCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// What closing the sockets that are left may take, after the time clients had to leave by themselves.
-const LAST_SECONDS: Duration = Duration::from_secs(3);
-
-/// Everything `soundoff up` can be told.
-#[derive(Debug, Args)]
-pub(crate) struct UpConfig {
-    /// Where apps connect. Port 0 takes a free one and prints it.
-    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) at: At,
-    /// How many edge nodes to run; the public port hands sockets to them in turn.
-    #[arg(long, env = "SOUNDOFF_EDGES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) edges: u16,
-    /// How often clients ping, in milliseconds; two missed intervals close the socket.
-    #[arg(long, env = "SOUNDOFF_HEARTBEAT_MS", default_value_t = 30_000)]
-    heartbeat_ms: u64,
-    /// How long a new socket has for its hello, in milliseconds.
-    #[arg(long, env = "SOUNDOFF_HELLO_TIMEOUT_MS", default_value_t = 5_000)]
-    hello_timeout_ms: u64,
-    /// The largest inbound frame, in bytes.
-    #[arg(long, env = "SOUNDOFF_FRAME_BYTES", default_value_t = 32 * 1024)]
-    frame_bytes: usize,
-    /// How many messages a second a socket may send for long.
-    #[arg(long, env = "SOUNDOFF_MESSAGES_PER_SECOND", default_value_t = 100)]
-    messages_per_second: u32,
-    /// How many messages a socket may send at once.
-    #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200)]
-    burst: u32,
-    /// How many sockets a user may hold.
-    #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10)]
-    sockets_per_user: usize,
-    /// How many sockets an edge takes before it sheds load.
-    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", default_value_t = 100_000)]
-    max_sockets: usize,
-    /// How many bytes of undelivered messages the queues hold before senders get `overloaded`.
-    #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30)]
-    pub(crate) queue_bytes: u64,
-    /// How many bytes of timelines and lists are kept in memory; what has no room is computed again.
-    #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4 << 20..))]
-    pub(crate) cache_bytes: usize,
-    /// The file with the deployment's secret, at least 32 random bytes, which protects addresses, token keys and upload URLs. Default: secret.key in the
-    /// data directory, made when it is not there.
-    #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
-    pub(crate) secret_file: Option<PathBuf>,
-    /// How long pictures are kept that no post shows, in seconds.
-    #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) media_kept_s: u64,
-    /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
-    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
-    slots: u16,
-    /// How long a message in progress stays out of sight, in milliseconds; extended while work goes on.
-    #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000)]
-    visibility_ms: u64,
-    /// How often a message is tried before it goes to the dead letters.
-    #[arg(long, env = "SOUNDOFF_MAX_RECEIVES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    max_receives: u32,
-    /// How long clients have to leave when the process stops, in milliseconds; it stops at once when none are left.
-    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 3_000)]
-    pub(crate) drain_ms: u64,
-    /// Make a share of a type's runs fail, to see how a client copes: `post.create=0.1`. Repeatable; for development.
-    #[arg(long, env = "SOUNDOFF_CHAOS", value_name = "TYPE=RATE", value_delimiter = ',')]
-    pub(crate) chaos: Vec<ChaosRule>,
-    /// The seed of `--chaos`: the same seed makes the same choices.
-    #[arg(long, env = "SOUNDOFF_CHAOS_SEED", default_value_t = 1)]
-    pub(crate) chaos_seed: u64,
-    // Last, as their headings hold for whatever follows.
-    #[command(flatten)]
-    pub(crate) users: UsersArgs,
-    #[command(flatten)]
-    pub(crate) timeline: TimelineArgs,
-}
-
-impl UpConfig {
-    /// What every edge gets.
-    pub(crate) fn edge(&self) -> EdgeConfig {
-        let drain_window = Duration::from_millis(self.drain_ms);
-        EdgeConfig {
-            goaway: (Duration::ZERO, drain_window / 2),
-            drain_window,
-            drain_deadline: drain_window + LAST_SECONDS,
-            heartbeat: Duration::from_millis(self.heartbeat_ms),
-            hello_timeout: Duration::from_millis(self.hello_timeout_ms),
-            frame_bytes: self.frame_bytes,
-            messages_per_second: self.messages_per_second,
-            burst: self.burst,
-            sockets_per_user: self.sockets_per_user,
-            max_sockets: self.max_sockets,
-            ..EdgeConfig::default()
-        }
-    }
-
-    /// How a type's queue is pulled.
-    pub(crate) fn worker(&self) -> ConsumerConfig {
-        ConsumerConfig {
-            slots: usize::from(self.slots),
-            visibility: Duration::from_millis(self.visibility_ms),
-            max_receives: self.max_receives,
-            ..ConsumerConfig::default()
-        }
-    }
-
-    /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for the
-    /// time the archive takes to share its disk syncs.
-    pub(crate) fn router(&self) -> ConsumerConfig {
-        ConsumerConfig { slots: 4096, batch: 256, ..self.worker() }
-    }
 }
 
 /// Refuses a `SOUNDOFF_…` variable that no flag reads: a typing error must not silently mean the default.

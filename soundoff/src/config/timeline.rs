@@ -37,8 +37,8 @@ pub(crate) struct TimelineArgs {
 }
 
 impl TimelineArgs {
-    /// What the timelines get.
-    pub(crate) fn config(&self) -> TimelineConfig {
+    /// What the timelines get; `clock_skew` is how far the clocks of their processes may be apart.
+    pub(crate) fn config(&self, clock_skew: Duration) -> TimelineConfig {
         TimelineConfig {
             interval: Duration::from_millis(self.timeline_interval_ms),
             tiers: self.timeline_tiers.clone(),
@@ -50,8 +50,7 @@ impl TimelineArgs {
                 in_a_row: self.timeline_in_a_row,
             },
             hints_age: Duration::from_millis(self.timeline_hints_age_ms),
-            // One process, one clock.
-            clock_skew: Duration::ZERO,
+            clock_skew,
         }
     }
 }

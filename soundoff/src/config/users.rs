@@ -71,6 +71,8 @@ pub(crate) struct Couriers {
     pub(crate) mail: Arc<dyn Courier>,
     pub(crate) texts: Arc<dyn Courier>,
     pub(crate) outbox: Arc<Outbox>,
+    /// Whether both mail and texts have a carrier, so that nothing goes to the outbox.
+    pub(crate) carried: bool,
 }
 
 impl UsersArgs {
@@ -117,6 +119,7 @@ impl UsersArgs {
             }
             None => outbox.clone(),
         };
-        Ok(Couriers { mail, texts, outbox })
+        let carried = self.smtp_url.is_some() && self.texts_url.is_some();
+        Ok(Couriers { mail, texts, outbox, carried })
     }
 }

@@ -5,10 +5,7 @@ variable "prefix" {
 
 variable "queues" {
   description = "The catalog's queues by name."
-  type = map(object({
-    tier           = string
-    database_heavy = bool
-  }))
+  type        = map(object({ tier = string }))
 }
 
 variable "max_receives" {

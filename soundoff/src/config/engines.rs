@@ -1,0 +1,47 @@
+//! Where the managed engines are, as flags and environment.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The engines of a deployment. Credentials come from the AWS SDK's default chain.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Engines")]
+pub(crate) struct EngineArgs {
+    /// The AWS region. Default: as the AWS SDK finds it (AWS_REGION, the profile, the instance).
+    #[arg(long, env = "SOUNDOFF_AWS_REGION")]
+    pub(crate) aws_region: Option<String>,
+    /// What the names of queues and tables begin with.
+    #[arg(long, env = "SOUNDOFF_PREFIX", default_value = "soundoff-")]
+    pub(crate) prefix: String,
+    /// The memcached nodes, `host:port`, separated by commas: Session Cache and timelines.
+    #[arg(long, env = "SOUNDOFF_MEMCACHED", value_delimiter = ',', default_value = "127.0.0.1:11211")]
+    pub(crate) memcached: Vec<String>,
+    /// The Firehose delivery stream of the archive.
+    #[arg(long, env = "SOUNDOFF_ARCHIVE_STREAM", default_value = "soundoff-archive")]
+    pub(crate) archive_stream: String,
+    /// The bucket that `provision` has a new archive stream write to.
+    #[arg(long, env = "SOUNDOFF_ARCHIVE_BUCKET", default_value = "soundoff-archive")]
+    pub(crate) archive_bucket: String,
+    /// The S3 bucket of media.
+    #[arg(long, env = "SOUNDOFF_MEDIA_BUCKET", default_value = "soundoff-media")]
+    pub(crate) media_bucket: String,
+    /// Where SQS is spoken, such as `http://127.0.0.1:9324` (ElasticMQ). Default: AWS itself; the same below.
+    #[arg(long, env = "SOUNDOFF_SQS_ENDPOINT")]
+    pub(crate) sqs_endpoint: Option<String>,
+    /// Where DynamoDB is spoken (ScyllaDB's Alternator, DynamoDB Local).
+    #[arg(long, env = "SOUNDOFF_DYNAMODB_ENDPOINT")]
+    pub(crate) dynamodb_endpoint: Option<String>,
+    /// Where Firehose is spoken.
+    #[arg(long, env = "SOUNDOFF_FIREHOSE_ENDPOINT")]
+    pub(crate) firehose_endpoint: Option<String>,
+    /// Where S3 is spoken.
+    #[arg(long, env = "SOUNDOFF_S3_ENDPOINT")]
+    pub(crate) s3_endpoint: Option<String>,
+    /// The deployment's secret, the same for every process: at least 32 random bytes as text.
+    #[arg(long, env = "SOUNDOFF_SECRET", hide_env_values = true, conflicts_with = "secret_file")]
+    pub(crate) secret: Option<String>,
+    /// The file with the deployment's secret.
+    #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+}

@@ -1,0 +1,109 @@
+//! What several commands can be told about one part of the pipeline.
+
+use std::time::Duration;
+
+use clap::Args;
+use soundoff_common::consumer::ConsumerConfig;
+use soundoff_edge::EdgeConfig;
+
+use crate::chaos::ChaosRule;
+
+/// What closing the sockets that are left may take, after the time clients had to leave by themselves.
+const LAST_SECONDS: Duration = Duration::from_secs(3);
+
+/// How an edge behaves.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeArgs {
+    /// How often clients ping, in milliseconds; two missed intervals close the socket.
+    #[arg(long, env = "SOUNDOFF_HEARTBEAT_MS", default_value_t = 30_000)]
+    heartbeat_ms: u64,
+    /// How long a new socket has for its hello, in milliseconds.
+    #[arg(long, env = "SOUNDOFF_HELLO_TIMEOUT_MS", default_value_t = 5_000)]
+    hello_timeout_ms: u64,
+    /// The largest inbound frame, in bytes.
+    #[arg(long, env = "SOUNDOFF_FRAME_BYTES", default_value_t = 32 * 1024)]
+    frame_bytes: usize,
+    /// How many messages a second a socket may send for long.
+    #[arg(long, env = "SOUNDOFF_MESSAGES_PER_SECOND", default_value_t = 100)]
+    messages_per_second: u32,
+    /// How many messages a socket may send at once.
+    #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200)]
+    burst: u32,
+    /// How many sockets a user may hold.
+    #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10)]
+    sockets_per_user: usize,
+    /// How many sockets an edge takes before it sheds load.
+    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", default_value_t = 100_000)]
+    max_sockets: usize,
+}
+
+impl EdgeArgs {
+    /// What every edge gets; clients have `drain` to leave when it stops.
+    pub(crate) fn config(&self, drain: Duration) -> EdgeConfig {
+        EdgeConfig {
+            goaway: (Duration::ZERO, drain / 2),
+            drain_window: drain,
+            drain_deadline: drain + LAST_SECONDS,
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+            hello_timeout: Duration::from_millis(self.hello_timeout_ms),
+            frame_bytes: self.frame_bytes,
+            messages_per_second: self.messages_per_second,
+            burst: self.burst,
+            sockets_per_user: self.sockets_per_user,
+            max_sockets: self.max_sockets,
+            ..EdgeConfig::default()
+        }
+    }
+}
+
+/// How queues are pulled.
+#[derive(Debug, Args)]
+pub(crate) struct ConsumerArgs {
+    /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
+    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    slots: u16,
+    /// How long a message in progress stays out of sight, in milliseconds; extended while work goes on.
+    #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000)]
+    visibility_ms: u64,
+    /// How often a message is tried before it goes to the dead letters.
+    #[arg(long, env = "SOUNDOFF_MAX_RECEIVES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    max_receives: u32,
+    /// Make a share of a type's runs fail, to see how a client copes: `post.create=0.1`. Repeatable; for development.
+    #[arg(long, env = "SOUNDOFF_CHAOS", value_name = "TYPE=RATE", value_delimiter = ',')]
+    pub(crate) chaos: Vec<ChaosRule>,
+    /// The seed of `--chaos`: the same seed makes the same choices.
+    #[arg(long, env = "SOUNDOFF_CHAOS_SEED", default_value_t = 1)]
+    pub(crate) chaos_seed: u64,
+}
+
+impl ConsumerArgs {
+    /// How a type's queue is pulled.
+    pub(crate) fn worker(&self) -> ConsumerConfig {
+        ConsumerConfig {
+            slots: usize::from(self.slots),
+            visibility: Duration::from_millis(self.visibility_ms),
+            max_receives: self.max_receives,
+            ..ConsumerConfig::default()
+        }
+    }
+
+    /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for the
+    /// time the archive takes to share its disk syncs.
+    pub(crate) fn router(&self) -> ConsumerConfig {
+        ConsumerConfig { slots: 4096, batch: 256, ..self.worker() }
+    }
+}
+
+/// How media are kept.
+#[derive(Debug, Args)]
+pub(crate) struct MediaArgs {
+    /// How long pictures are kept that no post shows, in seconds.
+    #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    media_kept_s: u64,
+}
+
+impl MediaArgs {
+    pub(crate) fn kept(&self) -> Duration {
+        Duration::from_secs(self.media_kept_s)
+    }
+}

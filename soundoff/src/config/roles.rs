@@ -1,0 +1,130 @@
+//! What one role of a deployment can be told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{ConsumerArgs, EdgeArgs, EngineArgs, MediaArgs, TimelineArgs, UsersArgs};
+
+/// What every role has.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Where /healthz, /readyz and /metrics are, and an edge's deliveries. Port 0 takes a free one and prints it.
+    #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090")]
+    pub(crate) internal_listen: SocketAddr,
+    /// How long what is in progress may take when the process stops, in milliseconds; on an edge also how long clients have to leave.
+    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(..=100_000))]
+    drain_ms: u64,
+    #[command(flatten)]
+    pub(crate) engines: EngineArgs,
+}
+
+impl NodeArgs {
+    /// How long clients and work in progress have.
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+}
+
+/// `soundoff edge`.
+#[derive(Debug, Args)]
+pub(crate) struct EdgeRole {
+    /// Where apps connect. Port 0 takes a free one and prints it.
+    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+    /// The `ip:port` by which workers reach this edge's internal port. Default: this machine's private address, from the metadata of ECS or EC2.
+    #[arg(long, env = "SOUNDOFF_ADVERTISE")]
+    pub(crate) advertise: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// `soundoff router`.
+#[derive(Debug, Args)]
+pub(crate) struct RouterRole {
+    #[command(flatten)]
+    pub(crate) consumer: ConsumerArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// `soundoff workers`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkersRole {
+    /// Work only on these types, separated by commas: a tier of its own. Default: on all.
+    #[arg(long, env = "SOUNDOFF_ONLY", value_name = "TYPES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) consumer: ConsumerArgs,
+    #[command(flatten)]
+    pub(crate) media: MediaArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// `soundoff timeline`.
+#[derive(Debug, Args)]
+pub(crate) struct TimelineRole {
+    #[command(flatten)]
+    pub(crate) consumer: ConsumerArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) timeline: TimelineArgs,
+}
+
+/// `soundoff users`.
+#[derive(Debug, Args)]
+pub(crate) struct UsersRole {
+    /// Where apps sign in and media are. Port 0 takes a free one and prints it.
+    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Give tokens to whoever asks at /dev/tokens, and show codes in /dev/outbox. For trying things out: on loopback only.
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// How many balancers or proxies of yours stand before this port. Each adds whom it heard to X-Forwarded-For, and limits go by that address.
+    #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0)]
+    pub(crate) proxies: usize,
+    #[command(flatten)]
+    pub(crate) media: MediaArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) users: UsersArgs,
+}
+
+/// One of the timelines' stages, each a tier of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Schedule,
+    Compute,
+    Personalize,
+    Fetch,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Stage; 4] = [Stage::Schedule, Stage::Compute, Stage::Personalize, Stage::Fetch];
+
+    /// The queues that it pulls.
+    pub(crate) fn queues(self) -> &'static [&'static str] {
+        match self {
+            Stage::Schedule => &["schedule_q"],
+            Stage::Compute => &["precompute_q"],
+            Stage::Personalize => &["personalize_q"],
+            Stage::Fetch => &["timeline_fetch_q", "user_session_q", "recent_q"],
+        }
+    }
+
+    /// The name, as in the command.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Stage::Schedule => "schedule",
+            Stage::Compute => "compute",
+            Stage::Personalize => "personalize",
+            Stage::Fetch => "fetch",
+        }
+    }
+}

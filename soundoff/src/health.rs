@@ -1,0 +1,110 @@
+//! The internal port of roles that are no edge: /healthz, /readyz, /metrics; and the command that asks for the first.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use soundoff_common::http::{Answer, method_not_allowed, refuse, whole};
+use soundoff_common::ports::queues::{QueueName, Queues};
+use soundoff_common::ports::tables::{Key, Table, Tables};
+use soundoff_common::telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::node::Engines;
+use crate::serve;
+
+/// How long a look at an engine may take before it counts as failed.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// What a role cannot do without.
+#[derive(Clone)]
+pub(crate) enum Needs {
+    Queue(QueueName),
+    Tables,
+}
+
+struct Health {
+    queues: Arc<dyn Queues>,
+    tables: Arc<dyn Tables>,
+    metrics: Metrics,
+    needs: Needs,
+    draining: CancellationToken,
+}
+
+/// Serves until `ended`; not ready any more from `draining` on.
+pub(crate) async fn run(
+    listener: TcpListener,
+    engines: &Engines,
+    needs: Needs,
+    draining: CancellationToken,
+    ended: CancellationToken,
+) {
+    let Engines { queues, tables, metrics, .. } = engines.clone();
+    let health = Arc::new(Health { queues, tables, metrics, needs, draining });
+    let answer = move |request: Request<Incoming>| {
+        let health = health.clone();
+        async move { health.answer(&request).await }
+    };
+    serve::serve(listener, 0, ended, answer).await;
+}
+
+impl Health {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
+            (&Method::GET, "/readyz") => match self.ready().await {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
+            (&Method::GET, "/metrics") => {
+                let mut answer = text(StatusCode::OK, self.metrics.text());
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                answer
+            }
+            (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
+            _ => refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
+        }
+    }
+
+    async fn ready(&self) -> Result<(), &'static str> {
+        if self.draining.is_cancelled() {
+            return Err("draining\n");
+        }
+        let looked = tokio::time::timeout(PROBE, async {
+            match &self.needs {
+                Needs::Queue(queue) => self.queues.depth(queue).await.is_ok(),
+                Needs::Tables => self.tables.get(Table::Users, Key::new("readyz", "probe")).await.is_ok(),
+            }
+        });
+        match (looked.await, &self.needs) {
+            (Ok(true), _) => Ok(()),
+            (_, Needs::Queue(_)) => Err("the queue fails\n"),
+            (_, Needs::Tables) => Err("the tables fail\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    whole(response)
+}
+
+/// `soundoff health`: whether the process of this container lives.
+pub(crate) async fn ask(internal: SocketAddr) -> anyhow::Result<()> {
+    let uri = format!("http://127.0.0.1:{}/healthz", internal.port()).parse()?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let answered = tokio::time::timeout(PROBE * 3, client.get(uri)).await.context("no answer")??;
+    anyhow::ensure!(answered.status().is_success(), "unhealthy: {}", answered.status());
+    Ok(())
+}

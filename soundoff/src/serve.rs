@@ -1,0 +1,142 @@
+//! HTTP on a listener of ours, within bounds: operators, health, and public pages that no edge answers.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use soundoff_common::http::{Answer, Peer, refuse};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The most connections of one listener.
+const CONNECTIONS: usize = 4096;
+/// How long a request's header may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what was answered may lie unread: whoever asks and does not listen must not hold our memory.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// Serves until `stop`, then finishes the calls that are under way. Each request carries its [`Peer`]: the connection's other end or, behind
+/// so many `proxies`, who that far back in `X-Forwarded-For` asked.
+pub(crate) async fn serve<F, A>(listener: TcpListener, proxies: usize, stop: CancellationToken, answer: F)
+where
+    F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
+{
+    let (answer, connections) = (Arc::new(answer), TaskTracker::new());
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = async {
+                let permit = free.clone().acquire_owned().await;
+                (listener.accept().await, permit)
+            } => accepted,
+        };
+        match accepted {
+            (Ok((stream, _)), permit) => {
+                let (answer, stop) = (answer.clone(), stop.clone());
+                connections.spawn(async move {
+                    one(stream, proxies, stop, answer).await;
+                    drop(permit);
+                });
+            }
+            (Err(error), _) => {
+                // Usually out of files: existing connections must go before new ones can come.
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn one<F, A>(stream: TcpStream, proxies: usize, stop: CancellationToken, answer: Arc<F>)
+where
+    F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
+{
+    // Without these, answers are slower and bounds on connections still hold.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+    let other_end = stream.peer_addr().ok().map(|address| address.ip());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(client) = client(request.headers(), other_end, proxies) {
+            request.extensions_mut().insert(Peer(client));
+        }
+        // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
+        let answered = tokio::spawn(answer(request));
+        async move {
+            Ok::<_, Infallible>(answered.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a page has panicked");
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of ours")
+            }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // A client that breaks off has its reasons; there is nobody to tell.
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ended = connection.await;
+        }
+    }
+}
+
+/// Who asks. Each proxy adds whom it heard to the end of the list, and what is before that anybody can have written.
+fn client(headers: &HeaderMap, other_end: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
+    if proxies == 0 {
+        return other_end;
+    }
+    let lists = headers.get_all("x-forwarded-for").into_iter().filter_map(|list| list.to_str().ok());
+    let all: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
+    let at = all.len().checked_sub(proxies);
+    at.and_then(|at| all[at].parse().ok()).or(other_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_whom_the_outermost_proxy_of_ours_heard() {
+        let balancer: IpAddr = "10.0.0.1".parse().unwrap();
+        let asked = |lists: &[&str], proxies| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append("x-forwarded-for", list.parse().unwrap());
+            }
+            client(&headers, Some(balancer), proxies).unwrap().to_string()
+        };
+        assert_eq!(asked(&["9.9.9.9"], 0), "10.0.0.1", "nobody is believed without proxies");
+        assert_eq!(asked(&["203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(
+            asked(&["9.9.9.9, 203.0.113.7"], 1),
+            "203.0.113.7",
+            "what the client wrote is not believed"
+        );
+        assert_eq!(asked(&["9.9.9.9", "203.0.113.7"], 1), "203.0.113.7", "two lists are one");
+        assert_eq!(asked(&["203.0.113.7, 10.9.9.9"], 2), "203.0.113.7");
+        assert_eq!(asked(&["2001:db8::1"], 1), "2001:db8::1");
+        for unclear in [&[][..], &["rubbish"], &[""]] {
+            assert_eq!(asked(unclear, 1), "10.0.0.1", "{unclear:?}");
+        }
+        assert_eq!(asked(&["203.0.113.7"], 2), "10.0.0.1", "a list too short for the proxies");
+    }
+}
