@@ -55,7 +55,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Timeline { command: None, role } => roles::timeline(*role, &Stage::ALL).await,
         Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
         Command::Users { command: None, role } => roles::users(*role).await,
-        Command::Queues { at, json } => ops::cli::queues(&at.data, json).await,
+        Command::Queues { at, json } => ops::cli::queues(&at, json).await,
         Command::Dlq { command } => ops::cli::dlq(command).await,
         Command::Provision(engines) => engines::provision(&engines).await,
         Command::Health { internal_listen } => health::ask(internal_listen).await,

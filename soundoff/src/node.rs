@@ -1,7 +1,6 @@
 //! What any process of the pipeline is wired from, whatever its engines and its role.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use soundoff_common::catalog::{Catalog, Spec, Work};
 use soundoff_common::consumer::{ConsumerConfig, Job};
@@ -21,11 +20,11 @@ use soundoff_common::worker::{Outward, Worker};
 use soundoff_edge::{EdgeDeps, Pages};
 use soundoff_media::{Media, MediaConfig, MediaDeps};
 use soundoff_router::Router;
-use soundoff_timeline::{TimelineDeps, Timelines};
+use soundoff_timeline::{TimelineConfig, TimelineDeps, Timelines};
 use soundoff_users::{DevTokens, Issuer, Ring, Users, UsersDeps, Verifier};
 
 use crate::chaos::Chaos;
-use crate::config::{ConsumerArgs, Couriers, MediaArgs, TimelineArgs, UsersArgs};
+use crate::config::{ConsumerArgs, Couriers, MediaArgs, UsersArgs};
 use crate::pool::{Bench, Pool};
 
 /// The engines behind the ports, and the deployment's secret.
@@ -71,11 +70,7 @@ impl Node {
     }
 
     /// The timelines' part of this process.
-    pub(crate) fn timelines(
-        &self,
-        args: &TimelineArgs,
-        clock_skew: Duration,
-    ) -> anyhow::Result<Arc<Timelines>> {
+    pub(crate) fn timelines(&self, config: TimelineConfig) -> anyhow::Result<Arc<Timelines>> {
         let deps = TimelineDeps {
             tables: self.engines.tables.clone(),
             cache: self.engines.cache.clone(),
@@ -83,7 +78,7 @@ impl Node {
             outward: self.outward.clone(),
             metrics: self.engines.metrics.clone(),
         };
-        Timelines::new(args.config(clock_skew), deps).map_err(anyhow::Error::msg)
+        Timelines::new(config, deps).map_err(anyhow::Error::msg)
     }
 
     /// The media's part of this process.

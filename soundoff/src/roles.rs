@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{EdgeRole, NodeArgs, RouterRole, Stage, TimelineRole, UsersRole, WorkersRole};
+use crate::config::{
+    EdgeRole, EngineArgs, NodeArgs, RouterRole, Stage, TimelineRole, UsersRole, WorkersRole,
+};
 use crate::engines::Managed;
 use crate::health::{self, Needs};
 use crate::node::Node;
@@ -31,8 +33,9 @@ const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// What ending may take beyond the time that is configured for it.
 const GRACE: Duration = Duration::from_secs(10);
 
-async fn open(args: &NodeArgs) -> anyhow::Result<(Managed, Node)> {
-    let managed = Managed::connect(&args.engines).await?;
+/// A deployment's engines, and the parts on them.
+pub(crate) async fn open(args: &EngineArgs) -> anyhow::Result<(Managed, Node)> {
+    let managed = Managed::connect(args).await?;
     let engines = managed.engines().await?;
     let key = InternalKey::new(&engines.secret.key("internal deliveries"))?;
     Ok((managed, Node::new(engines, key)))
@@ -70,8 +73,9 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
             SocketAddr::new(ip, address.port())
         }
     };
-    let (_, node) = open(&role.node).await?;
+    let (_, node) = open(&role.node.engines).await?;
     let ring = node.verifying().await?;
+    ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let (sockets, taken) = mpsc::channel(SOCKETS_WAITING);
     let deps = node.edge_deps(&ring, Arc::new(NoPages));
@@ -124,7 +128,7 @@ async fn consume(
 
 /// `soundoff router`.
 pub(crate) async fn router(role: RouterRole) -> anyhow::Result<()> {
-    let (managed, node) = open(&role.node).await?;
+    let (managed, node) = open(&role.node.engines).await?;
     let archive = managed.archive().await?;
     let benches = vec![node.router(&role.consumer, archive.clone())];
     consume("router", &role.node, &node, benches, CancellationToken::new()).await?;
@@ -140,7 +144,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         let known = ours.contains(&name.as_str());
         anyhow::ensure!(known, "workers do nothing with {name}; they work on {}", ours.join(", "));
     }
-    let (managed, node) = open(&role.node).await?;
+    let (managed, node) = open(&role.node.engines).await?;
     let ring = node.verifying().await?;
     let media = node.media(&role.media, managed.blobs().await?, &ring);
     let only = |spec: &Spec| role.only.is_empty() || role.only.iter().any(|name| name == spec.message_type);
@@ -151,8 +155,8 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
 
 /// `soundoff timeline`.
 pub(crate) async fn timeline(role: TimelineRole, stages: &[Stage]) -> anyhow::Result<()> {
-    let (_, node) = open(&role.node).await?;
-    let timelines = node.timelines(&role.timeline, CLOCK_SKEW)?;
+    let (_, node) = open(&role.node.engines).await?;
+    let timelines = node.timelines(role.timeline.config(CLOCK_SKEW))?;
     let wanted = |spec: &Spec| stages.iter().any(|stage| stage.queues().contains(&spec.queue.as_str()));
     let benches = node.consumers(&role.consumer, wanted, |spec, base| timelines.job(&spec.queue, base));
     let stop = CancellationToken::new();
@@ -180,7 +184,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         carried,
         "nobody would carry codes to people: set --smtp-url and --texts-url, or --dev to have them in /dev/outbox"
     );
-    let (managed, node) = open(&role.node).await?;
+    let (managed, node) = open(&role.node.engines).await?;
     let ring = node.ring().await?;
     let media = node.media(&role.media, managed.blobs().await?, &ring);
     let (users, tokens) = node.users(&role.users, &couriers, &ring)?;

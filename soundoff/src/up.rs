@@ -110,12 +110,12 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let public = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", config.listen)
     })?;
-    let data = DataDir::hold(&config.at.data)?;
+    let data = DataDir::hold(&config.data)?;
     let stores = Stores::open(&data, &config)?;
     let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
     let node = Node::new(stores.engines.clone(), InternalKey::new(ops_secret.as_bytes())?);
     // One process, one clock.
-    let timelines = node.timelines(&config.timeline, Duration::ZERO)?;
+    let timelines = node.timelines(config.timeline.config(Duration::ZERO))?;
     let ring = node.ring().await?;
     let media = node.media(&config.media, stores.blobs.clone(), &ring);
     let couriers = config.users.couriers()?;
@@ -141,7 +141,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let live = Live {
         tables: stores.tables.clone(),
         replies: node.replies.clone(),
-        pool: pool.clone(),
+        pool: Some(pool.clone()),
         timelines,
         ring,
     };
@@ -253,7 +253,7 @@ fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
     println!("Sound Off is up.");
     println!("  open       http://{address}/");
     println!("  websocket  ws://{address}/v1/ws");
-    println!("  data       {}", config.at.data.display());
+    println!("  data       {}", config.data.display());
     println!("  metrics    {}", internal.join("  "));
     println!();
     println!("Try it: open the page above, or");

@@ -16,6 +16,8 @@ use crate::keys::SigningKey;
 use crate::seal::Seal;
 
 const PARTITION: &str = "token-keys";
+/// How often a process without any key looks for the first.
+const FIRST_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often each process looks for keys that others have made or dropped.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a new key is known before it signs, in milliseconds: longer than any process or cache of the key set takes to learn of it.
@@ -92,6 +94,16 @@ impl Ring {
             Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
         ring.look(now_ms()).await?;
         Ok(Arc::new(ring))
+    }
+
+    /// Waits until there is a key: before the first User service has run, no token can be good.
+    pub async fn first_key(&self) {
+        while self.keys().all.is_empty() {
+            tokio::time::sleep(FIRST_LOOK_EVERY).await;
+            if let Err(error) = self.look(now_ms()).await {
+                tracing::warn!("cannot look at the token keys: {error:#}");
+            }
+        }
     }
 
     fn keys(&self) -> Arc<Keys> {

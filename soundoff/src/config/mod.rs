@@ -107,12 +107,17 @@ pub(crate) enum Command {
     Asyncapi,
 }
 
-/// Which store a command is about.
+/// What a command is about: one machine's data, or a deployment on AWS.
 #[derive(Debug, Args)]
 pub(crate) struct At {
     /// The data directory of `soundoff up`.
     #[arg(long, env = "SOUNDOFF_DATA", default_value = "soundoff-data")]
     pub(crate) data: PathBuf,
+    /// The deployment on AWS that the settings below name, instead of a data directory.
+    #[arg(long, env = "SOUNDOFF_AWS")]
+    pub(crate) aws: bool,
+    #[command(flatten)]
+    pub(crate) engines: Box<EngineArgs>,
 }
 
 #[derive(Debug, Subcommand)]

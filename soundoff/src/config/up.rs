@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{At, ConsumerArgs, EdgeArgs, MediaArgs, TimelineArgs, UsersArgs};
+use super::{ConsumerArgs, EdgeArgs, MediaArgs, TimelineArgs, UsersArgs};
 
 /// Everything `soundoff up` can be told.
 #[derive(Debug, Args)]
@@ -14,8 +14,9 @@ pub(crate) struct UpConfig {
     /// Where apps connect. Port 0 takes a free one and prints it.
     #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) at: At,
+    /// Where everything is kept.
+    #[arg(long, env = "SOUNDOFF_DATA", default_value = "soundoff-data")]
+    pub(crate) data: PathBuf,
     /// How many edge nodes to run; the public port hands sockets to them in turn.
     #[arg(long, env = "SOUNDOFF_EDGES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) edges: u16,

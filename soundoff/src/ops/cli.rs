@@ -1,7 +1,5 @@
 //! The commands of operators. They ask the running process, or the store itself when none runs.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -13,15 +11,21 @@ use soundoff_common::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
 
-use super::{Ask, Ops, QueueRow, server};
-use crate::config::{DlqCommand, UsersCommand, WorkersCommand};
+use soundoff_timeline::TimelineConfig;
+
+use super::{Ask, Live, Ops, QueueRow, server};
+use crate::config::{At, DlqCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
-use crate::up;
+use crate::{roles, up};
 
 /// How many of the oldest dead letters `dlq show` looks through.
 const MOST_SHOWN: usize = 10_000;
 
-pub(super) async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
+pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
+    if at.aws {
+        return on_aws(at, ask).await;
+    }
+    let data = at.data.as_path();
     if let Some(ops) = datadir::announced(data)? {
         match remote(&ops, &ask).await {
             Ok(answer) => return answer,
@@ -36,6 +40,20 @@ pub(super) async fn ask(data: &Path, ask: Ask) -> anyhow::Result<Value> {
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
     queues.close();
     answer
+}
+
+/// Does it on the engines of a deployment.
+async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
+    let (_, node) = roles::open(&at.engines).await?;
+    let live = Live {
+        tables: node.engines.tables.clone(),
+        replies: node.replies.clone(),
+        pool: None,
+        timelines: node.timelines(TimelineConfig::default())?,
+        ring: node.ring().await?,
+    };
+    let names = node.catalog.queue_names();
+    Ops { queues: node.engines.queues.clone(), names, live: Some(live) }.answer(ask).await
 }
 
 /// Asks the running process. The outer error means that it cannot be reached.
@@ -59,8 +77,8 @@ async fn remote(ops: &OpsAddress, ask: &Ask) -> anyhow::Result<anyhow::Result<Va
 }
 
 /// `soundoff queues`.
-pub(crate) async fn queues(data: &Path, json: bool) -> anyhow::Result<()> {
-    let answer = ask(data, Ask::Queues).await?;
+pub(crate) async fn queues(at: &At, json: bool) -> anyhow::Result<()> {
+    let answer = ask(at, Ask::Queues).await?;
     if json {
         println!("{answer}");
         return Ok(());
@@ -86,7 +104,7 @@ pub(crate) async fn queues(data: &Path, json: bool) -> anyhow::Result<()> {
 pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
     match command {
         DlqCommand::List { queue, limit, at } => {
-            let answer = ask(&at.data, Ask::DeadLetters { queue: queue.0, limit }).await?;
+            let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             for letter in &letters {
                 println!("{}  {}  {}", letter.key, rfc3339(letter.buried_at), letter.reason);
@@ -94,14 +112,14 @@ pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
             eprintln!("{} dead letter(s)", letters.len());
         }
         DlqCommand::Show { queue, key, at } => {
-            let answer = ask(&at.data, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN }).await?;
+            let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             let letter = letters.iter().find(|letter| letter.key == key);
             let letter = letter.with_context(|| format!("no dead letter {key}; `dlq list` names them"))?;
             println!("{}", serde_json::to_string_pretty(letter)?);
         }
         DlqCommand::Redrive { queue, limit, at } => {
-            let moved = ask(&at.data, Ask::Redrive { queue: queue.0.clone(), limit }).await?;
+            let moved = ask(&at, Ask::Redrive { queue: queue.0.clone(), limit }).await?;
             println!("{moved} message(s) back on {}", queue.0);
         }
     }
@@ -112,11 +130,11 @@ pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
 pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
     match command {
         UsersCommand::Role { user, role, at } => {
-            ask(&at.data, Ask::Role { user: user.clone(), role }).await?;
+            ask(&at, Ask::Role { user: user.clone(), role }).await?;
             println!("{user} is {role}; their sockets come back with fresh tokens");
         }
         UsersCommand::RotateKeys { drop_old, at } => {
-            let id = ask(&at.data, Ask::RotateKeys { drop_old }).await?;
+            let id = ask(&at, Ask::RotateKeys { drop_old }).await?;
             let id = id.as_str().unwrap_or_default();
             match drop_old {
                 true => println!("key {id} signs, and no other opens anything"),
@@ -124,7 +142,7 @@ pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
             }
         }
         UsersCommand::Revoke { user, at } => {
-            ask(&at.data, Ask::Revoke { user: user.clone() }).await?;
+            ask(&at, Ask::Revoke { user: user.clone() }).await?;
             println!("every session of {user} is closed, and its tokens open nothing");
         }
     }
@@ -137,7 +155,7 @@ pub(crate) async fn workers(command: WorkersCommand) -> anyhow::Result<()> {
         WorkersCommand::Pause { at } => (at, Ask::PauseWorkers, "paused: messages are accepted and wait"),
         WorkersCommand::Resume { at } => (at, Ask::ResumeWorkers, "running"),
     };
-    ask(&at.data, request).await?;
+    ask(&at, request).await?;
     println!("workers {done}");
     Ok(())
 }

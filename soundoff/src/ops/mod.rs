@@ -47,7 +47,8 @@ pub(crate) struct QueueRow {
 pub(crate) struct Live {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) replies: Replies,
-    pub(crate) pool: Arc<Pool>,
+    /// The consumers, where they are in the same process.
+    pub(crate) pool: Option<Arc<Pool>>,
     pub(crate) timelines: Arc<Timelines>,
     pub(crate) ring: Arc<Ring>,
 }
@@ -79,11 +80,11 @@ impl Ops {
             Ask::Role { user, role } => set_role(self.live()?, user, role).await,
             Ask::RotateKeys { drop_old } => Ok(json!(self.live()?.ring.rotate(drop_old).await?)),
             Ask::PauseWorkers => {
-                self.live()?.pool.stop().await;
+                self.pool()?.stop().await;
                 Ok(Value::Null)
             }
             Ask::ResumeWorkers => {
-                self.live()?.pool.start().await;
+                self.pool()?.start().await;
                 Ok(Value::Null)
             }
             Ask::TimelineTick { users } => {
@@ -92,8 +93,18 @@ impl Ops {
                 anyhow::ensure!(names.is_empty(), "there is no user {}", names.join(", "));
                 Ok(Value::Null)
             }
-            Ask::TimelineStatus => Ok(serde_json::to_value(self.live()?.timelines.status().await?)?),
+            Ask::TimelineStatus => {
+                let live = self.live()?;
+                let why = "each process of a deployment knows its own: read /metrics of the timeline roles";
+                anyhow::ensure!(live.pool.is_some(), why);
+                Ok(serde_json::to_value(live.timelines.status().await?)?)
+            }
         }
+    }
+
+    fn pool(&self) -> anyhow::Result<&Arc<Pool>> {
+        let why = "a deployment's workers are stopped by scaling their services to zero";
+        self.live()?.pool.as_ref().ok_or_else(|| anyhow::anyhow!(why))
     }
 
     fn live(&self) -> anyhow::Result<&Live> {

@@ -21,11 +21,11 @@ pub(crate) async fn run(command: TimelineCommand) -> anyhow::Result<()> {
                 1 => format!("the timeline of {} is", users[0]),
                 count => format!("{count} timelines are"),
             };
-            ask(&at.data, Ask::TimelineTick { users }).await?;
+            ask(&at, Ask::TimelineTick { users }).await?;
             println!("{whose} being computed; `soundoff timeline status` shows how far it is");
         }
         TimelineCommand::Status { at, json } => {
-            let answer = ask(&at.data, Ask::TimelineStatus).await?;
+            let answer = ask(&at, Ask::TimelineStatus).await?;
             if json {
                 println!("{answer}");
                 return Ok(());

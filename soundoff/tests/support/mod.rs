@@ -188,9 +188,11 @@ impl Drop for Server {
     }
 }
 
-/// The binary under test, without what the environment would tell it.
+/// The binary under test, without what the environment would tell it. TEST_SOUNDOFF names another, such as `tests/deployment/up.py`, whose
+/// `up` is a deployment of many processes on stand-ins for AWS.
 pub(crate) fn soundoff() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_soundoff"));
+    let binary = std::env::var("TEST_SOUNDOFF");
+    let mut command = Command::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_soundoff")));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SOUNDOFF_")) {
         command.env_remove(name);
     }

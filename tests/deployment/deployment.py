@@ -1,0 +1,243 @@
+"""A deployment of Sound Off on this machine: every role a process of its own, on stand-ins for AWS and real memcached.
+
+Needs TEST_MINISTACK and TEST_DYNAMODB_LOCAL (tests/standins/with), and TEST_BINARY: a soundoff with the feature `aws`.
+"""
+
+import ctypes
+import itertools
+import json
+import os
+import pathlib
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+BINARY = os.environ.get("TEST_BINARY", "")
+PATIENCE = 60
+
+
+def with_parent():
+    """The child ends with this process, however that ends."""
+    ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def new_environment():
+    """Names and secret of a deployment that nobody else has."""
+    prefix = f"t{secrets.token_hex(4)}-"
+    ministack = os.environ["TEST_MINISTACK"]
+    return {
+        "SOUNDOFF_PREFIX": prefix,
+        "SOUNDOFF_SQS_ENDPOINT": ministack,
+        "SOUNDOFF_FIREHOSE_ENDPOINT": ministack,
+        "SOUNDOFF_S3_ENDPOINT": ministack,
+        "SOUNDOFF_DYNAMODB_ENDPOINT": os.environ["TEST_DYNAMODB_LOCAL"],
+        "SOUNDOFF_SECRET": secrets.token_hex(32),
+        "SOUNDOFF_ARCHIVE_STREAM": f"{prefix}archive",
+        "SOUNDOFF_ARCHIVE_BUCKET": f"{prefix}archive",
+        "SOUNDOFF_MEDIA_BUCKET": f"{prefix}media",
+        "SOUNDOFF_AWS_REGION": "us-east-1",
+        "SOUNDOFF_MEMCACHED": f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}",
+        "SOUNDOFF_DRAIN_MS": "3000",
+    }
+
+
+def environment_of(data):
+    """The deployment of a data directory: it is only remembered there."""
+    path = pathlib.Path(data) / "deployment.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    environment = new_environment()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([BINARY, "provision"], env={**os.environ, **environment}, check=True, stdout=subprocess.DEVNULL)
+    path.write_text(json.dumps(environment))
+    return environment
+
+
+class Role:
+    """One process. Its first line says where it listens."""
+
+    def __init__(self, environment, *args):
+        self.environment, self.args = {**os.environ, **environment}, args
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [BINARY, *self.args], env=self.environment, stdout=subprocess.PIPE, text=True, preexec_fn=with_parent
+        )
+
+    def listening(self):
+        """Waits until it listens."""
+        self.said = self.process.stdout.readline()
+        if not self.said:
+            raise SystemExit(f"soundoff {' '.join(self.args)} did not start")
+        self.internal = re.search(r"internal ([\d.:]+)", self.said)[1]
+        public = re.search(r"(?:ws|http)://([\d.:]+)/", self.said)
+        self.public = public and public[1]
+        return self
+
+    def ready(self):
+        """Waits until it says so."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE:
+            try:
+                urllib.request.urlopen(f"http://{self.internal}/readyz", timeout=2).read()
+                return self
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit(f"soundoff {' '.join(self.args)} does not get ready")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self):
+        self.kill()
+        self.start()
+        return self.listening()
+
+    def metrics(self):
+        try:
+            return urllib.request.urlopen(f"http://{self.internal}/metrics", timeout=5).read().decode()
+        except OSError:
+            return ""
+
+
+class Memcached:
+    """Real memcached nodes at the environment's addresses."""
+
+    def __init__(self, environment):
+        self.ports = [node.rsplit(":", 1)[1] for node in environment["SOUNDOFF_MEMCACHED"].split(",")]
+        self.nodes = [self.node(port) for port in self.ports]
+
+    @staticmethod
+    def node(port):
+        command = ["memcached", "-l", "127.0.0.1", "-p", port, "-I", "2m", "-u", "nobody"]
+        return subprocess.Popen(command, preexec_fn=with_parent, stderr=subprocess.DEVNULL)
+
+    def flush(self):
+        for port in self.ports:
+            with socket.create_connection(("127.0.0.1", int(port)), timeout=5) as s:
+                s.sendall(b"flush_all\r\n")
+                assert s.recv(16) == b"OK\r\n"
+
+    def restart(self):
+        for n, port in enumerate(self.ports):
+            self.nodes[n].kill()
+            self.nodes[n].wait()
+            self.nodes[n] = self.node(port)
+
+    def signal(self, number):
+        for node in self.nodes:
+            node.send_signal(number)
+
+
+class Balancer:
+    """What stands before edges and the User service: connections go to edges in turn, and by path to the User service."""
+
+    def __init__(self, listen, edges, users):
+        self.edges, self.users, self.turn = edges, users, itertools.count()
+        host, port = listen.rsplit(":", 1)
+        self.socket = socket.create_server((host, int(port)), backlog=1024)
+        self.address = "%s:%d" % self.socket.getsockname()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.socket.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def upstream(self, head):
+        path = head.split(b" ", 2)[1] if head.count(b" ") >= 2 else b"/"
+        if not path.startswith(b"/v1/ws"):
+            return socket.create_connection(self.users.public.split(":"), timeout=10)
+        for _ in self.edges:
+            edge = self.edges[next(self.turn) % len(self.edges)]
+            try:
+                return socket.create_connection(edge.public.split(":"), timeout=10)
+            except OSError:
+                continue
+        raise ConnectionRefusedError
+
+    def serve(self, client):
+        head = b""
+        try:
+            while b"\r\n\r\n" not in head and len(head) < 65536:
+                chunk = client.recv(65536)
+                if not chunk:
+                    break
+                head += chunk
+            upstream = self.upstream(head)
+            upstream.settimeout(None)
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            upstream.sendall(head)
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=self.pipe, args=(upstream, client), daemon=True).start()
+        self.pipe(client, upstream)
+
+    @staticmethod
+    def pipe(source, sink):
+        try:
+            while chunk := source.recv(65536):
+                sink.sendall(chunk)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            for end in (source, sink):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+
+class Deployment:
+    """2 edges, 2 routers, 2 workers, the timelines and the User service, behind a balancer."""
+
+    def __init__(self, environment, listen="127.0.0.1:0", edges=2):
+        self.environment = environment
+        self.memcached = Memcached(environment)
+        internal = ("--internal-listen", "127.0.0.1:0")
+        public = ("--listen", "127.0.0.1:0", *internal)
+        self.edges = [Role(environment, "edge", *public) for _ in range(edges)]
+        self.routers = [Role(environment, "router", *internal) for _ in range(2)]
+        self.workers = [Role(environment, "workers", *internal) for _ in range(2)]
+        self.timeline = Role(environment, "timeline", *internal)
+        self.users = Role(environment, "users", "--dev", *public)
+        for role in self.roles():
+            role.listening()
+        for role in self.roles():
+            role.ready()
+        self.balancer = Balancer(listen, self.edges, self.users)
+
+    def roles(self):
+        return [*self.edges, *self.routers, *self.workers, self.timeline, self.users]
+
+    def metrics(self):
+        """Those of all processes, one after the other."""
+        return "".join(role.metrics() for role in self.roles())
+
+    def queues(self):
+        output = subprocess.run(
+            [BINARY, "queues", "--aws", "--json"],
+            env={**os.environ, **self.environment}, check=True, capture_output=True, text=True,
+        )
+        return json.loads(output.stdout)
+
+    def stop(self):
+        """SIGTERM to all; answers the worst exit code."""
+        for role in self.roles():
+            role.process.terminate()
+        return max(abs(role.process.wait(timeout=PATIENCE)) for role in self.roles())
