@@ -8,3 +8,5 @@ mod laws;
 mod nodes;
 #[path = "memcached/speed.rs"]
 mod speed;
+#[path = "memcached/tls.rs"]
+mod tls;

@@ -58,6 +58,13 @@ pub struct BillLabel {
     pub unit: &'static str,
 }
 
+/// One node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabel {
+    /// Its `host:port`, as the configuration has it.
+    pub node: String,
+}
+
 /// Every metric of a process. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -136,6 +143,8 @@ pub struct Metrics {
     pub aws_billed: Family<BillLabel, Counter<f64, AtomicU64>>,
     /// What those units cost, in US dollars.
     pub aws_dollars: Family<BillLabel, Counter<f64, AtomicU64>>,
+    /// 1 while a node of memcached does not answer and counts as empty, 0 otherwise.
+    pub memcached_away: Family<NodeLabel, Gauge>,
 }
 
 /// Seconds from 50 µs to about 13 s, doubling.
@@ -192,6 +201,7 @@ impl Metrics {
             aws_requests: Family::default(),
             aws_billed: Family::default(),
             aws_dollars: Family::default(),
+            memcached_away: Family::default(),
         };
         made.registry = Arc::new(made.registered());
         made
@@ -230,6 +240,7 @@ impl Metrics {
         r.register("aws_requests", "requests to managed services", self.aws_requests.clone());
         r.register("aws_billed", "units billed by managed services", self.aws_billed.clone());
         r.register("aws_dollars", "US dollars for units billed", self.aws_dollars.clone());
+        r.register("memcached_away", "nodes of memcached that do not answer", self.memcached_away.clone());
         self.register_timelines(&mut r);
         r
     }

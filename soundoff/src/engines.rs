@@ -59,7 +59,12 @@ mod managed {
             let (aws, args) = (&self.aws, &self.args);
             let secret = secret(args)?;
             let names = crate::catalog::catalog().queue_names();
-            let memcached = Memcached::connect(&args.memcached, &MemcachedOptions::default())?;
+            let options = MemcachedOptions {
+                tls: args.memcached_tls,
+                tls_ca: args.memcached_ca.clone(),
+                ..MemcachedOptions::default()
+            };
+            let memcached = Memcached::connect(&args.memcached, &options, &self.metrics)?;
             Ok(Engines {
                 queues: SqsQueues::open(aws, &names, SqsOptions { prefix: args.prefix.clone() }).await?,
                 tables: DynamoTables::open(aws, &args.prefix).await?,

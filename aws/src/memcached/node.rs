@@ -1,14 +1,17 @@
 //! One node: its connections, whether it is worth asking, and what must not be believed of it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use memcache::exp::{AsyncMetaClient, Delete, Error, Get, Operation, Set};
+use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
-use tokio::sync::Semaphore;
+use soundoff_common::telemetry::{Metrics, NodeLabel};
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::tunnel::{Far, Tls, Tunnel};
 use super::{MemcachedOptions, route};
 
 /// How many requests go in one exchange.
@@ -56,6 +59,8 @@ impl Request for Delete {
 struct Gate {
     strikes: u32,
     shut_until: Option<Instant>,
+    /// At which step it failed when that was last logged.
+    told: Option<&'static str>,
 }
 
 /// Keys whose last write may be missing, each with the number of that event.
@@ -80,6 +85,10 @@ pub(super) struct Node {
     gate: Mutex<Gate>,
     distrusted: Mutex<Distrusted>,
     cleaning: tokio::sync::Mutex<()>,
+    /// Where the tunnel leads if there is to be one.
+    far: Option<Arc<Far>>,
+    tunnel: OnceCell<Tunnel>,
+    away: Gauge,
 }
 
 impl std::fmt::Debug for Node {
@@ -88,7 +97,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -131,8 +140,16 @@ fn exchanges<R: Request>(requests: Vec<R>) -> Vec<Vec<R>> {
 }
 
 impl Node {
-    pub(super) fn new(address: String, options: &MemcachedOptions) -> Self {
-        Self {
+    pub(super) fn new(
+        address: String,
+        options: &MemcachedOptions,
+        tls: Option<&Tls>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let far = tls.map(|tls| Far::new(&address, options, tls)).transpose()?;
+        let away = metrics.memcached_away.get_or_create_owned(&NodeLabel { node: address.clone() });
+        away.set(0);
+        Ok(Self {
             seed: route::hash(address.as_bytes()),
             address,
             timeout: options.timeout,
@@ -143,7 +160,10 @@ impl Node {
             gate: Mutex::default(),
             distrusted: Mutex::default(),
             cleaning: tokio::sync::Mutex::default(),
-        }
+            far: far.map(Arc::new),
+            tunnel: OnceCell::new(),
+            away,
+        })
     }
 
     /// What it is known by among the nodes.
@@ -197,11 +217,17 @@ impl Node {
         if let Some(client) = &*locked(&self.client) {
             return Ok(client.clone());
         }
+        let address = match &self.far {
+            None => self.address.clone(),
+            Some(far) => {
+                self.tunnel.get_or_try_init(|| Tunnel::open(far.clone())).await?.address().to_string()
+            }
+        };
         let made = AsyncMetaClient::builder()
             .connect_timeout(Some(self.timeout))
             .io_timeout(Some(self.timeout))
             .max_idle(self.connections)
-            .connect_async(self.address.as_str())
+            .connect_async(address.as_str())
             .await?;
         // Another may have made one meanwhile: then that is everybody's.
         Ok(locked(&self.client).get_or_insert(made).clone())
@@ -225,15 +251,24 @@ impl Node {
     }
 
     fn strike<T>(&self, reason: &str) -> Option<T> {
+        // All that the client can know of the tunnel is that it hangs up.
+        let (step, reason) =
+            self.far.as_ref().and_then(|far| far.failure()).unwrap_or(("asking", reason.to_owned()));
         let mut gate = locked(&self.gate);
         gate.strikes = gate.strikes.saturating_add(1);
         if gate.strikes >= STRIKES {
             let pause = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
             gate.shut_until = Some(Instant::now() + pause);
             *locked(&self.client) = None;
+            self.away.set(1);
         }
-        if gate.strikes == STRIKES {
-            tracing::warn!(node = self.address, reason, "memcached does not answer; it counts as empty");
+        if gate.strikes >= STRIKES && gate.told.replace(step) != Some(step) {
+            tracing::warn!(
+                node = self.address,
+                step,
+                reason,
+                "memcached does not answer; it counts as empty"
+            );
         }
         None
     }
@@ -242,6 +277,7 @@ impl Node {
         let mut gate = locked(&self.gate);
         if gate.strikes >= STRIKES {
             tracing::info!(node = self.address, "memcached answers again");
+            self.away.set(0);
         }
         *gate = Gate::default();
     }

@@ -12,6 +12,7 @@ use soundoff_aws::memcached::{Memcached, MemcachedCache, MemcachedOptions, Memca
 use soundoff_common::ports::cache::{Cache as _, Swap};
 use soundoff_common::ports::sessions::{Registration, Sessions as _};
 use soundoff_common::protocol::Handle;
+use soundoff_common::telemetry::Metrics;
 
 use super::nodes::{Between, Node, client};
 
@@ -242,8 +243,10 @@ async fn a_late_answer_is_never_another_keys() {
     let between = Between::start(&node).await;
     // Never shut, and one connection: what is left in it would meet the next call.
     let pause = Duration::from_millis(1);
-    let options = MemcachedOptions { timeout: Duration::from_millis(100), connections: 1, pause };
-    let memcached = Memcached::connect(std::slice::from_ref(&between.address), &options).unwrap();
+    let timeout = Duration::from_millis(100);
+    let options = MemcachedOptions { timeout, connections: 1, pause, ..MemcachedOptions::default() };
+    let node = std::slice::from_ref(&between.address);
+    let memcached = Memcached::connect(node, &options, &Metrics::new()).unwrap();
     let cache = MemcachedCache::new(memcached);
     let keys = keys(40);
     cache.put_many(entries(&keys, 1), TTL).await.unwrap();

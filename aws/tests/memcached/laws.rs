@@ -8,10 +8,11 @@ use bytes::Bytes;
 use soundoff_aws::memcached::{Memcached, MemcachedCache, MemcachedOptions, MemcachedSessions};
 use soundoff_common::ports::cache::{self, Cache};
 use soundoff_common::ports::sessions::{self, Sessions};
+use soundoff_common::telemetry::Metrics;
 
 use super::nodes::{Node, client};
 
-struct Real {
+pub(crate) struct Real {
     memcached: Memcached,
     _nodes: [Node; 2],
 }
@@ -19,7 +20,11 @@ struct Real {
 impl Real {
     fn start() -> Self {
         let nodes = [Node::start(), Node::start()];
-        Self { memcached: client(&[&nodes[0], &nodes[1]]), _nodes: nodes }
+        Self::of(client(&[&nodes[0], &nodes[1]]), nodes)
+    }
+
+    pub(crate) fn of(memcached: Memcached, nodes: [Node; 2]) -> Self {
+        Self { memcached, _nodes: nodes }
     }
 }
 
@@ -150,7 +155,7 @@ async fn the_largest_value_is_kept_or_dropped_but_never_an_error_and_never_the_o
 fn what_names_no_cluster_is_refused() {
     let connect = |nodes: &[&str]| {
         let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-        Memcached::connect(&nodes, &MemcachedOptions::default())
+        Memcached::connect(&nodes, &MemcachedOptions::default(), &Metrics::new())
     };
     for nodes in
         [&[][..], &["host"], &["host:"], &[":11211"], &["host:0"], &["host:99999"], &["a:1", "b:1", "a:1"]]
@@ -159,5 +164,5 @@ fn what_names_no_cluster_is_refused() {
     }
     assert!(connect(&["nobody.invalid:11211", "127.0.0.1:1"]).is_ok(), "who is not there does not matter");
     let options = MemcachedOptions { timeout: Duration::ZERO, ..MemcachedOptions::default() };
-    assert!(Memcached::connect(&["a:1".to_owned()], &options).is_err());
+    assert!(Memcached::connect(&["a:1".to_owned()], &options, &Metrics::new()).is_err());
 }

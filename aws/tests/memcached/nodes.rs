@@ -2,12 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use soundoff_aws::memcached::{Memcached, MemcachedOptions};
+use soundoff_common::telemetry::Metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 static PORT: AtomicU16 = AtomicU16::new(4900);
@@ -22,10 +24,18 @@ fn free_port() -> u16 {
     }
 }
 
+/// What a node proves its name with.
+#[derive(Clone)]
+pub(crate) struct Certificate {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
 /// A memcached process; it ends with its owner.
 pub(crate) struct Node {
     port: u16,
     item_limit: &'static str,
+    certificate: Option<Certificate>,
     process: Child,
 }
 
@@ -37,7 +47,18 @@ impl Node {
     /// One that takes items up to a size.
     pub(crate) fn sized(item_limit: &'static str) -> Self {
         let port = free_port();
-        Self { port, item_limit, process: spawn(port, item_limit) }
+        Self { port, item_limit, certificate: None, process: spawn(port, item_limit, None) }
+    }
+
+    /// One that speaks TLS alone.
+    pub(crate) fn secured(certificate: Certificate) -> Self {
+        let (port, item_limit) = (free_port(), "2m");
+        let process = spawn(port, item_limit, Some(&certificate));
+        Self { port, item_limit, certificate: Some(certificate), process }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn address(&self) -> String {
@@ -51,7 +72,12 @@ impl Node {
 
     /// Starts it again, empty.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(self.port, self.item_limit);
+        self.process = spawn(self.port, self.item_limit, self.certificate.as_ref());
+    }
+
+    /// What it proves its name with once it is started again.
+    pub(crate) fn recertify(&mut self, certificate: Certificate) {
+        self.certificate = Some(certificate);
     }
 
     fn signal(&self, signal: &str) {
@@ -84,8 +110,13 @@ impl Drop for Node {
     }
 }
 
-fn spawn(port: u16, item_limit: &str) -> Child {
-    let child = Command::new("memcached")
+fn spawn(port: u16, item_limit: &str, certificate: Option<&Certificate>) -> Child {
+    let mut command = Command::new("memcached");
+    if let Some(Certificate { chain, key }) = certificate {
+        let files = format!("ssl_chain_cert={},ssl_key={}", chain.display(), key.display());
+        command.args(["-Z", "-o", &files]);
+    }
+    let child = command
         .args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-m", "256", "-t", "2", "-c", "1024"])
         .args(["-p", &port.to_string(), "-I", item_limit])
         .stdout(Stdio::null())
@@ -103,7 +134,7 @@ fn spawn(port: u16, item_limit: &str) -> Child {
 /// A client of these nodes with the options as they are.
 pub(crate) fn client(nodes: &[&Node]) -> Memcached {
     let nodes: Vec<String> = nodes.iter().map(|node| node.address()).collect();
-    Memcached::connect(&nodes, &MemcachedOptions::default()).expect("lawful nodes")
+    Memcached::connect(&nodes, &MemcachedOptions::default(), &Metrics::new()).expect("lawful nodes")
 }
 
 /// Stands between a client and a node, and holds answers back for as long as it is told.

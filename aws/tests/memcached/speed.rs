@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use soundoff_aws::memcached::{MemcachedCache, MemcachedSessions};
+use soundoff_aws::memcached::{Memcached, MemcachedCache, MemcachedSessions};
 use soundoff_common::ports::cache::Cache as _;
 use soundoff_common::ports::sessions::{Registration, Sessions as _};
 use soundoff_common::protocol::Handle;
@@ -23,7 +23,10 @@ fn report(what: &str, since: Instant) {
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
 async fn thousands_at_once() {
     let nodes = [Node::start(), Node::start()];
-    let memcached = client(&[&nodes[0], &nodes[1]]);
+    measure(client(&[&nodes[0], &nodes[1]])).await;
+}
+
+pub(crate) async fn measure(memcached: Memcached) {
     let sessions = MemcachedSessions::new(memcached.clone());
     let registration = |n: usize| Registration {
         edge: "10.0.0.1:7000".into(),

@@ -17,6 +17,12 @@ pub(crate) struct EngineArgs {
     /// The memcached nodes, `host:port`, separated by commas: Session Cache and timelines.
     #[arg(long, env = "SOUNDOFF_MEMCACHED", value_delimiter = ',', default_value = "127.0.0.1:11211")]
     pub(crate) memcached: Vec<String>,
+    /// Speak TLS to the memcached nodes.
+    #[arg(long, env = "SOUNDOFF_MEMCACHED_TLS")]
+    pub(crate) memcached_tls: bool,
+    /// The certificate authority of the memcached nodes, a PEM file. Default: the public ones.
+    #[arg(long, env = "SOUNDOFF_MEMCACHED_CA", requires = "memcached_tls")]
+    pub(crate) memcached_ca: Option<PathBuf>,
     /// The Firehose delivery stream of the archive.
     #[arg(long, env = "SOUNDOFF_ARCHIVE_STREAM", default_value = "soundoff-archive")]
     pub(crate) archive_stream: String,
