@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Stands in for the soundoff binary in the tests that speak to its public face: `up` runs a whole deployment, one role a process.
 
-Every flag of `up` becomes the environment variable of the same name, for the roles to read. Other commands go to the deployment whose
+`workers pause` ends the processes that pull, and `workers resume` starts them again. Every flag of `up` becomes the environment variable of the same name, for the roles to read. Other commands go to the deployment whose
 `--data` they name.
 """
 
 import http.server
 import os
+import pathlib
 import signal
 import sys
 import threading
+import time
 
 from deployment import BINARY, Deployment, environment_of
 
@@ -46,11 +48,43 @@ def serve_metrics(deployment):
     return "127.0.0.1:%d" % server.server_address[1]
 
 
+def pause_when_asked(deployment, data):
+    """Follows the wish for a pause, a file, and says by another that it is so."""
+    wish, is_so = data / "pause", data / "paused"
+    while True:
+        if wish.exists() != is_so.exists():
+            pulling = [*deployment.routers, *deployment.workers, deployment.timeline]
+            if wish.exists():
+                for role in pulling:
+                    role.process.terminate()
+                for role in pulling:
+                    role.process.wait()
+                is_so.touch()
+            else:
+                for role in pulling:
+                    role.start()
+                for role in pulling:
+                    role.listening().ready()
+                is_so.unlink()
+        time.sleep(0.02)
+
+
+def pause(data, wished):
+    wish, is_so = data / "pause", data / "paused"
+    wish.touch() if wished else wish.unlink(missing_ok=True)
+    while is_so.exists() != wished:
+        time.sleep(0.02)
+
+
 def up(flags):
-    environment = environment_of(flags.pop("data"))
+    data = pathlib.Path(flags.pop("data"))
+    environment = environment_of(data)
+    for file in ("pause", "paused"):
+        (data / file).unlink(missing_ok=True)
     listen, edges = flags.pop("listen"), int(flags.pop("edges", 2))
     environment |= {f"SOUNDOFF_{name.upper().replace('-', '_')}": value or "true" for name, value in flags.items()}
     deployment = Deployment(environment, listen, edges)
+    threading.Thread(target=pause_when_asked, args=(deployment, data), daemon=True).start()
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
@@ -65,9 +99,12 @@ def main():
     command, *args = sys.argv[1:]
     if command == "up":
         up(read(args)[0])
-    data = args.index("--data")
-    environment = environment_of(args[data + 1])
-    args[data : data + 2] = ["--aws"]
+    at = args.index("--data")
+    data = pathlib.Path(args[at + 1])
+    if command == "workers":
+        return pause(data, wished=args[0] == "pause")
+    environment = environment_of(data)
+    args[at : at + 2] = ["--aws"]
     os.execve(BINARY, [BINARY, command, *args], {**os.environ, **environment})
 
 

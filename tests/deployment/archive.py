@@ -1,0 +1,31 @@
+"""What the data team finds in an archive."""
+
+import os
+import pathlib
+import sys
+
+import boto3
+import duckdb
+
+SQL = (pathlib.Path(__file__).parents[1] / "archive" / "archive.sql").read_text()
+
+
+def download(environment, directory):
+    """The objects of a deployment's archive, as files."""
+    s3 = boto3.client("s3", endpoint_url=environment["SOUNDOFF_S3_ENDPOINT"], region_name="us-east-1")
+    bucket = environment["SOUNDOFF_ARCHIVE_BUCKET"]
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            path = directory / entry["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(bucket, entry["Key"], str(path))
+    return directory
+
+
+def ids_of(directory):
+    """The distinct ids of all events under a directory that holds events/."""
+    db = duckdb.connect()
+    db.execute(SQL.replace("ROOT", str(directory).replace("'", "''")))
+    rows = db.execute("SELECT id FROM events").fetchall()
+    assert len(rows) == len({id for (id,) in rows}), "the view shows each id once"
+    return {id for (id,) in rows}
