@@ -1,12 +1,22 @@
 //! The [`Queues`] port on SQS.
 //!
-//! Under load, envelopes that gather while sends are under way share one message of at most 64 KiB, which is what SQS bills as one
-//! request. Where that bends a law: members of a pack that were acked may come again after a crash before the whole pack
-//! was settled; `bury` and `redrive` send first and delete after, so a crash in between leaves both; [`Depth`] counts SQS
-//! messages, and its age is that of the oldest message this process holds. With about 120,000 messages in flight SQS
-//! answers empty without an error.
+//! Under load, envelopes that gather while sends are under way share one message of at most 64 KiB, which is what SQS bills
+//! as one request. One body that must be escaped makes a message of up to 513 KiB; SQS takes 1 MiB where the queue's
+//! `MaximumMessageSize` allows it. Where that bends a law:
+//!
+//! - Members of a pack that were acked may come again after a crash before the whole pack was settled.
+//! - A member whose visibility lapses is sent anew by the process that holds it. Who acks it by the receipt from before removes
+//!   both, unless another process has received the new one meanwhile: then that one is handled once more.
+//! - `bury` and `redrive` send first and delete after, so a crash in between leaves both. `bury` needs the process that received.
+//! - A send whose answer was lost is made again by the SDK, all of the request: its messages may come twice.
+//! - [`Depth`] counts SQS messages, and its age is that of the oldest message this process holds.
+//! - With about 120,000 messages in flight SQS answers empty without an error.
+//!
+//! Dropping the adapter awaits nothing: what is buffered or out by then is received again once its visibility has lapsed
+//! (at most half a minute for what is buffered), and what gathers to be sent is still sent while the runtime lives.
 
 mod calls;
+mod copies;
 mod dead;
 mod lane;
 mod packs;
@@ -36,6 +46,10 @@ const MAX_RECEIVES: u32 = 10;
 /// 14 days, the longest SQS knows.
 const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
 const VISIBILITY_SECONDS: u32 = 30;
+
+/// Why a receipt cannot be buried: it does not say the body.
+const UNKNOWN_RECEIPT: &str = "sqs: this process holds no such message any more, so its body cannot be buried: it was acked, or forgotten \
+     for newer ones, or another process received it; it is received again unless acked";
 
 /// How the queues are named.
 #[derive(Debug, Clone)]
@@ -76,7 +90,9 @@ impl SqsQueues {
                 Lane::new(name.clone(), url(&calls, &queue).await?, url(&calls, &dlq).await?, calls.clone());
             lanes.insert(name.clone(), lane);
         }
-        tokio::spawn(receive::keeper(lanes.values().map(Arc::downgrade).collect()));
+        for lane in lanes.values() {
+            tokio::spawn(receive::keeper(Arc::downgrade(lane)));
+        }
         Ok(Arc::new(Self { lanes }))
     }
 
@@ -186,9 +202,9 @@ impl Queues for SqsQueues {
         let lane = self.lane(queue)?;
         let done: Vec<_> = {
             let mut packs = lock(&lane.packs);
-            receipts.iter().filter_map(Part::of).filter_map(|part| packs.settle(&part)).collect()
+            receipts.iter().filter_map(Part::of).flat_map(|part| packs.settle(&part)).collect()
         };
-        lane.calls.delete(&lane.url, &done).await
+        lane.delete(&done).await
     }
 
     async fn extend(
@@ -203,23 +219,24 @@ impl Queues for SqsQueues {
             let mut packs = lock(&lane.packs);
             for part in receipts.iter().filter_map(Part::of) {
                 if part.packed && visibility.is_zero() {
-                    again.extend(packs.get(&part));
-                } else if let Some(handle) = packs.extend(&part, visibility) {
-                    if part.packed { packed.push(handle) } else { singles.push(handle) }
+                    again.extend(packs.leave(&part));
+                } else if let Some(named) = packs.extend(&part, visibility) {
+                    if part.packed { packed.push(named) } else { singles.push(named) }
                 }
             }
         }
-        let singles = lane.calls.visibility(&lane.url, &singles, visibility).await;
-        let packed = lane.calls.visibility(&lane.url, &packed, visibility + MARGIN).await;
-        receive::again(lane, again).await.and(singles).and(packed)
+        let again = receive::again(lane, again).await;
+        let singles = lane.hide(&singles, visibility).await;
+        let packed = lane.hide(&packed, visibility + MARGIN).await;
+        again.and(singles).and(packed)
     }
 
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
         let lane = self.lane(queue)?;
         let part = Part::of(&receipt);
         let letter = part.as_ref().and_then(|part| lock(&lane.packs).get(part));
-        let letter = letter.ok_or_else(|| QueueError::Unavailable("sqs: that receipt is void".into()))?;
-        dead::bury(lane, &letter, reason, now()).await?;
+        let letter = letter.ok_or_else(|| QueueError::Unavailable(UNKNOWN_RECEIPT.into()))?;
+        dead::bury(lane, &letter.body, reason, now()).await?;
         self.ack(queue, vec![receipt]).await
     }
 

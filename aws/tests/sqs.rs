@@ -1,5 +1,17 @@
 //! The laws of the Queues port on SQS, and what packing adds to them.
 
+#[path = "sqs/bench.rs"]
+mod bench;
+#[path = "sqs/faults.rs"]
+mod faults;
+#[path = "sqs/held.rs"]
+mod held;
+#[path = "sqs/letters.rs"]
+mod letters;
+mod support {
+    pub(crate) mod queue;
+}
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +21,7 @@ use bytes::Bytes;
 use soundoff_aws::sqs::{self, SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
 use soundoff_common::ports::queues::contract::{self, Harness};
-use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
+use soundoff_common::ports::queues::{MAX_BODY_BYTES, Message, Outgoing, QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
 
 /// One engine's queues under a prefix of their own for each fresh start.
@@ -297,7 +309,8 @@ async fn every_character_travels() {
     let queues = Engine::new("TEST_MINISTACK").open(true).await;
     let strange = "\u{fffe}\u{ffff}\u{85}\u{1f600}\"'~~so1 0 0 1\n<&>\r\t".to_owned();
     let low: String = ('\u{0}'..='\u{ffff}').step_by(3).collect();
-    for body in [strange, low] {
+    let largest = ["~", "\u{0}", "\u{fffe}"].map(|c| c.repeat(MAX_BODY_BYTES / c.len()));
+    for body in [strange, low].into_iter().chain(largest) {
         assert!(queues.send(batch([body.clone()])).await[0].is_ok());
         let got = take(&queues, 1, LONG).await;
         assert!(got[0].body == body, "byte for byte");

@@ -15,6 +15,9 @@ use super::wire::CHUNK;
 use crate::meter::Meter;
 use crate::prices::SQS_REQUEST;
 
+#[cfg(test)]
+mod tests;
+
 /// How many entries SQS takes at once.
 pub(super) const ENTRIES: usize = 10;
 /// How often an entry is tried.
@@ -42,7 +45,7 @@ enum Kind {
     Visibility(i32),
 }
 
-type Answer = Result<(), QueueError>;
+pub(super) type Answer = Result<(), QueueError>;
 
 impl Calls {
     /// Sends at most ten messages.
@@ -50,24 +53,35 @@ impl Calls {
         self.batch(url, bodies, Kind::Send).await
     }
 
+    /// Sends one message, which may be as large as a request may; answers its id.
+    pub(super) async fn send_alone(&self, url: &str, body: String) -> Result<String, QueueError> {
+        let bill = self.meter.each_try(SQS_REQUEST, units(body.len()));
+        let call = self.client.send_message().queue_url(url).message_body(body).customize();
+        let sent = call.interceptor(bill).send().await.map_err(unavailable)?;
+        Ok(sent.message_id.unwrap_or_default())
+    }
+
     /// Deletes by receipt handles, in batches. An engine that knows a handle no more has nothing left to delete.
-    pub(super) async fn delete(&self, url: &str, handles: &[String]) -> Answer {
+    pub(super) async fn delete(&self, url: &str, handles: &[String]) -> Vec<Answer> {
         self.chunks(url, handles, Kind::Delete).await
     }
 
     /// Sets the visibility by receipt handles, in batches.
-    pub(super) async fn visibility(&self, url: &str, handles: &[String], visibility: Duration) -> Answer {
+    pub(super) async fn visibility(
+        &self,
+        url: &str,
+        handles: &[String],
+        visibility: Duration,
+    ) -> Vec<Answer> {
         self.chunks(url, handles, Kind::Visibility(seconds(visibility))).await
     }
 
-    async fn chunks(&self, url: &str, handles: &[String], kind: Kind) -> Answer {
-        let mut answer = Ok(());
+    async fn chunks(&self, url: &str, handles: &[String], kind: Kind) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(handles.len());
         for chunk in handles.chunks(ENTRIES) {
-            for one in self.batch(url, chunk, kind).await {
-                answer = answer.and(one);
-            }
+            answers.extend(self.batch(url, chunk, kind).await);
         }
-        answer
+        answers
     }
 
     async fn batch(&self, url: &str, items: &[String], kind: Kind) -> Vec<Answer> {
@@ -90,7 +104,7 @@ impl Calls {
                         }
                     }
                 }
-                // The SDK has tried a whole request often enough.
+                // The SDK has tried a whole request often enough. A send whose answer was lost it has made twice: lawful.
                 Err(error) => {
                     open.into_iter().for_each(|at| answers[at] = Some(Err(error.clone())));
                 }

@@ -10,7 +10,6 @@ use soundoff_common::ports::queues::{DeadLetter, QueueError};
 
 use super::calls::{ENTRIES, unavailable, units};
 use super::lane::Lane;
-use super::packs::Again;
 use super::receive::once;
 use super::wire;
 use crate::prices::SQS_REQUEST;
@@ -21,14 +20,14 @@ const HIDDEN: Duration = Duration::from_secs(30);
 const REASON: usize = 500;
 const BY_ENGINE: &str = "received too often";
 
-pub(super) async fn bury(lane: &Lane, letter: &Again, reason: &str, now: u64) -> Result<(), QueueError> {
+pub(super) async fn bury(lane: &Lane, body: &str, reason: &str, now: u64) -> Result<(), QueueError> {
     let reason: String = reason
         .chars()
         .filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'))
         .take(REASON)
         .collect();
     let reason = if reason.is_empty() { "none given".to_owned() } else { reason };
-    let text = wire::encode(&[&letter.body], 0, 0);
+    let text = wire::encode(&[body], 0, 0);
     let attribute = |kind: &str, value: String| {
         MessageAttributeValue::builder().data_type(kind).string_value(value).build().map_err(unavailable)
     };
@@ -59,7 +58,10 @@ fn handles(messages: &[SqsMessage]) -> Vec<String> {
 
 pub(super) async fn list(lane: &Lane, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
     let messages = take(lane, limit).await?;
-    lane.calls.visibility(&lane.dlq, &handles(&messages), Duration::ZERO).await?;
+    let shown = lane.calls.visibility(&lane.dlq, &handles(&messages), Duration::ZERO).await;
+    if let Err(error) = shown.into_iter().collect::<Result<(), _>>() {
+        tracing::debug!(queue = %lane.name, %error, "dead letters stay out of sight for a while");
+    }
     let mut letters: Vec<_> = messages.iter().flat_map(letters).collect();
     letters.sort_by_key(|letter| letter.buried_at);
     letters.truncate(limit);
@@ -81,29 +83,40 @@ fn letters(message: &SqsMessage) -> Vec<DeadLetter> {
     bodies.into_iter().enumerate().map(letter).collect()
 }
 
-/// Moves letters back, each on its own. A pack that SQS moved here stays whole: one that holds more than is left of `limit` waits.
+/// Moves letters back, each on its own. Of a pack that SQS moved here, what is beyond `limit` is buried anew, each on its own.
 pub(super) async fn redrive(lane: &Lane, limit: usize) -> Result<usize, QueueError> {
     let messages = take(lane, limit).await?;
     let (mut moved, mut done, mut left, mut answer) = (0, Vec::new(), Vec::new(), Ok(()));
     for message in messages {
         let Some(handle) = message.receipt_handle.clone() else { continue };
-        let bodies = wire::decode(message.body().unwrap_or_default()).bodies;
-        if moved + bodies.len() > limit || answer.is_err() {
+        if moved == limit || answer.is_err() {
             left.push(handle);
             continue;
         }
-        for body in &bodies {
-            let sent = lane.calls.send(&lane.url, &[wire::encode(&[body], 0, 0)]).await;
-            answer = sent.into_iter().fold(answer, Result::and);
-        }
-        if answer.is_ok() {
-            moved += bodies.len();
-            done.push(handle);
-        } else {
-            left.push(handle);
+        match unpack(lane, &letters(&message), limit - moved).await {
+            Ok(count) => {
+                moved += count;
+                done.push(handle);
+            }
+            Err(error) => {
+                answer = Err(error);
+                left.push(handle);
+            }
         }
     }
-    lane.calls.delete(&lane.dlq, &done).await?;
-    lane.calls.visibility(&lane.dlq, &left, Duration::ZERO).await?;
+    let deleted = lane.calls.delete(&lane.dlq, &done).await;
+    let shown = lane.calls.visibility(&lane.dlq, &left, Duration::ZERO).await;
+    answer = deleted.into_iter().chain(shown).fold(answer, Result::and);
     answer.map(|()| moved)
+}
+
+async fn unpack(lane: &Lane, letters: &[DeadLetter], room: usize) -> Result<usize, QueueError> {
+    let (back, rest) = letters.split_at(room.min(letters.len()));
+    for letter in back {
+        lane.calls.send_alone(&lane.url, wire::encode(&[&letter.body], 0, 0)).await?;
+    }
+    for letter in rest {
+        bury(lane, &letter.body, &letter.reason, letter.buried_at).await?;
+    }
+    Ok(back.len())
 }

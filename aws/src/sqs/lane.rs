@@ -3,19 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use soundoff_common::ports::queues::{QueueError, QueueName};
 use tokio::sync::{Notify, oneshot};
 
-use super::calls::{Calls, ENTRIES};
-use super::packs::Packs;
+use super::calls::{self, Calls, ENTRIES};
+use super::packs::{Named, Packs};
 use super::wire::{self, CHUNK};
 
 /// How many sends of one queue are under way at once; while all are, the next ones gather.
 const SENDS: usize = 4;
 /// How many bytes may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// How many bytes one request carries.
+/// How many bytes one request carries; one message alone may be larger, see [`wire`].
 const REQUEST: usize = 256 * 1024;
 /// What the header of a pack takes before its lengths, with room to spare.
 const HEADER: usize = 64;
@@ -59,6 +60,26 @@ impl Lane {
         let (packs, gathering) = (Mutex::default(), Mutex::default());
         let (receivers, polls) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { name, url, dlq, calls, packs, arrived: Notify::new(), receivers, polls, gathering })
+    }
+
+    /// Deletes messages that are settled; what the engine does not delete now is left to the keeper.
+    pub(super) async fn delete(&self, done: &[Named]) -> calls::Answer {
+        let answers = self.calls.delete(&self.url, &handles(done)).await;
+        let mut packs = lock(&self.packs);
+        for (named, answer) in done.iter().zip(&answers) {
+            if answer.is_ok() { packs.deleted(named) } else { packs.undeleted(named) }
+        }
+        answers.into_iter().collect()
+    }
+
+    /// Keeps messages out of sight from now.
+    pub(super) async fn hide(&self, messages: &[Named], visibility: Duration) -> calls::Answer {
+        let answers = self.calls.visibility(&self.url, &handles(messages), visibility).await;
+        let mut packs = lock(&self.packs);
+        for (named, _) in messages.iter().zip(&answers).filter(|(_, answer)| answer.is_err()) {
+            packs.astray(named);
+        }
+        answers.into_iter().collect()
     }
 
     /// Adds bodies to what is sent next.
@@ -121,6 +142,10 @@ impl Lane {
         }
         Some(packs)
     }
+}
+
+fn handles(messages: &[Named]) -> Vec<String> {
+    messages.iter().map(|named| named.handle.clone()).collect()
 }
 
 fn encode(pack: &[Waiting]) -> String {

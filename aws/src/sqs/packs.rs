@@ -1,15 +1,17 @@
-//! What this process holds of received messages, by receipt handle: in memory, bounded, the oldest forgotten first.
+//! What this process holds of received messages, by message id: in memory, bounded, the oldest forgotten first.
 //!
 //! A member of a pack is buffered → out → settled. Acked and buried members are settled; one whose own visibility lapses
-//! is sent anew on its own and then settled. A pack is deleted once all are settled, and its visibility at the engine
-//! outlasts that of every member. A pack that was forgotten comes again whole.
+//! is sent anew on its own (leaving), and then settled. A pack is deleted once all are settled, and its visibility at the
+//! engine outlasts that of every member. What was settled stays so when the message comes again. A pack that was
+//! forgotten comes again whole.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use soundoff_common::ports::queues::{Message, Receipt};
 
+use super::copies::Copies;
 use super::wire::Packed;
 
 /// How many bytes of bodies are remembered for each queue.
@@ -18,33 +20,61 @@ const MOST_BYTES: usize = 128 * 1024 * 1024;
 const MOST: usize = 20_000;
 /// How much longer a pack is out of sight than its members.
 pub(super) const MARGIN: Duration = Duration::from_secs(10);
+/// What lapses so much too early or late need not be set anew.
+const SLACK: Duration = Duration::from_millis(900);
+/// How often the keeper deletes what an ack could not, and the shortest and longest pause before.
+const DELETES: u32 = 12;
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Buffered,
     Out(Instant),
+    /// It is being sent anew.
+    Leaving,
     Settled,
+}
+
+/// When a message that is settled is deleted next, should its delete not have ended by then.
+#[derive(Debug, Clone, Copy)]
+struct Delete {
+    due: Instant,
+    tries: u32,
 }
 
 #[derive(Debug)]
 struct Held {
-    id: String,
+    /// The latest receipt handle: SQS may keep what is deleted by an older one.
+    handle: String,
     members: Vec<(String, State)>,
     attempt: u32,
     sent_at: u64,
     hidden_until: Instant,
     bytes: usize,
+    delete: Option<Delete>,
+}
+
+impl Held {
+    fn settled(&self) -> bool {
+        self.members.iter().all(|member| member.1 == State::Settled)
+    }
+
+    fn packed(&self) -> bool {
+        self.members.len() > 1
+    }
 }
 
 /// A member of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
+    pub(super) id: String,
     pub(super) handle: String,
     pub(super) index: usize,
     pub(super) packed: bool,
 }
 
-/// A member to send anew.
+/// A member to send anew or to bury.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) part: Part,
@@ -53,19 +83,39 @@ pub(super) struct Again {
     pub(super) sent_at: u64,
 }
 
+/// A message at the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) id: String,
+    pub(super) handle: String,
+}
+
+/// What is handed out, and the messages whose visibility must be set for it.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) messages: Vec<Message>,
+    pub(super) singles: Vec<Named>,
+    pub(super) packs: Vec<Named>,
+}
+
 impl Part {
     fn receipt(&self) -> Receipt {
         let packed = if self.packed { 'p' } else { 's' };
-        Receipt(Bytes::from(format!("{packed}{} {}", self.index, self.handle)))
+        Receipt(Bytes::from(format!("{packed}{} {} {}", self.index, self.id, self.handle)))
     }
 
     /// Reads a receipt; none: it is not one of ours.
     pub(super) fn of(receipt: &Receipt) -> Option<Self> {
         let text = std::str::from_utf8(&receipt.0).ok()?;
-        let (head, handle) = text.split_once(' ')?;
+        let (head, names) = text.split_once(' ')?;
+        let (id, handle) = names.split_once(' ')?;
         let packed = head.starts_with('p');
         let index = head.strip_prefix(['p', 's'])?.parse().ok()?;
-        Some(Self { handle: handle.to_owned(), index, packed })
+        Some(Self { id: id.to_owned(), handle: handle.to_owned(), index, packed })
+    }
+
+    pub(super) fn named(&self) -> Named {
+        Named { id: self.id.clone(), handle: self.handle.clone() }
     }
 }
 
@@ -73,79 +123,100 @@ impl Part {
 #[derive(Debug, Default)]
 pub(super) struct Packs {
     held: HashMap<String, Held>,
-    /// The latest receipt handle of each message: SQS may keep what is deleted by an older one.
-    newest: HashMap<String, String>,
-    order: VecDeque<String>,
+    order: VecDeque<Named>,
     buffer: VecDeque<Part>,
+    copies: Copies,
     bytes: usize,
 }
 
 impl Packs {
-    /// Takes a message in: its members are buffered.
+    /// Takes a message in: its members are buffered, those that were settled before excepted.
     pub(super) fn insert(&mut self, id: String, handle: String, packed: Packed, hidden_until: Instant) {
         let bytes = packed.bodies.iter().map(String::len).sum();
         let many = packed.bodies.len() > 1;
-        for index in 0..packed.bodies.len() {
-            self.buffer.push_back(Part { handle: handle.clone(), index, packed: many });
+        let old = self.held.remove(&id);
+        if let Some(old) = &old {
+            self.bytes -= old.bytes;
+            self.buffer.retain(|part| part.id != id);
         }
-        let members = packed.bodies.into_iter().map(|body| (body, State::Buffered)).collect();
+        let void = self.copies.is_void(&id);
+        let before = |index| match old.as_ref().and_then(|old| old.members.get(index)) {
+            Some((_, state @ (State::Leaving | State::Settled))) => *state,
+            _ if void => State::Settled,
+            _ => State::Buffered,
+        };
+        let members: Vec<_> =
+            packed.bodies.into_iter().enumerate().map(|(index, body)| (body, before(index))).collect();
+        for (index, _) in members.iter().enumerate().filter(|(_, member)| member.1 == State::Buffered) {
+            self.buffer.push_back(Part { id: id.clone(), handle: handle.clone(), index, packed: many });
+        }
         let (attempt, sent_at) = (packed.attempts, packed.sent_at);
         self.bytes += bytes;
-        self.order.push_back(handle.clone());
-        self.newest.insert(id.clone(), handle.clone());
-        let held = Held { id, members, attempt, sent_at, hidden_until, bytes };
-        if let Some(old) = self.held.insert(handle, held) {
-            self.bytes -= old.bytes;
+        self.order.push_back(Named { id: id.clone(), handle: handle.clone() });
+        let mut held = Held { handle, members, attempt, sent_at, hidden_until, bytes, delete: None };
+        if held.settled() {
+            held.delete = Some(Delete { due: Instant::now(), tries: 0 });
         }
+        self.held.insert(id, held);
         while self.bytes > MOST_BYTES || self.order.len() > MOST {
             let Some(oldest) = self.order.pop_front() else { break };
             self.forget(&oldest);
         }
     }
 
-    fn forget(&mut self, handle: &str) {
-        if let Some(old) = self.held.remove(handle) {
+    fn forget(&mut self, named: &Named) {
+        if self.held.get(&named.id).is_some_and(|held| held.handle == named.handle)
+            && let Some(old) = self.held.remove(&named.id)
+        {
             self.bytes -= old.bytes;
-            if self.newest.get(&old.id).is_some_and(|newest| newest == handle) {
-                self.newest.remove(&old.id);
-            }
         }
         // What was settled early leaves holes in the order: they go when they outnumber the rest.
         if self.order.len() > 2 * self.held.len() + 64 {
-            self.order.retain(|handle| self.held.contains_key(handle));
+            let held = &self.held;
+            self.order.retain(|at| held.get(&at.id).is_some_and(|held| held.handle == at.handle));
         }
     }
 
-    /// Hands out up to `max` buffered members, and names the messages whose visibility must be set for it.
-    pub(super) fn take(&mut self, max: usize, visibility: Duration) -> (Vec<Message>, Vec<String>) {
+    /// A member by the receipt of the latest receive.
+    fn latest(&mut self, part: &Part) -> Option<&mut Held> {
+        self.held.get_mut(&part.id).filter(|held| held.handle == part.handle)
+    }
+
+    /// Hands out up to `max` buffered members.
+    pub(super) fn take(&mut self, max: usize, visibility: Duration) -> Taken {
         let until = Instant::now() + visibility;
-        let (mut messages, mut renew) = (Vec::new(), Vec::new());
-        while messages.len() < max {
+        let mut taken = Taken::default();
+        while taken.messages.len() < max {
             let Some(part) = self.buffer.pop_front() else { break };
-            let Some(held) = self.held.get_mut(&part.handle) else { continue };
+            let Some(held) = self.latest(&part) else { continue };
+            let (attempt, sent_at) = (held.attempt, held.sent_at);
             let Some(member) = held.members.get_mut(part.index) else { continue };
             member.1 = State::Out(until);
-            let margin = if part.packed { MARGIN } else { Duration::ZERO };
+            let body = Bytes::from(member.0.clone().into_bytes());
             // Only what lapses clearly before or after is set again.
-            let apart = until + margin;
-            let off = apart.saturating_duration_since(held.hidden_until)
-                + if part.packed {
-                    Duration::ZERO
-                } else {
-                    held.hidden_until.saturating_duration_since(apart)
-                };
-            if off > Duration::from_millis(900) && !renew.contains(&part.handle) {
+            let (apart, late) = if part.packed {
+                (until + MARGIN, Duration::ZERO)
+            } else {
+                (until, held.hidden_until.saturating_duration_since(until))
+            };
+            if apart.saturating_duration_since(held.hidden_until) + late > SLACK {
                 held.hidden_until = apart;
-                renew.push(part.handle.clone());
+                if part.packed { &mut taken.packs } else { &mut taken.singles }.push(part.named());
             }
-            messages.push(Message {
-                receipt: part.receipt(),
-                body: Bytes::from(member.0.clone().into_bytes()),
-                attempt: held.attempt,
-                sent_at: held.sent_at,
-            });
+            taken.messages.push(Message { receipt: part.receipt(), body, attempt, sent_at });
         }
-        (messages, renew)
+        taken
+    }
+
+    /// Takes back what was to be handed out, and was not.
+    pub(super) fn put_back(&mut self, receipts: &[Receipt]) {
+        for part in receipts.iter().rev().filter_map(Part::of) {
+            let member = self.latest(&part).and_then(|held| held.members.get_mut(part.index));
+            if let Some((_, state @ State::Out(_))) = member {
+                *state = State::Buffered;
+                self.buffer.push_front(part);
+            }
+        }
     }
 
     /// How many members lie buffered.
@@ -154,57 +225,104 @@ impl Packs {
     }
 
     /// Gives up what is buffered of messages none of whose members is out: their handles.
-    pub(super) fn release(&mut self) -> Vec<String> {
-        let mut free = Vec::new();
+    pub(super) fn release(&mut self) -> Vec<Named> {
+        let mut free: Vec<Named> = Vec::new();
         for part in &self.buffer {
             let untouched = |held: &Held| held.members.iter().all(|member| member.1 == State::Buffered);
-            if free.last() != Some(&part.handle) && self.held.get(&part.handle).is_some_and(untouched) {
-                free.push(part.handle.clone());
+            if free.last().is_none_or(|last| last.id != part.id)
+                && self.held.get(&part.id).is_some_and(untouched)
+            {
+                free.push(part.named());
             }
         }
-        self.buffer.retain(|part| !free.contains(&part.handle));
-        free.iter().for_each(|handle| self.forget(handle));
+        self.buffer.retain(|part| !free.iter().any(|named| named.id == part.id));
+        free.iter().for_each(|named| self.forget(named));
         free
     }
 
-    /// Settles a member; answers the handle to delete when it was the last.
-    pub(super) fn settle(&mut self, part: &Part) -> Option<String> {
-        if let Some(held) = self.held.get_mut(&part.handle) {
-            if let Some(member) = held.members.get_mut(part.index) {
-                member.1 = State::Settled;
-            }
-            if held.members.iter().any(|member| member.1 != State::Settled) {
-                return None;
-            }
-            let newest = self.newest.get(&held.id).unwrap_or(&part.handle).clone();
-            self.forget(&part.handle);
-            return Some(newest);
+    /// Settles a member; answers the message to delete when all are settled, also when asked again.
+    pub(super) fn settle(&mut self, part: &Part) -> Vec<Named> {
+        // Its copy is settled with it, if it was sent anew.
+        let copy = self.copies.acked(part);
+        let mut done: Vec<_> = copy.into_iter().filter_map(|id| self.settle_held(&id, 0)).collect();
+        if self.held.contains_key(&part.id) {
+            done.extend(self.settle_held(&part.id, part.index));
+        } else if !part.packed {
+            // A forgotten message of one can still be deleted; of a forgotten pack nobody knows the others.
+            done.push(part.named());
         }
-        // A forgotten message of one can still be deleted; of a forgotten pack nobody knows the others.
-        (!part.packed).then(|| part.handle.clone())
+        done
     }
 
-    /// Sets a member's visibility; answers the handle whose visibility at the engine must follow.
-    pub(super) fn extend(&mut self, part: &Part, visibility: Duration) -> Option<String> {
-        if !part.packed {
-            return Some(part.handle.clone());
-        }
-        let until = Instant::now() + visibility;
-        let held = self.held.get_mut(&part.handle)?;
-        let member = held.members.get_mut(part.index)?;
-        if member.1 == State::Settled {
+    fn settle_held(&mut self, id: &str, index: usize) -> Option<Named> {
+        let held = self.held.get_mut(id)?;
+        held.members.get_mut(index)?.1 = State::Settled;
+        if !held.settled() {
             return None;
         }
-        member.1 = State::Out(until);
+        let tries = held.delete.map_or(0, |delete| delete.tries);
+        // Should the delete be broken off, the keeper comes to it.
+        held.delete = Some(Delete { due: Instant::now() + LONGEST_PAUSE, tries });
+        Some(Named { id: id.to_owned(), handle: held.handle.clone() })
+    }
+
+    /// What is deleted is forgotten.
+    pub(super) fn deleted(&mut self, named: &Named) {
+        self.forget(named);
+    }
+
+    /// The engine did not delete it: the keeper tries again, a bounded number of times. After those it is deleted when
+    /// it comes again.
+    pub(super) fn undeleted(&mut self, named: &Named) {
+        if !self.held.contains_key(&named.id) {
+            let nothing = Packed { bodies: vec![String::new()], ..Packed::default() };
+            self.insert(named.id.clone(), named.handle.clone(), nothing, Instant::now());
+            self.buffer.retain(|part| part.id != named.id);
+            self.settle_held(&named.id, 0);
+        }
+        if let Some(held) = self.held.get_mut(&named.id).filter(|held| held.settled()) {
+            let tries = held.delete.map_or(0, |delete| delete.tries) + 1;
+            let pause = LONGEST_PAUSE.min(PAUSE * 2_u32.saturating_pow(tries - 1));
+            held.delete = (tries < DELETES).then(|| Delete { due: Instant::now() + pause, tries });
+        }
+    }
+
+    /// Messages whose delete is due, at most `limit`.
+    pub(super) fn undone(&mut self, limit: usize) -> Vec<Named> {
+        let now = Instant::now();
+        let due = self.held.iter_mut().filter_map(|(id, held)| {
+            let delete = held.delete.as_mut().filter(|delete| delete.due <= now)?;
+            delete.due = now + LONGEST_PAUSE;
+            Some(Named { id: id.clone(), handle: held.handle.clone() })
+        });
+        due.take(limit).collect()
+    }
+
+    /// Sets a member's visibility; answers the message whose visibility at the engine must follow.
+    pub(super) fn extend(&mut self, part: &Part, visibility: Duration) -> Option<Named> {
+        if !part.packed {
+            return Some(part.named());
+        }
+        let until = Instant::now() + visibility;
+        let held = self.latest(part)?;
+        let (_, state @ State::Out(_)) = held.members.get_mut(part.index)? else { return None };
+        *state = State::Out(until);
         (until + MARGIN > held.hidden_until).then(|| {
             held.hidden_until = until + MARGIN;
-            part.handle.clone()
+            part.named()
         })
     }
 
-    /// A member's body, times and count.
+    /// The engine did not set a visibility: when the message comes again is not known, and [`Self::keep`] sets it anew.
+    pub(super) fn astray(&mut self, named: &Named) {
+        if let Some(held) = self.held.get_mut(&named.id).filter(|held| held.handle == named.handle) {
+            held.hidden_until = Instant::now();
+        }
+    }
+
+    /// A member that is not settled: its body, times and count.
     pub(super) fn get(&self, part: &Part) -> Option<Again> {
-        let held = self.held.get(&part.handle)?;
+        let held = self.held.get(&part.id)?;
         let (body, state) = held.members.get(part.index)?;
         (*state != State::Settled).then(|| Again {
             part: part.clone(),
@@ -214,38 +332,76 @@ impl Packs {
         })
     }
 
-    /// Members of packs whose own visibility has lapsed, at most `limit`.
-    pub(super) fn lapsed(&self, limit: usize) -> Vec<Again> {
-        let now = Instant::now();
-        let packs = self.held.iter().filter(|(_, held)| held.members.len() > 1 && held.hidden_until > now);
-        let parts = packs.flat_map(|(handle, held)| {
-            let due = held.members.iter().enumerate().filter(move |(_, member)| match member.1 {
-                State::Out(until) => until <= now,
-                State::Buffered | State::Settled => false,
-            });
-            due.map(|(index, _)| Part { handle: handle.clone(), index, packed: true })
-        });
-        parts.filter_map(|part| self.get(&part)).take(limit).collect()
+    /// Marks a member that is out as leaving; none: it is not out, or another has received it since.
+    pub(super) fn leave(&mut self, part: &Part) -> Option<Again> {
+        let (_, state @ State::Out(_)) = self.latest(part)?.members.get_mut(part.index)? else { return None };
+        *state = State::Leaving;
+        self.get(part)
     }
 
-    /// Messages with buffered members that would lapse within the margin: their new visibility is counted from now.
-    pub(super) fn keep(&mut self, visibility: Duration) -> Vec<String> {
-        let soon = Instant::now() + MARGIN;
-        let mut handles = Vec::new();
-        for part in &self.buffer {
-            if let Some(held) = self.held.get_mut(&part.handle)
-                && held.hidden_until < soon
-            {
-                held.hidden_until = Instant::now() + visibility;
-                handles.push(part.handle.clone());
+    /// A leaving member was sent anew as the message `copy`, or was not. Answers what is to be deleted for it.
+    pub(super) fn left(&mut self, part: &Part, copy: Option<String>) -> Vec<Named> {
+        let member = self.held.get_mut(&part.id).and_then(|held| held.members.get_mut(part.index));
+        let acked = member.as_ref().is_some_and(|member| member.1 == State::Settled);
+        let Some(copy) = copy else {
+            if let Some((_, state @ State::Leaving)) = member {
+                *state = State::Out(Instant::now());
+            }
+            return Vec::new();
+        };
+        if acked {
+            self.copies.void(copy.clone());
+            return self.settle_held(&copy, 0).into_iter().collect();
+        }
+        self.copies.made(part, copy);
+        self.settle_held(&part.id, part.index).into_iter().collect()
+    }
+
+    /// Members of packs whose own visibility has lapsed, at most `limit`: they are leaving from now.
+    pub(super) fn lapsed(&mut self, limit: usize) -> Vec<Again> {
+        let now = Instant::now();
+        let packs = self.held.iter().filter(|(_, held)| held.packed() && held.hidden_until > now);
+        let parts = packs.flat_map(|(id, held)| {
+            let members = held.members.iter().enumerate();
+            let due =
+                members.filter(move |(_, member)| matches!(member.1, State::Out(until) if until <= now));
+            due.map(|(index, _)| Part { id: id.clone(), handle: held.handle.clone(), index, packed: true })
+        });
+        let parts: Vec<_> = parts.take(limit).collect();
+        parts.iter().filter_map(|part| self.leave(part)).collect()
+    }
+
+    /// Messages that would come again within the margin though members are buffered, or before members that are out: by the
+    /// seconds they are to stay out of sight from now.
+    pub(super) fn keep(&mut self, visibility: Duration) -> BTreeMap<u64, Vec<Named>> {
+        let now = Instant::now();
+        let mut all: BTreeMap<u64, Vec<Named>> = BTreeMap::new();
+        for (id, held) in &mut self.held {
+            let packed = held.packed();
+            let needs = held.members.iter().filter_map(|(_, state)| match state {
+                State::Buffered => Some((now + MARGIN, now + visibility)),
+                State::Out(until) if packed && *until > now => {
+                    Some((*until + MARGIN - SLACK, *until + MARGIN))
+                }
+                State::Out(_) | State::Leaving | State::Settled => None,
+            });
+            let short = needs.filter(|(least, _)| held.hidden_until < *least);
+            if let Some(until) = short.map(|(_, until)| until).max() {
+                held.hidden_until = until;
+                let seconds = (until - now).as_secs() + 1;
+                all.entry(seconds).or_default().push(Named { id: id.clone(), handle: held.handle.clone() });
             }
         }
-        handles
+        all
     }
 
     /// When the oldest message held was sent.
     pub(super) fn oldest(&self) -> Option<u64> {
         let now = Instant::now();
-        self.held.values().filter(|held| held.hidden_until > now).map(|held| held.sent_at).min()
+        self.held
+            .values()
+            .filter(|held| held.hidden_until > now && !held.settled())
+            .map(|held| held.sent_at)
+            .min()
     }
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all, join3};
 use soundoff_common::ports::queues::{Message, QueueError};
 use tokio::task::JoinHandle;
 
-use super::calls::{ENTRIES, seconds, unavailable, units};
+use super::calls::{Answer, ENTRIES, seconds, unavailable, units};
 use super::lane::{Lane, lock};
-use super::packs::{Again, MARGIN};
+use super::packs::{Again, MARGIN, Taken};
 use super::wire;
 use crate::prices::SQS_REQUEST;
 
@@ -22,6 +22,8 @@ const LONGEST: Duration = Duration::from_secs(20);
 const PARALLEL: usize = 8;
 /// How often the keeper looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// How many members or messages the keeper sees to at a time.
+const AT_ONCE: usize = 200;
 /// How long a buffered message is kept out of sight at a time.
 const KEPT: Duration = Duration::from_secs(30);
 
@@ -57,7 +59,7 @@ pub(super) async fn receive(
         let arrived = lane.arrived.notified();
         tokio::pin!(arrived);
         arrived.as_mut().enable();
-        let got = take(lane, max, visibility).await?;
+        let got = take(lane, max, visibility).await;
         if !got.is_empty() {
             return Ok(got);
         }
@@ -75,19 +77,20 @@ pub(super) async fn receive(
                 None => std::future::pending().await,
             }
         };
+        let mut failed = None;
         tokio::select! {
             biased;
             polled = polled => {
                 own = None;
-                polled.map_err(|_| QueueError::Unavailable("sqs: a receive broke off".into()))??;
+                failed = polled.unwrap_or_else(|_| Err(broken())).err();
             }
             () = &mut arrived => continue,
             () = tokio::time::sleep(left), if waits => {}
         }
-        let got = take(lane, max, visibility).await?;
+        let got = take(lane, max, visibility).await;
         let left = deadline.saturating_duration_since(Instant::now());
-        if !got.is_empty() || left.is_zero() {
-            return Ok(got);
+        if !got.is_empty() || left.is_zero() || failed.is_some() {
+            return if got.is_empty() { failed.map_or(Ok(got), Err) } else { Ok(got) };
         }
         if left < Duration::from_secs(1) {
             tokio::time::sleep(left).await;
@@ -95,14 +98,38 @@ pub(super) async fn receive(
     }
 }
 
-async fn take(lane: &Lane, max: usize, visibility: Duration) -> Result<Vec<Message>, QueueError> {
-    let (messages, renew) = lock(&lane.packs).take(max, visibility);
-    if !renew.is_empty() {
-        let packed = messages.iter().any(|message| message.receipt.0.starts_with(b"p"));
-        let margin = if packed { MARGIN } else { Duration::ZERO };
-        lane.calls.visibility(&lane.url, &renew, visibility + margin).await?;
+fn broken() -> QueueError {
+    QueueError::Unavailable("sqs: a call broke off".into())
+}
+
+/// Messages on their way to the caller: buffered again if the caller goes away.
+struct Handing<'a> {
+    lane: &'a Lane,
+    messages: Vec<Message>,
+}
+
+impl Drop for Handing<'_> {
+    fn drop(&mut self) {
+        if !self.messages.is_empty() {
+            let receipts: Vec<_> = self.messages.drain(..).map(|message| message.receipt).collect();
+            lock(&self.lane.packs).put_back(&receipts);
+            self.lane.arrived.notify_waiters();
+        }
     }
-    Ok(messages)
+}
+
+async fn take(lane: &Lane, max: usize, visibility: Duration) -> Vec<Message> {
+    let Taken { messages, singles, packs } = lock(&lane.packs).take(max, visibility);
+    if singles.is_empty() && packs.is_empty() {
+        return messages;
+    }
+    let mut handing = Handing { lane, messages };
+    let hidden = join(lane.hide(&singles, visibility), lane.hide(&packs, visibility + MARGIN));
+    let (singles, packs) = hidden.await;
+    if let Err(error) = singles.and(packs) {
+        tracing::warn!(queue = %lane.name, %error, "messages that are handed out may come again early");
+    }
+    std::mem::take(&mut handing.messages)
 }
 
 async fn poll(counted: Counted, max: usize, wait: Duration, visibility: Duration) -> Result<(), QueueError> {
@@ -115,9 +142,19 @@ async fn poll(counted: Counted, max: usize, wait: Duration, visibility: Duration
         let free = max - members;
         let asks = (0..free.div_ceil(ENTRIES).min(PARALLEL))
             .map(|n| once(&lane, &lane.url, (free - n * ENTRIES).min(ENTRIES), Duration::ZERO, visibility));
-        let answers: Vec<_> = join_all(asks).await.into_iter().flatten().collect();
-        let more = answers.iter().all(|got| got.len() == ENTRIES) && !answers.is_empty();
-        members += answers.into_iter().map(|got| keep(&lane, got, visibility)).sum::<usize>();
+        let mut more = true;
+        for answer in join_all(asks).await {
+            match answer {
+                Ok(got) => {
+                    more &= got.len() == ENTRIES;
+                    members += keep(&lane, got, visibility);
+                }
+                Err(error) => {
+                    tracing::debug!(queue = %lane.name, %error, "one of several receives at once failed");
+                    more = false;
+                }
+            }
+        }
         if !more {
             break;
         }
@@ -126,7 +163,9 @@ async fn poll(counted: Counted, max: usize, wait: Duration, visibility: Duration
     lane.arrived.notify_waiters();
     if lane.receivers.load(Ordering::Acquire) == 0 {
         let free = lock(&lane.packs).release();
-        lane.calls.visibility(&lane.url, &free, Duration::ZERO).await?;
+        if let Err(error) = lane.hide(&free, Duration::ZERO).await {
+            tracing::debug!(queue = %lane.name, %error, "what nobody waited for stays out of sight for a while");
+        }
     }
     Ok(())
 }
@@ -184,36 +223,56 @@ pub(super) async fn once(
     Ok(got)
 }
 
-/// Sends members anew on their own, then settles them: twice is lawful, lost is not.
-pub(super) async fn again(lane: &Lane, parts: Vec<Again>) -> Result<(), QueueError> {
-    let mut answer = Ok(());
-    let mut done = Vec::new();
-    for part in parts {
-        // One a request: each may be as large as a request may.
-        let text = wire::encode(&[&part.body], part.attempt, part.sent_at);
-        match lane.calls.send(&lane.url, &[text]).await.pop() {
-            Some(Ok(())) => done.extend(lock(&lane.packs).settle(&part.part)),
-            Some(Err(error)) => answer = Err(error),
-            None => {}
-        }
+/// Sends members that are leaving anew on their own, then settles them: twice is lawful, lost is not.
+pub(super) async fn again(lane: &Arc<Lane>, parts: Vec<Again>) -> Answer {
+    if parts.is_empty() {
+        return Ok(());
     }
-    answer.and(lane.calls.delete(&lane.url, &done).await)
+    let lane = lane.clone();
+    // A task of its own: what leaves must arrive, whoever waits for it.
+    let sent = tokio::spawn(async move {
+        let mut answer = Ok(());
+        for some in parts.chunks(PARALLEL) {
+            for one in join_all(some.iter().map(|part| leave(&lane, part))).await {
+                answer = answer.and(one);
+            }
+        }
+        answer
+    });
+    sent.await.unwrap_or_else(|_| Err(broken()))
 }
 
-/// Keeps packs out of sight while members are worked on or buffered; ends with the adapter.
-pub(super) async fn keeper(lanes: Vec<Weak<Lane>>) {
+async fn leave(lane: &Lane, again: &Again) -> Answer {
+    let text = wire::encode(&[&again.body], again.attempt, again.sent_at);
+    let sent = lane.calls.send_alone(&lane.url, text).await;
+    let (copy, answer) = match sent {
+        Ok(copy) => (Some(copy), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let done = lock(&lane.packs).left(&again.part, copy);
+    answer.and(lane.delete(&done).await)
+}
+
+/// Keeps a queue's packs out of sight while members are worked on or buffered, and deletes what an ack could not; ends with
+/// the adapter.
+pub(super) async fn keeper(lane: Weak<Lane>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        for lane in &lanes {
-            let Some(lane) = lane.upgrade() else { return };
-            let (lapsed, kept) = {
-                let mut packs = lock(&lane.packs);
-                (packs.lapsed(200), packs.keep(KEPT))
-            };
-            let kept = lane.calls.visibility(&lane.url, &kept, KEPT).await;
-            if let Err(error) = kept.and(again(&lane, lapsed).await) {
-                tracing::warn!(queue = %lane.name, %error, "a pack may come again early");
+        let Some(lane) = lane.upgrade() else { return };
+        let (lapsed, kept, undone) = {
+            let mut packs = lock(&lane.packs);
+            (packs.lapsed(AT_ONCE), packs.keep(KEPT), packs.undone(AT_ONCE))
+        };
+        let hide = async {
+            let mut answer = Ok(());
+            for (seconds, messages) in kept {
+                answer = answer.and(lane.hide(&messages, Duration::from_secs(seconds)).await);
             }
+            answer
+        };
+        let (hidden, sent, deleted) = join3(hide, again(&lane, lapsed), lane.delete(&undone)).await;
+        if let Err(error) = hidden.and(sent).and(deleted) {
+            tracing::warn!(queue = %lane.name, %error, "messages may come again early");
         }
     }
 }

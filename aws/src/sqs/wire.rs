@@ -1,13 +1,17 @@
 //! How envelopes lie in an SQS message: plain where that is safe, else with a header line that gives lengths.
 //!
 //! Framed: `~so1 <attempts> <sent_at> <length>,<length>…\n` and the escaped bodies end to end. `~` escapes itself
-//! (`~~`) and every character that SQS refuses (`~<hex>;`). Attempts and time are those of an earlier message, or 0.
-
-use std::fmt::Write as _;
+//! (`~~`) and every character that SQS refuses (`~@` to `~_` for the control characters from zero on, `~y` and `~z` for the
+//! two beside `U+FFFD`). Attempts and time are those of an earlier message, or 0.
+//!
+//! A body at most doubles by this, so the largest makes a message of little over 512 KiB: more than the 256 KiB of older
+//! tools, less than the 1 MiB that SQS takes.
 
 /// What SQS bills as one request.
 pub(super) const CHUNK: usize = 64 * 1024;
 const MARK: &str = "~so1 ";
+/// From a control character to what stands for it.
+const CONTROL: u32 = 0x40;
 
 /// The contents of one SQS message.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,8 +31,11 @@ fn escape(body: &str) -> String {
         match c {
             '~' => out.push_str("~~"),
             c if lawful(c) => out.push(c),
+            '\u{fffe}' => out.push_str("~y"),
+            '\u{ffff}' => out.push_str("~z"),
             c => {
-                let _ = write!(out, "~{:x};", u32::from(c));
+                out.push('~');
+                out.extend(char::from_u32(u32::from(c) + CONTROL));
             }
         }
     }
@@ -41,14 +48,15 @@ fn unescape(text: &str) -> Option<String> {
     while let Some(at) = rest.find('~') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('~') {
-            out.push('~');
-            rest = after;
-        } else {
-            let (hex, after) = rest.split_once(';')?;
-            out.push(char::from_u32(u32::from_str_radix(hex, 16).ok()?)?);
-            rest = after;
-        }
+        let sign = rest.chars().next()?;
+        out.push(match sign {
+            '~' => '~',
+            'y' => '\u{fffe}',
+            'z' => '\u{ffff}',
+            '@'..='_' => char::from_u32(u32::from(sign) - CONTROL)?,
+            _ => return None,
+        });
+        rest = &rest[1..];
     }
     out.push_str(rest);
     Some(out)
@@ -70,19 +78,7 @@ pub(super) fn encode(bodies: &[&str], attempts: u32, sent_at: u64) -> String {
 
 /// How many bytes a body may add to a pack.
 pub(super) fn weight(body: &str) -> usize {
-    let extra: usize = body
-        .chars()
-        .map(|c| {
-            if c == '~' {
-                1
-            } else if lawful(c) {
-                0
-            } else {
-                4
-            }
-        })
-        .sum();
-    body.len() + extra + 7
+    body.len() + body.chars().filter(|c| *c == '~' || !lawful(*c)).count() + 7
 }
 
 /// Reads a message; what is no frame of ours is one plain body.
@@ -107,6 +103,25 @@ fn framed(text: &str) -> Option<Packed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_body_fits() {
+        const MOST: usize = soundoff_common::ports::queues::MAX_BODY_BYTES;
+        for c in ["~", "\u{0}", "\u{1f}", "\u{fffe}", "\u{10ffff}"] {
+            let body = c.repeat(MOST / c.len());
+            let text = encode(&[&body], u32::MAX, u64::MAX);
+            assert!(text.len() <= 2 * MOST + 64, "{c:?} takes {}", text.len());
+            assert!(text.len() <= weight(&body) + 64, "its weight covers it");
+            assert!(decode(&text).bodies == [body]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_plain() {
+        for text in ["~so1 ", "~so1 0 0 3\nab", "~so1 0 0 2\n~a", "~so1 0 0 1\n~", "~so1 0 0 1 2\na"] {
+            assert_eq!(decode(text).bodies, [text]);
+        }
+    }
 
     #[test]
     fn every_text_comes_back() {

@@ -1,0 +1,103 @@
+//! Dead letters and bodies of the largest kind.
+
+use soundoff_common::ports::queues::{MAX_BODY_BYTES, QueueError, QueueName, Queues as _};
+
+use crate::bench::{Bench, LONG, SEND, bodies, open, receipts};
+use crate::support::queue::signed;
+
+const Q: &str = "alpha_q";
+const DLQ: &str = "alpha_q_dlq";
+
+#[tokio::test]
+async fn a_pack_that_the_engine_gave_up_is_unpacked() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&[Q]).await;
+    bench.pack(DLQ, &["a", "b", "c"]);
+    let queue = QueueName::new(Q);
+    let letters = bench.queues.dead_letters(&queue, 10).await.expect("listed");
+    let told: Vec<_> = letters.iter().map(|letter| (letter.key.as_str(), letter.body.as_str())).collect();
+    assert_eq!(told, [("1.0", "a"), ("1.1", "b"), ("1.2", "c")]);
+    assert!(letters.iter().all(|letter| letter.reason == "received too often" && letter.buried_at > 0));
+    assert_eq!(bench.queues.dead_letters(&queue, 2).await.expect("listed").len(), 2);
+    assert_eq!(bench.queues.redrive(&queue, 2).await.expect("moved"), 2, "as many as asked for");
+    let rest = bench.queues.dead_letters(&queue, 10).await.expect("listed");
+    assert_eq!(rest.iter().map(|letter| letter.body.as_str()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(rest[0].buried_at, letters[2].buried_at);
+    assert_eq!(bench.queues.redrive(&queue, 10).await.expect("moved"), 1);
+    let mut kept = bench.fake.bodies(Q);
+    kept.sort();
+    assert_eq!((kept, bench.fake.bodies(DLQ).len()), (vec!["a".into(), "b".into(), "c".into()], 0));
+    let got = bench.receive(Q, 10, LONG).await;
+    assert!(got.iter().all(|message| message.attempt == 1));
+    assert_eq!(bodies(&got), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_buried_member_leaves_its_past_behind() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&[Q]).await;
+    bench.fake.put(Q, "~so1 4 77 1,1\nab");
+    let got = bench.receive(Q, 10, LONG).await;
+    assert!(got.iter().all(|message| message.attempt == 5 && message.sent_at == 77), "it is carried along");
+    let queue = QueueName::new(Q);
+    bench.queues.bury(&queue, got[0].receipt.clone(), "broken\u{0}").await.expect("buried");
+    bench.ack(Q, receipts(&got[1..])).await.expect("acked");
+    assert!(bench.fake.bodies(Q).is_empty());
+    let letters = bench.queues.dead_letters(&queue, 10).await.expect("listed");
+    assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "broken"));
+    assert_eq!(bench.queues.redrive(&queue, 10).await.expect("moved"), 1);
+    let back = bench.receive(Q, 10, LONG).await;
+    assert_eq!((back[0].attempt, back[0].body.as_ref()), (1, &b"a"[..]));
+    assert!(back[0].sent_at > 77);
+}
+
+#[tokio::test]
+async fn who_holds_no_message_cannot_bury_it() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&[Q]).await;
+    bench.fake.put(Q, "a");
+    let got = bench.receive(Q, 10, LONG).await;
+    let other = open(&bench.fake, &[Q]).await;
+    let refused = other.bury(&QueueName::new(Q), got[0].receipt.clone(), "why").await;
+    let Err(QueueError::Unavailable(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("body") && why.contains("received again"), "{why}");
+    assert!(bench.fake.bodies(DLQ).is_empty() && bench.fake.bodies(Q).len() == 1);
+    other.ack(&QueueName::new(Q), receipts(&got)).await.expect("a message of one is acked by anyone");
+    assert!(bench.fake.bodies(Q).is_empty());
+}
+
+#[tokio::test]
+async fn the_largest_bodies_travel() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&[Q]).await;
+    let largest: Vec<_> =
+        ["~", "\u{0}", "\u{fffe}", "\u{1f600}", "x"].iter().map(|c| c.repeat(MAX_BODY_BYTES / c.len())).collect();
+    let answers = bench.send(Q, largest.clone()).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let calls = bench.fake.calls(Q, SEND);
+    for call in &calls {
+        let fits = call.bytes <= 256 * 1024 || (call.entries.len() == 1 && call.bytes <= 520 * 1024);
+        assert!(fits, "{} messages of {} bytes", call.entries.len(), call.bytes);
+    }
+    let mut got = Vec::new();
+    while got.len() < largest.len() {
+        got.extend(bench.receive(Q, 1, LONG).await);
+    }
+    let mut sorted = largest;
+    sorted.sort();
+    assert!(bodies(&got) == sorted);
+    let queue = QueueName::new(Q);
+    for receipt in receipts(&got) {
+        bench.queues.bury(&queue, receipt, "large").await.expect("buried");
+    }
+    assert_eq!(bench.queues.redrive(&queue, 10).await.expect("moved"), 5);
+    assert_eq!(bench.fake.bodies(Q).len(), 5);
+}
