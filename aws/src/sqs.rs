@@ -30,6 +30,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use aws_sdk_sqs::types::QueueAttributeName;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
 };
@@ -46,6 +47,8 @@ const MAX_RECEIVES: u32 = 10;
 /// 14 days, the longest SQS knows.
 const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
 const VISIBILITY_SECONDS: u32 = 30;
+/// How many queues are looked up at once.
+const OPENED_AT_ONCE: usize = 8;
 
 /// Why a receipt cannot be buried: it does not say the body.
 const UNKNOWN_RECEIPT: &str = "sqs: this process holds no such message any more, so its body cannot be buried: it was acked, or forgotten \
@@ -83,13 +86,15 @@ impl SqsQueues {
     /// When one is missing or the engine does not answer.
     pub async fn open(aws: &Aws, names: &[QueueName], options: SqsOptions) -> anyhow::Result<Arc<Self>> {
         let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
-        let mut lanes = HashMap::new();
-        for name in names {
+        let calls = &calls;
+        let open = names.iter().map(|name| {
             let (queue, dlq) = options.names(name);
-            let lane =
-                Lane::new(name.clone(), url(&calls, &queue).await?, url(&calls, &dlq).await?, calls.clone());
-            lanes.insert(name.clone(), lane);
-        }
+            async move {
+                let (url, dlq_url) = tokio::try_join!(url(calls, &queue), url(calls, &dlq))?;
+                anyhow::Ok((name.clone(), Lane::new(name.clone(), url, dlq_url, calls.clone())))
+            }
+        });
+        let lanes: HashMap<_, _> = stream::iter(open).buffer_unordered(OPENED_AT_ONCE).try_collect().await?;
         for lane in lanes.values() {
             tokio::spawn(receive::keeper(Arc::downgrade(lane)));
         }

@@ -8,9 +8,8 @@ mod faults;
 mod held;
 #[path = "sqs/letters.rs"]
 mod letters;
-mod support {
-    pub(crate) mod queue;
-}
+#[path = "support/queue.rs"]
+mod queue;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -14,6 +14,8 @@ pub(super) struct Copies {
     order: VecDeque<(String, usize)>,
     void: HashSet<String>,
     voids: VecDeque<String>,
+    /// Members that were acked while they were on their way: each is taken out when it has arrived or failed to.
+    early: HashSet<(String, usize)>,
 }
 
 impl Copies {
@@ -26,6 +28,16 @@ impl Copies {
                 self.of.remove(&oldest);
             }
         }
+    }
+
+    /// A member is acked that is on its way.
+    pub(super) fn acked_early(&mut self, part: &Part) {
+        self.early.insert((part.id.clone(), part.index));
+    }
+
+    /// Whether a member that is on its way no more was acked meanwhile.
+    pub(super) fn was_acked(&mut self, part: &Part) -> bool {
+        self.early.remove(&(part.id.clone(), part.index))
     }
 
     /// An acked member's copy, which is void from now.

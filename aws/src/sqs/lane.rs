@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use soundoff_common::ports::queues::{QueueError, QueueName};
 use tokio::sync::{Notify, oneshot};
@@ -12,8 +12,10 @@ use super::calls::{self, Calls, ENTRIES};
 use super::packs::{Named, Packs};
 use super::wire::{self, CHUNK};
 
-/// How many sends of one queue are under way at once; while all are, the next ones gather.
+/// How many sends of one queue are under way at once.
 const SENDS: usize = 4;
+/// While one send is under way bodies gather; a second one does not begin before they fill a message, or have waited so long.
+const LINGER: Duration = Duration::from_millis(50);
 /// How many bytes may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// How many bytes one request carries; one message alone may be larger, see [`wire`].
@@ -27,6 +29,7 @@ type Answer = oneshot::Sender<Result<(), QueueError>>;
 struct Waiting {
     body: String,
     answer: Answer,
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +37,21 @@ struct Gathering {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     sends: usize,
+    /// Whether someone looks after what waits too long.
+    watched: bool,
+}
+
+impl Gathering {
+    /// How long the oldest is still to wait for a send under way.
+    fn patience(&self) -> Option<Duration> {
+        self.waiting.front().map(|oldest| LINGER.saturating_sub(oldest.since.elapsed()))
+    }
+
+    /// Whether one more send is called for beside `others`.
+    fn calls_for_one(&self, others: usize) -> bool {
+        let pressing = self.bytes >= CHUNK || self.patience() == Some(Duration::ZERO);
+        !self.waiting.is_empty() && others < SENDS && (others == 0 || pressing)
+    }
 }
 
 #[derive(Debug)]
@@ -91,11 +109,36 @@ impl Lane {
                 continue;
             }
             gathering.bytes += body.len();
-            gathering.waiting.push_back(Waiting { body, answer });
+            gathering.waiting.push_back(Waiting { body, answer, since: Instant::now() });
         }
-        if gathering.sends < SENDS && !gathering.waiting.is_empty() {
+        self.begin(&mut gathering);
+        if !gathering.watched && !gathering.waiting.is_empty() {
+            gathering.watched = true;
+            tokio::spawn(self.clone().watch());
+        }
+    }
+
+    fn begin(self: &Arc<Self>, gathering: &mut Gathering) {
+        if gathering.calls_for_one(gathering.sends) {
             gathering.sends += 1;
             tokio::spawn(self.clone().pump());
+        }
+    }
+
+    /// Sees to it that a send that takes long holds nobody up.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            let patience = {
+                let mut gathering = lock(&self.gathering);
+                self.begin(&mut gathering);
+                let Some(patience) = gathering.patience() else {
+                    gathering.watched = false;
+                    return;
+                };
+                patience
+            };
+            // All senders may be busy: not more often than this.
+            tokio::time::sleep(patience.max(LINGER / 10)).await;
         }
     }
 
@@ -114,6 +157,10 @@ impl Lane {
     /// The next request's packs; none: this sender ends.
     fn next(&self) -> Option<Vec<Vec<Waiting>>> {
         let mut gathering = lock(&self.gathering);
+        if !gathering.calls_for_one(gathering.sends - 1) {
+            gathering.sends -= 1;
+            return None;
+        }
         let (mut packs, mut open, mut filled, mut total) = (Vec::new(), Vec::new(), HEADER, 0);
         while let Some(first) = gathering.waiting.front() {
             let weight = wire::weight(&first.body);
@@ -135,10 +182,6 @@ impl Lane {
         }
         if !open.is_empty() {
             packs.push(open);
-        }
-        if packs.is_empty() {
-            gathering.sends -= 1;
-            return None;
         }
         Some(packs)
     }

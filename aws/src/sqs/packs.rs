@@ -245,7 +245,10 @@ impl Packs {
         // Its copy is settled with it, if it was sent anew.
         let copy = self.copies.acked(part);
         let mut done: Vec<_> = copy.into_iter().filter_map(|id| self.settle_held(&id, 0)).collect();
-        if self.held.contains_key(&part.id) {
+        if let Some(held) = self.held.get(&part.id) {
+            if held.members.get(part.index).is_some_and(|member| member.1 == State::Leaving) {
+                self.copies.acked_early(part);
+            }
             done.extend(self.settle_held(&part.id, part.index));
         } else if !part.packed {
             // A forgotten message of one can still be deleted; of a forgotten pack nobody knows the others.
@@ -341,8 +344,8 @@ impl Packs {
 
     /// A leaving member was sent anew as the message `copy`, or was not. Answers what is to be deleted for it.
     pub(super) fn left(&mut self, part: &Part, copy: Option<String>) -> Vec<Named> {
+        let acked = self.copies.was_acked(part);
         let member = self.held.get_mut(&part.id).and_then(|held| held.members.get_mut(part.index));
-        let acked = member.as_ref().is_some_and(|member| member.1 == State::Settled);
         let Some(copy) = copy else {
             if let Some((_, state @ State::Leaving)) = member {
                 *state = State::Out(Instant::now());

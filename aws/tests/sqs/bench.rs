@@ -9,7 +9,7 @@ use soundoff_aws::{Aws, AwsConfig};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues as _, Receipt};
 use soundoff_common::telemetry::Metrics;
 
-use crate::support::queue::Fake;
+use crate::queue::Fake;
 
 pub(crate) const SEND: &str = "SendMessageBatch";
 pub(crate) const ALONE: &str = "SendMessage";
@@ -27,14 +27,18 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new(names: &[&str]) -> Self {
-        let fake = Fake::serve(Duration::ZERO).await;
+        Self::before(Fake::serve(Duration::ZERO).await, names).await
+    }
+
+    pub(crate) async fn before(fake: Fake, names: &[&str]) -> Self {
         let queues = open(&fake, names).await;
         Self { fake, queues }
     }
 
     pub(crate) async fn send(&self, queue: &str, bodies: Vec<String>) -> Vec<Result<(), QueueError>> {
         let queue = QueueName::new(queue);
-        let outgoing = bodies.into_iter().map(|body| Outgoing { queue: queue.clone(), body: Bytes::from(body) });
+        let outgoing =
+            bodies.into_iter().map(|body| Outgoing { queue: queue.clone(), body: Bytes::from(body) });
         self.queues.send(outgoing.collect()).await
     }
 

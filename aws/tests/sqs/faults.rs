@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use soundoff_common::ports::queues::QueueError;
 
 use crate::bench::{ALONE, Bench, DELETE, HIDE, LONG, RECEIVE, SEND, bodies, receipts};
-use crate::support::queue::{Reply, signed};
+use crate::queue::{Fake, Reply, signed};
 
 const LANES: usize = 32;
 
@@ -128,20 +128,6 @@ async fn what_the_sender_did_wrong_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn tries_are_bounded() {
-    if !signed() {
-        return;
-    }
-    let bench = Bench::new(&["alpha_q"]).await;
-    bench.fake.always("alpha_q", SEND, Reply::Failing(1, false));
-    let answers = bench.send("alpha_q", apart()).await;
-    assert!(matches!(&answers[0], Err(QueueError::Unavailable(why)) if why.contains("InternalError")));
-    assert!(answers[1..].iter().all(Result::is_err), "each was first at last: {answers:?}");
-    bench.fake.always("alpha_q", SEND, Reply::Well);
-    assert!(bench.fake.calls("alpha_q", SEND).len() <= 5);
-}
-
-#[tokio::test]
 async fn one_that_fails_always_leaves_the_others_alone() {
     if !signed() {
         return;
@@ -152,6 +138,7 @@ async fn one_that_fails_always_leaves_the_others_alone() {
     let answers = bench.send("alpha_q", apart()).await;
     let refused: Vec<_> = answers.iter().map(Result::is_err).collect();
     assert_eq!(refused, [false, false, true, false, false, false, false]);
+    assert!(matches!(&answers[2], Err(QueueError::Unavailable(why)) if why.contains("InternalError")));
     let sizes: Vec<_> = bench.fake.calls("alpha_q", SEND).iter().map(|call| call.entries.len()).collect();
     assert_eq!(sizes, [7, 1, 1, 1, 1]);
 }
@@ -201,4 +188,40 @@ async fn what_came_is_handed_out_though_more_failed() {
     bench.fake.always("alpha_q", RECEIVE, Reply::Unavailable);
     assert_eq!(bench.receive("alpha_q", 64, LONG).await.len(), 10);
     assert!(bench.fake.calls("alpha_q", RECEIVE).len() > 1, "more was asked for");
+}
+
+#[tokio::test]
+async fn what_comes_steadily_gathers() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::before(Fake::serve(Duration::from_millis(20)).await, &["alpha_q"]).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(2));
+    let mut sends = tokio::task::JoinSet::new();
+    for n in 0..300 {
+        pace.tick().await;
+        let bench = bench.clone();
+        sends.spawn(async move { bench.send("alpha_q", vec![n.to_string()]).await });
+    }
+    assert!(sends.join_all().await.into_iter().flatten().all(|answer| answer.is_ok()));
+    let calls = bench.fake.calls("alpha_q", SEND).len();
+    assert!(calls < 75, "300 bodies in {calls} requests");
+}
+
+#[tokio::test]
+async fn a_send_that_takes_long_holds_nobody_up() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&["alpha_q"]).await;
+    bench.fake.next("alpha_q", SEND, [Reply::Slow(Duration::from_secs(3))]);
+    let slow = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.send("alpha_q", vec!["slow".into()]).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let quick = bench.send("alpha_q", vec!["quick".into()]);
+    let quick = tokio::time::timeout(Duration::from_secs(1), quick).await.expect("not held up");
+    assert!(quick[0].is_ok());
+    assert!(slow.await.expect("lives")[0].is_ok());
 }

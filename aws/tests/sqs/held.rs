@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use soundoff_common::ports::queues::{QueueName, Queues as _};
 
 use crate::bench::{ALONE, Bench, DELETE, HIDE, LONG, RECEIVE, bodies, receipts};
-use crate::support::queue::{Reply, signed};
+use crate::queue::{Reply, signed};
 
 const Q: &str = "alpha_q";
 
-async fn held(members: &[&str], visibility: Duration) -> (Bench, Vec<soundoff_common::ports::queues::Message>) {
+async fn held(
+    members: &[&str],
+    visibility: Duration,
+) -> (Bench, Vec<soundoff_common::ports::queues::Message>) {
     let bench = Bench::new(&[Q]).await;
     bench.pack(Q, members);
     let got = bench.receive(Q, 10, visibility).await;

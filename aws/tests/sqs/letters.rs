@@ -3,7 +3,7 @@
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, QueueError, QueueName, Queues as _};
 
 use crate::bench::{Bench, LONG, SEND, bodies, open, receipts};
-use crate::support::queue::signed;
+use crate::queue::signed;
 
 const Q: &str = "alpha_q";
 const DLQ: &str = "alpha_q_dlq";
@@ -78,8 +78,10 @@ async fn the_largest_bodies_travel() {
         return;
     }
     let bench = Bench::new(&[Q]).await;
-    let largest: Vec<_> =
-        ["~", "\u{0}", "\u{fffe}", "\u{1f600}", "x"].iter().map(|c| c.repeat(MAX_BODY_BYTES / c.len())).collect();
+    let largest: Vec<_> = ["~", "\u{0}", "\u{fffe}", "\u{1f600}", "x"]
+        .iter()
+        .map(|c| c.repeat(MAX_BODY_BYTES / c.len()))
+        .collect();
     let answers = bench.send(Q, largest.clone()).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let calls = bench.fake.calls(Q, SEND);
