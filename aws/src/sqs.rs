@@ -86,12 +86,11 @@ impl SqsQueues {
     /// When one is missing or the engine does not answer.
     pub async fn open(aws: &Aws, names: &[QueueName], options: SqsOptions) -> anyhow::Result<Arc<Self>> {
         let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
-        let calls = &calls;
-        let open = names.iter().map(|name| {
-            let (queue, dlq) = options.names(name);
+        let open = names.iter().cloned().map(|name| {
+            let ((queue, dlq), calls) = (options.names(&name), calls.clone());
             async move {
-                let (url, dlq_url) = tokio::try_join!(url(calls, &queue), url(calls, &dlq))?;
-                anyhow::Ok((name.clone(), Lane::new(name.clone(), url, dlq_url, calls.clone())))
+                let (url, dlq_url) = tokio::try_join!(url(&calls, &queue), url(&calls, &dlq))?;
+                anyhow::Ok((name.clone(), Lane::new(name, url, dlq_url, calls)))
             }
         });
         let lanes: HashMap<_, _> = stream::iter(open).buffer_unordered(OPENED_AT_ONCE).try_collect().await?;

@@ -71,7 +71,7 @@ async def main():
     data = pathlib.Path(tempfile.mkdtemp()) / "data"
     environment = environment_of(data) | {"SOUNDOFF_VISIBILITY_MS": "3000"}
     deployment = Deployment(environment)
-    names = [f"p{n}" for n in range(PEOPLE)]
+    names = [f"person{n}" for n in range(PEOPLE)]
     given = tokens(deployment.balancer.address, names)
     people = [Client(deployment.balancer.address, name, token_of(given[name])) for name in names]
     said, stop = {pair: [] for pair in itertools.permutations(names, 2)}, asyncio.Event()
