@@ -10,29 +10,28 @@ use soundoff_common::protocol::{Handle, now_ms};
 
 use crate::connection::{Connection, Phase};
 use crate::edge::Edge;
+use crate::registry::TURNS;
 
 /// How many registrations are re-asserted in one call.
 const BATCH: usize = 256;
 /// How many cursors are written down at once.
 const ACKS_AT_ONCE: usize = 16;
 
-/// Re-asserts every registration once in a jittered third of its time to live, spread over it.
+/// Re-asserts every registration once in a jittered third of its time to live, spread over it by turns.
+///
+/// A socket is asserted at its turn of every round: also one that joined after the round began is not left for the round after the next.
 ///
 /// The same round compares each inbox's head with what its sockets were sent, so that a lost delivery heals on a live socket.
 pub(crate) async fn reassert(edge: Arc<Edge>) {
     loop {
         let share = rand::rng().random_range(0.75..1.0);
-        let period = (edge.config.session_ttl / 3).mul_f64(share).max(Duration::from_millis(1));
-        let joined = edge.registry.joined();
-        if joined.is_empty() {
-            tokio::time::sleep(period).await;
-        }
-        let batches = joined.chunks(BATCH);
-        let pause = period / u32::try_from(batches.len()).unwrap_or(u32::MAX).max(1);
-        for batch in batches {
+        let pause = (edge.config.session_ttl / 3).mul_f64(share / TURNS as f64).max(Duration::from_millis(1));
+        for turn in 0..TURNS {
             tokio::time::sleep(pause).await;
-            assert_batch(&edge, batch).await;
-            compare_heads(&edge, batch).await;
+            for batch in edge.registry.joined_of(turn).chunks(BATCH) {
+                assert_batch(&edge, batch).await;
+                compare_heads(&edge, batch).await;
+            }
         }
     }
 }

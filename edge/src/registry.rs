@@ -8,11 +8,16 @@ use soundoff_common::protocol::Handle;
 
 use crate::connection::{Connection, Phase};
 
+/// Into how many turns the sockets are divided. What is done to all of them now and then is done turn by turn, so that it is never much
+/// at once and each socket is met once in every round, however late in the last one it came.
+pub(crate) const TURNS: u64 = 32;
+
 /// Local sockets. A socket is here before the Session Cache names it, and gone from here before the cache forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
-    all: RwLock<HashMap<u64, Arc<Connection>>>,
+    /// By turn, which is the id's rest.
+    all: [RwLock<HashMap<u64, Arc<Connection>>>; TURNS as usize],
     users: RwLock<HashMap<Handle, Vec<Arc<Connection>>>>,
 }
 
@@ -25,10 +30,14 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl Registry {
+    fn turn_of(&self, id: u64) -> &RwLock<HashMap<u64, Arc<Connection>>> {
+        &self.all[(id % TURNS) as usize]
+    }
+
     pub(crate) fn open(&self, clock_ms: u64) -> Arc<Connection> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = Arc::new(Connection::new(id, clock_ms));
-        write(&self.all).insert(id, connection.clone());
+        write(self.turn_of(id)).insert(id, connection.clone());
         connection
     }
 
@@ -43,7 +52,7 @@ impl Registry {
 
     /// Forgets a socket.
     pub(crate) fn leave(&self, connection: &Connection) {
-        write(&self.all).remove(&connection.id);
+        write(self.turn_of(connection.id)).remove(&connection.id);
         let Some(identity) = connection.identity() else { return };
         let mut users = write(&self.users);
         if let Some(sockets) = users.get_mut(&identity.user) {
@@ -55,7 +64,7 @@ impl Registry {
     }
 
     pub(crate) fn len(&self) -> usize {
-        read(&self.all).len()
+        self.all.iter().map(|turn| read(turn).len()).sum()
     }
 
     /// Runs `f` on each of a user's sockets (or only the one named).
@@ -69,17 +78,21 @@ impl Registry {
 
     /// Runs `f` on every socket; `f` must be quick.
     pub(crate) fn each(&self, mut f: impl FnMut(&Arc<Connection>)) {
-        read(&self.all).values().for_each(&mut f);
+        self.all.iter().for_each(|turn| read(turn).values().for_each(&mut f));
     }
 
     /// The sockets that are past `hello` and not closing.
     pub(crate) fn joined(&self) -> Vec<Arc<Connection>> {
-        let all = read(&self.all);
+        (0..TURNS).flat_map(|turn| self.joined_of(turn)).collect()
+    }
+
+    /// Those of one turn.
+    pub(crate) fn joined_of(&self, turn: u64) -> Vec<Arc<Connection>> {
         let joined = |c: &&Arc<Connection>| matches!(c.state().phase, Phase::Joining | Phase::Open);
-        all.values().filter(joined).cloned().collect()
+        read(self.turn_of(turn)).values().filter(joined).cloned().collect()
     }
 
     pub(crate) fn holds(&self, connection: &Connection) -> bool {
-        read(&self.all).contains_key(&connection.id)
+        read(self.turn_of(connection.id)).contains_key(&connection.id)
     }
 }

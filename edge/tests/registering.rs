@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use soundoff_common::ports::sessions::Registration;
@@ -63,6 +63,19 @@ async fn a_flushed_cache_heals_and_a_dead_socket_does_not_come_back() {
     }
     stand.deliver(&[event_of("ann", &json!({}))]).await;
     ann.expect("event").await;
+}
+
+#[tokio::test]
+async fn who_came_late_in_a_round_is_asserted_in_the_next_as_everyone() {
+    let ttl = Duration::from_secs(12);
+    let stand = stand_with(EdgeConfig { session_ttl: ttl, ..config() }, World::default()).await;
+    // The edge's first round has begun, and nobody was there.
+    let _ann = stand.welcomed("ann").await;
+    let flushed = Instant::now();
+    stand.world.sessions.flush();
+    until("ann is back", || stand.world.sessions.of("ann").len() == 1).await;
+    // One round is at most a third of the time to live, and at least a quarter; two would be a half.
+    assert!(flushed.elapsed() < ttl * 45 / 100, "{:?}", flushed.elapsed());
 }
 
 #[tokio::test]
