@@ -117,7 +117,7 @@ async fn measure(load: &Load, latency: Duration, all: u64) -> anyhow::Result<()>
     anyhow::ensure!(left == 0, "{left} messages were never deleted");
     let thousand = |actions: &[&str]| asked(&metrics, actions) as f64 * 1000.0 / all as f64;
     let label = BillLabel { service: SQS_REQUEST.service, unit: SQS_REQUEST.unit };
-    let units = (metrics.aws_billed.get_or_create(&label).get() - before as f64) * 1e6 / all as f64;
+    let units = (metrics.bill.units.get_or_create(&label).get() - before as f64) * 1e6 / all as f64;
     let mut ages = job.ages.lock().await;
     ages.sort_unstable();
     let age = |part: usize| ages[(ages.len() - 1) * part / 100] as f64 / 1000.0;
@@ -146,7 +146,7 @@ async fn measure(load: &Load, latency: Duration, all: u64) -> anyhow::Result<()>
 
 fn asked(metrics: &Metrics, actions: &[&str]) -> u64 {
     let label = |action: &&str| RequestLabel { service: "sqs".to_owned(), action: (*action).to_owned() };
-    actions.iter().map(|action| metrics.aws_requests.get_or_create(&label(action)).get()).sum()
+    actions.iter().map(|action| metrics.bill.requests.get_or_create(&label(action)).get()).sum()
 }
 
 /// Sends envelopes one by one: at a rate, or as many senders do that each wait for their answer.

@@ -37,8 +37,7 @@ impl Meter {
 
 fn bill(metrics: &Metrics, price: Price, units: f64) {
     let label = BillLabel { service: price.service, unit: price.unit };
-    metrics.aws_billed.get_or_create(&label).inc_by(units);
-    metrics.aws_dollars.get_or_create(&label).inc_by(units * price.dollars_per_million / 1e6);
+    metrics.bill.charge(&label, units, price.dollars_per_million);
 }
 
 #[derive(Debug)]
@@ -66,7 +65,7 @@ impl Intercept for Requests {
                         service: call.service().to_lowercase(),
                         action: call.name().to_owned(),
                     };
-                    self.metrics.aws_requests.get_or_create(&label).inc();
+                    self.metrics.bill.request(&label);
                 }
             }
         }

@@ -231,6 +231,7 @@ impl Consumer {
         match verdict {
             Verdict::Done => {
                 self.metrics.consumer_done.get_or_create(&self.label).inc();
+                self.metrics.bill.took_message();
                 // The ack task outlives every run; if it broke, the message comes again.
                 let _ = self.acks.send(message.receipt.clone());
             }

@@ -1,5 +1,7 @@
 //! The one list of metrics, with units in their names, in the Prometheus text format.
 
+mod bill;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -9,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use bill::{Bill, BillLabel, RequestLabel};
 
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,24 +42,6 @@ pub struct CallLabel {
     pub call: &'static str,
     /// From a fixed set.
     pub outcome: &'static str,
-}
-
-/// One action of a managed service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabel {
-    /// The service, such as `sqs`.
-    pub service: String,
-    /// The action by its own name, such as `SendMessageBatch`.
-    pub action: String,
-}
-
-/// What a managed service bills.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct BillLabel {
-    /// From a fixed set.
-    pub service: &'static str,
-    /// From a fixed set.
-    pub unit: &'static str,
 }
 
 /// One node of a cluster.
@@ -137,12 +123,8 @@ pub struct Metrics {
     pub timeline_oldest_seconds: Gauge,
     /// Users of the first tier without a timeline, as the last tick found it.
     pub timeline_missing: Gauge,
-    /// Requests to managed services, each try counted.
-    pub aws_requests: Family<RequestLabel, Counter>,
-    /// Units billed by managed services.
-    pub aws_billed: Family<BillLabel, Counter<f64, AtomicU64>>,
-    /// What those units cost, in US dollars.
-    pub aws_dollars: Family<BillLabel, Counter<f64, AtomicU64>>,
+    /// What managed services are asked and paid.
+    pub bill: Bill,
     /// 1 while a node of memcached does not answer and counts as empty, 0 otherwise.
     pub memcached_away: Family<NodeLabel, Gauge>,
 }
@@ -198,9 +180,7 @@ impl Metrics {
             timeline_ticks_skipped: Counter::default(),
             timeline_oldest_seconds: Gauge::default(),
             timeline_missing: Gauge::default(),
-            aws_requests: Family::default(),
-            aws_billed: Family::default(),
-            aws_dollars: Family::default(),
+            bill: Bill::default(),
             memcached_away: Family::default(),
         };
         made.registry = Arc::new(made.registered());
@@ -237,9 +217,7 @@ impl Metrics {
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());
-        r.register("aws_requests", "requests to managed services", self.aws_requests.clone());
-        r.register("aws_billed", "units billed by managed services", self.aws_billed.clone());
-        r.register("aws_dollars", "US dollars for units billed", self.aws_dollars.clone());
+        self.bill.register(&mut r);
         r.register("memcached_away", "nodes of memcached that do not answer", self.memcached_away.clone());
         self.register_timelines(&mut r);
         r
@@ -265,6 +243,7 @@ impl Metrics {
     /// All metrics as Prometheus text.
     #[must_use]
     pub fn text(&self) -> String {
+        self.bill.divide();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a String cannot fail");

@@ -209,6 +209,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         match (result, &publish.sender) {
             (Ok(()), Some(Sender { connection, id })) => {
                 edge.metrics.edge_accepted.inc();
+                edge.metrics.bill.took_message();
                 edge.metrics.edge_accepted_seconds.observe(publish.came.elapsed().as_secs_f64());
                 edge.offer(connection, &ServerFrame::Accepted { id, mid: publish.mid }, Class::Durable);
             }

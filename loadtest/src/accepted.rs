@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use soundoff_common::protocol::Handle;
 use tokio::sync::watch;
 
+use crate::bill::{Bill, PagesArgs, Watch};
 use crate::open_loop::{Pace, Totals, open_sockets, send_all};
 use crate::report::{Progress, write_json};
 use crate::server::Server;
@@ -42,6 +43,8 @@ pub(crate) struct AcceptedArgs {
     /// Handles are this and a number.
     #[arg(long, default_value = "load_", value_name = "TEXT")]
     prefix: String,
+    #[command(flatten)]
+    pages: PagesArgs,
     /// Write the figures to this file as well.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -75,10 +78,11 @@ pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Resu
     let senders = sockets.into_iter().zip(bodies).collect();
     let pace = Pace { rate: args.rate, duration: args.duration };
     let totals = Arc::new(Totals::default());
+    let watched = Watch::start(&args.pages).await?;
     let sending = send_all(&args.message_type, pace, senders, &totals, stop.clone());
     Progress::new("accepted", pace.total()).of(sending, || totals.accepted.count()).await?;
     let interrupted = *stop.borrow();
-    report(&args, count, &totals)?;
+    report(&args, count, &totals, &watched.end().await?)?;
     let complete = totals.accepted.count() == pace.total();
     Ok(match (interrupted, complete) {
         (true, _) => ExitCode::from(130),
@@ -95,7 +99,7 @@ fn body(message_type: &str, other: &Handle) -> Value {
     }
 }
 
-fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals) -> Result<()> {
+fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals, bill: &Bill) -> Result<()> {
     let (sent, accepted) = (totals.sent.load(Relaxed), totals.accepted.count());
     let replies = totals.replies.load(Relaxed);
     let refused = totals.refused.counts();
@@ -111,11 +115,16 @@ fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals) -> Result<()> {
     if sent > accepted || cut_off > 0 {
         println!("not accepted  {}, refused {refused:?}, cut off {cut_off}", sent.saturating_sub(accepted));
     }
+    let bill = args.pages.any().then_some(bill);
+    if let Some(bill) = bill {
+        print!("{}", bill.text());
+    }
     if let Some(path) = &args.json {
         let figures = json!({
             "type": args.message_type, "rate": args.rate, "duration_s": args.duration, "sockets": sockets,
             "sent": sent, "accepted": accepted, "replies": replies, "refused": refused, "skipped": skipped,
             "accepted_us": totals.accepted.json(), "generator_us": totals.lag.json(),
+            "aws": bill.map(Bill::json),
         });
         write_json(path, &figures)?;
     }

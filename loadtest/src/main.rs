@@ -1,8 +1,10 @@
 //! Load tests for a Sound Off server. They speak its websocket protocol like any stranger.
 
 mod accepted;
+mod bill;
 mod client;
 mod graph;
+mod http;
 mod open_loop;
 mod process;
 mod report;
@@ -34,6 +36,7 @@ enum Command {
     Seed(seed::SeedArgs),
     Accepted(accepted::AcceptedArgs),
     Timelines(timelines::TimelinesArgs),
+    Bill(bill::BillArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -41,6 +44,7 @@ Examples:
   loadtest seed --graph ego-facebook.txt          fill a server with a real social graph
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
+  loadtest bill --metrics http://…/metrics        what a deployment asks of AWS, and what that costs
 
 `loadtest COMMAND --help` tells more.";
 
@@ -73,6 +77,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Seed(args) => seed::run(args, stop).await,
             Command::Accepted(args) => accepted::run(args, stop).await,
             Command::Timelines(args) => timelines::run(args, stop).await,
+            Command::Bill(args) => bill::run(args, stop).await,
         }
     })
 }

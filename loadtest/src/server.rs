@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use soundoff_common::protocol::Handle;
-use tokio::net::TcpStream;
+
+use crate::http::exchange;
 
 /// Users per call: the request stays under 20 KB and the server answers within its usual bounds.
 const HANDLES_PER_CALL: usize = 500;
@@ -86,20 +86,12 @@ impl Server {
     }
 
     async fn call(&self, handles: &[Handle]) -> Result<HashMap<Handle, String>> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .with_context(|| format!("nothing listens on {}: start it with `soundoff up`", self.address))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
         let body = serde_json::to_vec(&Wanted { handles, expires_in: TOKEN_SECONDS })?;
         let request = Request::post("/dev/tokens")
             .header("host", &self.authority)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        connection.abort();
+        let (status, body) = exchange(self.address, request).await?;
         match status {
             StatusCode::OK | StatusCode::CREATED => {}
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => bail!(

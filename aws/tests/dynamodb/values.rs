@@ -168,7 +168,7 @@ struct Bill(Metrics, (f64, f64));
 
 impl Bill {
     fn since(&mut self) -> (f64, f64) {
-        let billed = |unit| self.0.aws_billed.get_or_create(&BillLabel { service: "dynamodb", unit }).get();
+        let billed = |unit| self.0.bill.units.get_or_create(&BillLabel { service: "dynamodb", unit }).get();
         let now = (billed("read_unit"), billed("write_unit"));
         let before = std::mem::replace(&mut self.1, now);
         (now.0 - before.0, now.1 - before.1)
