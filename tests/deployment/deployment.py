@@ -50,6 +50,8 @@ def new_environment():
         "SOUNDOFF_AWS_REGION": "us-east-1",
         "SOUNDOFF_MEMCACHED": f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}",
         "SOUNDOFF_DRAIN_MS": "3000",
+        # What MiniStack hands to a receive whose process was killed is lost until this has passed.
+        "SOUNDOFF_VISIBILITY_MS": "3000",
     }
 
 

@@ -69,7 +69,7 @@ def settled(deployment):
 async def main():
     random.seed(int(os.environ.get("SEED", "1")))
     data = pathlib.Path(tempfile.mkdtemp()) / "data"
-    environment = environment_of(data) | {"SOUNDOFF_VISIBILITY_MS": "3000"}
+    environment = environment_of(data)
     deployment = Deployment(environment)
     names = [f"person{n}" for n in range(PEOPLE)]
     given = tokens(deployment.balancer.address, names)
