@@ -63,6 +63,11 @@ output "environment" {
   value       = local.environment
 }
 
+output "commands" {
+  description = "What each service's container is started with."
+  value       = { for name, service in local.services : name => service.command }
+}
+
 output "policies" {
   description = "What each service's role may do."
   value       = { for name, service in local.services : name => service.policy }

@@ -20,6 +20,8 @@ def token_of(entry):
 
 
 class Client:
+    RESEND = 10  # Seconds without an answer.
+
     def __init__(self, address, handle, token):
         self.address, self.handle, self.token = address, handle, token
         self.cursor, self.count = 0, 0
@@ -101,7 +103,7 @@ class Client:
                 except ConnectionClosed:
                     pass
             # Resent now and then: an id never takes effect twice.
-            await asyncio.wait([future], timeout=10)
+            await asyncio.wait([future], timeout=self.RESEND)
         return future.result()
 
     async def close(self):

@@ -70,13 +70,13 @@ def environment_of(data):
 class Role:
     """One process. Its first line says where it listens."""
 
-    def __init__(self, environment, *args):
-        self.environment, self.args = {**os.environ, **environment}, args
+    def __init__(self, environment, *args, log=None):
+        self.environment, self.args, self.log = {**os.environ, **environment}, args, log
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
-            [BINARY, *self.args], env=self.environment, stdout=subprocess.PIPE, text=True, preexec_fn=with_parent
+            [BINARY, *self.args], env=self.environment, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=with_parent
         )
 
     def listening(self):
@@ -237,6 +237,16 @@ class Deployment:
             env={**os.environ, **self.environment}, check=True, capture_output=True, text=True,
         )
         return json.loads(output.stdout)
+
+    def settled(self, patience=120):
+        """Waits until every queue is empty; answers the dead letters by queue."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < patience:
+            rows = self.queues()
+            if not any(row["visible"] or row["in_flight"] for row in rows):
+                return {row["queue"]: row["dead"] for row in rows if row["dead"]}
+            time.sleep(0.5)
+        raise SystemExit(f"not settled: {[row for row in rows if row['visible'] or row['in_flight']]}")
 
     def stop(self):
         """SIGTERM to all; answers the worst exit code."""

@@ -11,7 +11,6 @@ import pathlib
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 
 from archive import download, ids_of
@@ -56,16 +55,6 @@ async def listed(client, other):
             return texts
 
 
-def settled(deployment):
-    begun = time.monotonic()
-    while time.monotonic() - begun < 120:
-        rows = deployment.queues()
-        if not any(row["visible"] or row["in_flight"] for row in rows):
-            return {row["queue"]: row["dead"] for row in rows if row["dead"]}
-        time.sleep(0.5)
-    raise SystemExit(f"not settled: {[row for row in rows if row['visible'] or row['in_flight']]}")
-
-
 async def main():
     random.seed(int(os.environ.get("SEED", "1")))
     data = pathlib.Path(tempfile.mkdtemp()) / "data"
@@ -79,7 +68,7 @@ async def main():
     await kill_all(deployment)
     stop.set()
     await asyncio.wait_for(asyncio.gather(*writers), timeout=120)
-    dead = await asyncio.get_running_loop().run_in_executor(None, settled, deployment)
+    dead = await asyncio.get_running_loop().run_in_executor(None, deployment.settled)
 
     faults = [f"dead letters: {dead}"] if dead else []
     for one, other in itertools.combinations(people, 2):

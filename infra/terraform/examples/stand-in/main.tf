@@ -60,6 +60,21 @@ output "environment" {
   value       = module.soundoff.environment
 }
 
+output "commands" {
+  description = "What each service's process is started with."
+  value       = module.soundoff.commands
+}
+
+output "policies" {
+  description = "What each service may do."
+  value       = module.soundoff.policies
+}
+
+output "archive_bucket" {
+  description = "Where the archive lies."
+  value       = module.soundoff.archive_bucket
+}
+
 output "queue_urls" {
   description = "Queue URLs."
   value       = module.soundoff.queue_urls
