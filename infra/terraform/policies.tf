@@ -34,23 +34,27 @@ locals {
     fetch       = ["precompute_q"]
   }
 
-  # Whose depth it asks for, besides those it pulls.
-  looks = { schedule = ["precompute_q", "personalize_q"] }
+  # Whose depth it asks for: its first queue's to know whether it is ready, and the schedule to know whether the stages after it keep up.
+  looks = merge(local.pulls, {
+    edge     = ["main_q"]
+    schedule = ["schedule_q", "precompute_q", "personalize_q"]
+  })
 
   all_tables = ["users", "entities", "relationships", "inbox", "dedupe"]
   reads = {
     edge        = ["users", "entities", "relationships", "inbox"]
-    users       = local.all_tables
+    users       = ["users", "entities"]
     router      = []
     workers     = local.all_tables
-    schedule    = ["users"]
+    schedule    = []
     compute     = ["users", "entities", "relationships"]
     personalize = ["users", "relationships"]
     fetch       = ["users", "entities", "relationships"]
   }
+  scans = { schedule = ["users"] }
   writes = {
     edge        = ["inbox"]
-    users       = ["users", "entities", "inbox", "dedupe"]
+    users       = ["users", "entities"]
     router      = []
     workers     = local.all_tables
     schedule    = []
@@ -80,14 +84,10 @@ locals {
           Resource = distinct([for name in concat(local.sends[service], local.pulls[service], [for name in local.pulls[service] : "${name}_dlq"]) : "${local.sqs}${name}"])
         },
         {
-          Sid    = "Look"
-          Effect = "Allow"
-          Action = ["sqs:GetQueueAttributes"]
-          Resource = [
-            for name in distinct(concat(
-              local.pulls[service], local.sends[service], lookup(local.looks, service, []), [for name in local.pulls[service] : "${name}_dlq"],
-            )) : "${local.sqs}${name}"
-          ]
+          Sid      = "Look"
+          Effect   = "Allow"
+          Action   = ["sqs:GetQueueAttributes"]
+          Resource = [for name in local.looks[service] : "${local.sqs}${name}"]
         },
         {
           # At its start each process looks whether everything is there, by name.
@@ -111,13 +111,19 @@ locals {
         {
           Sid      = "Read"
           Effect   = "Allow"
-          Action   = concat(["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"], service == "schedule" ? ["dynamodb:Scan"] : [])
+          Action   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
           Resource = [for table in local.reads[service] : "${local.ddb}${table}"]
+        },
+        {
+          Sid      = "Scan"
+          Effect   = "Allow"
+          Action   = ["dynamodb:Scan"]
+          Resource = [for table in lookup(local.scans, service, []) : "${local.ddb}${table}"]
         },
         {
           Sid      = "Write"
           Effect   = "Allow"
-          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem", "dynamodb:BatchWriteItem"]
+          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"]
           Resource = [for table in local.writes[service] : "${local.ddb}${table}"]
         },
         {
@@ -136,7 +142,7 @@ locals {
           Sid       = "Unseal"
           Effect    = "Allow"
           Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-          Resource  = length(local.reads[service]) > 0 || contains(local.pictures, service) ? [module.secrets.kms_key_arn] : []
+          Resource  = length(concat(local.reads[service], lookup(local.scans, service, []))) > 0 || contains(local.pictures, service) ? [module.secrets.kms_key_arn] : []
           Condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"] } }
         },
       ] : statement if length(statement.Resource) > 0

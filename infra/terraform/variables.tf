@@ -128,11 +128,11 @@ variable "nat" {
 variable "drain_seconds" {
   description = "How long a process that stops lets its clients go."
   type        = number
-  default     = 110
+  default     = 100
 
   validation {
-    condition     = var.drain_seconds >= 5 && var.drain_seconds <= 110
-    error_message = "5 to 110: Fargate kills after 120, and closing the rest takes some."
+    condition     = var.drain_seconds >= 5 && var.drain_seconds <= 100
+    error_message = "5 to 100, which is what a process takes (SOUNDOFF_DRAIN_MS): Fargate kills after 120, and closing the rest takes up to 10."
   }
 }
 

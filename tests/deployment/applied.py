@@ -73,7 +73,7 @@ def environment_of(outputs):
         "SOUNDOFF_FIREHOSE_ENDPOINT": ministack,
         "SOUNDOFF_S3_ENDPOINT": ministack,
         "SOUNDOFF_MEMCACHED": f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}",
-        "SOUNDOFF_SECRET": secrets.token_hex(32),
+        "SOUNDOFF_SECRET": os.environ.get("SOUNDOFF_SECRET", secrets.token_hex(32)),
         "SOUNDOFF_MESSAGES_PER_SECOND": "10000",
         "SOUNDOFF_BURST": "10000",
         "SOUNDOFF_TIMELINE_INTERVAL_MS": "5000",

@@ -1,8 +1,7 @@
 """What the data team finds in an archive."""
 
-import os
 import pathlib
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import duckdb
@@ -14,11 +13,17 @@ def download(environment, directory):
     """The objects of a deployment's archive, as files."""
     s3 = boto3.client("s3", endpoint_url=environment["SOUNDOFF_S3_ENDPOINT"], region_name="us-east-1")
     bucket = environment["SOUNDOFF_ARCHIVE_BUCKET"]
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            path = directory / entry["Key"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(bucket, entry["Key"], str(path))
+
+    def fetch(key):
+        data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        # MiniStack gives names their file extension, but compresses nothing.
+        path = directory / (key if data.startswith(b"\x1f\x8b") else key.removesuffix(".gz"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fetch, [entry["Key"] for page in pages for entry in page.get("Contents", [])]))
     return directory
 
 

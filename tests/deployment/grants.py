@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 
 import boto3
 from botocore.exceptions import ClientError
@@ -29,11 +30,12 @@ def client(service, keys=None):
 
 def hold_to_policies(policies, media_bucket):
     """The keys of a principal for each service, as environment, that has the service's policy alone; proven to be held to it."""
-    iam, keys = client("iam"), {}
+    iam, keys, run = client("iam"), {}, secrets.token_hex(4)
     for name, policy in policies.items():
-        iam.create_user(UserName=name)
-        iam.put_user_policy(UserName=name, PolicyName="work", PolicyDocument=as_ministack_asks(policy))
-        key = iam.create_access_key(UserName=name)["AccessKey"]
+        user = f"{name}-{run}"
+        iam.create_user(UserName=user)
+        iam.put_user_policy(UserName=user, PolicyName="work", PolicyDocument=as_ministack_asks(policy))
+        key = iam.create_access_key(UserName=user)["AccessKey"]
         keys[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     must_refuse(lambda: client("sqs", keys["edge"]).list_queues(), "policies are not looked at: start the stand-in with AUTH=true")
     # The bucket's own policy refuses what does not come over TLS, and this stand-in speaks none.

@@ -14,8 +14,8 @@ variables {
 run "drain_must_end_before_the_balancer_cuts" {
   command = plan
   variables {
-    drain_seconds                = 110
-    deregistration_delay_seconds = 110
+    drain_seconds                = 100
+    deregistration_delay_seconds = 100
   }
   expect_failures = [var.deregistration_delay_seconds]
 }
@@ -23,7 +23,7 @@ run "drain_must_end_before_the_balancer_cuts" {
 run "fargate_kills_after_120_seconds" {
   command = plan
   variables {
-    drain_seconds                = 115
+    drain_seconds                = 101
     deregistration_delay_seconds = 200
   }
   expect_failures = [var.drain_seconds]
@@ -101,6 +101,66 @@ run "least_privilege" {
       for name in keys(jsondecode(file("queues.json"))) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
     ])
     error_message = "The router sends to each queue of the catalog."
+  }
+
+  # What each service does to tables, read off the code: soundoff/src/roles.rs and the crates it wires.
+  assert {
+    condition = {
+      for service, policy in output.policies : service => {
+        for statement in jsondecode(policy).Statement : statement.Sid => [for resource in statement.Resource : trimprefix(resource, "arn:aws:dynamodb:us-east-1:123456789012:table/soundoff-test-")]
+        if contains(["Read", "Scan", "Write"], statement.Sid)
+      }
+      } == {
+      edge        = { Read = ["users", "entities", "relationships", "inbox"], Write = ["inbox"] }
+      users       = { Read = ["users", "entities"], Write = ["users", "entities"] }
+      router      = {}
+      workers     = { Read = ["users", "entities", "relationships", "inbox", "dedupe"], Write = ["users", "entities", "relationships", "inbox", "dedupe"] }
+      schedule    = { Scan = ["users"] }
+      compute     = { Read = ["users", "entities", "relationships"] }
+      personalize = { Read = ["users", "relationships"] }
+      fetch       = { Read = ["users", "entities", "relationships"], Write = ["users"] }
+    }
+    error_message = "A service reads or writes a table that is none of its business, or may not reach one that is."
+  }
+
+  # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs.
+  assert {
+    condition = {
+      for service, policy in output.policies : service => [
+        for name in flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "Send"]) : trimprefix(name, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-")
+        if service != "router" && !contains(flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "Pull"]), trimsuffix(name, "_dlq"))
+      ]
+      } == {
+      edge        = ["main_q"]
+      users       = ["media_check_q"]
+      router      = []
+      workers     = ["recent_q"]
+      schedule    = ["precompute_q"]
+      compute     = ["personalize_q"]
+      personalize = []
+      fetch       = ["precompute_q"]
+    }
+    error_message = "A service sends to a queue that is none of its business, or may not reach one that is."
+  }
+
+  assert {
+    condition = {
+      for service, policy in output.policies : service => length([
+        for statement in jsondecode(policy).Statement : statement if length(setsubtract(statement.Action, [
+          "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
+          "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan",
+          "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem",
+          "firehose:DescribeDeliveryStream", "firehose:PutRecordBatch",
+          "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "kms:Decrypt", "kms:GenerateDataKey",
+        ])) > 0
+      ])
+    } == { for service in keys(output.policies) : service => 0 }
+    error_message = "An action is granted that no adapter in aws/src calls."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : length(policy) <= 10240])
+    error_message = "IAM takes 10,240 characters of inline policy for a role."
   }
 
   assert {

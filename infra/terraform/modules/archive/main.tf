@@ -189,7 +189,7 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
     processing_configuration {
       enabled = true
 
-      # The router packs many lines into one record, as each record is billed as 5 KB at least. They are taken apart before partitioning.
+      # A record of several lines, from whichever producer, is taken apart before partitioning; the router sends each line as one.
       processors {
         type = "RecordDeAggregation"
         parameters {

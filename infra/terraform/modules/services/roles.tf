@@ -67,4 +67,11 @@ resource "aws_iam_role_policy" "task" {
   name   = "work"
   role   = aws_iam_role.task[each.key].id
   policy = each.value.policy
+
+  lifecycle {
+    precondition {
+      condition     = length(each.value.policy) <= 10240
+      error_message = "IAM takes 10,240 characters of inline policy for a role: take a shorter name or environment."
+    }
+  }
 }
