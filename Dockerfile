@@ -2,7 +2,7 @@
 # One image for every role: the first argument chooses (edge, router, workers, timeline …, users).
 
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ libc6-dev && rm -rf /var/lib/apt/lists/*
+# The image brings the C compiler and libc's headers that aws-lc and mimalloc are built with; nothing here is C++ or wants cmake.
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \

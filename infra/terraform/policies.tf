@@ -34,12 +34,6 @@ locals {
     fetch       = ["precompute_q"]
   }
 
-  # Whose depth it asks for: its first queue's to know whether it is ready, and the schedule to know whether the stages after it keep up.
-  looks = merge(local.pulls, {
-    edge     = ["main_q"]
-    schedule = ["schedule_q", "precompute_q", "personalize_q"]
-  })
-
   all_tables = ["users", "entities", "relationships", "inbox", "dedupe"]
   reads = {
     edge        = ["users", "entities", "relationships", "inbox"]
@@ -84,16 +78,10 @@ locals {
           Resource = distinct([for name in concat(local.sends[service], local.pulls[service], [for name in local.pulls[service] : "${name}_dlq"]) : "${local.sqs}${name}"])
         },
         {
-          Sid      = "Look"
-          Effect   = "Allow"
-          Action   = ["sqs:GetQueueAttributes"]
-          Resource = [for name in local.looks[service] : "${local.sqs}${name}"]
-        },
-        {
-          # At its start each process looks whether everything is there, by name.
+          # At its start each process looks whether everything is there, by name; later whether queues and their DLQs answer, and how full they are.
           Sid      = "Find"
           Effect   = "Allow"
-          Action   = ["sqs:GetQueueUrl"]
+          Action   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
           Resource = ["${local.sqs}*"]
         },
         {

@@ -53,6 +53,20 @@ run "a_service_that_is_none" {
   expect_failures = [var.services]
 }
 
+run "processes_are_told" {
+  command = plan
+
+  assert {
+    condition     = output.environment["SOUNDOFF_MEMCACHED_TLS"] == "true" && output.environment["SOUNDOFF_PROXIES"] == "1"
+    error_message = "Processes speak TLS to the cache, and take a client's address from the one balancer."
+  }
+
+  assert {
+    condition     = output.environment["SOUNDOFF_DRAIN_MS"] == "100000" && output.environment["SOUNDOFF_ARCHIVE_STREAM"] == "soundoff-test-archive" && output.environment["SOUNDOFF_MEDIA_BUCKET"] == "soundoff-test-media-123456789012"
+    error_message = "How long to drain, where to archive, where pictures lie."
+  }
+}
+
 run "least_privilege" {
   command = plan
   variables {
