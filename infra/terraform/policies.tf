@@ -42,7 +42,7 @@ locals {
     workers     = local.all_tables
     schedule    = []
     compute     = ["users", "entities", "relationships"]
-    personalize = ["users", "relationships"]
+    personalize = ["relationships"]
     fetch       = ["users", "entities", "relationships"]
   }
   scans = { schedule = ["users"] }

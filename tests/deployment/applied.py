@@ -21,7 +21,7 @@ from archive import download, ids_of
 from client import Client, token_of, tokens
 from deployment import Balancer, Deployment, Memcached, Role, free_port
 from grants import denied, hold_to_policies
-from talk import Talk
+from talk import Refused, Talk
 
 MESSAGES = int(os.environ.get("APPLIED_MESSAGES", "10000"))
 SECONDS = int(os.environ.get("APPLIED_SECONDS", "900"))
@@ -104,6 +104,8 @@ async def send_all(deployment, people):
     except TimeoutError:
         missing = [name for person in people for name in person.waiting]
         print(f"not done within {SECONDS} s: {len(missing)} without a reply, such as {missing[:3]}")
+    except Refused:
+        print("given up: what others need was refused")
     finally:
         telling.cancel()
     return talk, time.monotonic() - begun
@@ -135,7 +137,8 @@ async def main():
     keys = hold_to_policies(policies, outputs["environment"]["value"]["SOUNDOFF_MEDIA_BUCKET"])
     deployment = Applied(environment, outputs["commands"]["value"], keys, directory)
     print(f"{len(deployment.roles())} processes run on what Terraform made: {', '.join(deployment.by_name)}", flush=True)
-    names = [f"person{n}" for n in range(PEOPLE)]
+    run = secrets.token_hex(3)
+    names = [f"person_{run}_{n}" for n in range(PEOPLE)]
     given = tokens(deployment.balancer.address, names)
     people = [Counting(deployment.balancer.address, name, token_of(given[name])) for name in names]
     talk, took = await send_all(deployment, people)

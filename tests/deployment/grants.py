@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import secrets
 
 import boto3
@@ -55,8 +56,8 @@ def must_refuse(ask, otherwise):
 
 def denied(logs):
     """What a service was refused, from what the processes said."""
-    found = set()
-    for path in logs.iterdir():
-        if path.is_file():
-            found |= {f"{path.name}: {line[-400:]}" for line in path.read_text().splitlines() if "not authorized" in line or "AccessDenied" in line}
-    return sorted(found)
+    found = []
+    for path in filter(pathlib.Path.is_file, logs.iterdir()):
+        lines = [line for line in path.read_text().splitlines() if "not authorized" in line or "AccessDenied" in line]
+        found += [f"{path.name} was refused something, {len(lines)} times; at first: {line[:400]}" for line in lines[:1]]
+    return found

@@ -1,7 +1,7 @@
 """What people say to each other: every type of message a client may send, most of them often."""
 
 import asyncio
-import json
+import contextlib
 import random
 import struct
 import urllib.request
@@ -24,6 +24,10 @@ def picture():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+class Refused(Exception):
+    """A reply that is not ok; the client has noted it."""
+
+
 class Talk:
     def __init__(self, address, people, messages):
         self.address, self.people, self.left = address, people, messages
@@ -38,7 +42,9 @@ class Talk:
         self.left -= 1
         self.sent[kind] += 1
         reply = await person.call(kind, body)
-        return reply.get("body") or {}
+        if not reply["ok"]:
+            raise Refused
+        return reply["body"]
 
     def known_types(self):
         return ["media.begin", *(kind for acts in (self.acts(), self.quarrels()) for kinds, _, _ in acts for kind in kinds)]
@@ -74,12 +80,10 @@ class Talk:
     async def keep_on(self, person):
         acts = self.quarrels() if person is self.cross else self.acts()
         weights = [weight for _, weight, _ in acts]
-        try:
-            while True:
-                _, _, act = self.random.choices(acts, weights)[0]
+        while self.left:
+            _, _, act = self.random.choices(acts, weights)[0]
+            with contextlib.suppress(Refused, Spent):
                 await act(person)
-        except Spent:
-            pass
 
     def other(self, person):
         return self.random.choice([p for p in self.friendly if p is not person]).handle

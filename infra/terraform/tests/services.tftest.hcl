@@ -131,7 +131,7 @@ run "least_privilege" {
       workers     = { Read = ["users", "entities", "relationships", "inbox", "dedupe"], Write = ["users", "entities", "relationships", "inbox", "dedupe"] }
       schedule    = { Scan = ["users"] }
       compute     = { Read = ["users", "entities", "relationships"] }
-      personalize = { Read = ["users", "relationships"] }
+      personalize = { Read = ["relationships"] }
       fetch       = { Read = ["users", "entities", "relationships"], Write = ["users"] }
     }
     error_message = "A service reads or writes a table that is none of its business, or may not reach one that is."
