@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import pwd
 import re
 import secrets
 import signal
@@ -124,8 +125,10 @@ class Memcached:
 
     @staticmethod
     def node(port):
-        command = ["memcached", "-l", "127.0.0.1", "-p", port, "-I", "2m", "-u", "nobody"]
-        return subprocess.Popen(command, preexec_fn=with_parent, stderr=subprocess.DEVNULL)
+        # As whoever runs this: who changes the user loses the signal that ends it with its parent.
+        user = pwd.getpwuid(os.getuid()).pw_name
+        command = ["memcached", "-l", "127.0.0.1", "-p", port, "-I", "2m", "-u", user]
+        return subprocess.Popen(command, preexec_fn=with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def flush(self):
         for port in self.ports:
@@ -142,6 +145,11 @@ class Memcached:
     def signal(self, number):
         for node in self.nodes:
             node.send_signal(number)
+
+    def stop(self):
+        for node in self.nodes:
+            node.kill()
+            node.wait()
 
 
 class Balancer:
@@ -251,4 +259,6 @@ class Deployment:
         """SIGTERM to all; answers the worst exit code."""
         for role in self.roles():
             role.process.terminate()
-        return max(abs(role.process.wait(timeout=PATIENCE)) for role in self.roles())
+        worst = max(abs(role.process.wait(timeout=PATIENCE)) for role in self.roles())
+        self.memcached.stop()
+        return worst
