@@ -1,5 +1,6 @@
 //! Media bytes in S3, and where clients put large media by themselves.
 
+mod notify;
 mod uploads;
 mod writer;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::blobs::{BlobWriter, Blobs, lawful};
 
+pub use notify::notify;
 pub use uploads::S3Uploads;
 use writer::S3Writer;
 
@@ -20,6 +22,8 @@ use crate::{Aws, Meter};
 
 /// What every blob's key starts with.
 const PREFIX: &str = "media/";
+/// What the keys of uploads end with: these are looked into, and the bucket says when one is there.
+const UPLOADED: &str = ".raw";
 
 /// One bucket, as the blobs' calls need it.
 #[derive(Debug, Clone)]

@@ -117,7 +117,8 @@ async fn url(calls: &Calls, name: &str) -> anyhow::Result<String> {
 /// # Errors
 /// When the engine refuses, as for a queue that exists with other attributes.
 pub async fn provision(aws: &Aws, names: &[QueueName], options: &SqsOptions) -> anyhow::Result<()> {
-    let client = aws.sqs();
+    let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
+    let client = &calls.client;
     for name in names {
         let (queue, dlq) = options.names(name);
         let create = |name: &str| {
@@ -128,17 +129,52 @@ pub async fn provision(aws: &Aws, names: &[QueueName], options: &SqsOptions) -> 
         let bill = || aws.meter().each_try(SQS_REQUEST, 1.0);
         let made = create(&dlq).customize().interceptor(bill()).send().await.map_err(unavailable)?;
         let dlq_url = made.queue_url.with_context(|| format!("no URL for {dlq}"))?;
-        let ask =
-            client.get_queue_attributes().queue_url(dlq_url).attribute_names(QueueAttributeName::QueueArn);
-        let told = ask.customize().interceptor(bill()).send().await.map_err(unavailable)?;
-        let arn = told.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
-        let arn = arn.with_context(|| format!("no ARN for {dlq}"))?;
+        let arn = arn(&calls, &dlq_url).await?;
         let policy =
             serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES.to_string() });
         let call = create(&queue).attributes(QueueAttributeName::RedrivePolicy, policy.to_string());
         call.customize().interceptor(bill()).send().await.map_err(unavailable)?;
     }
     Ok(())
+}
+
+async fn arn(calls: &Calls, url: &str) -> anyhow::Result<String> {
+    let call = calls.client.get_queue_attributes().queue_url(url);
+    let call = call.attribute_names(QueueAttributeName::QueueArn).customize();
+    let told = call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable)?;
+    let arn = told.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
+    arn.with_context(|| format!("no ARN for {url}"))
+}
+
+/// Lets a bucket of the same account, and nobody else, put what it has to say into a queue; answers the queue's ARN.
+pub(crate) async fn open_to_bucket(
+    aws: &Aws,
+    queue: &QueueName,
+    options: &SqsOptions,
+    bucket: &str,
+) -> anyhow::Result<String> {
+    let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
+    let url = url(&calls, &options.names(queue).0).await?;
+    let arn = arn(&calls, &url).await?;
+    let account = arn.split(':').nth(4).with_context(|| format!("no account in {arn}"))?;
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "Bucket",
+            "Effect": "Allow",
+            "Principal": { "Service": "s3.amazonaws.com" },
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {
+                "ArnEquals": { "aws:SourceArn": format!("arn:aws:s3:::{bucket}") },
+                "StringEquals": { "aws:SourceAccount": account },
+            },
+        }],
+    });
+    let call = calls.client.set_queue_attributes().queue_url(url);
+    let call = call.attributes(QueueAttributeName::Policy, policy.to_string()).customize();
+    call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable)?;
+    Ok(arn)
 }
 
 fn now() -> u64 {

@@ -72,6 +72,9 @@ pub struct Stored {
     /// Since when no post shows it, in milliseconds since 1970; 0 when it is to be collected at once, none while a post shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loose: Option<u64>,
+    /// The message that looks into it, once one does: of several that ask for the same, one does the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Ulid>,
     /// What may be shown, once it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renditions: Option<Renditions>,
@@ -170,7 +173,14 @@ impl Stored {
     /// A medium whose bytes are still to come, loose from `now` on (milliseconds since 1970).
     #[must_use]
     pub fn begun(owner: &Handle, now: u64) -> Self {
-        Self { owner: owner.clone(), state: State::Uploading, posts: 0, loose: Some(now), renditions: None }
+        Self {
+            owner: owner.clone(),
+            state: State::Uploading,
+            posts: 0,
+            loose: Some(now),
+            check: None,
+            renditions: None,
+        }
     }
 }
 
@@ -216,6 +226,14 @@ fn as_read(stored: &Stored) -> Condition {
 #[must_use]
 pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
     Write::update(Table::Entities, key(id), changes).when(as_read(stored))
+}
+
+/// The write by which one message comes to be the one that looks into a medium.
+#[must_use]
+pub fn look(id: Ulid, check: Ulid) -> Write {
+    let free = vec![Condition::Equals("state", json!(State::Checking)), Condition::Absent("check")];
+    let changes = vec![Change::Set("check", json!(check))];
+    Write::update(Table::Entities, key(id), changes).when(Condition::All(free))
 }
 
 /// The writes by which a post shows media of its author's that were read.

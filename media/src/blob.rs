@@ -7,6 +7,11 @@ pub(crate) fn raw(id: Ulid) -> String {
     format!("{id}.raw")
 }
 
+/// The medium whose upload is called so.
+pub(crate) fn of_raw(name: &str) -> Option<Ulid> {
+    soundoff_common::ids::parse(name.strip_suffix(".raw")?)
+}
+
 /// A rendition: `full`, `feed` or `thumb`.
 pub(crate) fn rendition(id: Ulid, size: &str) -> String {
     format!("{id}.{size}")

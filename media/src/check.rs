@@ -14,7 +14,6 @@ use soundoff_common::ids;
 use soundoff_common::media::{self, Rendition, Renditions, State};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{Message, QueueName};
-use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_common::telemetry::ReasonLabel;
 use soundoff_common::worker::Own;
@@ -22,12 +21,16 @@ use ulid::Ulid;
 
 use crate::blob;
 use crate::checked::{CHECKED, Finding, MediaChecked};
+use crate::config::MAX_UPLOAD_BYTES;
 use crate::kind::{Kind, describe};
 use crate::render::{Picture, Rendered, render};
 use crate::service::Media;
+use crate::uploaded::{Notification, UPLOADED, Uploaded};
 
 /// The MessageType of the check, which is a job: [`Media::job`].
-pub const CHECK: &str = "media.check";
+pub(crate) const CHECK: &str = "media.check";
+/// The MessageTypes that are jobs of this crate's.
+pub const JOBS: [&str; 2] = [CHECK, UPLOADED];
 
 /// Which medium.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -39,46 +42,76 @@ pub(crate) struct Checked {
 /// One row per queue.
 #[must_use]
 pub fn specs() -> Vec<Spec> {
-    let check = Spec {
-        message_type: CHECK,
-        queue: QueueName::of_type(CHECK),
+    let check = job::<Checked>(CHECK, "Looks into an uploaded picture.");
+    let uploaded =
+        job::<Notification>(UPLOADED, "Has a picture looked into that a client put into the bucket.");
+    vec![spec::<crate::begin::MediaBegin>(), uploaded, check, spec::<MediaChecked>()]
+}
+
+fn job<B: JsonSchema>(message_type: &'static str, summary: &'static str) -> Spec {
+    Spec {
+        message_type,
+        queue: QueueName::of_type(message_type),
         source: Source::Internal,
         role: Role::User,
         archived: false,
-        summary: "Looks into an uploaded picture.",
-        body_schema: SchemaGenerator::subschema_for::<Checked>,
+        summary,
+        body_schema: SchemaGenerator::subschema_for::<B>,
         reply_schema: SchemaGenerator::subschema_for::<Nothing>,
         work: Work::Job,
-    };
-    vec![spec::<crate::begin::MediaBegin>(), check, spec::<MediaChecked>()]
+    }
 }
 
 struct Check(Arc<Media>);
 
+/// Whose turn it is to look into a medium.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Mine,
+    /// That of another message, which will.
+    Anothers,
+    /// Nobody's: it was found what the medium is, or it is gone.
+    Over,
+}
+
 impl Media {
-    /// The job of the check's queue, and how it is pulled, where `base` is how other queues are.
+    /// The job of a queue of [`JOBS`], and how it is pulled, where `base` is how other queues are.
     #[must_use]
-    pub fn job(self: &Arc<Self>, base: ConsumerConfig) -> (Arc<dyn Job>, ConsumerConfig) {
-        let config = ConsumerConfig { slots: self.config.checks.min(base.slots), batch: 1, ..base };
-        (Arc::new(Check(self.clone())), config)
+    pub fn job(
+        self: &Arc<Self>,
+        message_type: &str,
+        base: ConsumerConfig,
+    ) -> Option<(Arc<dyn Job>, ConsumerConfig)> {
+        match message_type {
+            CHECK => {
+                let config = ConsumerConfig { slots: self.config.checks.min(base.slots), batch: 1, ..base };
+                Some((Arc::new(Check(self.clone())), config))
+            }
+            UPLOADED => Some((Arc::new(Uploaded(self.clone())), base)),
+            _ => None,
+        }
     }
 
-    async fn check(&self, owner: &Handle, id: Ulid) -> Result<(), String> {
+    async fn check(&self, owner: &Handle, id: Ulid, check: Ulid) -> Result<(), String> {
         let name = blob::raw(id);
-        if !self.is_checking(id).await? {
-            // An earlier run was cut off before its last step.
-            return self.deps.blobs.delete(&name).await.map_err(|error| error.to_string());
+        match self.turn(id, check).await? {
+            Turn::Mine => {}
+            Turn::Anothers => return Ok(()),
+            Turn::Over => return self.deps.blobs.delete(&name).await.map_err(|error| error.to_string()),
         }
-        let Some(bytes) = self.deps.blobs.get(&name, None).await.map_err(|error| error.to_string())? else {
+        let Some(bytes) = self.deps.blobs.size(&name).await.map_err(|error| error.to_string())? else {
             // An earlier run was cut off at its end: what it found is on its way.
             return Ok(());
         };
-        let finding = match self.look(bytes).await {
+        let finding = match self.look_at(&name, bytes).await? {
             Ok(rendered) => {
                 let renditions = renditions(&rendered);
                 self.keep(id, rendered).await.map_err(|error| error.to_string())?;
-                if !self.is_checking(id).await? {
-                    return self.clear(id).await;
+                match self.state(id).await? {
+                    Some(State::Checking) => {}
+                    // This message was here twice at once. Both had the same bytes, and what is shown stays.
+                    Some(State::Ready) => return Ok(()),
+                    _ => return self.clear(id).await,
                 }
                 Finding::Ready(renditions)
             }
@@ -90,10 +123,39 @@ impl Media {
         self.deps.blobs.delete(&name).await.map_err(|error| error.to_string())
     }
 
-    async fn is_checking(&self, id: Ulid) -> Result<bool, String> {
-        let found = self.deps.tables.get(Table::Entities, media::key(id)).await;
-        let stored = found.and_then(media::parse).map_err(|error| error.to_string())?;
-        Ok(stored.is_some_and(|stored| stored.state == State::Checking))
+    /// Of the messages that ask for one medium's check the first does it, however often it must be tried. Where clients put the bytes
+    /// themselves they may put others at any time: a second check might read those, and change a picture that is shown.
+    async fn turn(&self, id: Ulid, check: Ulid) -> Result<Turn, String> {
+        let stored = self.read(id).await.map_err(|error| error.to_string())?;
+        let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
+            return Ok(Turn::Over);
+        };
+        match stored.check {
+            Some(first) if first == check => Ok(Turn::Mine),
+            Some(_) => Ok(Turn::Anothers),
+            None => {
+                let taken = self.deps.tables.write(vec![media::look(id, check)]).await;
+                // Whoever lost the race reads its end when it comes again.
+                taken.map(|()| Turn::Mine).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    async fn state(&self, id: Ulid) -> Result<Option<State>, String> {
+        let stored = self.read(id).await.map_err(|error| error.to_string())?;
+        Ok(stored.map(|stored| stored.state))
+    }
+
+    /// What comes of a blob that has so many bytes; the inner error is what is wrong with it.
+    async fn look_at(&self, name: &str, bytes: u64) -> Result<Result<Rendered, String>, String> {
+        if bytes > MAX_UPLOAD_BYTES {
+            return Ok(Err(format!("this is larger than {MAX_UPLOAD_BYTES} bytes")));
+        }
+        // Bounded here as well: what lies there may have been replaced since.
+        let read = self.deps.blobs.get(name, Some(0..MAX_UPLOAD_BYTES)).await;
+        let bytes =
+            read.map_err(|error| error.to_string())?.ok_or("the upload went away while it was read")?;
+        Ok(self.look(bytes).await)
     }
 
     /// Deletes the bytes of a medium that was collected while it was looked into.
@@ -149,11 +211,12 @@ fn renditions(rendered: &Rendered) -> Renditions {
     Renditions { full: of(&rendered.full), feed: of(&rendered.feed), thumb: of(&rendered.thumb) }
 }
 
-fn parse(message: &Message) -> Result<(Handle, Ulid), String> {
+/// Whom a check is for, of which medium, and the message's own id.
+fn parse(message: &Message) -> Result<(Handle, Ulid, Ulid), String> {
     let envelope = Envelope::parse(&message.body).map_err(|error| format!("not an envelope: {error}"))?;
     let body: Checked = serde_json::from_str(envelope.body.get()).map_err(|error| error.to_string())?;
     let id = ids::parse(&body.media).ok_or("not an id")?;
-    Ok((envelope.from, id))
+    Ok((envelope.from, id, envelope.mid))
 }
 
 #[async_trait]
@@ -162,7 +225,7 @@ impl Job for Check {
         let mut verdicts = Vec::with_capacity(batch.len());
         for message in batch {
             verdicts.push(match parse(message) {
-                Ok((owner, id)) => match self.0.check(&owner, id).await {
+                Ok((owner, id, check)) => match self.0.check(&owner, id, check).await {
                     Ok(()) => Verdict::Done,
                     Err(error) => Verdict::Retry(error),
                 },
@@ -173,11 +236,17 @@ impl Job for Check {
     }
 
     async fn give_up(&self, message: &Message, _reason: &str) {
-        let Ok((owner, id)) = parse(message) else { return };
-        let finding = Finding::Refused("the picture could not be looked into; try another".to_owned());
-        let told = self.0.tell(&owner, id, finding).await;
-        let deleted = self.0.deps.blobs.delete(&blob::raw(id)).await.map_err(|error| error.to_string());
-        if let Err(error) = told.and(deleted) {
+        let Ok((owner, id, check)) = parse(message) else { return };
+        let given_up = async {
+            match self.0.turn(id, check).await? {
+                Turn::Mine => {}
+                Turn::Anothers | Turn::Over => return Ok(()),
+            }
+            let finding = Finding::Refused("the picture could not be looked into; try another".to_owned());
+            self.0.tell(&owner, id, finding).await?;
+            self.0.deps.blobs.delete(&blob::raw(id)).await.map_err(|error| error.to_string())
+        };
+        if let Err(error) = given_up.await {
             tracing::warn!(error, "a check that was given up leaves something to be collected");
         }
     }

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use soundoff_common::catalog::Source;
-use soundoff_common::handler::{Context, Failure, Message, Nothing, Outcome, Push, Request, raw};
+use soundoff_common::handler::{Context, Failure, FollowUp, Message, Nothing, Outcome, Push, Request, raw};
 use soundoff_common::ids;
 use soundoff_common::media::{self, Media, Renditions, State};
 use soundoff_common::ports::tables::{Change, Table};
 use soundoff_common::protocol::ErrorCode;
+
+use crate::check::{CHECK, Checked};
 
 /// The type of [`MediaChecked`].
 pub(crate) const CHECKED: &str = "media.checked";
@@ -47,9 +49,13 @@ impl Message for MediaChecked {
         let Body { media: text, finding } = &request.body;
         let id = ids::parse(text).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
         let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
+        // A client may have uploaded again after the bytes were read. Whatever lies there by now, this message finds it; whatever comes later
+        // finds a medium that is not checked any more, and is deleted for that.
+        let again = raw(&Checked { media: text.clone() });
+        let sweep = FollowUp { message_type: CHECK, about: None, body: again };
         // Found before, or collected meanwhile.
         let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
-            return Ok(Outcome::read(Nothing {}));
+            return Ok(Outcome::read(Nothing {}).then(sweep));
         };
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
@@ -63,6 +69,6 @@ impl Message for MediaChecked {
         };
         let owner = stored.owner;
         let push = Push { to: owner.clone(), push_type, by: owner, body: raw(&body) };
-        Ok(Outcome::effect(Nothing {}, writes).push(push))
+        Ok(Outcome::effect(Nothing {}, writes).push(push).then(sweep))
     }
 }

@@ -56,8 +56,7 @@ impl Media {
     }
 
     async fn collect(&self, id: Ulid, since: u64) -> anyhow::Result<()> {
-        let found = self.deps.tables.get(Table::Entities, media::key(id)).await?;
-        let stored = media::parse(found)?;
+        let stored = self.read(id).await?;
         let Some(mut stored) = stored.filter(|stored| stored.loose == Some(since)) else {
             // A post shows it, or it is gone: the row is left over.
             let row = Write::delete(Table::Entities, media::loose_key(id, since));

@@ -26,12 +26,14 @@ mod service;
 mod show;
 mod shrink;
 mod timed;
+mod uploaded;
 mod uploads;
 
 pub use bounds::Bounds;
-pub use check::{CHECK, specs};
+pub use check::{JOBS, specs};
 pub use config::{MAX_POST_BYTES, MAX_UPLOAD_BYTES, MediaConfig};
 pub use kind::{Kind, SNIFF_BYTES, describe};
 pub use refused::Refused;
 pub use render::{FEED_SIDE, FULL_SIDE, Picture, Rendered, THUMB_SIDE, render};
 pub use service::{Media, MediaDeps};
+pub use uploaded::UPLOADED;

@@ -8,8 +8,9 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use soundoff_common::handler::raw;
 use soundoff_common::http::{Answer, method_not_allowed, not_now, refuse, retry_later, unauthorized, whole};
 use soundoff_common::ids;
+use soundoff_common::media::{self, State, Stored};
 use soundoff_common::ports::blobs::Blobs;
-use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tables::{Table, TableError, Tables};
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::sign_ins::{self, Closed};
@@ -133,12 +134,26 @@ impl Media {
         Ok(Place { _room: room, user: user.clone(), uploading: self.uploading.clone() })
     }
 
+    /// A medium's item.
+    pub(crate) async fn read(&self, id: Ulid) -> Result<Option<Stored>, TableError> {
+        self.deps.tables.get(Table::Entities, media::key(id)).await.and_then(media::parse)
+    }
+
+    /// Ends the uploading of a medium that was read; answers whether nobody was faster.
+    pub(crate) async fn claim(&self, id: Ulid, stored: &Stored) -> Result<bool, TableError> {
+        let checking = vec![State::Checking.set()];
+        match self.deps.tables.write(vec![media::change(id, stored, checking)]).await {
+            Ok(()) => Ok(true),
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Has a medium looked into.
-    pub(crate) async fn ask_for_check(&self, id: Ulid, owner: &Handle) -> Result<(), Box<Answer>> {
+    pub(crate) async fn ask_for_check(&self, id: Ulid, owner: &Handle) -> Result<(), String> {
         let body = raw(&Checked { media: id.to_string() });
         let own = Own { message_type: CHECK, about: owner.clone(), body };
-        let queued = self.deps.outward.queue(vec![own], now_ms()).await;
-        queued.map_err(|error| unavailable(&error))
+        self.deps.outward.queue(vec![own], now_ms()).await
     }
 }
 

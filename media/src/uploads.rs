@@ -72,7 +72,7 @@ impl Media {
             if stored.state == State::Checking
                 && let Some(kind) = self.waiting(id).await?
             {
-                self.ask_for_check(id, &stored.owner).await?;
+                self.ask_for_check(id, &stored.owner).await.map_err(|error| unavailable(&error))?;
                 return Ok(Err(said(StatusCode::OK, id, kind, bytes)));
             }
             let place = self.place(&stored.owner)?;
@@ -89,8 +89,7 @@ impl Media {
     }
 
     pub(crate) async fn stored(&self, id: Ulid) -> Result<Option<Stored>, Box<Answer>> {
-        let found = self.deps.tables.get(Table::Entities, media::key(id)).await;
-        found.and_then(media::parse).map_err(|error| unavailable(&error))
+        self.read(id).await.map_err(|error| unavailable(&error))
     }
 
     async fn take(
@@ -105,9 +104,9 @@ impl Media {
         let received = receive(body, writer, expected, &self.config).await?;
         let Received { kind, bytes, writer } = received;
         // Of several uploads to one URL one gets here, unless the first was cut off before its bytes became the blob.
-        self.claim(id).await?;
+        self.claim_to_write(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
-        self.ask_for_check(id, owner).await?;
+        self.ask_for_check(id, owner).await.map_err(|error| unavailable(&error))?;
         Ok(said(if post { StatusCode::CREATED } else { StatusCode::OK }, id, kind, bytes))
     }
 
@@ -117,8 +116,8 @@ impl Media {
         Ok(head.map_err(|error| unavailable(&error))?.and_then(|head| Kind::sniff(&head)))
     }
 
-    /// Ends the uploading of a medium.
-    async fn claim(&self, id: Ulid) -> Result<(), Box<Answer>> {
+    /// Ends the uploading of a medium whose bytes are all here and about to become the blob.
+    async fn claim_to_write(&self, id: Ulid) -> Result<(), Box<Answer>> {
         let used = || {
             let detail = "this medium was uploaded already; ask for another with media.begin";
             Box::new(refuse(StatusCode::CONFLICT, "conflict", detail))
@@ -127,15 +126,9 @@ impl Media {
         if stored.state == State::Checking && self.waiting(id).await?.is_none() {
             return Ok(());
         }
-        if stored.state != State::Uploading {
-            return Err(used());
-        }
-        let checking = vec![State::Checking.set()];
-        match self.deps.tables.write(vec![media::change(id, &stored, checking)]).await {
-            Ok(()) => Ok(()),
-            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(used()),
-            Err(error) => Err(unavailable(&error)),
-        }
+        let claimed = stored.state == State::Uploading
+            && self.claim(id, &stored).await.map_err(|error| unavailable(&error))?;
+        if claimed { Ok(()) } else { Err(used()) }
     }
 
     /// Takes back what a refused upload has begun. What stays behind, should this fail, is collected.

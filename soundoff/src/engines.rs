@@ -8,11 +8,12 @@ mod managed {
     use soundoff_aws::dynamodb::{self, DynamoTables};
     use soundoff_aws::firehose::{self, FirehoseArchive};
     use soundoff_aws::memcached::{Memcached, MemcachedCache, MemcachedOptions, MemcachedSessions};
-    use soundoff_aws::s3::{self, S3Blobs};
+    use soundoff_aws::s3::{self, S3Blobs, S3Uploads};
     use soundoff_aws::sqs::{self, SqsOptions, SqsQueues};
     use soundoff_aws::{Aws, AwsConfig};
     use soundoff_common::ports::archive::Archive;
     use soundoff_common::ports::blobs::Blobs;
+    use soundoff_common::ports::queues::QueueName;
     use soundoff_common::secret::Secret;
     use soundoff_common::telemetry::Metrics;
 
@@ -70,6 +71,7 @@ mod managed {
                 tables: DynamoTables::open(aws, &args.prefix).await?,
                 sessions: Arc::new(MemcachedSessions::new(memcached.clone())),
                 cache: Arc::new(MemcachedCache::new(memcached)),
+                uploads: Arc::new(S3Uploads::new(aws, &args.media_bucket)),
                 metrics: self.metrics.clone(),
                 secret,
             })
@@ -87,12 +89,15 @@ mod managed {
     pub(crate) async fn provision(args: &EngineArgs) -> anyhow::Result<()> {
         let aws = connect(args, &Metrics::new()).await?;
         let names = crate::catalog::catalog().queue_names();
-        sqs::provision(&aws, &names, &SqsOptions { prefix: args.prefix.clone() }).await?;
+        let options = SqsOptions { prefix: args.prefix.clone() };
+        sqs::provision(&aws, &names, &options).await?;
         println!("queues   {} and as many dead letter queues, {}…", names.len(), args.prefix);
         dynamodb::provision(&aws, &args.prefix).await?;
         println!("tables   {}…", args.prefix);
         s3::provision(&aws, &args.media_bucket).await?;
-        println!("media    {}", args.media_bucket);
+        let uploaded = QueueName::of_type(soundoff_media::UPLOADED);
+        s3::notify(&aws, &args.media_bucket, &uploaded, &options).await?;
+        println!("media    {}, uploads to {}{uploaded}", args.media_bucket, args.prefix);
         firehose::provision(&aws, &args.archive_bucket, &args.archive_stream).await?;
         println!("archive  {} to {}", args.archive_stream, args.archive_bucket);
         Ok(())

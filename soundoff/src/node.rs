@@ -12,6 +12,7 @@ use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::uploads::Uploads;
 use soundoff_common::replies::Replies;
 use soundoff_common::secret::Secret;
 use soundoff_common::telemetry::Metrics;
@@ -34,6 +35,8 @@ pub(crate) struct Engines {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) cache: Arc<dyn Cache>,
+    /// Where clients put large media by themselves.
+    pub(crate) uploads: Arc<dyn Uploads>,
     pub(crate) metrics: Metrics,
     pub(crate) secret: Secret,
 }
@@ -46,7 +49,11 @@ pub(crate) struct Node {
     pub(crate) key: InternalKey,
     pub(crate) replies: Replies,
     outward: Outward,
-    uploads: UploadKey,
+}
+
+/// Signs uploads to the media pages themselves, and knows them again.
+pub(crate) fn upload_key(secret: &Secret) -> UploadKey {
+    UploadKey::new(&secret.key("media uploads"))
 }
 
 impl Node {
@@ -55,8 +62,7 @@ impl Node {
         let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.metrics.clone());
         let outward =
             Outward { queues: engines.queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
-        let uploads = UploadKey::new(&engines.secret.key("media uploads"));
-        Self { engines, catalog, key, replies, outward, uploads }
+        Self { engines, catalog, key, replies, outward }
     }
 
     /// The keys of access tokens.
@@ -88,7 +94,8 @@ impl Node {
             blobs,
             outward: self.outward.clone(),
             verifier: Arc::new(Verifier::new(ring.clone())),
-            uploads: self.uploads.clone(),
+            // Where clients upload past these pages, nobody has such a URL, and none is taken.
+            uploads: upload_key(&self.engines.secret),
             metrics: self.engines.metrics.clone(),
         };
         Media::new(MediaConfig { kept: args.kept(), ..MediaConfig::default() }, deps)
@@ -147,7 +154,7 @@ impl Node {
             sessions: self.engines.sessions.clone(),
             metrics: self.engines.metrics.clone(),
             inbox_heads: Arc::default(),
-            uploads: Arc::new(self.uploads.clone()),
+            uploads: self.engines.uploads.clone(),
         };
         let bench = |spec: &Spec| {
             let (mut job, config): (Arc<dyn Job>, _) = match spec.work {

@@ -149,7 +149,10 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
     let media = node.media(&role.media, managed.blobs().await?, &ring);
     let only = |spec: &Spec| role.only.is_empty() || role.only.iter().any(|name| name == spec.message_type);
     let wanted = |spec: &Spec| is_workers(spec) && only(spec);
-    let benches = node.consumers(&role.consumer, wanted, |_, base| media.job(base));
+    let job = |spec: &Spec, base| {
+        media.job(spec.message_type, base).expect("of the jobs only the media's are the workers'")
+    };
+    let benches = node.consumers(&role.consumer, wanted, job);
     consume("workers", &role.node, &node, benches, CancellationToken::new()).await
 }
 
@@ -212,14 +215,18 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
 
 /// What the workers' tier does: everything but the timelines' jobs.
 fn is_workers(spec: &Spec) -> bool {
-    matches!(spec.work, Work::Handler(_)) || spec.message_type == soundoff_media::CHECK
+    matches!(spec.work, Work::Handler(_)) || is_media_job(spec)
+}
+
+fn is_media_job(spec: &Spec) -> bool {
+    soundoff_media::JOBS.contains(&spec.message_type)
 }
 
 /// `soundoff queue-list`: every queue, the tier that pulls it, its type, and whether that is archived.
 pub(crate) fn queue_list() -> String {
     let catalog = crate::catalog::catalog();
     let tier = |spec: &Spec| match is_workers(spec) {
-        true if spec.message_type == soundoff_media::CHECK => "media",
+        true if is_media_job(spec) => "media",
         true => "workers",
         false => "timeline",
     };

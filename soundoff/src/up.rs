@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acceptor;
 use crate::config::UpConfig;
 use crate::datadir::{self, DataDir, OpsAddress};
-use crate::node::{Engines, Node};
+use crate::node::{Engines, Node, upload_key};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
 
@@ -90,6 +90,7 @@ impl Stores {
             tables: tables.clone(),
             sessions: sessions.clone(),
             cache: Arc::new(LocalCache::new(config.cache_bytes)),
+            uploads: Arc::new(upload_key(&secret)),
             metrics: Metrics::new(),
             secret,
         };
@@ -124,9 +125,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let pages = Site { users, media: media.clone(), dev };
 
     let mut benches = vec![node.router(&config.consumer, stores.archive.clone())];
-    let job = |spec: &Spec, base| match spec.message_type {
-        soundoff_media::CHECK => media.job(base),
-        _ => timelines.job(&spec.queue, base),
+    let job = |spec: &Spec, base| {
+        media.job(spec.message_type, base).unwrap_or_else(|| timelines.job(&spec.queue, base))
     };
     benches.extend(node.consumers(&config.consumer, |_| true, job));
     let pool = Arc::new(node.pool(benches));

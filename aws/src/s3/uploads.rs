@@ -10,7 +10,7 @@ use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::uploads::Uploads;
 use ulid::Ulid;
 
-use super::{PREFIX, failed};
+use super::{PREFIX, UPLOADED, failed};
 use crate::Aws;
 
 /// [`Uploads`] by presigned PUTs. Signing asks nothing of S3.
@@ -43,8 +43,7 @@ impl Uploads for S3Uploads {
             .expires_in(Duration::from_secs(lasts))
             .build()
             .map_err(failed)?;
-        // The name under which media are looked into once they are uploaded.
-        let asked = self.client.put_object().bucket(&self.bucket).key(format!("{PREFIX}{id}.raw"));
+        let asked = self.client.put_object().bucket(&self.bucket).key(format!("{PREFIX}{id}{UPLOADED}"));
         let asked = asked.content_length(i64::try_from(bytes).map_err(failed)?);
         Ok(asked.presigned(signing).await.map_err(failed)?.uri().to_owned())
     }

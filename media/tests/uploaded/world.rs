@@ -1,0 +1,251 @@
+//! The media's three queues by hand, one message at a time, on embedded adapters; clients put bytes into the blobs by themselves.
+
+use std::io::Cursor;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use image::{DynamicImage, ImageFormat};
+use serde_json::json;
+use soundoff_common::catalog::{Catalog, Work};
+use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
+use soundoff_common::deliver::InternalKey;
+use soundoff_common::handler::Context;
+use soundoff_common::inbox;
+use soundoff_common::media::{self, Stored};
+use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::blobs::{BlobWriter, Blobs};
+use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
+use soundoff_common::ports::tables::{Table, Tables};
+use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::protocol::Handle;
+use soundoff_common::replies::Replies;
+use soundoff_common::telemetry::Metrics;
+use soundoff_common::uploads::UploadKey;
+use soundoff_common::worker::{Outward, Worker};
+use soundoff_embedded::blobs::FileBlobs;
+use soundoff_embedded::queues::{EmbeddedQueues, Options};
+use soundoff_embedded::sessions::LocalSessions;
+use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
+use soundoff_media::{Media, MediaConfig, MediaDeps, UPLOADED};
+use ulid::Ulid;
+
+pub(crate) const CHECK: &str = "media.check";
+pub(crate) const CHECKED: &str = "media.checked";
+
+type Hook = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
+/// Blobs that let something happen after a whole one was read, and that may seem larger than they are.
+pub(crate) struct Watched {
+    files: FileBlobs,
+    pub(crate) seems: Mutex<Option<u64>>,
+    pub(crate) once_read: Mutex<Option<Hook>>,
+}
+
+#[async_trait]
+impl Blobs for Watched {
+    async fn create(&self, id: &str) -> Result<Box<dyn BlobWriter>, Unavailable> {
+        self.files.create(id).await
+    }
+
+    async fn size(&self, id: &str) -> Result<Option<u64>, Unavailable> {
+        let seems = *self.seems.lock().unwrap();
+        Ok(self.files.size(id).await?.map(|bytes| seems.unwrap_or(bytes)))
+    }
+
+    async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
+        assert!(self.seems.lock().unwrap().is_none(), "what is too large is never read");
+        let bytes = self.files.get(id, range).await;
+        let hook = self.once_read.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook().await;
+        }
+        bytes
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Unavailable> {
+        self.files.delete(id).await
+    }
+}
+
+/// Nobody brings a token here.
+struct NoTokens;
+
+impl TokenVerifier for NoTokens {
+    fn verify(&self, _: &str, _: u64) -> Result<Claims, TokenError> {
+        Err(TokenError::Invalid)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) queues: Arc<EmbeddedQueues>,
+    pub(crate) tables: Arc<EmbeddedTables>,
+    pub(crate) blobs: Arc<Watched>,
+    pub(crate) media: Arc<Media>,
+    pub(crate) metrics: Metrics,
+    checked: Arc<Worker>,
+    _data: Arc<tempfile::TempDir>,
+}
+
+pub(crate) fn alice() -> Handle {
+    "alice".parse().unwrap()
+}
+
+impl World {
+    /// `kept`: how long what no post shows is kept.
+    pub(crate) fn new(kept: Duration) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let catalog = Arc::new(Catalog::new(soundoff_media::specs()));
+        let queues = EmbeddedQueues::open(data.path(), &catalog.queue_names(), Options::default()).unwrap();
+        let tables = EmbeddedTables::open(data.path(), &TableOptions::default()).unwrap();
+        let files = FileBlobs::open(data.path()).unwrap();
+        let blobs = Arc::new(Watched { files, seems: Mutex::default(), once_read: Mutex::default() });
+        let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
+        let key = InternalKey::new(&[0; 32]).unwrap();
+        let replies = Replies::start(sessions.clone(), key, metrics.clone());
+        let outward = Outward { queues: queues.clone(), replies, catalog: catalog.clone() };
+        let deps = MediaDeps {
+            tables: tables.clone(),
+            blobs: blobs.clone(),
+            outward: outward.clone(),
+            verifier: Arc::new(NoTokens),
+            uploads: UploadKey::new(&[0; 32]),
+            metrics: metrics.clone(),
+        };
+        let cx = Context {
+            tables: tables.clone(),
+            sessions,
+            uploads: Arc::new(UploadKey::new(&[0; 32])),
+            metrics: metrics.clone(),
+            inbox_heads: Arc::default(),
+        };
+        let spec = catalog.specs().iter().find(|spec| spec.message_type == CHECKED).unwrap();
+        let Work::Handler(run) = spec.work else { panic!("{CHECKED} is a handler") };
+        let media = Media::new(MediaConfig { kept, ..MediaConfig::default() }, deps);
+        let checked = Arc::new(Worker::new(run, cx, outward));
+        Self { queues, tables, blobs, media, metrics, checked, _data: Arc::new(data) }
+    }
+
+    pub(crate) fn job(&self, message_type: &str) -> Arc<dyn Job> {
+        match self.media.job(message_type, ConsumerConfig::default()) {
+            Some((job, _)) => job,
+            None => self.checked.clone(),
+        }
+    }
+
+    /// A medium that was begun, as by `media.begin`.
+    pub(crate) async fn begun(&self) -> Ulid {
+        let id = Ulid::generate();
+        let counted = self.tables.get(Table::Entities, media::count_key(&alice())).await.unwrap();
+        let now = soundoff_common::protocol::now_ms();
+        self.tables.write(media::begin(id, &alice(), now, counted.as_ref()).unwrap()).await.unwrap();
+        id
+    }
+
+    /// A client puts a picture of so many pixels, and the bucket says so.
+    pub(crate) async fn put(&self, id: Ulid, width: u32) {
+        let mut png = Cursor::new(Vec::new());
+        DynamicImage::new_rgb8(width, 10).write_to(&mut png, ImageFormat::Png).unwrap();
+        self.put_bytes(id, png.into_inner()).await;
+    }
+
+    pub(crate) async fn put_bytes(&self, id: Ulid, bytes: Vec<u8>) {
+        self.blobs.put(&format!("{id}.raw"), bytes.into()).await.unwrap();
+        self.say(&created(id)).await;
+    }
+
+    /// The bucket says something.
+    pub(crate) async fn say(&self, body: &str) {
+        let body = Bytes::from(body.to_owned());
+        let sent = self.queues.send(vec![Outgoing { queue: QueueName::of_type(UPLOADED), body }]).await;
+        assert!(sent.iter().all(Result::is_ok));
+    }
+
+    /// Takes the next message of a type's queue, if there is one.
+    pub(crate) async fn next(&self, message_type: &str) -> Option<Message> {
+        let hour = Duration::from_secs(3600);
+        let queue = QueueName::of_type(message_type);
+        self.queues.receive(&queue, 1, Duration::ZERO, hour).await.unwrap().pop()
+    }
+
+    /// Works on a message as a consumer does, once.
+    pub(crate) async fn work(&self, message_type: &str, message: Message) -> Verdict {
+        let queue = QueueName::of_type(message_type);
+        let verdict = self.job(message_type).run(std::slice::from_ref(&message)).await.remove(0);
+        let receipt = message.receipt;
+        match &verdict {
+            Verdict::Done => self.queues.ack(&queue, vec![receipt]).await.unwrap(),
+            Verdict::Retry(_) => self.queues.extend(&queue, vec![receipt], Duration::ZERO).await.unwrap(),
+            Verdict::Dead(reason) => self.queues.bury(&queue, receipt, reason).await.unwrap(),
+        }
+        verdict
+    }
+
+    /// Works on the next message of a type.
+    pub(crate) async fn step(&self, message_type: &str) -> Option<Verdict> {
+        let message = self.next(message_type).await?;
+        Some(self.work(message_type, message).await)
+    }
+
+    /// Works until nothing is left to do; all of it must end well.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let mut worked = false;
+            for message_type in [UPLOADED, CHECK, CHECKED] {
+                while let Some(verdict) = self.step(message_type).await {
+                    assert_eq!(verdict, Verdict::Done, "{message_type}");
+                    worked = true;
+                }
+            }
+            if !worked {
+                return;
+            }
+        }
+    }
+
+    pub(crate) async fn stored(&self, id: Ulid) -> Option<Stored> {
+        media::parse(self.tables.get(Table::Entities, media::key(id)).await.unwrap()).unwrap()
+    }
+
+    /// What lies there of a medium: endings of names.
+    pub(crate) async fn lying(&self, id: Ulid) -> Vec<&'static str> {
+        let mut lying = Vec::new();
+        for ending in ["raw", "full", "feed", "thumb"] {
+            if self.blobs.files.size(&format!("{id}.{ending}")).await.unwrap().is_some() {
+                lying.push(ending);
+            }
+        }
+        lying
+    }
+
+    /// The width of what is shown.
+    pub(crate) async fn shown(&self, id: Ulid) -> u32 {
+        let full = self.blobs.files.get(&format!("{id}.full"), None).await.unwrap().unwrap();
+        image::load_from_memory(&full).unwrap().width()
+    }
+
+    /// The types of alice's pushes.
+    pub(crate) async fn pushes(&self) -> Vec<String> {
+        let entries = inbox::read(&*self.tables, &alice(), 0, 100).await.unwrap();
+        entries.into_iter().map(|(_, entry)| entry.push_type).collect()
+    }
+}
+
+/// What S3 says of an upload.
+pub(crate) fn created(id: Ulid) -> String {
+    let object = json!({ "key": format!("media/{id}.raw"), "size": 9, "eTag": "0", "sequencer": "0055AED6DCD90281E5" });
+    let record = json!({
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventTime": "2026-11-25T00:00:00.000Z",
+        "eventName": "ObjectCreated:Put", "userIdentity": { "principalId": "AWS:A:B" },
+        "requestParameters": { "sourceIPAddress": "203.0.113.9" }, "responseElements": { "x-amz-request-id": "C" },
+        "s3": {
+            "s3SchemaVersion": "1.0", "configurationId": "uploads", "object": object,
+            "bucket": { "name": "b", "ownerIdentity": { "principalId": "A" }, "arn": "arn:aws:s3:::b" },
+        },
+    });
+    json!({ "Records": [record] }).to_string()
+}
