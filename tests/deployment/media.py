@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Puts pictures straight into a deployment's bucket, by the URLs of media.begin, and looks what comes of them and what is left lying.
+
+The bucket's own notifications bring them in (MiniStack sends them, as S3 does): nothing here speaks of an upload to the deployment.
+"""
+
+import asyncio
+import http.client
+import json
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+import urllib.parse
+import zlib
+
+import boto3
+from client import Client, token_of, tokens
+from deployment import Deployment, environment_of
+
+PATIENCE = 60
+
+
+def png(width, height=10):
+    """A grey picture."""
+    def chunk(kind, data):
+        body = kind + data
+        return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    rows = zlib.compress((b"\0" + b"\x80" * width) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def ask(method, url, body=b""):
+    """Status and body of one request to a URL."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection.request(method, parts._replace(scheme="", netloc="").geturl(), body)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+async def until(what, is_so):
+    begun = time.monotonic()
+    while not is_so():
+        if time.monotonic() - begun > PATIENCE:
+            raise SystemExit(f"it does not come to be so: {what}")
+        await asyncio.sleep(0.05)
+
+
+class Bench:
+    def __init__(self, environment, deployment, client):
+        self.deployment, self.client = deployment, client
+        self.endpoint, self.bucket = environment["SOUNDOFF_S3_ENDPOINT"], environment["SOUNDOFF_MEDIA_BUCKET"]
+        self.s3 = boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1")
+
+    async def begin(self, count):
+        reply = await self.client.call("media.begin", {"bytes": count})
+        assert reply["ok"], reply
+        medium, upload = reply["body"]["media"], reply["body"]["upload"]
+        assert upload["method"] == "PUT"
+        assert upload["url"].startswith(f"{self.endpoint}/{self.bucket}/media/{medium}.raw?"), upload["url"]
+        return medium, upload["url"]
+
+    def objects(self, medium):
+        """The endings of a medium's objects."""
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"media/{medium}.").get("Contents", [])
+        return sorted(entry["Key"].rsplit(".", 1)[1] for entry in listed)
+
+    def pushes(self, medium):
+        """What was pushed of a medium: type and body."""
+        named = [(kind, body, body.get("media", body)["id"]) for _, kind, body in self.client.pushes if kind.startswith("media.")]
+        return [(kind, body) for kind, body, of in named if of == medium]
+
+    async def outcome(self, medium):
+        await until(f"a push of {medium}", lambda: self.pushes(medium))
+        return self.pushes(medium)[0]
+
+    async def settled(self):
+        """Waits until no queue holds anything; answers the dead letters."""
+        rows = []
+
+        def empty():
+            rows[:] = self.deployment.queues()
+            return not any(row["visible"] or row["in_flight"] for row in rows)
+
+        begun = time.monotonic()
+        while not await asyncio.to_thread(empty):
+            if time.monotonic() - begun > PATIENCE:
+                raise SystemExit(f"not settled: {[row for row in rows if row['visible'] or row['in_flight']]}")
+            await asyncio.sleep(0.3)
+        return {row["queue"]: row["dead"] for row in rows if row["dead"]}
+
+
+async def shown(bench):
+    """Begun, put, ready, posted, shown; and what is put again is deleted."""
+    picture = png(1500)
+    medium, url = await bench.begin(len(picture))
+    for wrong in (picture[:-1], picture + b"\0"):
+        assert ask("PUT", url, wrong)[0] == 403, "another length"
+    assert bench.objects(medium) == []
+    address = f"http://{bench.deployment.balancer.address}/v1/media/{medium}"
+    assert ask("GET", address)[0] == 404
+    assert ask("PUT", url, picture)[0] == 200
+    kind, body = await bench.outcome(medium)
+    assert (kind, body["media"]["width"]) == ("media.ready", 1500), (kind, body)
+    reply = await bench.client.call("post.create", {"text": "look", "media": [medium]})
+    assert reply["ok"] and reply["body"]["post"]["media"][0]["id"] == medium, reply
+    status, bytes_shown = ask("GET", address)
+    assert status == 200 and len(bytes_shown) == body["media"]["bytes"]
+    await until("no raw object", lambda: bench.objects(medium) == ["feed", "full", "thumb"])
+    assert ask("PUT", url, png(1500)[::-1])[0] == 200, "the URL is still good for S3"
+    await until("no raw object after a late PUT", lambda: "raw" not in bench.objects(medium))
+    await bench.settled()
+    assert bench.objects(medium) == ["feed", "full", "thumb"] and ask("GET", address) == (200, bytes_shown)
+    assert len(bench.pushes(medium)) == 1, bench.pushes(medium)
+
+
+async def refused(bench):
+    """What is no picture fails, and nothing stays."""
+    page = b"<!doctype html><script>alert(1)</script>"
+    medium, url = await bench.begin(len(page))
+    assert ask("PUT", url, page)[0] == 200
+    kind, body = await bench.outcome(medium)
+    assert kind == "media.failed" and body["reason"], (kind, body)
+    await until("nothing of it", lambda: bench.objects(medium) == [])
+    assert ask("PUT", url, page)[0] == 200
+    await until("nothing of it after a late PUT", lambda: bench.objects(medium) == [])
+
+
+async def posted(bench, token):
+    """POST /v1/media: the service's own upload is told by the bucket as well, and looked into once."""
+    connection = http.client.HTTPConnection(bench.deployment.balancer.address, timeout=30)
+    connection.request("POST", "/v1/media", png(300), {"authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    assert answer.status == 201, answer.status
+    medium = json.load(answer)["media"]["id"]
+    assert (await bench.outcome(medium))[0] == "media.ready"
+    await bench.settled()
+    assert len(bench.pushes(medium)) == 1 and bench.objects(medium) == ["feed", "full", "thumb"]
+
+
+async def killed(bench):
+    """Workers die between PUT and push, several times; each medium is ready exactly once."""
+    media, in_time = [], 0
+    for number in range(6):
+        picture = png(200 + number)
+        medium, url = await bench.begin(len(picture))
+        media.append(medium)
+        # None works while the picture comes in, so whoever starts next has it before it.
+        workers = bench.deployment.workers
+        for role in workers:
+            role.process.send_signal(signal.SIGSTOP)
+        assert (await asyncio.to_thread(ask, "PUT", url, picture))[0] == 200
+        # The first time before they could do anything, then a few milliseconds later each time: between the steps of what follows.
+        if number:
+            for role in workers:
+                role.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.02 * number)
+        in_time += not bench.pushes(medium)
+        for role in workers:
+            await asyncio.to_thread(role.restart)
+        kind, body = await bench.outcome(medium)
+        assert (kind, body["media"]["width"]) == ("media.ready", 200 + number), (kind, body)
+    assert in_time, "every kill came too late"
+    await bench.settled()
+    for medium in media:
+        assert len(bench.pushes(medium)) == 1, bench.pushes(medium)
+        assert bench.objects(medium) == ["feed", "full", "thumb"]
+
+
+async def main():
+    data = pathlib.Path(tempfile.mkdtemp()) / "data"
+    environment = environment_of(data) | {"SOUNDOFF_VISIBILITY_MS": "3000"}
+    deployment = Deployment(environment)
+    token = token_of(tokens(deployment.balancer.address, ["alice"])["alice"])
+    bench = Bench(environment, deployment, Client(deployment.balancer.address, "alice", token))
+    for test in (shown, refused, lambda bench: posted(bench, token), killed):
+        begun = time.monotonic()
+        await asyncio.wait_for(test(bench), timeout=240)
+        print(f"{(test.__doc__ or posted.__doc__).strip()} {time.monotonic() - begun:.1f} s", flush=True)
+    faults = list(bench.client.wrong)
+    if dead := await bench.settled():
+        faults.append(f"dead letters: {dead}")
+    await bench.client.close()
+    if code := deployment.stop():
+        faults.append(f"a role ended with {code}")
+    for fault in faults:
+        print("FAULT", fault)
+    sys.exit(bool(faults))
+
+
+asyncio.run(main())
