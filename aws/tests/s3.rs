@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_aws::s3::{self, S3Blobs, S3Uploads};
+use soundoff_aws::sqs::{self, SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::blobs::contract::{self, Harness};
+use soundoff_common::ports::queues::{QueueName, Queues as _};
 use soundoff_common::ports::uploads::Uploads;
 use soundoff_common::telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +21,9 @@ struct Engine(&'static str);
 
 impl Engine {
     async fn aws(&self) -> Aws {
-        let config = AwsConfig { s3_endpoint: Some(std::env::var(self.0).unwrap()), ..AwsConfig::default() };
+        let endpoint = Some(std::env::var(self.0).unwrap());
+        let config =
+            AwsConfig { s3_endpoint: endpoint.clone(), sqs_endpoint: endpoint, ..AwsConfig::default() };
         Aws::connect(config, &Metrics::new()).await.unwrap()
     }
 }
@@ -111,4 +115,46 @@ async fn a_presigned_put_allows_that_and_nothing_else() {
     let short = uploads.url(other, 10, now() + 1).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
     assert_eq!(ask("PUT", &short, 10).await, 403, "lapsed");
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn the_bucket_says_on_its_queue_what_was_uploaded_and_nothing_else() {
+    for engine in ENGINES {
+        let aws = engine.aws().await;
+        let (queue, other) = (QueueName::new("uploads_q"), QueueName::new("other_q"));
+        let options = SqsOptions { prefix: format!("t{}-", Ulid::generate()) };
+        let bucket = format!("t{}", Ulid::generate()).to_lowercase();
+        sqs::provision(&aws, &[queue.clone(), other.clone()], &options).await.unwrap();
+        s3::provision(&aws, &bucket).await.unwrap();
+        s3::notify(&aws, &bucket, &other, &options).await.unwrap();
+        // Again, and to where it is to say so from now on.
+        for _ in 0..2 {
+            s3::notify(&aws, &bucket, &queue, &options).await.unwrap();
+        }
+        let queues = SqsQueues::open(&aws, &[queue.clone(), other.clone()], options).await.unwrap();
+        let blobs = S3Blobs::open(&aws, &bucket).await.unwrap();
+        let (small, large) = (Ulid::generate(), Ulid::generate());
+        blobs.put(&format!("{small}.full"), Bytes::from_static(b"a rendition")).await.unwrap();
+        blobs.put(&format!("{small}.raw"), Bytes::from_static(b"an upload")).await.unwrap();
+        // In parts, which are one upload.
+        blobs.put(&format!("{large}.raw"), vec![0; 20 << 20].into()).await.unwrap();
+        let (mut told, wait) = (Vec::new(), std::time::Duration::from_secs(2));
+        loop {
+            let got = queues.receive(&queue, 10, wait, std::time::Duration::from_secs(60)).await.unwrap();
+            if got.is_empty() {
+                break;
+            }
+            told.extend(got.into_iter().map(|message| String::from_utf8(message.body.to_vec()).unwrap()));
+        }
+        let tests = told.extract_if(.., |body| body.contains("\"s3:TestEvent\"")).count();
+        let key = |body: &String| {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            // Engines encode differently, and moto tells of parts twice: at least once is what S3 promises.
+            body["Records"][0]["s3"]["object"]["key"].as_str().unwrap().replace("%2F", "/")
+        };
+        let keys: std::collections::BTreeSet<_> = told.iter().map(key).collect();
+        let wanted = [small, large].map(|id| format!("media/{id}.raw"));
+        assert_eq!((tests, keys), (2, wanted.into_iter().collect()), "{}: {told:?}", engine.0);
+    }
 }

@@ -89,6 +89,7 @@ module "media" {
   account_id    = var.account_id
   kms_key_arn   = module.secrets.kms_key_arn
   origins       = var.media_origins
+  upload_queue  = { url = module.queues.urls["media_uploaded_q"], arn = module.queues.arns["media_uploaded_q"] }
   create_cdn    = var.create_cdn
   web_acl_arn   = var.cdn_web_acl_arn
   force_destroy = var.force_destroy

@@ -1,6 +1,6 @@
 //! Media: pictures come in, are looked into, and are shown; what somebody sends is never what others get.
 //!
-//! An upload's bytes go to a blob that nobody is shown. A job on the check's queue renders it and passes on what it found; a handler
+//! An upload's bytes go to a blob that nobody is shown, through this service or, where there is S3, straight from the client. A job on the check's queue renders it and passes on what it found; a handler
 //! makes that true and tells the owner; from then on posts may show it. What no post shows is collected.
 //!
 //! Every picture is decoded within [`Bounds`] and encoded anew in three sizes. Nothing of the file it came in goes on: no place,

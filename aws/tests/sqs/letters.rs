@@ -103,3 +103,30 @@ async fn the_largest_bodies_travel() {
     assert_eq!(bench.queues.redrive(&queue, 10).await.expect("moved"), 5);
     assert_eq!(bench.fake.bodies(Q).len(), 5);
 }
+
+#[tokio::test]
+async fn a_message_that_others_wrote_comes_and_goes_as_it_is() {
+    if !signed() {
+        return;
+    }
+    let bench = Bench::new(&[Q]).await;
+    // As S3 writes it: more than one line, and signs that mean something to us within.
+    let event = "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\",\n \"s3\":{\"object\":{\"key\":\"media/a~~b~so1+%2B.raw\"}}}]}\n";
+    bench.fake.put(Q, event);
+    let got = bench.receive(Q, 10, LONG).await;
+    assert_eq!((bodies(&got), got[0].attempt), (vec![event.to_owned()], 1));
+    assert!(got[0].sent_at > 0);
+    bench.extend(Q, receipts(&got), 0).await.expect("visible at once");
+    let again = bench.receive(Q, 10, LONG).await;
+    assert_eq!((bodies(&again), again[0].attempt), (vec![event.to_owned()], 2));
+    let queue = QueueName::new(Q);
+    bench.queues.bury(&queue, again[0].receipt.clone(), "no upload").await.expect("buried");
+    bench.emptied(Q).await;
+    let letters = bench.queues.dead_letters(&queue, 10).await.expect("listed");
+    assert_eq!((letters[0].body.as_str(), letters[0].reason.as_str()), (event, "no upload"));
+    assert_eq!(bench.queues.redrive(&queue, 10).await.expect("moved"), 1);
+    let back = bench.receive(Q, 10, LONG).await;
+    assert_eq!(bodies(&back), [event]);
+    bench.ack(Q, receipts(&back)).await.expect("acked");
+    assert!(bench.fake.bodies(Q).is_empty() && bench.fake.bodies(DLQ).is_empty());
+}

@@ -161,6 +161,7 @@ run "media" {
     account_id    = "123456789012"
     kms_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/k"
     origins       = ["https://app.example.org"]
+    upload_queue  = { url = "https://sqs.us-east-1.amazonaws.com/123456789012/u", arn = "arn:aws:sqs:us-east-1:123456789012:u" }
     create_cdn    = false
     web_acl_arn   = null
     force_destroy = false
@@ -174,5 +175,24 @@ run "media" {
   assert {
     condition     = one(aws_s3_bucket_cors_configuration.this[0].cors_rule).allowed_methods == toset(["PUT"])
     error_message = "Browsers may only upload."
+  }
+
+  assert {
+    condition = alltrue([
+      for queue in aws_s3_bucket_notification.this.queue :
+      queue.queue_arn == "arn:aws:sqs:us-east-1:123456789012:u" && queue.events == toset(["s3:ObjectCreated:*"]) && queue.filter_prefix == "media/" && queue.filter_suffix == ".raw"
+    ]) && length(aws_s3_bucket_notification.this.queue) == 1
+    error_message = "The queue hears of uploads, and of nothing else that comes to lie there."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_sqs_queue_policy.uploads.policy).Statement :
+      statement.Principal == { Service = "s3.amazonaws.com" } && statement.Action == "sqs:SendMessage" && statement.Condition == {
+        ArnEquals                      = { "aws:SourceArn" = "arn:aws:s3:::soundoff-test-media-123456789012" }
+        StringEquals                   = { "aws:SourceAccount" = "123456789012" }
+      }
+    ])
+    error_message = "Only this account's bucket of pictures may speak there."
   }
 }

@@ -15,7 +15,7 @@ def main():
     every = list(resources(json.load(sys.stdin)["planned_values"]["root_module"]))
 
     def of(kind):
-        return [r["values"] for r in every if r["type"] == kind]
+        return [r.get("values", {}) for r in every if r["type"] == kind]
 
     faults = []
 
@@ -44,6 +44,8 @@ def main():
     check([r["from_port"] for r in opened] == [443], "something besides 443 is open to the world")
     check(all(c["transit_encryption_enabled"] and c["engine"] == "memcached" for c in of("aws_elasticache_cluster")), "the cache speaks in clear")
     check(len(of("aws_s3_bucket")) == len(of("aws_s3_bucket_public_access_block")) == 3, "a bucket without public access block")
+    heard = [(q["filter_prefix"], q["filter_suffix"]) for n in of("aws_s3_bucket_notification") for q in n["queue"]]
+    check(heard == [("media/", ".raw")] and len(of("aws_sqs_queue_policy")) == 1, "nobody hears of uploads")
     check(len(of("aws_dynamodb_table")) == 5, "five tables")
     check(not of("aws_secretsmanager_secret_version"), "the secret is in Terraform's state")
 

@@ -8,7 +8,6 @@ locals {
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:one region, like the tables that say what the pictures are
   #checkov:skip=CKV_AWS_18:requests are counted by the processes; access logs would hold users' addresses
-  #checkov:skip=CKV2_AWS_62:checks are queued by the process that took the upload, in the tables' transaction
   #checkov:skip=CKV_AWS_21:what a user deletes is to be gone; a version would keep it
   bucket        = local.bucket
   force_destroy = var.force_destroy
@@ -59,6 +58,41 @@ resource "aws_s3_bucket_cors_configuration" "this" {
     expose_headers  = ["ETag"]
     max_age_seconds = 3600
   }
+}
+
+# Clients put pictures here by themselves; the bucket says so on a queue, and workers look into them. Keys as in aws/src/s3.rs.
+resource "aws_s3_bucket_notification" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  queue {
+    id            = "uploads"
+    queue_arn     = var.upload_queue.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "media/"
+    filter_suffix = ".raw"
+  }
+
+  # S3 tries the queue first.
+  depends_on = [aws_sqs_queue_policy.uploads]
+}
+
+# The queue is encrypted with SQS's own key, so S3 needs nothing of KMS.
+resource "aws_sqs_queue_policy" "uploads" {
+  queue_url = var.upload_queue.url
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Bucket"
+      Effect    = "Allow"
+      Principal = { Service = "s3.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = var.upload_queue.arn
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:s3:::${local.bucket}" }
+        StringEquals = { "aws:SourceAccount" = var.account_id }
+      }
+    }]
+  })
 }
 
 resource "aws_s3_bucket_policy" "this" {

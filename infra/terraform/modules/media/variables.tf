@@ -18,6 +18,11 @@ variable "origins" {
   type        = list(string)
 }
 
+variable "upload_queue" {
+  description = "The queue on which the bucket says what was uploaded."
+  type        = object({ url = string, arn = string })
+}
+
 variable "create_cdn" {
   description = "Put CloudFront before the renditions."
   type        = bool
