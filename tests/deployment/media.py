@@ -7,6 +7,7 @@ The bucket's own notifications bring them in (MiniStack sends them, as S3 does):
 import asyncio
 import http.client
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -18,6 +19,8 @@ import zlib
 import boto3
 from client import Client, token_of, tokens
 from deployment import Deployment, environment_of
+
+KILLS = int(os.environ.get("MEDIA_KILLS", "2"))
 
 PATIENCE = 60
 
@@ -145,7 +148,7 @@ async def posted(bench, token):
 async def killed(bench):
     """Workers die between PUT and push, several times; each medium is ready exactly once."""
     media, in_time = [], 0
-    for number in range(6):
+    for number in range(KILLS):
         picture = png(200 + number)
         medium, url = await bench.begin(len(picture))
         media.append(medium)
@@ -173,7 +176,7 @@ async def killed(bench):
 
 async def main():
     data = pathlib.Path(tempfile.mkdtemp()) / "data"
-    environment = environment_of(data) | {"SOUNDOFF_VISIBILITY_MS": "3000"}
+    environment = environment_of(data)
     deployment = Deployment(environment)
     token = token_of(tokens(deployment.balancer.address, ["alice"])["alice"])
     bench = Bench(environment, deployment, Client(deployment.balancer.address, "alice", token))
