@@ -93,7 +93,7 @@ async def progress(people, begun):
 
 async def send_all(deployment, people):
     """Everybody talks until all messages are spent."""
-    talk = Talk(deployment.balancer.address, people, MESSAGES)
+    talk = Talk(people, MESSAGES)
     begun = time.monotonic()
     telling = asyncio.create_task(progress(people, begun))
     try:

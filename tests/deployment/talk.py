@@ -29,8 +29,8 @@ class Refused(Exception):
 
 
 class Talk:
-    def __init__(self, address, people, messages):
-        self.address, self.people, self.left = address, people, messages
+    def __init__(self, people, messages):
+        self.people, self.left = people, messages
         self.random, self.sent = random.Random(1), Counter()
         self.posts, self.uploads = [], []
         # The last two block each other now and then; whoever speaks to either would be refused meanwhile.
@@ -57,10 +57,10 @@ class Talk:
             self.uploads.append(asyncio.create_task(self.upload(person)))
 
     async def upload(self, person):
-        """By a URL that the workers sign and the User service takes; ends when it may be shown."""
+        """By a URL into the bucket that the workers sign; ends when it may be shown."""
         bytes_ = picture()
         begun = await self.call(person, "media.begin", {"bytes": len(bytes_)})
-        request = urllib.request.Request(f"http://{self.address}{begun['upload']['url']}", bytes_, method="PUT")
+        request = urllib.request.Request(begun["upload"]["url"], bytes_, method="PUT")
         await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=60).read())
         while not any(kind in ("media.ready", "media.failed") for _, kind, _ in person.pushes):
             person.pushed.clear()
