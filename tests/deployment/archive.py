@@ -27,10 +27,15 @@ def download(environment, directory):
     return directory
 
 
-def ids_of(directory):
-    """The distinct ids of all events under a directory that holds events/."""
+def events_of(directory, columns):
+    """Columns of each event of the archive under a directory that holds events/."""
     db = duckdb.connect()
     db.execute(SQL.replace("ROOT", str(directory).replace("'", "''")))
-    rows = db.execute("SELECT id FROM events").fetchall()
+    return db.execute(f"SELECT {columns} FROM events").fetchall()
+
+
+def ids_of(directory):
+    """The distinct ids of all events."""
+    rows = events_of(directory, "id")
     assert len(rows) == len({id for (id,) in rows}), "the view shows each id once"
     return {id for (id,) in rows}
