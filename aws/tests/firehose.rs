@@ -144,6 +144,78 @@ async fn of_every_failing_subset_only_that_is_sent_again() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn what_is_refused_again_is_known_by_what_it_is() {
+    let (fake, archive) = faked(Fake {
+        replies: [Reply::Failing(0b11010), Reply::Failing(0b110), Reply::Failing(0b1)].into(),
+        ..Fake::default()
+    })
+    .await;
+    archive.put(records(5, "x")).await.unwrap();
+    let calls = &fake.lock().unwrap().calls;
+    let sent = |call: usize, places: &[usize]| {
+        assert_eq!(calls[call], places.iter().map(|n| calls[0][*n].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(calls.len(), 4);
+    sent(1, &[1, 3, 4]);
+    sent(2, &[3, 4]);
+    sent(3, &[3]);
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn of_puts_that_share_a_call_only_the_refused_one_fails() {
+    let (fake, archive) = faked(Fake { always: Some(Reply::Refusing("bad")), ..Fake::default() }).await;
+    let begun = Instant::now();
+    let puts = ["a", "b", "bad", "c", "d"].map(|body| {
+        let archive = archive.clone();
+        async move { (archive.put(records(2, body)).await, begun.elapsed()) }
+    });
+    let answers = futures_util::future::join_all(puts).await;
+    assert_eq!(fake.lock().unwrap().calls[0].len(), 10, "they share a call");
+    for (n, (answer, after)) in answers.iter().enumerate() {
+        assert_eq!(answer.is_err(), n == 2, "{n}: {answer:?}");
+        assert!(n == 2 || *after < Duration::from_secs(5), "{n} waits for another's: {after:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn a_flush_waits_for_what_is_under_way() {
+    let (fake, archive) = faked(Fake { replies: [Reply::Failing(0b10)].into(), ..Fake::default() }).await;
+    let flush = async {
+        archive.flush().await.unwrap();
+        fake.lock().unwrap().calls.len()
+    };
+    let (put, calls) = tokio::join!(archive.put(records(2, "x")), flush);
+    put.unwrap();
+    assert_eq!(calls, 2, "both tries came before");
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn a_record_is_one_line_of_at_most_1000_kib() {
+    let (fake, archive) = faked(Fake::default()).await;
+    archive.put(records(2, "x\ny")).await.unwrap();
+    let line = fake.lock().unwrap().calls[0][0].clone();
+    assert_eq!((line.matches('\n').count(), line.ends_with('\n')), (1, true), "{line:?}");
+
+    let room = 1_000 * 1_024 - line.len() + "x\\ny".len();
+    archive.put(records(1, &"x".repeat(room))).await.unwrap();
+    assert_eq!(fake.lock().unwrap().calls[1][0].len(), 1_000 * 1_024);
+    assert!(archive.put(records(1, &"x".repeat(room + 1))).await.is_err(), "too large");
+    assert_eq!(fake.lock().unwrap().calls.len(), 2, "and not sent");
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn a_refusal_for_good_is_not_tried_again() {
+    let (fake, archive) = faked(Fake { always: Some(Reply::NotFound), ..Fake::default() }).await;
+    assert!(archive.put(records(1, "x")).await.is_err());
+    assert_eq!(fake.lock().unwrap().calls.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn calls_are_split_and_refused_ones_repeated() {
     let (fake, archive) = faked(Fake { replies: [Reply::Unavailable].into(), ..Fake::default() }).await;
     archive.put(records(1_001, "x")).await.unwrap();
@@ -152,17 +224,17 @@ async fn calls_are_split_and_refused_ones_repeated() {
     fake.lock().unwrap().calls.clear();
     archive.put(records(30, &"x".repeat(250_000))).await.unwrap();
     assert_eq!(sizes(&fake), [15, 15], "no call over 4 MB");
-    assert!(archive.put(records(1, &"x".repeat(1_024_000))).await.is_err(), "too large");
 }
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn a_long_outage_is_an_error_in_bounded_time() {
-    for reply in [Reply::Unavailable, Reply::Failing(1)] {
+    let outages = [Reply::Unavailable, Reply::Failing(1)].map(|reply| async {
         let (fake, archive) = faked(Fake { always: Some(reply), ..Fake::default() }).await;
         let begun = Instant::now();
         assert!(archive.put(records(1, "x")).await.is_err());
         assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
         assert!((5..60).contains(&fake.lock().unwrap().calls.len()));
-    }
+    });
+    futures_util::future::join_all(outages).await;
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,8 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Reply {
     /// Refuses the records of these places (bit by bit).
     Failing(u32),
+    /// Refuses the records that hold this, wherever they are.
+    Refusing(&'static str),
     /// Refuses the whole call.
     Unavailable,
+    /// Refuses the whole call for good.
+    NotFound,
 }
 
 /// What came and what is foretold.
@@ -21,7 +27,7 @@ pub(crate) enum Reply {
 pub(crate) struct Fake {
     pub replies: VecDeque<Reply>,
     pub always: Option<Reply>,
-    /// Each call's records, still in base64.
+    /// Each call's records.
     pub calls: Vec<Vec<String>>,
 }
 
@@ -79,14 +85,19 @@ fn described() -> Value {
 
 fn take(fake: &Shared, body: &Value) -> (u16, Value) {
     let mut fake = fake.lock().unwrap();
-    let records = body["Records"].as_array().unwrap();
-    fake.calls.push(records.iter().map(|record| record["Data"].as_str().unwrap().to_owned()).collect());
-    let failing = match fake.replies.pop_front().or(fake.always.clone()) {
-        None => 0,
-        Some(Reply::Failing(failing)) => failing,
+    let records: Vec<_> = body["Records"].as_array().unwrap().iter().map(text).collect();
+    fake.calls.push(records.clone());
+    let reply = fake.replies.pop_front().or(fake.always.clone());
+    match reply {
         Some(Reply::Unavailable) => return (503, json!({"__type": "ServiceUnavailableException"})),
+        Some(Reply::NotFound) => return (400, json!({"__type": "ResourceNotFoundException"})),
+        _ => (),
+    }
+    let refused = |n: usize| match reply {
+        Some(Reply::Failing(failing)) => n < 32 && failing >> n & 1 == 1,
+        Some(Reply::Refusing(what)) => records[n].contains(what),
+        _ => false,
     };
-    let refused = |n: usize| n < 32 && failing >> n & 1 == 1;
     let answers: Vec<_> = (0..records.len())
         .map(|n| {
             if refused(n) {
@@ -96,5 +107,10 @@ fn take(fake: &Shared, body: &Value) -> (u16, Value) {
             }
         })
         .collect();
-    (200, json!({"FailedPutCount": failing.count_ones(), "RequestResponses": answers}))
+    let failed = (0..records.len()).filter(|n| refused(*n)).count();
+    (200, json!({"FailedPutCount": failed, "RequestResponses": answers}))
+}
+
+fn text(record: &Value) -> String {
+    String::from_utf8(STANDARD.decode(record["Data"].as_str().unwrap()).unwrap()).unwrap()
 }
