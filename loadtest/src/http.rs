@@ -19,7 +19,7 @@ pub(crate) async fn exchange(
 ) -> Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address)
         .await
-        .with_context(|| format!("nothing listens on {address}: start it, as with `soundoff up`"))?;
+        .with_context(|| format!("nothing listens on {address}: start it with `soundoff up`"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await?;
