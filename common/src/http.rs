@@ -1,4 +1,4 @@
-//! What the pages of the public port share: bodies, JSON in and out, the bearer token.
+//! What pages share: bodies, text and metrics, JSON in and out, the bearer token.
 
 use std::io;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::problem::problem;
+use crate::telemetry::Metrics;
 
 /// An answer's body: whole, or streamed.
 pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -29,6 +30,23 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn whole(response: Response<Full<Bytes>>) -> Answer {
     response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Plain text.
+#[must_use]
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A process's metrics, as Prometheus reads them.
+#[must_use]
+pub fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, metrics.text());
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// A refusal; see [`problem`].

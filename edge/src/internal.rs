@@ -15,6 +15,7 @@ use soundoff_common::deliver::{
     DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, MAX_REQUEST_BYTES, SIGNATURE_HEADER,
     TIME_HEADER,
 };
+use soundoff_common::http::{metrics, text};
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::problem::problem;
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
@@ -71,23 +72,12 @@ async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
     }
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    response
-}
-
 async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match (request.method(), request.uri().path()) {
         (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => readiness(edge).await,
-        (&Method::GET, "/metrics") => {
-            let mut response = text(StatusCode::OK, edge.metrics.text());
-            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
+        (&Method::GET, "/metrics") => metrics(&edge.metrics),
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
         }

@@ -11,7 +11,7 @@ use hyper::{Request, Uri};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::http::exchange;
+use crate::http::{exchange, resolve};
 use crate::report::{Progress, write_json};
 
 const DAY: f64 = 86_400.0;
@@ -173,14 +173,17 @@ async fn get(url: &str) -> Result<String> {
     let uri: Uri = url.parse()?;
     ensure!(uri.scheme_str() == Some("http"), "it should look like http://127.0.0.1:9090/metrics");
     let authority = uri.authority().context("it has no host")?;
-    let host = authority.host().trim_matches(['[', ']']);
-    let mut addresses = tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80))).await?;
-    let address = addresses.next().context("its host has no address")?;
+    let address = resolve(authority).await?;
     let path = uri.path_and_query().map_or("/metrics", |path| path.as_str());
     let request = Request::get(path).header("host", authority.as_str()).body(Full::<Bytes>::default())?;
     let (status, body) = exchange(address, request).await?;
     ensure!(status.is_success(), "it answers {status}");
     Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// From zero, and not from the `-0.0` that sums of nothing are.
+fn total<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 /// What was asked and paid in a stretch of time.
@@ -193,11 +196,11 @@ pub(crate) struct Bill {
 
 impl Bill {
     fn requests(&self) -> f64 {
-        self.counts.requests.values().fold(0.0, |sum, count| sum + count)
+        total(self.counts.requests.values())
     }
 
     fn dollars(&self) -> f64 {
-        self.counts.dollars.values().fold(0.0, |sum, dollars| sum + dollars)
+        total(self.counts.dollars.values())
     }
 
     /// Of a million client messages; none if there were no messages.
@@ -233,12 +236,7 @@ impl Bill {
         }
         for (service, dollars) in &self.counts.dollars {
             let asked = self.counts.requests.iter().filter(|((of, _), _)| of == service);
-            lines.push(row(
-                service,
-                "in all",
-                asked.fold(0.0, |sum, (_, count)| sum + count),
-                Some(*dollars),
-            ));
+            lines.push(row(service, "in all", total(asked.map(|(_, count)| count)), Some(*dollars)));
         }
         lines.push(row("", "in all", self.requests(), Some(self.dollars())));
         lines.join("\n") + "\n"

@@ -5,9 +5,22 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+/// The address of a URL's host.
+///
+/// # Errors
+/// It has none.
+pub(crate) async fn resolve(authority: &Authority) -> Result<SocketAddr> {
+    let host = authority.host().trim_matches(['[', ']']);
+    let port = authority.port_u16().unwrap_or(80);
+    let missing = || format!("no address for {host}");
+    let mut addresses = tokio::net::lookup_host((host, port)).await.with_context(missing)?;
+    addresses.next().with_context(missing)
+}
 
 /// Sends a request and reads the whole answer.
 ///

@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use soundoff_common::protocol::Handle;
 
-use crate::http::exchange;
+use crate::http::{exchange, resolve};
 
 /// Users per call: the request stays under 20 KB and the server answers within its usual bounds.
 const HANDLES_PER_CALL: usize = 500;
@@ -55,11 +55,7 @@ impl Server {
             _ => bail!("{url:?} should look like ws://127.0.0.1:8080"),
         }
         let authority = uri.authority().context("the URL has no host")?;
-        let host = authority.host().trim_matches(['[', ']']);
-        let port = authority.port_u16().unwrap_or(80);
-        let mut addresses =
-            tokio::net::lookup_host((host, port)).await.with_context(|| format!("no address for {host}"))?;
-        let address = addresses.next().with_context(|| format!("no address for {host}"))?;
+        let address = resolve(authority).await?;
         let path = if matches!(uri.path(), "" | "/") { "/v1/ws" } else { uri.path() };
         Ok(Self { url: format!("ws://{authority}{path}"), address, authority: authority.to_string() })
     }

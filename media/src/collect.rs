@@ -1,5 +1,6 @@
 //! Collects media that no post shows: drafts of a day ago, uploads that were never finished, and what its last post let go of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use soundoff_common::media::{self, LOOSE_SHARDS, State};
@@ -18,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 impl Media {
     /// Collects until `stop`. Several processes may: each step is one that may be repeated.
-    pub async fn run_collector(&self, stop: CancellationToken) {
+    pub async fn run_collector(self: Arc<Self>, stop: CancellationToken) {
         let pause = (self.config.kept / 4).clamp(Duration::from_millis(100), PAUSE);
         loop {
             tokio::select! {

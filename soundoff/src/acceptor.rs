@@ -6,6 +6,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// How many accepted sockets wait for an edge that is slow to take them.
+pub(crate) const SOCKETS_WAITING: usize = 128;
+
 /// Accepts until `stop`, one edge after the other. A full edge's turn waits: its backlog is the kernel's, and bounded.
 pub(crate) async fn deal(public: TcpListener, edges: Vec<mpsc::Sender<TcpStream>>, stop: CancellationToken) {
     for edge in edges.iter().cycle() {

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http_body_util::{Empty, Full};
+use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use soundoff_common::http::{Answer, method_not_allowed, refuse, whole};
+use soundoff_common::http::{Answer, method_not_allowed, metrics, refuse, text, whole};
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::telemetry::Metrics;
@@ -43,12 +42,12 @@ struct Health {
 /// Serves until `ended`; not ready any more from `draining` on.
 pub(crate) async fn run(
     listener: TcpListener,
-    engines: &Engines,
+    engines: Engines,
     needs: Needs,
     draining: CancellationToken,
     ended: CancellationToken,
 ) {
-    let Engines { queues, tables, metrics, .. } = engines.clone();
+    let Engines { queues, tables, metrics, .. } = engines;
     let health = Arc::new(Health { queues, tables, metrics, needs, draining });
     let answer = move |request: Request<Incoming>| {
         let health = health.clone();
@@ -60,17 +59,12 @@ pub(crate) async fn run(
 impl Health {
     async fn answer(&self, request: &Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
-            (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
+            (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
             (&Method::GET, "/readyz") => match self.ready().await {
-                Ok(()) => text(StatusCode::OK, "ready\n"),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+                Ok(()) => whole(text(StatusCode::OK, "ready\n")),
+                Err(why) => whole(text(StatusCode::SERVICE_UNAVAILABLE, why)),
             },
-            (&Method::GET, "/metrics") => {
-                let mut answer = text(StatusCode::OK, self.metrics.text());
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-                answer
-            }
+            (&Method::GET, "/metrics") => whole(metrics(&self.metrics)),
             (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
             _ => refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
         }
@@ -92,12 +86,6 @@ impl Health {
             (_, Needs::Tables) => Err("the tables fail\n"),
         }
     }
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    whole(response)
 }
 
 /// `soundoff health`: whether the process of this container lives.

@@ -26,8 +26,6 @@ use crate::pages::{Dev, NoPages, Site};
 use crate::pool::Bench;
 use crate::{acceptor, engines, serve};
 
-/// How many accepted sockets wait for an edge that is slow to take them.
-const SOCKETS_WAITING: usize = 128;
 /// How far the clocks of a deployment's machines may be apart.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// What ending may take beyond the time that is configured for it.
@@ -77,7 +75,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     let ring = node.verifying().await?;
     ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
-    let (sockets, taken) = mpsc::channel(SOCKETS_WAITING);
+    let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
     let deps = node.edge_deps(&ring, Arc::new(NoPages));
     let running = tokio::spawn(soundoff_edge::run(
         taken,
@@ -87,8 +85,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
         deps,
         stop_edge.clone(),
     ));
-    let stopping = stop.clone();
-    tokio::spawn(async move { ring.keep_up(stopping).await });
+    tokio::spawn(ring.keep_up(stop.clone()));
     println!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
     let accepting = tokio::spawn(acceptor::deal(public, vec![sockets], stop.clone()));
     until_stopped(&role.node, &stop, async {
@@ -111,17 +108,27 @@ async fn consume(
     let first = benches.first().map_or_else(QueueName::main, |bench| bench.queue.clone());
     let names: Vec<_> = benches.iter().map(|bench| bench.queue.to_string()).collect();
     println!("{role}: internal {}, pulls {}", internal.local_addr()?, names.join(" "));
-    let ended = CancellationToken::new();
-    let engines = node.engines.clone();
-    let (draining, end) = (stop.clone(), ended.clone());
-    tokio::spawn(async move { health::run(internal, &engines, Needs::Queue(first), draining, end).await });
     let pool = node.pool(benches);
     pool.start().await;
-    let stopped = until_stopped(args, &stop, async {
+    let drain = async {
         pool.stop().await;
         Ok(())
-    });
-    let stopped = stopped.await;
+    };
+    beside_health(args, internal, node, Needs::Queue(first), stop, drain).await
+}
+
+/// Serves a role's internal port until it has drained.
+async fn beside_health(
+    args: &NodeArgs,
+    internal: TcpListener,
+    node: &Node,
+    needs: Needs,
+    stop: CancellationToken,
+    drain: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let ended = CancellationToken::new();
+    tokio::spawn(health::run(internal, node.engines.clone(), needs, stop.clone(), ended.clone()));
+    let stopped = until_stopped(args, &stop, drain).await;
     ended.cancel();
     stopped
 }
@@ -164,8 +171,7 @@ pub(crate) async fn timeline(role: TimelineRole, stages: &[Stage]) -> anyhow::Re
     let benches = node.consumers(&role.consumer, wanted, |spec, base| timelines.job(&spec.queue, base));
     let stop = CancellationToken::new();
     if stages.contains(&Stage::Schedule) {
-        let stopping = stop.clone();
-        tokio::spawn(async move { timelines.run_schedule(stopping).await });
+        tokio::spawn(timelines.run_schedule(stop.clone()));
     }
     let names: Vec<_> = stages.iter().map(|stage| stage.name()).collect();
     consume(&format!("timeline {}", names.join(" ")), &role.node, &node, benches, stop).await
@@ -193,24 +199,17 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let (users, tokens) = node.users(&role.users, &couriers, &ring)?;
     let dev = role.dev.then_some(Dev { tokens, outbox: couriers.outbox });
     println!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
-    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-    let (keys, stopping) = (ring.clone(), stop.clone());
-    tokio::spawn(async move { keys.keep_fresh(stopping).await });
-    let (collector, stopping) = (media.clone(), stop.clone());
-    tokio::spawn(async move { collector.run_collector(stopping).await });
-    let engines = node.engines.clone();
-    let (draining, end) = (stop.clone(), ended.clone());
-    tokio::spawn(async move { health::run(internal, &engines, Needs::Tables, draining, end).await });
+    let stop = CancellationToken::new();
+    tokio::spawn(ring.keep_fresh(stop.clone()));
+    tokio::spawn(media.clone().run_collector(stop.clone()));
     let site = Arc::new(Site { users, media, dev });
     let answer = move |request| {
         let site = site.clone();
         async move { site.answer(request).await }
     };
     let serving = tokio::spawn(serve::serve(public, role.proxies, stop.clone(), answer));
-    let stopped = until_stopped(&role.node, &stop, async { serving.await.map_err(anyhow::Error::from) });
-    let stopped = stopped.await;
-    ended.cancel();
-    stopped
+    let drain = async { serving.await.map_err(anyhow::Error::from) };
+    beside_health(&role.node, internal, &node, Needs::Tables, stop, drain).await
 }
 
 /// What the workers' tier does: everything but the timelines' jobs.

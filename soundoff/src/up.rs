@@ -22,9 +22,6 @@ use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::{EmbeddedQueues, Options as QueueOptions};
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
-use soundoff_media::Media;
-use soundoff_timeline::Timelines;
-use soundoff_users::Ring;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,8 +34,6 @@ use crate::node::{Engines, Node, upload_key};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
 
-/// How many accepted sockets wait for an edge that is slow to take them.
-const SOCKETS_WAITING: usize = 128;
 /// What a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
 /// How often expired table items and registrations are swept.
@@ -133,7 +128,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     pool.start().await;
     let stop = CancellationToken::new();
     let edges = Edges::start(&config, node.edge_deps(&ring, Arc::new(pages))).await?;
-    in_the_background(&ring, &media, &timelines, &stop);
+    // What goes on by itself: keys are renewed, media collected, timelines looked through.
+    tokio::spawn(ring.clone().keep_fresh(stop.clone()));
+    tokio::spawn(media.clone().run_collector(stop.clone()));
+    tokio::spawn(timelines.clone().run_schedule(stop.clone()));
     let address = public.local_addr()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep(stores.tables.clone(), stores.sessions.clone()));
@@ -170,21 +168,6 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     drained
 }
 
-/// What goes on by itself: keys are renewed, media collected, timelines looked through.
-fn in_the_background(
-    ring: &Arc<Ring>,
-    media: &Arc<Media>,
-    timelines: &Arc<Timelines>,
-    stop: &CancellationToken,
-) {
-    let (keys, stopping) = (ring.clone(), stop.clone());
-    tokio::spawn(async move { keys.keep_fresh(stopping).await });
-    let (collector, stopping) = (media.clone(), stop.clone());
-    tokio::spawn(async move { collector.run_collector(stopping).await });
-    let (schedule, stopping) = (timelines.clone(), stop.clone());
-    tokio::spawn(async move { schedule.run_schedule(stopping).await });
-}
-
 /// The running edges.
 struct Edges {
     sockets: Vec<mpsc::Sender<tokio::net::TcpStream>>,
@@ -201,7 +184,7 @@ impl Edges {
             let listener =
                 TcpListener::bind("127.0.0.1:0").await.context("cannot bind an edge's internal port")?;
             let address = listener.local_addr()?;
-            let (to_edge, from_acceptor) = mpsc::channel(SOCKETS_WAITING);
+            let (to_edge, from_acceptor) = mpsc::channel(acceptor::SOCKETS_WAITING);
             let edge = soundoff_edge::run(
                 from_acceptor,
                 listener,

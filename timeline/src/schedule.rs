@@ -2,6 +2,7 @@
 //!
 //! A page is a message that queues the page after it, so a scan goes on where it was when the process dies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -59,7 +60,7 @@ fn is_due(user: &Handle, every: u64, since: u64, tick: u64) -> bool {
 
 impl Timelines {
     /// Ticks at every interval until `stop`.
-    pub async fn run_schedule(&self, stop: CancellationToken) {
+    pub async fn run_schedule(self: Arc<Self>, stop: CancellationToken) {
         if self.config.interval.is_zero() {
             return stop.cancelled().await;
         }

@@ -176,7 +176,7 @@ impl Ring {
     }
 
     /// Looks for new and dropped keys, and renews old ones, until `stop`.
-    pub async fn keep_fresh(&self, stop: CancellationToken) {
+    pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
         while paused(&stop).await {
             if let Err(error) = self.round(now_ms()).await {
                 tracing::warn!("cannot look after the token keys: {error:#}");
@@ -185,7 +185,7 @@ impl Ring {
     }
 
     /// Learns of new keys, and of those that are dropped, until `stop`; makes none.
-    pub async fn keep_up(&self, stop: CancellationToken) {
+    pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
         while paused(&stop).await {
             if let Err(error) = self.look(now_ms()).await {
                 tracing::warn!("cannot look at the token keys: {error:#}");

@@ -75,7 +75,7 @@ async fn what_is_no_picture_fails_and_a_late_put_leaves_nothing() {
     // And after it was collected.
     let stop = CancellationToken::new();
     let (media, stopping) = (world.media.clone(), stop.clone());
-    let collecting = tokio::spawn(async move { media.run_collector(stopping).await });
+    let collecting = tokio::spawn(media.run_collector(stopping));
     until(async || world.stored(ready).await.is_none()).await;
     stop.cancel();
     collecting.await.unwrap();
