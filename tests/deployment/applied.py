@@ -18,7 +18,7 @@ import time
 from collections import Counter
 
 from archive import download, ids_of
-from client import Client, token_of, tokens
+from client import Client, people_of
 from deployment import Balancer, Deployment, Memcached, Role, free_port
 from grants import denied, hold_to_policies
 from talk import Refused, Talk
@@ -139,8 +139,7 @@ async def main():
     print(f"{len(deployment.roles())} processes run on what Terraform made: {', '.join(deployment.by_name)}", flush=True)
     run = secrets.token_hex(3)
     names = [f"person_{run}_{n}" for n in range(PEOPLE)]
-    given = tokens(deployment.balancer.address, names)
-    people = [Counting(deployment.balancer.address, name, token_of(given[name])) for name in names]
+    people = people_of(deployment.balancer.address, names, Counting)
     talk, took = await send_all(deployment, people)
     print(f"{MESSAGES} messages in {took:.0f} s: {MESSAGES / took:.0f}/s; {dict(talk.sent)}", flush=True)
     dead = await asyncio.to_thread(deployment.settled)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-from client import Client, token_of, tokens
+from client import people_of
 from deployment import Deployment, environment_of
 
 PAIRS = 4
@@ -58,8 +58,7 @@ async def main():
     deployment = Deployment(environment_of(data))
     memcached = deployment.memcached
     names = [f"person{n}" for n in range(2 * PAIRS)]
-    given = tokens(deployment.balancer.address, names)
-    people = [Client(deployment.balancer.address, name, token_of(given[name])) for name in names]
+    people = people_of(deployment.balancer.address, names)
     pairs = list(zip(people[::2], people[1::2]))
     readers = people[1::2]
     sent, refused = [{} for _ in pairs], []

@@ -15,10 +15,6 @@ def tokens(address, handles):
     return json.load(answer)["tokens"]
 
 
-def token_of(entry):
-    return entry if isinstance(entry, str) else entry["access_token"]
-
-
 class Client:
     RESEND = 10  # Seconds without an answer.
 
@@ -111,3 +107,9 @@ class Client:
         if self.socket:
             await self.socket.close()
         self.task.cancel()
+
+
+def people_of(address, handles, kind=Client):
+    """A client for each."""
+    given = tokens(address, handles)
+    return [kind(address, handle, given[handle]) for handle in handles]

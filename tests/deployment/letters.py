@@ -5,7 +5,7 @@ import itertools
 from collections import Counter
 
 from archive import events_of
-from client import Client, token_of, tokens
+from client import people_of
 
 PEOPLE = 8
 
@@ -15,8 +15,7 @@ class Letters:
 
     def __init__(self, address, people=PEOPLE):
         self.names = [f"person{n}" for n in range(people)]
-        given = tokens(address, self.names)
-        self.people = [Client(address, name, token_of(given[name])) for name in self.names]
+        self.people = people_of(address, self.names)
         self.said = {pair: [] for pair in itertools.permutations(self.names, 2)}
         self.stopped = asyncio.Event()
         self.writers = [asyncio.create_task(self.write(person)) for person in self.people]

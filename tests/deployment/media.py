@@ -14,26 +14,14 @@ import sys
 import tempfile
 import time
 import urllib.parse
-import zlib
 
 import boto3
-from client import Client, token_of, tokens
+from client import people_of
 from deployment import Deployment, environment_of
+from picture import png
 
 KILLS = int(os.environ.get("MEDIA_KILLS", "2"))
-
 PATIENCE = 60
-
-
-def png(width, height=10):
-    """A grey picture."""
-    def chunk(kind, data):
-        body = kind + data
-        return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    rows = zlib.compress((b"\0" + b"\x80" * width) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def ask(method, url, body=b""):
@@ -81,21 +69,6 @@ class Bench:
         await until(f"a push of {medium}", lambda: self.pushes(medium))
         return self.pushes(medium)[0]
 
-    async def settled(self):
-        """Waits until no queue holds anything; answers the dead letters."""
-        rows = []
-
-        def empty():
-            rows[:] = self.deployment.queues()
-            return not any(row["visible"] or row["in_flight"] for row in rows)
-
-        begun = time.monotonic()
-        while not await asyncio.to_thread(empty):
-            if time.monotonic() - begun > PATIENCE:
-                raise SystemExit(f"not settled: {[row for row in rows if row['visible'] or row['in_flight']]}")
-            await asyncio.sleep(0.3)
-        return {row["queue"]: row["dead"] for row in rows if row["dead"]}
-
 
 async def shown(bench):
     """Begun, put, ready, posted, shown; and what is put again is deleted."""
@@ -116,7 +89,7 @@ async def shown(bench):
     await until("no raw object", lambda: bench.objects(medium) == ["feed", "full", "thumb"])
     assert ask("PUT", url, png(1500)[::-1])[0] == 200, "the URL is still good for S3"
     await until("no raw object after a late PUT", lambda: "raw" not in bench.objects(medium))
-    await bench.settled()
+    await asyncio.to_thread(bench.deployment.settled, PATIENCE)
     assert bench.objects(medium) == ["feed", "full", "thumb"] and ask("GET", address) == (200, bytes_shown)
     assert len(bench.pushes(medium)) == 1, bench.pushes(medium)
 
@@ -133,15 +106,15 @@ async def refused(bench):
     await until("nothing of it after a late PUT", lambda: bench.objects(medium) == [])
 
 
-async def posted(bench, token):
+async def posted(bench):
     """POST /v1/media: the service's own upload is told by the bucket as well, and looked into once."""
     connection = http.client.HTTPConnection(bench.deployment.balancer.address, timeout=30)
-    connection.request("POST", "/v1/media", png(300), {"authorization": f"Bearer {token}"})
+    connection.request("POST", "/v1/media", png(300), {"authorization": f"Bearer {bench.client.token}"})
     answer = connection.getresponse()
     assert answer.status == 201, answer.status
     medium = json.load(answer)["media"]["id"]
     assert (await bench.outcome(medium))[0] == "media.ready"
-    await bench.settled()
+    await asyncio.to_thread(bench.deployment.settled, PATIENCE)
     assert len(bench.pushes(medium)) == 1 and bench.objects(medium) == ["feed", "full", "thumb"]
 
 
@@ -168,7 +141,7 @@ async def killed(bench):
         kind, body = await bench.outcome(medium)
         assert (kind, body["media"]["width"]) == ("media.ready", 200 + number), (kind, body)
     assert in_time, "every kill came too late"
-    await bench.settled()
+    await asyncio.to_thread(bench.deployment.settled, PATIENCE)
     for medium in media:
         assert len(bench.pushes(medium)) == 1, bench.pushes(medium)
         assert bench.objects(medium) == ["feed", "full", "thumb"]
@@ -178,14 +151,14 @@ async def main():
     data = pathlib.Path(tempfile.mkdtemp()) / "data"
     environment = environment_of(data)
     deployment = Deployment(environment)
-    token = token_of(tokens(deployment.balancer.address, ["alice"])["alice"])
-    bench = Bench(environment, deployment, Client(deployment.balancer.address, "alice", token))
-    for test in (shown, refused, lambda bench: posted(bench, token), killed):
+    [alice] = people_of(deployment.balancer.address, ["alice"])
+    bench = Bench(environment, deployment, alice)
+    for test in (shown, refused, posted, killed):
         begun = time.monotonic()
         await asyncio.wait_for(test(bench), timeout=240)
         print(f"{(test.__doc__ or posted.__doc__).strip()} {time.monotonic() - begun:.1f} s", flush=True)
     faults = list(bench.client.wrong)
-    if dead := await bench.settled():
+    if dead := await asyncio.to_thread(bench.deployment.settled, PATIENCE):
         faults.append(f"dead letters: {dead}")
     await bench.client.close()
     if code := deployment.stop():

@@ -3,25 +3,14 @@
 import asyncio
 import contextlib
 import random
-import struct
 import urllib.request
-import zlib
 from collections import Counter
+
+from picture import png
 
 
 class Spent(Exception):
     """All messages are sent."""
-
-
-def picture():
-    """A small PNG."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + bytes(random.randrange(256) for _ in range(3 * 64)) for _ in range(64))
-    head = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class Refused(Exception):
@@ -58,7 +47,7 @@ class Talk:
 
     async def upload(self, person):
         """By a URL into the bucket that the workers sign; ends when it may be shown."""
-        bytes_ = picture()
+        bytes_ = png(64)
         begun = await self.call(person, "media.begin", {"bytes": len(bytes_)})
         request = urllib.request.Request(begun["upload"]["url"], bytes_, method="PUT")
         await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=60).read())

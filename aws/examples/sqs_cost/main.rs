@@ -129,9 +129,8 @@ async fn measure(load: &Load, way: Way, name: &str, all: u64) -> anyhow::Result<
     let thousand = |calls: &Vec<queue::Call>| format!("{:.1}", calls.len() as f64 * 1000.0 / all as f64);
     let million = |count: usize| count as f64 * 1e6 / all as f64;
     let requests = calls.iter().map(Vec::len).sum::<usize>();
-    let units: usize = calls.iter().flatten().map(|call| call.bytes.div_ceil(CHUNK).max(1)).sum();
-    // What is received is billed by its size as well; in all it is what was sent.
-    let received: usize = calls[0].iter().map(|call| call.bytes.div_ceil(CHUNK).max(1) - 1).sum();
+    // What is sent is billed by its size, and again when it is received; every other request once.
+    let larger: usize = calls[0].iter().map(|call| call.bytes.div_ceil(CHUNK) - 1).sum();
     let mut ages = job.ages.lock().await;
     ages.sort_unstable();
     let age = |part: usize| ages[(ages.len() - 1) * part / 100] as f64 / 1000.0;
@@ -141,7 +140,7 @@ async fn measure(load: &Load, way: Way, name: &str, all: u64) -> anyhow::Result<
         all as f64 / took.as_secs_f64(),
         million(requests),
         calls.iter().map(thousand).collect::<Vec<_>>().join(" + "),
-        million(units + received) * SQS_REQUEST.dollars_per_million / 1e6,
+        million(requests + 2 * larger) * SQS_REQUEST.dollars_per_million / 1e6,
         age(50),
         age(99),
     );
