@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Reads the inbox until the socket has all that is known to exist.
 ///
-/// It runs within the socket's own task, which polls it again whenever it has written something: that is what waiting for room relies on.
+/// The socket's reactor polls it again whenever the socket has written something: that is what waiting for room relies on.
 pub(crate) async fn catch_up(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let mut pause = Duration::from_millis(50);

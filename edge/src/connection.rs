@@ -1,18 +1,19 @@
 //! What the rest of the edge knows of one socket: its bounded outbound queue, its place in the inbox, its deadlines.
 //!
-//! The socket's own task is the only one that writes to the network; everybody else leaves something here and wakes it.
+//! The socket's reactor alone writes to the network; everybody else leaves something here and marks the socket.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Wake;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Handle, Role};
 use ulid::Ulid;
 
 use crate::deadlines::{Deadlines, Due, Now};
+use crate::reactor::Mailbox;
 use crate::websocket::close_frame;
 
 /// How a frame is treated when its reader is slow.
@@ -93,12 +94,19 @@ pub(crate) struct Identity {
     pub(crate) device: Option<Box<str>>,
 }
 
+/// The place of a socket that its reactor has not taken in yet. It is driven once it is.
+const NOWHERE: u32 = u32::MAX;
+
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Never reused within the edge process.
     pub(crate) id: u64,
-    waker: AtomicWaker,
+    mailbox: Arc<Mailbox>,
+    /// Where the reactor has it.
+    place: AtomicU32,
+    /// Its reactor knows that there is something to do.
+    marked: AtomicBool,
     state: Mutex<State>,
     identity: OnceLock<Identity>,
     /// When the client last sent a frame (at first: when the socket opened), in milliseconds of the edge's clock.
@@ -113,7 +121,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, clock_ms: u64) -> Self {
+    pub(crate) fn new(id: u64, clock_ms: u64, mailbox: Arc<Mailbox>) -> Self {
         let state = State {
             phase: Phase::Silent,
             queue: VecDeque::new(),
@@ -132,7 +140,9 @@ impl Connection {
         };
         Self {
             id,
-            waker: AtomicWaker::new(),
+            mailbox,
+            place: AtomicU32::new(NOWHERE),
+            marked: AtomicBool::new(false),
             state: Mutex::new(state),
             identity: OnceLock::new(),
             last_frame: AtomicU64::new(clock_ms),
@@ -148,8 +158,30 @@ impl Connection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// The reactor has the socket at this place, and will drive it.
+    pub(crate) fn settle(&self, place: u32) {
+        self.place.store(place, Ordering::Release);
+    }
+
+    /// The reactor begins to look what there is to do.
+    pub(crate) fn unmark(&self) {
+        // Reads what the last to mark wrote, and so sees what was left before that.
+        self.marked.swap(false, Ordering::AcqRel);
+    }
+
+    /// Says that there is something to do.
+    fn mark(&self) {
+        if self.marked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let place = self.place.load(Ordering::Acquire);
+        if place != NOWHERE {
+            self.mailbox.mark(place);
+        }
     }
 
     pub(crate) fn identity(&self) -> Option<&Identity> {
@@ -183,7 +215,7 @@ impl Connection {
         state.bytes += wire.len();
         state.queue.push_front(Out { wire, class: Class::Durable });
         drop(state);
-        self.waker.wake();
+        self.mark();
         true
     }
 
@@ -193,7 +225,7 @@ impl Connection {
         let offer = state.offer(wire, class, room, cut_at);
         drop(state);
         if offer != Offer::Dropped {
-            self.waker.wake();
+            self.mark();
         }
         offer
     }
@@ -221,7 +253,7 @@ impl Connection {
             }
         };
         drop(state);
-        self.waker.wake();
+        self.mark();
         offer
     }
 
@@ -232,7 +264,7 @@ impl Connection {
             state.seen = state.seen.max(head);
             state.catching_up = true;
             drop(state);
-            self.waker.wake();
+            self.mark();
         }
     }
 
@@ -275,7 +307,7 @@ impl Connection {
     /// Begins to close. What waits is still written, except when the reader is too slow or has not been welcomed.
     pub(crate) fn close(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
         let begun = self.state().close(Some(code.code()), reason, cut_at);
-        self.waker.wake();
+        self.mark();
         begun
     }
 
@@ -287,7 +319,7 @@ impl Connection {
     /// Ends the socket without further ado.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.mark();
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -370,6 +402,17 @@ impl Connection {
                 None
             }
         }
+    }
+}
+
+/// What its jobs wake.
+impl Wake for Connection {
+    fn wake(self: Arc<Self>) {
+        self.mark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.mark();
     }
 }
 

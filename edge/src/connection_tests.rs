@@ -9,7 +9,7 @@ fn claims(expires_at: u64) -> Claims {
 }
 
 fn open(cursor: u64) -> Connection {
-    let connection = Connection::new(1, 0);
+    let connection = Connection::new(1, 0, Arc::default());
     let identity = Identity { user: "ann".parse().unwrap(), device: None };
     assert!(connection.join(identity, &claims(u64::MAX / 2000)));
     assert!(connection.welcome(text_frame("w"), cursor, cursor));
@@ -61,7 +61,7 @@ fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
 
 #[test]
 fn welcome_comes_before_what_came_while_joining() {
-    let c = Connection::new(1, 0);
+    let c = Connection::new(1, 0, Arc::default());
     c.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
     c.offer(&text_frame("event"), Class::Event, ROOM, 0);
     c.offer_push(3, Some(&text_frame("3")), ROOM, 0);
@@ -108,13 +108,13 @@ fn reading_waits_while_half_of_the_room_is_taken() {
 fn deadlines_come_due() {
     let deadlines = Deadlines { hello: 50, silence: 600, auth_due: 100 };
     let at = |clock_ms, unix_ms| Now { clock_ms, unix_ms };
-    let silent = Connection::new(1, 1000);
+    let silent = Connection::new(1, 1000, Arc::default());
     assert_eq!(silent.due(at(1049, 0), deadlines), None);
     assert_eq!(silent.due(at(1050, 0), deadlines), Some(Due::Close(CloseCode::NoHello)));
     silent.close(CloseCode::NoHello, "", 2000);
     assert_eq!(silent.due(at(1999, 0), deadlines), None);
     assert_eq!(silent.due(at(2000, 0), deadlines), Some(Due::Cut));
-    let c = Connection::new(2, 0);
+    let c = Connection::new(2, 0, Arc::default());
     c.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
     c.welcome(text_frame("w"), 0, 0);
     c.heard(1000);

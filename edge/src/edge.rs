@@ -24,6 +24,7 @@ use crate::auth::Tokens;
 use crate::connection::{Class, Connection, Offer, Room};
 use crate::mids::Mids;
 use crate::outbound::{Publish, Waiting};
+use crate::reactor::Mailbox;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::websocket::text_frame;
@@ -76,6 +77,8 @@ pub(crate) struct Edge {
     pub(crate) metrics: Metrics,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
+    /// One a reactor; sockets are dealt out to them in turn.
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) mids: Mids,
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
@@ -103,6 +106,7 @@ impl Edge {
         config: EdgeConfig,
         deps: EdgeDeps,
         outbound: mpsc::Sender<Publish>,
+        reactors: usize,
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages } = deps;
         Self {
@@ -116,6 +120,7 @@ impl Edge {
             metrics,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
+            mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
             mids: Mids::default(),
             outbound,
             waiting: Arc::default(),
@@ -130,6 +135,15 @@ impl Edge {
             started: Instant::now(),
             config,
         }
+    }
+
+    /// A new socket, known to the registry.
+    pub(crate) fn open(&self) -> Arc<Connection> {
+        self.metrics.edge_sockets.inc();
+        self.registry.open(|id| {
+            let mailbox = self.mailboxes[(id % self.mailboxes.len() as u64) as usize].clone();
+            Connection::new(id, self.clock_ms(), mailbox)
+        })
     }
 
     pub(crate) fn rules(&self, role: Role) -> Rules<'_> {

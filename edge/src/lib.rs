@@ -1,7 +1,7 @@
 //! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
 //!
-//! A socket is one task and one `connection`: the task alone reads and writes the network, everybody else leaves frames in the
-//! connection's bounded queue. What frames mean is decided in `session`, without I/O.
+//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose bounded queue
+//! everybody else leaves frames. What frames mean is decided in `session`, without I/O.
 
 mod admission;
 mod auth;
@@ -15,6 +15,7 @@ mod hello;
 mod internal;
 mod mids;
 mod outbound;
+mod reactor;
 mod registration;
 mod registry;
 mod session;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::EdgeConfig;
 use edge::Edge;
+use reactor::Reactor;
 
 /// What an edge needs from the world.
 #[derive(Clone)]
@@ -89,9 +91,17 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     config.validate().context("the edge's configuration")?;
     let (outbound, taken) = mpsc::channel(config.waiting_messages.min(tokio::sync::Semaphore::MAX_PERMITS));
-    let edge = Arc::new(Edge::new(advertise, config, deps, outbound));
+    let reactors = tokio::runtime::Handle::current().metrics().num_workers();
+    let edge = Arc::new(Edge::new(advertise, config, deps, outbound, reactors));
     // Dropped with this function, and with it whatever still runs.
     let mut parts = JoinSet::new();
+    for mailbox in &edge.mailboxes {
+        let reactor = Reactor::new(edge.clone(), mailbox.clone())?;
+        parts.spawn(async move {
+            let error = reactor.await;
+            tracing::error!(%error, "sockets cannot be watched any more");
+        });
+    }
     parts.spawn(outbound::gather(edge.clone(), taken));
     parts.spawn(internal::serve(edge.clone(), internal));
     parts.spawn(sweep::sweep(edge.clone()));

@@ -1,9 +1,10 @@
 //! The sockets of this edge: all of them by id, and the joined ones by user.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use hashbrown::HashTable;
 use soundoff_common::protocol::Handle;
 
 use crate::connection::{Connection, Phase};
@@ -12,13 +13,19 @@ use crate::connection::{Connection, Phase};
 /// at once and each socket is met once in every round, however late in the last one it came.
 pub(crate) const TURNS: u64 = 32;
 
+/// A table entry is a pointer and a byte: the key is in the socket itself.
+type Sockets = RwLock<HashTable<Arc<Connection>>>;
+
 /// Local sockets. A socket is here before the Session Cache names it, and gone from here before the cache forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
     /// By turn, which is the id's rest.
-    all: [RwLock<HashMap<u64, Arc<Connection>>>; TURNS as usize],
-    users: RwLock<HashMap<Handle, Vec<Arc<Connection>>>>,
+    all: [Sockets; TURNS as usize],
+    /// By user: the sockets of one hash alike.
+    users: Sockets,
+    /// Handles are chosen by users, so what hashes them is not for them to know.
+    hashes: RandomState,
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -29,37 +36,54 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Ids are counted up, so that spreading them is all there is to do.
+fn hash_of(id: u64) -> u64 {
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn user_of(connection: &Connection) -> Option<&Handle> {
+    connection.identity().map(|identity| &identity.user)
+}
+
 impl Registry {
-    fn turn_of(&self, id: u64) -> &RwLock<HashMap<u64, Arc<Connection>>> {
+    fn turn_of(&self, id: u64) -> &Sockets {
         &self.all[(id % TURNS) as usize]
     }
 
-    pub(crate) fn open(&self, clock_ms: u64) -> Arc<Connection> {
+    /// Takes in a new socket, which `make` makes of its id.
+    pub(crate) fn open(&self, make: impl FnOnce(u64) -> Connection) -> Arc<Connection> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let connection = Arc::new(Connection::new(id, clock_ms));
-        write(self.turn_of(id)).insert(id, connection.clone());
+        let connection = Arc::new(make(id));
+        let spread = |other: &Arc<Connection>| hash_of(other.id);
+        write(self.turn_of(id)).insert_unique(hash_of(id), connection.clone(), spread);
         connection
+    }
+
+    fn hash_of_user(&self, connection: &Connection) -> u64 {
+        self.hashes.hash_one(user_of(connection).expect("whoever has joined is somebody"))
     }
 
     /// Makes a socket its user's; answers how many the user has here now. Those that are closing do not count: a client that comes
     /// back at once is one device, not two.
     pub(crate) fn join(&self, user: &Handle, connection: &Arc<Connection>) -> usize {
         let mut users = write(&self.users);
-        let sockets = users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
-        sockets.push(connection.clone());
-        sockets.iter().filter(|other| other.state().phase != Phase::Closing).count()
+        let hash = self.hashes.hash_one(user);
+        users.insert_unique(hash, connection.clone(), |other| self.hash_of_user(other));
+        let own = users.iter_hash(hash).filter(|other| user_of(other) == Some(user));
+        own.filter(|other| other.state().phase != Phase::Closing).count()
     }
 
     /// Forgets a socket.
     pub(crate) fn leave(&self, connection: &Connection) {
-        write(self.turn_of(connection.id)).remove(&connection.id);
-        let Some(identity) = connection.identity() else { return };
-        let mut users = write(&self.users);
-        if let Some(sockets) = users.get_mut(&identity.user) {
-            sockets.retain(|other| other.id != connection.id);
-            if sockets.is_empty() {
-                users.remove(&identity.user);
+        let same = |other: &Arc<Connection>| other.id == connection.id;
+        let forget = |table: &mut HashTable<Arc<Connection>>, hash| {
+            if let Ok(entry) = table.find_entry(hash, same) {
+                entry.remove();
             }
+        };
+        forget(&mut write(self.turn_of(connection.id)), hash_of(connection.id));
+        if let Some(user) = user_of(connection) {
+            forget(&mut write(&self.users), self.hashes.hash_one(user));
         }
     }
 
@@ -70,15 +94,15 @@ impl Registry {
     /// Runs `f` on each of a user's sockets (or only the one named).
     pub(crate) fn each_of(&self, user: &Handle, only: Option<u64>, mut f: impl FnMut(&Connection)) {
         let users = read(&self.users);
-        let sockets = users.get(user).map_or(&[][..], Vec::as_slice);
-        for connection in sockets.iter().filter(|c| only.is_none_or(|id| c.id == id)) {
+        let own = users.iter_hash(self.hashes.hash_one(user)).filter(|c| user_of(c) == Some(user));
+        for connection in own.filter(|c| only.is_none_or(|id| c.id == id)) {
             f(connection);
         }
     }
 
     /// Runs `f` on every socket; `f` must be quick.
     pub(crate) fn each(&self, mut f: impl FnMut(&Arc<Connection>)) {
-        self.all.iter().for_each(|turn| read(turn).values().for_each(&mut f));
+        self.all.iter().for_each(|turn| read(turn).iter().for_each(&mut f));
     }
 
     /// The sockets that are past `hello` and not closing.
@@ -89,10 +113,12 @@ impl Registry {
     /// Those of one turn.
     pub(crate) fn joined_of(&self, turn: u64) -> Vec<Arc<Connection>> {
         let joined = |c: &&Arc<Connection>| matches!(c.state().phase, Phase::Joining | Phase::Open);
-        read(self.turn_of(turn)).values().filter(joined).cloned().collect()
+        read(self.turn_of(turn)).iter().filter(joined).cloned().collect()
     }
 
     pub(crate) fn holds(&self, connection: &Connection) -> bool {
-        read(self.turn_of(connection.id)).contains_key(&connection.id)
+        read(self.turn_of(connection.id))
+            .find(hash_of(connection.id), |other| other.id == connection.id)
+            .is_some()
     }
 }

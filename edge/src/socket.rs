@@ -1,20 +1,23 @@
-//! One socket's task: the only one that reads and writes its network connection.
+//! One socket's network connection, which its reactor alone reads and writes.
 //!
-//! It is a hand-written future because every byte of it counts once per idle socket. Between frames it owns no buffer: reading goes
-//! through one that all sockets of a thread share, and writing takes the queued frames as they lie.
+//! Every byte here counts once per idle socket. Between frames it owns no buffer: reading goes through one that all sockets of a thread
+//! share, and writing takes the queued frames as they lie.
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
+use mio::net::TcpStream;
+use socket2::SockRef;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame, now_ms, rfc3339};
-use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::catch_up::catch_up;
 use crate::connection::{Class, Connection, Phase};
@@ -41,12 +44,28 @@ type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The network connection is of no more use.
 struct Ended;
 
-/// A socket after its upgrade.
-pub(crate) struct Socket {
-    stream: TcpStream,
-    edge: Arc<Edge>,
-    connection: Arc<Connection>,
-    session: Session,
+/// What a reactor is to do about a socket it has driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driven {
+    /// Nothing until it is marked or the network is ready.
+    Waits,
+    /// It has had its turn and could go on.
+    Again,
+    Over,
+}
+
+/// What the network says of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The end of the stream or an error comes behind what can be read: it is not told again.
+    pub(crate) ending: bool,
+}
+
+/// What only a socket with something under way has.
+#[derive(Default)]
+struct Busy {
     fragments: Fragments,
     /// The beginning of a frame whose rest has not come, or frames that wait for their turn.
     unread: Vec<u8>,
@@ -56,92 +75,142 @@ pub(crate) struct Socket {
     job: Option<Job>,
     /// Whole frames may lie in `unread`.
     stalled: bool,
+}
+
+impl Busy {
+    fn is_over(&self) -> bool {
+        self.fragments.is_empty() && self.unread.is_empty() && self.bearer.is_none() && self.job.is_none()
+    }
+}
+
+/// A socket after its upgrade.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    session: Session,
+    busy: Option<Box<Busy>>,
+    readiness: Readiness,
     /// What comes is no websocket any more, and is thrown away.
     deaf: bool,
     peer_closed: bool,
     shut: bool,
+    /// Whoever waits for the edge's end waits for this socket's.
+    _counted: TaskTrackerToken,
 }
 
 impl Socket {
-    /// Starts a socket's task. `leftover` was read with the upgrade; a socket to be `shed` only hears so.
+    /// Hands a new socket to its reactor. `leftover` was read with the upgrade; a socket to be `shed` only hears so.
     pub(crate) fn start(
-        edge: &Arc<Edge>,
-        stream: TcpStream,
+        edge: &Edge,
+        stream: std::net::TcpStream,
         leftover: Vec<u8>,
         bearer: Option<Box<Claims>>,
         shed: bool,
     ) {
-        let connection = edge.registry.open(edge.clock_ms());
-        edge.metrics.edge_sockets.inc();
+        let connection = edge.open();
         if shed {
             edge.close(&connection, CloseCode::Shedding);
         }
+        let stalled = !leftover.is_empty();
+        let busy = Busy { unread: leftover, stalled, bearer, ..Busy::default() };
         let socket = Self {
-            stream,
-            edge: edge.clone(),
-            connection,
+            stream: TcpStream::from_std(stream),
+            connection: connection.clone(),
             session: Session::default(),
-            fragments: Fragments::default(),
-            stalled: !leftover.is_empty(),
-            unread: leftover,
-            bearer,
-            job: None,
+            busy: (!busy.is_over()).then(|| Box::new(busy)),
+            readiness: Readiness::default(),
             deaf: false,
             peer_closed: false,
             shut: false,
+            _counted: edge.tasks.token(),
         };
-        edge.tasks.spawn(socket);
+        connection.mailbox().hand_over(socket);
+    }
+
+    /// What the reactor watches.
+    pub(crate) fn source(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// The socket has its place in the reactor, at which it can be marked.
+    pub(crate) fn settle(&self, place: u32) {
+        self.connection.settle(place);
+    }
+
+    /// Takes in what the network says.
+    pub(crate) fn became(&mut self, news: Readiness) {
+        self.readiness.readable |= news.readable;
+        self.readiness.writable |= news.writable;
+        self.readiness.ending |= news.ending;
+    }
+
+    fn busy(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_default()
+    }
+
+    fn has_job(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.job.is_some())
     }
 
     /// Runs the job on; starts one when the inbox is ahead. Answers whether it came to an end.
-    fn poll_job(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.job.is_none() && self.connection.state().is_catching_up() {
-            self.job = Some(Box::pin(catch_up(self.edge.clone(), self.connection.clone())));
+    fn poll_job(&mut self, edge: &Arc<Edge>) -> bool {
+        if !self.has_job() && self.connection.state().is_catching_up() {
+            let job = catch_up(edge.clone(), self.connection.clone());
+            self.busy().job = Some(Box::pin(job));
         }
-        let Some(job) = &mut self.job else { return false };
-        if job.as_mut().poll(cx).is_ready() || self.connection.state().phase == Phase::Closing {
-            self.job = None;
+        let Some(busy) = &mut self.busy else { return false };
+        let Some(job) = &mut busy.job else { return false };
+        let waker = Waker::from(self.connection.clone());
+        let ended = job.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        if ended || self.connection.state().phase == Phase::Closing {
+            busy.job = None;
             return true;
         }
         false
     }
 
     /// Whether the client has to wait: for its `welcome`, or until it has read what waits for it.
-    fn is_paused(&self) -> bool {
+    fn is_paused(&self, edge: &Edge) -> bool {
         let state = self.connection.state();
         match state.phase {
-            Phase::Silent => self.job.is_some() || state.has_output(),
+            Phase::Silent => self.has_job() || state.has_output(),
             Phase::Joining => true,
-            Phase::Open => state.is_half_full(self.edge.room()),
+            Phase::Open => state.is_half_full(edge.room()),
             Phase::Closing => false,
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    fn read(&mut self, edge: &Arc<Edge>) -> Result<bool, Ended> {
         let mut progress = false;
         for _ in 0..READS {
-            if self.is_paused() {
+            if self.is_paused(edge) {
                 break;
             }
-            if std::mem::take(&mut self.stalled) {
-                let waited = std::mem::take(&mut self.unread);
-                self.digest(waited);
+            if let Some(busy) = &mut self.busy
+                && std::mem::take(&mut busy.stalled)
+            {
+                let waited = std::mem::take(&mut busy.unread);
+                self.digest(edge, waited);
                 progress = true;
                 continue;
             }
-            match self.stream.poll_read_ready(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(Ended),
-                Poll::Ready(Ok(())) => {}
+            if !self.readiness.readable {
+                break;
             }
             progress = true;
-            READ.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
+            READ.with_borrow_mut(|buffer| match self.stream.read(buffer) {
                 Ok(0) => Err(Ended),
                 Ok(n) => {
-                    self.take_in(&mut buffer[..n]);
+                    // Less than there was room for is all there was; of more, and of the end, the network tells again.
+                    self.readiness.readable = n == buffer.len() || self.readiness.ending;
+                    self.take_in(edge, &mut buffer[..n]);
                     Ok(())
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readiness.readable = false;
+                    Ok(())
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
                 Err(_) => Err(Ended),
             })?;
         }
@@ -149,82 +218,94 @@ impl Socket {
     }
 
     /// Takes in what was read; keeps a copy only of what is no whole frame yet.
-    fn take_in(&mut self, bytes: &mut [u8]) {
-        if self.unread.is_empty() {
-            let taken = self.frames(bytes);
-            self.unread = bytes[taken..].to_vec();
-        } else {
-            let mut waited = std::mem::take(&mut self.unread);
-            waited.extend_from_slice(bytes);
-            self.digest(waited);
+    fn take_in(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) {
+        let waited = self.busy.as_mut().map(|busy| std::mem::take(&mut busy.unread));
+        match waited.filter(|waited| !waited.is_empty()) {
+            None => {
+                let taken = self.frames(edge, bytes);
+                if taken < bytes.len() {
+                    self.busy().unread = bytes[taken..].to_vec();
+                }
+            }
+            Some(mut waited) => {
+                waited.extend_from_slice(bytes);
+                self.digest(edge, waited);
+            }
         }
     }
 
-    fn digest(&mut self, mut bytes: Vec<u8>) {
-        let taken = self.frames(&mut bytes);
+    fn digest(&mut self, edge: &Arc<Edge>, mut bytes: Vec<u8>) {
+        let taken = self.frames(edge, &mut bytes);
         if taken < bytes.len() {
             bytes.drain(..taken);
-            self.unread = bytes;
+            self.busy().unread = bytes;
         }
     }
 
     /// Acts on all whole frames, unless the client has to wait; answers how many bytes they took.
-    fn frames(&mut self, bytes: &mut [u8]) -> usize {
+    fn frames(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) -> usize {
+        let mut fragments = self.busy.as_mut().map(|b| std::mem::take(&mut b.fragments)).unwrap_or_default();
         let mut taken = 0;
         while !self.deaf {
-            if self.is_paused() {
-                self.stalled = taken < bytes.len();
-                return taken;
+            if self.is_paused(edge) {
+                if taken < bytes.len() {
+                    self.busy().stalled = true;
+                }
+                break;
             }
-            match self.fragments.decode(&mut bytes[taken..], self.edge.config.frame_bytes) {
-                Ok(None) => return taken,
+            match fragments.decode(&mut bytes[taken..], edge.config.frame_bytes) {
+                Ok(None) => break,
                 Ok(Some((len, inbound))) => {
                     taken += len;
-                    self.act(inbound);
+                    self.act(edge, inbound);
                 }
                 Err(Violation(what)) => {
                     tracing::debug!(connection = self.connection.id, what, "a protocol violation");
                     self.deaf = true;
-                    self.edge.close(&self.connection, CloseCode::ProtocolViolation);
+                    edge.close(&self.connection, CloseCode::ProtocolViolation);
                 }
             }
         }
-        bytes.len()
+        if !fragments.is_empty() {
+            self.busy().fragments = fragments;
+        }
+        if self.deaf { bytes.len() } else { taken }
     }
 
-    fn act(&mut self, inbound: Inbound<'_>) {
+    fn act(&mut self, edge: &Arc<Edge>, inbound: Inbound<'_>) {
         if self.connection.state().phase == Phase::Closing {
             self.peer_closed |= matches!(inbound, Inbound::Close(_));
             return;
         }
-        self.edge.metrics.edge_frames_in.inc();
-        let now_ns = self.edge.clock_ns();
+        edge.metrics.edge_frames_in.inc();
+        let now_ns = edge.clock_ns();
         self.connection.heard(now_ns / 1_000_000);
         match inbound {
-            Inbound::Text(text) => self.step(text, now_ns),
-            Inbound::Gathered(text) => self.step(&text, now_ns),
+            Inbound::Text(text) => self.step(edge, text, now_ns),
+            Inbound::Gathered(text) => self.step(edge, &text, now_ns),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
-                if matches!(self.session.ping(now_ns, self.edge.rules(Role::User)), Step::Pong) {
-                    self.edge.offer_wire(&self.connection, &pong_frame(payload), Class::Event);
+                if matches!(self.session.ping(now_ns, edge.rules(Role::User)), Step::Pong) {
+                    edge.offer_wire(&self.connection, &pong_frame(payload), Class::Event);
                 }
             }
             Inbound::Close(code) => {
-                self.connection.echo_close(code, self.edge.cut_at());
+                self.connection.echo_close(code, edge.cut_at());
                 self.peer_closed = true;
             }
         }
     }
 
-    fn step(&mut self, text: &str, now_ns: u64) {
-        let Self { edge, connection, session, .. } = self;
-        match session.step(text, now_ns, edge.rules(connection.role())) {
+    fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64) {
+        let connection = &self.connection;
+        match self.session.step(text, now_ns, edge.rules(connection.role())) {
             Step::Nothing => {}
             Step::Hello { token, device, cursor } => {
                 let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| Box::from(&*text));
-                let said =
-                    Hello { bearer: self.bearer.take(), token: owned(token), device: owned(device), cursor };
-                self.job = Some(Box::pin(hello(edge.clone(), connection.clone(), said)));
+                let bearer = self.busy.as_mut().and_then(|busy| busy.bearer.take());
+                let said = Hello { bearer, token: owned(token), device: owned(device), cursor };
+                let job = hello(edge.clone(), connection.clone(), said);
+                self.busy().job = Some(Box::pin(job));
             }
             Step::Publish { id, message_type, body } => {
                 let message = Incoming { id: &id, message_type: &message_type, body };
@@ -245,88 +326,80 @@ impl Socket {
     }
 
     /// Writes all that waits, many frames at once.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    fn write(&mut self, edge: &Edge) -> Result<bool, Ended> {
         let mut progress = false;
-        loop {
-            if !self.connection.state().has_output() {
-                return Ok(progress);
-            }
-            match self.stream.poll_write_ready(cx) {
-                Poll::Pending => return Ok(progress),
-                Poll::Ready(Err(_)) => return Err(Ended),
-                Poll::Ready(Ok(())) => {}
-            }
+        while self.readiness.writable {
             // The lock is held over a system call that does not wait, so that nothing is dropped while it is being written.
             let mut state = self.connection.state();
+            if !state.has_output() {
+                break;
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = state.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..filled]) {
+            match self.stream.write_vectored(&slices[..filled]) {
                 Ok(0) => return Err(Ended),
                 Ok(n) => {
                     let frames = state.wrote(n);
-                    self.edge.metrics.edge_frames_out.inc_by(frames);
+                    edge.metrics.edge_frames_out.inc_by(frames);
                     progress = true;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readiness.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(Ended),
             }
         }
+        Ok(progress)
     }
 
     /// Whether both sides have said all they had to say.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+    fn is_over(&mut self) -> bool {
         let state = self.connection.state();
         let closed = state.phase == Phase::Closing && !state.has_output();
         drop(state);
         if closed && self.deaf && !self.shut {
             // Who cannot be understood is not asked for an answer: the end of the stream says the same.
             self.shut = true;
-            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            let _ = self.stream.shutdown(Shutdown::Write);
         }
         closed && self.peer_closed
     }
-}
 
-impl Future for Socket {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let socket = self.get_mut();
-        // Before anything is looked at: what comes after the look wakes.
-        socket.connection.register(cx.waker());
+    /// Does what there is to do, for a while.
+    pub(crate) fn drive(&mut self, edge: &Arc<Edge>) -> Driven {
+        // Before anything is looked at: what comes after the look marks again.
+        self.connection.unmark();
         for _ in 0..ROUNDS {
-            if socket.connection.is_cut() {
-                if socket.connection.state().has_output() {
+            if self.connection.is_cut() {
+                if self.connection.state().has_output() {
                     // The kernel, too, forgets what this peer does not take.
-                    let _ = socket.stream.set_zero_linger();
+                    let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
                 }
-                return Poll::Ready(());
+                return Driven::Over;
             }
-            let mut progress = socket.poll_job(cx);
-            match socket.poll_read(cx).and_then(|read| Ok(read | socket.poll_write(cx)?)) {
+            let mut progress = self.poll_job(edge);
+            match self.read(edge).and_then(|read| Ok(read | self.write(edge)?)) {
                 Ok(moved) => progress |= moved,
-                Err(Ended) => return Poll::Ready(()),
+                Err(Ended) => return Driven::Over,
             }
-            if socket.is_over(cx) {
-                return Poll::Ready(());
+            if self.is_over() {
+                return Driven::Over;
             }
             if !progress {
-                return Poll::Pending;
+                // An idle socket keeps nothing.
+                self.busy.take_if(|busy| busy.is_over());
+                return Driven::Waits;
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Driven::Again
     }
-}
 
-impl Drop for Socket {
-    /// However the task ends, the socket is forgotten: here first, then in the Session Cache.
-    fn drop(&mut self) {
+    /// Forgets the socket: here first, then in the Session Cache.
+    pub(crate) fn end(self, edge: &Arc<Edge>) {
         self.connection.echo_close(None, 0);
-        self.edge.registry.leave(&self.connection);
-        self.edge.metrics.edge_sockets.dec();
+        edge.registry.leave(&self.connection);
+        edge.metrics.edge_sockets.dec();
         if self.connection.identity().is_some() && tokio::runtime::Handle::try_current().is_ok() {
-            self.edge.tasks.spawn(crate::registration::leave(self.edge.clone(), self.connection.clone()));
+            edge.tasks.spawn(crate::registration::leave(edge.clone(), self.connection.clone()));
         }
     }
 }
@@ -371,7 +444,7 @@ mod tests {
     #[test]
     fn an_idle_socket_is_small() {
         // Each byte here is paid once per idle socket; `examples/idle_memory.rs` measures the whole.
-        assert!(size_of::<Socket>() <= 176, "the task holds {} bytes", size_of::<Socket>());
-        assert!(size_of::<Connection>() <= 256, "the connection is {} bytes", size_of::<Connection>());
+        assert!(size_of::<Socket>() <= 64, "the reactor holds {} bytes", size_of::<Socket>());
+        assert!(size_of::<Connection>() <= 208, "the connection is {} bytes", size_of::<Connection>());
     }
 }

@@ -81,7 +81,10 @@ pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
             let stream = parts.io.into_inner();
             // A websocket has bounds of its own for what lies unread.
             let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
-            Socket::start(&edge, stream, parts.read_buf.to_vec(), bearer, shed);
+            match stream.into_std() {
+                Ok(stream) => Socket::start(&edge, stream, parts.read_buf.to_vec(), bearer, shed),
+                Err(error) => tracing::warn!(%error, "cannot take over an upgraded connection"),
+            }
         }
         Err(_) => tracing::error!("an upgraded connection is not the one that was served"),
     }

@@ -125,6 +125,11 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
 }
 
 impl Fragments {
+    /// Whether no message is half here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Decodes one frame at the start of `input`, in place; answers how many bytes it took, or `None` while it is incomplete.
     pub(crate) fn decode<'a>(
         &mut self,
