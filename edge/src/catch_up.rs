@@ -12,7 +12,7 @@ use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, ServerF
 
 use crate::connection::{Connection, Offer};
 use crate::edge::Edge;
-use crate::websocket::text_frame;
+use crate::websocket::json_frame;
 
 /// The most entries of one read.
 const PAGE: usize = 100;
@@ -93,12 +93,12 @@ async fn hand_over(edge: &Edge, connection: &Connection, seq: u64, frames: &[Byt
 fn push(seq: u64, entry: &Entry) -> Bytes {
     let mid = entry.mid.to_string();
     let frame = ServerFrame::Push { seq, push_type: &entry.push_type, mid: &mid, body: &entry.body };
-    text_frame(&frame.text())
+    json_frame(&frame)
 }
 
 /// Says that entries are gone for good: a client must never take a gap for silence.
 fn expired(first_left: u64) -> Bytes {
     let message = format!("inbox entries before seq {first_left} have expired: fetch what you need anew");
     let error = ErrorBody::new(ErrorCode::NotFound, message);
-    text_frame(&ServerFrame::Error { id: None, error: &error }.text())
+    json_frame(&ServerFrame::Error { id: None, error: &error })
 }

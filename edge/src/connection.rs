@@ -220,7 +220,7 @@ impl Connection {
     }
 
     /// Hands the socket a frame.
-    pub(crate) fn offer(&self, wire: &Bytes, class: Class, room: Room, cut_at: u64) -> Offer {
+    pub(crate) fn offer(&self, wire: Bytes, class: Class, room: Room, cut_at: impl FnOnce() -> u64) -> Offer {
         let mut state = self.state();
         let offer = state.offer(wire, class, room, cut_at);
         drop(state);
@@ -232,7 +232,13 @@ impl Connection {
 
     /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing frame has the
     /// inbox read.
-    pub(crate) fn offer_push(&self, seq: u64, wire: Option<&Bytes>, room: Room, cut_at: u64) -> Offer {
+    pub(crate) fn offer_push(
+        &self,
+        seq: u64,
+        wire: Option<&Bytes>,
+        room: Room,
+        cut_at: impl FnOnce() -> u64,
+    ) -> Offer {
         let mut state = self.state();
         if state.phase == Phase::Closing {
             return Offer::Gone;
@@ -241,7 +247,7 @@ impl Connection {
         let offer = match wire {
             _ if state.catching_up || seq <= state.delivered => Offer::Taken,
             Some(wire) if seq == state.delivered + 1 => {
-                let offer = state.offer(wire, Class::Durable, room, cut_at);
+                let offer = state.offer(wire.clone(), Class::Durable, room, cut_at);
                 if offer == Offer::Taken {
                     state.delivered = seq;
                 }
@@ -426,7 +432,7 @@ impl State {
         self.queue.is_empty() || (self.queue.len() < room.frames && self.bytes + len <= room.bytes)
     }
 
-    fn offer(&mut self, wire: &Bytes, class: Class, room: Room, cut_at: u64) -> Offer {
+    fn offer(&mut self, wire: Bytes, class: Class, room: Room, cut_at: impl FnOnce() -> u64) -> Offer {
         if self.phase == Phase::Closing {
             return Offer::Gone;
         }
@@ -436,11 +442,11 @@ impl State {
             }
             self.drop_events();
             if !self.fits(wire.len(), room) {
-                self.close(Some(CloseCode::TooSlow.code()), CloseCode::TooSlow.reason(), cut_at);
+                self.close(Some(CloseCode::TooSlow.code()), CloseCode::TooSlow.reason(), cut_at());
                 return Offer::TooSlow;
             }
         }
-        self.push(wire.clone(), class);
+        self.push(wire, class);
         Offer::Taken
     }
 

@@ -36,7 +36,7 @@ fn drain(connection: &Connection) -> Vec<String> {
 fn pushes_are_queued_in_order_and_once() {
     let c = open(5);
     for (seq, delivered) in [(4, 5), (5, 5), (6, 6), (6, 6), (7, 7), (5, 7)] {
-        assert_eq!(c.offer_push(seq, Some(&text_frame(&seq.to_string())), ROOM, 0), Offer::Taken);
+        assert_eq!(c.offer_push(seq, Some(&text_frame(&seq.to_string())), ROOM, || 0), Offer::Taken);
         assert_eq!(c.state().delivered, delivered);
     }
     assert_eq!(drain(&c), ["6", "7"]);
@@ -47,14 +47,14 @@ fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
     for wire in [Some(text_frame("8")), None] {
         let seq = if wire.is_some() { 8 } else { 6 };
         let c = open(5);
-        c.offer_push(seq, wire.as_ref(), ROOM, 0);
+        c.offer_push(seq, wire.as_ref(), ROOM, || 0);
         assert!(c.state().is_catching_up());
-        c.offer_push(6, Some(&text_frame("6")), ROOM, 0);
+        c.offer_push(6, Some(&text_frame("6")), ROOM, || 0);
         assert!(drain(&c).is_empty(), "live pushes wait for the inbox");
         assert_eq!(c.span(), Some((5, seq)));
         c.offer_read(seq, &[text_frame("read")], ROOM).unwrap();
         assert_eq!(c.span(), None);
-        c.offer_push(seq + 1, Some(&text_frame("next")), ROOM, 0);
+        c.offer_push(seq + 1, Some(&text_frame("next")), ROOM, || 0);
         assert_eq!(drain(&c), ["read", "next"]);
     }
 }
@@ -63,8 +63,8 @@ fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
 fn welcome_comes_before_what_came_while_joining() {
     let c = Connection::new(1, 0, Arc::default());
     c.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
-    c.offer(&text_frame("event"), Class::Event, ROOM, 0);
-    c.offer_push(3, Some(&text_frame("3")), ROOM, 0);
+    c.offer(text_frame("event"), Class::Event, ROOM, || 0);
+    c.offer_push(3, Some(&text_frame("3")), ROOM, || 0);
     assert!(!c.state().has_output());
     c.welcome(text_frame("welcome"), 2, 2);
     assert_eq!(drain(&c), ["welcome", "event"]);
@@ -74,16 +74,16 @@ fn welcome_comes_before_what_came_while_joining() {
 #[test]
 fn events_give_way_and_then_the_socket_closes() {
     let c = open(0);
-    c.offer(&text_frame("e1"), Class::Event, ROOM, 0);
+    c.offer(text_frame("e1"), Class::Event, ROOM, || 0);
     c.state().wrote(1);
     for name in ["e2", "d1", "d2"] {
         let class = if name.starts_with('e') { Class::Event } else { Class::Durable };
-        assert_eq!(c.offer(&text_frame(name), class, ROOM, 0), Offer::Taken);
+        assert_eq!(c.offer(text_frame(name), class, ROOM, || 0), Offer::Taken);
     }
-    assert_eq!(c.offer(&text_frame("e3"), Class::Event, ROOM, 0), Offer::Dropped);
-    assert_eq!(c.offer(&text_frame("d3"), Class::Durable, ROOM, 0), Offer::Taken, "e2 gave way");
-    assert_eq!(c.offer(&text_frame("d4"), Class::Durable, ROOM, 0), Offer::TooSlow);
-    assert_eq!(c.offer(&text_frame("d5"), Class::Durable, ROOM, 0), Offer::Gone);
+    assert_eq!(c.offer(text_frame("e3"), Class::Event, ROOM, || 0), Offer::Dropped);
+    assert_eq!(c.offer(text_frame("d3"), Class::Durable, ROOM, || 0), Offer::Taken, "e2 gave way");
+    assert_eq!(c.offer(text_frame("d4"), Class::Durable, ROOM, || 0), Offer::TooSlow);
+    assert_eq!(c.offer(text_frame("d5"), Class::Durable, ROOM, || 0), Offer::Gone);
     let mut state = c.state();
     assert_eq!(state.phase, Phase::Closing);
     assert_eq!(state.queue.len(), 2, "the frame that was begun, and the close");
@@ -94,7 +94,7 @@ fn events_give_way_and_then_the_socket_closes() {
 #[test]
 fn reading_waits_while_half_of_the_room_is_taken() {
     let c = open(0);
-    c.offer_push(9, None, ROOM, 0);
+    c.offer_push(9, None, ROOM, || 0);
     let two = [text_frame("a"), text_frame("b")];
     assert_eq!(c.offer_read(2, &two, ROOM), Some(Offer::Taken));
     assert_eq!(c.offer_read(3, &two[..1], ROOM), None);
@@ -134,7 +134,7 @@ fn an_ack_counts_as_far_as_was_sent() {
     assert_eq!(c.unsaved(), None, "a cursor in hello is no ack");
     c.ack(9);
     assert_eq!((c.unsaved(), c.unsaved()), (Some(5), None), "nothing later was sent");
-    c.offer_push(6, Some(&text_frame("6")), ROOM, 0);
+    c.offer_push(6, Some(&text_frame("6")), ROOM, || 0);
     c.ack(9);
     assert_eq!((c.unsaved(), c.unsaved()), (Some(6), None));
     c.not_saved();

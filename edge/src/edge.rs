@@ -27,7 +27,7 @@ use crate::outbound::{Publish, Waiting};
 use crate::reactor::Mailbox;
 use crate::registry::Registry;
 use crate::session::Rules;
-use crate::websocket::text_frame;
+use crate::websocket::json_frame;
 use crate::{EdgeConfig, EdgeDeps, Pages};
 
 /// Whether the last calls to what the edge depends on went well.
@@ -182,18 +182,18 @@ impl Edge {
 
     /// Hands a socket a frame of the edge's own.
     pub(crate) fn offer(&self, connection: &Connection, frame: &ServerFrame<'_>, class: Class) {
-        self.offer_wire(connection, &text_frame(&frame.text()), class);
+        self.offer_wire(connection, json_frame(frame), class);
     }
 
     /// Hands a socket a frame; `false` when it is closing.
-    pub(crate) fn offer_wire(&self, connection: &Connection, wire: &Bytes, class: Class) -> bool {
-        let offer = connection.offer(wire, class, self.room, self.cut_at());
+    pub(crate) fn offer_wire(&self, connection: &Connection, wire: Bytes, class: Class) -> bool {
+        let offer = connection.offer(wire, class, self.room, || self.cut_at());
         self.note(offer)
     }
 
     /// Hands a socket an inbox entry; `false` when it is closing.
     pub(crate) fn offer_push(&self, connection: &Connection, seq: u64, wire: Option<&Bytes>) -> bool {
-        let offer = connection.offer_push(seq, wire, self.room, self.cut_at());
+        let offer = connection.offer_push(seq, wire, self.room, || self.cut_at());
         self.note(offer)
     }
 

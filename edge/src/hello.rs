@@ -12,7 +12,7 @@ use soundoff_common::sign_ins::{self, Closed};
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};
 use crate::edge::Edge;
-use crate::websocket::text_frame;
+use crate::websocket::json_frame;
 
 /// What the client said, and what its upgrade had proven.
 pub(crate) struct Hello {
@@ -83,7 +83,7 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
         limits,
     };
     connection.heard(edge.clock_ms());
-    if connection.welcome(text_frame(&welcome.text()), resume.cursor, resume.head) {
+    if connection.welcome(json_frame(&welcome), resume.cursor, resume.head) {
         edge.metrics.edge_welcomes.inc();
         crate::outbound::announce(edge, connection, &user);
         if edge.is_draining() {

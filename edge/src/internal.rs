@@ -166,8 +166,8 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
             edge.registry.each_of(user, delivery.connection, |connection| {
                 taken |= match (delivery.kind, &wire, delivery.seq) {
                     (Kind::Push, wire, Some(seq)) => edge.offer_push(connection, seq, wire.as_ref()),
-                    (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire, Class::Durable),
-                    (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire, Class::Event),
+                    (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Durable),
+                    (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Event),
                     (Kind::Revoke, ..) => {
                         if delivery.session.is_none_or(|session| connection.is_of(session)) {
                             edge.close(connection, CloseCode::SessionRevoked);

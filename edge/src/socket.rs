@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mio::net::TcpStream;
 use socket2::SockRef;
 use soundoff_common::ports::tokens::Claims;
@@ -38,6 +39,9 @@ const SLICES: usize = 32;
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
+
+/// The whole frame with [`ServerFrame::Pong`].
+const PONG: &[u8] = b"\x81\x0d{\"op\":\"pong\"}";
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -244,6 +248,9 @@ impl Socket {
 
     /// Acts on all whole frames, unless the client has to wait; answers how many bytes they took.
     fn frames(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) -> usize {
+        // What came together came at one time.
+        let now_ns = edge.clock_ns();
+        let mut heard = 0;
         let mut fragments = self.busy.as_mut().map(|b| std::mem::take(&mut b.fragments)).unwrap_or_default();
         let mut taken = 0;
         while !self.deaf {
@@ -257,7 +264,8 @@ impl Socket {
                 Ok(None) => break,
                 Ok(Some((len, inbound))) => {
                     taken += len;
-                    self.act(edge, inbound);
+                    heard += 1;
+                    self.act(edge, inbound, now_ns);
                 }
                 Err(Violation(what)) => {
                     tracing::debug!(connection = self.connection.id, what, "a protocol violation");
@@ -266,27 +274,28 @@ impl Socket {
                 }
             }
         }
+        if heard > 0 {
+            edge.metrics.edge_frames_in.inc_by(heard);
+            self.connection.heard(now_ns / 1_000_000);
+        }
         if !fragments.is_empty() {
             self.busy().fragments = fragments;
         }
         if self.deaf { bytes.len() } else { taken }
     }
 
-    fn act(&mut self, edge: &Arc<Edge>, inbound: Inbound<'_>) {
+    fn act(&mut self, edge: &Arc<Edge>, inbound: Inbound<'_>, now_ns: u64) {
         if self.connection.state().phase == Phase::Closing {
             self.peer_closed |= matches!(inbound, Inbound::Close(_));
             return;
         }
-        edge.metrics.edge_frames_in.inc();
-        let now_ns = edge.clock_ns();
-        self.connection.heard(now_ns / 1_000_000);
         match inbound {
             Inbound::Text(text) => self.step(edge, text, now_ns),
             Inbound::Gathered(text) => self.step(edge, &text, now_ns),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
                 if matches!(self.session.ping(now_ns, edge.rules(Role::User)), Step::Pong) {
-                    edge.offer_wire(&self.connection, &pong_frame(payload), Class::Event);
+                    edge.offer_wire(&self.connection, pong_frame(payload), Class::Event);
                 }
             }
             Inbound::Close(code) => {
@@ -314,7 +323,7 @@ impl Socket {
                 }
             }
             Step::Ack(cursor) => connection.ack(cursor),
-            Step::Pong => edge.offer(connection, &ServerFrame::Pong, Class::Event),
+            Step::Pong => drop(edge.offer_wire(connection, Bytes::from_static(PONG), Class::Event)),
             Step::Auth(token) => renew(edge, connection, &token),
             Step::Refuse { id, error } => edge.refuse(connection, id.as_deref(), &error),
             Step::RefuseAndClose { id, error } => {
@@ -440,6 +449,11 @@ fn renew(edge: &Arc<Edge>, connection: &Arc<Connection>, token: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ready_made_pong_is_a_pong() {
+        assert_eq!(PONG, crate::websocket::json_frame(&ServerFrame::Pong));
+    }
 
     #[test]
     fn an_idle_socket_is_small() {

@@ -3,7 +3,7 @@
 //! Written here because a library's buffers are most of an idle socket's memory: this one decodes in place from a buffer that all
 //! sockets of a thread share, and encodes a frame once for however many sockets get it.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 /// What came in. Text and payloads borrow from the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -176,25 +176,49 @@ impl Fragments {
     }
 }
 
-fn encode(opcode: u8, parts: &[&[u8]]) -> Bytes {
-    let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut frame = BytesMut::with_capacity(len + 10);
-    frame.put_u8(FIN | opcode);
+/// The largest head of a frame from a server.
+const HEAD_BYTES: usize = 10;
+
+/// A frame's head, at the end of as many bytes as the largest takes; answers how many come before it.
+fn put_head(head: &mut [u8; HEAD_BYTES], opcode: u8, len: usize) -> usize {
+    let first = FIN | opcode;
     match len {
-        0..126 => frame.put_u8(len as u8),
+        0..126 => {
+            head[8..].copy_from_slice(&[first, len as u8]);
+            8
+        }
         126..65_536 => {
-            frame.put_u8(126);
-            frame.put_u16(len as u16);
+            head[6..8].copy_from_slice(&[first, 126]);
+            head[8..].copy_from_slice(&(len as u16).to_be_bytes());
+            6
         }
         _ => {
-            frame.put_u8(127);
-            frame.put_u64(len as u64);
+            head[..2].copy_from_slice(&[first, 127]);
+            head[2..].copy_from_slice(&(len as u64).to_be_bytes());
+            0
         }
     }
-    for part in parts {
-        frame.put_slice(part);
-    }
-    frame.freeze()
+}
+
+fn encode(opcode: u8, parts: &[&[u8]]) -> Bytes {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut head = [0; HEAD_BYTES];
+    let from = put_head(&mut head, opcode, len);
+    let mut frame = Vec::with_capacity(len + HEAD_BYTES - from);
+    frame.extend_from_slice(&head[from..]);
+    parts.iter().for_each(|part| frame.extend_from_slice(part));
+    frame.into()
+}
+
+/// A whole text frame with what is written as JSON straight behind its head.
+pub(crate) fn json_frame(content: &impl serde::Serialize) -> Bytes {
+    let mut frame = Vec::with_capacity(256);
+    frame.extend_from_slice(&[0; HEAD_BYTES]);
+    serde_json::to_writer(&mut frame, content).expect("frames hold nothing that JSON cannot");
+    let len = frame.len() - HEAD_BYTES;
+    let head = frame.first_chunk_mut().expect("it begins with room for a head");
+    let from = put_head(head, TEXT, len);
+    Bytes::from(frame).slice(from..)
 }
 
 /// A whole text frame as it goes over the wire: without a mask it is the same for every socket.
