@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use soundoff_edge::EdgeConfig;
+use support::client::Seen;
+use support::ports::FAULTY;
 use support::{World, config, http, soon, stand, stand_with, token, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -154,4 +156,19 @@ async fn a_client_that_never_reads_its_answers_is_not_read_either() {
     assert!(tokio::time::timeout(Duration::from_millis(500), writing).await.is_err(), "the edge read it all");
     assert_eq!(stand.metrics.edge_sockets.get(), 1, "and did not give up on her");
     ann.refused("unknown_type").await;
+}
+
+#[tokio::test]
+async fn a_fault_at_one_socket_ends_no_other() {
+    let stand = stand().await;
+    stand.world.tables.add_user("ann");
+    let mut well = stand.welcomed("ann").await;
+    for _ in 0..8 {
+        let mut ill = stand.connect().await;
+        ill.hello(&token(FAULTY)).await;
+        assert_eq!(ill.see().await, Seen::Cut);
+    }
+    well.send(&json!({"op": "ping"})).await;
+    assert_eq!(well.frame().await["op"], "pong");
+    until("the faulty ones are forgotten", || stand.metrics.edge_sockets.get() == 1).await;
 }

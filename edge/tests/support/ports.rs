@@ -24,6 +24,9 @@ use soundoff_common::sign_ins;
 use tokio::sync::watch;
 use ulid::Ulid;
 
+/// Reading what is this user's panics.
+pub(crate) const FAULTY: &str = "faulty";
+
 /// Where a test can hold a port's calls.
 pub(crate) struct Gate {
     open: watch::Sender<bool>,
@@ -352,6 +355,7 @@ impl Tables for FakeTables {
     async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
         self.get_gate.pass().await;
         self.check()?;
+        assert!(!keys.iter().any(|(_, key)| key.pk.contains(FAULTY)), "a planted fault");
         let items = self.items.lock().unwrap();
         Ok(keys.iter().map(|key| items.get(key).cloned()).collect())
     }
