@@ -91,7 +91,7 @@ impl Replay {
             at += frame.frame_len();
         }
         if is_last {
-            cut(&file, number, at, bytes.len())?;
+            cut(&file, number, at, &bytes[at..])?;
             self.end = Some(u32::try_from(at)?);
         }
         self.keep(file, if is_last { 0 } else { bytes.len() as u64 });
@@ -196,16 +196,17 @@ impl Replay {
     }
 }
 
-/// Removes what a crash left half written behind the last whole frame.
-fn cut(file: &File, number: u32, at: usize, length: usize) -> anyhow::Result<()> {
-    if at < length {
-        let bytes = length - at;
+/// Removes what lies behind the last whole frame: the zeros of a growing segment, and what a crash left half written.
+fn cut(file: &File, number: u32, at: usize, rest: &[u8]) -> anyhow::Result<()> {
+    if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
         tracing::warn!(
             segment = number,
             offset = at,
-            bytes,
+            bytes = last + 1,
             "cut a torn end off the queue log; nothing in it was confirmed"
         );
+    }
+    if !rest.is_empty() {
         file.set_len(at as u64)?;
     }
     // After a kill the rest may lie in memory only, and receivers are about to see it.

@@ -10,6 +10,9 @@ use super::record::Frame;
 
 /// Begins every segment: what it is and the version of its format, then the segment's number and four zeros.
 const HEADER: [u8; 8] = *b"SOQUEUE\x01";
+/// The growing segment is filled with zeros so far ahead of its frames: a sync that finds the file's length and blocks as they were has
+/// nothing to write but the frames, and takes two thirds of the time.
+const AHEAD: usize = 1 << 20;
 /// Bytes before a segment's first frame.
 pub(super) const SEGMENT_HEADER: usize = 16;
 
@@ -54,6 +57,8 @@ pub(super) struct Tail {
     pub(super) offset: u32,
     /// Everything below is known to be on disk.
     pub(super) synced: u32,
+    /// Behind `offset` there are zeros up to here.
+    filled: u32,
     /// Tests make the disk fail with these.
     #[cfg(test)]
     pub(super) fail_write: bool,
@@ -82,6 +87,7 @@ impl Tail {
             number,
             offset,
             synced: offset,
+            filled: offset,
             #[cfg(test)]
             fail_write: false,
             #[cfg(test)]
@@ -99,6 +105,16 @@ impl Tail {
         self.file.write_all_at(frame.seal(self.synced), at.into())?;
         // Segments are rotated far below 4 GiB, and a frame is a few MiB.
         self.offset = at.saturating_add(u32::try_from(frame.len()).expect("frames are cut at a few MiB"));
+        if self.offset > self.filled {
+            self.file.write_all_at(&vec![0; AHEAD], self.offset.into())?;
+            self.filled = self.offset.saturating_add(u32::try_from(AHEAD).expect("a MiB"));
+        }
         Ok(at)
+    }
+
+    /// Brings a segment that grows no more to disk, without the zeros behind it.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        self.file.set_len(self.offset.into())?;
+        self.file.sync_all()
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn run(log: Arc<Log>, next_seq: u64) {
             }
         }
     }
-    if let Err(error) = log.tail().file.sync_all() {
+    if let Err(error) = log.tail().finish() {
         log.broken("closing the queue log", &error);
     }
 }
@@ -219,7 +219,7 @@ impl Writer {
         // Most of it without the lock: appends of others go on meanwhile.
         sync(&self.log)?;
         let mut tail = self.log.tail();
-        tail.file.sync_all()?;
+        tail.finish()?;
         opening(&mut self.frame, &self.log.names, self.next_seq);
         let size = u64::from(tail.offset);
         let next = Tail::create(&self.log.dir, tail.number + 1, &mut self.frame)?;
