@@ -344,8 +344,12 @@ impl Socket {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = state.slices(&mut slices);
-            match self.stream.write_vectored(&slices[..filled]) {
+            // One frame goes by `send`, which is a shorter way through the kernel than `writev`.
+            let written = match state.slices(&mut slices) {
+                1 => self.stream.write(&slices[0]),
+                filled => self.stream.write_vectored(&slices[..filled]),
+            };
+            match written {
                 Ok(0) => return Err(Ended),
                 Ok(n) => {
                     let frames = state.wrote(n);
