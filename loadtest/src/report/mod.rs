@@ -1,5 +1,9 @@
 //! What a run is judged by: counts, latencies and how they are printed.
 
+pub(crate) mod machine;
+pub(crate) mod page;
+pub(crate) mod plot;
+
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
