@@ -4,26 +4,22 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Uri};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::http::{exchange, resolve};
+use crate::http::get;
 use crate::report::{Progress, write_json};
 
 const DAY: f64 = 86_400.0;
 const MILLION: f64 = 1e6;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The metrics pages of a deployment's processes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct PagesArgs {
     /// A process's metrics page, such as http://127.0.0.1:9090/metrics; give one for each process of the deployment.
     #[arg(long = "metrics", value_name = "URL")]
-    urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
 }
 
 impl PagesArgs {
@@ -125,8 +121,8 @@ impl Counts {
     }
 }
 
-/// The labels' values have neither quotes nor commas.
-fn label(labels: &str, name: &str) -> String {
+/// One of a series' labels, whose values have neither quotes nor commas.
+pub(crate) fn label(labels: &str, name: &str) -> String {
     let mut pairs = labels.trim_end_matches('}').split(',');
     let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_default().trim_matches('"').to_owned()
@@ -162,23 +158,9 @@ impl Watch {
 async fn read(pages: &PagesArgs) -> Result<Counts> {
     let mut counts = Counts::default();
     for url in &pages.urls {
-        let page = tokio::time::timeout(PATIENCE, get(url)).await;
-        let page = page.context("no answer within 10 s").and_then(|page| page);
-        counts.add(&page.with_context(|| format!("cannot read {url}"))?);
+        counts.add(&get(url).await?);
     }
     Ok(counts)
-}
-
-async fn get(url: &str) -> Result<String> {
-    let uri: Uri = url.parse()?;
-    ensure!(uri.scheme_str() == Some("http"), "it should look like http://127.0.0.1:9090/metrics");
-    let authority = uri.authority().context("it has no host")?;
-    let address = resolve(authority).await?;
-    let path = uri.path_and_query().map_or("/metrics", |path| path.as_str());
-    let request = Request::get(path).header("host", authority.as_str()).body(Full::<Bytes>::default())?;
-    let (status, body) = exchange(address, request).await?;
-    ensure!(status.is_success(), "it answers {status}");
-    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// From zero, and not from the `-0.0` that sums of nothing are.

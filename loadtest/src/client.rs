@@ -1,5 +1,6 @@
 //! One user's session that survives what the protocol says it must: it resends by rules 1 and 2, waits when told to,
-//! beats its heart and reconnects with full jitter. The same `id` goes out again, so nothing takes effect twice.
+//! beats its heart, reconnects with full jitter and goes on in its inbox where it was. The same `id` goes out again, so
+//! nothing takes effect twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::server::Server;
-use crate::socket::{End, Frame, Socket, Welcome, send_frame};
+use crate::socket::{End, Frame, Push, Socket, Welcome, send_frame};
 
 /// Rules 1 and 2: without an answer for this long, the same `id` is sent again.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -48,12 +49,14 @@ pub(crate) struct Retries {
     pub(crate) last_end: Mutex<Option<End>>,
 }
 
-/// What became of a message.
+/// What became of a message, or what is new in the inbox.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// It is durable, this long after it was first sent. Told once.
+    /// It is durable. Told once.
     Accepted {
-        /// From first sent to accepted.
+        /// The message's id.
+        id: String,
+        /// From when it was due, or else first sent, to accepted.
         after: Duration,
     },
     /// It is over and done with.
@@ -64,8 +67,26 @@ pub(crate) enum Answer {
         outcome: Result<Box<RawValue>, ErrorBody>,
         /// It had taken effect before.
         duplicate: bool,
-        /// From first sent to now.
+        /// From when it was due, or else first sent, to now.
         after: Duration,
+        /// How often it was sent and not refused: so many replies are to be expected, this one included.
+        sends: u32,
+        /// Whether all of that was on the socket that is open now.
+        unbroken: bool,
+    },
+    /// Another reply to a message that is over: it was sent more than once, or the server answers twice.
+    Again {
+        /// The message's id.
+        id: String,
+        /// It had taken effect before.
+        duplicate: bool,
+    },
+    /// An entry of the inbox, each once and in their order however often the server sends them.
+    Push {
+        /// The entry.
+        push: Push,
+        /// How many entries between the last one and this one never came.
+        missing: u64,
     },
 }
 
@@ -75,9 +96,23 @@ struct Pending {
     text: Utf8Bytes,
     /// Its place among all messages of the session, for resends in the order of sending.
     number: u64,
-    first_sent: Option<Instant>,
+    /// When it was due or, where nothing is due, first sent.
+    since: Option<Instant>,
     last_sent: Option<Instant>,
     accepted: bool,
+    /// How often it was sent and not refused.
+    sends: u32,
+    /// The socket, counted from 1, that it was first sent on.
+    first_socket: u64,
+}
+
+/// A socket that is being opened. It must go on when whoever waits for it turns to something else meanwhile.
+struct Opening(Pin<Box<dyn Future<Output = Result<Socket, End>> + Send>>);
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opening")
+    }
 }
 
 /// When to send heartbeats, and when to have seen their answers.
@@ -103,7 +138,13 @@ pub(crate) struct Client {
     token: String,
     retries: Arc<Retries>,
     socket: Option<Socket>,
+    opening: Option<Opening>,
+    /// How many sockets were opened so far.
+    sockets: u64,
     heart: Option<Heart>,
+    /// The last entry of the inbox that was handed out, and the last one that was acked.
+    cursor: Option<u64>,
+    acked: u64,
     /// Reconnects in a row without an answer, and when the next one may be.
     failures: u32,
     reconnect_at: Instant,
@@ -127,7 +168,11 @@ impl Client {
             token,
             retries,
             socket: None,
+            opening: None,
+            sockets: 0,
             heart: None,
+            cursor: None,
+            acked: 0,
             failures: 0,
             reconnect_at: now,
             goaway: None,
@@ -147,12 +192,59 @@ impl Client {
 
     /// Sends a message, now or as soon as the server's limits allow. `id` must not be in flight.
     pub(crate) fn send(&mut self, id: String, message_type: &str, body: &impl Serialize) {
+        self.queue(id, message_type, body, None);
+    }
+
+    /// As [`Self::send`]; latency counts from the time the message was due, whatever has held it up since.
+    pub(crate) fn send_due(&mut self, id: String, message_type: &str, body: &impl Serialize, due: Instant) {
+        self.queue(id, message_type, body, Some(due));
+    }
+
+    fn queue(&mut self, id: String, message_type: &str, body: &impl Serialize, since: Option<Instant>) {
         let text = send_frame(&id, message_type, body);
         let number = self.numbered;
         self.numbered += 1;
         self.waiting.push_back(id.clone());
-        let pending = Pending { text, number, first_sent: None, last_sent: None, accepted: false };
+        let pending =
+            Pending { text, number, since, last_sent: None, accepted: false, sends: 0, first_socket: 0 };
         self.pending.insert(id, pending);
+    }
+
+    /// Messages without their reply: id, and whether they were accepted.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.pending.iter().map(|(id, pending)| (id.as_str(), pending.accepted))
+    }
+
+    /// How many sockets were opened so far.
+    pub(crate) fn sockets(&self) -> u64 {
+        self.sockets
+    }
+
+    /// Connects if need be, and tells what the server welcomes with. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(crate) async fn connected(&mut self) -> Result<Welcome, End> {
+        loop {
+            if let Some(socket) = &self.socket {
+                return Ok(socket.welcome);
+            }
+            let opening = match &mut self.opening {
+                Some(opening) => opening,
+                None => {
+                    tokio::time::sleep_until(self.reconnect_at).await;
+                    let (server, token, cursor) = (self.server.clone(), self.token.clone(), self.cursor);
+                    let opening = async move { Socket::open_at(&server, &token, cursor).await };
+                    self.opening.insert(Opening(Box::pin(opening)))
+                }
+            };
+            let opened = opening.0.as_mut().await;
+            self.opening = None;
+            match opened {
+                Ok(socket) => self.opened(socket),
+                Err(end) => self.ended(end)?,
+            }
+        }
     }
 
     /// What the server says next about any of the messages. Dropping the future loses nothing.
@@ -161,14 +253,7 @@ impl Client {
     /// The server wants no more of this user; everything that passes is retried for ever, so callers bound their patience.
     pub(crate) async fn next(&mut self) -> Result<Answer, End> {
         loop {
-            if self.socket.is_none() {
-                tokio::time::sleep_until(self.reconnect_at).await;
-                match Socket::open(&self.server, &self.token).await {
-                    Ok(socket) => self.opened(socket),
-                    Err(end) => self.ended(end)?,
-                }
-                continue;
-            }
+            self.connected().await?;
             self.pump(Instant::now());
             let frame = match std::future::poll_fn(|cx| self.poll_socket(cx)).await {
                 Some(Ok(frame)) => frame,
@@ -237,8 +322,12 @@ impl Client {
             }
             if let Some(pending) = self.pending.get_mut(id) {
                 socket.send(pending.text.clone());
-                pending.first_sent.get_or_insert(now);
+                pending.since.get_or_insert(now);
                 pending.last_sent = Some(now);
+                pending.sends += 1;
+                if pending.first_socket == 0 {
+                    pending.first_socket = self.sockets;
+                }
             }
             self.waiting.pop_front();
         }
@@ -252,9 +341,14 @@ impl Client {
                 if std::mem::replace(&mut pending.accepted, true) {
                     return None;
                 }
-                Some(Answer::Accepted { after: pending.first_sent.map_or(Duration::ZERO, |sent| now - sent) })
+                let after = pending.since.map_or(Duration::ZERO, |since| now - since);
+                Some(Answer::Accepted { id, after })
+            }
+            Frame::Reply { id, duplicate, .. } if !self.pending.contains_key(&id) => {
+                Some(Answer::Again { id, duplicate })
             }
             Frame::Reply { id, outcome, duplicate } => self.done(id, outcome, duplicate, now),
+            Frame::Push(push) => self.pushed(push),
             Frame::Refused { id: Some(id), error } if error.retry => {
                 self.refused_for_now(id, &error, now);
                 None
@@ -274,7 +368,15 @@ impl Client {
         }
     }
 
-    /// `None` when the message was over before: a second reply to a message that was sent twice.
+    /// `None` when it was handed out before.
+    fn pushed(&mut self, push: Push) -> Option<Answer> {
+        let next = self.cursor.map_or(push.seq, |cursor| cursor + 1);
+        let missing = push.seq.checked_sub(next)?;
+        self.cursor = Some(push.seq);
+        Some(Answer::Push { push, missing })
+    }
+
+    /// `None` when the message was over before.
     fn done(
         &mut self,
         id: String,
@@ -284,13 +386,15 @@ impl Client {
     ) -> Option<Answer> {
         let pending = self.pending.remove(&id)?;
         self.failures = 0;
-        let after = pending.first_sent.map_or(Duration::ZERO, |sent| now - sent);
-        Some(Answer::Done { id, outcome, duplicate, after })
+        let after = pending.since.map_or(Duration::ZERO, |since| now - since);
+        let unbroken = pending.first_socket == self.sockets;
+        Some(Answer::Done { id, outcome, duplicate, after, sends: pending.sends, unbroken })
     }
 
     fn refused_for_now(&mut self, id: String, error: &ErrorBody, now: Instant) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         pending.last_sent = None;
+        pending.sends = pending.sends.saturating_sub(1);
         self.waiting.push_back(id);
         let told = error.retry_after_ms.map_or(PAUSE, Duration::from_millis);
         if error.code == ErrorCode::RateLimited {
@@ -312,11 +416,15 @@ impl Client {
         }
     }
 
-    /// Heartbeats, and messages that have waited too long for an answer.
+    /// Heartbeats, acks, and messages that have waited too long for an answer.
     fn look(&mut self, now: Instant) -> Result<(), End> {
         let (Some(heart), Some(socket)) = (&mut self.heart, &mut self.socket) else { return Ok(()) };
         if heart.unanswered_since.is_some_and(|since| now >= since + heart.every) {
             return self.ended(End::Lost("no pong within a heartbeat".into()));
+        }
+        if let Some(cursor) = self.cursor.filter(|cursor| *cursor > self.acked) {
+            socket.ack(cursor);
+            self.acked = cursor;
         }
         if now >= heart.next {
             socket.ping();
@@ -339,6 +447,9 @@ impl Client {
 
     fn opened(&mut self, socket: Socket) {
         self.heart = Some(Heart::new(socket.welcome));
+        // A new session is not told what came before it.
+        self.cursor.get_or_insert(socket.welcome.cursor);
+        self.sockets += 1;
         self.socket = Some(socket);
         // The server counts anew on a new socket, and so do we.
         (self.pace, self.paused_until) = (None, None);

@@ -1,14 +1,18 @@
 //! One HTTP request over a connection of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::http::uri::Authority;
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+/// A page is there within this time or not at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The address of a URL's host.
 ///
@@ -40,4 +44,25 @@ pub(crate) async fn exchange(
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
     Ok((status, body))
+}
+
+/// Reads a page of text, such as a process's metrics.
+///
+/// # Errors
+/// It is not there, or not within ten seconds.
+pub(crate) async fn get(url: &str) -> Result<String> {
+    let page = tokio::time::timeout(PATIENCE, page(url)).await;
+    page.context("no answer within 10 s").and_then(|page| page).with_context(|| format!("cannot read {url}"))
+}
+
+async fn page(url: &str) -> Result<String> {
+    let uri: Uri = url.parse()?;
+    ensure!(uri.scheme_str() == Some("http"), "it should look like http://127.0.0.1:9090/metrics");
+    let authority = uri.authority().context("it has no host")?;
+    let address = resolve(authority).await?;
+    let path = uri.path_and_query().map_or("/metrics", |path| path.as_str());
+    let request = Request::get(path).header("host", authority.as_str()).body(Full::<Bytes>::default())?;
+    let (status, body) = exchange(address, request).await?;
+    ensure!(status.is_success(), "it answers {status}");
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }

@@ -8,6 +8,7 @@ mod http;
 mod open_loop;
 mod process;
 mod report;
+mod run;
 mod seed;
 mod server;
 mod socket;
@@ -33,6 +34,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Run(run::RunArgs),
     Seed(seed::SeedArgs),
     Accepted(accepted::AcceptedArgs),
     Timelines(timelines::TimelinesArgs),
@@ -41,6 +43,7 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  loadtest run --report run.html                  everything that users do, every answer checked, with plots
   loadtest seed --graph ego-facebook.txt          fill a server with a real social graph
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
@@ -74,6 +77,7 @@ fn start(command: Command) -> Result<ExitCode> {
             }
         });
         match command {
+            Command::Run(args) => run::run(args, stop).await,
             Command::Seed(args) => seed::run(args, stop).await,
             Command::Accepted(args) => accepted::run(args, stop).await,
             Command::Timelines(args) => timelines::run(args, stop).await,

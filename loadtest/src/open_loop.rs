@@ -24,6 +24,12 @@ pub(crate) const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// Due times that a socket's task has not taken up yet. More than that and the generator is the bottleneck.
 pub(crate) const BACKLOG: usize = 4096;
 
+/// Between the clock's start and the first due time.
+pub(crate) const LEAD: Duration = Duration::from_millis(100);
+
+/// So soon the clock hears that it is over, however far apart the due times are.
+const HEARS_WITHIN: Duration = Duration::from_millis(200);
+
 /// How often and for how long something is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -75,33 +81,51 @@ impl Refusals {
     }
 }
 
-/// Tells each socket in turn when its next message is due, on a thread of its own: the runtime's timers are too coarse by a
-/// millisecond. The sockets hear that it is over by the end of their channels.
+/// Tells each socket in turn when its next message is due. They hear that it is over by the end of their channels.
 pub(crate) fn start_clock(
     pace: Pace,
     dues: Vec<mpsc::Sender<Due>>,
     missed: Arc<Missed>,
     stop: watch::Receiver<bool>,
 ) -> std::thread::JoinHandle<()> {
+    let count = dues.len() as u64;
+    let schedule = (0..pace.total()).map(move |n| (pace.after(n), (n % count) as usize, n));
+    keep_time(Instant::now() + LEAD, schedule, dues, missed, stop)
+}
+
+/// Tells who is on the schedule when something is due, and what: time from the start on, rising, and the receiver's number.
+/// On a thread of its own: the runtime's timers are too coarse by a millisecond.
+pub(crate) fn keep_time<T: Send + 'static>(
+    start: Instant,
+    schedule: impl Iterator<Item = (Duration, usize, T)> + Send + 'static,
+    dues: Vec<mpsc::Sender<(T, Instant)>>,
+    missed: Arc<Missed>,
+    stop: watch::Receiver<bool>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let start = Instant::now() + Duration::from_millis(100);
-        for n in 0..pace.total() {
-            let due = start + pace.after(n);
-            let now = Instant::now();
-            if due > now {
-                std::thread::sleep(due - now);
-            }
-            if *stop.borrow() {
+        for (after, index, what) in schedule {
+            let due = start + after;
+            if !sleep_until(due, &stop) {
                 return;
             }
-            let index = (n % dues.len() as u64) as usize;
-            match dues[index].try_send((n, due)) {
+            match dues[index].try_send((what, due)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => drop(missed.skipped.fetch_add(1, Relaxed)),
                 Err(TrySendError::Closed(_)) => drop(missed.cut_off.fetch_add(1, Relaxed)),
             }
         }
     })
+}
+
+/// `false` if it is all over before.
+fn sleep_until(due: Instant, stop: &watch::Receiver<bool>) -> bool {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() || *stop.borrow() {
+            return !*stop.borrow();
+        }
+        std::thread::sleep(left.min(HEARS_WITHIN));
+    }
 }
 
 /// Opens one socket per token, a few at a time: the handshakes are not what is measured.

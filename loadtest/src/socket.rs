@@ -94,8 +94,21 @@ pub(crate) enum Frame {
     Pong,
     /// The edge is draining: come back after a random time in this window of milliseconds.
     Goaway([u64; 2]),
-    /// Pushes, events and whatever the future brings.
+    /// An entry of the inbox.
+    Push(Push),
+    /// Events and whatever the future brings.
     Other,
+}
+
+/// An entry of the user's inbox.
+#[derive(Debug)]
+pub(crate) struct Push {
+    /// Its place in the inbox.
+    pub(crate) seq: u64,
+    /// What happened.
+    pub(crate) push_type: String,
+    /// What the type says.
+    pub(crate) body: Box<RawValue>,
 }
 
 /// What `welcome` said.
@@ -105,6 +118,8 @@ pub(crate) struct Welcome {
     pub(crate) heartbeat: Duration,
     /// What the socket may do.
     pub(crate) limits: Limits,
+    /// The newest entry of the inbox.
+    pub(crate) cursor: u64,
 }
 
 /// All fields of all frames that matter here.
@@ -127,6 +142,12 @@ struct Incoming<'a> {
     limits: Option<Limits>,
     #[serde(default)]
     reconnect_after_ms: Option<[u64; 2]>,
+    #[serde(default)]
+    cursor: u64,
+    #[serde(default)]
+    seq: Option<u64>,
+    #[serde(default, rename = "type")]
+    push_type: Option<String>,
 }
 
 impl Incoming<'_> {
@@ -141,6 +162,9 @@ impl Incoming<'_> {
             "error" => Frame::Refused { id: self.id, error: self.error? },
             "pong" => Frame::Pong,
             "goaway" => Frame::Goaway(self.reconnect_after_ms?),
+            "push" => {
+                Frame::Push(Push { seq: self.seq?, push_type: self.push_type?, body: self.body?.to_owned() })
+            }
             _ => Frame::Other,
         })
     }
@@ -181,6 +205,14 @@ impl Socket {
     /// # Errors
     /// Why the server would not have us, or that it is not there.
     pub(crate) async fn open(server: &Server, token: &str) -> Result<Self, End> {
+        Self::open_at(server, token, None).await
+    }
+
+    /// As [`Self::open`], and asks for what the inbox got after `cursor`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn open_at(server: &Server, token: &str, cursor: Option<u64>) -> Result<Self, End> {
         let lost = |e: &dyn std::fmt::Display| End::Lost(e.to_string());
         let stream = within("connect", TcpStream::connect(server.address)).await?.map_err(|e| lost(&e))?;
         stream.set_nodelay(true).map_err(|e| lost(&e))?;
@@ -189,10 +221,14 @@ impl Socket {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(small_buffers()));
         let (ws, _) = within("upgrade", upgrade).await?.map_err(ended)?;
-        let welcome =
-            Welcome { heartbeat: OPEN_TIMEOUT, limits: Limits { frame_bytes: 0, messages_per_second: 0 } };
+        let limits = Limits { frame_bytes: 0, messages_per_second: 0 };
+        let welcome = Welcome { heartbeat: OPEN_TIMEOUT, limits, cursor: 0 };
         let mut socket = Self { ws, outbox: VecDeque::new(), unflushed: 0, welcome };
-        socket.send(json(&serde_json::json!({ "op": "hello", "token": token })));
+        let mut hello = serde_json::json!({ "op": "hello", "token": token });
+        if let Some(cursor) = cursor {
+            hello["cursor"] = cursor.into();
+        }
+        socket.send(json(&hello));
         socket.welcome = within("welcome", std::future::poll_fn(|cx| socket.poll_welcome(cx))).await??;
         Ok(socket)
     }
@@ -223,6 +259,11 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll_frame(cx)).await
     }
 
+    /// Says that the inbox is safe with us up to `cursor`.
+    pub(crate) fn ack(&mut self, cursor: u64) {
+        self.send(json(&serde_json::json!({ "op": "ack", "cursor": cursor })));
+    }
+
     /// Says goodbye and waits a moment for the server to have read all.
     pub(crate) async fn bye(mut self) {
         self.send(Utf8Bytes::from_static(r#"{"op":"bye"}"#));
@@ -234,7 +275,8 @@ impl Socket {
         let text = ready!(self.poll_text(cx))?;
         let incoming = serde_json::from_str::<Incoming>(&text).ok();
         let welcome = incoming.filter(|i| i.op == "welcome").and_then(|i| {
-            Some(Welcome { heartbeat: Duration::from_millis(i.heartbeat_ms?.max(1)), limits: i.limits? })
+            let heartbeat = Duration::from_millis(i.heartbeat_ms?.max(1));
+            Some(Welcome { heartbeat, limits: i.limits?, cursor: i.cursor })
         });
         Poll::Ready(welcome.ok_or_else(|| End::Refused(format!("expected a welcome, got {text}"))))
     }

@@ -193,8 +193,8 @@ impl Turns {
                 answer = client.next() => answer?,
             };
             match answer {
-                Answer::Accepted { after } => tally.accepted.record(after),
-                Answer::Done { id, outcome, duplicate, after } => {
+                Answer::Accepted { after, .. } => tally.accepted.record(after),
+                Answer::Done { id, outcome, duplicate, after, .. } => {
                     tally.replied.record(after);
                     tally.duplicates.fetch_add(u64::from(duplicate), Relaxed);
                     let judged = outcome.map_err(anyhow::Error::from).and_then(|body| judge(&id, &body));
@@ -203,6 +203,7 @@ impl Turns {
                     }
                     tally.progress.step();
                 }
+                Answer::Again { .. } | Answer::Push { .. } => {}
             }
         }
         client.bye().await;

@@ -1,10 +1,12 @@
 //! What a run is judged by: counts, latencies and how they are printed.
 
+mod latencies;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod plot;
 
-use std::fmt::Write as _;
+pub(crate) use latencies::Latencies;
+
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Mutex;
@@ -12,66 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How often a line is printed where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a phase looks how far it is.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
-
-/// Latencies in microseconds up to ten minutes, to three digits.
-#[derive(Debug)]
-pub(crate) struct Latencies(Mutex<Histogram<u64>>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        let ten_minutes = 600_000_000;
-        Self(Mutex::new(Histogram::new_with_bounds(1, ten_minutes, 3).expect("the bounds are lawful")))
-    }
-}
-
-impl Latencies {
-    /// Takes one in.
-    pub(crate) fn record(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.0.lock().expect("nobody panics with it").saturating_record(micros);
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.0.lock().expect("nobody panics with it").len()
-    }
-
-    /// The latency in microseconds that a share of them does not exceed; 1 is the maximum.
-    pub(crate) fn micros(&self, share: f64) -> u64 {
-        let histogram = self.0.lock().expect("nobody panics with it");
-        if share >= 1.0 { histogram.max() } else { histogram.value_at_quantile(share) }
-    }
-
-    /// In microseconds, as the figures in files are.
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "p50": self.micros(0.5), "p90": self.micros(0.9), "p99": self.micros(0.99),
-            "p999": self.micros(0.999), "max": self.micros(1.0),
-        })
-    }
-
-    /// Such as `p50 0.61 ms  p99 1.30 ms`.
-    pub(crate) fn line(&self, shares: &[f64]) -> String {
-        if self.count() == 0 {
-            return "none".into();
-        }
-        let mut line = String::new();
-        for &share in shares {
-            let name = if share >= 1.0 { "max".to_owned() } else { format!("p{}", share * 100.0) };
-            let _ = write!(line, "{name} {:.2} ms  ", self.micros(share) as f64 / 1000.0);
-        }
-        line.trim_end().to_owned()
-    }
-}
 
 /// How far one phase is.
 #[derive(Debug)]
@@ -82,6 +32,8 @@ pub(crate) struct Progress {
     done: AtomicU64,
     since: Instant,
     printed: Mutex<Instant>,
+    /// What there is to say besides how far it is.
+    note: Mutex<String>,
 }
 
 impl Progress {
@@ -93,7 +45,19 @@ impl Progress {
             ProgressBar::new(total).with_style(style).with_prefix(what)
         });
         let since = Instant::now();
-        Self { what, bar, total, done: AtomicU64::new(0), since, printed: Mutex::new(since) }
+        let (printed, note) = (Mutex::new(since), Mutex::default());
+        Self { what, bar, total, done: AtomicU64::new(0), since, printed, note }
+    }
+
+    /// Says something under the bar, or in place of the count where there is none.
+    pub(crate) fn note(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            let template = "{prefix:>12} {wide_bar} {pos} of {len} s\n{msg}";
+            bar.set_style(ProgressStyle::with_template(template).expect("the template is lawful"));
+            bar.set_message(text);
+        } else {
+            *self.note.lock().expect("nobody panics with it") = text;
+        }
     }
 
     /// Counts one step.
@@ -140,6 +104,11 @@ impl Progress {
         let mut printed = self.printed.lock().expect("nobody panics with it");
         if printed.elapsed() >= LINE_EVERY {
             *printed = Instant::now();
+            let note = self.note.lock().expect("nobody panics with it");
+            if !note.is_empty() {
+                eprintln!("{}: {note}", self.what);
+                return;
+            }
             let rate = per_second(done, self.elapsed());
             let left = if rate > 0.0 { (self.total.saturating_sub(done)) as f64 / rate } else { f64::NAN };
             eprintln!("{}: {done} of {}, {rate:.0}/s, about {left:.0} s left", self.what, self.total);
