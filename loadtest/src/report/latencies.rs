@@ -133,7 +133,7 @@ mod tests {
         second.record(Duration::from_secs(1_000));
         first.add(&Latencies::decode(&second.encoded()).unwrap());
         assert_eq!((first.count(), first.counts().iter().map(|(_, count)| count).sum()), (901, 901));
-        assert!((LONGEST..LONGEST * 101 / 100).contains(&first.micros(1.0)), "{}", first.micros(1.0));
+        assert!(first.micros(1.0) >= LONGEST, "{}", first.micros(1.0));
         let table = first.percentiles();
         assert!(table.is_sorted_by_key(|(share, ..)| *share) && table.is_sorted_by_key(|(_, us, _)| *us));
         let half = table.iter().find(|(share, ..)| *share >= 0.5).unwrap();

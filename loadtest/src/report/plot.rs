@@ -3,11 +3,16 @@
 use std::error::Error;
 
 use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (920, 320);
+/// Where the plot begins, and how high the row is that says what the colours mean.
+const LEFT: i32 = 82;
+const LEGEND: i32 = 22;
 /// Ink and lines of the grid; [`super::page`] gives them and the series' colours other shades on a dark page.
 pub(super) const INK: &str = "#262626";
 pub(super) const FAINT: &str = "#DEDEDE";
@@ -193,38 +198,47 @@ impl Plot {
             self.lines.iter().map(|line| line.stretches(self.x.scale, self.y.scale)).collect();
         let all = || stretches.iter().flatten().flatten();
         let (left, right) = bounds(self.x.scale, all().map(|point| point.0), 0.0);
-        // Room above the highest for what the colours mean.
-        let (low, high) = bounds(self.y.scale, all().map(|point| point.1), 0.22);
+        let (low, high) = bounds(self.y.scale, all().map(|point| point.1), 0.05);
         let mut chart = ChartBuilder::on(&area)
             .margin(10)
+            .margin_top(if self.lines.len() > 1 { LEGEND + 12 } else { 10 })
             .margin_right(24)
             .x_label_area_size(44)
-            .y_label_area_size(72)
+            .y_label_area_size(LEFT - 10)
             .build_cartesian_2d(
                 Marked::new(self.x.scale, left, right),
                 Marked::new(self.y.scale, low, high),
             )?;
         self.mesh(&mut chart)?;
-        for ((line, stretches), n) in self.lines.iter().zip(stretches).zip(0..) {
+        for (stretches, n) in stretches.into_iter().zip(0..) {
             let colour = colour(COLOURS[n % COLOURS.len()]);
-            for (stretch, part) in stretches.into_iter().zip(0..) {
+            for stretch in stretches {
                 // A stretch of one point has no line.
                 let dots = (stretch.len() == 1).then(|| Circle::new(stretch[0], 2, colour.filled()));
-                let series = chart.draw_series(LineSeries::new(stretch, colour.stroke_width(2)))?;
-                if part == 0 {
-                    let swatch =
-                        move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3));
-                    series.label(&line.name).legend(swatch);
-                }
                 chart.draw_series(dots)?;
+                chart.draw_series(LineSeries::new(stretch, colour.stroke_width(2)))?;
             }
         }
         if self.lines.len() > 1 {
-            let mut names = chart.configure_series_labels();
-            names.position(SeriesLabelPosition::UpperLeft).label_font(text(13)).draw()?;
+            self.legend(&area)?;
         }
         drop(chart);
         Ok(area.present()?)
+    }
+
+    /// What the colours mean, in a row above the plot.
+    fn legend(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn {
+        let mut left = LEFT;
+        for (line, n) in self.lines.iter().zip(0..) {
+            let colour = colour(COLOURS[n % COLOURS.len()]);
+            let middle = LEGEND / 2 + 4;
+            area.draw(&PathElement::new([(left, middle), (left + 18, middle)], colour.stroke_width(3)))?;
+            let above = text(13).pos(Pos::new(HPos::Left, VPos::Center));
+            area.draw(&Text::new(line.name.clone(), (left + 24, middle), above))?;
+            // Nobody measures the letters: this is about their width.
+            left += 52 + 7 * i32::try_from(line.name.chars().count())?;
+        }
+        Ok(())
     }
 
     fn mesh(&self, chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<Marked, Marked>>) -> Drawn {

@@ -86,8 +86,18 @@ fn timed(title: &str, y: Axis, lines: Vec<Line>) -> Plot {
     Plot { title: title.into(), x: Axis::new("seconds since the start", Scale::Linear), y, lines }
 }
 
+/// The seconds that are drawn: those of the load, and those after it in which much still came.
+fn seconds(figures: &Figures) -> &[Second] {
+    let loaded = figures.loaded().len();
+    let much = u64::from(figures.configuration.rate / 20);
+    let is_busy =
+        |second: &Second| second.counts.accepted.max(second.counts.replies).max(second.counts.pushes) > much;
+    let drained = figures.series[loaded..].iter().take_while(|second| is_busy(second)).count();
+    &figures.series[..loaded + drained]
+}
+
 fn series(figures: &Figures, of: impl Fn(&Second) -> f64) -> Vec<(f64, f64)> {
-    figures.series.iter().map(|second| (second.t as f64, of(second))).collect()
+    seconds(figures).iter().map(|second| (second.t as f64, of(second))).collect()
 }
 
 fn over_time(figures: &Figures) -> Vec<Plot> {
@@ -146,7 +156,7 @@ fn throughput(figures: &Figures) -> Plot {
 
 fn queues(figures: &Figures) -> Plot {
     let mut behind = 0.0;
-    let points = figures.series.iter().map(|second| {
+    let points = seconds(figures).iter().map(|second| {
         behind += second.counts.accepted as f64 - second.counts.replies as f64;
         (second.t as f64, f64::max(behind, 0.0))
     });
