@@ -156,6 +156,8 @@ pub(crate) struct Client {
     paused_until: Option<Instant>,
     /// After the first `rate_limited`: the time between two sends, and when the next may go.
     pace: Option<(Duration, Instant)>,
+    /// When to look again for messages without an answer. A time that has come must stay due until it is seen to.
+    look_at: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -181,6 +183,7 @@ impl Client {
             waiting: VecDeque::new(),
             paused_until: None,
             pace: None,
+            look_at: now + LOOK_EVERY,
             timer: Box::pin(tokio::time::sleep_until(now)),
         }
     }
@@ -295,7 +298,7 @@ impl Client {
 
     fn due(&self) -> Instant {
         let now = Instant::now();
-        let mut due = now + LOOK_EVERY;
+        let mut due = self.look_at;
         if let Some(heart) = &self.heart {
             due = due.min(heart.next).min(heart.unanswered_since.map_or(due, |since| since + heart.every));
         }
@@ -418,6 +421,7 @@ impl Client {
 
     /// Heartbeats, acks, and messages that have waited too long for an answer.
     fn look(&mut self, now: Instant) -> Result<(), End> {
+        self.look_at = now + LOOK_EVERY;
         let (Some(heart), Some(socket)) = (&mut self.heart, &mut self.socket) else { return Ok(()) };
         if heart.unanswered_since.is_some_and(|since| now >= since + heart.every) {
             return self.ended(End::Lost("no pong within a heartbeat".into()));

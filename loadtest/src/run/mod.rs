@@ -292,7 +292,8 @@ fn compare_ledgers(ledgers: &[Ledger], shared: &Shared) {
     let nothing = check::Numbers::default();
     for ledger in ledgers {
         for ((kind, to), done) in &ledger.done {
-            let heard = heard.get(to).and_then(|to| to.heard.get(&(*kind, ledger.user))).unwrap_or(&nothing);
+            let heard = heard.get(to).and_then(|to| to.heard.get(&(*kind, ledger.user)));
+            let heard = heard.map_or(&nothing, |heard| &heard.numbers);
             for number in done.not_in(heard) {
                 let example = || {
                     let (from, to) = (shared.handle(ledger.user), shared.handle(*to));

@@ -82,6 +82,15 @@ struct Talk {
     replied: Numbers,
 }
 
+/// What a user has heard from another.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Which numbers.
+    pub(super) numbers: Numbers,
+    /// Those up to this one had to be there before what was heard last.
+    promised: u32,
+}
+
 /// A message under way.
 #[derive(Debug)]
 struct UnderWay {
@@ -109,7 +118,7 @@ pub(super) struct Ledger {
     /// What took effect, by kind and receiver.
     pub(super) done: HashMap<(Kind, u32), Numbers>,
     /// What came, by kind and sender.
-    pub(super) heard: HashMap<(Kind, u32), Numbers>,
+    pub(super) heard: HashMap<(Kind, u32), Heard>,
     /// Messages without a reply.
     pub(super) unanswered: u64,
 }
@@ -123,7 +132,7 @@ pub(super) struct User {
     under_way: HashMap<String, UnderWay>,
     repeated: HashMap<String, Repeated>,
     talks: HashMap<(Kind, u32), Talk>,
-    heard: HashMap<(Kind, u32), Numbers>,
+    heard: HashMap<(Kind, u32), Heard>,
 }
 
 impl User {
@@ -357,22 +366,20 @@ impl User {
             return;
         };
         let me = shared.handle(self.index);
-        let what = || {
-            let Note { number, after, .. } = note;
-            format!("{} from {from} to {me}: number {number}, seq {seq}, sent after {after}", kind.name())
-        };
+        let what = || format!("{} from {from} to {me}: number {}, seq {seq}", kind.name(), note.number);
         let sender = shared.cast.handles.get(note.from as usize).map(|handle| handle.as_str());
         if sender != Some(from) || to.is_some_and(|to| to != me) || note.text() != text {
             return shared.wrong(Flaw::PushWrong, what);
         }
         let heard = self.heard.entry((kind, note.from)).or_default();
-        let before = heard.highest();
-        if !heard.insert(note.number) {
+        let before = heard.numbers.highest();
+        if !heard.numbers.insert(note.number) {
             return shared.wrong(Flaw::PushTwice, what);
         }
-        if heard.upto() < note.after {
-            let there = heard.upto();
-            shared.wrong(Flaw::PushOrder, || format!("{}; only up to {there} had come", what()));
+        let promised = heard.promised;
+        heard.promised = promised.max(note.after);
+        if note.number <= promised {
+            shared.wrong(Flaw::PushOrder, || format!("{}, came after what was sent later", what()));
         } else if note.number < before {
             shared.overtaken.fetch_add(1, Relaxed);
         }

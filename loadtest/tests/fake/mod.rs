@@ -1,5 +1,7 @@
 //! A server that speaks just enough of the protocol to be seeded, and misbehaves on purpose. Tokens are handles.
 
+mod effects;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,9 +9,10 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use soundoff_common::protocol::{now_ms, rfc3339};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -37,6 +40,20 @@ pub(crate) struct Faults {
     pub(crate) mute: bool,
     /// The heartbeat in milliseconds; a client that is silent for two is closed. 0 is half a minute, unchecked.
     pub(crate) heartbeat_ms: u64,
+    /// The second reply to a message says again that it took effect.
+    pub(crate) reply_twice: u64,
+    /// After so many sends all sockets are cut, and for so many milliseconds nothing moves.
+    pub(crate) stall: Option<(u64, u64)>,
+    /// Every n-th dm is not pushed,
+    pub(crate) dm_lost: u64,
+    /// is pushed twice,
+    pub(crate) dm_twice: u64,
+    /// or after the next one of the same sender to the same recipient.
+    pub(crate) dm_late: u64,
+    /// Every n-th page of a timeline has scores that are not the sum of their parts.
+    pub(crate) bad_page: u64,
+    /// The n-th push to each user is left out, and its number with it.
+    pub(crate) gap: u64,
 }
 
 /// What the server has seen.
@@ -48,6 +65,14 @@ pub(crate) struct Seen {
     timelines: HashMap<String, (usize, u64)>,
     /// `send` frames by type.
     pub(crate) types: HashMap<String, u64>,
+    /// Who wrote which post.
+    authors: HashMap<String, String>,
+    /// Inboxes.
+    inboxes: HashMap<String, effects::Inbox>,
+    /// Direct messages that are to be pushed after the next one between the same two.
+    held: HashMap<(String, String), Value>,
+    /// Until when nothing moves.
+    stalled: Option<Instant>,
     /// Effects per user and id.
     done: HashMap<(String, String), Value>,
     /// `send` frames.
@@ -167,19 +192,39 @@ impl Session {
             0 => Duration::from_secs(60),
             ms => Duration::from_millis(ms * 2),
         };
+        let (inbox, mut pushes) = mpsc::unbounded_channel::<Value>();
+        let mut until = Instant::now() + patience;
         loop {
-            let Ok(next) = tokio::time::timeout(patience, ws.next()).await else {
+            let next = tokio::select! {
+                Some(push) = pushes.recv() => {
+                    if push["seq"] != self.faults.gap {
+                        let _ = ws.send(Message::text(push.to_string())).await;
+                    }
+                    continue;
+                }
+                next = tokio::time::timeout_at(until, ws.next()) => next,
+            };
+            until = Instant::now() + patience;
+            let Ok(next) = next else {
                 self.seen.lock().unwrap().heartless += 1;
                 return close(ws, 4003).await;
             };
             let Some(Ok(Message::Text(text))) = next else { return };
             let frame: Value = serde_json::from_str(&text).unwrap();
+            let stalled = self.seen.lock().unwrap().stalled;
+            if let Some(stalled) = stalled.filter(|until| *until > Instant::now()) {
+                tokio::time::sleep_until(stalled).await;
+                if frame["op"] != "hello" {
+                    return;
+                }
+            }
             let answers = match frame["op"].as_str().unwrap() {
-                "hello" => self.welcome(&frame),
+                "hello" => self.welcome(&frame, inbox.clone()),
                 "ping" => {
                     self.seen.lock().unwrap().pings += 1;
                     vec![json!({ "op": "pong" })]
                 }
+                "ack" => vec![],
                 "bye" => return close(ws, 1000).await,
                 "send" => match self.answer(&frame) {
                     Ok(answers) => answers,
@@ -198,14 +243,19 @@ impl Session {
         }
     }
 
-    fn welcome(&mut self, hello: &Value) -> Vec<Value> {
+    /// The welcome, and what came after the client's cursor.
+    fn welcome(&mut self, hello: &Value, socket: mpsc::UnboundedSender<Value>) -> Vec<Value> {
         self.user = hello["token"].as_str().unwrap().to_owned();
+        let mut seen = self.seen.lock().unwrap();
+        let inbox = seen.inboxes.entry(self.user.clone()).or_default();
+        inbox.tell(socket);
+        let cursor = inbox.cursor();
+        let missed = hello["cursor"].as_u64().map_or(vec![], |cursor| inbox.after(cursor as usize));
         let heartbeat = if self.faults.heartbeat_ms == 0 { 30_000 } else { self.faults.heartbeat_ms };
         let limits = json!({ "frame_bytes": 32768, "messages_per_second": 1000 });
-        vec![
-            json!({ "op": "welcome", "session": "s", "user": self.user, "cursor": 0, "heartbeat_ms": heartbeat,
-            "token_expires_at": "2100-01-01T00:00:00.000Z", "limits": limits, "future": [1] }),
-        ]
+        let welcome = json!({ "op": "welcome", "session": "s", "user": self.user, "cursor": cursor,
+            "heartbeat_ms": heartbeat, "token_expires_at": "2100-01-01T00:00:00.000Z", "limits": limits, "future": [1] });
+        [welcome].into_iter().chain(missed).collect()
     }
 
     /// What a `send` gets; `Err` is a close code, or 0 for a cut.
@@ -231,6 +281,7 @@ impl Session {
         if hits("drain", self.faults.drain) {
             return Err(4001);
         }
+        let twice = hits("reply_twice", self.faults.reply_twice);
         let lost = hits("lost_reply", self.faults.lost_reply) && sends == self.faults.lost_reply;
         let cut = hits("cut", self.faults.cut);
         let lie = hits("lie", self.faults.lie);
@@ -240,6 +291,11 @@ impl Session {
             None => (self.effect(&mut seen, frame, lie), false),
         };
         seen.done.insert(key, body.clone());
+        if let Some((_, ms)) = self.faults.stall.filter(|(send, _)| *send == sends) {
+            *seen.faults.entry("stall").or_default() += 1;
+            seen.stalled = Some(Instant::now() + Duration::from_millis(ms));
+            return Err(0);
+        }
         if cut {
             return Err(0);
         }
@@ -249,41 +305,9 @@ impl Session {
             if duplicate {
                 reply["duplicate"] = json!(true);
             }
-            answers.push(reply);
+            answers.extend(std::iter::repeat_n(reply, if twice { 2 } else { 1 }));
         }
         Ok(answers)
-    }
-
-    fn effect(&self, seen: &mut Seen, frame: &Value, lie: bool) -> Value {
-        let other = frame["body"]["user"].as_str().unwrap_or_default();
-        match frame["type"].as_str().unwrap() {
-            "follow.add" => {
-                if !lie {
-                    seen.follows.entry(self.user.clone()).or_default().insert(other.to_owned());
-                }
-                json!({ "user": other })
-            }
-            "follow.remove" => {
-                seen.follows.entry(self.user.clone()).or_default().remove(other);
-                json!({ "user": other })
-            }
-            "timeline.fetch" => self.timeline(seen),
-            "profile.get" => {
-                let following = seen.follows.get(other).map_or(0, HashSet::len);
-                let followers = seen.follows.values().filter(|follows| follows.contains(other)).count();
-                json!({ "user": { "handle": other, "followers": followers, "following": following } })
-            }
-            _ => json!({}),
-        }
-    }
-
-    /// Gathered at once when it has not been computed of the follows of now; that computes it for the next time.
-    fn timeline(&self, seen: &mut Seen) -> Value {
-        let follows = seen.follows.get(&self.user).map_or(0, HashSet::len);
-        let computed = seen.timelines.get(&self.user).filter(|(of, _)| *of == follows);
-        let at = computed.map_or_else(now_ms, |(_, at)| *at);
-        seen.timelines.insert(self.user.clone(), (follows, at));
-        json!({ "items": vec![json!({ "post": {}, "score": 1, "why": {} }); follows.min(20)], "next": null, "computed_at": rfc3339(at) })
     }
 }
 
