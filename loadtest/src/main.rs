@@ -3,6 +3,7 @@
 mod accepted;
 mod bill;
 mod client;
+mod compare;
 mod graph;
 mod http;
 mod open_loop;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Compare(compare::CompareArgs),
     Seed(seed::SeedArgs),
     Accepted(accepted::AcceptedArgs),
     Timelines(timelines::TimelinesArgs),
@@ -44,6 +46,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   loadtest run --report run.html                  everything that users do, every answer checked, with plots
+  loadtest compare before.json after.json         what changed between two runs, and whether it is beyond noise
   loadtest seed --graph ego-facebook.txt          fill a server with a real social graph
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
@@ -78,6 +81,7 @@ fn start(command: Command) -> Result<ExitCode> {
         });
         match command {
             Command::Run(args) => run::run(args, stop).await,
+            Command::Compare(args) => compare::run(&args),
             Command::Seed(args) => seed::run(args, stop).await,
             Command::Accepted(args) => accepted::run(args, stop).await,
             Command::Timelines(args) => timelines::run(args, stop).await,

@@ -68,6 +68,8 @@ async fn a_right_server_is_found_right_through_every_disturbance_and_is_measured
     for again in ["refused_for_now", "repeated", "reconnects"] {
         assert!(total(again) > 0, "{again}: {out}");
     }
+    // Seven friends of each, before anything was measured.
+    assert!(fake.follow_count() >= 12 * 7, "{out}");
     let measured = |measure: &str, kind: &str| figures["latency"][measure][kind]["count"].as_u64().unwrap();
     assert_eq!(measured("reply", "all"), total("sent"));
     assert_eq!(measured("delivery", "all"), measured("reply", "dms") + measured("reply", "comments"));
@@ -245,4 +247,38 @@ async fn what_cannot_be_is_said_before_anything_is_sent() {
         assert!(!output.status.success() && err.contains(expected), "{args:?}: {err}");
     }
     assert_eq!(fake.seen.lock().unwrap().sends, 0);
+}
+
+#[tokio::test]
+async fn runs_are_compared_and_what_cannot_be_compared_is_named() {
+    let fake = Fake::start(Faults::default()).await;
+    let (output, out, mut figures) = run(&fake, &SMALL).await;
+    assert!(output.status.success(), "{out}");
+    // Twelve seconds of the same.
+    let second = figures["series"][0].clone();
+    figures["series"] = vec![second; 12].into();
+    figures["outcome"]["loaded_s"] = 12.into();
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, figures: &Value| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, figures.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let before = write("before.json", &figures);
+    let compare = async |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("compare").args(args).output().await.unwrap();
+        let text = String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, out) = compare(&[&before, &before, "--to", &before, &before]).await;
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("reply p50") && out.contains("Nothing changed beyond noise."), "{out}");
+    let (code, out) = compare(&[&before]).await;
+    assert!(code == Some(2) && out.contains("give two files"), "{out}");
+    figures["configuration"]["users"] = 7.into();
+    let (code, out) = compare(&[&before, &write("after.json", &figures)]).await;
+    assert!(code == Some(2) && out.contains("users 6 and 7"), "{out}");
+    let (code, out) = compare(&[&before, &write("bill.json", &Value::Null)]).await;
+    assert!(code == Some(2) && out.contains("bill.json does not hold the figures of a run"), "{out}");
 }
