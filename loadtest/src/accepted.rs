@@ -15,6 +15,18 @@ use crate::open_loop::{Pace, Totals, open_sockets, send_all};
 use crate::report::{Progress, write_json};
 use crate::server::Server;
 
+/// Types whose body needs nothing but another user.
+const TYPES: [&str; 8] = [
+    "typing",
+    "profile.get",
+    "post.create",
+    "post.list",
+    "dm.send",
+    "dm.list",
+    "presence.get",
+    "timeline.fetch",
+];
+
 const SHARES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
 /// Measure the time to `accepted` at a fixed rate.
@@ -37,8 +49,8 @@ pub(crate) struct AcceptedArgs {
     /// Sockets, each of another user; by default one for every 50 messages per second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=18_000))]
     sockets: Option<u32>,
-    /// What is sent: typing touches no table, profile.get reads one, post.create writes.
-    #[arg(long = "type", default_value = "typing", value_name = "TYPE", value_parser = ["typing", "profile.get", "post.create"])]
+    /// What is sent: typing and the reading types change nothing, post.create and dm.send write.
+    #[arg(long = "type", default_value = "typing", value_name = "TYPE", value_parser = TYPES)]
     message_type: String,
     /// Handles are this and a number.
     #[arg(long, default_value = "load_", value_name = "TEXT")]
@@ -94,7 +106,11 @@ pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Resu
 fn body(message_type: &str, other: &Handle) -> Value {
     match message_type {
         "typing" => json!({ "to": other }),
-        "profile.get" => json!({ "user": other }),
+        "dm.send" => json!({ "to": other, "text": "How soon is this durable?" }),
+        "dm.list" => json!({ "with": other }),
+        "profile.get" | "post.list" => json!({ "user": other }),
+        "presence.get" => json!({ "users": [other] }),
+        "timeline.fetch" => json!({}),
         _ => json!({ "text": "How soon is this durable?" }),
     }
 }

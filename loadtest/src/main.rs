@@ -10,6 +10,7 @@ mod open_loop;
 mod process;
 mod report;
 mod run;
+mod scale;
 mod seed;
 mod server;
 mod socket;
@@ -41,6 +42,7 @@ enum Command {
     Accepted(accepted::AcceptedArgs),
     Timelines(timelines::TimelinesArgs),
     Bill(bill::BillArgs),
+    Scale(scale::ScaleArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -51,6 +53,7 @@ Examples:
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
   loadtest bill --metrics http://…/metrics        what a deployment asks of AWS, and what that costs
+  loadtest scale --users 10000,100000000          what a day of so many users would need and cost on AWS, simulated
 
 `loadtest COMMAND --help` tells more.";
 
@@ -86,6 +89,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Accepted(args) => accepted::run(args, stop).await,
             Command::Timelines(args) => timelines::run(args, stop).await,
             Command::Bill(args) => bill::run(args, stop).await,
+            Command::Scale(args) => scale::run(args, stop).await,
         }
     })
 }

@@ -1,0 +1,362 @@
+//! A second's messages as one cohort: what is left of a cohort waits, first come first served, and its place in the second's work says how long.
+//!
+//! Waits within a second, where a tier keeps up, come from the formula for many servers; what times calls take, from samples. So a day costs the same for
+//! a thousand messages a second and for a million.
+
+use std::collections::VecDeque;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::super::plan::{Plan, cost};
+use super::super::waiting::{erlang_c, mean_wait};
+use super::messages::poisson;
+use super::{Depth, Engine, Seen};
+
+/// Samples of what calls take, for each kind.
+const POOL: usize = 4096;
+/// How many of them stand for one cohort's messages.
+const POINTS: usize = 16;
+/// The formula for waits is for loads that last; no wait that it tells exceeds so many seconds.
+const SHORT: f64 = 0.5;
+
+/// Messages of one kind that came in one stretch of time.
+#[derive(Debug, Clone, Copy)]
+struct Cohort {
+    kind: usize,
+    count: f64,
+    /// Their queue has them from when to when.
+    from: f64,
+    to: f64,
+    /// What they have waited in queues before.
+    waited: f64,
+    /// The micro wait's mean and share, as of the tiers passed so far.
+    micro: [Micro; 3],
+    stage: usize,
+}
+
+/// Waits within a second: how many wait at all, and how long those do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Micro {
+    share: f64,
+    mean: f64,
+}
+
+/// One queue's second.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turn {
+    /// All there is.
+    demand: f64,
+    /// What its slots allow.
+    most: f64,
+    /// What is done.
+    served: f64,
+    /// How fast it is done, while it is.
+    rate: f64,
+}
+
+/// The engine of cohorts.
+#[derive(Debug)]
+pub(crate) struct Cohorts {
+    plan: Plan,
+    rng: StdRng,
+    now: f64,
+    tasks: Vec<u32>,
+    queues: Vec<VecDeque<Cohort>>,
+    /// Messages of lost tasks, and when they are visible again.
+    hidden: Vec<(f64, usize, Cohort)>,
+    /// What follows in the next second.
+    follow: Vec<f64>,
+    /// Messages a second, as of the last second: how many hold slots.
+    pace: Vec<f64>,
+    costs: Vec<f64>,
+    /// What calls take on the whole way, for each kind.
+    calls: Vec<Vec<f64>>,
+    turn: usize,
+}
+
+impl Cohorts {
+    /// An empty one; each tier has one task.
+    pub(crate) fn new(plan: Plan, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let calls = plan.kinds.iter().map(|kind| {
+            let way = |rng: &mut StdRng| {
+                let queues = kind.path.iter().map(|queue| {
+                    let at = &plan.queues[*queue];
+                    let work = at.work.sample(rng) / plan.tiers[at.tier].speed;
+                    let hold = if at.early { 0.0 } else { at.hold.sample(rng) };
+                    at.pass.sample(rng) + work + hold
+                });
+                queues.sum::<f64>() + kind.reply.map_or(0.0, |reply| reply.sample(rng))
+            };
+            (0..POOL).map(|_| way(&mut rng)).collect()
+        });
+        Self {
+            calls: calls.collect(),
+            costs: (0..plan.queues.len()).map(|queue| cost(&plan, queue)).collect(),
+            rng,
+            now: 0.0,
+            tasks: vec![1; plan.tiers.len()],
+            queues: vec![VecDeque::new(); plan.queues.len()],
+            hidden: Vec::new(),
+            follow: vec![0.0; plan.kinds.len()],
+            pace: vec![0.0; plan.queues.len()],
+            turn: 0,
+            plan,
+        }
+    }
+
+    fn slots(&self, queue: usize) -> f64 {
+        let at = &self.plan.queues[queue];
+        f64::from(at.slots) * f64::from(self.tasks[at.tier])
+    }
+
+    fn cores(&self, tier: usize) -> f64 {
+        f64::from(self.plan.tiers[tier].cores) * f64::from(self.tasks[tier])
+    }
+
+    fn waiting(&self, queue: usize) -> f64 {
+        self.queues[queue].iter().map(|cohort| cohort.count).sum()
+    }
+
+    /// Messages that hold slots and are neither waiting nor lost.
+    fn held(&self, queue: usize) -> f64 {
+        self.pace[queue] * (self.costs[queue] + self.plan.queues[queue].hold.mean())
+    }
+
+    /// How much of each queue of a tier is done in this second.
+    fn turns(&self, tier: usize) -> Vec<(usize, Turn)> {
+        let queues = (0..self.queues.len()).filter(|queue| self.plan.queues[*queue].tier == tier);
+        let mut turns: Vec<(usize, Turn)> = queues
+            .map(|queue| {
+                let takes = self.costs[queue] + self.plan.queues[queue].hold.mean();
+                let slots = self.slots(queue);
+                let most = if takes > 0.0 {
+                    slots / takes
+                } else if slots > 0.0 {
+                    f64::INFINITY
+                } else {
+                    0.0
+                };
+                let demand = self.waiting(queue);
+                (queue, Turn { demand, most, served: demand.min(most), rate: 0.0 })
+            })
+            .collect();
+        let capacity = self.cores(tier);
+        let level = self.level(&turns, capacity);
+        for (queue, turn) in &mut turns {
+            turn.served = turn.served.min(level * self.slots(*queue));
+        }
+        let used: f64 = turns.iter().map(|(queue, turn)| turn.served * self.costs[*queue]).sum();
+        for (queue, turn) in &mut turns {
+            let spare = (capacity - used).max(0.0) / self.costs[*queue].max(1e-12);
+            turn.rate = (turn.served + spare).min(turn.most);
+        }
+        turns
+    }
+
+    /// Where processors are short each queue gets as much as its slots put before them: up to this many messages a slot.
+    fn level(&self, turns: &[(usize, Turn)], capacity: f64) -> f64 {
+        let asked: f64 = turns.iter().map(|(queue, turn)| turn.served * self.costs[*queue]).sum();
+        if asked <= capacity {
+            return f64::INFINITY;
+        }
+        let mut fullest: Vec<(f64, f64, f64)> = turns
+            .iter()
+            .filter(|(_, turn)| turn.served > 0.0)
+            .map(|(queue, turn)| {
+                let slots = self.slots(*queue);
+                (turn.served / slots, slots * self.costs[*queue], turn.served * self.costs[*queue])
+            })
+            .collect();
+        fullest.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut weight: f64 = fullest.iter().map(|(_, weight, _)| weight).sum();
+        let mut left = capacity;
+        for (level, each, all) in fullest {
+            if level * weight >= left {
+                return left / weight;
+            }
+            left -= all;
+            weight -= each;
+        }
+        f64::INFINITY
+    }
+
+    /// Waits within this second of a tier that keeps up; none where a backlog stays, whose waits are longer.
+    fn micro(&self, tier: usize, turns: &[(usize, Turn)]) -> Micro {
+        let rate: f64 = turns.iter().map(|(_, turn)| turn.served).sum();
+        let late = turns.iter().any(|(_, turn)| turn.demand > turn.served + 1e-9);
+        if rate <= 0.0 || late || self.tasks[tier] == 0 {
+            return Micro::default();
+        }
+        let (mut mean, mut square) = (0.0, 0.0);
+        for (queue, turn) in turns {
+            let (share, takes) = (turn.served / rate, self.costs[*queue]);
+            mean += share * takes;
+            square += share * takes * takes * (1.0 + self.plan.queues[*queue].work.variation());
+        }
+        if mean <= 0.0 {
+            return Micro::default();
+        }
+        let servers = self.cores(tier) as u32;
+        let wait = mean_wait(servers, rate, mean, square / (mean * mean) - 1.0).min(SHORT);
+        let share = erlang_c(servers, rate * mean).min(1.0);
+        if share > 0.0 { Micro { share, mean: wait / share } } else { Micro::default() }
+    }
+
+    fn run_tier(&mut self, tier: usize, seen: &mut Seen) {
+        let turns = self.turns(tier);
+        let micro = self.micro(tier, &turns);
+        let short = turns
+            .iter()
+            .any(|(queue, turn)| turn.served + 1e-9 < turn.demand.min(turn.most) && self.costs[*queue] > 0.0);
+        let crowd: f64 = if short {
+            let before = |(queue, turn): &(usize, Turn)| {
+                (turn.demand - turn.served).min(self.slots(*queue)) * self.costs[*queue]
+            };
+            turns.iter().map(before).sum::<f64>() / self.cores(tier).max(1e-9)
+        } else {
+            0.0
+        };
+        for (queue, turn) in turns {
+            self.pace[queue] = turn.served;
+            seen.busy[tier] += turn.served * self.costs[queue];
+            let mut done = 0.0;
+            while turn.served - done > 1e-9
+                && let Some(front) = self.queues[queue].front_mut()
+            {
+                let count = front.count.min(turn.served - done);
+                let part = count / front.count;
+                let split = front.from + (front.to - front.from) * part;
+                let arrived = f64::midpoint(front.from, split);
+                let finished = self.now + (done + count / 2.0) / turn.rate;
+                let mut wait = (finished - arrived).max(0.0);
+                // Whoever has no backlog of his own stands behind those who have, before the same processors.
+                wait = wait.max(crowd);
+                let mut out = Cohort { count, waited: front.waited + wait, ..*front };
+                out.micro[out.stage.min(2)] = micro;
+                done += count;
+                if part < 1.0 - 1e-12 {
+                    front.count -= count;
+                    front.from = split;
+                } else {
+                    self.queues[queue].pop_front();
+                }
+                self.pass_on(out, seen);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, mut cohort: Cohort, seen: &mut Seen) {
+        let kind = &self.plan.kinds[cohort.kind];
+        cohort.stage += 1;
+        if let Some(queue) = kind.path.get(cohort.stage) {
+            (cohort.from, cohort.to) = (self.now, self.now + 1.0);
+            seen.entered[*queue] += cohort.count;
+            self.queues[*queue].push_back(cohort);
+            return;
+        }
+        seen.done[cohort.kind] += cohort.count;
+        for (next, copies) in &kind.follow {
+            self.follow[*next] += cohort.count * copies;
+        }
+        if kind.reply.is_none() {
+            return;
+        }
+        for _ in 0..POINTS {
+            self.turn = (self.turn + 1) % POOL;
+            let mut latency = cohort.waited + self.calls[cohort.kind][self.turn];
+            for micro in cohort.micro.iter().filter(|micro| micro.share > 0.0) {
+                let chance: f64 = self.rng.random();
+                if chance < micro.share {
+                    // The same draw, scaled to its part, says how long.
+                    latency -= micro.mean * (1.0 - chance / micro.share).ln();
+                }
+            }
+            seen.latency.add(latency, cohort.count / POINTS as f64);
+        }
+    }
+}
+
+impl Engine for Cohorts {
+    fn step(&mut self, rates: &[f64], seen: &mut Seen) {
+        let end = self.now + 1.0;
+        let due = |(at, _, _): &mut (f64, usize, Cohort)| *at < end;
+        for (at, queue, cohort) in self.hidden.extract_if(.., due) {
+            seen.redelivered += cohort.count;
+            self.queues[queue].push_back(Cohort {
+                waited: cohort.waited + at - cohort.from,
+                from: at,
+                to: at,
+                ..cohort
+            });
+        }
+        for (kind, rate) in rates.iter().enumerate() {
+            let count = poisson(*rate, &mut self.rng) + std::mem::take(&mut self.follow[kind]);
+            if count <= 0.0 {
+                continue;
+            }
+            seen.arrived[kind] += count;
+            let queue = self.plan.kinds[kind].path[0];
+            seen.entered[queue] += count;
+            let (from, to) = (self.now, self.now + 1.0);
+            let micro = [Micro::default(); 3];
+            self.queues[queue].push_back(Cohort { kind, count, from, to, waited: 0.0, micro, stage: 0 });
+        }
+        for tier in 0..self.plan.tiers.len() {
+            self.run_tier(tier, seen);
+        }
+        self.now += 1.0;
+    }
+
+    fn set_tasks(&mut self, tier: usize, tasks: u32) {
+        self.tasks[tier] = tasks;
+    }
+
+    fn lose_task(&mut self, tier: usize) {
+        let share = 1.0 / f64::from(self.tasks[tier].max(1));
+        for queue in 0..self.queues.len() {
+            if self.plan.queues[queue].tier != tier {
+                continue;
+            }
+            let mut lost = self.waiting(queue).min(self.slots(queue)) * share;
+            while lost > 1e-9
+                && let Some(front) = self.queues[queue].front_mut()
+            {
+                let count = front.count.min(lost);
+                lost -= count;
+                front.count -= count;
+                // On average three quarters of the time are left, as it is extended at half.
+                let at = self.now + 0.75 * self.plan.visibility;
+                self.hidden.push((at, queue, Cohort { count, ..*front }));
+                if front.count <= 1e-9 {
+                    self.queues[queue].pop_front();
+                }
+            }
+        }
+        self.tasks[tier] = self.tasks[tier].saturating_sub(1);
+    }
+
+    fn depth(&self, queue: usize) -> Depth {
+        let waiting = self.waiting(queue);
+        let free = (self.slots(queue) - self.held(queue)).max(0.0);
+        let visible = (waiting - free).max(0.0);
+        let lost: f64 =
+            self.hidden.iter().filter(|(_, of, _)| *of == queue).map(|(_, _, cohort)| cohort.count).sum();
+        // The oldest one visible stands behind those received.
+        let mut before = waiting - visible;
+        let mut oldest = self.now;
+        for cohort in &self.queues[queue] {
+            if before < cohort.count && visible > 0.0 {
+                oldest = cohort.from + (cohort.to - cohort.from) * (before / cohort.count);
+                break;
+            }
+            before -= cohort.count;
+        }
+        Depth {
+            visible,
+            in_flight: waiting - visible + lost + self.held(queue),
+            age: (self.now - oldest).max(0.0),
+        }
+    }
+}

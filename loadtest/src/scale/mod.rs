@@ -1,0 +1,172 @@
+//! `loadtest scale`: the deployment on AWS, simulated over a day.
+
+mod day;
+mod dollars;
+mod engine;
+mod inputs;
+mod model;
+mod plan;
+mod plot;
+mod prices;
+mod scaling;
+mod spike;
+mod tell;
+mod terraform;
+mod time;
+mod waiting;
+mod weighted;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::sync::watch;
+
+use crate::report::{Progress, write_json};
+use day::{DAY, Detail, Outcome, Scenario, simulate};
+use inputs::{Behaviour, Service};
+use prices::Documents;
+use spike::{Spike, clock};
+use terraform::Deployment;
+
+/// Up to so many messages a day each is simulated by itself, unless told otherwise.
+const BY_MESSAGE: f64 = 20e6;
+
+/// Simulate the deployment on AWS over a day: queues, tasks, latency and dollars, for any number of users.
+///
+/// Nothing is sent anywhere. People come along a daily curve; edges, router, each worker queue and the timelines' stages take what was measured, the
+/// queues hide and redeliver as SQS does, and services grow and shrink by the rule in infra/terraform, whose files are read. With few users every
+/// message is simulated by itself; with many, all of one second and type at once.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ScaleArgs {
+    /// How many users there are; several numbers, separated by commas, are simulated one after the other.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "10000,1000000,100000000", value_parser = clap::value_parser!(u64).range(1..=10_000_000_000))]
+    users: Vec<u64>,
+    /// A flash crowd: from 19:30 on, for ten minutes, five times as many. Repeatable.
+    #[arg(long, value_name = "19:30+10x5")]
+    spike: Vec<Spike>,
+    /// Kill a task of a service at a time of the day, such as router@12:00. Repeatable.
+    #[arg(long, value_name = "SERVICE@TIME")]
+    kill: Vec<String>,
+    /// Change a service's size, as Terraform's variable `services` does, such as workers.max=400. Repeatable.
+    #[arg(long, value_name = "SERVICE.NUMBER=N")]
+    set: Vec<String>,
+    /// Let every service grow as far as it wants: what `max` would have to be.
+    #[arg(long)]
+    unlimited: bool,
+    /// Read the Terraform module in this folder instead of the one this was built with.
+    #[arg(long, value_name = "DIR")]
+    terraform: Option<PathBuf>,
+    /// What messages take, instead of the figures this was built with (loadtest/src/scale/service.toml).
+    #[arg(long, value_name = "FILE")]
+    service: Option<PathBuf>,
+    /// What people do, instead of what this was built with (loadtest/src/scale/behaviour.toml).
+    #[arg(long, value_name = "FILE")]
+    behaviour: Option<PathBuf>,
+    /// `messages` simulates every one by itself, `cohorts` all of one second and type at once; by default messages up to 20 million a day.
+    #[arg(long, value_name = "DETAIL", value_parser = ["messages", "cohorts"])]
+    detail: Option<String>,
+    /// Hours of the day to simulate, from midnight.
+    #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=24))]
+    hours: u32,
+    /// The same seed gives the same day.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Write the figures to this file as well, minute by minute.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the day of each number of users into this file (SVG).
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  What three sizes need and cost:
+    loadtest scale --users 10000,1000000,100000000
+
+  Whether a million users survive a flash crowd and a lost router, with a picture:
+    loadtest scale --users 1000000 --spike 19:30+10x5 --kill router@12:00 --plot day.svg
+
+  How far services would grow if Terraform let them, and then with those limits:
+    loadtest scale --users 100000000 --unlimited
+    loadtest scale --users 100000000 --set edge.max=120 --set workers.max=400
+
+docs/scale.md says what is assumed.";
+
+/// Simulates each number of users, prints the figures and says how the process is to end.
+///
+/// # Errors
+/// A file cannot be read or written, or names what is not there.
+pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
+    let scenario = args.scenario()?;
+    let mut outcomes = Vec::new();
+    for users in &args.users {
+        let Some(outcome) = one(&args, &scenario, *users as f64, &stop).await? else {
+            return Ok(ExitCode::from(130));
+        };
+        outcomes.push(outcome);
+    }
+    print!("{}", tell::text(&scenario, &outcomes));
+    if let Some(path) = &args.json {
+        write_json(path, &tell::json(&scenario, &outcomes))?;
+    }
+    if let Some(path) = &args.plot {
+        plot::draw(path, &outcomes)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One day, on a thread of its own; none: it was interrupted.
+async fn one(
+    args: &ScaleArgs,
+    scenario: &Scenario,
+    users: f64,
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<Outcome>> {
+    let sent: f64 = scenario.behaviour.messages.values().sum();
+    let messages = scenario.behaviour.sessions_a_second(users) * f64::from(scenario.seconds) * sent;
+    let detail = match args.detail.as_deref() {
+        Some("messages") => Detail::Messages,
+        None if messages <= BY_MESSAGE => Detail::Messages,
+        _ => Detail::Cohorts,
+    };
+    let progress = Progress::new("seconds", u64::from(scenario.seconds));
+    let (scenario, stopped) = (scenario.clone(), stop.clone());
+    let (done, shown) = watch::channel(0);
+    let work = tokio::task::spawn_blocking(move || {
+        simulate(&scenario, users, detail, |seconds| {
+            done.send_replace(seconds);
+            !*stopped.borrow()
+        })
+    });
+    let outcome = progress.of(work, || *shown.borrow()).await;
+    outcome.context("the simulation died")?
+}
+
+impl ScaleArgs {
+    fn scenario(&self) -> Result<Scenario> {
+        let mut deployment = Deployment::read(self.terraform.as_deref())?;
+        self.set.iter().try_for_each(|change| deployment.set(change))?;
+        if self.unlimited {
+            deployment.services.values_mut().for_each(|service| service.max = u32::MAX);
+        }
+        let loss = |text: &String| {
+            let (name, time) =
+                text.split_once('@').with_context(|| format!("{text:?} should look like router@12:00"))?;
+            ensure!(deployment.services.contains_key(name), "there is no service {name:?} to kill a task of");
+            Ok((clock(time)?, name.to_owned()))
+        };
+        Ok(Scenario {
+            losses: self.kill.iter().map(loss).collect::<Result<_>>()?,
+            service: Service::read(self.service.as_deref())?,
+            behaviour: Behaviour::read(self.behaviour.as_deref())?,
+            documents: Documents::read()?,
+            spikes: self.spike.clone(),
+            seconds: DAY.min(self.hours * 3600),
+            seed: self.seed,
+            deployment,
+        })
+    }
+}

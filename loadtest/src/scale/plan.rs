@@ -1,0 +1,81 @@
+//! What is simulated: tiers of tasks, the queues they pull, and the kinds of messages with their way through them.
+
+use super::time::Millis;
+
+/// Tasks that share their processors among some queues.
+#[derive(Debug, Clone)]
+pub(crate) struct Tier {
+    /// The service's name.
+    pub(crate) name: String,
+    /// Processors a task has.
+    pub(crate) cores: u32,
+    /// How fast each is, where 1 is the one that work was measured on.
+    pub(crate) speed: f64,
+}
+
+/// One queue, and what a message of it asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    /// Its name.
+    pub(crate) name: String,
+    /// Who pulls it, as an index.
+    pub(crate) tier: usize,
+    /// How many messages of it a task works on at once.
+    pub(crate) slots: u32,
+    /// From being handed to the queue to being there for a task with a free slot: a send and a receive.
+    pub(crate) pass: Millis,
+    /// Processor time, at speed 1.
+    pub(crate) work: Millis,
+    /// How long its slot is held beyond that, for answers of others.
+    pub(crate) hold: Millis,
+    /// Whether a message goes on when its work is done, and only its slot waits for the rest.
+    pub(crate) early: bool,
+}
+
+/// A kind of message.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind {
+    /// The queues it passes, as indices, in the order of their tiers.
+    pub(crate) path: Vec<usize>,
+    /// From the last queue to the client; none: nobody waits for it, and its latency is not counted.
+    pub(crate) reply: Option<Millis>,
+    /// Kinds that follow from one that is done, as indices, and how many of each.
+    pub(crate) follow: Vec<(usize, f64)>,
+}
+
+/// The whole of it. Tiers come in the order in which messages pass them.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// All tiers.
+    pub(crate) tiers: Vec<Tier>,
+    /// All queues.
+    pub(crate) queues: Vec<Queue>,
+    /// All kinds.
+    pub(crate) kinds: Vec<Kind>,
+    /// Seconds that a received message stays out of sight; extended at half time while it is worked on.
+    pub(crate) visibility: f64,
+}
+
+/// A message's work in a queue of a tier: mean seconds of a processor as fast as the tier's.
+pub(crate) fn cost(plan: &Plan, queue: usize) -> f64 {
+    plan.queues[queue].work.mean() / plan.tiers[plan.queues[queue].tier].speed
+}
+
+/// One tier with one queue and one kind: what queueing theory has formulas for.
+#[cfg(test)]
+pub(crate) fn single(cores: u32, work: Millis) -> Plan {
+    Plan {
+        tiers: vec![Tier { name: "tier".into(), cores, speed: 1.0 }],
+        queues: vec![Queue {
+            name: "q".into(),
+            tier: 0,
+            slots: u32::MAX,
+            pass: Millis::Fixed(0.0),
+            work,
+            hold: Millis::Fixed(0.0),
+            early: false,
+        }],
+        kinds: vec![Kind { path: vec![0], reply: Some(Millis::Fixed(0.0)), follow: vec![] }],
+        visibility: 30.0,
+    }
+}

@@ -1,0 +1,200 @@
+//! The autoscaling rule of the Terraform, as Application Auto Scaling carries it out.
+//!
+//! A policy of target tracking becomes two alarms of AWS's own: three minutes above the target grow the service to what the metric asks for, fifteen
+//! minutes below nine tenths of it shrink it. Figures of a minute are known some time after it.
+
+use std::collections::VecDeque;
+
+use super::terraform::{Deployment, Service};
+
+/// Minutes above the target before it grows, and below before it shrinks: AWS's, and not ours to set.
+const HIGH_MINUTES: usize = 3;
+const LOW_MINUTES: usize = 15;
+/// Shrinking begins below this share of the target.
+const LOW: f64 = 0.9;
+/// AWS shrinks "more gradually" than it grows and does not say by how much: taken to be a tenth at a time, one task at least.
+const SHRINK: f64 = 0.1;
+
+/// What one policy saw of a minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Figure {
+    /// What it tracks: visible messages for each running task, or percent.
+    pub(crate) value: f64,
+    /// Tasks running.
+    pub(crate) running: f64,
+}
+
+/// One policy of a service.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// What the value should be.
+    target: f64,
+    /// Whether an alarm starts a first task where none runs.
+    wakes: bool,
+    figures: VecDeque<Figure>,
+}
+
+/// One service's scaling.
+#[derive(Debug, Clone)]
+pub(crate) struct Scaler {
+    service: Service,
+    policies: Vec<Policy>,
+    wake_cooldown: f64,
+    wake_periods: usize,
+    desired: u32,
+    shrunk_at: f64,
+    grown_at: f64,
+    woken_at: f64,
+}
+
+impl Scaler {
+    /// The rule of one service: a policy for each few of its queues, or one for processor and one for memory.
+    pub(crate) fn new(deployment: &Deployment, name: &str) -> Self {
+        let service = deployment.services[name].clone();
+        let queues = deployment.pulls[name].len();
+        let policy = |target, wakes| Policy { target, wakes, figures: VecDeque::new() };
+        let policies = if queues == 0 {
+            vec![policy(deployment.cpu_target, false), policy(deployment.memory_target, false)]
+        } else {
+            vec![policy(service.backlog_per_task, true); queues.div_ceil(deployment.chunk)]
+        };
+        Self {
+            policies,
+            wake_cooldown: f64::from(deployment.wake_cooldown),
+            wake_periods: deployment.wake_periods as usize,
+            desired: service.min.max(1),
+            shrunk_at: f64::NEG_INFINITY,
+            grown_at: f64::NEG_INFINITY,
+            woken_at: f64::NEG_INFINITY,
+            service,
+        }
+    }
+
+    /// How many tasks there should be.
+    pub(crate) fn desired(&self) -> u32 {
+        self.desired
+    }
+
+    /// Takes in a minute's figures, one for each policy, when they have become known, and decides.
+    pub(crate) fn look(&mut self, now: f64, figures: &[Figure]) -> u32 {
+        for (policy, figure) in self.policies.iter_mut().zip(figures) {
+            policy.figures.push_back(*figure);
+            if policy.figures.len() > LOW_MINUTES {
+                policy.figures.pop_front();
+            }
+        }
+        let limit = |wish: u32| wish.clamp(self.service.min, self.service.max);
+        let grow =
+            self.policies.iter().filter(|policy| policy.all(HIGH_MINUTES, |value| value > policy.target));
+        let grow = grow.map(Policy::wish).max().map_or(0, limit);
+        if grow > self.desired {
+            // A cool-down keeps out only what asks for no more than the last step did, which is not more than there is.
+            (self.desired, self.grown_at) = (grow, now);
+            return self.desired;
+        }
+        let waking = self
+            .policies
+            .iter()
+            .any(|policy| policy.wakes && policy.all(self.wake_periods, |value| value > 0.0));
+        if self.desired == 0 && waking && now - self.woken_at >= self.wake_cooldown {
+            (self.desired, self.woken_at) = (limit(1), now);
+            return self.desired;
+        }
+        let idle =
+            self.policies.iter().all(|policy| policy.all(LOW_MINUTES, |value| value < LOW * policy.target));
+        let rested = now - self.shrunk_at.max(self.grown_at) >= f64::from(self.service.in_cooldown);
+        if idle && rested && self.desired > self.service.min {
+            let wish = self.policies.iter().map(Policy::wish).max().unwrap_or(0);
+            let least = self.desired - ((f64::from(self.desired) * SHRINK) as u32).max(1);
+            let shrunk = limit(wish.max(least));
+            if shrunk < self.desired {
+                (self.desired, self.shrunk_at) = (shrunk, now);
+            }
+        }
+        self.desired
+    }
+}
+
+impl Policy {
+    /// Whether the last minutes are all there and all so.
+    fn all(&self, minutes: usize, so: impl Fn(f64) -> bool) -> bool {
+        self.figures.len() >= minutes
+            && self.figures.iter().rev().take(minutes).all(|figure| so(figure.value))
+    }
+
+    /// How many tasks would bring the last figure to the target.
+    fn wish(&self) -> u32 {
+        let last = self.figures.back().copied().unwrap_or_default();
+        (last.value * last.running.max(1.0) / self.target).ceil() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker-like tier under a backlog that steps up: tasks by minute.
+    fn minutes(scaler: &mut Scaler, figures: impl IntoIterator<Item = f64>) -> Vec<u32> {
+        let mut running = scaler.desired();
+        let policies = scaler.policies.len();
+        let mut tasks = Vec::new();
+        for (minute, backlog) in figures.into_iter().enumerate() {
+            let value = if running > 0 { backlog / f64::from(running) } else { backlog };
+            let figure = Figure { value, running: f64::from(running) };
+            running = scaler.look(60.0 * minute as f64, &vec![figure; policies]);
+            tasks.push(running);
+        }
+        tasks
+    }
+
+    #[test]
+    fn a_step_is_answered_after_three_minutes_and_never_beyond_the_most() {
+        let deployment = Deployment::read(None).unwrap();
+        let workers = &deployment.services["workers"];
+        let mut scaler = Scaler::new(&deployment, "workers");
+        let first = workers.min;
+        let backlog = workers.backlog_per_task * 4.5;
+        let tasks = minutes(&mut scaler, [0.0, backlog, backlog, backlog, backlog]);
+        assert_eq!(tasks, [first, first, first, 5, 5]);
+        let tasks = minutes(&mut scaler, vec![1e9; 30]);
+        assert_eq!((tasks[2], *tasks.iter().max().unwrap()), (workers.max, workers.max));
+    }
+
+    #[test]
+    fn it_shrinks_by_a_tenth_after_fifteen_quiet_minutes_and_each_cool_down() {
+        let deployment = Deployment::read(None).unwrap();
+        let workers = &deployment.services["workers"];
+        let mut scaler = Scaler::new(&deployment, "workers");
+        let tasks = minutes(&mut scaler, [[1e9; 3].to_vec(), vec![0.0; 100]].concat());
+        assert_eq!(tasks[2], workers.max);
+        let falls: Vec<usize> =
+            (1..tasks.len()).filter(|minute| tasks[*minute] < tasks[minute - 1]).collect();
+        assert_eq!((falls[0], tasks[falls[0]]), (17, workers.max - workers.max / 10));
+        let pause = workers.in_cooldown as usize / 60;
+        assert!(falls.windows(2).all(|pair| pair[1] - pair[0] == pause), "{falls:?}");
+        assert_eq!(
+            *tasks.last().unwrap(),
+            workers.max - falls.iter().map(|at| tasks[at - 1] - tasks[*at]).sum::<u32>()
+        );
+    }
+
+    #[test]
+    fn from_no_task_an_alarm_starts_the_first() {
+        let mut deployment = Deployment::read(None).unwrap();
+        deployment.set("compute.min=0").unwrap();
+        let mut scaler = Scaler::new(&deployment, "compute");
+        let tasks = minutes(&mut scaler, [vec![0.0; 20], vec![1.0]].concat());
+        assert_eq!((tasks[0], tasks[19], tasks[20]), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_service_without_queues_follows_whichever_asks_for_more() {
+        let deployment = Deployment::read(None).unwrap();
+        let mut scaler = Scaler::new(&deployment, "edge");
+        let running = f64::from(scaler.desired());
+        let figures =
+            [Figure { value: 10.0, running }, Figure { value: 2.0 * deployment.memory_target, running }];
+        let last = (0..3).map(|minute| scaler.look(60.0 * f64::from(minute), &figures)).last().unwrap();
+        assert_eq!(f64::from(last), 2.0 * running);
+    }
+}

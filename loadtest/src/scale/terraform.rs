@@ -1,0 +1,331 @@
+//! The deployment as its Terraform has it: services, queues, and by which rule services grow.
+//!
+//! Read from the module's own files, those of the build or of a folder: nothing of it is written down here a second time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use hcl::eval::{Context, Evaluate as _};
+use hcl::{Block, Body, Value};
+use serde::Deserialize;
+
+/// The files that are read, and how they were when this was built.
+const FILES: [(&str, &str); 6] = [
+    ("queues.json", include_str!("../../../infra/terraform/queues.json")),
+    ("main.tf", include_str!("../../../infra/terraform/main.tf")),
+    ("policies.tf", include_str!("../../../infra/terraform/policies.tf")),
+    ("variables.tf", include_str!("../../../infra/terraform/variables.tf")),
+    ("modules/services/scaling.tf", include_str!("../../../infra/terraform/modules/services/scaling.tf")),
+    ("modules/queues/variables.tf", include_str!("../../../infra/terraform/modules/queues/variables.tf")),
+];
+/// Who has no queue and takes sockets.
+pub(crate) const EDGE: &str = "edge";
+
+/// A service's size and how it grows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Service {
+    /// In 1024ths of a processor.
+    pub(crate) cpu: u32,
+    /// In MiB.
+    pub(crate) memory: u32,
+    /// The fewest tasks.
+    pub(crate) min: u32,
+    /// The most tasks.
+    pub(crate) max: u32,
+    /// Whether all but the first are spot.
+    pub(crate) spot: bool,
+    /// Visible messages that a task may have before it.
+    pub(crate) backlog_per_task: f64,
+    /// Seconds between two steps up.
+    pub(crate) out_cooldown: u32,
+    /// Seconds between two steps down.
+    pub(crate) in_cooldown: u32,
+}
+
+/// A queue as the catalog has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Row {
+    /// Whether its messages go to the archive.
+    pub(crate) archived: bool,
+    /// Which crate pulls it.
+    pub(crate) tier: String,
+    /// Its MessageType.
+    #[serde(rename = "type")]
+    pub(crate) message_type: String,
+}
+
+/// All that the simulation takes from it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Deployment {
+    /// By name.
+    pub(crate) services: BTreeMap<String, Service>,
+    /// By name.
+    pub(crate) queues: BTreeMap<String, Row>,
+    /// The queues that each service pulls.
+    pub(crate) pulls: BTreeMap<String, Vec<String>>,
+    /// How many queues share a policy.
+    pub(crate) chunk: usize,
+    /// Percent of a processor that services without queues aim at.
+    pub(crate) cpu_target: f64,
+    /// Percent of memory that they aim at.
+    pub(crate) memory_target: f64,
+    /// Seconds between two alarms that start a first task.
+    pub(crate) wake_cooldown: u32,
+    /// Minutes that such an alarm looks at.
+    pub(crate) wake_periods: u32,
+    /// How long a received message stays out of sight, in seconds.
+    pub(crate) visibility: f64,
+    /// Cache nodes.
+    pub(crate) cache_nodes: u32,
+    /// Their type.
+    pub(crate) cache_node_type: String,
+}
+
+/// The texts of the files.
+struct Texts(BTreeMap<&'static str, String>);
+
+impl Texts {
+    fn read(folder: Option<&Path>) -> Result<Self> {
+        let text = |(name, built): &(&'static str, &str)| -> Result<_> {
+            let text = match folder {
+                Some(folder) => {
+                    let path = folder.join(name);
+                    let missing = || {
+                        format!("cannot read {}: --terraform is the folder infra/terraform", path.display())
+                    };
+                    std::fs::read_to_string(&path).with_context(missing)?
+                }
+                None => (*built).to_owned(),
+            };
+            Ok((*name, text))
+        };
+        Ok(Self(FILES.iter().map(text).collect::<Result<_>>()?))
+    }
+
+    fn body(&self, name: &str) -> Result<Body> {
+        hcl::parse(&self.0[name]).with_context(|| format!("{name} is no HCL"))
+    }
+}
+
+impl Deployment {
+    /// Reads `folder`, or what was built in.
+    ///
+    /// # Errors
+    /// A file is missing, or has not what is looked for where it was.
+    pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
+        let texts = Texts::read(folder)?;
+        let queues: BTreeMap<String, Row> =
+            serde_json::from_str(&texts.0["queues.json"]).context("queues.json")?;
+        let sizes = local(&texts.body("main.tf")?, "sizes")?;
+        let services: BTreeMap<String, Service> = hcl::from_value(sizes).context("the sizes in main.tf")?;
+        let stages = local(&texts.body("policies.tf")?, "stages")?;
+        let stages: BTreeMap<String, Vec<String>> =
+            hcl::from_value(stages).context("the stages in policies.tf")?;
+        let pulls = pulls(&queues, stages, &services);
+        let variables = texts.body("variables.tf")?;
+        let scaling = texts.body("modules/services/scaling.tf")?;
+        let wake = resource(&scaling, "aws_appautoscaling_policy", "wake")?;
+        let alarm = resource(&scaling, "aws_cloudwatch_metric_alarm", "wake")?;
+        let target = |name: &str| -> Result<f64> {
+            number(
+                inside(
+                    resource(&scaling, "aws_appautoscaling_policy", name)?,
+                    "target_tracking_scaling_policy_configuration",
+                )?,
+                "target_value",
+            )
+        };
+        let chunk = texts.0["modules/services/scaling.tf"]
+            .split_once("chunklist(service.queues, ")
+            .and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+        Ok(Self {
+            chunk: chunk.context("scaling.tf has no chunklist(service.queues, N)")?,
+            cpu_target: target("cpu")?,
+            memory_target: target("memory")?,
+            wake_cooldown: number(inside(wake, "step_scaling_policy_configuration")?, "cooldown")? as u32,
+            wake_periods: number(&alarm.body, "evaluation_periods")? as u32,
+            visibility: number(
+                &variable(&texts.body("modules/queues/variables.tf")?, "visibility_seconds")?.body,
+                "default",
+            )?,
+            cache_nodes: number(&variable(&variables, "cache_nodes")?.body, "default")? as u32,
+            cache_node_type: match value(&variable(&variables, "cache_node_type")?.body, "default")? {
+                Value::String(name) => name,
+                other => bail!("cache_node_type is {other}"),
+            },
+            services,
+            queues,
+            pulls,
+        })
+    }
+
+    /// Changes one number of a service, such as `workers.max=400`: what Terraform's variable `services` is for.
+    ///
+    /// # Errors
+    /// There is no such service or number.
+    pub(crate) fn set(&mut self, change: &str) -> Result<()> {
+        let shape = || format!("{change:?} should look like workers.max=400");
+        let (name, number) = change.split_once('=').with_context(shape)?;
+        let (service, field) = name.split_once('.').with_context(shape)?;
+        let number: u32 = number.parse().with_context(shape)?;
+        let names = self.services.keys().cloned().collect::<Vec<_>>().join(", ");
+        let of = self
+            .services
+            .get_mut(service)
+            .with_context(|| format!("no service {service:?}: there are {names}"))?;
+        match field {
+            "cpu" => of.cpu = number,
+            "memory" => of.memory = number,
+            "min" => of.min = number,
+            "max" => of.max = number,
+            "backlog_per_task" => of.backlog_per_task = f64::from(number),
+            _ => bail!("no number {field:?}: there are cpu, memory, min, max and backlog_per_task"),
+        }
+        anyhow::ensure!(
+            of.min <= of.max && of.max > 0 && of.cpu > 0,
+            "{change}: min must not exceed max, and both cpu and max must be above 0"
+        );
+        Ok(())
+    }
+}
+
+/// What `pulls` of policies.tf says, of which only the stages can be read without Terraform. Its lists are in the order of names.
+fn pulls(
+    queues: &BTreeMap<String, Row>,
+    stages: BTreeMap<String, Vec<String>>,
+    services: &BTreeMap<String, Service>,
+) -> BTreeMap<String, Vec<String>> {
+    let staged: Vec<&String> = stages.values().flatten().collect();
+    let tier = |tier: &str| {
+        queues.iter().filter(|(_, row)| row.tier == tier).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let mut pulls: BTreeMap<String, Vec<String>> =
+        services.keys().map(|name| (name.clone(), Vec::new())).collect();
+    pulls.insert("router".into(), tier("router"));
+    pulls.insert("workers".into(), [tier("workers"), tier("media")].concat());
+    pulls.insert(
+        "fetch".into(),
+        tier("timeline").into_iter().filter(|name| !staged.contains(&name)).collect(),
+    );
+    pulls.extend(stages);
+    pulls
+}
+
+fn local(body: &Body, name: &str) -> Result<Value> {
+    let locals = body.blocks().filter(|block| block.identifier() == "locals");
+    let found = locals.flat_map(|block| block.body.attributes()).find(|attribute| attribute.key() == name);
+    let found = found.with_context(|| format!("no local {name}"))?;
+    found.expr().evaluate(&Context::new()).with_context(|| format!("local {name} is no plain value"))
+}
+
+fn resource<'a>(body: &'a Body, kind: &str, name: &str) -> Result<&'a Block> {
+    let is = |block: &&Block| {
+        block.identifier() == "resource" && block.labels().iter().map(|label| label.as_str()).eq([kind, name])
+    };
+    body.blocks().find(is).with_context(|| format!("no resource {kind}.{name}"))
+}
+
+fn variable<'a>(body: &'a Body, name: &str) -> Result<&'a Block> {
+    let is = |block: &&Block| {
+        block.identifier() == "variable" && block.labels().iter().any(|label| label.as_str() == name)
+    };
+    body.blocks().find(is).with_context(|| format!("no variable {name}"))
+}
+
+fn inside<'a>(block: &'a Block, name: &str) -> Result<&'a Body> {
+    let found = block.body.blocks().find(|block| block.identifier() == name);
+    Ok(&found.with_context(|| format!("no block {name}"))?.body)
+}
+
+fn value(body: &Body, name: &str) -> Result<Value> {
+    let found =
+        body.attributes().find(|attribute| attribute.key() == name).with_context(|| format!("no {name}"))?;
+    found.expr().evaluate(&Context::new()).with_context(|| format!("{name} is no plain value"))
+}
+
+fn number(body: &Body, name: &str) -> Result<f64> {
+    value(body, name)?.as_f64().with_context(|| format!("{name} is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deployment, FILES};
+
+    /// A number of the Terraform, found by what stands around it and not by a parser.
+    fn plain(file: &str, after: &[&str]) -> f64 {
+        let mut text = FILES.iter().find(|(name, _)| *name == file).unwrap().1;
+        for mark in after {
+            text = text.split_once(mark).unwrap_or_else(|| panic!("{file} has no {mark}")).1;
+        }
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap();
+        text[..end].parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_simulated_is_what_terraform_says() {
+        let read = Deployment::read(None).unwrap();
+        let fields = ["cpu", "memory", "min", "max", "backlog_per_task", "out_cooldown", "in_cooldown"];
+        for (name, service) in &read.services {
+            let said = fields.map(|field| {
+                plain("main.tf", &["sizes = {", &format!("\n    {name} "), &format!(" {field} = ")])
+            });
+            let [cpu, memory, min, max, out, down] = [
+                service.cpu,
+                service.memory,
+                service.min,
+                service.max,
+                service.out_cooldown,
+                service.in_cooldown,
+            ]
+            .map(f64::from);
+            assert_eq!(said, [cpu, memory, min, max, service.backlog_per_task, out, down], "{name}");
+        }
+        assert_eq!(read.services.len(), 8);
+        let scaling = "modules/services/scaling.tf";
+        assert_eq!(read.cpu_target, plain(scaling, &["\"cpu\" {", "target_value       = "]));
+        assert_eq!(read.memory_target, plain(scaling, &["\"memory\" {", "target_value       = "]));
+        assert_eq!(
+            f64::from(read.wake_cooldown),
+            plain(scaling, &["\"wake\" {", "cooldown                = "])
+        );
+        assert_eq!(
+            read.visibility,
+            plain("modules/queues/variables.tf", &["\"visibility_seconds\"", "default     = "])
+        );
+        assert_eq!(
+            f64::from(read.cache_nodes),
+            plain("variables.tf", &["\"cache_nodes\"", "default     = "])
+        );
+        assert_eq!((read.chunk, read.cache_node_type.as_str()), (7, "cache.t4g.small"));
+    }
+
+    #[test]
+    fn every_queue_is_pulled_by_one_service() {
+        let read = Deployment::read(None).unwrap();
+        let mut pulled: Vec<_> = read.pulls.values().flatten().cloned().collect();
+        pulled.sort();
+        assert_eq!(pulled, read.queues.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(read.pulls["compute"], ["precompute_q"]);
+        assert_eq!(read.pulls["fetch"], ["recent_q", "timeline_fetch_q", "user_session_q"]);
+    }
+
+    #[test]
+    fn another_folder_is_read_and_changes_are_made_as_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in FILES {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text.replace("max = 30,", "max = 31,")).unwrap();
+        }
+        let mut read = Deployment::read(Some(folder.path())).unwrap();
+        assert_eq!(read.services["router"].max, 31);
+        read.set("workers.max=400").unwrap();
+        assert_eq!(read.services["workers"].max, 400);
+        for wrong in ["workers=1", "worker.max=1", "workers.most=1", "workers.max=0", "workers.max=x"] {
+            assert!(read.set(wrong).is_err(), "{wrong}");
+        }
+        let missing = Deployment::read(Some(&folder.path().join("no"))).unwrap_err();
+        assert!(format!("{missing:#}").contains("infra/terraform"), "{missing:#}");
+    }
+}
