@@ -17,6 +17,8 @@ use super::{Depth, Engine, Seen};
 const POOL: usize = 4096;
 /// How many of them stand for one cohort's messages.
 const POINTS: usize = 16;
+/// Over so many seconds loads are taken to last.
+const STEADY: f64 = 20.0;
 /// The formula for waits is for loads that last; no wait that it tells exceeds so many seconds.
 const SHORT: f64 = 0.5;
 
@@ -69,6 +71,8 @@ pub(crate) struct Cohorts {
     follow: Vec<f64>,
     /// Messages a second, as of the last second: how many hold slots.
     pace: Vec<f64>,
+    /// The same over some seconds: what the formula for waits is told, as it is for loads that last. Cohorts themselves see what comes and goes faster.
+    steady: Vec<f64>,
     costs: Vec<f64>,
     /// What calls take on the whole way, for each kind.
     calls: Vec<Vec<f64>>,
@@ -101,6 +105,7 @@ impl Cohorts {
             hidden: Vec::new(),
             follow: vec![0.0; plan.kinds.len()],
             pace: vec![0.0; plan.queues.len()],
+            steady: vec![0.0; plan.queues.len()],
             turn: 0,
             plan,
         }
@@ -184,14 +189,14 @@ impl Cohorts {
 
     /// Waits within this second of a tier that keeps up; none where a backlog stays, whose waits are longer.
     fn micro(&self, tier: usize, turns: &[(usize, Turn)]) -> Micro {
-        let rate: f64 = turns.iter().map(|(_, turn)| turn.served).sum();
+        let rate: f64 = turns.iter().map(|(queue, _)| self.steady[*queue]).sum();
         let late = turns.iter().any(|(_, turn)| turn.demand > turn.served + 1e-9);
         if rate <= 0.0 || late || self.tasks[tier] == 0 {
             return Micro::default();
         }
         let (mut mean, mut square) = (0.0, 0.0);
-        for (queue, turn) in turns {
-            let (share, takes) = (turn.served / rate, self.costs[*queue]);
+        for (queue, _) in turns {
+            let (share, takes) = (self.steady[*queue] / rate, self.costs[*queue]);
             mean += share * takes;
             square += share * takes * takes * (1.0 + self.plan.queues[*queue].work.variation());
         }
@@ -206,6 +211,9 @@ impl Cohorts {
 
     fn run_tier(&mut self, tier: usize, seen: &mut Seen) {
         let turns = self.turns(tier);
+        for (queue, turn) in &turns {
+            self.steady[*queue] += (turn.served - self.steady[*queue]) / STEADY;
+        }
         let micro = self.micro(tier, &turns);
         let short = turns
             .iter()
