@@ -11,12 +11,12 @@ use soundoff_common::protocol::Handle;
 use tokio::sync::watch;
 
 use crate::bill::{Bill, PagesArgs, Watch};
-use crate::open_loop::{Pace, Totals, open_sockets, send_all};
+use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
 use crate::report::{Progress, write_json};
 use crate::server::Server;
 
 /// Types whose body needs nothing but another user.
-const TYPES: [&str; 8] = [
+pub(crate) const TYPES: [&str; 8] = [
     "typing",
     "profile.get",
     "post.create",
@@ -88,10 +88,10 @@ pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Resu
     let sockets = open_sockets(&server, tokens, args.rate).await?;
     let bodies = (1..).map(|next| body(&args.message_type, &handles[next % handles.len()]));
     let senders = sockets.into_iter().zip(bodies).collect();
-    let pace = Pace { rate: args.rate, duration: args.duration };
+    let pace = Pace { rate: args.rate, duration: args.duration, chance: None };
     let totals = Arc::new(Totals::default());
     let watched = Watch::start(&args.pages).await?;
-    let sending = send_all(&args.message_type, pace, senders, &totals, stop.clone());
+    let sending = send_all(&args.message_type, pace, senders, Wait::ACCEPTED, &totals, stop.clone());
     Progress::new("accepted", pace.total()).of(sending, || totals.accepted.count()).await?;
     let interrupted = *stop.borrow();
     report(&args, count, &totals, &watched.end().await?)?;
@@ -103,7 +103,8 @@ pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Resu
     })
 }
 
-fn body(message_type: &str, other: &Handle) -> Value {
+/// A message of one of [`TYPES`] about another user.
+pub(crate) fn body(message_type: &str, other: &Handle) -> Value {
     match message_type {
         "typing" => json!({ "to": other }),
         "dm.send" => json!({ "to": other, "text": "How soon is this durable?" }),
@@ -117,7 +118,7 @@ fn body(message_type: &str, other: &Handle) -> Value {
 
 fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals, bill: &Bill) -> Result<()> {
     let (sent, accepted) = (totals.sent.load(Relaxed), totals.accepted.count());
-    let replies = totals.replies.load(Relaxed);
+    let replies = totals.replied.count();
     let refused = totals.refused.counts();
     let skipped = totals.missed.skipped.load(Relaxed);
     println!("{} at {}/s for {} s over {sockets} sockets", args.message_type, args.rate, args.duration);

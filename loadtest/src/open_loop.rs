@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use futures_util::{StreamExt, TryStreamExt};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution as _, Exp1};
 use serde_json::{Value, json};
 use soundoff_common::protocol::{ErrorCode, now_ms};
 use tokio::sync::mpsc::error::TrySendError;
@@ -37,6 +40,8 @@ pub(crate) struct Pace {
     pub(crate) rate: u32,
     /// Seconds.
     pub(crate) duration: u32,
+    /// What chance begins with, where times are left to chance (Poisson) instead of all equally far apart.
+    pub(crate) chance: Option<u64>,
 }
 
 impl Pace {
@@ -45,10 +50,19 @@ impl Pace {
         u64::from(self.rate) * u64::from(self.duration)
     }
 
-    /// When the n-th is due, from the first on.
-    fn after(self, n: u64) -> Duration {
-        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.rate.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    /// When each is due, from the first on.
+    fn times(self) -> impl Iterator<Item = Duration> {
+        let mut dice = self.chance.map(StdRng::seed_from_u64);
+        let rate = f64::from(self.rate.max(1));
+        let mut at = 0.0;
+        (0..self.total()).map(move |n| {
+            let due = if dice.is_some() { at } else { n as f64 / rate };
+            if let Some(dice) = &mut dice {
+                let gap: f64 = Exp1.sample(dice);
+                at += gap / rate;
+            }
+            Duration::from_secs_f64(due)
+        })
     }
 }
 
@@ -89,7 +103,7 @@ pub(crate) fn start_clock(
     stop: watch::Receiver<bool>,
 ) -> std::thread::JoinHandle<()> {
     let count = dues.len() as u64;
-    let schedule = (0..pace.total()).map(move |n| (pace.after(n), (n % count) as usize, n));
+    let schedule = (0..).zip(pace.times()).map(move |(n, after)| (after, (n % count) as usize, n));
     keep_time(Instant::now() + LEAD, schedule, dues, missed, stop)
 }
 
@@ -152,6 +166,20 @@ pub(crate) async fn open_sockets(
     Ok(sockets)
 }
 
+/// What a socket waits for before it closes, and how long after the last message was due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// For the replies, too.
+    pub(crate) replies: bool,
+    /// At most so long.
+    pub(crate) most: Duration,
+}
+
+impl Wait {
+    /// Until all are accepted.
+    pub(crate) const ACCEPTED: Self = Self { replies: false, most: LAST_ANSWERS };
+}
+
 /// What all sockets count together.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
@@ -161,8 +189,8 @@ pub(crate) struct Totals {
     pub(crate) lag: Latencies,
     /// Messages sent.
     pub(crate) sent: AtomicU64,
-    /// Replies, which nobody waits for.
-    pub(crate) replies: AtomicU64,
+    /// From due to reply, of those that came while others were still waited for.
+    pub(crate) replied: Latencies,
     /// Messages refused.
     pub(crate) refused: Refusals,
     /// Messages that were not sent.
@@ -177,6 +205,7 @@ pub(crate) async fn send_all(
     message_type: &str,
     pace: Pace,
     senders: Vec<(Socket, Value)>,
+    wait: Wait,
     totals: &Arc<Totals>,
     stop: watch::Receiver<bool>,
 ) -> Result<()> {
@@ -186,7 +215,7 @@ pub(crate) async fn send_all(
         let (sender, receiver) = mpsc::channel(BACKLOG);
         dues.push(sender);
         let message_type = message_type.to_owned();
-        let sending = Sending { socket, totals: totals.clone(), run, message_type, body };
+        let sending = Sending { socket, totals: totals.clone(), wait, run, message_type, body };
         loops.spawn(sending.go(receiver));
     }
     let clock = start_clock(pace, dues, totals.missed.clone(), stop);
@@ -194,10 +223,18 @@ pub(crate) async fn send_all(
     clock.join().map_err(|_| anyhow!("the clock's thread died"))
 }
 
+/// A message on its way.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    due: Instant,
+    accepted: bool,
+}
+
 /// One socket of the open loop.
 struct Sending {
     socket: Socket,
     totals: Arc<Totals>,
+    wait: Wait,
     run: u64,
     message_type: String,
     body: Value,
@@ -206,11 +243,11 @@ struct Sending {
 impl Sending {
     /// Sends what is due until the clock stops, then waits a while for the last answers.
     async fn go(mut self, mut dues: mpsc::Receiver<Due>) {
-        let mut open: HashMap<String, Instant> = HashMap::new();
+        let mut open: HashMap<String, Open> = HashMap::new();
         let mut beat = tokio::time::interval(self.socket.welcome.heartbeat);
         let mut deadline: Option<tokio::time::Instant> = None;
         loop {
-            if deadline.is_some() && open.is_empty() {
+            if deadline.is_some() && !open.values().any(|open| self.waits(open)) {
                 return self.socket.bye().await;
             }
             let last = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
@@ -222,13 +259,13 @@ impl Sending {
                         self.socket.send(send_frame(&id, &self.message_type, &self.body));
                         self.totals.sent.fetch_add(1, Relaxed);
                         self.totals.lag.record(due.elapsed());
-                        open.insert(id, due);
+                        open.insert(id, Open { due, accepted: false });
                     }
-                    None => deadline = Some(tokio::time::Instant::now() + LAST_ANSWERS),
+                    None => deadline = Some(tokio::time::Instant::now() + self.wait.most),
                 },
                 frame = self.socket.next() => match frame {
                     Ok(frame) => self.take(frame, &mut open),
-                    Err(end) => return self.ended(&end, open.len()),
+                    Err(end) => return self.ended(&end, open.values().filter(|open| self.waits(open)).count()),
                 },
                 _ = beat.tick() => self.socket.ping(),
                 () = tokio::time::sleep_until(last), if deadline.is_some() => return self.socket.bye().await,
@@ -236,15 +273,26 @@ impl Sending {
         }
     }
 
-    fn take(&self, frame: Frame, open: &mut HashMap<String, Instant>) {
+    fn waits(&self, open: &Open) -> bool {
+        self.wait.replies || !open.accepted
+    }
+
+    fn take(&self, frame: Frame, open: &mut HashMap<String, Open>) {
         match frame {
             Frame::Accepted { id } => {
-                if let Some(due) = open.remove(&id) {
-                    self.totals.accepted.record(due.elapsed());
+                if let Some(open) = open.get_mut(&id).filter(|open| !open.accepted) {
+                    open.accepted = true;
+                    self.totals.accepted.record(open.due.elapsed());
                 }
             }
-            Frame::Reply { .. } => {
-                self.totals.replies.fetch_add(1, Relaxed);
+            Frame::Reply { id, .. } => {
+                // It may come before its `accepted`, and means as much.
+                if let Some(Open { due, accepted }) = open.remove(&id) {
+                    self.totals.replied.record(due.elapsed());
+                    if !accepted {
+                        self.totals.accepted.record(due.elapsed());
+                    }
+                }
             }
             Frame::Refused { id: Some(id), error } => {
                 open.remove(&id);

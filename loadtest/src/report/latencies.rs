@@ -100,6 +100,11 @@ impl Latencies {
         if share >= 1.0 { histogram.max() } else { histogram.value_at_quantile(share) }
     }
 
+    /// The mean in microseconds; 0 of none.
+    pub(crate) fn mean_micros(&self) -> f64 {
+        self.0.lock().expect("nobody panics with it").mean()
+    }
+
     /// In microseconds, as the figures in files are.
     pub(crate) fn json(&self) -> Value {
         json!({

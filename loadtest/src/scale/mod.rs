@@ -13,6 +13,7 @@ mod spike;
 mod tell;
 mod terraform;
 mod time;
+mod validate;
 mod waiting;
 mod weighted;
 
@@ -79,6 +80,8 @@ pub(crate) struct ScaleArgs {
     /// Draw the day of each number of users into this file (SVG).
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    validation: validate::ValidateArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -93,6 +96,9 @@ Examples:
     loadtest scale --users 100000000 --unlimited
     loadtest scale --users 100000000 --set edge.max=120 --set workers.max=400
 
+  Whether the simulation can be believed: predicted and measured, at a server that is started for it:
+    loadtest scale --validate target/release/soundoff --plot validation.svg
+
 docs/scale.md says what is assumed.";
 
 /// Simulates each number of users, prints the figures and says how the process is to end.
@@ -100,6 +106,9 @@ docs/scale.md says what is assumed.";
 /// # Errors
 /// A file cannot be read or written, or names what is not there.
 pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
+    if let Some(binary) = args.validation.binary() {
+        return validate::run(&args, binary, stop).await;
+    }
     let scenario = args.scenario()?;
     let mut outcomes = Vec::new();
     for users in &args.users {

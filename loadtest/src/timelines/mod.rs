@@ -15,7 +15,7 @@ use soundoff_common::protocol::now_ms;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::open_loop::{BACKLOG, Pace, Totals, open_sockets, send_all, start_clock};
+use crate::open_loop::{BACKLOG, Pace, Totals, Wait, open_sockets, send_all, start_clock};
 use crate::process::Usage;
 use crate::report::Progress;
 use crate::server::Server;
@@ -174,19 +174,19 @@ impl Run {
             settled = settling => settled?,
             _ = stopped.wait_for(|stop| *stop) => return Ok(None),
         };
-        let pace = |rate| Pace { rate, duration: self.args.duration };
+        let pace = |rate| Pace { rate, duration: self.args.duration, chance: None };
         let posts = Arc::new(Totals::default());
         let (posting, stop) = (pace(self.args.post_rate), self.stop.clone());
         let (figures, ()) = tokio::try_join!(
             self.measure(Phase::Warm, pace(self.args.rate), readers),
-            send_all("post.create", posting, posters, &posts, stop),
+            send_all("post.create", posting, posters, Wait::ACCEPTED, &posts, stop),
         )?;
         Ok(Some(Figures { posts: Some(posts), ..figures }))
     }
 
     async fn cold(&self) -> Result<Figures> {
         let readers = self.readers(Phase::Cold, self.args.cold_rate).await?;
-        let pace = Pace { rate: self.args.cold_rate, duration: self.args.duration };
+        let pace = Pace { rate: self.args.cold_rate, duration: self.args.duration, chance: None };
         self.measure(Phase::Cold, pace, readers).await
     }
 

@@ -123,7 +123,7 @@ impl Figures {
     /// As a table.
     pub(super) fn text(&self, readers: u32) -> String {
         let mut text = String::new();
-        let Pace { rate, duration } = self.pace;
+        let Pace { rate, duration, .. } = self.pace;
         let posts = self.posts.as_ref().map_or(0, |posts| posts.accepted.count());
         let _ = writeln!(
             text,
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn only_fresh_pages_count_as_cold_and_groups_compare_with_the_first() {
-        let pace = Pace { rate: 1, duration: 7 };
+        let pace = Pace { rate: 1, duration: 7, chance: None };
         for (phase, counted) in [(Phase::Warm, 4), (Phase::Cold, 3)] {
             let figures = Figures::new(phase, pace, &[10, 5_000]);
             let fetched = |ms, is_fresh, items| Fetched {

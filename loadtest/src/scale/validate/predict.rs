@@ -1,0 +1,153 @@
+//! The same run, simulated: one server, its service time, and a way there and back that always takes the same.
+
+use serde::Serialize;
+
+use super::super::engine::{Engine as _, Messages, Seen};
+use super::super::plan::{Kind, Plan, Queue, Tier};
+use super::super::time::Millis;
+use super::super::weighted::Weighted;
+use super::phase::{EMPTY, Measured, Phase};
+
+/// Simulations whose mean is the prediction: one alone depends on its dice as a real run does.
+const TIMES: u64 = 20;
+/// The workers' tier; the other is the way to it.
+const WORKERS: usize = 1;
+
+/// What one rate told.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Calibration {
+    /// Seconds of a message with the server.
+    pub(super) service: f64,
+    /// Their squared coefficient of variation.
+    pub(super) variation: f64,
+    /// Seconds of all the rest: edge, main_q, router, reply.
+    pub(super) way: f64,
+}
+
+/// A run's figures, predicted or measured.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Course {
+    /// Messages accepted and not done, by time.
+    pub(super) depths: Vec<(f64, f64)>,
+    /// Their mean while messages came.
+    pub(super) mean_depth: f64,
+    /// The most of it.
+    pub(super) most: f64,
+    /// Seconds to the reply.
+    pub(super) p50: f64,
+    /// The same.
+    pub(super) p99: f64,
+    /// When the last backlog was gone, from the beginning; 0: there was none.
+    pub(super) drained: f64,
+}
+
+impl Course {
+    /// Sums up depths by time, of which messages came for the first `seconds`.
+    pub(super) fn of(depths: Vec<(f64, f64)>, seconds: u32, p50: f64, p99: f64) -> Self {
+        let during: Vec<f64> =
+            depths.iter().filter(|(at, _)| *at <= f64::from(seconds)).map(|(_, depth)| *depth).collect();
+        let mean_depth = during.iter().sum::<f64>() / during.len().max(1) as f64;
+        let most = depths.iter().map(|(_, depth)| *depth).fold(0.0, f64::max);
+        let last = depths.iter().rposition(|(_, depth)| *depth > EMPTY);
+        let drained = last.map_or(0.0, |last| depths.get(last + 1).unwrap_or(&depths[last]).0);
+        Self { depths, mean_depth, most, p50, p99, drained }
+    }
+}
+
+impl Calibration {
+    /// From the run at one rate. The way is what the waits and the service leave of the mean time to the reply.
+    pub(super) fn new(phase: &Phase, measured: &Measured, seed: u64) -> Self {
+        let (service, variation) = measured.service;
+        let bare = Self { service, variation, way: 0.0 };
+        let inside =
+            (0..TIMES).map(|time| bare.simulate(phase, seed + time).1.mean()).sum::<f64>() / TIMES as f64;
+        Self { way: (measured.reply - inside).max(0.0), ..bare }
+    }
+
+    /// The same with another run's service time.
+    pub(super) fn with_service(self, (service, variation): (f64, f64)) -> Self {
+        Self { service, variation, ..self }
+    }
+
+    /// For people.
+    pub(super) fn line(&self, phase: &Phase) -> String {
+        let Self { service, variation, way } = self;
+        format!(
+            "calibrated at {}: {:.2} ms a message (squared coefficient of variation {variation:.2}), so {:.0} messages a second at most; \
+             {:.2} ms for the way there and back\n",
+            phase.name(),
+            service * 1e3,
+            1.0 / service,
+            way * 1e3
+        )
+    }
+
+    fn plan(&self) -> Plan {
+        let tier = |name: &str| Tier { name: name.into(), cores: 1, speed: 1.0 };
+        let queue = |tier: usize, slots: u32, work: Millis, hold: Millis| Queue {
+            name: String::new(),
+            tier,
+            slots,
+            pass: Millis::Fixed(0.0),
+            work,
+            hold,
+            early: false,
+        };
+        let nothing = Millis::Fixed(0.0);
+        // The lognormal distribution of this mean and variation.
+        let sigma = self.variation.ln_1p().sqrt();
+        let p50 = self.service * 1e3 * (-sigma * sigma / 2.0).exp();
+        let work = Millis::Spread { p50, p99: p50 * (2.326_347_9 * sigma).exp() };
+        Plan {
+            tiers: vec![tier("way"), tier("workers")],
+            queues: vec![
+                queue(0, u32::MAX, nothing, Millis::Fixed(self.way * 1e3)),
+                queue(WORKERS, 1, work, nothing),
+            ],
+            kinds: vec![Kind { path: vec![0, 1], reply: Some(nothing), follow: vec![] }],
+            visibility: 30.0,
+        }
+    }
+
+    /// Depths by second, and latencies.
+    fn simulate(&self, phase: &Phase, seed: u64) -> (Vec<f64>, Weighted) {
+        let plan = self.plan();
+        let mut seen = Seen::new(&plan);
+        let mut engine = Messages::new(plan, seed);
+        let mut depths = vec![0.0];
+        for second in 0..phase.seconds + 600 {
+            if let Some([from, to]) = phase.pause {
+                engine.set_tasks(WORKERS, u32::from(!(from..to).contains(&second)));
+            }
+            let rate = if second < phase.seconds { f64::from(phase.rate) } else { 0.0 };
+            engine.step(&[rate], &mut seen);
+            let depth: f64 =
+                (0..2).map(|queue| engine.depth(queue)).map(|depth| depth.visible + depth.in_flight).sum();
+            depths.push(depth);
+            if second >= phase.seconds && depth <= 0.0 {
+                break;
+            }
+        }
+        (depths, seen.latency)
+    }
+}
+
+/// What a run will be like.
+pub(super) fn predict(phase: &Phase, calibration: Calibration, seed: u64) -> Course {
+    let mut mean: Vec<f64> = Vec::new();
+    let mut sum = Course::default();
+    let times = TIMES as f64;
+    for time in 0..TIMES {
+        let (depths, latency) = calibration.simulate(phase, seed + time);
+        mean.resize(mean.len().max(depths.len()), 0.0);
+        mean.iter_mut().zip(&depths).for_each(|(mean, depth)| *mean += depth / times);
+        let timed = (0..).map(f64::from).zip(depths).collect();
+        let one = Course::of(timed, phase.seconds, latency.quantile(0.5), latency.quantile(0.99));
+        sum.mean_depth += one.mean_depth / times;
+        sum.most += one.most / times;
+        sum.p50 += one.p50 / times;
+        sum.p99 += one.p99 / times;
+        sum.drained += one.drained / times;
+    }
+    Course { depths: (0..).map(f64::from).zip(mean).collect(), ..sum }
+}
