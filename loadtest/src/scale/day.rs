@@ -116,7 +116,7 @@ struct Run<'a> {
     running: Vec<u32>,
     /// When tasks that are wished for begin to receive, by tier.
     starting: Vec<VecDeque<f64>>,
-    /// Of the minute: visible SQS messages at most, tasks and processor time in sum, by queue and by tier.
+    /// Of the minute: visible SQS messages at its end, tasks and processor time in sum, by queue and by tier.
     visible: Vec<f64>,
     tasks: Vec<f64>,
     busy: Vec<f64>,
@@ -300,8 +300,8 @@ impl<'a> Run<'a> {
             age = age.max(now.age);
             let senders = self.model.senders[queue].map_or(1.0, |tier| f64::from(self.running[tier]));
             let together = pack(&self.scenario.service, self.seen.entered[queue] / senders.max(1.0));
-            // Alarms count SQS messages, not what is packed in them.
-            self.visible[queue] = self.visible[queue].max((now.visible / together).ceil());
+            // Alarms count SQS messages, not what is packed in them, and SQS tells once a minute.
+            self.visible[queue] = (now.visible / together).ceil();
         }
         self.minute.depth = self.minute.depth.max(depth);
         self.minute.age = self.minute.age.max(age);

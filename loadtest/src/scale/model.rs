@@ -16,6 +16,8 @@ pub(crate) const UNSIMULATED: &str = "users";
 const SCAN: &str = "schedule_q";
 const COMPUTE: &str = "precompute_q";
 const PERSONALIZE: &str = "personalize_q";
+/// How long the system lets a thread have a processor that others want, in seconds.
+const SLICE: f64 = 0.005;
 /// What an SQS message holds at most.
 const CHUNK: f64 = 64.0 * 1024.0;
 
@@ -257,7 +259,7 @@ impl Builder<'_> {
         let senders = senders.collect();
         let (scan, compute) = (kind(SCAN)?, kind(COMPUTE)?);
         let visibility = self.deployment.visibility;
-        let plan = Plan { tiers: self.tiers, queues: self.queues, kinds, visibility };
+        let plan = Plan { tiers: self.tiers, queues: self.queues, kinds, visibility, slice: SLICE };
         Ok(Model { plan, sent, tables, archived, senders, scan, compute })
     }
 }

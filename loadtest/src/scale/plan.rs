@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) kinds: Vec<Kind>,
     /// Seconds that a received message stays out of sight; extended at half time while it is worked on.
     pub(crate) visibility: f64,
+    /// Seconds of a processor after which long work lets others have it.
+    pub(crate) slice: f64,
 }
 
 /// A message's work in a queue of a tier: mean seconds of a processor as fast as the tier's.
@@ -77,5 +79,6 @@ pub(crate) fn single(cores: u32, work: Millis) -> Plan {
         }],
         kinds: vec![Kind { path: vec![0], reply: Some(Millis::Fixed(0.0)), follow: vec![] }],
         visibility: 30.0,
+        slice: f64::INFINITY,
     }
 }

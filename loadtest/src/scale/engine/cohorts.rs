@@ -116,6 +116,16 @@ impl Cohorts {
         f64::from(at.slots) * f64::from(self.tasks[at.tier])
     }
 
+    /// Long work lets others in after each slice, so that it counts as many short works.
+    fn slices(&self, queue: usize) -> f64 {
+        (self.costs[queue] / self.plan.slice).ceil().max(1.0)
+    }
+
+    /// How much a queue has of processors that are short, in messages.
+    fn weight(&self, queue: usize) -> f64 {
+        self.slots(queue) / self.slices(queue)
+    }
+
     fn cores(&self, tier: usize) -> f64 {
         f64::from(self.plan.tiers[tier].cores) * f64::from(self.tasks[tier])
     }
@@ -150,7 +160,7 @@ impl Cohorts {
         let capacity = self.cores(tier);
         let level = self.level(&turns, capacity);
         for (queue, turn) in &mut turns {
-            turn.served = turn.served.min(level * self.slots(*queue));
+            turn.served = turn.served.min(level * self.weight(*queue));
         }
         let used: f64 = turns.iter().map(|(queue, turn)| turn.served * self.costs[*queue]).sum();
         for (queue, turn) in &mut turns {
@@ -160,7 +170,7 @@ impl Cohorts {
         turns
     }
 
-    /// Where processors are short each queue gets as much as its slots put before them: up to this many messages a slot.
+    /// Where processors are short each queue gets as much as its slots put before them: up to this many messages for each unit of weight.
     fn level(&self, turns: &[(usize, Turn)], capacity: f64) -> f64 {
         let asked: f64 = turns.iter().map(|(queue, turn)| turn.served * self.costs[*queue]).sum();
         if asked <= capacity {
@@ -170,8 +180,8 @@ impl Cohorts {
             .iter()
             .filter(|(_, turn)| turn.served > 0.0)
             .map(|(queue, turn)| {
-                let slots = self.slots(*queue);
-                (turn.served / slots, slots * self.costs[*queue], turn.served * self.costs[*queue])
+                let weight = self.weight(*queue);
+                (turn.served / weight, weight * self.costs[*queue], turn.served * self.costs[*queue])
             })
             .collect();
         fullest.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -189,14 +199,15 @@ impl Cohorts {
 
     /// Waits within this second of a tier that keeps up; none where a backlog stays, whose waits are longer.
     fn micro(&self, tier: usize, turns: &[(usize, Turn)]) -> Micro {
-        let rate: f64 = turns.iter().map(|(queue, _)| self.steady[*queue]).sum();
+        let rate: f64 = turns.iter().map(|(queue, _)| self.steady[*queue] * self.slices(*queue)).sum();
         let late = turns.iter().any(|(_, turn)| turn.demand > turn.served + 1e-9);
         if rate <= 0.0 || late || self.tasks[tier] == 0 {
             return Micro::default();
         }
         let (mut mean, mut square) = (0.0, 0.0);
         for (queue, _) in turns {
-            let (share, takes) = (self.steady[*queue] / rate, self.costs[*queue]);
+            let parts = self.slices(*queue);
+            let (share, takes) = (self.steady[*queue] * parts / rate, self.costs[*queue] / parts);
             mean += share * takes;
             square += share * takes * takes * (1.0 + self.plan.queues[*queue].work.variation());
         }
@@ -220,7 +231,7 @@ impl Cohorts {
             .any(|(queue, turn)| turn.served + 1e-9 < turn.demand.min(turn.most) && self.costs[*queue] > 0.0);
         let crowd: f64 = if short {
             let before = |(queue, turn): &(usize, Turn)| {
-                (turn.demand - turn.served).min(self.slots(*queue)) * self.costs[*queue]
+                (turn.demand - turn.served).min(self.slots(*queue)) * self.costs[*queue].min(self.plan.slice)
             };
             turns.iter().map(before).sum::<f64>() / self.cores(tier).max(1e-9)
         } else {

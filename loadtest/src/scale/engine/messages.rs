@@ -51,6 +51,8 @@ struct Message {
     born: u64,
     /// Since when it is visible, or received.
     since: u64,
+    /// Seconds of its processor that it still needs, once it has had some.
+    left: Option<f64>,
 }
 
 /// The exact engine.
@@ -120,7 +122,8 @@ impl Messages {
 
     fn arrive(&mut self, kind: usize, time: u64, seen: &mut Seen) {
         seen.arrived[kind] += 1.0;
-        let fresh = Message { kind, stage: 0, state: State::Waiting, life: 0, born: time, since: time };
+        let fresh =
+            Message { kind, stage: 0, state: State::Waiting, life: 0, born: time, since: time, left: None };
         let message = match self.unused.pop() {
             Some(old) => {
                 let life = self.messages[old].life + 1;
@@ -151,7 +154,7 @@ impl Messages {
         {
             self.in_flight[queue] += 1;
             let held = &mut self.messages[message];
-            (held.state, held.since) = (State::Received, self.now);
+            (held.state, held.since, held.left) = (State::Received, self.now, None);
             self.ready[tier].push_back((message, held.life));
         }
         self.work(tier);
@@ -169,8 +172,13 @@ impl Messages {
             self.busy[tier] += 1;
             self.messages[message].state = State::Working;
             let queue = self.queue(message);
-            let work = self.plan.queues[queue].work.sample(&mut self.rng) / speed;
-            self.at(self.now + nanos(work), What::Worked, message);
+            let all = match self.messages[message].left {
+                Some(left) => left,
+                None => self.plan.queues[queue].work.sample(&mut self.rng) / speed,
+            };
+            let now = all.min(self.plan.slice);
+            self.messages[message].left = Some(all - now);
+            self.at(self.now + nanos(now), What::Worked, message);
         }
     }
 
@@ -190,6 +198,12 @@ impl Messages {
             }
             What::Worked => {
                 self.busy[tier] -= 1;
+                let held = &mut self.messages[message];
+                if held.left.is_some_and(|left| left > 0.0) {
+                    held.state = State::Received;
+                    self.ready[tier].push_back((message, held.life));
+                    return self.work(tier);
+                }
                 let until = self.now + nanos(self.plan.queues[queue].hold.sample(&mut self.rng));
                 if self.plan.queues[queue].early {
                     self.push(until, What::Free, queue, NOBODY);

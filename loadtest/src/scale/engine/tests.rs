@@ -74,6 +74,7 @@ fn network() -> Plan {
             kind(&[4], false, vec![]),
         ],
         visibility: 30.0,
+        slice: 0.005,
     }
 }
 

@@ -106,6 +106,7 @@ impl Calibration {
             ],
             kinds: vec![Kind { path: vec![0, 1], reply: Some(nothing), follow: vec![] }],
             visibility: 30.0,
+            slice: f64::INFINITY,
         }
     }
 
