@@ -1,21 +1,36 @@
 //! Load tests for a Sound Off server. They speak its websocket protocol like any stranger.
 
 mod accepted;
+mod beating;
 mod bill;
+mod children;
 mod client;
 mod compare;
+mod deliver;
+mod dialect;
 mod graph;
 mod http;
+mod idle;
+mod ingest;
 mod open_loop;
+mod opening;
+mod peers;
+mod pipeline;
+mod posts;
 mod process;
 mod report;
 mod run;
 mod scale;
 mod seed;
+mod sending;
 mod server;
 mod socket;
+mod storm;
+mod target;
 mod timelines;
 mod turns;
+mod window;
+mod wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +58,11 @@ enum Command {
     Timelines(timelines::TimelinesArgs),
     Bill(bill::BillArgs),
     Scale(scale::ScaleArgs),
+    Idle(idle::IdleArgs),
+    Ingest(ingest::IngestArgs),
+    Deliver(deliver::DeliverArgs),
+    Storm(storm::StormArgs),
+    Pipeline(pipeline::PipelineArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -90,6 +110,11 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Timelines(args) => timelines::run(args, stop).await,
             Command::Bill(args) => bill::run(args, stop).await,
             Command::Scale(args) => scale::run(args, stop).await,
+            Command::Idle(args) => idle::run(args, stop).await,
+            Command::Ingest(args) => ingest::run(args, stop).await,
+            Command::Deliver(args) => deliver::run(args, stop).await,
+            Command::Storm(args) => storm::run(args, stop).await,
+            Command::Pipeline(args) => pipeline::run(args, stop).await,
         }
     })
 }

@@ -95,6 +95,50 @@ impl Refusals {
     }
 }
 
+/// Calls `due` with each thing on the schedule when its time has come: time from the start on, rising. On a thread of its own, as the
+/// runtime's timers are too coarse by a millisecond; `due` goes with it when it is over.
+pub(crate) fn keep_time<T: Send + 'static>(
+    start: Instant,
+    schedule: impl Iterator<Item = (Duration, T)> + Send + 'static,
+    stop: watch::Receiver<bool>,
+    mut due: impl FnMut(T, Instant) + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for (after, what) in schedule {
+            let at = start + after;
+            if !sleep_until(at, &stop) {
+                return;
+            }
+            due(what, at);
+        }
+    })
+}
+
+/// Tells who is on the schedule, by the receiver's number, when something is due, and what.
+pub(crate) fn tell_in_time<T: Send + 'static>(
+    start: Instant,
+    schedule: impl Iterator<Item = (Duration, (usize, T))> + Send + 'static,
+    dues: Vec<mpsc::Sender<(T, Instant)>>,
+    missed: Arc<Missed>,
+    stop: watch::Receiver<bool>,
+) -> std::thread::JoinHandle<()> {
+    keep_time(start, schedule, stop, move |(index, what), at| match dues[index].try_send((what, at)) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => drop(missed.skipped.fetch_add(1, Relaxed)),
+        Err(TrySendError::Closed(_)) => drop(missed.cut_off.fetch_add(1, Relaxed)),
+    })
+}
+
+/// Calls `due` with each number when it is due at that pace.
+pub(crate) fn start_ticking(
+    pace: Pace,
+    stop: watch::Receiver<bool>,
+    due: impl FnMut(u64, Instant) + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    let schedule = (0..).zip(pace.times()).map(|(n, after)| (after, n));
+    keep_time(Instant::now() + LEAD, schedule, stop, due)
+}
+
 /// Tells each socket in turn when its next message is due. They hear that it is over by the end of their channels.
 pub(crate) fn start_clock(
     pace: Pace,
@@ -103,32 +147,8 @@ pub(crate) fn start_clock(
     stop: watch::Receiver<bool>,
 ) -> std::thread::JoinHandle<()> {
     let count = dues.len() as u64;
-    let schedule = (0..).zip(pace.times()).map(move |(n, after)| (after, (n % count) as usize, n));
-    keep_time(Instant::now() + LEAD, schedule, dues, missed, stop)
-}
-
-/// Tells who is on the schedule when something is due, and what: time from the start on, rising, and the receiver's number.
-/// On a thread of its own: the runtime's timers are too coarse by a millisecond.
-pub(crate) fn keep_time<T: Send + 'static>(
-    start: Instant,
-    schedule: impl Iterator<Item = (Duration, usize, T)> + Send + 'static,
-    dues: Vec<mpsc::Sender<(T, Instant)>>,
-    missed: Arc<Missed>,
-    stop: watch::Receiver<bool>,
-) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
-        for (after, index, what) in schedule {
-            let due = start + after;
-            if !sleep_until(due, &stop) {
-                return;
-            }
-            match dues[index].try_send((what, due)) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => drop(missed.skipped.fetch_add(1, Relaxed)),
-                Err(TrySendError::Closed(_)) => drop(missed.cut_off.fetch_add(1, Relaxed)),
-            }
-        }
-    })
+    let schedule = (0..).zip(pace.times()).map(move |(n, after)| (after, ((n % count) as usize, n)));
+    tell_in_time(Instant::now() + LEAD, schedule, dues, missed, stop)
 }
 
 /// `false` if it is all over before.

@@ -1,0 +1,8 @@
+// From the main queue to the queue of each message's type: a whole batch and its ack in one pipeline.
+const { consume } = require("./stream.js");
+
+consume("main", async (messages, pipeline) => {
+  for (const { type, text } of messages) {
+    pipeline.xadd(`q:${type}`, "MAXLEN", "~", 200000, "*", "t", type, "m", text);
+  }
+});

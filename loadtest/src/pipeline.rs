@@ -1,0 +1,123 @@
+//! `loadtest pipeline`: the whole way of a message, from a socket over both queues and a worker back to the socket.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::dialect::User;
+use crate::report::write_json;
+use crate::sending::{self, Answers, Work};
+use crate::target::{Target, TargetArgs, ensure_room};
+use crate::window::Spent;
+
+const SHARES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
+
+/// Measure the pipeline: socket, main_q, router, the type's queue, worker, POST, socket.
+///
+/// Without --rate at saturation: every socket keeps so many in flight. With --rate an open loop: messages become due at fixed times whether or
+/// not earlier ones were answered, and latency counts from then. Every message must be accepted once and have its reply once, the
+/// right one; every direct message must arrive. Anything else fails the run.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = PIPELINE_EXAMPLES)]
+pub(crate) struct PipelineArgs {
+    /// What is sent: profile.get changes nothing, post.create and dm.send have all their effects.
+    #[arg(long = "type", value_enum, default_value = "profile.get", value_name = "TYPE")]
+    work: Work,
+    #[command(flatten)]
+    load: Load,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Write the figures to this file as well.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How much is sent.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Load {
+    /// Messages per second of all sockets together, instead of as many as go.
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) rate: Option<u32>,
+    /// Sockets, each of another user.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=18_000))]
+    pub(crate) sockets: u32,
+    /// Messages in flight on each, without --rate.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) in_flight: u32,
+    /// Seconds; without --rate after one that does not count.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) duration: u32,
+}
+
+const PIPELINE_EXAMPLES: &str = "\
+Examples:
+  As many as go, and a thousand a second:
+    loadtest pipeline
+    loadtest pipeline --rate 1000 --duration 10
+
+  With all the effects of a direct message:
+    loadtest pipeline --type dm.send
+
+Exit code: 0 when every message was accepted and answered, 1 when not.";
+
+/// A run.
+pub(crate) struct Piped {
+    /// Messages with their reply.
+    pub(crate) spent: Spent,
+    /// What was heard, and when.
+    pub(crate) answers: Answers,
+}
+
+/// Sends and looks at what comes back.
+///
+/// # Errors
+/// An answer is missing, wrong or twice there, a socket breaks, or the server ends.
+pub(crate) fn measure(
+    target: &Target,
+    users: &[User],
+    work: Work,
+    load: Load,
+    stop: &watch::Receiver<bool>,
+) -> Result<Piped> {
+    let (spent, answers) = match load.rate {
+        None => sending::saturate(target, users, work, (load.in_flight, load.duration), stop),
+        Some(rate) => sending::pace(target, users, work, (rate, load.duration), stop),
+    }
+    .with_context(|| format!("{} with {}", target.name, work.name()))?;
+    Ok(Piped { spent, answers })
+}
+
+/// Runs it, prints the figures and says how the process is to end.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
+    let load = args.load;
+    ensure_room(load.sockets as usize)?;
+    let target = Target::from_args(&args.target).await?;
+    let users = target.users("pipe", load.sockets as usize).await?;
+    let Piped { spent, answers } = measure(&target, &users, args.work, load, &stop)?;
+    let pace = load.rate.map_or(format!("{} in flight on each", load.in_flight), |rate| format!("{rate}/s"));
+    println!("{}: {} over {} sockets, {pace}", target.name, args.work.name(), load.sockets);
+    println!("{}", spent.line("messages"));
+    println!("accepted      {}", answers.accepted.line(&SHARES));
+    println!("replied       {}", answers.replied.line(&SHARES));
+    if load.rate.is_some() {
+        println!("sent late by  {}", answers.lag.line(&SHARES));
+    }
+    if answers.pushes > 0 {
+        println!("pushes        {}, every direct message among them", answers.pushes);
+    }
+    if let Some(path) = &args.json {
+        let figures = json!({
+            "server": target.name, "type": args.work.name(), "rate": load.rate, "sockets": load.sockets,
+            "in_flight": load.in_flight, "spent": spent.json(), "accepted_us": answers.accepted.json(),
+            "replied_us": answers.replied.json(), "lag_us": answers.lag.json(), "pushes": answers.pushes,
+        });
+        write_json(path, &figures)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
