@@ -44,7 +44,7 @@ async function flush() {
   const pipeline = redis.pipeline();
   for (const [ws, { id, type, body }] of batch) {
     // The type in a field of its own: the router need not parse the message.
-    pipeline.xadd("main", "MAXLEN", "~", 200000, "*", "t", type, "m", JSON.stringify({ user: ws.user, id, body }));
+    pipeline.xadd("main", "*", "t", type, "m", JSON.stringify({ user: ws.user, id, body }));
   }
   const results = await pipeline.exec();
   results.forEach(([error], at) => {

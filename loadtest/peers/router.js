@@ -3,6 +3,6 @@ const { consume } = require("./stream.js");
 
 consume("main", async (messages, pipeline) => {
   for (const { type, text } of messages) {
-    pipeline.xadd(`q:${type}`, "MAXLEN", "~", 200000, "*", "t", type, "m", text);
+    pipeline.xadd(`q:${type}`, "*", "t", type, "m", text);
   }
 });

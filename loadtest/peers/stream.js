@@ -1,5 +1,5 @@
-// Reads a Redis stream as a consumer group: batches of what is there, a few under way at once, acked when done. What was not acked is read again
-// after a restart.
+// Reads a Redis stream: batches of what is there, a few under way at once, deleted when done. What was not done is still there after a restart. In its
+// favour: there is one reader for a stream, so no consumer group is needed, and neither reading nor the deletion is waited for on a message's way.
 const Redis = require("ioredis");
 
 const BATCH = 512;
@@ -9,25 +9,22 @@ exports.consume = async function consume(stream, work) {
   // A blocking read would hold up everything else on its connection.
   const reader = new Redis(process.env.REDIS);
   const redis = new Redis(process.env.REDIS);
-  await redis.xgroup("CREATE", stream, "workers", "0", "MKSTREAM").catch((error) => {
-    if (!error.message.startsWith("BUSYGROUP")) throw error;
-  });
   const running = new Set();
-  let from = "0"; // First what a process before this one left undone.
+  let last = "0";
   for (;;) {
-    const read = await reader.xreadgroup("GROUP", "workers", "one", "COUNT", BATCH, "BLOCK", 1000, "STREAMS", stream, from);
-    const entries = read?.[0]?.[1] ?? [];
-    if (from === "0" && entries.length === 0) from = ">";
-    if (entries.length === 0) continue;
+    const read = await reader.xread("COUNT", BATCH, "BLOCK", 1000, "STREAMS", stream, last);
+    if (!read) continue;
+    const entries = read[0][1];
     const ids = entries.map(([id]) => id);
+    last = ids[ids.length - 1];
     const messages = entries.map(([, [, type, , text]]) => ({ type, text }));
     const pipeline = redis.pipeline();
-    const done = work(messages, pipeline).then(() => pipeline.xack(stream, "workers", ...ids).exec()).then((results) => {
-      for (const [error] of results) if (error) throw error;
+    const done = (async () => {
+      await work(messages, pipeline);
+      for (const [error] of await pipeline.xdel(stream, ...ids).exec()) if (error) throw error;
       running.delete(done);
-    });
+    })();
     running.add(done);
-    if (from === "0") await done;
     if (running.size >= UNDER_WAY) await Promise.race(running);
   }
 };

@@ -15,7 +15,6 @@ use crate::report::Latencies;
 use crate::target::Target;
 use crate::wire::{Swarm, Talk};
 
-const IDLE: u8 = 0;
 const CALM: u8 = 1;
 const STORM: u8 = 2;
 const END: u8 = 3;
@@ -59,7 +58,8 @@ struct Hearts {
 
 impl Talk for Hearts {
     fn heard(&mut self, at: usize, kind: u16, payload: &[u8], _: &mut Vec<u8>) -> Result<()> {
-        if self.dialect.sort(kind, payload)? == Heard::Pong {
+        let Heard::Pong(answers) = self.dialect.sort(kind, payload)? else { return Ok(()) };
+        for _ in 0..answers {
             let (due, phase) = self.waiting[at].pop_front().context("an answer to no heartbeat")?;
             match phase {
                 CALM => self.shared.calm.record(due.elapsed()),

@@ -37,8 +37,8 @@ pub(crate) enum Dialect {
 pub(crate) enum Heard {
     /// The socket is greeted and registered.
     Welcome,
-    /// The answer to a ping.
-    Pong,
+    /// The answers to so many pings.
+    Pong(u32),
     /// Something that comes by itself.
     Other,
 }
@@ -90,24 +90,29 @@ impl Dialect {
                 "welcome" => Ok(Heard::Welcome),
                 "pong" => {
                     ensure!(payload == br#"{"op":"pong"}"#, "{}", wrong());
-                    Ok(Heard::Pong)
+                    Ok(Heard::Pong(1))
                 }
                 "error" => bail!("{}", wrong()),
                 _ => Ok(Heard::Other),
             },
             Self::Nchan if kind == u16::from(PONG) => {
                 ensure!(payload == b"loadtest", "{}", wrong());
-                Ok(Heard::Pong)
+                Ok(Heard::Pong(1))
             }
             Self::Nchan => Ok(Heard::Other),
             Self::Mqtt => match payload {
                 [0x20, 2, _, 0] | [0x30, ..] => Ok(Heard::Other),
                 [0x90, 3, _, _, 0] | [0x20, 2, _, 0, 0x90, 3, _, _, 0] => Ok(Heard::Welcome),
-                [0xd0, 0] => Ok(Heard::Pong),
+                [0xd0, 0] => Ok(Heard::Pong(1)),
                 _ => bail!("{}", wrong()),
             },
             Self::Nats => match payload {
-                [.., b'P', b'O', b'N', b'G', b'\r', b'\n'] => Ok(Heard::Pong),
+                // Answers that leave together share a frame.
+                [.., b'P', b'O', b'N', b'G', b'\r', b'\n'] => {
+                    let whole = payload.chunks(6).all(|answer| answer == b"PONG\r\n");
+                    ensure!(whole, "{}", wrong());
+                    Ok(Heard::Pong(u32::try_from(payload.len() / 6)?))
+                }
                 [b'-', ..] => bail!("{}", wrong()),
                 _ => Ok(Heard::Other),
             },
@@ -182,8 +187,9 @@ mod tests {
             (Nchan, 10, b"loadtest", b"other"),
             (Mqtt, 2, &[0xd0, 0], &[0x20, 2, 0, 5]),
             (Nats, 2, b"PONG\r\n", b"-ERR 'no'\r\n"),
+            (Nats, 2, b"PONG\r\n", b"PING\r\nPONG\r\n"),
         ] {
-            assert_eq!(dialect.sort(kind, good).unwrap(), Heard::Pong, "{dialect:?}");
+            assert_eq!(dialect.sort(kind, good).unwrap(), Heard::Pong(1), "{dialect:?}");
             assert!(dialect.sort(kind, bad).is_err(), "{dialect:?}");
         }
     }

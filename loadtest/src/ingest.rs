@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -67,17 +67,17 @@ struct Asking {
 
 impl Talk for Asking {
     fn heard(&mut self, at: usize, kind: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        match self.dialect.sort(kind, payload)? {
-            Heard::Pong => {}
+        let answers = match self.dialect.sort(kind, payload)? {
+            Heard::Pong(answers) => answers,
             Heard::Other => return Ok(()),
             Heard::Welcome => bail!("a second welcome"),
-        }
-        ensure!(self.open[at] > 0, "an answer to no question");
-        self.answered += 1;
+        };
+        let open = self.open[at].checked_sub(answers).context("an answer to no question")?;
+        self.answered += u64::from(answers);
         if self.ending {
-            self.open[at] -= 1;
+            self.open[at] = open;
         } else {
-            out.extend_from_slice(&self.ping);
+            (0..answers).for_each(|_| out.extend_from_slice(&self.ping));
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Load tests for a Sound Off server, through the same websocket as any app.
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<opening::Stopped>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -94,9 +95,15 @@ fn start(command: Command) -> Result<ExitCode> {
     runtime.block_on(async {
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            loop {
+                let heard = tokio::select! {
+                    interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
+                    terminated = terminate.recv() => terminated.is_some(),
+                };
                 // The second time means now; but tools such as `timeout` signal twice when they mean once.
-                if stopper.send_replace(true) {
+                if !heard || stopper.send_replace(true) {
+                    children::kill_all();
                     std::process::exit(130);
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -20,6 +20,11 @@ const STALLED: Duration = Duration::from_secs(15);
 /// How often it is looked at what the clock or the user says.
 pub(crate) const TURN: Duration = Duration::from_millis(50);
 
+/// The user wants no more.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before the end: there is nothing to report")]
+pub(crate) struct Stopped;
+
 /// How far a socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -91,8 +96,8 @@ impl Talk for Opening<'_> {
                 self.welcome(n, out);
             }
             // NATS has no welcome but the answer to the ping in its greeting.
-            (Step::Greeting, Heard::Pong) if self.dialect == Dialect::Nats => self.welcome(n, out),
-            (Step::Pinging, Heard::Pong) => {
+            (Step::Greeting, Heard::Pong(1)) if self.dialect == Dialect::Nats => self.welcome(n, out),
+            (Step::Pinging, Heard::Pong(1)) => {
                 self.steps[n] = Step::Done;
                 self.done += 1;
                 self.served.record(self.begun.elapsed());
@@ -139,7 +144,7 @@ pub(crate) fn open<'a>(
             );
         }
         if *stop.borrow() {
-            bail!("stopped");
+            return Err(Stopped.into());
         }
         if now_ms() - shown > 200 {
             shown = now_ms();

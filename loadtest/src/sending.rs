@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::dialect::{User, op, text_field};
 use crate::open_loop::{Due, Pace, start_ticking};
-use crate::opening::{AT_ONCE, TURN, open};
+use crate::opening::{AT_ONCE, Stopped, TURN, open};
 use crate::report::{Latencies, Progress};
 use crate::socket::send_frame;
 use crate::target::Target;
@@ -247,7 +247,7 @@ pub(crate) fn pace(
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => {
                     clock.join().map_err(|_| anyhow!("the clock's thread died"))?;
-                    ensure!(!*stop.borrow(), "stopped");
+                    ensure!(!*stop.borrow(), Stopped);
                     progress.finish();
                     drain(&mut swarm, &mut sending, Sending::is_done)?;
                     let spent = window.end(target, sending.answers.replies)?;

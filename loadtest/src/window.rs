@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::opening::TURN;
+use crate::opening::{Stopped, TURN};
 use crate::process::Usage;
 use crate::report::{Progress, per_second};
 use crate::target::Target;
@@ -133,7 +133,7 @@ fn keep(
             shown = Instant::now();
             show(begun.elapsed());
             if *stop.borrow() {
-                bail!("stopped");
+                return Err(Stopped.into());
             }
         }
     }

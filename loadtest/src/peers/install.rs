@@ -1,0 +1,160 @@
+//! Getting peers from Debian's and npm's packages. Nothing of the system changes: packages are unpacked into a directory of ours, no service is
+//! set up or started.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::servers::Peer;
+
+const PACKAGE_JSON: &str = include_str!("../../peers/package.json");
+
+/// Where programs of the system are.
+const SYSTEM: [&str; 4] = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];
+
+/// What is installed in a directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    dir: PathBuf,
+}
+
+/// Debian's packages for a peer and the files that show they are there.
+fn debian(peer: Peer) -> (&'static [&'static str], &'static [&'static str]) {
+    match peer {
+        Peer::Up | Peer::Bun | Peer::Node => (&[], &[]),
+        Peer::NodeRedis => (&["redis-server"], &["usr/bin/redis-server"]),
+        Peer::Nchan => (
+            &["nginx", "libnginx-mod-nchan"],
+            &["usr/sbin/nginx", "usr/lib/nginx/modules/ngx_nchan_module.so"],
+        ),
+        Peer::Mosquitto => (&["mosquitto"], &["usr/sbin/mosquitto"]),
+        Peer::Nats => (&["nats-server"], &["usr/sbin/nats-server"]),
+    }
+}
+
+impl Installed {
+    /// In `dir`, which is made if need be.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
+        let made = std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
+        Ok(Self { dir: made.with_context(|| format!("cannot make {}", dir.display()))? })
+    }
+
+    /// Where npm's packages and the programs that use them are.
+    pub(crate) fn npm(&self) -> PathBuf {
+        self.dir.join("npm")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("debian")
+    }
+
+    /// A file of a package: unpacked here, else the system's.
+    ///
+    /// # Errors
+    /// It is in neither.
+    pub(crate) fn file(&self, path: &str) -> Result<PathBuf> {
+        let places = [self.root().join(path), Path::new("/").join(path)];
+        places.into_iter().find(|path| path.exists()).with_context(|| format!("there is no {path}"))
+    }
+
+    /// A program of a package.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        let found = SYSTEM.iter().find_map(|place| self.file(&format!("{place}/{name}")).ok());
+        found.with_context(|| format!("{name} is not installed"))
+    }
+
+    /// Where unpacked libraries are, as the loader wants it.
+    pub(crate) fn libraries(&self) -> String {
+        let architecture = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let places = [format!("usr/lib/{architecture}"), format!("lib/{architecture}")];
+        places.map(|place| self.root().join(place).display().to_string()).join(":")
+    }
+
+    /// Installs what a peer needs, if it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be had: no npm, no apt, no network.
+    pub(crate) fn ensure(&self, peer: Peer) -> Result<()> {
+        if matches!(peer, Peer::Bun | Peer::Node | Peer::NodeRedis) {
+            self.ensure_npm()?;
+        }
+        let (packages, files) = debian(peer);
+        if files.iter().any(|file| self.file(file).is_err()) {
+            self.ensure_debian(packages)?;
+            for file in files {
+                self.file(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ensure_npm(&self) -> Result<()> {
+        let (npm, lock) = (self.npm(), self.npm().join("package-lock.json"));
+        let manifest = npm.join("package.json");
+        let same = std::fs::read_to_string(&manifest).is_ok_and(|text| text == PACKAGE_JSON);
+        if same && lock.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&npm).and_then(|()| std::fs::write(&manifest, PACKAGE_JSON))?;
+        let mut install = Command::new("npm");
+        // Bun's package has a script that puts its program where it is looked for.
+        install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts=false"]).current_dir(&npm);
+        run(&mut install).context("npm cannot install the peers' packages")
+    }
+
+    fn ensure_debian(&self, packages: &[&str]) -> Result<()> {
+        let archives = self.dir.join("archives");
+        std::fs::create_dir_all(archives.join("partial"))?;
+        let mut download = Command::new("apt-get");
+        download.args(["install", "--yes", "--no-install-recommends", "--download-only"]);
+        download.arg("-oDebug::NoLocking=1").arg(format!("-oDir::Cache::archives={}", archives.display()));
+        download.args(packages);
+        run(&mut download).context("apt-get cannot download it; perhaps `apt-get update` is due")?;
+        for entry in std::fs::read_dir(&archives)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "deb") {
+                let mut unpack = Command::new("dpkg-deb");
+                run(unpack.arg("--extract").arg(&path).arg(self.root()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        bail!("{name} fails: {last}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unpacked_comes_before_the_systems_and_what_is_missing_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let installed = Installed::new(directory.path()).unwrap();
+        assert_eq!(installed.program("env").unwrap(), Path::new("/usr/bin/env"));
+        let own = installed.root().join("usr/bin");
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("env"), "").unwrap();
+        assert_eq!(installed.program("env").unwrap(), own.join("env"));
+        assert!(installed.program("no-such-server").unwrap_err().to_string().contains("no-such-server"));
+        let error = run(Command::new("sh").args(["-c", "echo no room >&2; exit 1"])).unwrap_err();
+        assert!(error.to_string().contains("no room"));
+    }
+}
