@@ -64,6 +64,7 @@ enum Command {
     Deliver(deliver::DeliverArgs),
     Storm(storm::StormArgs),
     Pipeline(pipeline::PipelineArgs),
+    Peers(peers::PeersArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -122,6 +123,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Deliver(args) => deliver::run(args, stop).await,
             Command::Storm(args) => storm::run(args, stop).await,
             Command::Pipeline(args) => pipeline::run(args, stop).await,
+            Command::Peers(args) => peers::run(args, stop).await,
         }
     })
 }

@@ -120,7 +120,7 @@ pub(crate) fn open<'a>(
     at_once: usize,
     stop: &watch::Receiver<bool>,
 ) -> Result<Opening<'a>> {
-    let progress = Progress::new("opening", users.len() as u64);
+    let progress = Progress::within(target.quiet, "opening", users.len() as u64);
     let mut opening = Opening::new(target.dialect, users, swarm.len());
     let (mut begun, mut moved) = (0, Instant::now());
     let mut shown = now_ms();

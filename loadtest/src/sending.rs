@@ -231,7 +231,7 @@ pub(crate) fn pace(
         let _ = due.send((n, at));
         let _ = waker.wake();
     });
-    let progress = Progress::new("measuring", pace.total());
+    let progress = Progress::within(target.quiet, "measuring", pace.total());
     let mut frame = Vec::new();
     loop {
         swarm.turn(TURN, &mut sending)?;

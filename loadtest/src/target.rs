@@ -71,6 +71,8 @@ pub(crate) struct Target {
     pub(crate) posts: Option<Posts>,
     /// What HS256 tokens are signed with, where those are wanted.
     pub(crate) secret: String,
+    /// Part of a longer run that shows how far it is.
+    pub(crate) quiet: bool,
     /// What ends with this: the processes first, then their data.
     pub(crate) _running: (Vec<children::Server>, Option<TempDir>),
 }
@@ -92,6 +94,7 @@ impl Target {
                     pids: vec![pid],
                     posts: None,
                     secret: String::new(),
+                    quiet: false,
                     _running: (Vec::new(), None),
                 };
                 Ok(target)
@@ -200,6 +203,7 @@ pub(crate) fn start_soundoff(args: &TargetArgs) -> Result<Target> {
         pids: vec![server.pid()],
         posts: Some(Posts::Signed { address: address(&metrics)?, key }),
         secret: String::new(),
+        quiet: false,
         _running: (vec![server], Some(scratch)),
     })
 }

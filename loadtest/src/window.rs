@@ -74,7 +74,7 @@ impl Window {
     ) -> Result<Spent> {
         keep(swarm, talk, WARM_UP, stop, |_| ())?;
         let (window, before) = (Self::begin(target)?, count(talk));
-        let progress = Progress::new("measuring", u64::from(seconds) * 1000);
+        let progress = Progress::within(target.quiet, "measuring", u64::from(seconds) * 1000);
         let time = Duration::from_secs(u64::from(seconds));
         keep(swarm, talk, time, stop, |elapsed| progress.set(elapsed.as_millis() as u64))?;
         progress.finish();

@@ -82,6 +82,7 @@ pub(crate) fn start(peer: Peer, args: &TargetArgs) -> Result<Target> {
         pids: starting.servers.iter().map(Server::pid).collect(),
         posts,
         secret: starting.secret,
+        quiet: false,
         _running: (starting.servers, Some(starting.scratch)),
     })
 }

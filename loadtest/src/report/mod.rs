@@ -28,6 +28,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 pub(crate) struct Progress {
     what: &'static str,
     bar: Option<ProgressBar>,
+    quiet: bool,
     total: u64,
     done: AtomicU64,
     since: Instant,
@@ -46,7 +47,17 @@ impl Progress {
         });
         let since = Instant::now();
         let (printed, note) = (Mutex::new(since), Mutex::default());
-        Self { what, bar, total, done: AtomicU64::new(0), since, printed, note }
+        Self { what, bar, quiet: false, total, done: AtomicU64::new(0), since, printed, note }
+    }
+
+    /// The same, and says nothing when it is `quiet`: it is part of a phase that does.
+    pub(crate) fn within(quiet: bool, what: &'static str, total: u64) -> Self {
+        if !quiet {
+            return Self::new(what, total);
+        }
+        let since = Instant::now();
+        let (printed, note) = (Mutex::new(since), Mutex::default());
+        Self { what, bar: None, quiet, total, done: AtomicU64::new(0), since, printed, note }
     }
 
     /// Says something under the bar, or in place of the count where there is none.
@@ -102,7 +113,7 @@ impl Progress {
             return;
         }
         let mut printed = self.printed.lock().expect("nobody panics with it");
-        if printed.elapsed() >= LINE_EVERY {
+        if !self.quiet && printed.elapsed() >= LINE_EVERY {
             *printed = Instant::now();
             let note = self.note.lock().expect("nobody panics with it");
             if !note.is_empty() {
