@@ -8,28 +8,26 @@ use anyhow::Result;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::dialect::User;
+use crate::dialect::{Dialect, User};
 use crate::opening::{AT_ONCE, open};
 use crate::process::kernel_memory;
 use crate::report::write_json;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::wire::Swarm;
 
-/// Sockets before the first look: what a server needs once is not what a socket costs.
-const WARM_UP: usize = 100;
-
 /// How long a server has to come to rest.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measure the memory of an idle socket.
 ///
-/// Opens sockets of as many users, each authenticated, greeted and pinged once so that its buffers were touched, waits until the server
-/// rests, and divides what its resident memory has grown by since the first 100. Users are created before that. The kernel's memory is of
-/// both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
+/// Opens half of the sockets, each authenticated, greeted and pinged once so that its buffers were touched, waits until the server rests,
+/// opens the other half and divides what its resident memory has grown by. The second half are the same users' second devices where a
+/// server keeps more of a user than a socket (Sound Off: account, inbox, timeline), so that none of that counts as a socket. The kernel's
+/// memory is of both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = IDLE_EXAMPLES)]
 pub(crate) struct IdleArgs {
-    /// Sockets, each of another user. A process may open so many files; see `ulimit -n`.
+    /// Sockets in all. A process may open so many files; see `ulimit -n`.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     connections: u32,
     #[command(flatten)]
@@ -65,22 +63,39 @@ pub(crate) struct Idle {
     pub(crate) at_rest: bool,
 }
 
+/// Whose the first half of the sockets are, and whose the second.
+///
+/// # Errors
+/// The server makes no users.
+pub(crate) async fn halves(target: &Target, connections: usize) -> Result<(Vec<User>, Vec<User>)> {
+    if target.dialect == Dialect::SoundOff {
+        let users = target.users("idle", connections / 2).await?;
+        return Ok((users.clone(), users));
+    }
+    let mut users = target.users("idle", connections).await?;
+    let second = users.split_off(connections / 2);
+    Ok((users, second))
+}
+
 /// Opens the sockets and looks.
 ///
 /// # Errors
 /// They cannot be opened, or the server ends.
-pub(crate) fn measure(target: &Target, users: &[User], stop: &watch::Receiver<bool>) -> Result<Idle> {
+pub(crate) fn measure(
+    target: &Target,
+    (first, second): &(Vec<User>, Vec<User>),
+    stop: &watch::Receiver<bool>,
+) -> Result<Idle> {
     let mut swarm = Swarm::new()?;
-    let (warm, rest) = users.split_at(WARM_UP.min(users.len() / 2));
-    open(&mut swarm, target, warm, AT_ONCE, stop)?;
+    open(&mut swarm, target, first, AT_ONCE, stop)?;
     target.settle(PATIENCE)?;
     let before = (target.usage()?.resident, kernel_memory()?);
-    open(&mut swarm, target, rest, AT_ONCE, stop)?;
+    open(&mut swarm, target, second, AT_ONCE, stop)?;
     let at_rest = target.settle(PATIENCE)?;
     let after = (target.usage()?.resident, kernel_memory()?);
-    let each = |before: u64, after: u64| (after as f64 - before as f64) / rest.len() as f64;
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / second.len() as f64;
     Ok(Idle {
-        added: rest.len(),
+        added: second.len(),
         resident: each(before.0, after.0),
         kernel: each(before.1, after.1),
         at_rest,
@@ -95,9 +110,9 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     let count = args.connections as usize;
     ensure_room(count)?;
     let target = Target::from_args(&args.target).await?;
-    let users = target.users("idle", count).await?;
-    let idle = measure(&target, &users, &stop)?;
-    println!("{}: {} idle sockets after the first {WARM_UP}", target.name, idle.added);
+    let halves = halves(&target, count).await?;
+    let idle = measure(&target, &halves, &stop)?;
+    println!("{}: {} idle sockets after as many", target.name, idle.added);
     println!("resident      {:.2} KB a socket", idle.resident / 1000.0);
     println!(
         "kernel        {:.2} KB a connection, both ends (Slab and TCP buffers of the machine)",

@@ -25,6 +25,15 @@ pub(crate) const TURN: Duration = Duration::from_millis(50);
 #[error("stopped before the end: there is nothing to report")]
 pub(crate) struct Stopped;
 
+/// What a socket is opened up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Until {
+    /// The upgrade is answered: its token was found good.
+    Upgraded,
+    /// It has been greeted, and its first ping answered.
+    Answered,
+}
+
 /// How far a socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -39,24 +48,26 @@ enum Step {
 pub(crate) struct Opening<'a> {
     dialect: Dialect,
     users: &'a [User],
+    until: Until,
     first: usize,
     steps: Vec<Step>,
     /// What Sound Off called each session: the edge's boot id and the connection.
     pub(crate) sessions: Vec<String>,
     /// How many are welcomed, and when the last was.
     pub(crate) welcomed: usize,
-    /// How many have their first pong as well.
+    /// How many are as far as they are wanted.
     pub(crate) done: usize,
-    /// From the beginning to each socket's first pong, in microseconds.
+    /// From the beginning until each socket was so far, in microseconds.
     pub(crate) served: crate::report::Latencies,
     begun: Instant,
 }
 
 impl<'a> Opening<'a> {
-    fn new(dialect: Dialect, users: &'a [User], first: usize) -> Self {
+    fn new(dialect: Dialect, users: &'a [User], until: Until, first: usize) -> Self {
         Self {
             dialect,
             users,
+            until,
             first,
             steps: vec![Step::Upgrading; users.len()],
             sessions: vec![String::new(); users.len()],
@@ -65,6 +76,12 @@ impl<'a> Opening<'a> {
             served: crate::report::Latencies::default(),
             begun: Instant::now(),
         }
+    }
+
+    fn done(&mut self, n: usize) {
+        self.steps[n] = Step::Done;
+        self.done += 1;
+        self.served.record(self.begun.elapsed());
     }
 
     fn welcome(&mut self, n: usize, out: &mut Vec<u8>) {
@@ -77,6 +94,10 @@ impl<'a> Opening<'a> {
 impl Talk for Opening<'_> {
     fn opened(&mut self, at: usize, out: &mut Vec<u8>) -> Result<()> {
         let n = at - self.first;
+        if self.until == Until::Upgraded {
+            self.done(n);
+            return Ok(());
+        }
         self.steps[n] = Step::Greeting;
         if !self.dialect.greet(&self.users[n], out) {
             self.welcome(n, out);
@@ -98,9 +119,7 @@ impl Talk for Opening<'_> {
             // NATS has no welcome but the answer to the ping in its greeting.
             (Step::Greeting, Heard::Pong(1)) if self.dialect == Dialect::Nats => self.welcome(n, out),
             (Step::Pinging, Heard::Pong(1)) => {
-                self.steps[n] = Step::Done;
-                self.done += 1;
-                self.served.record(self.begun.elapsed());
+                self.done(n);
             }
             (_, Heard::Other) => {}
             (step, heard) => bail!("{heard:?} while {step:?}"),
@@ -112,7 +131,7 @@ impl Talk for Opening<'_> {
 /// Opens a socket for each user after those that the swarm has, and has each answer one ping.
 ///
 /// # Errors
-/// One is refused, breaks, answers wrongly, or nothing goes on for 15 s.
+/// As [`open_until`].
 pub(crate) fn open<'a>(
     swarm: &mut Swarm,
     target: &Target,
@@ -120,8 +139,23 @@ pub(crate) fn open<'a>(
     at_once: usize,
     stop: &watch::Receiver<bool>,
 ) -> Result<Opening<'a>> {
+    open_until(Until::Answered, swarm, target, users, at_once, stop)
+}
+
+/// Opens a socket for each user after those that the swarm has.
+///
+/// # Errors
+/// One is refused, breaks, answers wrongly, or nothing goes on for 15 s.
+pub(crate) fn open_until<'a>(
+    until: Until,
+    swarm: &mut Swarm,
+    target: &Target,
+    users: &'a [User],
+    at_once: usize,
+    stop: &watch::Receiver<bool>,
+) -> Result<Opening<'a>> {
     let progress = Progress::within(target.quiet, "opening", users.len() as u64);
-    let mut opening = Opening::new(target.dialect, users, swarm.len());
+    let mut opening = Opening::new(target.dialect, users, until, swarm.len());
     let (mut begun, mut moved) = (0, Instant::now());
     let mut shown = now_ms();
     while opening.done < users.len() {

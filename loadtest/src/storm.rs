@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::beating::{Beating, Phase};
 use crate::dialect::User;
-use crate::opening::open;
+use crate::opening::{Until, open, open_until};
 use crate::report::{Latencies, per_second, write_json};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::Spent;
@@ -27,7 +27,8 @@ const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// Measure a reconnect storm.
 ///
-/// All sockets connect and are cut. Then all reconnect, and each is served once it has been greeted and has the answer to a ping. Some
+/// All sockets connect and are cut. Then all reconnect, and each is served once it has been greeted and has the answer to a ping (or, with
+/// `--until upgraded`, once the upgrade with its token is answered: no more than what most peers do at all). Some
 /// other sockets go on sending heartbeats at a fixed rate meanwhile, timed from when each was due. The server's time is told twice: until the last
 /// socket was served, and until the server rests, with all that the new sockets set off (Sound Off brings each its timeline).
 #[derive(Debug, Clone, clap::Args)]
@@ -39,6 +40,9 @@ pub(crate) struct StormArgs {
     /// Reconnect with tokens that the server has never seen, instead of those it has just seen. Sound Off remembers the latter.
     #[arg(long)]
     fresh: bool,
+    /// When a socket counts as served.
+    #[arg(long, value_enum, default_value = "answered", value_name = "WHEN")]
+    until: Until,
     #[command(flatten)]
     load: Load,
     #[command(flatten)]
@@ -68,6 +72,9 @@ Examples:
     loadtest storm --connections 10000
     loadtest storm --connections 10000 --fresh
 
+  The handshake alone, which is what peers can be compared by:
+    loadtest storm --connections 10000 --until upgraded
+
 Exit code: 0 when every socket was served, 1 when not.";
 
 /// A storm.
@@ -90,7 +97,7 @@ pub(crate) struct Storm {
 pub(crate) fn measure(
     target: &Target,
     (users, again): (&[User], &[User]),
-    load: Load,
+    (load, until): (Load, Until),
     stop: &watch::Receiver<bool>,
 ) -> Result<Storm> {
     let active = users.len() - load.active as usize;
@@ -103,7 +110,7 @@ pub(crate) fn measure(
     std::thread::sleep(CALM);
     let (begun, served, rested) = (Instant::now(), Window::begin(target)?, Window::begin(target)?);
     beating.storm();
-    let opening = open(&mut swarm, target, &again[..active], load.at_once as usize, stop)?;
+    let opening = open_until(until, &mut swarm, target, &again[..active], load.at_once as usize, stop)?;
     let served = served.end(target, active as u64)?;
     let (before, meanwhile) = beating.end(begun.elapsed())?;
     target.settle(PATIENCE)?;
@@ -121,7 +128,7 @@ pub(crate) async fn run(args: StormArgs, stop: watch::Receiver<bool>) -> Result<
     let target = Target::from_args(&args.target).await?;
     let users = target.users("storm", count).await?;
     let again = if args.fresh { target.users("storm", count).await? } else { users.clone() };
-    let storm = measure(&target, (&users, &again), args.load, &stop)?;
+    let storm = measure(&target, (&users, &again), (args.load, args.until), &stop)?;
     let tokens = if args.fresh { "tokens never seen" } else { "tokens seen before" };
     println!("{}: {} sockets reconnect, {tokens}", target.name, args.connections);
     println!(
@@ -143,6 +150,7 @@ pub(crate) async fn run(args: StormArgs, stop: watch::Receiver<bool>) -> Result<
         let phase = |phase: &Phase| json!({ "per_second": per_second(phase.latency.count(), phase.time), "latency_us": phase.latency.json() });
         let figures = json!({
             "server": target.name, "connections": args.connections, "fresh_tokens": args.fresh,
+            "until": format!("{:?}", args.until).to_lowercase(),
             "served": storm.served.json(), "rested": storm.rested.json(), "served_after_us": storm.each.json(),
             "before": phase(&storm.before), "meanwhile": phase(&storm.meanwhile),
         });

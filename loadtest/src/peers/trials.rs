@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::servers;
 use super::servers::Peer;
+use crate::opening::Until;
 use crate::sending::Work;
 use crate::target::{Target, TargetArgs};
 use crate::{deliver, idle, ingest, pipeline, storm};
@@ -25,7 +26,7 @@ pub(crate) enum Kind {
     Deliver { batch: u32 },
     Ingest,
     Pipeline { rate: Option<u32> },
-    Storm,
+    Storm(Until),
 }
 
 /// One server, measured in one way.
@@ -54,8 +55,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     let with = |work: Work, variant| Trial { work, variant, ..of(Kind::Pipeline { rate: None }, &[Up])[0] };
     let paced =
         |work: Work, variant| Trial { work, variant, ..of(Kind::Pipeline { rate: Some(1000) }, &[Up])[0] };
-    let seen = Trial { variant: "token seen before", ..of(Kind::Storm, &[Up])[0] };
-    let fresh = Trial { variant: "new EdDSA token", fresh: true, ..seen };
+    let storms = |until| {
+        let seen = Trial { variant: "token seen before", ..of(Kind::Storm(until), &[Up])[0] };
+        let fresh = Trial { variant: "new EdDSA token", fresh: true, ..seen };
+        [vec![seen, fresh], of(Kind::Storm(until), &[Bun, Node])].concat()
+    };
     [
         of(Kind::Idle, &[Up, Bun, Node, Mosquitto, Nchan, Nats]),
         of(Kind::Deliver { batch: 1 }, &[Up, Nchan, Bun, Node]),
@@ -65,8 +69,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         vec![with(Work::PostCreate, "post.create"), with(Work::DmSend, "dm.send")],
         of(Kind::Pipeline { rate: Some(1000) }, &[Up, NodeRedis]),
         vec![paced(Work::PostCreate, "post.create"), paced(Work::DmSend, "dm.send")],
-        vec![seen, fresh],
-        of(Kind::Storm, &[Bun, Node]),
+        storms(Until::Upgraded),
+        storms(Until::Answered),
     ]
     .concat()
 }
@@ -81,7 +85,8 @@ impl Trial {
             Kind::Ingest => "ingest",
             Kind::Pipeline { rate: None } => "pipeline",
             Kind::Pipeline { .. } => "pipeline-1000",
-            Kind::Storm => "storm",
+            Kind::Storm(Until::Upgraded) => "handshake",
+            Kind::Storm(Until::Answered) => "storm",
         }
     }
 
@@ -94,7 +99,8 @@ impl Trial {
             Kind::Ingest => "answered at the edge, 16 in flight a socket",
             Kind::Pipeline { rate: None } => "durable pipeline, at saturation",
             Kind::Pipeline { .. } => "durable pipeline, 1,000/s",
-            Kind::Storm => "reconnect storm",
+            Kind::Storm(Until::Upgraded) => "reconnect storm, handshakes alone",
+            Kind::Storm(Until::Answered) => "reconnect storm",
         }
     }
 
@@ -119,8 +125,8 @@ impl Trial {
         let target = Target { quiet: true, ..servers::start(self.peer, args)? };
         match self.kind {
             Kind::Idle => {
-                let users = target.users("idle", size.connections).await?;
-                let idle = idle::measure(&target, &users, stop)?;
+                let halves = idle::halves(&target, size.connections).await?;
+                let idle = idle::measure(&target, &halves, stop)?;
                 Ok(vec![
                     ("server KB", idle.resident / 1000.0),
                     ("kernel KB, both ends", idle.kernel / 1000.0),
@@ -144,7 +150,7 @@ impl Trial {
                 Ok(vec![("server µs", spent.each_us()), ("per s", spent.rate())])
             }
             Kind::Pipeline { rate } => self.pipeline(&target, rate, size, stop).await,
-            Kind::Storm => self.storm(&target, size, stop).await,
+            Kind::Storm(until) => self.storm(&target, until, size, stop).await,
         }
     }
 
@@ -165,12 +171,21 @@ impl Trial {
         })
     }
 
-    async fn storm(&self, target: &Target, size: Size, stop: &watch::Receiver<bool>) -> Result<Vec<Figure>> {
+    async fn storm(
+        &self,
+        target: &Target,
+        until: Until,
+        size: Size,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Vec<Figure>> {
         let load = storm::Load { at_once: 400, active: 50, rate: 500 };
         let count = size.connections / 2 + load.active as usize;
         let users = target.users("storm", count).await?;
         let again = if self.fresh { target.users("storm", count).await? } else { users.clone() };
-        let storm = storm::measure(target, (&users, &again), load, stop)?;
+        let storm = storm::measure(target, (&users, &again), (load, until), stop)?;
+        if until == Until::Upgraded {
+            return Ok(vec![("server µs", storm.served.each_us()), ("per s", storm.served.rate())]);
+        }
         Ok(vec![
             ("server µs until served", storm.served.each_us()),
             ("server µs until at rest", storm.rested.each_us()),
