@@ -56,7 +56,7 @@ pub(crate) struct Load {
     /// Bytes of a frame, from about 80 on.
     #[arg(long, default_value_t = 200, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(80..=30_000))]
     pub(crate) bytes: u32,
-    /// Seconds, after one that does not count.
+    /// Seconds, after two that do not count.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) duration: u32,
 }

@@ -8,28 +8,34 @@ use anyhow::Result;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::dialect::{Dialect, User};
+use crate::dialect::User;
 use crate::opening::{AT_ONCE, open};
 use crate::process::kernel_memory;
 use crate::report::write_json;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::wire::Swarm;
 
+/// Sockets before the first look: what a server needs once is not what a socket costs.
+const WARM_UP: usize = 100;
+
 /// How long a server has to come to rest.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measure the memory of an idle socket.
 ///
-/// Opens half of the sockets, each authenticated, greeted and pinged once so that its buffers were touched, waits until the server rests,
-/// opens the other half and divides what its resident memory has grown by. The second half are the same users' second devices where a
-/// server keeps more of a user than a socket (Sound Off: account, inbox, timeline), so that none of that counts as a socket. The kernel's
-/// memory is of both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
+/// Opens sockets of as many users, each authenticated, greeted and pinged once so that its buffers were touched, waits until the server
+/// rests, and divides what its resident memory has grown by since the first 100. Users are created before that. The kernel's memory is of
+/// both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = IDLE_EXAMPLES)]
 pub(crate) struct IdleArgs {
-    /// Sockets in all. A process may open so many files; see `ulimit -n`.
+    /// Sockets, each of another user. A process may open so many files; see `ulimit -n`.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     connections: u32,
+    /// Sockets of each user. With more than one, every user has a socket before the first look: what a user costs is left out, and what a
+    /// further socket costs remains.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
+    per_user: u32,
     #[command(flatten)]
     target: TargetArgs,
     /// Write the figures to this file as well.
@@ -41,6 +47,9 @@ const IDLE_EXAMPLES: &str = "\
 Examples:
   Sound Off, as built beside this program:
     loadtest idle --connections 19000
+
+  Without what a user costs, only what a further socket does:
+    loadtest idle --connections 10000 --per-user 10
 
   A server that runs already:
     loadtest idle --connections 5000 --url ws://127.0.0.1:8080 --pid $(pgrep -f 'soundoff up')
@@ -63,43 +72,43 @@ pub(crate) struct Idle {
     pub(crate) at_rest: bool,
 }
 
-/// Whose the first half of the sockets are, and whose the second.
-///
-/// # Errors
-/// The server makes no users.
-pub(crate) async fn halves(target: &Target, connections: usize) -> Result<(Vec<User>, Vec<User>)> {
-    if target.dialect == Dialect::SoundOff {
-        let users = target.users("idle", connections / 2).await?;
-        return Ok((users.clone(), users));
-    }
-    let mut users = target.users("idle", connections).await?;
-    let second = users.split_off(connections / 2);
-    Ok((users, second))
-}
-
-/// Opens the sockets and looks.
+/// Opens a socket for each of `warm` and looks, and again after those of `added`.
 ///
 /// # Errors
 /// They cannot be opened, or the server ends.
 pub(crate) fn measure(
     target: &Target,
-    (first, second): &(Vec<User>, Vec<User>),
+    (warm, added): (&[User], &[User]),
     stop: &watch::Receiver<bool>,
 ) -> Result<Idle> {
     let mut swarm = Swarm::new()?;
-    open(&mut swarm, target, first, AT_ONCE, stop)?;
+    open(&mut swarm, target, warm, AT_ONCE, stop)?;
     target.settle(PATIENCE)?;
     let before = (target.usage()?.resident, kernel_memory()?);
-    open(&mut swarm, target, second, AT_ONCE, stop)?;
+    open(&mut swarm, target, added, AT_ONCE, stop)?;
     let at_rest = target.settle(PATIENCE)?;
     let after = (target.usage()?.resident, kernel_memory()?);
-    let each = |before: u64, after: u64| (after as f64 - before as f64) / second.len() as f64;
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / added.len() as f64;
     Ok(Idle {
-        added: second.len(),
+        added: added.len(),
         resident: each(before.0, after.0),
         kernel: each(before.1, after.1),
         at_rest,
     })
+}
+
+/// Whose sockets come before the first look, and whose after it: so many in all, and so many of each user.
+///
+/// # Errors
+/// The users cannot be made.
+pub(crate) async fn users(target: &Target, count: usize, each: usize) -> Result<(Vec<User>, Vec<User>)> {
+    let mut users = target.users("idle", count / each).await?;
+    if each == 1 {
+        let added = users.split_off(WARM_UP.min(count / 2));
+        return Ok((users, added));
+    }
+    let added = users.iter().cycle().take(users.len() * (each - 1)).cloned().collect();
+    Ok((users, added))
 }
 
 /// Runs it, prints the figures and says how the process is to end.
@@ -110,9 +119,15 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     let count = args.connections as usize;
     ensure_room(count)?;
     let target = Target::from_args(&args.target).await?;
-    let halves = halves(&target, count).await?;
-    let idle = measure(&target, &halves, &stop)?;
-    println!("{}: {} idle sockets after as many", target.name, idle.added);
+    let (warm, added) = users(&target, count, args.per_user as usize).await?;
+    let idle = measure(&target, (&warm, &added), &stop)?;
+    println!(
+        "{}: {} idle sockets after the first {}, {} a user",
+        target.name,
+        idle.added,
+        warm.len(),
+        args.per_user
+    );
     println!("resident      {:.2} KB a socket", idle.resident / 1000.0);
     println!(
         "kernel        {:.2} KB a connection, both ends (Slab and TCP buffers of the machine)",
@@ -123,7 +138,7 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     }
     if let Some(path) = &args.json {
         let figures = json!({
-            "server": target.name, "sockets": idle.added, "resident_bytes": idle.resident,
+            "server": target.name, "sockets": idle.added, "per_user": args.per_user, "resident_bytes": idle.resident,
             "kernel_bytes": idle.kernel, "at_rest": idle.at_rest,
         });
         write_json(path, &figures)?;

@@ -47,7 +47,7 @@ pub(crate) struct Load {
     /// Messages in flight on each, without --rate.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) in_flight: u32,
-    /// Seconds; without --rate after one that does not count.
+    /// Seconds, after two that do not count.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) duration: u32,
 }

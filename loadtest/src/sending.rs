@@ -14,7 +14,7 @@ use crate::opening::{AT_ONCE, Stopped, TURN, open};
 use crate::report::{Latencies, Progress};
 use crate::socket::send_frame;
 use crate::target::Target;
-use crate::window::{Spent, Window, drain};
+use crate::window::{Spent, WARM_UP, Window, drain};
 use crate::wire::frames::{TEXT, put};
 use crate::wire::{Swarm, Talk};
 
@@ -224,9 +224,11 @@ pub(crate) fn pace(
     open(&mut swarm, target, users, AT_ONCE, stop)?;
     target.settle(Duration::from_secs(10))?;
     let mut sending = Sending::new(users, work, false);
-    let (pace, waker) = (Pace { rate, duration, chance: None }, swarm.waker()?);
+    let warm_up = WARM_UP.as_secs() as u32;
+    let (pace, waker) = (Pace { rate, duration: duration + warm_up, chance: None }, swarm.waker()?);
+    let first = u64::from(rate) * u64::from(warm_up);
     let (due, dues) = mpsc::channel::<Due>();
-    let window = Window::begin(target)?;
+    let (mut window, mut before) = (Window::begin(target)?, 0);
     let clock = start_ticking(pace, stop.clone(), move |n, at| {
         let _ = due.send((n, at));
         let _ = waker.wake();
@@ -238,6 +240,12 @@ pub(crate) fn pace(
         loop {
             match dues.try_recv() {
                 Ok((n, at)) => {
+                    if n == first {
+                        // What came before does not count.
+                        let answers = &mut sending.answers;
+                        (answers.accepted, answers.replied, answers.lag) = Default::default();
+                        (window, before) = (Window::begin(target)?, answers.replies);
+                    }
                     let socket = (n % users.len() as u64) as usize;
                     sending.send(socket, at, &mut frame);
                     swarm.send(socket, &frame)?;
@@ -250,7 +258,7 @@ pub(crate) fn pace(
                     ensure!(!*stop.borrow(), Stopped);
                     progress.finish();
                     drain(&mut swarm, &mut sending, Sending::is_done)?;
-                    let spent = window.end(target, sending.answers.replies)?;
+                    let spent = window.end(target, sending.answers.replies - before)?;
                     return Ok((spent, sending.answers));
                 }
             }

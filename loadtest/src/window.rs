@@ -12,8 +12,8 @@ use crate::report::{Progress, per_second};
 use crate::target::Target;
 use crate::wire::{Swarm, Talk};
 
-/// What comes before the stretch: queues and caches fill.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// What comes before the stretch: queues and caches fill, and engines that compile as they go have compiled.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 
 /// After the end, the last answers have so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ impl Window {
         Ok(Spent { count, time, cpu, generator })
     }
 
-    /// Keeps `talk` going for a second that does not count and then so many that do.
+    /// Keeps `talk` going for two seconds that do not count and then so many that do.
     ///
     /// # Errors
     /// What `talk` says, or that nothing was done.

@@ -22,7 +22,7 @@ pub(crate) struct Size {
 /// A kind of measurement. Those of one kind are compared with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Idle,
+    Idle { per_user: usize },
     Deliver { batch: u32 },
     Ingest,
     Pipeline { rate: Option<u32> },
@@ -60,8 +60,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         let fresh = Trial { variant: "new EdDSA token", fresh: true, ..seen };
         [vec![seen, fresh], of(Kind::Storm(until), &[Bun, Node])].concat()
     };
+    let further =
+        Trial { variant: "second sockets of its users", ..of(Kind::Idle { per_user: 2 }, &[Up])[0] };
     [
-        of(Kind::Idle, &[Up, Bun, Node, Mosquitto, Nchan, Nats]),
+        vec![further],
+        of(Kind::Idle { per_user: 1 }, &[Up, Bun, Node, Mosquitto, Nchan, Nats]),
         of(Kind::Deliver { batch: 1 }, &[Up, Nchan, Bun, Node]),
         of(Kind::Deliver { batch: 100 }, &[Up, Bun, Node]),
         of(Kind::Ingest, &[Up, Bun, Node]),
@@ -79,7 +82,7 @@ impl Trial {
     /// The row's name, by which it can be asked for.
     pub(crate) fn row(&self) -> &'static str {
         match self.kind {
-            Kind::Idle => "idle",
+            Kind::Idle { .. } => "idle",
             Kind::Deliver { batch: 1 } => "deliver",
             Kind::Deliver { .. } => "deliver-100",
             Kind::Ingest => "ingest",
@@ -93,7 +96,7 @@ impl Trial {
     /// What the row is about, in words.
     pub(crate) fn title(&self) -> &'static str {
         match self.kind {
-            Kind::Idle => "an idle socket, authenticated, registered, pinged once",
+            Kind::Idle { .. } => "an idle socket, authenticated, registered, pinged once",
             Kind::Deliver { batch: 1 } => "delivery, one POST each",
             Kind::Deliver { .. } => "delivery, POST of 100",
             Kind::Ingest => "answered at the edge, 16 in flight a socket",
@@ -124,9 +127,9 @@ impl Trial {
     ) -> Result<Vec<Figure>> {
         let target = Target { quiet: true, ..servers::start(self.peer, args)? };
         match self.kind {
-            Kind::Idle => {
-                let halves = idle::halves(&target, size.connections).await?;
-                let idle = idle::measure(&target, &halves, stop)?;
+            Kind::Idle { per_user } => {
+                let (warm, added) = idle::users(&target, size.connections, per_user).await?;
+                let idle = idle::measure(&target, (&warm, &added), stop)?;
                 Ok(vec![
                     ("server KB", idle.resident / 1000.0),
                     ("kernel KB, both ends", idle.kernel / 1000.0),
