@@ -76,6 +76,12 @@ Examples:
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
   loadtest bill --metrics http://…/metrics        what a deployment asks of AWS, and what that costs
   loadtest scale --users 10000,100000000          what a day of so many users would need and cost on AWS, simulated
+  loadtest idle --connections 10000               memory of a socket that says nothing
+  loadtest storm --connections 10000              everybody comes back at once
+  loadtest ingest                                 processor time of a message answered at the edge
+  loadtest deliver --batch 100                    processor time of a delivery, from POST to socket
+  loadtest pipeline --type dm.send                the whole way, as many as go or at a fixed rate
+  loadtest peers                                  all that against Bun, Node, nchan, mosquitto, NATS and Redis, in turn
 
 `loadtest COMMAND --help` tells more.";
 

@@ -169,7 +169,7 @@ impl<'a> Sending<'a> {
 
 impl Talk for Sending<'_> {
     fn heard(&mut self, at: usize, _: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        match op(payload) {
+        match op(payload).as_deref() {
             Some("accepted") => {
                 let open = self.settle(at, payload, false)?;
                 self.answers.accepted.record(open.due.elapsed());

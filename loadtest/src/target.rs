@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jsonwebtoken::{EncodingKey, Header};
-use serde_json::{Value, json};
+use serde_json::json;
 use soundoff_common::protocol::{Handle, now_ms};
 use tempfile::TempDir;
 
 use crate::children::{self, announced};
 use crate::dialect::{Dialect, User};
 use crate::peers::servers::{self, Peer};
+use crate::posts::signed;
 use crate::process::{Usage, file_limit};
 use crate::server::Server;
 
@@ -193,15 +194,12 @@ pub(crate) fn start_soundoff(args: &TargetArgs) -> Result<Target> {
         let rest = url.split("//").nth(1).and_then(|rest| rest.split('/').next());
         rest.and_then(|rest| rest.parse().ok()).with_context(|| format!("no address in {url:?}"))
     };
-    let ops = std::fs::read(data.join("ops.json")).context("the server announces no internal key")?;
-    let ops: Value = serde_json::from_slice(&ops)?;
-    let key = ops["key"].as_str().context("the server announces no internal key")?.to_owned();
     Ok(Target {
         name: "Sound Off".into(),
         address: address(&url)?,
         dialect: Dialect::SoundOff,
         pids: vec![server.pid()],
-        posts: Some(Posts::Signed { address: address(&metrics)?, key }),
+        posts: Some(signed(address(&metrics)?, &data)?),
         secret: String::new(),
         quiet: false,
         _running: (vec![server], Some(scratch)),

@@ -70,8 +70,11 @@ fn loadtest_speaks_the_protocol_like_any_stranger() {
     assert!(!files.is_empty());
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
+        // `loadtest deliver` stands where a worker does: what it posts has to be signed as workers sign.
+        let posts = file.ends_with("loadtest/src/posts.rs");
         for line in text.lines().filter(|line| line.contains("soundoff_common::")) {
-            assert!(line.contains("soundoff_common::protocol"), "{}: {line}", file.display());
+            let deliver = posts && line.contains("soundoff_common::deliver");
+            assert!(deliver || line.contains("soundoff_common::protocol"), "{}: {line}", file.display());
         }
     }
 }

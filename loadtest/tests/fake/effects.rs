@@ -59,7 +59,10 @@ impl Session {
             "profile.get" => {
                 let following = seen.follows.get(other).map_or(0, HashSet::len);
                 let followers = seen.follows.values().filter(|follows| follows.contains(other)).count();
-                json!({ "user": { "handle": other, "followers": followers, "following": following } })
+                let wrong = self.faults.wrong_profile;
+                let wrong = wrong > 0 && seen.sends.is_multiple_of(wrong);
+                let handle = if wrong { "nobody" } else { other };
+                json!({ "user": { "handle": handle, "followers": followers, "following": following } })
             }
             "post.create" => {
                 let id = format!("p{}", seen.authors.len());

@@ -36,6 +36,10 @@ pub(crate) struct Faults {
     pub(crate) drain: u64,
     /// Says it followed and does not.
     pub(crate) lie: u64,
+    /// Every n-th pong is not what a pong is.
+    pub(crate) wrong_pong: u64,
+    /// Every n-th profile is another user's.
+    pub(crate) wrong_profile: u64,
     /// Accepts everything and replies to nothing.
     pub(crate) mute: bool,
     /// The heartbeat in milliseconds; a client that is silent for two is closed. 0 is half a minute, unchecked.
@@ -221,8 +225,11 @@ impl Session {
             let answers = match frame["op"].as_str().unwrap() {
                 "hello" => self.welcome(&frame, inbox.clone()),
                 "ping" => {
-                    self.seen.lock().unwrap().pings += 1;
-                    vec![json!({ "op": "pong" })]
+                    let mut seen = self.seen.lock().unwrap();
+                    seen.pings += 1;
+                    let wrong = self.faults.wrong_pong;
+                    let wrong = wrong > 0 && seen.pings.is_multiple_of(wrong);
+                    vec![if wrong { json!({ "op": "pong", "n": 1 }) } else { json!({ "op": "pong" }) }]
                 }
                 "ack" => vec![],
                 "bye" => return close(ws, 1000).await,
@@ -245,7 +252,7 @@ impl Session {
 
     /// The welcome, and what came after the client's cursor.
     fn welcome(&mut self, hello: &Value, socket: mpsc::UnboundedSender<Value>) -> Vec<Value> {
-        self.user = hello["token"].as_str().unwrap().to_owned();
+        self.user = hello["token"].as_str().unwrap_or_default().to_owned();
         let mut seen = self.seen.lock().unwrap();
         let inbox = seen.inboxes.entry(self.user.clone()).or_default();
         inbox.tell(socket);
