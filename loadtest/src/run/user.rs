@@ -123,6 +123,9 @@ pub(super) struct Ledger {
     pub(super) unanswered: u64,
 }
 
+/// What to ask, its body, and whom it is to reach with its number.
+type Composed = (Asked, Value, Option<(u32, u32)>);
+
 /// One of them.
 pub(super) struct User {
     index: u32,
@@ -196,8 +199,8 @@ impl User {
         self.shared.recorder.count(|counts| counts.sent += 1);
     }
 
-    /// What to ask, its body, and whom it is to reach; `None` if there is nobody and nothing to choose.
-    fn compose(&mut self, kind: Kind, roll: u64, due: Instant) -> Option<(Asked, Value, Option<(u32, u32)>)> {
+    /// `None` if there is nobody and nothing to choose.
+    fn compose(&mut self, kind: Kind, roll: u64, due: Instant) -> Option<Composed> {
         let shared = self.shared.clone();
         let by = shared.handle(self.index).to_owned();
         let asked = |of: &str, text: &str| Asked { kind, by, of: of.to_owned(), text: text.to_owned() };
