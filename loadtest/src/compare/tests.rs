@@ -75,14 +75,15 @@ fn a_planted_tenth_is_beyond_noise_and_a_repeat_is_not() {
 
 #[test]
 fn runs_that_differ_among_themselves_are_noise_together() {
-    // One of them alone would be thought another one.
-    let spread =
-        |base: u64| side([0.85, 1.0, 1.18].map(|times| made(base + (times * 100.0) as u64, times, same)));
-    let alone = verdicts(side([made(1, 1.0, same)]), side([made(2, 1.18, same)]));
+    // Their means differ by a tenth and more, which is beyond what each of them varies within itself.
+    let runs = |seed, times: [f64; 3]| {
+        side(times.into_iter().zip(seed..).map(|(times, seed)| made(seed, times, same)))
+    };
+    let (before, after) = ([0.85, 1.0, 1.0], [1.0, 1.0, 1.2]);
+    let alone = verdicts(runs(1, [1.0; 3]), runs(9, [1.12; 3]));
     assert_eq!(alone[2].1, Verdict::Worse);
-    assert_eq!(verdicts(spread(0), spread(1_000))[2].1, Verdict::Noise);
-    let doubled = side([1.7, 2.0, 2.4].map(|times| made(5, times, same)));
-    assert_eq!(verdicts(spread(0), doubled)[2].1, Verdict::Worse);
+    assert_eq!(verdicts(runs(1, before), runs(9, after))[2].1, Verdict::Noise);
+    assert_eq!(verdicts(runs(1, before), runs(9, after.map(|times| 2.0 * times)))[2].1, Verdict::Worse);
 }
 
 #[test]

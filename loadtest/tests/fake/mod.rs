@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -46,7 +46,7 @@ pub(crate) struct Faults {
     pub(crate) heartbeat_ms: u64,
     /// The second reply to a message says again that it took effect.
     pub(crate) reply_twice: u64,
-    /// After so many sends all sockets are cut, and for so many milliseconds nothing moves.
+    /// After so many sends all sockets are cut, and for so many milliseconds nobody is welcomed.
     pub(crate) stall: Option<(u64, u64)>,
     /// Every n-th dm is not pushed,
     pub(crate) dm_lost: u64,
@@ -75,8 +75,9 @@ pub(crate) struct Seen {
     inboxes: HashMap<String, effects::Inbox>,
     /// Direct messages that are to be pushed after the next one between the same two.
     held: HashMap<(String, String), Value>,
-    /// Until when nothing moves.
+    /// Until when nobody is welcomed, and whom that cuts off.
     stalled: Option<Instant>,
+    cuts: watch::Sender<u64>,
     /// Effects per user and id.
     done: HashMap<(String, String), Value>,
     /// `send` frames.
@@ -197,6 +198,7 @@ impl Session {
             ms => Duration::from_millis(ms * 2),
         };
         let (inbox, mut pushes) = mpsc::unbounded_channel::<Value>();
+        let mut cuts = self.seen.lock().unwrap().cuts.subscribe();
         let mut until = Instant::now() + patience;
         loop {
             let next = tokio::select! {
@@ -206,6 +208,7 @@ impl Session {
                     }
                     continue;
                 }
+                _ = cuts.changed() => return,
                 next = tokio::time::timeout_at(until, ws.next()) => next,
             };
             until = Instant::now() + patience;
@@ -215,15 +218,14 @@ impl Session {
             };
             let Some(Ok(Message::Text(text))) = next else { return };
             let frame: Value = serde_json::from_str(&text).unwrap();
-            let stalled = self.seen.lock().unwrap().stalled;
-            if let Some(stalled) = stalled.filter(|until| *until > Instant::now()) {
-                tokio::time::sleep_until(stalled).await;
-                if frame["op"] != "hello" {
-                    return;
-                }
-            }
             let answers = match frame["op"].as_str().unwrap() {
-                "hello" => self.welcome(&frame, inbox.clone()),
+                "hello" => {
+                    let stalled = self.seen.lock().unwrap().stalled;
+                    if let Some(until) = stalled {
+                        tokio::time::sleep_until(until).await;
+                    }
+                    self.welcome(&frame, inbox.clone())
+                }
                 "ping" => {
                     let mut seen = self.seen.lock().unwrap();
                     seen.pings += 1;
@@ -301,6 +303,7 @@ impl Session {
         if let Some((_, ms)) = self.faults.stall.filter(|(send, _)| *send == sends) {
             *seen.faults.entry("stall").or_default() += 1;
             seen.stalled = Some(Instant::now() + Duration::from_millis(ms));
+            seen.cuts.send_replace(sends);
             return Err(0);
         }
         if cut {
