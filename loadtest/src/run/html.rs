@@ -54,12 +54,10 @@ fn verdict(page: &mut Page, figures: &Figures) {
         return page.verdict(true, "Every answer was right.");
     }
     page.verdict(false, &format!("{} answers were wrong.", outcome.totals.wrong));
-    let rows: Vec<Vec<String>> = outcome
-        .wrong
-        .iter()
-        .map(|(flaw, flawed)| vec![flaw.clone(), flawed.count.to_string(), flawed.examples.join(" · ")])
-        .collect();
-    page.table(&["what was wrong", "how often", "such as"], &rows);
+    let rows = outcome.wrong.iter().map(|(flaw, flawed)| {
+        (format!("{} {flaw}", flawed.count), format!("such as {}", flawed.examples.join(" · ")))
+    });
+    page.facts(&rows.collect::<Vec<_>>());
 }
 
 fn tiles(page: &mut Page, figures: &Figures) {

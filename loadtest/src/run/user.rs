@@ -96,6 +96,7 @@ pub(super) struct Heard {
 struct UnderWay {
     asked: Asked,
     due: Instant,
+    accepted: bool,
     /// Whom it is to reach, and its number.
     to: Option<(u32, u32)>,
 }
@@ -194,7 +195,7 @@ impl User {
         let id = format!("{:x}-{}-{}", self.shared.run, self.index, self.sent);
         self.sent += 1;
         self.client.send_due(id.clone(), kind.message_type(), &body, due.into());
-        self.under_way.insert(id, UnderWay { asked, due, to });
+        self.under_way.insert(id, UnderWay { asked, due, accepted: false, to });
         self.shared.open.unreplied.fetch_add(1, Relaxed);
         self.shared.recorder.count(|counts| counts.sent += 1);
     }
@@ -252,10 +253,10 @@ impl User {
     fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Accepted { id, after } => {
-                if let Some(message) = self.under_way.get(&id) {
+                if let Some(message) = self.under_way.get_mut(&id) {
+                    message.accepted = true;
                     let (kind, due) = (message.asked.kind, message.due);
-                    self.shared.recorder.record(Measure::Accepted, kind, due, after);
-                    self.shared.recorder.count(|counts| counts.accepted += 1);
+                    self.accepted(kind, due, after);
                 }
             }
             Answer::Done { id, outcome, duplicate, after, sends, unbroken } => {
@@ -277,6 +278,11 @@ impl User {
         }
     }
 
+    fn accepted(&self, kind: Kind, due: Instant, after: Duration) {
+        self.shared.recorder.record(Measure::Accepted, kind, due, after);
+        self.shared.recorder.count(|counts| counts.accepted += 1);
+    }
+
     fn done(
         &mut self,
         id: &str,
@@ -284,8 +290,14 @@ impl User {
         outcome: Result<Box<RawValue>, ErrorBody>,
         after: Duration,
     ) {
-        let UnderWay { asked, due, to } = message;
+        let UnderWay { asked, due, accepted, to } = message;
         self.shared.open.unreplied.fetch_sub(1, Relaxed);
+        if !accepted && outcome.is_ok() {
+            // The reply has overtaken it: by now it is durable.
+            self.accepted(asked.kind, *due, after);
+        }
+        // What the edge refuses has no reply: it was never accepted.
+        self.shared.recorder.count(|counts| counts.replies += u64::from(*accepted || outcome.is_ok()));
         let name = asked.kind.name();
         let body = match outcome {
             Ok(body) => body,
@@ -297,7 +309,6 @@ impl User {
             }
         };
         self.shared.recorder.record(Measure::Reply, asked.kind, *due, after);
-        self.shared.recorder.count(|counts| counts.replies += 1);
         if let Some((to, number)) = *to {
             self.talks.entry((asked.kind, to)).or_default().replied.insert(number);
             self.shared.open.undelivered.fetch_add(1, Relaxed);
