@@ -20,7 +20,7 @@ const BEYOND: f64 = 10.0;
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Metric {
-    /// Replies per second.
+    /// Replies per second, had exactly the rate been sent: what arrivals by chance add and take is not the server's doing.
     Throughput,
     /// Sends refused for now, or sent again, of a thousand messages.
     Errors,
@@ -45,7 +45,6 @@ impl Metric {
 /// A stretch of a run.
 #[derive(Debug, Default, Clone)]
 struct Unit {
-    seconds: f64,
     sent: f64,
     replies: f64,
     errors: f64,
@@ -57,6 +56,8 @@ struct Unit {
 #[derive(Debug)]
 pub(super) struct Units {
     units: Vec<Unit>,
+    /// Messages per second that were asked for.
+    rate: f64,
     /// By measure: the latencies there are, in microseconds and rising.
     values: [Vec<u64>; Measure::ALL.len()],
 }
@@ -69,12 +70,12 @@ impl Units {
     pub(super) fn of(figures: &Figures) -> Result<Self> {
         let seconds = figures.loaded();
         let together = seconds.len().div_ceil(MOST_UNITS).max(1);
-        let mut units = Self { units: Vec::new(), values: Default::default() };
+        let rate = figures.configuration.rate.into();
+        let mut units = Self { units: Vec::new(), rate, values: Default::default() };
         let mut histograms = Vec::new();
         for seconds in seconds.chunks(together) {
             let sum = |of: fn(&Second) -> u64| seconds.iter().map(of).sum::<u64>() as f64;
             units.units.push(Unit {
-                seconds: seconds.len() as f64,
                 sent: sum(|second| second.counts.sent),
                 replies: sum(|second| second.counts.replies),
                 errors: sum(|second| second.counts.refused_for_now + second.counts.repeated),
@@ -111,7 +112,7 @@ impl Units {
             merged
         });
         let of = |metric: &Metric| match *metric {
-            Metric::Throughput => Some(sum(|unit| unit.replies) / sum(|unit| unit.seconds)),
+            Metric::Throughput => Some(sum(|unit| unit.replies) / sum(|unit| unit.sent).max(1.0) * self.rate),
             Metric::Errors => Some(sum(|unit| unit.errors) / sum(|unit| unit.sent).max(1.0) * 1000.0),
             Metric::Latency(measure, share) => {
                 percentile(&self.values[measure as usize], &merged[measure as usize], share)
