@@ -123,8 +123,7 @@ Examples:
     loadtest run --json after.json
     loadtest compare before.json after.json
 
-Exit code: 0 when every answer was right, however slow; 1 when one was wrong, missing or could not be asked for; 130 on Ctrl-C,
-which ends the load, waits shortly for what is open and still gives the report.";
+Exit code: 0 when every answer was right, however slow; 1 when one was wrong, missing or could not be asked for; 130 on Ctrl-C, which ends the load, waits shortly for what is open and still gives the report.";
 
 /// Runs it, prints and writes the figures, and says how the process is to end.
 ///
