@@ -7,10 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rate=${1:-1000} seconds=${2:-8} binary=${3:-target/release/soundoff}
 
-cargo build --quiet --release -p loadtest
+[ -x target/release/loadtest ] || cargo build --quiet --release -p loadtest
 [ -x "$binary" ] || cargo build --quiet --release -p soundoff
 work=$(mktemp -d)
-"$binary" up --listen 127.0.0.1:0 --data "$work/data" --timeline-interval-ms 0 >"$work/up.log" &
+"$binary" up --listen 127.0.0.1:0 --data "$work/data" --timeline-interval-ms 2000 >"$work/up.log" &
 server=$!
 trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$work"' EXIT
 until url=$(grep -om1 'ws://[0-9.:]*' "$work/up.log"); do

@@ -30,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) behaviour: Behaviour,
     /// What the documents say of prices.
     pub(crate) documents: Documents,
+    /// Percent of processors that a policy of each service aims at which the Terraform has not.
+    pub(crate) busy_policy: Option<f64>,
     /// Flash crowds.
     pub(crate) spikes: Vec<Spike>,
     /// Tasks that die: when, and of which service.
@@ -159,7 +161,7 @@ impl<'a> Run<'a> {
         let plan = model.plan.clone();
         let (tiers, queues) = (plan.tiers.len(), plan.queues.len());
         let scalers: Vec<Scaler> =
-            plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name)).collect();
+            plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name, scenario.busy_policy)).collect();
         let running: Vec<u32> = scalers.iter().map(Scaler::desired).collect();
         let names = plan.tiers.iter().map(|tier| tier.name.clone()).collect();
         let mut engine: Box<dyn Engine> = match detail {
@@ -320,20 +322,18 @@ impl<'a> Run<'a> {
                 .filter(|queue| plan.queues[*queue].tier == tier)
                 .map(|queue| self.visible[queue])
                 .collect();
+            let cores = f64::from(plan.tiers[tier].cores) * running.max(1.0) * 60.0;
+            let busy = Figure { value: 100.0 * self.busy[tier] / cores, running };
             if name == EDGE {
                 let edge = &self.scenario.service.edge;
-                let cores = f64::from(plan.tiers[tier].cores) * running.max(1.0) * 60.0;
                 let memory = f64::from(self.scenario.deployment.services[name].memory);
                 let used = edge.base_mb + self.minute.online / running.max(1.0) * edge.socket_kb / 1024.0;
-                return vec![
-                    Figure { value: 100.0 * self.busy[tier] / cores, running },
-                    Figure { value: 100.0 * used / memory, running },
-                ];
+                return vec![busy, Figure { value: 100.0 * used / memory, running }];
             }
-            let policies = pulled.chunks(self.scenario.deployment.chunk);
-            policies
-                .map(|visible| Figure { value: visible.iter().sum::<f64>() / running.max(1.0), running })
-                .collect()
+            let backlogs = pulled.chunks(self.scenario.deployment.chunk);
+            let backlogs = backlogs
+                .map(|visible| Figure { value: visible.iter().sum::<f64>() / running.max(1.0), running });
+            backlogs.chain(self.scenario.busy_policy.map(|_| busy)).collect()
         };
         self.outcome.tiers.iter().enumerate().map(tier).collect()
     }
@@ -391,3 +391,6 @@ impl Scenario {
         self.deployment.services.get(UNSIMULATED)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,15 +48,17 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
-    /// The rule of one service: a policy for each few of its queues, or one for processor and one for memory.
-    pub(crate) fn new(deployment: &Deployment, name: &str) -> Self {
+    /// The rule of one service: a policy for each few of its queues, or one for processor and one for memory; `busy` is one more, which the
+    /// Terraform has not: percent of processors that services with queues aim at as well.
+    pub(crate) fn new(deployment: &Deployment, name: &str, busy: Option<f64>) -> Self {
         let service = deployment.services[name].clone();
         let queues = deployment.pulls[name].len();
         let policy = |target, wakes| Policy { target, wakes, figures: VecDeque::new() };
         let policies = if queues == 0 {
             vec![policy(deployment.cpu_target, false), policy(deployment.memory_target, false)]
         } else {
-            vec![policy(service.backlog_per_task, true); queues.div_ceil(deployment.chunk)]
+            let backlog = vec![policy(service.backlog_per_task, true); queues.div_ceil(deployment.chunk)];
+            backlog.into_iter().chain(busy.map(|percent| policy(percent, false))).collect()
         };
         Self {
             policies,
@@ -68,6 +70,11 @@ impl Scaler {
             woken_at: f64::NEG_INFINITY,
             service,
         }
+    }
+
+    /// How many policies it has.
+    pub(crate) fn policies(&self) -> usize {
+        self.policies.len()
     }
 
     /// How many tasks there should be.
@@ -151,7 +158,7 @@ mod tests {
     fn a_step_is_answered_after_three_minutes_and_never_beyond_the_most() {
         let deployment = Deployment::read(None).unwrap();
         let workers = &deployment.services["workers"];
-        let mut scaler = Scaler::new(&deployment, "workers");
+        let mut scaler = Scaler::new(&deployment, "workers", None);
         let first = workers.min;
         let backlog = workers.backlog_per_task * 4.5;
         let tasks = minutes(&mut scaler, [0.0, backlog, backlog, backlog, backlog]);
@@ -164,7 +171,7 @@ mod tests {
     fn it_shrinks_by_a_tenth_after_fifteen_quiet_minutes_and_each_cool_down() {
         let deployment = Deployment::read(None).unwrap();
         let workers = &deployment.services["workers"];
-        let mut scaler = Scaler::new(&deployment, "workers");
+        let mut scaler = Scaler::new(&deployment, "workers", None);
         let tasks = minutes(&mut scaler, [[1e9; 3].to_vec(), vec![0.0; 100]].concat());
         assert_eq!(tasks[2], workers.max);
         let falls: Vec<usize> =
@@ -182,15 +189,34 @@ mod tests {
     fn from_no_task_an_alarm_starts_the_first() {
         let mut deployment = Deployment::read(None).unwrap();
         deployment.set("compute.min=0").unwrap();
-        let mut scaler = Scaler::new(&deployment, "compute");
+        let mut scaler = Scaler::new(&deployment, "compute", None);
         let tasks = minutes(&mut scaler, [vec![0.0; 20], vec![1.0]].concat());
         assert_eq!((tasks[0], tasks[19], tasks[20]), (1, 0, 1));
     }
 
     #[test]
+    fn with_a_policy_for_processors_too_it_does_not_shrink_while_they_are_busy() {
+        let deployment = Deployment::read(None).unwrap();
+        let mut scaler = Scaler::new(&deployment, "workers", Some(50.0));
+        let policies = scaler.policies();
+        let figures = |backlog: f64, busy: f64| {
+            let mut figures = vec![Figure { value: backlog, running: 10.0 }; policies];
+            figures[policies - 1].value = busy;
+            figures
+        };
+        let mut look = |minutes: std::ops::Range<u32>, figures: &[Figure]| {
+            minutes.map(|minute| scaler.look(60.0 * f64::from(minute), figures)).last().unwrap()
+        };
+        let grown = look(0..5, &figures(0.0, 60.0));
+        assert_eq!(grown, 12);
+        assert_eq!(look(5..60, &figures(0.0, 48.0)), grown);
+        assert_eq!(look(60..76, &figures(0.0, 20.0)), grown - 1);
+    }
+
+    #[test]
     fn a_service_without_queues_follows_whichever_asks_for_more() {
         let deployment = Deployment::read(None).unwrap();
-        let mut scaler = Scaler::new(&deployment, "edge");
+        let mut scaler = Scaler::new(&deployment, "edge", None);
         let running = f64::from(scaler.desired());
         let figures =
             [Figure { value: 10.0, running }, Figure { value: 2.0 * deployment.memory_target, running }];

@@ -21,9 +21,13 @@ use phase::{Measured, Phase};
 use predict::{Calibration, Course, predict};
 use server::Up;
 
+/// A first look at the server, from which a rate to calibrate at follows.
+const PROBE: Phase = Phase { rate: 100, seconds: 5, pause: None };
+/// The utilization that is calibrated at, unless told otherwise: service times fall a little as load rises.
+const CALIBRATED: f64 = 0.6;
 /// Utilizations that are predicted, and how the workers are stopped: from when, until when, in twentieths of the phase.
 const LOADS: [(f64, Option<[u32; 2]>); 6] =
-    [(0.5, None), (0.7, None), (0.85, None), (1.2, None), (1.6, None), (0.5, Some([5, 12]))];
+    [(0.3, None), (0.75, None), (0.9, None), (1.2, None), (1.6, None), (0.5, Some([4, 9]))];
 
 /// What is validated with.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,9 +38,9 @@ pub(crate) struct ValidateArgs {
     /// The type that is sent.
     #[arg(long = "type", default_value = "post.create", value_name = "TYPE", value_parser = crate::accepted::TYPES, requires = "validate")]
     message_type: String,
-    /// Messages a second of the run that the service time is taken from.
-    #[arg(long, default_value_t = 150, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=20_000), requires = "validate")]
-    calibrate: u32,
+    /// Messages a second of the run that the service time is taken from; by default six tenths of what one slot seems to manage.
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=20_000), requires = "validate")]
+    calibrate: Option<u32>,
     /// Seconds of each rate.
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(5..=600), requires = "validate")]
     each: u32,
@@ -65,7 +69,14 @@ struct Judged {
 pub(super) async fn run(args: &ScaleArgs, binary: &Path, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let of = &args.validation;
     let up = Up::start(binary).await?;
-    let first = Phase { rate: of.calibrate, seconds: of.each, pause: None };
+    let rate = match of.calibrate {
+        Some(rate) => rate,
+        None => {
+            let probed = PROBE.measure(&up, &of.message_type, &stop).await.context("the first look")?;
+            (CALIBRATED / probed.service.0).clamp(1.0, 20_000.0) as u32
+        }
+    };
+    let first = Phase { rate, seconds: of.each, pause: None };
     let measured = first.measure(&up, &of.message_type, &stop).await.context("the run to calibrate with")?;
     let calibration = Calibration::new(&first, &measured, args.seed);
     println!("{}", calibration.line(&first));
@@ -89,7 +100,7 @@ pub(super) async fn run(args: &ScaleArgs, binary: &Path, stop: watch::Receiver<b
     up.stop().await?;
     print!("{}", text(&judged));
     if let Some(path) = &args.json {
-        write_json(path, &figures(of, calibration, &judged))?;
+        write_json(path, &figures(of, rate, calibration, &judged))?;
     }
     if let Some(path) = &args.plot {
         plot::draw(path, &judged)?;
@@ -104,6 +115,8 @@ fn off(predicted: f64, measured: f64) -> f64 {
 
 /// What is compared: name, unit, digits, and the figure.
 type Row = (&'static str, usize, fn(&Course) -> f64);
+/// A drain is told of what had a backlog of so many.
+const BACKLOG: f64 = 100.0;
 const ROWS: [Row; 5] = [
     ("depth, mean", 1, |course| course.mean_depth),
     ("depth, most", 0, |course| course.most),
@@ -118,7 +131,12 @@ fn text(judged: &[Judged]) -> String {
         "", "", "predicted", "measured", "off", "by its own service time", "off"
     )];
     for Judged { phase, predicted, hindsight, measured } in judged {
-        for (row, (name, digits, of)) in ROWS.iter().enumerate() {
+        let rows = if measured.course.most.max(predicted.most) > BACKLOG {
+            &ROWS[..]
+        } else {
+            &ROWS[..ROWS.len() - 1]
+        };
+        for (row, (name, digits, of)) in rows.iter().enumerate() {
             let title = if row == 0 { phase.name() } else { String::new() };
             let [a, b, c] = [predicted, &measured.course, hindsight].map(of);
             lines.push(format!(
@@ -131,17 +149,16 @@ fn text(judged: &[Judged]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn figures(args: &ValidateArgs, calibration: Calibration, judged: &[Judged]) -> serde_json::Value {
-    let course = |course: &Course| json!(course);
+fn figures(args: &ValidateArgs, rate: u32, calibration: Calibration, judged: &[Judged]) -> serde_json::Value {
     let phase = |judged: &Judged| {
         json!({
             "rate": judged.phase.rate, "seconds": judged.phase.seconds, "pause": judged.phase.pause,
             "service_s": judged.measured.service.0, "variation": judged.measured.service.1,
-            "predicted": course(&judged.predicted), "measured": course(&judged.measured.course), "hindsight": course(&judged.hindsight),
+            "predicted": &judged.predicted, "measured": &judged.measured.course, "hindsight": &judged.hindsight,
         })
     };
     json!({
-        "type": args.message_type, "calibrated_at": args.calibrate, "calibration": calibration,
+        "type": args.message_type, "calibrated_at": rate, "calibration": calibration,
         "phases": judged.iter().map(phase).collect::<Vec<_>>(),
     })
 }

@@ -1,0 +1,131 @@
+use super::super::model::Model;
+use super::super::prices::{DYNAMODB_READ, DYNAMODB_WRITE, FIREHOSE_5KB, of_requests, tasks_second};
+use super::super::tell;
+use super::{Behaviour, Deployment, Detail, Documents, Outcome, Scenario, Service, simulate};
+
+fn scenario(hours: u32) -> Scenario {
+    Scenario {
+        deployment: Deployment::read(None).unwrap(),
+        service: Service::read(None).unwrap(),
+        behaviour: Behaviour::read(None).unwrap(),
+        documents: Documents::read().unwrap(),
+        busy_policy: None,
+        spikes: vec![],
+        losses: vec![],
+        seconds: hours * 3600,
+        seed: 5,
+    }
+}
+
+fn run(scenario: &Scenario, users: f64, detail: Detail) -> Outcome {
+    simulate(scenario, users, detail, |_| true).unwrap().unwrap()
+}
+
+fn near(what: &str, a: f64, b: f64, share: f64) {
+    eprintln!("{what}: {a:.5} and {b:.5}, {:+.1}%", 100.0 * (b / a - 1.0));
+    assert!((b / a - 1.0).abs() <= share, "{what}: {a} and {b}");
+}
+
+/// What docs/scale.md states: dollars within 2%, latencies within 10%.
+#[test]
+fn a_day_by_messages_and_one_by_cohorts_cost_and_last_the_same() {
+    let scenario = Scenario { seconds: 2 * 3600, ..scenario(2) };
+    let [exact, cohorts] = [Detail::Messages, Detail::Cohorts].map(|detail| run(&scenario, 60_000.0, detail));
+    near("messages", exact.messages, cohorts.messages, 0.02);
+    near("dollars", exact.dollars.sum(), cohorts.dollars.sum(), 0.02);
+    for ((name, a), (_, b)) in exact.dollars.parts().into_iter().zip(cohorts.dollars.parts()) {
+        near(name, a, b, 0.03);
+    }
+    near("p50", exact.latency.quantile(0.5), cohorts.latency.quantile(0.5), 0.1);
+    near("p99", exact.latency.quantile(0.99), cohorts.latency.quantile(0.99), 0.1);
+    for outcome in [exact, cohorts] {
+        let [arrived, done] = outcome.flow;
+        assert!(
+            (arrived - done - outcome.left).abs() < arrived * 0.001,
+            "{arrived} came, {done} done, {} left",
+            outcome.left
+        );
+    }
+}
+
+#[test]
+fn a_crowd_is_answered_as_late_as_the_rule_says_and_never_beyond_max() {
+    let mut scenario = scenario(3);
+    scenario.behaviour.swing = 0.0;
+    scenario.spikes = vec!["01:00+60x40".parse().unwrap()];
+    // So that the workers alone are short.
+    scenario.deployment.set("edge.min=40").unwrap();
+    scenario.deployment.set("router.min=30").unwrap();
+    let outcome = run(&scenario, 300_000.0, Detail::Cohorts);
+    let workers = outcome.tiers.iter().position(|name| name == "workers").unwrap();
+    let tasks: Vec<u32> = outcome.minutes.iter().map(|minute| minute.tasks[workers]).collect();
+    let service = &scenario.deployment.services["workers"];
+    let before = tasks[59];
+    let first = tasks.iter().skip(60).position(|now| *now > before).unwrap();
+    // Three full minutes above the target, the figure's own delay, and a task's start: the crowd comes at a minute's beginning.
+    let late = 3.0 + (scenario.service.aws.metric_delay_s + scenario.service.aws.task_start_s) / 60.0;
+    assert!((first as f64 - late).abs() <= 1.0, "{first} minutes, not {late}: {:?}", &tasks[55..75]);
+    assert!(tasks.iter().all(|now| (service.min..=service.max).contains(now)), "{tasks:?}");
+    assert_eq!(tasks.iter().max(), Some(&service.max));
+}
+
+#[test]
+fn a_constant_loads_dollars_are_those_by_hand() {
+    let mut scenario = scenario(1);
+    scenario.behaviour.swing = 0.0;
+    scenario.behaviour.messages = [("typing".to_owned(), 10.0)].into();
+    scenario.behaviour.follow.clear();
+    // No ticks: nobody's timeline is due.
+    scenario.service.timelines.interval_s = 1e9;
+    scenario.deployment.set("compute.min=1").unwrap();
+    scenario.deployment.set("personalize.min=1").unwrap();
+    let users = 48_000.0;
+    let outcome = run(&scenario, users, Detail::Cohorts);
+    // 48,000 × 0.3 × 6 ÷ 86,400 = 1 session and 10 messages a second.
+    let (sessions, sent) = (3600.0, outcome.messages);
+    near("messages", 36_000.0, sent, 0.02);
+    let services = scenario.deployment.services.values();
+    let fargate: f64 = services.map(|service| 3600.0 * tasks_second(service, service.min)).sum();
+    near("Fargate", fargate, outcome.dollars.fargate, 1e-6);
+    near("Firehose", of_requests(FIREHOSE_5KB, sent), outcome.dollars.firehose, 1e-6);
+    // A typing reads 3 units; a session's hello reads 8 and writes 2. One scan of 48 pages.
+    let scan = of_requests(DYNAMODB_READ, 48.0 * 125.0 + 48.0 * 330.0);
+    let tables = sent * 0.38e-6
+        + of_requests(DYNAMODB_READ, sessions * 8.0)
+        + of_requests(DYNAMODB_WRITE, sessions * 2.0);
+    near("DynamoDB", tables + scan, outcome.dollars.dynamodb, 0.01);
+    // Two cache nodes at 0.032; a balancer's hour and 480 open sockets; two gateways and 0.7 KB a message at 0.05 a GB.
+    near("ElastiCache", 0.064, outcome.dollars.elasticache, 1e-6);
+    near("balancer", 0.0225 + 0.008 * 480.0 / 3000.0, outcome.dollars.balancer, 0.01);
+    near("network", 0.09 + sent * 700.0 / 1e9 * 0.05, outcome.dollars.network, 1e-6);
+    // Two hops at 5 and 10 a second, where each costs what one by one costs: $1.202 a million; and one poll in 20 s of 30 idle queues.
+    let polls = of_requests(super::super::prices::SQS_REQUEST, 3600.0 / 20.0 * 30.0);
+    near("SQS", 2.0 * sent * 1.2020e-6 + polls, outcome.dollars.sqs, 0.03);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_day_and_another_does_not() {
+    let of = |seed: u64, detail| {
+        let scenario = Scenario { seed, ..scenario(1) };
+        let outcome = run(&scenario, 10_000.0, detail);
+        tell::json(&scenario, &[outcome])["days"].to_string()
+    };
+    for detail in [Detail::Messages, Detail::Cohorts] {
+        assert_eq!(of(1, detail), of(1, detail));
+        assert_ne!(of(1, detail), of(2, detail));
+    }
+}
+
+#[test]
+fn every_queue_has_a_kind_and_every_kind_its_price() {
+    let scenario = scenario(1);
+    let Scenario { deployment, service, behaviour, documents, .. } = &scenario;
+    let model = Model::new(deployment, service, behaviour, documents).unwrap();
+    // All queues but the bucket's own and main_q, and the edge beside them.
+    assert_eq!(model.plan.queues.len(), deployment.queues.len() + 1);
+    assert_eq!(model.plan.kinds.len(), deployment.queues.len() - 1);
+    assert!(model.plan.queues.iter().all(|queue| queue.work.mean() > 0.0));
+    assert!(
+        model.plan.kinds.iter().zip(&model.sent).all(|(kind, sent)| (kind.path.len() == 3) == (*sent > 0.0))
+    );
+}
