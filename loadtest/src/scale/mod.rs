@@ -31,7 +31,7 @@ use spike::{Spike, clock};
 use terraform::Deployment;
 
 /// Up to so many messages a day each is simulated by itself, unless told otherwise.
-const BY_MESSAGE: f64 = 20e6;
+const BY_MESSAGE: f64 = 5e6;
 
 /// Simulate the deployment on AWS over a day: queues, tasks, latency and dollars, for any number of users.
 ///
@@ -68,7 +68,7 @@ pub(crate) struct ScaleArgs {
     /// What people do, instead of what this was built with (loadtest/src/scale/behaviour.toml).
     #[arg(long, value_name = "FILE")]
     behaviour: Option<PathBuf>,
-    /// `messages` simulates every one by itself, `cohorts` all of one second and type at once; by default messages up to 20 million a day.
+    /// `messages` simulates every one by itself, `cohorts` all of one second and type at once; by default messages up to 5 million a day.
     #[arg(long, value_name = "DETAIL", value_parser = ["messages", "cohorts"])]
     detail: Option<String>,
     /// Hours of the day to simulate, from midnight.

@@ -72,11 +72,6 @@ impl Scaler {
         }
     }
 
-    /// How many policies it has.
-    pub(crate) fn policies(&self) -> usize {
-        self.policies.len()
-    }
-
     /// How many tasks there should be.
     pub(crate) fn desired(&self) -> u32 {
         self.desired
@@ -198,7 +193,7 @@ mod tests {
     fn with_a_policy_for_processors_too_it_does_not_shrink_while_they_are_busy() {
         let deployment = Deployment::read(None).unwrap();
         let mut scaler = Scaler::new(&deployment, "workers", Some(50.0));
-        let policies = scaler.policies();
+        let policies = scaler.policies.len();
         let figures = |backlog: f64, busy: f64| {
             let mut figures = vec![Figure { value: backlog, running: 10.0 }; policies];
             figures[policies - 1].value = busy;

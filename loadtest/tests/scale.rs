@@ -1,0 +1,73 @@
+//! `loadtest scale`: what it prints, writes and refuses.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn scale(more: &[&str]) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("scale").args(more).output().unwrap();
+    let text = String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap();
+    (output, text)
+}
+
+#[test]
+fn days_are_told_written_and_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, plot) = (directory.path().join("days.json"), directory.path().join("days.svg"));
+    let files = ["--json", json.to_str().unwrap(), "--plot", plot.to_str().unwrap()];
+    let (output, text) = scale(
+        &[
+            &["--users", "10000,20000000", "--hours", "1", "--spike", "00:20+5x3", "--kill", "workers@00:22"],
+            &files[..],
+        ]
+        .concat(),
+    );
+    assert!(output.status.success(), "{text}");
+    for expected in ["10,000", "20,000,000", "workers", "DynamoDB", "prices of 20"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let figures: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let days = figures["days"].as_array().unwrap();
+    assert_eq!(days.len(), 2);
+    for day in days {
+        assert_eq!(day["minutes"].as_array().unwrap().len(), 60);
+        let number = |name: &str| day[name].as_f64().unwrap();
+        assert!(
+            (number("arrived") - number("done") - number("left")).abs() <= 0.001 * number("arrived") + 50.0,
+            "{name}",
+            name = day["users"]
+        );
+        let minute = |at: usize| day["minutes"][at]["rate"].as_f64().unwrap();
+        assert!(minute(22) > 2.0 * minute(15), "the crowd: {} and {}", minute(15), minute(22));
+        let sum: f64 =
+            day["minutes"].as_array().unwrap().iter().map(|minute| minute["dollars"].as_f64().unwrap()).sum();
+        assert!((sum - number("dollars_sum")).abs() < 1e-6 * sum);
+    }
+    let plot = std::fs::read_to_string(plot).unwrap();
+    for text in [
+        "<svg",
+        "20,000,000 users: client messages a second",
+        "age of the oldest visible message",
+        "tasks",
+        "dollars an hour",
+    ] {
+        assert!(plot.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_write_instead() {
+    for (arguments, expected) in [
+        (&["--spike", "never"][..], "19:30+10x5"),
+        (&["--kill", "router"], "router@12:00"),
+        (&["--kill", "rooter@12:00"], "no service \"rooter\""),
+        (&["--set", "workers.most=3"], "there are cpu, memory, min, max"),
+        (&["--service", "/nowhere.toml"], "/nowhere.toml"),
+        (&["--terraform", "/nowhere"], "infra/terraform"),
+        (&["--validate", "/nowhere/soundoff"], "cannot start /nowhere/soundoff"),
+        (&["--each", "20"], "--validate"),
+    ] {
+        let (output, text) = scale(arguments);
+        assert!(!output.status.success() && text.contains(expected), "{arguments:?}: {text}");
+    }
+}
