@@ -23,8 +23,8 @@ use server::Up;
 
 /// A first look at the server, from which a rate to calibrate at follows.
 const PROBE: Phase = Phase { rate: 100, seconds: 5, pause: None };
-/// The utilization that is calibrated at, unless told otherwise: service times fall a little as load rises.
-const CALIBRATED: f64 = 0.6;
+/// The utilization that is calibrated at, unless told otherwise, by the first look's service time; that is longer, as a server that sleeps has to wake.
+const CALIBRATED: f64 = 0.85;
 /// Utilizations that are predicted, and how the workers are stopped: from when, until when, in twentieths of the phase.
 const LOADS: [(f64, Option<[u32; 2]>); 6] =
     [(0.3, None), (0.75, None), (0.9, None), (1.2, None), (1.6, None), (0.5, Some([4, 9]))];
@@ -38,7 +38,7 @@ pub(crate) struct ValidateArgs {
     /// The type that is sent.
     #[arg(long = "type", default_value = "post.create", value_name = "TYPE", value_parser = crate::accepted::TYPES, requires = "validate")]
     message_type: String,
-    /// Messages a second of the run that the service time is taken from; by default six tenths of what one slot seems to manage.
+    /// Messages a second of the run that the service time is taken from; by default most of what one slot seems to manage.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=20_000), requires = "validate")]
     calibrate: Option<u32>,
     /// Seconds of each rate.
