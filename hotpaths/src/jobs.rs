@@ -1,0 +1,121 @@
+//! The router and a worker.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::value::RawValue;
+use soundoff_common::catalog::{Catalog, Work};
+use soundoff_common::consumer::{Job, Verdict};
+use soundoff_common::envelope::{Envelope, Origin};
+use soundoff_common::handler::Context;
+use soundoff_common::ports::queues::{Message, Receipt};
+use soundoff_common::ports::sessions::Registration;
+use soundoff_common::replies::Replies;
+use soundoff_common::telemetry::Metrics;
+use soundoff_common::uploads::UploadKey;
+use soundoff_common::worker::{Outward, Worker};
+use soundoff_router::Router;
+use ulid::Ulid;
+
+use crate::IN_FLIGHT;
+use crate::edge::key;
+use crate::peer::Peer;
+use crate::ports::{Memory, NoArchive, user};
+
+/// What jobs are made from.
+pub(crate) struct Jobs {
+    memory: Arc<Memory>,
+    catalog: Arc<Catalog>,
+    metrics: Metrics,
+    outward: Outward,
+}
+
+impl Jobs {
+    pub(crate) fn new(memory: Arc<Memory>, metrics: &Metrics) -> anyhow::Result<Self> {
+        let catalog = Arc::new(soundoff_workers::catalog());
+        let replies = Replies::start(memory.clone(), key()?, metrics.clone());
+        let outward = Outward { queues: memory.clone(), replies, catalog: catalog.clone() };
+        Ok(Self { memory, catalog, metrics: metrics.clone(), outward })
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        let queues = self.memory.clone();
+        Router::new(self.catalog.clone(), queues, Arc::new(NoArchive), self.outward.clone())
+    }
+
+    pub(crate) fn worker(&self, message_type: &str) -> anyhow::Result<Worker> {
+        let spec = self.catalog.specs().iter().find(|spec| spec.message_type == message_type);
+        let Work::Handler(run) = spec.context("no such type")?.work else {
+            anyhow::bail!("{message_type} has no handler");
+        };
+        let cx = Context {
+            tables: self.memory.clone(),
+            sessions: self.memory.clone(),
+            uploads: Arc::new(UploadKey::new(&[0; 32])),
+            metrics: self.metrics.clone(),
+            inbox_heads: Arc::default(),
+        };
+        Ok(Worker::new(run, cx, self.outward.clone()))
+    }
+}
+
+/// A message as the edge stamps it.
+fn message(n: u32, message_type: &str, body: &str) -> anyhow::Result<Message> {
+    let envelope = Envelope {
+        mid: Ulid::from_parts(1_790_000_000_000, n.into()),
+        id: format!("m{n:09}"),
+        message_type: message_type.to_owned(),
+        from: user(0),
+        origin: Some(Origin { boot: "edge".to_owned(), connection: 0 }),
+        at: 1_790_000_000_000,
+        body: RawValue::from_string(body.to_owned())?,
+    };
+    let receipt = Receipt(bytes::Bytes::new());
+    Ok(Message { receipt, body: envelope.bytes(), attempt: 1, sent_at: 1_790_000_000_000 })
+}
+
+/// Runs one batch again and again.
+async fn repeat(job: &dyn Job, batch: &[Message], rounds: usize) -> anyhow::Result<()> {
+    for _ in 0..rounds {
+        let verdicts = job.run(batch).await;
+        anyhow::ensure!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
+    }
+    Ok(())
+}
+
+/// Routes batches of messages of four types to queues and an archive that forget.
+pub(crate) async fn route(rounds: usize) -> anyhow::Result<()> {
+    let jobs = Jobs::new(Arc::new(Memory::forgetting()), &Metrics::new())?;
+    let text = "It rained all morning, and then the sun came out over the harbour.";
+    let post = format!(r#"{{"text":"{text}"}}"#);
+    let dm = format!(r#"{{"to":"user0001","text":"{text}"}}"#);
+    let kinds = [
+        ("post.create", post.as_str()),
+        ("like.add", r#"{"post":"01K0000000000000000000000"}"#),
+        ("dm.send", dm.as_str()),
+        ("typing", r#"{"to":"user0001"}"#),
+    ];
+    let batch = (0..64).zip(kinds.iter().cycle()).map(|(n, (kind, body))| message(n, kind, body));
+    let batch = batch.collect::<Result<Vec<_>, _>>()?;
+    repeat(&jobs.router(), &batch, rounds).await
+}
+
+/// Handles batches of `typing`, whose replies and events go to one edge, played by the other side.
+pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
+    let mut sink = Peer::start(&["sink"])?;
+    let edge = sink.line()?;
+    let memory = Arc::new(Memory::forgetting());
+    for (n, connection) in [(0, 0), (1, 1)] {
+        memory.register(user(n), Registration { edge: edge.clone(), boot: "edge".to_owned(), connection });
+    }
+    let metrics = Metrics::new();
+    let worker = Jobs::new(memory, &metrics)?.worker("typing")?;
+    let batch = (0..IN_FLIGHT as u32).map(|n| message(n, "typing", r#"{"to":"user0001"}"#));
+    let batch = batch.collect::<Result<Vec<_>, _>>()?;
+    repeat(&worker, &batch, rounds).await?;
+    anyhow::ensure!(metrics.reply_posts_failed.get() == 0, "not everything was delivered");
+    let delivered = metrics.reply_deliveries.get();
+    anyhow::ensure!(delivered == 2 * (rounds * IN_FLIGHT) as u64, "{delivered} deliveries");
+    // What it still holds open ends with its input.
+    sink.end()
+}
