@@ -24,6 +24,10 @@ use anyhow::Context as _;
 use crate::edge::Load;
 use crate::files::Files;
 
+// The binary's own, as a good part of a message's instructions are the allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many messages of one socket are in flight.
 pub(crate) const IN_FLIGHT: usize = 16;
 /// How many people have a timeline.
@@ -47,10 +51,10 @@ const PATHS: [HotPath; 8] = [
     path("edge_ingest", "ping answered, 16 in flight", IN_FLIGHT, 2_000),
     path("edge_publish", "send accepted, 16 in flight", IN_FLIGHT, 1_000),
     path("edge_deliver_1", "delivery, one a POST", 1, 2_000),
-    path("edge_deliver_100", "delivery, a hundred a POST", 100, 100),
+    path("edge_deliver_100", "delivery, a hundred a POST", 100, 300),
     path("router", "message routed, 64 a batch", 64, 250),
     path("worker", "typing handled, 16 at once, its reply and event posted", IN_FLIGHT, 300),
-    path("pipeline", "typing through edge, router, worker and back", IN_FLIGHT, 200),
+    path("pipeline", "typing through edge, router, worker and back", IN_FLIGHT, 400),
     path("timeline", "timeline merged and ranked", READERS, 1),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on. Arrows point right and down, never sideways.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("soundoff-common", &[]),
     ("soundoff-edge", &["soundoff-common"]),
     ("soundoff-router", &["soundoff-common"]),
@@ -15,6 +15,16 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("soundoff-aws", &["soundoff-common"]),
     ("soundoff-media", &["soundoff-common"]),
     ("loadtest", &["soundoff-common"]),
+    (
+        "hotpaths",
+        &[
+            "soundoff-common",
+            "soundoff-edge",
+            "soundoff-router",
+            "soundoff-workers",
+            "soundoff-timeline",
+        ],
+    ),
     (
         "soundoff",
         &[
