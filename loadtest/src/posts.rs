@@ -40,7 +40,7 @@ pub(crate) fn signed(address: SocketAddr, data: &Path) -> Result<Posts> {
 /// What a request is made of.
 #[derive(Debug)]
 enum Making {
-    Signed { key: InternalKey, boot: String, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
+    Signed { key: Box<InternalKey>, boot: String, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
     Json { deliveries: Vec<Value> },
     Nchan { path: String, text: String },
 }
@@ -70,7 +70,7 @@ impl<'a> Poster<'a> {
                 let all = all.context("a welcome's session is not an edge's boot and a connection")?;
                 let boot = all.first().map(|(boot, ..)| boot.clone()).unwrap_or_default();
                 ensure!(all.iter().all(|(of, ..)| *of == boot), "the sockets are on several edges: run one");
-                let key = InternalKey::new(key.as_bytes())?;
+                let key = Box::new(InternalKey::new(key.as_bytes())?);
                 let whom = all.into_iter().map(|(_, user, connection)| (user, connection)).collect();
                 Making::Signed { key, boot, whom, deliveries: Vec::new() }
             }
