@@ -10,8 +10,9 @@ use soundoff_common::inbox::{self, Entry};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, ServerFrame};
 
-use crate::connection::{Connection, Offer};
+use crate::connection::Connection;
 use crate::edge::Edge;
+use crate::state::Offer;
 use crate::websocket::json_frame;
 
 /// The most entries of one read.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use soundoff_common::protocol::{CloseCode, ServerFrame};
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::{Class, Connection};
+use crate::connection::Connection;
 use crate::edge::Edge;
+use crate::state::Class;
 
 /// How often the drain looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(5);

@@ -21,12 +21,13 @@ use ulid::Ulid;
 
 use crate::admission::Rate;
 use crate::auth::Tokens;
-use crate::connection::{Class, Connection, Offer, Room};
+use crate::connection::Connection;
 use crate::mids::Mids;
 use crate::outbound::{Publish, Waiting};
 use crate::reactor::Mailbox;
 use crate::registry::Registry;
 use crate::session::Rules;
+use crate::state::{Class, Offer, Room};
 use crate::websocket::json_frame;
 use crate::{EdgeConfig, EdgeDeps, Pages};
 

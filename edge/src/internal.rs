@@ -22,8 +22,8 @@ use soundoff_common::protocol::{CloseCode, Handle, now_ms};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::connection::Class;
 use crate::edge::Edge;
+use crate::state::Class;
 use crate::websocket::text_frame;
 
 /// The most internal connections: workers keep one or a few each.

@@ -20,6 +20,7 @@ mod registration;
 mod registry;
 mod session;
 mod socket;
+mod state;
 mod sweep;
 mod upgrade;
 mod websocket;

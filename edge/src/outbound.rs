@@ -12,8 +12,9 @@ use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_m
 use tokio::sync::{Semaphore, mpsc};
 use ulid::Ulid;
 
-use crate::connection::{Class, Connection};
+use crate::connection::Connection;
 use crate::edge::Edge;
+use crate::state::Class;
 
 /// How long a client is told to wait when main_q or the edge is full, in milliseconds.
 const OVERLOADED_MS: u64 = 1000;

@@ -8,9 +8,10 @@ use rand::Rng as _;
 use soundoff_common::inbox;
 use soundoff_common::protocol::{Handle, now_ms};
 
-use crate::connection::{Connection, Phase};
+use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::registry::TURNS;
+use crate::state::Phase;
 
 /// How many registrations are re-asserted in one call.
 const BATCH: usize = 256;

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::HashTable;
 use soundoff_common::protocol::Handle;
 
-use crate::connection::{Connection, Phase};
+use crate::connection::Connection;
+use crate::state::Phase;
 
 /// Into how many turns the sockets are divided. What is done to all of them now and then is done turn by turn, so that it is never much
 /// at once and each socket is met once in every round, however late in the last one it came.

@@ -21,11 +21,12 @@ use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFra
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::catch_up::catch_up;
-use crate::connection::{Class, Connection, Phase};
+use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::hello::{Hello, check_sign_in, hello};
 use crate::outbound::{Incoming, publish};
 use crate::session::{Session, Step};
+use crate::state::{Class, Phase};
 use crate::websocket::{Fragments, Inbound, Violation, pong_frame};
 
 /// The size of the buffer that all sockets of a thread read through.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use soundoff_common::protocol::{ServerFrame, now_ms};
 
-use crate::connection::Class;
 use crate::deadlines::{Due, Now};
 use crate::edge::Edge;
+use crate::state::Class;
 
 /// Looks all sockets over, again and again.
 pub(crate) async fn sweep(edge: Arc<Edge>) {

@@ -17,13 +17,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("loadtest", &["soundoff-common"]),
     (
         "hotpaths",
-        &[
-            "soundoff-common",
-            "soundoff-edge",
-            "soundoff-router",
-            "soundoff-workers",
-            "soundoff-timeline",
-        ],
+        &["soundoff-common", "soundoff-edge", "soundoff-router", "soundoff-workers", "soundoff-timeline"],
     ),
     (
         "soundoff",

@@ -1,0 +1,190 @@
+//! What waits for one socket, and where the socket is in its user's inbox: pure state, behind the connection's lock.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use soundoff_common::protocol::{CloseCode, Role};
+
+use crate::websocket::close_frame;
+
+/// How a frame is treated when its reader is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// May be dropped.
+    Event,
+    /// May not: a socket with no room for it closes 4002.
+    Durable,
+}
+
+/// What became of a frame handed to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Taken,
+    /// An event, and the queue is full.
+    Dropped,
+    /// The socket is closing: as good as gone.
+    Gone,
+    /// There was no room for what must not be dropped, so the socket has begun to close.
+    TooSlow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No good `hello` yet.
+    Silent,
+    /// `hello` is being looked into.
+    Joining,
+    Open,
+    Closing,
+}
+
+/// The bounds of a socket's outbound queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Out {
+    pub(crate) wire: Bytes,
+    pub(crate) class: Class,
+}
+
+/// What a socket has to write and where it is in its user's inbox.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) queue: VecDeque<Out>,
+    pub(crate) bytes: usize,
+    /// How much of the first frame is written: such a frame can neither be dropped nor overtaken.
+    pub(crate) written: usize,
+    /// Nothing is written: `welcome` comes first and is not here yet.
+    pub(crate) held: bool,
+    /// The last inbox `seq` that was queued for this socket.
+    pub(crate) delivered: u64,
+    /// The newest inbox `seq` that is known to exist.
+    pub(crate) seen: u64,
+    /// The inbox is being read, or is about to be; live pushes only raise `seen`.
+    pub(crate) catching_up: bool,
+    pub(crate) acked: u64,
+    pub(crate) saved: u64,
+    /// When a closing socket is cut, in milliseconds of the edge's clock.
+    pub(crate) cut_at: u64,
+    pub(crate) due_sent: bool,
+    /// What the user may do, as of the last token.
+    pub(crate) role: Role,
+    /// The sign-in of the last token; bytes, as a `u128` would widen the whole.
+    pub(crate) session: [u8; 16],
+}
+
+impl State {
+    pub(crate) fn push(&mut self, wire: Bytes, class: Class) {
+        self.bytes += wire.len();
+        self.queue.push_back(Out { wire, class });
+    }
+
+    fn fits(&self, len: usize, room: Room) -> bool {
+        self.queue.is_empty() || (self.queue.len() < room.frames && self.bytes + len <= room.bytes)
+    }
+
+    pub(crate) fn offer(
+        &mut self,
+        wire: Bytes,
+        class: Class,
+        room: Room,
+        cut_at: impl FnOnce() -> u64,
+    ) -> Offer {
+        if self.phase == Phase::Closing {
+            return Offer::Gone;
+        }
+        if !self.fits(wire.len(), room) {
+            if class == Class::Event {
+                return Offer::Dropped;
+            }
+            self.drop_events();
+            if !self.fits(wire.len(), room) {
+                self.close(Some(CloseCode::TooSlow.code()), CloseCode::TooSlow.reason(), cut_at());
+                return Offer::TooSlow;
+            }
+        }
+        self.push(wire, class);
+        Offer::Taken
+    }
+
+    fn drop_events(&mut self) {
+        let begun = usize::from(self.written > 0);
+        let mut at = 0;
+        let mut freed = 0;
+        self.queue.retain(|out| {
+            at += 1;
+            let keep = at <= begun || out.class == Class::Durable;
+            if !keep {
+                freed += out.wire.len();
+            }
+            keep
+        });
+        self.bytes -= freed;
+    }
+
+    pub(crate) fn close(&mut self, code: Option<u16>, reason: &str, cut_at: u64) -> bool {
+        if self.phase == Phase::Closing {
+            return false;
+        }
+        self.phase = Phase::Closing;
+        self.cut_at = cut_at;
+        if self.held || code == Some(CloseCode::TooSlow.code()) {
+            // Nothing durable is lost: accepted messages are in main_q, pushes in the inbox.
+            self.queue.truncate(usize::from(self.written > 0));
+            self.bytes = self.queue.iter().map(|out| out.wire.len()).sum::<usize>() - self.written;
+        }
+        self.held = false;
+        self.catching_up = false;
+        self.push(close_frame(code, reason), Class::Durable);
+        true
+    }
+
+    /// Whether anything may be written now.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.held && !self.queue.is_empty()
+    }
+
+    /// Whether so much waits that nothing more should be asked for.
+    pub(crate) fn is_half_full(&self, room: Room) -> bool {
+        self.queue.len() > room.frames / 2 || self.bytes > room.bytes / 2
+    }
+
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.catching_up && self.phase == Phase::Open
+    }
+
+    /// What to write next, as many slices as fit.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slice, out) in slices.iter_mut().zip(&self.queue) {
+            let from = if filled == 0 { self.written } else { 0 };
+            *slice = std::io::IoSlice::new(&out.wire[from..]);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Notes that `n` bytes were written; answers how many frames that finished.
+    pub(crate) fn wrote(&mut self, n: usize) -> u64 {
+        self.bytes -= n;
+        self.written += n;
+        let mut frames = 0;
+        while let Some(first) = self.queue.front()
+            && self.written >= first.wire.len()
+        {
+            self.written -= first.wire.len();
+            self.queue.pop_front();
+            frames += 1;
+        }
+        if self.queue.is_empty() {
+            // An idle socket owns no queue.
+            self.queue = VecDeque::new();
+        }
+        frames
+    }
+}
