@@ -9,7 +9,7 @@ use crate::run::figures::{Figures, Second};
 use crate::run::record::Measure;
 
 /// So often a run is drawn anew from its own seconds.
-const DRAWS: usize = 500;
+const DRAWS: usize = 200;
 
 /// A longer run's seconds are taken together until there are no more than this.
 const MOST_UNITS: usize = 300;

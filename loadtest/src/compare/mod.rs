@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::run::figures::Figures;
+use crate::run::figures::{Figures, held_up};
 use bootstrap::{Estimate, Metric, Units, scaled, variance};
 
 /// Fewer seconds tell nothing about how much they vary.
@@ -25,7 +25,7 @@ const SEED: u64 = 1;
 /// Each side is the figures of one run or of several, as `loadtest run --json` writes them. Runs that were asked for different loads
 /// are not compared; seed, address and machine may differ.
 ///
-/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn anew 500 times from its own
+/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn anew 200 times from its own
 /// seconds, in blocks of neighbouring ones (as many as the cube root of their count), and each percentile is taken of all latencies
 /// of what was drawn. Where a side has several runs, the variance between them is measured as well, and the greater of both counts.
 /// Changes of throughput and latency are compared as logarithms. A change is beyond noise if it is more than three standard errors
@@ -127,6 +127,7 @@ impl Comparison {
             if !differing.is_empty() {
                 notes.push(format!("{name} comes from another machine: {}", differing.join(", ")));
             }
+            notes.extend(held_up(&figures.generator).map(|late| format!("{name}: {late}")));
             if figures.outcome.not_sent > 0 {
                 notes.push(format!(
                     "{name}: the generator was too slow for {} messages",

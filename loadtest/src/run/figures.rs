@@ -189,6 +189,16 @@ impl Spread {
     }
 }
 
+/// A generator that is later than this is a part of what it measures.
+const LATE_US: u64 = 10_000;
+
+/// What to say of a run whose generator was late itself, by its own share of the latencies.
+pub(crate) fn held_up(generator: &Spread) -> Option<String> {
+    let ms = generator.p99_us as f64 / 1000.0;
+    let why = "the machine had too much else to do, and the latencies are not only the server's";
+    (generator.p99_us > LATE_US).then(|| format!("the generator itself was late (p99 {ms:.0} ms): {why}"))
+}
+
 /// Latencies of the messages that were due in one second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Brief {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::figures::{Brief, Figures, Second, Spread};
+use super::figures::{Brief, Figures, Second, Spread, held_up};
 use super::record::Measure;
 use crate::report::page::Page;
 use crate::report::per_second;
@@ -49,6 +49,9 @@ fn verdict(page: &mut Page, figures: &Figures) {
         let text =
             "messages were not sent: the generator was too slow, and the figures are not the server's.";
         page.verdict(false, &format!("{} {text}", outcome.not_sent));
+    }
+    if let Some(late) = held_up(&figures.generator) {
+        page.verdict(false, &format!("Beware: {late}."));
     }
     if outcome.wrong.is_empty() {
         return page.verdict(true, "Every answer was right.");

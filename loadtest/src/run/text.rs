@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::RunArgs;
-use super::figures::{Outcome, Spread};
+use super::figures::{Outcome, Spread, held_up};
 use super::queues::Queues;
 use super::record::{Measure, Recently};
 use crate::report::{Latencies, per_second};
@@ -71,6 +71,9 @@ pub(super) fn summary(
             totals.refused_for_now, totals.repeated, totals.reconnects, outcome.told_again, outcome.overtaken
         ),
     );
+    if let Some(late) = held_up(lag) {
+        row("beware", late);
+    }
     if outcome.not_sent > 0 {
         row("not sent", format!("{}: the generator was too slow or had no socket", outcome.not_sent));
     }
