@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::figures::{Brief, Figures, Second, Spread, held_up};
-use super::record::Measure;
+use super::record::{Counts, Measure};
 use crate::report::page::Page;
 use crate::report::per_second;
 use crate::report::plot::{Axis, Line, Plot, Scale, number};
@@ -156,12 +156,19 @@ fn throughput(figures: &Figures) -> Plot {
 }
 
 fn queues(figures: &Figures) -> Plot {
-    let mut behind = 0.0;
-    let points = seconds(figures).iter().map(|second| {
-        behind += second.counts.accepted as f64 - second.counts.replies as f64;
-        (second.t as f64, f64::max(behind, 0.0))
-    });
-    let mut lines = vec![Line::new("accepted, no reply yet", points.collect())];
+    let behind = |of: fn(&Counts) -> [u64; 2]| {
+        let mut behind = 0.0;
+        let points = seconds(figures).iter().map(|second| {
+            let [before, after] = of(&second.counts);
+            behind += before as f64 - after as f64;
+            (second.t as f64, f64::max(behind, 0.0))
+        });
+        points.collect()
+    };
+    let mut lines = vec![
+        Line::new("due, not accepted yet", behind(|counts| [counts.sent, counts.accepted])),
+        Line::new("accepted, no reply yet", behind(|counts| [counts.accepted, counts.replies])),
+    ];
     if figures.series.iter().any(|second| second.queues.is_some()) {
         let queue = |of: fn(&super::queues::Queues) -> u64| {
             series(figures, |second| second.queues.as_ref().map_or(f64::NAN, |queues| of(queues) as f64))
