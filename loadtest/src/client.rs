@@ -78,6 +78,8 @@ pub(crate) enum Answer {
     Again {
         /// The message's id.
         id: String,
+        /// What it says this time.
+        outcome: Result<Box<RawValue>, ErrorBody>,
         /// It had taken effect before.
         duplicate: bool,
     },
@@ -347,8 +349,8 @@ impl Client {
                 let after = pending.since.map_or(Duration::ZERO, |since| now - since);
                 Some(Answer::Accepted { id, after })
             }
-            Frame::Reply { id, duplicate, .. } if !self.pending.contains_key(&id) => {
-                Some(Answer::Again { id, duplicate })
+            Frame::Reply { id, outcome, duplicate } if !self.pending.contains_key(&id) => {
+                Some(Answer::Again { id, outcome, duplicate })
             }
             Frame::Reply { id, outcome, duplicate } => self.done(id, outcome, duplicate, now),
             Frame::Push(push) => self.pushed(push),

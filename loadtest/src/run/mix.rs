@@ -45,6 +45,11 @@ impl Kind {
         }
     }
 
+    /// Whether it changes anything. Asking again what changes nothing may get another answer.
+    pub(super) fn has_effect(self) -> bool {
+        !matches!(self, Self::Fetch | Self::Typing)
+    }
+
     /// Its message type.
     pub(crate) fn message_type(self) -> &'static str {
         match self {

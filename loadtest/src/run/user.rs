@@ -1,6 +1,7 @@
 //! A virtual user: sends what is due, whatever has become of what went before, and judges all that comes back.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -95,6 +96,7 @@ pub(super) struct Heard {
 #[derive(Debug)]
 struct UnderWay {
     asked: Asked,
+    number: usize,
     due: Instant,
     accepted: bool,
     /// Whom it is to reach, and its number.
@@ -127,12 +129,23 @@ pub(super) struct Ledger {
 /// What to ask, its body, and whom it is to reach with its number.
 type Composed = (Asked, Value, Option<(u32, u32)>);
 
+/// Tells replies apart.
+fn fingerprint(outcome: &Result<Box<RawValue>, ErrorBody>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match outcome {
+        Ok(body) => body.get().hash(&mut hasher),
+        Err(error) => error.code.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
 /// One of them.
 pub(super) struct User {
     index: u32,
     client: Client,
     shared: Arc<Shared>,
-    sent: u64,
+    /// What was sent, and what the first reply to it said.
+    told: Vec<Option<(Kind, u64)>>,
     under_way: HashMap<String, UnderWay>,
     repeated: HashMap<String, Repeated>,
     talks: HashMap<(Kind, u32), Talk>,
@@ -146,7 +159,7 @@ impl User {
             index,
             client,
             shared,
-            sent: 0,
+            told: Vec::new(),
             under_way: HashMap::new(),
             repeated: HashMap::new(),
             talks: HashMap::new(),
@@ -192,10 +205,11 @@ impl User {
             self.shared.without_target.fetch_add(1, Relaxed);
             return;
         };
-        let id = format!("{:x}-{}-{}", self.shared.run, self.index, self.sent);
-        self.sent += 1;
+        let number = self.told.len();
+        let id = format!("{:x}-{}-{number}", self.shared.run, self.index);
+        self.told.push(None);
         self.client.send_due(id.clone(), kind.message_type(), &body, due.into());
-        self.under_way.insert(id, UnderWay { asked, due, accepted: false, to });
+        self.under_way.insert(id, UnderWay { asked, number, due, accepted: false, to });
         self.shared.open.unreplied.fetch_add(1, Relaxed);
         self.shared.recorder.count(|counts| counts.sent += 1);
     }
@@ -270,10 +284,11 @@ impl User {
                         .fetch_add(if unbroken { i64::from(sends) - 1 } else { 0 }, Relaxed);
                 }
                 if let Some(message) = self.under_way.remove(&id) {
+                    self.told[message.number] = Some((message.asked.kind, fingerprint(&outcome)));
                     self.done(&id, &message, outcome, after);
                 }
             }
-            Answer::Again { id, duplicate } => self.again(&id, duplicate),
+            Answer::Again { id, outcome, duplicate } => self.again(&id, &outcome, duplicate),
             Answer::Push { push, missing } => self.pushed(&push, missing),
         }
     }
@@ -290,7 +305,7 @@ impl User {
         outcome: Result<Box<RawValue>, ErrorBody>,
         after: Duration,
     ) {
-        let UnderWay { asked, due, accepted, to } = message;
+        let UnderWay { asked, due, accepted, to, .. } = message;
         self.shared.open.unreplied.fetch_sub(1, Relaxed);
         if !accepted && outcome.is_ok() {
             // The reply has overtaken it: by now it is durable.
@@ -323,32 +338,33 @@ impl User {
     }
 
     /// A reply to what has one already.
-    fn again(&mut self, id: &str, duplicate: bool) {
+    fn again(&mut self, id: &str, outcome: &Result<Box<RawValue>, ErrorBody>, duplicate: bool) {
         let ours = format!("{:x}-{}-", self.shared.run, self.index);
-        if !id.starts_with(&ours) {
+        let number = id.strip_prefix(&ours).and_then(|number| number.parse::<usize>().ok());
+        let Some((kind, told)) = number.and_then(|number| *self.told.get(number)?) else {
             // Of an earlier run of the same users.
             return;
-        }
-        let effects = match self.repeated.get_mut(id) {
+        };
+        let (sends, replies, effects) = match self.repeated.get_mut(id) {
+            None => (1, 2, 1 + u32::from(!duplicate)),
             Some(repeated) => {
                 repeated.replies += 1;
                 repeated.effects += u32::from(!duplicate);
                 if repeated.socket.is_some() && repeated.replies <= repeated.sends {
                     self.shared.open.unrepeated.fetch_sub(1, Relaxed);
                 }
-                if repeated.replies > repeated.sends && duplicate {
-                    self.shared.told_again.fetch_add(1, Relaxed);
-                }
-                repeated.effects
+                (repeated.sends, repeated.replies, repeated.effects)
             }
-            None if duplicate => {
-                self.shared.told_again.fetch_add(1, Relaxed);
-                1
-            }
-            None => 2,
         };
-        if effects > 1 && !duplicate {
-            self.shared.wrong(Flaw::ReplyTwice, || format!("{}, {id}", self.me()));
+        let is_more = replies > sends;
+        if if kind.has_effect() { effects > 1 && !duplicate } else { is_more } {
+            self.shared.wrong(Flaw::ReplyTwice, || format!("{}, {id} ({})", self.me(), kind.name()));
+        } else if is_more {
+            self.shared.told_again.fetch_add(1, Relaxed);
+        }
+        if kind.has_effect() && told != fingerprint(outcome) {
+            let example = || format!("{}, {id} ({}): the second one says otherwise", self.me(), kind.name());
+            self.shared.wrong(Flaw::ReplyWrong, example);
         }
     }
 

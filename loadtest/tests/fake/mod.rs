@@ -46,6 +46,8 @@ pub(crate) struct Faults {
     pub(crate) heartbeat_ms: u64,
     /// The second reply to a message says again that it took effect.
     pub(crate) reply_twice: u64,
+    /// The second reply to a message says that it had taken effect before, and how otherwise.
+    pub(crate) reply_otherwise: u64,
     /// After so many sends all sockets are cut, and for so many milliseconds nobody is welcomed.
     pub(crate) stall: Option<(u64, u64)>,
     /// Every n-th dm is not pushed,
@@ -291,6 +293,7 @@ impl Session {
             return Err(4001);
         }
         let twice = hits("reply_twice", self.faults.reply_twice);
+        let otherwise = hits("reply_otherwise", self.faults.reply_otherwise);
         let lost = hits("lost_reply", self.faults.lost_reply) && sends == self.faults.lost_reply;
         let cut = hits("cut", self.faults.cut);
         let lie = hits("lie", self.faults.lie);
@@ -316,6 +319,9 @@ impl Session {
                 reply["duplicate"] = json!(true);
             }
             answers.extend(std::iter::repeat_n(reply, if twice { 2 } else { 1 }));
+            if otherwise {
+                answers.push(json!({ "op": "reply", "id": id, "ok": true, "body": {}, "duplicate": true }));
+            }
         }
         Ok(answers)
     }
