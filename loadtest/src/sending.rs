@@ -177,7 +177,7 @@ impl Talk for Sending<'_> {
             }
             Some("reply") => self.reply(at, payload, out),
             Some("push") => self.push(payload, out),
-            Some("event" | "pong") => Ok(()),
+            Some("event" | "pong" | "goaway" | "auth_due") => Ok(()),
             _ => bail!("refused: {}", String::from_utf8_lossy(&payload[..payload.len().min(300)])),
         }
     }

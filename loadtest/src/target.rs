@@ -145,7 +145,7 @@ impl Target {
         while begun.elapsed() < patience {
             let before = self.usage()?.cpu;
             std::thread::sleep(Duration::from_secs(1));
-            if self.usage()?.cpu - before <= Duration::from_millis(20) {
+            if self.usage()?.cpu.saturating_sub(before) <= Duration::from_millis(20) {
                 return Ok(true);
             }
         }

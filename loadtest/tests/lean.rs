@@ -58,7 +58,7 @@ async fn every_command_ends_well_with_a_good_server_and_counts_what_was_done() {
             _ => assert!(count > 50, "{text}"),
         }
     }
-    assert_eq!(fake.follow_count(), 0, "what changes nothing has changed something");
+    assert_eq!(fake.follow_count(), 0, "none of it changes anything");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::servers::Peer;
 
@@ -12,6 +13,9 @@ const PACKAGE_JSON: &str = include_str!("../../peers/package.json");
 
 /// Where programs of the system are.
 const SYSTEM: [&str; 4] = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];
+
+/// Packages whose versions are told.
+const SERVERS: [&str; 5] = ["libnginx-mod-nchan", "mosquitto", "nats-server", "nginx", "redis-server"];
 
 /// What is installed in a directory.
 #[derive(Debug, Clone)]
@@ -95,6 +99,26 @@ impl Installed {
         Ok(())
     }
 
+    /// What is installed here, with its version.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let manifest: Value = serde_json::from_str(PACKAGE_JSON).unwrap_or_default();
+        let npm = manifest["dependencies"].as_object().into_iter().flatten();
+        let npm = npm.filter_map(|(name, version)| Some(format!("{name} {}", version.as_str()?)));
+        // Such as nginx_1.22.1-9+deb12u11_amd64.deb.
+        let archives = std::fs::read_dir(self.dir.join("archives")).into_iter().flatten();
+        let names = archives.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let debian = names.filter_map(|name| {
+            let mut parts = name.strip_suffix(".deb")?.split('_');
+            let (package, version) = (parts.next()?, parts.next()?);
+            SERVERS.contains(&package).then(|| format!("{package} {}", version.replace("%3a", ":")))
+        });
+        let node = Command::new("node").arg("--version").output().ok();
+        let node = node.map(|told| format!("node {}", String::from_utf8_lossy(&told.stdout).trim()));
+        let mut all: Vec<String> = npm.chain(debian).chain(node).collect();
+        all.sort();
+        all
+    }
+
     fn ensure_npm(&self) -> Result<()> {
         let (npm, lock) = (self.npm(), self.npm().join("package-lock.json"));
         let manifest = npm.join("package.json");
@@ -154,6 +178,14 @@ mod tests {
         std::fs::write(own.join("env"), "").unwrap();
         assert_eq!(installed.program("env").unwrap(), own.join("env"));
         assert!(installed.program("no-such-server").unwrap_err().to_string().contains("no-such-server"));
+        let archives = directory.path().join("archives");
+        std::fs::create_dir(&archives).unwrap();
+        for name in ["redis-server_5%3a7.0.15-1_amd64.deb", "liblzf1_3.6-3_amd64.deb"] {
+            std::fs::write(archives.join(name), "").unwrap();
+        }
+        let versions = installed.versions();
+        assert!(versions.contains(&"redis-server 5:7.0.15-1".to_owned()), "{versions:?}");
+        assert!(!versions.iter().any(|version| version.starts_with("liblzf1")));
         let error = run(Command::new("sh").args(["-c", "echo no room >&2; exit 1"])).unwrap_err();
         assert!(error.to_string().contains("no room"));
     }

@@ -144,5 +144,6 @@ fn leave_out_what_is_missing(args: &PeersArgs, all: &mut Vec<Trial>, table: &mut
             all.retain(|trial| trial.peer != peer);
         }
     }
+    table.versions = installed.versions();
     Ok(())
 }

@@ -49,6 +49,8 @@ pub(crate) struct Table {
     lines: Vec<Line>,
     skipped: Vec<String>,
     failures: Vec<String>,
+    /// What was measured, with its version.
+    pub(crate) versions: Vec<String>,
 }
 
 impl Table {
@@ -144,6 +146,7 @@ impl Table {
                 number(most)
             );
         }
+        let _ = writeln!(text, "\n{}", self.versions.join(", "));
         for (what, list) in [("skipped", &self.skipped), ("FAILED", &self.failures)] {
             for one in list {
                 let _ = writeln!(text, "\n{what}: {one}");
@@ -166,7 +169,7 @@ impl Table {
         });
         json!({
             "rounds": rounds, "connections": size.connections, "seconds": size.seconds,
-            "lines": lines.collect::<Vec<_>>(), "skipped": self.skipped, "failed": self.failures,
+            "lines": lines.collect::<Vec<_>>(), "versions": self.versions, "skipped": self.skipped, "failed": self.failures,
         })
     }
 }
