@@ -215,3 +215,47 @@ pub(crate) async fn run(args: DeliverArgs, stop: watch::Receiver<bool>) -> Resul
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Posts;
+
+    #[test]
+    fn a_delivery_at_the_wrong_socket_twice_or_out_of_order_fails() {
+        let user = |n: usize| User { name: format!("user_{n}"), token: String::new() };
+        let users: Vec<User> = (0..10).map(user).collect();
+        let load = Load { batch: 2, posters: 1, bytes: 100, duration: 1 };
+        let posts = Posts::Json(([127, 0, 0, 1], 1).into());
+        let line = Line { posted: 0, arrived: 0, at: [Instant::now(); 2] };
+        let mut delivering = Delivering {
+            poster: Poster::new(&posts, &users, &[]).unwrap(),
+            load,
+            lines: vec![line; 10],
+            turns: vec![0],
+            arrived: 0,
+            latency: Latencies::default(),
+            ending: false,
+        };
+        let mut out = Vec::new();
+        // Six POSTs of two: a round of ten users, and the first two again.
+        (0..6).for_each(|_| delivering.post(0, &mut out).unwrap());
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches(r#"\"load\":\"1.1\""#).count(), 1, "{text}");
+        let mut hear = |at, load: &str| {
+            let frame = format!(r#"{{"op":"event","type":"load","load":"{load}","body":""}}"#);
+            delivering.heard(at, 1, frame.as_bytes(), &mut Vec::new())
+        };
+        hear(0, "0.0").unwrap();
+        assert!(hear(0, "0.0").is_err(), "twice");
+        hear(0, "0.1").unwrap();
+        assert!(hear(0, "0.2").is_err(), "not posted");
+        assert!(hear(1, "0.0").is_err(), "another's");
+        assert!(hear(1, "1.1").is_err(), "out of order");
+        assert!(hear(1, "junk").is_err());
+        assert!(hear(1, "1.0").is_ok());
+        let mut judged = |status, body: &[u8]| delivering.heard(10, status, body, &mut Vec::new());
+        assert!(judged(200, br#"{"missing":[]}"#).is_ok());
+        assert!(judged(200, br#"{"missing":[[0,"user_1"]]}"#).is_err() && judged(401, b"").is_err());
+    }
+}

@@ -96,6 +96,8 @@ struct Sending<'a> {
     bodies: Vec<Value>,
     open: Vec<Vec<Open>>,
     answers: Answers,
+    /// The first that counts.
+    first: u64,
     ending: bool,
     closed_loop: bool,
 }
@@ -106,7 +108,17 @@ impl<'a> Sending<'a> {
         let open = vec![Vec::new(); users.len()];
         // Repeatable ids would meet the dedupe records of an earlier run on the same server.
         let run = format!("{:x}", now_ms());
-        Self { run, work, users, bodies, open, answers: Answers::default(), ending: false, closed_loop }
+        Self {
+            run,
+            work,
+            users,
+            bodies,
+            open,
+            answers: Answers::default(),
+            first: 0,
+            ending: false,
+            closed_loop,
+        }
     }
 
     fn send(&mut self, at: usize, due: Instant, out: &mut Vec<u8>) {
@@ -141,7 +153,9 @@ impl<'a> Sending<'a> {
         let (field, name) = self.work.named(&self.users[at].name, other);
         let right = text_field(payload, field) == Some(name);
         ensure!(right, "a reply is not the one to its message: {}", String::from_utf8_lossy(payload));
-        self.answers.replied.record(open.due.elapsed());
+        if open.n >= self.first {
+            self.answers.replied.record(open.due.elapsed());
+        }
         self.answers.replies += 1;
         if self.closed_loop && !self.ending {
             self.send(at, Instant::now(), out);
@@ -172,7 +186,9 @@ impl Talk for Sending<'_> {
         match op(payload).as_deref() {
             Some("accepted") => {
                 let open = self.settle(at, payload, false)?;
-                self.answers.accepted.record(open.due.elapsed());
+                if open.n >= self.first {
+                    self.answers.accepted.record(open.due.elapsed());
+                }
                 Ok(())
             }
             Some("reply") => self.reply(at, payload, out),
@@ -226,9 +242,9 @@ pub(crate) fn pace(
     let mut sending = Sending::new(users, work, false);
     let warm_up = WARM_UP.as_secs() as u32;
     let (pace, waker) = (Pace { rate, duration: duration + warm_up, chance: None }, swarm.waker()?);
-    let first = u64::from(rate) * u64::from(warm_up);
+    sending.first = u64::from(rate) * u64::from(warm_up);
     let (due, dues) = mpsc::channel::<Due>();
-    let (mut window, mut before) = (Window::begin(target)?, 0);
+    let mut window = Window::begin(target)?;
     let clock = start_ticking(pace, stop.clone(), move |n, at| {
         let _ = due.send((n, at));
         let _ = waker.wake();
@@ -240,16 +256,15 @@ pub(crate) fn pace(
         loop {
             match dues.try_recv() {
                 Ok((n, at)) => {
-                    if n == first {
-                        // What came before does not count.
-                        let answers = &mut sending.answers;
-                        (answers.accepted, answers.replied, answers.lag) = Default::default();
-                        (window, before) = (Window::begin(target)?, answers.replies);
+                    if n == sending.first {
+                        window = Window::begin(target)?;
                     }
                     let socket = (n % users.len() as u64) as usize;
                     sending.send(socket, at, &mut frame);
                     swarm.send(socket, &frame)?;
-                    sending.answers.lag.record(at.elapsed());
+                    if n >= sending.first {
+                        sending.answers.lag.record(at.elapsed());
+                    }
                     frame.clear();
                 }
                 Err(mpsc::TryRecvError::Empty) => break,
@@ -258,7 +273,7 @@ pub(crate) fn pace(
                     ensure!(!*stop.borrow(), Stopped);
                     progress.finish();
                     drain(&mut swarm, &mut sending, Sending::is_done)?;
-                    let spent = window.end(target, sending.answers.replies - before)?;
+                    let spent = window.end(target, sending.answers.replied.count())?;
                     return Ok((spent, sending.answers));
                 }
             }

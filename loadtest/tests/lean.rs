@@ -89,3 +89,47 @@ async fn a_process_that_is_not_there_and_more_sockets_than_files_are_refused_at_
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("more than a process here may open"), "{text}");
 }
+
+/// What stands in for `soundoff up`: tells where the fake is, and then only lives.
+fn stand_in(fake: &Fake, directory: &std::path::Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = directory.join("soundoff");
+    // Its arguments are `up --listen ADDRESS --data DIRECTORY …`.
+    let script = format!(
+        "#!/bin/sh\nmkdir -p \"$5\"\necho '{{\"key\":\"{}\"}}' > \"$5/ops.json\"\n\
+         echo $$ > '{}/pid'\necho websocket ws://{}/v1/ws\necho metrics http://{}/metrics\necho\nsleep 600\n",
+        "k".repeat(32),
+        directory.display(),
+        fake.address,
+        fake.address
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_started_ends_with_the_run_and_on_a_signal() {
+    for signal in [None, Some("-INT"), Some("-TERM")] {
+        let fake = Fake::start(Faults::default()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let (stand_in, data) = (stand_in(&fake, directory.path()), directory.path().join("data"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(PIPELINE).arg("--soundoff").arg(stand_in).arg("--dir").arg(&data).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        if let Some(signal) = signal {
+            while fake.seen.lock().unwrap().sends == 0 {
+                assert!(child.try_wait().unwrap().is_none(), "it ended before it sent anything");
+                tokio::task::yield_now().await;
+            }
+            let pid = child.id().unwrap().to_string();
+            assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        }
+        let code = child.wait().await.unwrap().code();
+        assert_eq!(code, Some(if signal.is_some() { 130 } else { 0 }), "{signal:?}");
+        let pid = std::fs::read_to_string(directory.path().join("pid")).unwrap();
+        let gone = !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists();
+        assert!(gone, "{signal:?}: the server still runs");
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "{signal:?}: its data is still there");
+    }
+}
