@@ -32,8 +32,8 @@ pub(crate) struct IdleArgs {
     /// Sockets, each of another user. A process may open so many files; see `ulimit -n`.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     connections: u32,
-    /// Sockets of each user. With more than one, every user has a socket before the first look: what a user costs is left out, and what a
-    /// further socket costs remains.
+    /// Sockets of each user. With more than one, half of them are there before the first look: what a user costs is left out, memory that
+    /// greeting the users has left behind is used up, and what a further socket costs remains.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     per_user: u32,
     #[command(flatten)]
@@ -66,6 +66,8 @@ pub(crate) struct Idle {
     pub(crate) added: usize,
     /// Of the server's processes.
     pub(crate) resident: f64,
+    /// Theirs in all, before and after.
+    pub(crate) looks: [u64; 2],
     /// Of the kernel, for both ends.
     pub(crate) kernel: f64,
     /// The server was at rest when looked at.
@@ -92,6 +94,7 @@ pub(crate) fn measure(
     Ok(Idle {
         added: added.len(),
         resident: each(before.0, after.0),
+        looks: [before.0, after.0],
         kernel: each(before.1, after.1),
         at_rest,
     })
@@ -107,8 +110,8 @@ pub(crate) async fn users(target: &Target, count: usize, each: usize) -> Result<
         let added = users.split_off(WARM_UP.min(count / 2));
         return Ok((users, added));
     }
-    let added = users.iter().cycle().take(users.len() * (each - 1)).cloned().collect();
-    Ok((users, added))
+    let times = |n: usize| users.iter().cycle().take(users.len() * n).cloned().collect();
+    Ok((times(each / 2), times(each - each / 2)))
 }
 
 /// Runs it, prints the figures and says how the process is to end.
@@ -128,7 +131,11 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
         warm.len(),
         args.per_user
     );
-    println!("resident      {:.2} KB a socket", idle.resident / 1000.0);
+    let [before, after] = idle.looks.map(|bytes| bytes as f64 / 1e6);
+    println!(
+        "resident      {:.2} KB a socket ({before:.1} MB before, {after:.1} MB after)",
+        idle.resident / 1000.0
+    );
     println!(
         "kernel        {:.2} KB a connection, both ends (Slab and TCP buffers of the machine)",
         idle.kernel / 1000.0
@@ -138,7 +145,8 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     }
     if let Some(path) = &args.json {
         let figures = json!({
-            "server": target.name, "sockets": idle.added, "per_user": args.per_user, "resident_bytes": idle.resident,
+            "server": target.name, "sockets": idle.added, "per_user": args.per_user,
+            "resident_bytes": idle.resident, "resident_before_and_after": idle.looks,
             "kernel_bytes": idle.kernel, "at_rest": idle.at_rest,
         });
         write_json(path, &figures)?;

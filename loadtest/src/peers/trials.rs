@@ -63,8 +63,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     let further =
         Trial { variant: "second sockets of its users", ..of(Kind::Idle { per_user: 2 }, &[Up])[0] };
     [
+        of(Kind::Idle { per_user: 1 }, &[Up]),
         vec![further],
-        of(Kind::Idle { per_user: 1 }, &[Up, Bun, Node, Mosquitto, Nchan, Nats]),
+        of(Kind::Idle { per_user: 1 }, &[Bun, Node, Mosquitto, Nchan, Nats]),
         of(Kind::Deliver { batch: 1 }, &[Up, Nchan, Bun, Node]),
         of(Kind::Deliver { batch: 100 }, &[Up, Bun, Node]),
         of(Kind::Ingest, &[Up, Bun, Node]),
