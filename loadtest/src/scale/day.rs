@@ -16,6 +16,8 @@ use super::spike::Spike;
 use super::terraform::{Deployment, EDGE};
 use super::weighted::Weighted;
 
+/// How busy tasks are when the day begins.
+const AT_FIRST: f64 = 0.5;
 /// A day's seconds.
 pub(crate) const DAY: u32 = 86_400;
 
@@ -160,8 +162,15 @@ impl<'a> Run<'a> {
         let model = Model::new(deployment, service, behaviour, documents)?;
         let plan = model.plan.clone();
         let (tiers, queues) = (plan.tiers.len(), plan.queues.len());
-        let scalers: Vec<Scaler> =
+        let mut scalers: Vec<Scaler> =
             plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name, scenario.busy_policy)).collect();
+        // The day before has left as many as the hour wants.
+        let sessions = behaviour.sessions_a_second(users) * behaviour.curve(0.0);
+        for (tier, scaler) in scalers.iter_mut().enumerate() {
+            let of = (0..queues).filter(|queue| plan.queues[*queue].tier == tier);
+            let busy: f64 = of.map(|queue| sessions * model.offered[queue] * cost(&plan, queue)).sum();
+            scaler.begin((busy / f64::from(plan.tiers[tier].cores) / AT_FIRST).ceil() as u32);
+        }
         let running: Vec<u32> = scalers.iter().map(Scaler::desired).collect();
         let names = plan.tiers.iter().map(|tier| tier.name.clone()).collect();
         let mut engine: Box<dyn Engine> = match detail {

@@ -28,6 +28,8 @@ pub(crate) struct Model {
     pub(crate) plan: Plan,
     /// Messages of each kind that a session sends.
     pub(crate) sent: Vec<f64>,
+    /// Messages of each queue that a session brings, follow-ups included.
+    pub(crate) offered: Vec<f64>,
     /// Dollars a message of each kind costs at DynamoDB.
     pub(crate) tables: Vec<f64>,
     /// Whether a kind's messages go to the archive.
@@ -258,9 +260,10 @@ impl Builder<'_> {
         });
         let senders = senders.collect();
         let (scan, compute) = (kind(SCAN)?, kind(COMPUTE)?);
+        let offered = self.rates();
         let visibility = self.deployment.visibility;
         let plan = Plan { tiers: self.tiers, queues: self.queues, kinds, visibility, slice: SLICE };
-        Ok(Model { plan, sent, tables, archived, senders, scan, compute })
+        Ok(Model { plan, sent, offered, tables, archived, senders, scan, compute })
     }
 }
 

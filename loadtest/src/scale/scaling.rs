@@ -77,6 +77,11 @@ impl Scaler {
         self.desired
     }
 
+    /// Begins with so many tasks, or as many as it may have.
+    pub(crate) fn begin(&mut self, tasks: u32) {
+        self.desired = tasks.clamp(self.service.min.max(1), self.service.max);
+    }
+
     /// Takes in a minute's figures, one for each policy, when they have become known, and decides.
     pub(crate) fn look(&mut self, now: f64, figures: &[Figure]) -> u32 {
         for (policy, figure) in self.policies.iter_mut().zip(figures) {

@@ -56,6 +56,7 @@ impl ValidateArgs {
 /// One rate, as predicted and as it was.
 struct Judged {
     phase: Phase,
+    calibration: Calibration,
     predicted: Course,
     /// The same prediction from the service time that this very run had: what is left is the model's error, without the machine's.
     hindsight: Course,
@@ -76,36 +77,45 @@ pub(super) async fn run(args: &ScaleArgs, binary: &Path, stop: watch::Receiver<b
             (CALIBRATED / probed.service.0).clamp(1.0, 20_000.0) as u32
         }
     };
-    let first = Phase { rate, seconds: of.each, pause: None };
-    let measured = first.measure(&up, &of.message_type, &stop).await.context("the run to calibrate with")?;
-    let calibration = Calibration::new(&first, &measured, args.seed);
-    println!("{}", calibration.line(&first));
+    let first = Phase { rate, seconds: of.each.div_ceil(2), pause: None };
     let mut judged = Vec::new();
     for (load, pause) in LOADS {
         if *stop.borrow() {
             up.stop().await?;
             return Ok(ExitCode::from(130));
         }
-        let pause = pause.map(|times| times.map(|time| time * of.each / 20));
-        let phase =
-            Phase { rate: (load / calibration.service).round().max(1.0) as u32, seconds: of.each, pause };
-        let predicted = predict(&phase, calibration, args.seed);
-        let measured = phase
-            .measure(&up, &of.message_type, &stop)
-            .await
-            .with_context(|| format!("at {}/s", phase.rate))?;
-        let hindsight = predict(&phase, calibration.with_service(measured.service), args.seed);
-        judged.push(Judged { phase, predicted, hindsight, measured });
+        judged.push(judge(args, &up, &first, load, pause, &stop).await?);
     }
     up.stop().await?;
     print!("{}", text(&judged));
     if let Some(path) = &args.json {
-        write_json(path, &figures(of, rate, calibration, &judged))?;
+        write_json(path, &figures(of, rate, &judged))?;
     }
     if let Some(path) = &args.plot {
         plot::draw(path, &judged)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Calibrates, predicts and measures one rate. The machine may be faster a minute later, so that each has a calibration of its own, just before it.
+async fn judge(
+    args: &ScaleArgs,
+    up: &Up,
+    first: &Phase,
+    load: f64,
+    pause: Option<[u32; 2]>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Judged> {
+    let of = &args.validation;
+    let measured = first.measure(up, &of.message_type, stop).await.context("the run to calibrate with")?;
+    let calibration = Calibration::new(first, &measured, args.seed);
+    let pause = pause.map(|times| times.map(|time| time * of.each / 20));
+    let phase = Phase { rate: (load / calibration.service).round().max(1.0) as u32, seconds: of.each, pause };
+    let predicted = predict(&phase, calibration, args.seed);
+    let measured =
+        phase.measure(up, &of.message_type, stop).await.with_context(|| format!("at {}/s", phase.rate))?;
+    let hindsight = predict(&phase, calibration.with_service(measured.service), args.seed);
+    Ok(Judged { phase, calibration, predicted, hindsight, measured })
 }
 
 /// Off by so many percent.
@@ -127,20 +137,25 @@ const ROWS: [Row; 5] = [
 
 fn text(judged: &[Judged]) -> String {
     let mut lines = vec![format!(
-        "{:<34} {:<12} {:>10} {:>10} {:>8}   {:>22} {:>8}",
-        "", "", "predicted", "measured", "off", "by its own service time", "off"
+        "    {:<12} {:>10} {:>10} {:>8}   {:>22} {:>8}",
+        "", "predicted", "measured", "off", "by its own service time", "off"
     )];
-    for Judged { phase, predicted, hindsight, measured } in judged {
+    for Judged { phase, calibration, predicted, hindsight, measured } in judged {
+        lines.push(format!(
+            "{} ({}, then {:.3} ms)",
+            phase.name(),
+            calibration.line(),
+            measured.service.0 * 1e3
+        ));
         let rows = if measured.course.most.max(predicted.most) > BACKLOG {
             &ROWS[..]
         } else {
             &ROWS[..ROWS.len() - 1]
         };
-        for (row, (name, digits, of)) in rows.iter().enumerate() {
-            let title = if row == 0 { phase.name() } else { String::new() };
+        for (name, digits, of) in rows {
             let [a, b, c] = [predicted, &measured.course, hindsight].map(of);
             lines.push(format!(
-                "{title:<34} {name:<12} {a:>10.digits$} {b:>10.digits$} {:>7.0}%   {c:>22.digits$} {:>7.0}%",
+                "    {name:<12} {a:>10.digits$} {b:>10.digits$} {:>7.0}%   {c:>22.digits$} {:>7.0}%",
                 off(a, b),
                 off(c, b)
             ));
@@ -149,16 +164,16 @@ fn text(judged: &[Judged]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn figures(args: &ValidateArgs, rate: u32, calibration: Calibration, judged: &[Judged]) -> serde_json::Value {
+fn figures(args: &ValidateArgs, rate: u32, judged: &[Judged]) -> serde_json::Value {
     let phase = |judged: &Judged| {
         json!({
             "rate": judged.phase.rate, "seconds": judged.phase.seconds, "pause": judged.phase.pause,
-            "service_s": judged.measured.service.0, "variation": judged.measured.service.1,
+            "calibration": judged.calibration, "service_s": judged.measured.service.0, "variation": judged.measured.service.1,
             "predicted": &judged.predicted, "measured": &judged.measured.course, "hindsight": &judged.hindsight,
         })
     };
     json!({
-        "type": args.message_type, "calibrated_at": rate, "calibration": calibration,
+        "type": args.message_type, "calibrated_at": rate,
         "phases": judged.iter().map(phase).collect::<Vec<_>>(),
     })
 }

@@ -70,14 +70,11 @@ impl Calibration {
     }
 
     /// For people.
-    pub(super) fn line(&self, phase: &Phase) -> String {
+    pub(super) fn line(&self) -> String {
         let Self { service, variation, way } = self;
         format!(
-            "calibrated at {}: {:.2} ms a message (squared coefficient of variation {variation:.2}), so {:.0} messages a second at most; \
-             {:.2} ms for the way there and back\n",
-            phase.name(),
+            "calibrated: {:.3} ms a message, variation {variation:.2}, way {:.2} ms",
             service * 1e3,
-            1.0 / service,
             way * 1e3
         )
     }
