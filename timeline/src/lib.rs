@@ -14,6 +14,7 @@ mod jobs;
 mod listing;
 pub mod merge;
 mod prefetch;
+mod radix;
 pub mod rank;
 mod reads;
 mod recent;

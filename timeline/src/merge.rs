@@ -4,11 +4,10 @@
 //! enough posts are newer than; then just those posts are taken, as each list's count says how many they are, and sorted.
 //! `cargo bench -p soundoff-timeline --bench precompute` measures it.
 
-use std::cmp::Reverse;
-
 use ulid::Ulid;
 
-use crate::shelf::{BANDS, Listed, Shelf, Slot};
+use crate::radix::{self, ROOM, Table};
+use crate::shelf::{BANDS, Listed, MAX_LISTED, Room, Shelf, Slot};
 
 /// One post of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,37 +21,56 @@ pub struct Pick {
 /// What merging needs, reusable.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// A post as a number that is smaller the newer it is: its time inverted, its author's index, its position in the author's list.
-    keys: Vec<u64>,
+    room: Room,
+    table: Table,
+    /// The keys of more posts than the table has room for.
+    many: Vec<u64>,
     /// Of two readers in turn: one is read while the other is found.
     found: [Found; 2],
-    picks: Vec<Pick>,
 }
 
-/// The posts of one reader, not yet read.
-#[derive(Debug, Default)]
-struct Found {
-    authors: Vec<u16>,
-    places: Vec<u32>,
+/// The posts of one reader, not yet read: each one's author's index, and where it lies.
+type Found = Vec<(u16, u32)>;
+
+/// One reader's newest posts, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Picks<'m> {
+    shelf: &'m Shelf,
+    found: &'m [(u16, u32)],
 }
 
-fn key(tick: u32, author: usize, position: usize) -> u64 {
-    u64::from(!tick) << 32 | (author as u64) << 8 | position as u64
+impl<'m> Picks<'m> {
+    /// How many they are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Reads them.
+    pub fn iter(self) -> impl ExactSizeIterator<Item = Pick> + use<'m> {
+        let Self { shelf, found } = self;
+        found.iter().map(|(author, place)| Pick { author: *author, post: shelf.at(*place) })
+    }
 }
 
-/// The part of a key that tells the time.
-fn tick(key: u64) -> u64 {
+/// The part of a key that tells a post's age: smaller when it is newer. The other half is its place in what was told.
+fn age(key: u64) -> u64 {
     key >> 32
 }
 
-/// The author's index and the position in their list.
-#[expect(clippy::cast_possible_truncation, reason = "each is cut out where `key` put it")]
-fn parts(key: u64) -> (u16, u8) {
-    ((key >> 8) as u16, key as u8)
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+fn at(key: u64) -> u32 {
+    key as u32
 }
 
-/// For each of some readers the newest `limit` posts of the authors that they read, newest first: `done` is given the reader's index
-/// and the posts, reader after reader. No author may be named twice by one reader.
+/// For each of some readers the newest `limit` posts of the authors that they read: `done` is given the reader's index and the posts,
+/// reader after reader. No author may be named twice by one reader.
 ///
 /// Nearly all the time of a merge is waiting for memory, so it is asked in advance: for the heads of the next reader's lists before
 /// this one's are looked at, and for this one's posts, which are read after the next one's have been found.
@@ -64,83 +82,105 @@ pub fn newest(
     readers: &[&[Slot]],
     limit: usize,
     scratch: &mut Scratch,
-    mut done: impl FnMut(usize, &[Pick]),
+    mut done: impl FnMut(usize, Picks<'_>),
 ) {
-    let Scratch { keys, found: [found, before], picks } = scratch;
     for (reader, authors) in readers.iter().enumerate() {
         if let Some(next) = readers.get(reader + 1) {
             shelf.prefetch_heads(next);
         }
-        find(shelf, authors, limit, keys, found);
+        find(shelf, authors, limit, scratch);
+        let [found, before] = &mut scratch.found;
         if let Some(reader) = reader.checked_sub(1) {
-            done(reader, read(shelf, before, picks));
+            done(reader, Picks { shelf, found: before });
         }
         std::mem::swap(found, before);
     }
     if let Some(last) = readers.len().checked_sub(1) {
-        done(last, read(shelf, before, picks));
+        done(last, Picks { shelf, found: &scratch.found[1] });
     }
 }
 
 /// Finds where a reader's newest posts lie, and asks memory for them.
-fn find(shelf: &Shelf, authors: &[Slot], limit: usize, keys: &mut Vec<u64>, found: &mut Found) {
+fn find(shelf: &Shelf, authors: &[Slot], limit: usize, scratch: &mut Scratch) {
     assert!(authors.len() <= 1 << 16, "{} authors", authors.len());
-    let band = band(shelf, authors, limit);
-    let taken = shelf.keys(authors, band, key, keys);
-    let mut keys = &mut keys[..taken];
+    let Scratch { room, table, many, found: [found, _] } = scratch;
+    let (band, most) = band(shelf, authors, limit);
+    let told = shelf.tell(authors, band, most, room);
+    let id = |key: u64| shelf.at(told.place(at(key)).1).id;
+    let keys = if told.ticks.len() < ROOM {
+        sorted(told.ticks, table, id)
+    } else {
+        sorted_many(told.ticks, limit, many, id)
+    };
+    found.clear();
+    found.extend(keys[..limit.min(keys.len())].iter().map(|key| told.place(at(*key))));
+    shelf.prefetch_posts(found.iter().map(|(_, place)| *place));
+}
+
+/// The latest set time that at least `limit` posts are as new as, the last one when there are fewer; and how many are at most.
+fn band(shelf: &Shelf, authors: &[Slot], limit: usize) -> (usize, usize) {
+    let limit = u16::try_from(limit).unwrap_or(u16::MAX);
+    let sums = shelf.sums(authors);
+    let band = sums.iter().position(|sum| *sum >= limit).unwrap_or(BANDS - 1);
+    let most = if sums[band] == u16::MAX { authors.len() * MAX_LISTED } else { usize::from(sums[band]) };
+    (band, most)
+}
+
+/// The keys of posts made at these times, the newest first.
+fn sorted<'t>(ticks: &[u32], table: &'t mut Table, id: impl Fn(u64) -> Ulid) -> &'t [u64] {
+    let newest = ticks.iter().copied().max().unwrap_or(0);
+    let oldest = ticks.iter().copied().min().unwrap_or(0);
+    // Ages fill the key from its highest bit on, whatever the oldest is: those are the bits that are sorted by.
+    let shift = 32 + (newest - oldest).leading_zeros();
+    let key = |(at, tick): (usize, &u32)| u64::from(newest - *tick) << (shift & 63) | at as u64;
+    let bits = |key: u64| key >> (u64::BITS - radix::BITS);
+    let keys = table.sort(ticks.iter().enumerate().map(key), bits);
+    tell_apart(keys, bits, id);
+    keys
+}
+
+/// The same, of so many posts that the table has no room for them, and no more than the newest `limit` need be sorted.
+fn sorted_many<'m>(
+    ticks: &[u32],
+    limit: usize,
+    many: &'m mut Vec<u64>,
+    id: impl Fn(u64) -> Ulid,
+) -> &'m [u64] {
+    many.clear();
+    many.extend((0..).zip(ticks).map(|(at, tick): (u32, &u32)| u64::from(!tick) << 32 | u64::from(at)));
+    let mut keys = &mut many[..];
     if keys.len() > 2 * limit && limit > 0 {
-        // The times are set too far apart for these authors: most of what was taken is not wanted, and need not be sorted. What was
+        // The times are set too far apart for these authors: most of what was told is not wanted, and need not be sorted. What was
         // made in the same tick as the last that is wanted may be.
         let (_, last, after) = keys.select_nth_unstable(limit - 1);
-        let last = tick(*last);
-        let same = after.iter().filter(|key| tick(**key) == last).count();
+        let last = age(*last);
+        let same = after.iter().filter(|key| age(**key) == last).count();
         keys.select_nth_unstable(limit - 1 + same);
         keys = &mut keys[..limit + same];
     }
     keys.sort_unstable();
-    let place = |key: u64| {
-        let (author, position) = parts(key);
-        shelf.place_of(authors[usize::from(author)], position)
-    };
-    tell_apart(keys, |key| shelf.at(place(key)).id);
-    let keys = &keys[..limit.min(keys.len())];
-    found.authors.clear();
-    found.authors.extend(keys.iter().map(|key| parts(*key).0));
-    found.places.clear();
-    found.places.extend(keys.iter().map(|key| place(*key)));
-    shelf.prefetch_posts(&found.places);
+    tell_apart(keys, age, id);
+    keys
 }
 
-fn read<'p>(shelf: &Shelf, found: &Found, picks: &'p mut Vec<Pick>) -> &'p [Pick] {
-    picks.clear();
-    let places = found.authors.iter().zip(&found.places);
-    picks.extend(places.map(|(author, place)| Pick { author: *author, post: shelf.at(*place) }));
-    picks
-}
-
-/// The latest set time that at least `limit` posts are as new as; the last one when there are fewer.
-fn band(shelf: &Shelf, authors: &[Slot], limit: usize) -> usize {
-    let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    shelf.sums(authors).iter().position(|sum| *sum >= limit).unwrap_or(BANDS - 1)
-}
-
-/// Puts posts of one tick in the order of their ids, newest first.
-fn tell_apart(keys: &mut [u64], id: impl Fn(u64) -> Ulid) {
-    if keys.windows(2).all(|pair| tick(pair[0]) != tick(pair[1])) {
+/// Puts posts in order, newest first, that are so but for those of the same `bits`. Posts of one tick are told apart by their ids.
+fn tell_apart(keys: &mut [u64], bits: impl Fn(u64) -> u64, id: impl Fn(u64) -> Ulid) {
+    if keys.is_sorted_by(|a, b| age(*a) < age(*b)) {
         return;
     }
-    for run in keys.chunk_by_mut(|a, b| tick(*a) == tick(*b)).filter(|run| run.len() > 1) {
-        run.sort_unstable_by_key(|key| Reverse(id(*key)));
+    for run in keys.chunk_by_mut(|a, b| bits(*a) == bits(*b)).filter(|run| run.len() > 1) {
+        run.sort_unstable_by(|a, b| age(*a).cmp(&age(*b)).then_with(|| id(*b).cmp(&id(*a))));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use rand::rngs::StdRng;
     use rand::{Rng as _, SeedableRng as _};
 
     use super::*;
-    use crate::shelf::MAX_LISTED;
 
     const NOW: u64 = 1_790_000_000_000;
 
@@ -162,7 +202,7 @@ mod tests {
         newest(shelf, &[half, authors, &[]], limit, scratch, |reader, picks| {
             order.push(reader);
             if reader == 1 {
-                merged = picks.to_vec();
+                merged = picks.iter().collect();
             }
         });
         assert_eq!(order, [0, 1, 2]);

@@ -2,13 +2,11 @@
 
 use std::collections::VecDeque;
 
+use crate::radix::{self, ROOM, Table};
 use crate::weights::{Parts, Scorer};
 
 /// The most items that are ranked at once.
-const MOST: usize = 1 << INDEX_BITS;
-const INDEX_BITS: u32 = 14;
-/// Scores are below 2^18: three parts of 16 bits.
-const MOST_SCORE: u32 = (1 << (32 - INDEX_BITS)) - 1;
+const MOST: usize = 1 << 14;
 
 /// What ranking needs to know of an item.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +33,13 @@ pub struct Ranked {
 /// What ranking needs, reusable.
 #[derive(Debug, Default)]
 pub struct RankScratch {
-    parts: Vec<Parts>,
-    /// Items as numbers that are smaller the better they are: the score inverted, and the index.
-    keys: Vec<u32>,
+    /// By index.
+    scored: Vec<Ranked>,
+    /// Items as numbers that are smaller the better they are: see [`key`].
+    keys: Vec<u64>,
+    table: Table,
     /// Items that wait until somebody else's has come, best first. All of one author: see [`arrange`].
-    waiting: VecDeque<u16>,
+    waiting: VecDeque<u64>,
 }
 
 /// Ranks items that come newest first: by score, the newer of equals first, and never more than `in_a_row` of one author in a row as
@@ -56,29 +56,46 @@ pub fn rank(
     out: &mut Vec<Ranked>,
 ) {
     assert!(items.len() <= MOST, "{} items", items.len());
-    let RankScratch { parts, keys, waiting } = scratch;
-    parts.clear();
-    parts.extend(
-        items
-            .iter()
-            .map(|item| scorer.parts(now_ms.saturating_sub(item.created_ms), item.affinity, item.engagement)),
-    );
+    let RankScratch { scored, keys, table, waiting } = scratch;
+    scored.clear();
+    scored.extend((0..).zip(items).map(|(index, item)| {
+        let age_ms = now_ms.saturating_sub(item.created_ms);
+        Ranked { index, parts: scorer.parts(age_ms, item.affinity, item.engagement) }
+    }));
+    let mut best = 0;
     keys.clear();
-    keys.extend((0..).zip(&*parts).map(|(index, parts)| (MOST_SCORE - parts.score()) << INDEX_BITS | index));
-    keys.sort_unstable();
+    keys.extend(scored.iter().zip(items).map(|(scored, item)| {
+        let score = scored.parts.score();
+        best = best.max(score);
+        key(score, scored.index, item.author)
+    }));
+    let keys = if best >> radix::BITS == 0 && keys.len() < ROOM {
+        table.sort(keys.iter().copied(), inverted_score)
+    } else {
+        keys.sort_unstable();
+        keys
+    };
     out.clear();
     out.reserve(items.len());
-    #[expect(clippy::cast_possible_truncation, reason = "an index has 14 bits")]
-    let ordered = keys.iter().map(|key| (key & (MOST as u32 - 1)) as u16);
-    arrange(
-        ordered,
-        |index| items[usize::from(index)].author,
-        in_a_row,
-        waiting,
-        |index| {
-            out.push(Ranked { index, parts: parts[usize::from(index)] });
-        },
-    );
+    arrange(keys.iter().copied(), author, in_a_row, waiting, |key| out.push(scored[index(key)]));
+}
+
+/// An item as a number that is smaller the better it is: its score inverted, its index, and, for what comes after, its author.
+fn key(score: u32, index: u16, author: u16) -> u64 {
+    u64::from(!score) << 32 | u64::from(index) << 16 | u64::from(author)
+}
+
+fn inverted_score(key: u64) -> u64 {
+    key >> 32
+}
+
+fn index(key: u64) -> usize {
+    (key >> 16) as usize % (1 << 16)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "cut out where `key` put it")]
+fn author(key: u64) -> u16 {
+    key as u16
 }
 
 /// Takes items best first, each time the best that makes no run of one author longer than `in_a_row`.
@@ -93,6 +110,28 @@ pub(crate) fn arrange<I: Copy>(
     mut take: impl FnMut(I),
 ) {
     let mut run = Run { author: None, length: 0, most: in_a_row };
+    let mut ordered = ordered;
+    while let Some(item) = ordered.next() {
+        if run.is_full_for(author(item)) {
+            waiting.push_back(item);
+            until_none_waits(&mut ordered, &author, &mut run, waiting, &mut take);
+        } else {
+            run.goes_on_with(author(item));
+            take(item);
+        }
+    }
+    waiting.drain(..).for_each(take);
+}
+
+/// Goes on with items until no item waits any more. Most timelines have none that does, so this is kept out of their way.
+#[inline(never)]
+fn until_none_waits<I: Copy>(
+    ordered: &mut impl Iterator<Item = I>,
+    author: &impl Fn(I) -> u16,
+    run: &mut Run,
+    waiting: &mut VecDeque<I>,
+    take: &mut impl FnMut(I),
+) {
     for item in ordered {
         if run.is_full_for(author(item)) {
             waiting.push_back(item);
@@ -104,8 +143,10 @@ pub(crate) fn arrange<I: Copy>(
             run.goes_on_with(author(first));
             take(first);
         }
+        if waiting.is_empty() {
+            return;
+        }
     }
-    waiting.drain(..).for_each(take);
 }
 
 /// The last items' author, and how many they are.

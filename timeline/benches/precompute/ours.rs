@@ -105,11 +105,11 @@ fn compute(
         for pair in input.affinities(users.start + reader).chunks_exact(2) {
             affinity[pair[0] as usize] = pair[1];
         }
-        let item = |Pick { author, post }: &Pick| Rankable {
+        let item = |Pick { author, post }: Pick| Rankable {
             created_ms: post.id.timestamp_ms(),
-            author: *author,
+            author,
             engagement: post.engagement,
-            affinity: affinity[usize::from(*author)],
+            affinity: affinity[usize::from(author)],
         };
         items.clear();
         items.extend(picks.iter().map(item));
@@ -120,15 +120,12 @@ fn compute(
     });
 }
 
-/// What a timeline adds to the checksum: every item, in its place.
+/// What a timeline adds to the checksum: every item, times its place.
 fn sum(made: &Made) -> u64 {
-    let posts = made.posts.iter().map(|post| u64::from(*post));
-    let ranked =
-        made.ranked.iter().map(|ranked| u64::from(ranked.index) << 20 | u64::from(ranked.parts.score()));
-    let placed = (1_u64..).zip(posts.chain(ranked));
-    placed.fold(0, |sum: u64, (place, item)| {
-        sum.wrapping_add((item + (place << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    })
+    let placed = |sum: u64, (place, item): (u32, u32)| sum.wrapping_add(u64::from(place) * u64::from(item));
+    let posts = (1..).zip(made.posts.iter().copied()).fold(0, placed);
+    let ranked = made.ranked.iter().map(|ranked| u32::from(ranked.index) << 18 | ranked.parts.score());
+    posts.wrapping_add((1_000..).zip(ranked).fold(0, placed))
 }
 
 /// Timelines, and their checksum.
