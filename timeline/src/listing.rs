@@ -74,14 +74,11 @@ impl Listing {
     /// Best first, the newer first of equals, and no more than `in_a_row` of one author in a row as long as there is another.
     pub(crate) fn arrange(&mut self, in_a_row: usize) {
         self.entries.sort_unstable_by_key(|entry| Reverse((entry.parts.score(), entry.post)));
-        let ordered = std::mem::take(&mut self.entries).into_iter();
-        arrange(
-            ordered,
-            |entry| entry.author,
-            in_a_row,
-            &mut VecDeque::new(),
-            |entry| self.entries.push(entry),
-        );
+        let ordered = std::mem::take(&mut self.entries);
+        let author = |entry: Entry| entry.author;
+        arrange(&ordered, author, in_a_row, &mut VecDeque::new(), |entries| {
+            self.entries.extend_from_slice(entries);
+        });
     }
 }
 

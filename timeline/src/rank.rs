@@ -22,7 +22,7 @@ pub struct Rankable {
 }
 
 /// An item in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ranked {
     /// Which of the items.
     pub index: u16,
@@ -57,18 +57,16 @@ pub fn rank(
 ) {
     assert!(items.len() <= MOST, "{} items", items.len());
     let RankScratch { scored, keys, table, waiting } = scratch;
-    scored.clear();
-    scored.extend((0..).zip(items).map(|(index, item)| {
-        let age_ms = now_ms.saturating_sub(item.created_ms);
-        Ranked { index, parts: scorer.parts(age_ms, item.affinity, item.engagement) }
-    }));
+    scored.resize(items.len(), Ranked::default());
+    keys.resize(items.len(), 0);
     let mut best = 0;
-    keys.clear();
-    keys.extend(scored.iter().zip(items).map(|(scored, item)| {
-        let score = scored.parts.score();
-        best = best.max(score);
-        key(score, scored.index, item.author)
-    }));
+    for (index, (item, (scored, as_key))) in (0..).zip(items.iter().zip(scored.iter_mut().zip(&mut *keys))) {
+        let age_ms = now_ms.saturating_sub(item.created_ms);
+        let parts = scorer.parts(age_ms, item.affinity, item.engagement);
+        *scored = Ranked { index, parts };
+        *as_key = key(parts.score(), index, item.author);
+        best = best.max(parts.score());
+    }
     let keys = if best >> radix::BITS == 0 && keys.len() < ROOM {
         table.sort(keys.iter().copied(), inverted_score)
     } else {
@@ -77,7 +75,7 @@ pub fn rank(
     };
     out.clear();
     out.reserve(items.len());
-    arrange(keys.iter().copied(), author, in_a_row, waiting, |key| out.push(scored[index(key)]));
+    arrange(keys, author, in_a_row, waiting, |keys| out.extend(keys.iter().map(|key| scored[index(*key)])));
 }
 
 /// An item as a number that is smaller the better it is: its score inverted, its index, and, for what comes after, its author.
@@ -103,50 +101,51 @@ fn author(key: u64) -> u16 {
 /// Only items of one author can wait at a time: they wait because their author's run is full, one item of somebody else's ends it,
 /// and then they come first again, being better than all that is left.
 pub(crate) fn arrange<I: Copy>(
-    ordered: impl Iterator<Item = I>,
+    mut ordered: &[I],
     author: impl Fn(I) -> u16,
     in_a_row: usize,
     waiting: &mut VecDeque<I>,
-    mut take: impl FnMut(I),
+    mut take: impl FnMut(&[I]),
 ) {
     let mut run = Run { author: None, length: 0, most: in_a_row };
-    let mut ordered = ordered;
-    while let Some(item) = ordered.next() {
-        if run.is_full_for(author(item)) {
-            waiting.push_back(item);
-            until_none_waits(&mut ordered, &author, &mut run, waiting, &mut take);
-        } else {
-            run.goes_on_with(author(item));
-            take(item);
+    loop {
+        let (free, rest) = ordered.split_at(run.goes_on_through(ordered, &author));
+        take(free);
+        if rest.is_empty() {
+            break;
         }
+        ordered = until_none_waits(rest, &author, &mut run, waiting, &mut take);
     }
-    waiting.drain(..).for_each(take);
+    waiting.drain(..).for_each(|item| take(&[item]));
 }
 
-/// Goes on with items until no item waits any more. Most timelines have none that does, so this is kept out of their way.
+/// Goes on with items, of which the first must wait, until none waits any more; answers the others. Most items have nothing to do with
+/// waiting, so this is kept out of their way.
 #[inline(never)]
-fn until_none_waits<I: Copy>(
-    ordered: &mut impl Iterator<Item = I>,
+fn until_none_waits<'i, I: Copy>(
+    mut ordered: &'i [I],
     author: &impl Fn(I) -> u16,
     run: &mut Run,
     waiting: &mut VecDeque<I>,
-    take: &mut impl FnMut(I),
-) {
-    for item in ordered {
-        if run.is_full_for(author(item)) {
-            waiting.push_back(item);
+    take: &mut impl FnMut(&[I]),
+) -> &'i [I] {
+    while let Some((item, rest)) = ordered.split_first() {
+        ordered = rest;
+        if run.is_full_for(author(*item)) {
+            waiting.push_back(*item);
             continue;
         }
-        run.goes_on_with(author(item));
-        take(item);
+        run.goes_on_with(author(*item));
+        take(&[*item]);
         while let Some(first) = waiting.pop_front_if(|first| !run.is_full_for(author(*first))) {
             run.goes_on_with(author(first));
-            take(first);
+            take(&[first]);
         }
         if waiting.is_empty() {
-            return;
+            break;
         }
     }
+    ordered
 }
 
 /// The last items' author, and how many they are.
@@ -157,6 +156,18 @@ struct Run {
 }
 
 impl Run {
+    /// Goes on with items up to the first that it is full for; answers how many they are.
+    fn goes_on_through<I: Copy>(&mut self, items: &[I], author: impl Fn(I) -> u16) -> usize {
+        let stop = items.iter().position(|item| {
+            let is_full = self.is_full_for(author(*item));
+            if !is_full {
+                self.goes_on_with(author(*item));
+            }
+            is_full
+        });
+        stop.unwrap_or(items.len())
+    }
+
     fn is_full_for(&self, author: u16) -> bool {
         self.author == Some(author) && self.length >= self.most
     }

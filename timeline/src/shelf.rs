@@ -272,8 +272,9 @@ impl Shelf {
         let (ticks, lists) = (&mut ticks[..most], &mut lists[..most]);
         offsets.resize(slots.len(), 0);
         let mut count = 0;
-        for ((list, slot), offset) in (0..).zip(slots).zip(&mut *offsets) {
+        for (list, (slot, offset)) in slots.iter().zip(&mut *offsets).enumerate() {
             let Some(head) = self.heads.get(*slot as usize) else { continue };
+            let list = list as u16;
             let (ticks, lists) = (&mut ticks[count..], &mut lists[count..]);
             if let (Some(ticks), Some(lists)) = (ticks.first_chunk_mut(), lists.first_chunk_mut()) {
                 *ticks = head.first;

@@ -122,10 +122,13 @@ fn compute(
 
 /// What a timeline adds to the checksum: every item, times its place.
 fn sum(made: &Made) -> u64 {
-    let placed = |sum: u64, (place, item): (u32, u32)| sum.wrapping_add(u64::from(place) * u64::from(item));
-    let posts = (1..).zip(made.posts.iter().copied()).fold(0, placed);
+    let posts = made.posts.iter().copied();
     let ranked = made.ranked.iter().map(|ranked| u32::from(ranked.index) << 18 | ranked.parts.score());
-    posts.wrapping_add((1_000..).zip(ranked).fold(0, placed))
+    by_place(1, posts).wrapping_add(by_place(1_000, ranked))
+}
+
+fn by_place(first: u64, items: impl Iterator<Item = u32>) -> u64 {
+    items.zip(first..).fold(0, |sum, (item, place)| sum.wrapping_add(place * u64::from(item)))
 }
 
 /// Timelines, and their checksum.
