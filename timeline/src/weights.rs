@@ -101,16 +101,20 @@ fn part(value: f64) -> u16 {
     (UNITS * value).round() as u16
 }
 
+/// Parts beyond what is looked up: seldom asked for, and kept out of the way of those that are.
 impl Weights {
     #[expect(clippy::cast_precision_loss, reason = "minutes in a double are exact for ages of the universe")]
+    #[cold]
     fn age_part(&self, minutes: u64) -> u16 {
         part(self.age * (-(minutes as f64) / (self.half_life.as_secs_f64() / 60.0)).exp2())
     }
 
+    #[cold]
     fn affinity_part(&self, hundredths: u32) -> u16 {
         part(self.affinity * (1.0 + f64::from(hundredths) / 100.0).log2())
     }
 
+    #[cold]
     fn popularity_part(&self, engagement: u32) -> u16 {
         part(self.popularity * (1.0 + f64::from(engagement)).log2())
     }
