@@ -217,7 +217,9 @@ mod tests {
     #[test]
     fn items_are_ranked_as_documented() {
         let mut random = StdRng::seed_from_u64(3);
-        let scorer = Scorer::new(&Weights::default());
+        // The heaviest weights have scores of more bits than are sorted by.
+        let heaviest = Weights { age: 16.0, affinity: 6.0, popularity: 6.0, ..Weights::default() };
+        let scorers = [Weights::default(), heaviest].map(|weights| Scorer::new(&weights));
         let now_ms = 1_790_000_000_000;
         let (mut scratch, mut out) = (RankScratch::default(), Vec::new());
         for round in 0..2_000 {
@@ -228,10 +230,12 @@ mod tests {
                 engagement: few_or_many(random),
                 affinity: few_or_many(random),
             };
-            let items: Vec<Rankable> = (0..random.random_range(0..120)).map(|_| item(&mut random)).collect();
+            let most = if round % 10 == 0 { 2 * ROOM } else { 120 };
+            let items: Vec<Rankable> = (0..random.random_range(0..most)).map(|_| item(&mut random)).collect();
+            let scorer = &scorers[usize::from(round % 3 == 0)];
             let in_a_row = [1, 2, 3, usize::MAX][round % 4];
-            rank(&items, now_ms, &scorer, in_a_row, &mut scratch, &mut out);
-            assert_eq!(out, plainly(&items, now_ms, &scorer, in_a_row), "round {round}, {in_a_row} in a row");
+            rank(&items, now_ms, scorer, in_a_row, &mut scratch, &mut out);
+            assert_eq!(out, plainly(&items, now_ms, scorer, in_a_row), "round {round}, {in_a_row} in a row");
         }
     }
 }

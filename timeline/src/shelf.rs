@@ -101,6 +101,18 @@ pub(crate) struct Room {
     offsets: Vec<u32>,
 }
 
+impl Room {
+    /// Of each kind as much as is told at most. What grows stays: only a reader of more than any before has room cleared.
+    fn of(&mut self, posts: usize, lists: usize) -> (&mut [u32], &mut [u16], &mut [u32]) {
+        if self.ticks.len() < posts || self.lists.len() < posts {
+            self.ticks.resize(posts, 0);
+            self.lists.resize(posts, 0);
+        }
+        self.offsets.resize(lists, 0);
+        (&mut self.ticks[..posts], &mut self.lists[..posts], &mut self.offsets)
+    }
+}
+
 /// What is told of some lists' posts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Told<'r> {
@@ -258,19 +270,16 @@ impl Shelf {
         sums
     }
 
-    /// Of some lists, tells every post that is at least as new as a set time. There are `most` of them at most.
+    /// Of some lists, 65,536 at most, tells every post that is at least as new as a set time: `most` posts at most.
     ///
     /// Few lists have more than [`FIRST`] such posts. So that many are told whether they are wanted or not, and the next list's overwrite
     /// those that are not: nothing is to be guessed about how long a list is, and a wrong guess costs more than some posts.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "lists and posts are counted in as much at the callers'"
+    )]
     pub(crate) fn tell<'r>(&self, slots: &[Slot], band: usize, most: usize, room: &'r mut Room) -> Told<'r> {
-        let Room { ticks, lists, offsets } = room;
-        let most = most + AT_ONCE;
-        if ticks.len() < most || lists.len() < most {
-            ticks.resize(most, 0);
-            lists.resize(most, 0);
-        }
-        let (ticks, lists) = (&mut ticks[..most], &mut lists[..most]);
-        offsets.resize(slots.len(), 0);
+        let (ticks, lists, offsets) = room.of(most + AT_ONCE, slots.len());
         let mut count = 0;
         for (list, (slot, offset)) in slots.iter().zip(&mut *offsets).enumerate() {
             let Some(head) = self.heads.get(*slot as usize) else { continue };
