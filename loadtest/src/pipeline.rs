@@ -8,10 +8,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::dialect::User;
+use crate::opening::{AT_ONCE, open};
 use crate::report::write_json;
 use crate::sending::{self, Answers, Work};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::Spent;
+use crate::wire::Swarm;
 
 const SHARES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
 
@@ -28,6 +30,9 @@ pub(crate) struct PipelineArgs {
     work: Work,
     #[command(flatten)]
     load: Load,
+    /// Sockets that are there besides, authenticated, and say nothing.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    idle: u32,
     #[command(flatten)]
     target: TargetArgs,
     /// Write the figures to this file as well.
@@ -60,6 +65,9 @@ Examples:
 
   With all the effects of a direct message:
     loadtest pipeline --type dm.send
+
+  One socket in twenty says something every second, the others nothing:
+    loadtest pipeline --rate 950 --sockets 950 --idle 18050 --duration 20
 
 Exit code: 0 when every message was accepted and answered, 1 when not.";
 
@@ -96,13 +104,19 @@ pub(crate) fn measure(
 /// As [`measure`].
 pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let load = args.load;
-    ensure_room(load.sockets as usize)?;
+    ensure_room((load.sockets + args.idle) as usize)?;
     let target = Target::from_args(&args.target).await?;
+    let silent = target.users("idle", args.idle as usize).await?;
+    let mut crowd = Swarm::new()?;
+    open(&mut crowd, &target, &silent, AT_ONCE, &stop)?;
     let users = target.users("pipe", load.sockets as usize).await?;
     let Piped { spent, answers } = measure(&target, &users, args.work, load, &stop)?;
     let pace = load.rate.map_or(format!("{} in flight on each", load.in_flight), |rate| format!("{rate}/s"));
     println!("{}: {} over {} sockets, {pace}", target.name, args.work.name(), load.sockets);
     println!("{}", spent.line("messages"));
+    let resident = target.usage()?.resident;
+    let all = load.sockets + args.idle;
+    println!("memory        {:.0} MB resident with {all} sockets", resident as f64 / 1e6);
     println!("accepted      {}", answers.accepted.line(&SHARES));
     println!("replied       {}", answers.replied.line(&SHARES));
     if load.rate.is_some() {
@@ -114,7 +128,7 @@ pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Resu
     if let Some(path) = &args.json {
         let figures = json!({
             "server": target.name, "type": args.work.name(), "rate": load.rate, "sockets": load.sockets,
-            "in_flight": load.in_flight, "spent": spent.json(), "accepted_us": answers.accepted.json(),
+            "idle": args.idle, "resident_bytes": resident, "in_flight": load.in_flight, "spent": spent.json(), "accepted_us": answers.accepted.json(),
             "replied_us": answers.replied.json(), "lag_us": answers.lag.json(), "pushes": answers.pushes,
         });
         write_json(path, &figures)?;
