@@ -37,8 +37,12 @@ const ROUNDS: usize = 8;
 /// The most frames in one write.
 const SLICES: usize = 32;
 
+/// Frames of so many bytes together are copied side by side: that costs less than to have the kernel gather them.
+const GATHERED_BYTES: usize = 4 * 1024;
+
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static GATHERED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(GATHERED_BYTES));
 }
 
 /// The whole frame with [`ServerFrame::Pong`].
@@ -345,12 +349,8 @@ impl Socket {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            // One frame goes by `send`, which is a shorter way through the kernel than `writev`.
-            let written = match state.slices(&mut slices) {
-                1 => self.stream.write(&slices[0]),
-                filled => self.stream.write_vectored(&slices[..filled]),
-            };
-            match written {
+            let filled = state.slices(&mut slices);
+            match write_together(&mut self.stream, &slices[..filled]) {
                 Ok(0) => return Err(Ended),
                 Ok(n) => {
                     let frames = state.wrote(n);
@@ -415,6 +415,21 @@ impl Socket {
         if self.connection.identity().is_some() && tokio::runtime::Handle::try_current().is_ok() {
             edge.tasks.spawn(crate::registration::leave(edge.clone(), self.connection.clone()));
         }
+    }
+}
+
+/// Writes frames with one system call. `send` is a shorter way through the kernel than `writev`: it takes a single frame, and small ones side
+/// by side.
+fn write_together(stream: &mut TcpStream, frames: &[IoSlice<'_>]) -> std::io::Result<usize> {
+    match frames {
+        [one] => stream.write(one),
+        several if several.iter().map(|frame| frame.len()).sum::<usize>() <= GATHERED_BYTES => GATHERED
+            .with_borrow_mut(|gathered| {
+                gathered.clear();
+                several.iter().for_each(|frame| gathered.extend_from_slice(frame));
+                stream.write(gathered)
+            }),
+        several => stream.write_vectored(several),
     }
 }
 
