@@ -29,9 +29,11 @@ pub(crate) fn kill_all() {
     }
 }
 
-/// The group: some servers have workers that would outlive their master.
-fn kill(group: u32) {
-    let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+/// Ends the group, for some servers have workers that would outlive their master. False: there was nothing to do it with.
+fn kill(group: u32) -> bool {
+    let killed =
+        Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+    killed.is_ok_and(|status| status.success())
 }
 
 impl Server {
@@ -92,7 +94,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        kill(self.child.id());
+        if !kill(self.child.id()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
         let own = self.child.id();
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|group| *group != own);

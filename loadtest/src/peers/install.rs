@@ -102,7 +102,8 @@ impl Installed {
     /// What is installed here, with its version.
     pub(crate) fn versions(&self) -> Vec<String> {
         let manifest: Value = serde_json::from_str(PACKAGE_JSON).unwrap_or_default();
-        let npm = manifest["dependencies"].as_object().into_iter().flatten();
+        let there = self.npm().join("package-lock.json").exists();
+        let npm = manifest["dependencies"].as_object().filter(|_| there).into_iter().flatten();
         let npm = npm.filter_map(|(name, version)| Some(format!("{name} {}", version.as_str()?)));
         // Such as nginx_1.22.1-9+deb12u11_amd64.deb.
         let archives = std::fs::read_dir(self.dir.join("archives")).into_iter().flatten();
