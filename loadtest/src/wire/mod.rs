@@ -209,6 +209,7 @@ impl Connection {
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if is_gone(&error) => bail!("the server hung up: {error}"),
                 Err(error) => return Err(error).context("the connection broke"),
             };
             let drained = n < buffer.len();
@@ -271,6 +272,8 @@ impl Connection {
                 Ok(n) => written += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Reading says why, if the server has.
+                Err(error) if is_gone(&error) => written = self.out.len(),
                 Err(error) => return Err(error).context("the connection broke"),
             }
         }
@@ -280,6 +283,10 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 fn close_reason(payload: &[u8]) -> String {
