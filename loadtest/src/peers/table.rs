@@ -179,8 +179,8 @@ pub(super) fn number(figure: f64) -> String {
     match figure.abs() {
         big if big >= 1000.0 => {
             let whole = format!("{figure:.0}");
-            let at = whole.len() - 3;
-            format!("{},{}", &whole[..at], &whole[at..])
+            let groups = whole.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+            groups.collect::<Vec<_>>().join(",")
         }
         middle if middle >= 100.0 => format!("{figure:.0}"),
         small if small >= 10.0 => format!("{figure:.1}"),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let told = [0.261, 9.999, 12.34, 123.4, 12_345.6].map(number);
-        assert_eq!(told, ["0.26", "10.00", "12.3", "123", "12,346"]);
+        let told = [0.261, 9.999, 12.34, 123.4, 12_345.6, 1_234_567.0].map(number);
+        assert_eq!(told, ["0.26", "10.00", "12.3", "123", "12,346", "1,234,567"]);
     }
 }
