@@ -64,6 +64,8 @@ async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
+        // Answers are small: one buffer and `send` take less than two and `writev`.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         _ended = connection => {}

@@ -1,13 +1,34 @@
 //! The public port: deals accepted sockets to the edges in turn.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use anyhow::Context as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// How many accepted sockets wait for an edge that is slow to take them.
 pub(crate) const SOCKETS_WAITING: usize = 128;
+
+/// How many connections the kernel keeps until they are accepted. Of more it drops the greeting, and a client that comes back with all
+/// others says it again a second later. The system's own limit (`net.core.somaxconn`) holds as well.
+const BACKLOG: u32 = 4096;
+
+/// Listens at an address, which an operator chooses with `flag`.
+///
+/// # Errors
+/// Somebody else listens there, or the machine has no such address.
+pub(crate) fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What the last process left half closed is no reason to wait.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
 
 /// Accepts until `stop`, one edge after the other. A full edge's turn waits: its backlog is the kernel's, and bounded.
 pub(crate) async fn deal(public: TcpListener, edges: Vec<mpsc::Sender<TcpStream>>, stop: CancellationToken) {

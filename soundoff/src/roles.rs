@@ -39,11 +39,6 @@ pub(crate) async fn open(args: &EngineArgs) -> anyhow::Result<(Managed, Node)> {
     Ok((managed, Node::new(engines, key)))
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
-}
-
 /// Waits to be asked to stop, then for `drain`, but not for ever.
 async fn until_stopped(
     args: &NodeArgs,
@@ -61,8 +56,8 @@ async fn until_stopped(
 pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     let config = role.edge.config(role.node.drain());
     config.validate().context("the edge cannot be run like this")?;
-    let public = bind(role.listen, "--listen").await?;
-    let internal = bind(role.node.internal_listen, "--internal-listen").await?;
+    let public = acceptor::listen(role.listen, "--listen")?;
+    let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;
     let advertise = match (role.advertise, internal.local_addr()?) {
         (Some(address), _) => address,
         (None, address) if !address.ip().is_unspecified() => address,
@@ -104,7 +99,7 @@ async fn consume(
     benches: Vec<Bench>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let internal = bind(args.internal_listen, "--internal-listen").await?;
+    let internal = acceptor::listen(args.internal_listen, "--internal-listen")?;
     let first = benches.first().map_or_else(QueueName::main, |bench| bench.queue.clone());
     let names: Vec<_> = benches.iter().map(|bench| bench.queue.to_string()).collect();
     println!("{role}: internal {}, pulls {}", internal.local_addr()?, names.join(" "));
@@ -185,8 +180,8 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         "--dev gives tokens to whoever asks, so it goes with loopback only; {} is not",
         role.listen
     );
-    let public = bind(role.listen, "--listen").await?;
-    let internal = bind(role.node.internal_listen, "--internal-listen").await?;
+    let public = acceptor::listen(role.listen, "--listen")?;
+    let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;
     let couriers = role.users.couriers()?;
     let carried = role.dev || couriers.carried;
     anyhow::ensure!(

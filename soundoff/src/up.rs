@@ -103,9 +103,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         config.listen
     );
     config.edge.config(config.drain()).validate().context("the edge cannot be run like this")?;
-    let public = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("cannot listen on {}; choose another address with --listen", config.listen)
-    })?;
+    let public = acceptor::listen(config.listen, "--listen")?;
     let data = DataDir::hold(&config.data)?;
     let stores = Stores::open(&data, &config)?;
     let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
