@@ -26,7 +26,7 @@ pub(crate) struct Installed {
 /// Debian's packages for a peer and the files that show they are there.
 fn debian(peer: Peer) -> (&'static [&'static str], &'static [&'static str]) {
     match peer {
-        Peer::Up | Peer::Bun | Peer::Node => (&[], &[]),
+        Peer::Up | Peer::Bun | Peer::BunLibrary | Peer::Node => (&[], &[]),
         Peer::NodeRedis => (&["redis-server"], &["usr/bin/redis-server"]),
         Peer::Nchan => (
             &["nginx", "libnginx-mod-nchan"],
@@ -86,7 +86,7 @@ impl Installed {
     /// # Errors
     /// Why it cannot be had: no npm, no apt, no network.
     pub(crate) fn ensure(&self, peer: Peer) -> Result<()> {
-        if matches!(peer, Peer::Bun | Peer::Node | Peer::NodeRedis) {
+        if matches!(peer, Peer::Bun | Peer::BunLibrary | Peer::Node | Peer::NodeRedis) {
             self.ensure_npm()?;
         }
         let (packages, files) = debian(peer);

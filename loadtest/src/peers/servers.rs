@@ -19,6 +19,8 @@ pub(crate) enum Peer {
     Up,
     /// Bun's websocket server.
     Bun,
+    /// Bun with the package most people look into tokens with, `jsonwebtoken`, instead of by hand.
+    BunLibrary,
     /// Node with the package `ws`.
     Node,
     /// Node and Redis as the whole pipeline, AOF synced before every answer.
@@ -37,6 +39,7 @@ impl Peer {
         match self {
             Self::Up => "Sound Off",
             Self::Bun => "Bun",
+            Self::BunLibrary => "Bun, jsonwebtoken",
             Self::Node => "Node ws",
             Self::NodeRedis => "Node + Redis",
             Self::Nchan => "nchan",
@@ -68,7 +71,7 @@ pub(crate) fn start(peer: Peer, args: &TargetArgs) -> Result<Target> {
     }
     let mut starting = Starting::new(peer, args)?;
     let started = match peer {
-        Peer::Up | Peer::Bun | Peer::Node => starting.script(peer == Peer::Bun),
+        Peer::Up | Peer::Bun | Peer::BunLibrary | Peer::Node => starting.script(peer),
         Peer::NodeRedis => starting.node_redis(),
         Peer::Nchan => starting.nchan(),
         Peer::Mosquitto => starting.mosquitto(),
@@ -145,10 +148,13 @@ impl Starting {
     }
 
     /// Sockets and deliveries on one port.
-    fn script(&mut self, is_bun: bool) -> Result<Spoken> {
+    fn script(&mut self, peer: Peer) -> Result<Spoken> {
         let (bun, node) = (self.installed.npm().join("node_modules/.bin/bun"), Path::new("node"));
-        let (program, file) = if is_bun { (bun.as_path(), "bun.js") } else { (node, "edge.js") };
+        let (program, file) = if peer == Peer::Node { (node, "edge.js") } else { (bun.as_path(), "bun.js") };
         let mut command = self.javascript(program, file, None)?;
+        if peer == Peer::BunLibrary {
+            command.env("TOKENS", "jsonwebtoken");
+        }
         let address = self.address;
         self.run(&mut command, "server")?.until_listening(address)?;
         Ok((Dialect::Bare, Some(Posts::Json(address))))

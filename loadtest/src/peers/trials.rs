@@ -46,7 +46,7 @@ pub(crate) type Figure = (&'static str, f64);
 
 /// All of them, those of one row together and Sound Off first.
 pub(crate) fn trials() -> Vec<Trial> {
-    use Peer::{Bun, Mosquitto, Nats, Nchan, Node, NodeRedis, Up};
+    use Peer::{Bun, BunLibrary, Mosquitto, Nats, Nchan, Node, NodeRedis, Up};
     let of = |kind, peers: &[Peer]| {
         let one =
             |peer: &Peer| Trial { peer: *peer, kind, variant: "", work: Work::ProfileGet, fresh: false };
@@ -58,7 +58,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let storms = |until| {
         let seen = Trial { variant: "token seen before", ..of(Kind::Storm(until), &[Up])[0] };
         let fresh = Trial { variant: "new EdDSA token", fresh: true, ..seen };
-        [vec![seen, fresh], of(Kind::Storm(until), &[Bun, Node])].concat()
+        [vec![seen, fresh], of(Kind::Storm(until), &[Bun, BunLibrary, Node])].concat()
     };
     let further =
         Trial { variant: "second sockets of its users", ..of(Kind::Idle { per_user: 2 }, &[Up])[0] };
