@@ -17,6 +17,8 @@ use super::{Depth, Engine, Seen};
 const POOL: usize = 4096;
 /// How many of them stand for one cohort's messages.
 const POINTS: usize = 16;
+/// Fewer messages than this are none.
+const LITTLE: f64 = 1e-9;
 /// Over so many seconds loads are taken to last.
 const STEADY: f64 = 20.0;
 /// The formula for waits is for loads that last; no wait that it tells exceeds so many seconds.
@@ -35,6 +37,37 @@ struct Cohort {
     /// The micro wait's mean and share, as of the tiers passed so far.
     micro: [Micro; 3],
     stage: usize,
+}
+
+/// A queue's cohorts, first come first served, and how many messages they are: a backlog may be of a day's cohorts, each second.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    cohorts: VecDeque<Cohort>,
+    count: f64,
+}
+
+impl Line {
+    fn push(&mut self, cohort: Cohort) {
+        self.count += cohort.count;
+        self.cohorts.push_back(cohort);
+    }
+
+    /// Takes up to so many messages of the first cohort.
+    fn take(&mut self, most: f64) -> Option<Cohort> {
+        let front = self.cohorts.front_mut()?;
+        if front.count <= most + LITTLE {
+            let all = self.cohorts.pop_front()?;
+            // So that what rounding leaves does not add up.
+            self.count = if self.cohorts.is_empty() { 0.0 } else { self.count - all.count };
+            return Some(all);
+        }
+        let split = front.from + (front.to - front.from) * (most / front.count);
+        let part = Cohort { count: most, to: split, ..*front };
+        front.count -= most;
+        front.from = split;
+        self.count -= most;
+        Some(part)
+    }
 }
 
 /// Waits within a second: how many wait at all, and how long those do.
@@ -64,7 +97,7 @@ pub(crate) struct Cohorts {
     rng: StdRng,
     now: f64,
     tasks: Vec<u32>,
-    queues: Vec<VecDeque<Cohort>>,
+    queues: Vec<Line>,
     /// Messages of lost tasks, and when they are visible again.
     hidden: Vec<(f64, usize, Cohort)>,
     /// What follows in the next second.
@@ -101,7 +134,7 @@ impl Cohorts {
             rng,
             now: 0.0,
             tasks: vec![1; plan.tiers.len()],
-            queues: vec![VecDeque::new(); plan.queues.len()],
+            queues: vec![Line::default(); plan.queues.len()],
             hidden: Vec::new(),
             follow: vec![0.0; plan.kinds.len()],
             pace: vec![0.0; plan.queues.len()],
@@ -131,7 +164,7 @@ impl Cohorts {
     }
 
     fn waiting(&self, queue: usize) -> f64 {
-        self.queues[queue].iter().map(|cohort| cohort.count).sum()
+        self.queues[queue].count
     }
 
     /// Messages that hold slots and are neither waiting nor lost.
@@ -200,7 +233,7 @@ impl Cohorts {
     /// Waits within this second of a tier that keeps up; none where a backlog stays, whose waits are longer.
     fn micro(&self, tier: usize, turns: &[(usize, Turn)]) -> Micro {
         let rate: f64 = turns.iter().map(|(queue, _)| self.steady[*queue] * self.slices(*queue)).sum();
-        let late = turns.iter().any(|(_, turn)| turn.demand > turn.served + 1e-9);
+        let late = turns.iter().any(|(_, turn)| turn.demand > turn.served + LITTLE);
         if rate <= 0.0 || late || self.tasks[tier] == 0 {
             return Micro::default();
         }
@@ -226,9 +259,9 @@ impl Cohorts {
             self.steady[*queue] += (turn.served - self.steady[*queue]) / STEADY;
         }
         let micro = self.micro(tier, &turns);
-        let short = turns
-            .iter()
-            .any(|(queue, turn)| turn.served + 1e-9 < turn.demand.min(turn.most) && self.costs[*queue] > 0.0);
+        let short = turns.iter().any(|(queue, turn)| {
+            turn.served + LITTLE < turn.demand.min(turn.most) && self.costs[*queue] > 0.0
+        });
         let crowd: f64 = if short {
             let before = |(queue, turn): &(usize, Turn)| {
                 (turn.demand - turn.served).min(self.slots(*queue)) * self.costs[*queue].min(self.plan.slice)
@@ -241,26 +274,16 @@ impl Cohorts {
             self.pace[queue] = turn.served;
             seen.busy[tier] += turn.served * self.costs[queue];
             let mut done = 0.0;
-            while turn.served - done > 1e-9
-                && let Some(front) = self.queues[queue].front_mut()
+            while turn.served - done > LITTLE
+                && let Some(part) = self.queues[queue].take(turn.served - done)
             {
-                let count = front.count.min(turn.served - done);
-                let part = count / front.count;
-                let split = front.from + (front.to - front.from) * part;
-                let arrived = f64::midpoint(front.from, split);
-                let finished = self.now + (done + count / 2.0) / turn.rate;
-                let mut wait = (finished - arrived).max(0.0);
+                let arrived = f64::midpoint(part.from, part.to);
+                let finished = self.now + (done + part.count / 2.0) / turn.rate;
                 // Whoever has no backlog of his own stands behind those who have, before the same processors.
-                wait = wait.max(crowd);
-                let mut out = Cohort { count, waited: front.waited + wait, ..*front };
+                let wait = (finished - arrived).max(crowd);
+                let mut out = Cohort { waited: part.waited + wait, ..part };
                 out.micro[out.stage.min(2)] = micro;
-                done += count;
-                if part < 1.0 - 1e-12 {
-                    front.count -= count;
-                    front.from = split;
-                } else {
-                    self.queues[queue].pop_front();
-                }
+                done += part.count;
                 self.pass_on(out, seen);
             }
         }
@@ -272,7 +295,7 @@ impl Cohorts {
         if let Some(queue) = kind.path.get(cohort.stage) {
             (cohort.from, cohort.to) = (self.now, self.now + 1.0);
             seen.entered[*queue] += cohort.count;
-            self.queues[*queue].push_back(cohort);
+            self.queues[*queue].push(cohort);
             return;
         }
         seen.done[cohort.kind] += cohort.count;
@@ -303,7 +326,7 @@ impl Engine for Cohorts {
         let due = |(at, _, _): &mut (f64, usize, Cohort)| *at < end;
         for (at, queue, cohort) in self.hidden.extract_if(.., due) {
             seen.redelivered += cohort.count;
-            self.queues[queue].push_back(Cohort {
+            self.queues[queue].push(Cohort {
                 waited: cohort.waited + at - cohort.from,
                 from: at,
                 to: at,
@@ -320,7 +343,7 @@ impl Engine for Cohorts {
             seen.entered[queue] += count;
             let (from, to) = (self.now, self.now + 1.0);
             let micro = [Micro::default(); 3];
-            self.queues[queue].push_back(Cohort { kind, count, from, to, waited: 0.0, micro, stage: 0 });
+            self.queues[queue].push(Cohort { kind, count, from, to, waited: 0.0, micro, stage: 0 });
         }
         for tier in 0..self.plan.tiers.len() {
             self.run_tier(tier, seen);
@@ -339,18 +362,12 @@ impl Engine for Cohorts {
                 continue;
             }
             let mut lost = self.waiting(queue).min(self.slots(queue)) * share;
-            while lost > 1e-9
-                && let Some(front) = self.queues[queue].front_mut()
+            while lost > LITTLE
+                && let Some(part) = self.queues[queue].take(lost)
             {
-                let count = front.count.min(lost);
-                lost -= count;
-                front.count -= count;
+                lost -= part.count;
                 // On average three quarters of the time are left, as it is extended at half.
-                let at = self.now + 0.75 * self.plan.visibility;
-                self.hidden.push((at, queue, Cohort { count, ..*front }));
-                if front.count <= 1e-9 {
-                    self.queues[queue].pop_front();
-                }
+                self.hidden.push((self.now + 0.75 * self.plan.visibility, queue, part));
             }
         }
         self.tasks[tier] = self.tasks[tier].saturating_sub(1);
@@ -365,7 +382,7 @@ impl Engine for Cohorts {
         // The oldest one visible stands behind those received.
         let mut before = waiting - visible;
         let mut oldest = self.now;
-        for cohort in &self.queues[queue] {
+        for cohort in &self.queues[queue].cohorts {
             if before < cohort.count && visible > 0.0 {
                 oldest = cohort.from + (cohort.to - cohort.from) * (before / cohort.count);
                 break;
