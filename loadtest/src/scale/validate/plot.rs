@@ -47,7 +47,7 @@ pub(super) fn draw(path: &Path, judged: &[Judged]) -> Result<()> {
                 .x_desc("seconds")
                 .y_desc("messages queued")
                 .x_label_formatter(&|x| format!("{x:.0}"))
-                .y_label_formatter(&|y| format!("{y:.0}"))
+                .y_label_formatter(&|y| if *y < 10.0 { format!("{y:.1}") } else { format!("{y:.0}") })
                 .draw()?;
             for (name, line, colour, wide) in
                 [("measured", both[0], MEASURED, 4), ("predicted", both[1], PREDICTED, 2)]
