@@ -115,7 +115,7 @@ impl Reactor {
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot watch a socket");
-                self.sockets.remove(place as usize);
+                self.sockets.remove(place as usize).end(&self.edge);
             }
         }
     }
