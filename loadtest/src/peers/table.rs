@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::servers::Peer;
 use super::trials::{Figure, Size, Trial};
+use crate::report::grouped;
 
 /// One figure of one server over the rounds.
 #[derive(Debug, Clone)]
@@ -177,11 +178,7 @@ impl Table {
 /// To three digits or so.
 pub(super) fn number(figure: f64) -> String {
     match figure.abs() {
-        big if big >= 1000.0 => {
-            let whole = format!("{figure:.0}");
-            let groups = whole.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-            groups.collect::<Vec<_>>().join(",")
-        }
+        big if big >= 1000.0 => grouped(figure),
         middle if middle >= 100.0 => format!("{figure:.0}"),
         small if small >= 10.0 => format!("{figure:.1}"),
         _ => format!("{figure:.2}"),

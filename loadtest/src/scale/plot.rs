@@ -8,7 +8,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::day::{Minute, Outcome};
-use super::tell::{grouped, peak, short};
+use super::tell::{peak, short};
+use crate::report::grouped;
 
 /// Of one panel.
 const SIZE: (u32, u32) = (520, 190);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::day::{Outcome, Scenario};
 use super::prices::AS_OF;
+use crate::report::grouped;
 
 /// A month's days.
 const MONTH: f64 = 30.4;
@@ -139,19 +140,6 @@ pub(crate) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
 /// The most of a minute.
 pub(super) fn peak(outcome: &Outcome, of: impl Fn(&super::day::Minute) -> f64) -> f64 {
     outcome.minutes.iter().map(of).fold(0.0, f64::max)
-}
-
-/// A count with its thousands apart.
-pub(super) fn grouped(count: f64) -> String {
-    let digits = format!("{count:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A duration in the unit that suits it.

@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::readers::Phase;
 use super::report::{Figures, GroupFigures};
+use crate::report::grouped;
 
 /// Of one phase; a picture of two is twice as wide.
 const SIZE: (u32, u32) = (460, 400);
@@ -76,7 +77,7 @@ fn draw_phase(
         .axis_desc_style(text(14))
         .x_desc("accounts followed")
         .x_label_formatter(&|x| {
-            groups.get((*x / WIDE) as usize).map_or_else(String::new, |group| thousands(group.follows))
+            groups.get((*x / WIDE) as usize).map_or_else(String::new, |group| grouped(group.follows.into()))
         })
         .y_label_formatter(&|y| if top < 10.0 { format!("{y:.1}") } else { format!("{y:.0}") })
         .y_desc("time to the reply, ms")
@@ -97,7 +98,7 @@ fn draw_phase(
     }
     let line = DashedLineSeries::new([(0, limit), (right, limit)], 6, 4, LIMIT.stroke_width(2));
     let first = groups.first().map_or(0, |first| first.follows);
-    let named = format!("{FLAT} × p99 at {}", thousands(first));
+    let named = format!("{FLAT} × p99 at {}", grouped(first.into()));
     let swatch = |(x, y)| PathElement::new([(x, y), (x + 14, y)], LIMIT.stroke_width(2));
     chart.draw_series(line)?.label(named).legend(swatch);
     chart
@@ -108,9 +109,4 @@ fn draw_phase(
         .label_font(text(12))
         .draw()?;
     Ok(())
-}
-
-/// Such as `5,000`.
-fn thousands(number: u32) -> String {
-    if number < 1_000 { number.to_string() } else { format!("{},{:03}", number / 1_000, number % 1_000) }
 }
