@@ -28,6 +28,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Where the kernel gives huge pages to who asks, the allocator asks, and one small value in two megabytes keeps them all: 36 KB a user who
+    // is there instead of 10 (`docs/benchmarks.md`). A kernel that cannot leave it is no reason not to start.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);
     log.with_writer(std::io::stderr).init();
