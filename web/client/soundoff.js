@@ -104,7 +104,8 @@ const tryLock = (locks, name) =>
 /** One key of a store: no two writes at once, and of those that wait only the newest. */
 class Cell {
   #next;
-  #running = null;
+  #busy = false;
+  #written;
 
   constructor(store, key) {
     Object.assign(this, { store, key });
@@ -112,18 +113,22 @@ class Cell {
 
   write(value) {
     this.#next = value;
-    return (this.#running ??= this.#run());
+    if (!this.#busy) this.#written = this.#run();
+    return this.#written;
   }
 
   async #run() {
+    this.#busy = true;
     try {
       while (this.#next !== undefined) {
         const value = this.#next;
         this.#next = undefined;
-        await (value === null ? this.store.remove(this.key) : this.store.set(this.key, value));
+        const done = value === null ? this.store.remove(this.key) : this.store.set(this.key, value);
+        // What the store does at once is done when `call` returns.
+        if (done?.then) await done;
       }
     } finally {
-      this.#running = null;
+      this.#busy = false;
     }
   }
 }
@@ -238,6 +243,8 @@ class Outbox {
 class Inbox {
   /** The last `seq` that the listeners are done with; `null` when nothing is known. */
   cursor = null;
+  /** Where a device that knows nothing began: the newest there was at its first welcome. */
+  #base = null;
   #taken = null;
   #waiting = [];
   #busy = false;
@@ -253,7 +260,7 @@ class Inbox {
   /** A new socket goes on behind the cursor. */
   reset() {
     this.#waiting.length = this.#busy ? 1 : 0;
-    this.#taken = this.#waiting[0]?.seq ?? this.cursor;
+    this.#taken = this.#waiting[0]?.seq ?? this.cursor ?? this.#base;
     this.#expired = this.#overflowed = false;
   }
 
@@ -261,6 +268,7 @@ class Inbox {
   welcome(newest) {
     const rewound = this.cursor !== null && newest < this.cursor;
     if (rewound) this.cursor = newest;
+    this.#base ??= newest;
     if (rewound || this.#taken === null) this.#taken = newest;
     return rewound;
   }
