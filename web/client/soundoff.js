@@ -528,6 +528,7 @@ export class SoundOff extends Emitter {
   }
 
   #welcome(link, { user, cursor, heartbeat_ms: heartbeatMs, limits }) {
+    if (link.online) return;
     if (!this.#opened || user !== this.#user) {
       // The token did not say who it is: only now the cursor is known, and the way back brings it along.
       const back = () => this.#drop(link, "once more, with the cursor", 0);
