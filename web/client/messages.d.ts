@@ -50,10 +50,36 @@ export interface Messages {
 
 /** What comes through the inbox, each once and in order. */
 export interface Pushes {
+  /** Somebody has commented on your post. */
+  "comment.created": OneComment;
+  /** Somebody has written to you. */
+  "dm.received": OneMessage;
+  /** You have written to somebody, on whichever device. */
+  "dm.sent": OneMessage;
+  /** Somebody follows you; once per follower. */
+  "follow.added": FollowAdded;
+  /** Somebody likes your post; once per liker. */
+  "like.added": LikeAdded;
+  /** Your upload is no picture that may be shown, and is gone. */
+  "media.failed": MediaFailed;
+  /** Your picture may be shown. */
+  "media.ready": MediaReady;
+  /** A moderator has taken your post down. */
+  "post.removed": Removed;
+  /** Holds the place of a push whose author and you have blocked each other since. */
+  "withheld": Nothing;
 }
 
 /** What comes live, or not at all. */
 export interface Events {
+  /** Somebody whom you follow has posted. */
+  "post.created": OnePost;
+  /** A post of somebody whom you follow is gone. */
+  "post.deleted": OnePost;
+  /** The first page of your timeline, right after `welcome`. */
+  "timeline": Page;
+  /** Somebody writes to you. */
+  "typing": TypingEvent;
 }
 
 /** A page of a list, newest first. */
@@ -146,6 +172,12 @@ export interface Fetch {
   limit?: number | null;
 }
 
+/** What the followed hears. */
+export interface FollowAdded {
+  /** Who follows. */
+  by: Handle;
+}
+
 /** Whose list, which one, and which part of it. */
 export interface FollowList {
   /** The `next` of an earlier page. */
@@ -159,6 +191,14 @@ export interface FollowList {
 }
 
 export type Handle = string;
+
+/** What the author hears. */
+export interface LikeAdded {
+  /** Who likes it. */
+  by: Handle;
+  /** The id of their post. */
+  post: string;
+}
 
 /** Which post. */
 export interface Liked {
@@ -200,8 +240,25 @@ export interface MediaBegin {
   bytes: number;
 }
 
+/** What the owner hears of one that may not. */
+export interface MediaFailed {
+  /** The medium's id. */
+  id: string;
+  /** Why. */
+  reason: string;
+}
+
+/** What the owner hears of a picture that may be shown. */
+export interface MediaReady {
+  /** The picture. */
+  media: Media;
+}
+
 /** Nothing to say. */
 export type Noted = Record<string, never>;
+
+/** A body or reply with nothing to say. */
+export type Nothing = Record<string, never>;
 
 /** What the reply and the push hold. */
 export interface OneComment {
@@ -343,6 +400,12 @@ export interface ProfileUpdate {
   name?: string | null;
 }
 
+/** What the author hears. */
+export interface Removed {
+  /** The id of their post. */
+  post: string;
+}
+
 /** One post of a timeline. */
 export interface Shown {
   /** The post as it is now. */
@@ -357,6 +420,12 @@ export interface Shown {
 export interface Typing {
   /** The user who sees it. */
   to: Handle;
+}
+
+/** What the other user sees. */
+export interface TypingEvent {
+  /** Who writes. */
+  from: Handle;
 }
 
 /** One upload's address. */

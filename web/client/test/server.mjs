@@ -41,6 +41,11 @@ export class Server {
     await this.gone;
   }
 
+  /** Forgets all data, between two lives. */
+  async wipe() {
+    await rm(this.data, { recursive: true });
+  }
+
   async stop() {
     await this.down("SIGKILL");
     await rm(this.data, { recursive: true, force: true });
