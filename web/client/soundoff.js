@@ -417,15 +417,19 @@ export class SoundOff extends Emitter {
 
   /** Each page that shares the store has a seat, and with it a device name and a list of pending messages of its own. */
   async #takeSeat() {
-    const key = `${this.#prefix}/device`;
-    const name = this.#device ?? (await this.#store.get(key)) ?? crypto.randomUUID();
-    if (!this.#device) await this.#store.set(key, name);
-    if (!this.#locks) return { number: 0, device: name, leave: () => {} };
     for (let number = 0; number < SEATS; number++) {
-      const leave = await tryLock(this.#locks, `${this.#prefix}/seat/${number}`);
-      if (leave) return { number, device: number ? `${name}.${number}` : name, leave };
+      const leave = this.#locks ? await tryLock(this.#locks, `${this.#prefix}/seat/${number}`) : () => {};
+      if (leave) return { number, device: await this.#deviceAt(number), leave };
     }
     throw new SoundOffError("overloaded", `more than ${SEATS} pages share this store`);
+  }
+
+  async #deviceAt(seat) {
+    if (this.#device) return seat ? `${this.#device}.${seat}` : this.#device;
+    const key = `${this.#prefix}/device/${seat}`;
+    const name = (await this.#store.get(key)) ?? crypto.randomUUID();
+    await this.#store.set(key, name);
+    return name;
   }
 
   #key(name) {

@@ -56,4 +56,10 @@ export class Server {
     if (!answer.ok) throw new Error(await answer.text());
     return (await answer.json()).tokens;
   }
+
+  /** The newest code that went out to an address. */
+  async code(address) {
+    const { items } = await (await fetch(`${this.url}/dev/outbox`)).json();
+    return /\d{6}/.exec(items.find(({ to }) => to === address).text)[0];
+  }
 }
