@@ -976,7 +976,7 @@ export class Session extends Emitter {
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
       await send(upload.method, upload.url);
-      return media;
+      return { id: media };
     }
     const post = async (fresh) => (await send("POST", "/v1/media", await this.token({ fresh }))).media;
     return post(false).catch((error) => (error.code === "unauthorized" ? post(true) : Promise.reject(error)));

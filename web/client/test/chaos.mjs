@@ -12,7 +12,7 @@ const { SoundOff, memoryStore } = await import(process.env.CLIENT ?? "../soundof
 
 const RUNS = Number(process.env.RUNS ?? 1000);
 const AT_ONCE = Number(process.env.AT_ONCE ?? 40);
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 30_000);
 const TIMINGS = { connectMs: 500, acceptMs: 200, replyMs: 300, backoffMs: [5, 100], steadyMs: 500, ackMs: 20 };
 const FLAGS = ["--heartbeat-ms", "1000", "--hello-timeout-ms", "1000", "--sockets-per-user", "1000"];
 
