@@ -15,7 +15,9 @@ const wanted = new Map();
 
 function doc(schema, indent = "") {
   const bounds = ["minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"];
-  const told = bounds.filter((name) => schema[name] !== undefined && schema[name] !== 0).map((name) => `${name} ${schema[name]}`);
+  const told = bounds
+    .filter((name) => schema[name] !== undefined && schema[name] !== 0)
+    .map((name) => `${name} ${schema[name]}`);
   const text = [schema.description, told.length ? `(${told.join(", ")})` : ""].filter(Boolean).join(" ");
   return text ? `${indent}/** ${text.replaceAll("*/", "* /")} */\n` : "";
 }
@@ -115,7 +117,8 @@ const head = [
   list,
 ];
 const bodies = [...wanted.keys()].sort().map((name) => wanted.get(name));
-const text = `// Generated from docs/asyncapi.yaml by generate.mjs; a test fails when this copy is stale.\n\n${[...head, ...bodies].join("\n")}`;
+const origin = "// Generated from docs/asyncapi.yaml by generate.mjs; a test fails when this copy is stale.\n";
+const text = [origin, ...head, ...bodies].join("\n");
 
 if (!process.argv.includes("--check")) {
   await writeFile(TARGET, text);

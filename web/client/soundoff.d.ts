@@ -12,7 +12,11 @@ export interface Store {
 /** As `navigator.locks`. */
 export interface Locks {
   request<Result>(name: string, held: () => Promise<Result>): Promise<Result>;
-  request<Result>(name: string, options: { ifAvailable: boolean }, held: (lock: unknown) => Promise<Result>): Promise<Result>;
+  request<Result>(
+    name: string,
+    options: { ifAvailable: boolean },
+    held: (lock: unknown) => Promise<Result>,
+  ): Promise<Result>;
 }
 
 /** A store that ends with the page or process. */
@@ -49,7 +53,11 @@ export type ErrorCode =
   | "signed_out";
 
 export class SoundOffError extends Error {
-  constructor(code: ErrorCode, message: string, options?: { retry?: boolean; retryAfterMs?: number; duplicate?: boolean });
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { retry?: boolean; retryAfterMs?: number; duplicate?: boolean },
+  );
   readonly name: "SoundOffError";
   readonly code: ErrorCode;
   /** Whether the same may succeed later. */
@@ -144,7 +152,9 @@ export interface CallOptions {
 }
 
 /** A body may be left out when none of its fields is required. */
-type Body<Type extends keyof Messages> = {} extends Messages[Type]["body"] ? [body?: Messages[Type]["body"]] : [body: Messages[Type]["body"]];
+type Body<Type extends keyof Messages> = {} extends Messages[Type]["body"]
+  ? [body?: Messages[Type]["body"]]
+  : [body: Messages[Type]["body"]];
 
 type Off = () => void;
 type Listener<Value> = (value: Value) => unknown;
@@ -163,11 +173,17 @@ export class SoundOff {
   forget(): Promise<void>;
 
   /** Resolves to the reply's body; rejects with a SoundOffError, or with the signal's reason. */
-  call<Type extends keyof Messages>(type: Type, ...rest: [...Body<Type>, options?: CallOptions]): Promise<Messages[Type]["reply"]>;
+  call<Type extends keyof Messages>(
+    type: Type,
+    ...rest: [...Body<Type>, options?: CallOptions]
+  ): Promise<Messages[Type]["reply"]>;
   /** The outcome of one of `pending` that an earlier page has called. */
   resumed(id: string): Promise<unknown>;
 
-  /** Each push once and in order. The next one comes, and the server forgets it, when all listeners are done; one that rejects gets it again. */
+  /**
+   * Each push once and in order. The next one comes, and the server forgets it, when all listeners are done; one that
+   * rejects gets it again.
+   */
   on(name: "push", listener: Listener<Push>): Off;
   on<Type extends keyof Pushes>(name: `push:${Type}`, listener: Listener<Pushes[Type]>): Off;
   on(name: "event", listener: Listener<LiveEvent>): Off;
@@ -239,8 +255,14 @@ export class Session {
   ways(): Promise<Ways>;
   startEmail(email: string): Promise<{ request: string; expires_in: number }>;
   startPhone(phone: string): Promise<{ request: string; expires_in: number }>;
-  verifyEmail(proof: { email: string; code: string; request?: string; handle?: string }, options?: ProofOptions): Promise<SignedIn>;
-  verifyPhone(proof: { phone: string; code: string; request?: string; handle?: string }, options?: ProofOptions): Promise<SignedIn>;
+  verifyEmail(
+    proof: { email: string; code: string; request?: string; handle?: string },
+    options?: ProofOptions,
+  ): Promise<SignedIn>;
+  verifyPhone(
+    proof: { phone: string; code: string; request?: string; handle?: string },
+    options?: ProofOptions,
+  ): Promise<SignedIn>;
   apple(proof: { id_token: string; nonce: string; handle?: string }, options?: ProofOptions): Promise<SignedIn>;
   twitter(
     proof: { code: string; code_verifier: string; redirect_uri: string; handle?: string },

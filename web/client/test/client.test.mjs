@@ -1,6 +1,8 @@
 // The client against the real binary: what it sends, gets, keeps and survives.
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { memoryStore } from "../soundoff.js";
 import { Server } from "./server.mjs";
@@ -62,7 +64,10 @@ test("what is called at once takes effect in that order", async () => {
   const texts = Array.from({ length: 30 }, (_, at) => `${at}`);
   await Promise.all(texts.map((text) => a.client.call("dm.send", { to: bobby, text })));
   await until(() => b.pushes.length === 30);
-  deepEqual(b.pushes.map(({ body }) => body.message.text), texts);
+  deepEqual(
+    b.pushes.map(({ body }) => body.message.text),
+    texts,
+  );
   // In one lane one at a time; without a lane all at once.
   const bodies = () => a.net.sent.filter(({ type }) => type === "like.add").map(({ body }) => body.post);
   const flying = () => bodies().length;
@@ -100,10 +105,19 @@ test("what is called while the server is dead arrives once when it is back", asy
   await until(() => a.client.state === "waiting");
   const sent = ["one", "two"].map((text) => a.client.call("dm.send", { to: "bobby", text }));
   const read = a.client.call("profile.get");
-  deepEqual(a.client.pending.map(({ type, body }) => [type, body.text]), [["dm.send", "one"], ["dm.send", "two"]]);
+  deepEqual(
+    a.client.pending.map(({ type, body }) => [type, body.text]),
+    [
+      ["dm.send", "one"],
+      ["dm.send", "two"],
+    ],
+  );
   await rejects(a.client.call("typing", { to: "bobby" }), code("offline"));
   await own.up();
-  deepEqual((await Promise.all(sent)).map(({ message }) => message.text), ["one", "two"]);
+  deepEqual(
+    (await Promise.all(sent)).map(({ message }) => message.text),
+    ["one", "two"],
+  );
   equal((await read).user.handle, "anna");
   await until(() => b.pushes.length === 2);
   deepEqual(b.texts(), ["dm.received one", "dm.received two"]);
@@ -125,13 +139,31 @@ test("what a page leaves unanswered, the next one sends under the same ids", asy
   first.crash();
   const second = app(server, a, { store, user: anna });
   await until(() => second.client.pending.length === 2);
-  deepEqual(second.client.pending.map(({ id, body }) => [id, body.text]), [["one", "heard by nobody"], ["two", "never sent"]]);
+  deepEqual(
+    second.client.pending.map(({ id, body }) => [id, body.text]),
+    [
+      ["one", "heard by nobody"],
+      ["two", "never sent"],
+    ],
+  );
   equal((await second.client.resumed("two")).message.text, "never sent");
-  const told = second.replies.map(({ id, type, resumed, duplicate, body }) => [id, type, resumed, duplicate, body.message.text]);
-  deepEqual(told, [["one", "dm.send", true, true, "heard by nobody"], ["two", "dm.send", true, false, "never sent"]]);
+  const told = second.replies.map(({ id, type, resumed, duplicate, body }) => [
+    id,
+    type,
+    resumed,
+    duplicate,
+    body.message.text,
+  ]);
+  deepEqual(told, [
+    ["one", "dm.send", true, true, "heard by nobody"],
+    ["two", "dm.send", true, false, "never sent"],
+  ]);
   await rejects(second.client.resumed("two"), code("not_found"));
   const list = await second.client.call("dm.list", { with: bobby });
-  deepEqual(list.items.map(({ text }) => text), ["never sent", "heard by nobody"]);
+  deepEqual(
+    list.items.map(({ text }) => text),
+    ["never sent", "heard by nobody"],
+  );
 });
 
 test("an id that is called again is one call", async () => {
@@ -171,7 +203,10 @@ test("a frame that is lost is sent again, and a push that is lost is fetched", a
   await a.client.call("dm.send", { to: bobby, text: "three" });
   await a.client.call("dm.send", { to: bobby, text: "four" });
   await until(() => b.pushes.length === 4);
-  deepEqual(b.texts().map((text) => text.split(" ")[1]), ["one", "two", "three", "four"]);
+  deepEqual(
+    b.texts().map((text) => text.split(" ")[1]),
+    ["one", "two", "three", "four"],
+  );
   ok(b.states.some(({ reason }) => reason?.message === "a push is missing"));
   deepEqual(b.gaps, []);
 });
@@ -181,7 +216,10 @@ test("a gap that the server explains is told and passed", async () => {
   await a.client.call("dm.send", { to: bobby, text: "one" });
   await until(() => b.pushes.length === 1);
   const socket = b.net.last();
-  socket.forge({ op: "error", error: { code: "not_found", message: "inbox entries before seq 5 have expired", retry: false } });
+  socket.forge({
+    op: "error",
+    error: { code: "not_found", message: "inbox entries before seq 5 have expired", retry: false },
+  });
   socket.forge({ op: "push", seq: 5, type: "follow.added", mid: "m", body: { by: "carla" } });
   await until(() => b.pushes.length === 2);
   deepEqual(b.gaps, [{ from: 2, to: 4 }]);
@@ -201,7 +239,11 @@ test("a push stays until its listeners are done", async () => {
   await a.client.call("dm.send", { to: bobby, text: "two" });
   await until(() => done.length === 2);
   deepEqual([tries, done, b.faults.length], [3, [1, 2], 2]);
-  deepEqual(b.pushes.map(({ seq }) => seq), [1, 2], "who is done does not get it again");
+  deepEqual(
+    b.pushes.map(({ seq }) => seq),
+    [1, 2],
+    "who is done does not get it again",
+  );
   // One whose listener never gets done is there for the next page.
   b.client.on("push", () => new Promise(() => {}));
   await a.client.call("dm.send", { to: bobby, text: "three" });
@@ -215,13 +257,18 @@ test("a push stays until its listeners are done", async () => {
 test("an asynchronous store does as well", async () => {
   const plain = memoryStore();
   const log = [];
-  const later = (act) => async (...given) => (await new Promise((resolve) => setTimeout(resolve, 2)), log.push(given), act(...given));
+  const later =
+    (act) =>
+    async (...given) => (await new Promise((resolve) => setTimeout(resolve, 2)), log.push(given), act(...given));
   const store = { get: later(plain.get), set: later(plain.set), remove: later(plain.remove) };
   const { bobby, a, b } = await bothOnline([{ store }, { store: { ...store } }]);
   const texts = ["one", "two", "three"];
   await Promise.all(texts.map((text) => a.client.call("dm.send", { to: bobby, text })));
   await until(() => b.pushes.length === 3);
-  deepEqual(b.pushes.map(({ body }) => body.message.text), texts);
+  deepEqual(
+    b.pushes.map(({ body }) => body.message.text),
+    texts,
+  );
   ok(log.some(([key, value]) => key.endsWith("/pending/0") && value?.includes("one")));
 });
 
@@ -252,7 +299,9 @@ test("the limits of the server are waited out", async () => {
   const own = await Server.start("--messages-per-second", "50", "--burst", "3");
   const a = app(own, (await own.tokens(["anna"])).anna);
   await a.online();
-  const calls = Array.from({ length: 20 }, (_, at) => a.client.call("post.create", { text: `${at}` }, { ordered: false }));
+  const calls = Array.from({ length: 20 }, (_, at) =>
+    a.client.call("post.create", { text: `${at}` }, { ordered: false }),
+  );
   await Promise.all(calls);
   ok(a.net.received.some(({ op, error }) => op === "error" && error.code === "rate_limited"));
   await stopAll();
@@ -293,11 +342,24 @@ test("stopped, nothing is left that keeps a process or a worker alive", async ()
     client.start();
     await client.call("dm.send", { to, text: "from a worker" });
     await client.stop();`;
-  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(script.replace('"ws"', JSON.stringify(import.meta.resolve("ws"))))}`), {
-    workerData: { url: server.url, token: a, to: bobby },
-  });
+  const worker = new Worker(
+    new URL(
+      `data:text/javascript,${encodeURIComponent(script.replace('"ws"', JSON.stringify(import.meta.resolve("ws"))))}`,
+    ),
+    {
+      workerData: { url: server.url, token: a, to: bobby },
+    },
+  );
   const exit = await new Promise((resolve, reject) => worker.on("exit", resolve).on("error", reject));
   equal(exit, 0);
+  // The same in a process of its own, with the WebSocket that browsers and later Nodes have.
+  const own = script
+    .replace(
+      /import .*worker_threads";/,
+      `const workerData = ${JSON.stringify({ url: server.url, token: a, to: bobby })};`,
+    )
+    .replace(/import WebSocket.*/, "");
+  await promisify(execFile)(process.execPath, ["--experimental-websocket", "--input-type=module", "--eval", own]);
   const net = wire();
   const b = app(server, a, { net });
   await b.online();

@@ -42,7 +42,10 @@ test("a provider that has nobody is final, one that fails is asked again", async
   let left = 2;
   const failing = app(server, async () => (left-- > 0 ? Promise.reject(new TypeError("fetch failed")) : good));
   await failing.online();
-  deepEqual(failing.states.filter(({ state }) => state === "waiting").map(({ reason }) => reason.code), ["offline", "offline"]);
+  deepEqual(
+    failing.states.filter(({ state }) => state === "waiting").map(({ reason }) => reason.code),
+    ["offline", "offline"],
+  );
 });
 
 test("the live socket gets a fresh token before the old one lapses", async () => {
@@ -121,7 +124,13 @@ test("an edge that sheds load is left alone as long as it says", async () => {
 });
 
 test("the range of a close code decides, also of codes that nobody knows yet", async () => {
-  for (const [code, state] of [[4000, "waiting"], [4499, "waiting"], [1011, "waiting"], [4600, "refused"], [4999, "refused"]]) {
+  for (const [code, state] of [
+    [4000, "waiting"],
+    [4499, "waiting"],
+    [1011, "waiting"],
+    [4600, "refused"],
+    [4999, "refused"],
+  ]) {
     const a = app(server, await token("anna_6"));
     await a.online();
     a.net.last().onclose({ code, reason: "because" });
@@ -170,7 +179,10 @@ test("a socket on which nothing comes any more is left, and one that answers is 
 
 test("the network's return is heard", async () => {
   const target = new EventTarget();
-  Object.assign(globalThis, { addEventListener: target.addEventListener.bind(target), removeEventListener: target.removeEventListener.bind(target) });
+  Object.assign(globalThis, {
+    addEventListener: target.addEventListener.bind(target),
+    removeEventListener: target.removeEventListener.bind(target),
+  });
   try {
     const net = wire();
     const a = app(server, await token("anna_9"), { net, timings: { backoffMs: [1e7, 1e7], probeMs: 50 } });

@@ -1,4 +1,5 @@
-// Several pages of one browser, and several users one after the other: one store, nobody's pushes lost, nobody's messages another's.
+// Several pages of one browser, and several users one after the other: one store, nobody's pushes lost, nobody's
+// messages another's.
 import { deepEqual, equal, notEqual, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { memoryStore } from "../soundoff.js";
@@ -14,13 +15,17 @@ before(async () => {
 afterEach(stopAll);
 after(() => server.stop());
 
-const texts = async (a, other) => (await a.client.call("dm.list", { with: other })).items.map(({ text }) => text).reverse();
+const texts = async (a, other) =>
+  (await a.client.call("dm.list", { with: other })).items.map(({ text }) => text).reverse();
 const pending = (a) => a.client.pending.map(({ body }) => body.text);
 
 test("each page gets every push, and the server knows them apart", async () => {
   const { page } = browser();
   const store = memoryStore();
-  const [one, two] = [app(server, tokens.bobby, { store, locks: page() }), app(server, tokens.bobby, { store, locks: page() })];
+  const [one, two] = [
+    app(server, tokens.bobby, { store, locks: page() }),
+    app(server, tokens.bobby, { store, locks: page() }),
+  ];
   const a = app(server, tokens.anna);
   await Promise.all([one.online(), two.online(), a.online()]);
   await a.client.call("dm.send", { to: "bobby", text: "to both" });
@@ -54,8 +59,14 @@ test("a page sends what another has left, but not while that lives", async () =>
   const two = app(server, tokens.anna, { store, locks: page() });
   await two.online();
   await two.client.call("dm.send", { to: "carla", text: "from the second" });
-  await until(() => two.net.sent.filter(({ op }) => op === "ping").length > 1, "it has looked for what others have left");
-  deepEqual([await texts(two, "carla"), pending(two), pending(one)], [["from the second"], [], ["from the first page"]]);
+  await until(
+    () => two.net.sent.filter(({ op }) => op === "ping").length > 1,
+    "it has looked for what others have left",
+  );
+  deepEqual(
+    [await texts(two, "carla"), pending(two), pending(one)],
+    [["from the second"], [], ["from the first page"]],
+  );
   one.crash();
   locks.close();
   await until(() => two.replies.some(({ id, resumed }) => id === "first" && resumed));
@@ -128,7 +139,11 @@ test("a token that does not say whose it is costs a second hello, and no push", 
 
 test("forgetting leaves nothing of a user in the store", async () => {
   const kept = new Map();
-  const store = { get: (key) => kept.get(key) ?? null, set: (key, value) => kept.set(key, value), remove: (key) => kept.delete(key) };
+  const store = {
+    get: (key) => kept.get(key) ?? null,
+    set: (key, value) => kept.set(key, value),
+    remove: (key) => kept.delete(key),
+  };
   const a = app(server, tokens.anna, { store });
   await a.online();
   await a.client.call("dm.send", { to: "carla", text: "x" });
@@ -136,5 +151,8 @@ test("forgetting leaves nothing of a user in the store", async () => {
   a.net.cut();
   a.client.call("dm.send", { to: "carla", text: "secret" }).catch(() => {});
   await a.client.forget();
-  deepEqual([...kept.keys()].map((key) => key.split("/").slice(2).join("/")), ["device/0"]);
+  deepEqual(
+    [...kept.keys()].map((key) => key.split("/").slice(2).join("/")),
+    ["device/0"],
+  );
 });

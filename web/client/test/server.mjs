@@ -20,7 +20,9 @@ export class Server {
 
   /** Starts the process; the second time at the address of the first. */
   async up() {
-    this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], { stdio: ["ignore", "pipe", "pipe"] });
+    this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.said = "";
     this.gone = once(this.process, "exit");
     this.process.stderr.on("data", (part) => (this.said = (this.said + part).slice(-4000)));
@@ -52,7 +54,10 @@ export class Server {
   }
 
   async tokens(handles, expires_in = 3600) {
-    const answer = await fetch(`${this.url}/dev/tokens`, { method: "POST", body: JSON.stringify({ handles, expires_in }) });
+    const answer = await fetch(`${this.url}/dev/tokens`, {
+      method: "POST",
+      body: JSON.stringify({ handles, expires_in }),
+    });
     if (!answer.ok) throw new Error(await answer.text());
     return (await answer.json()).tokens;
   }

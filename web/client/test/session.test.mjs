@@ -9,7 +9,17 @@ const plainFetch = globalThis.fetch;
 let server;
 let people = 0;
 
-before(async () => (server = await Server.start("--access-token-s", "600", "--sign-ins-per-minute", "10000", "--codes-per-minute", "10000")));
+before(
+  async () =>
+    (server = await Server.start(
+      "--access-token-s",
+      "600",
+      "--sign-ins-per-minute",
+      "10000",
+      "--codes-per-minute",
+      "10000",
+    )),
+);
 afterEach(async () => {
   globalThis.fetch = plainFetch;
   await stopAll();
@@ -55,10 +65,16 @@ test("a new account asks for a handle, and the same proof goes on", async () => 
   await rejects(session.verifyEmail(proof), code("handle_required"));
   await rejects(session.verifyEmail({ ...proof, handle: "admin" }), code("conflict"));
   await rejects(session.verifyEmail({ ...proof, handle: "N" }), code("bad_message"));
-  deepEqual(await session.verifyEmail({ ...proof, handle: "newcomer" }), { user: { handle: "newcomer" }, created: true });
+  deepEqual(await session.verifyEmail({ ...proof, handle: "newcomer" }), {
+    user: { handle: "newcomer" },
+    created: true,
+  });
   deepEqual([session.user, changes], [{ handle: "newcomer" }, ["newcomer"]]);
   deepEqual(new Session({ url: server.url, store }).user, { handle: "newcomer" }, "a reload knows it at once");
-  await rejects(session.startEmail("new@example.org"), (error) => error.code === "rate_limited" && error.retry && error.retryAfterMs > 0);
+  await rejects(
+    session.startEmail("new@example.org"),
+    (error) => error.code === "rate_limited" && error.retry && error.retryAfterMs > 0,
+  );
   await rejects(session.apple({ id_token: "t", nonce: "n" }), code("not_configured"));
 });
 
@@ -101,7 +117,9 @@ test("all pages refresh once, with locks and without", async () => {
 
 test("an asynchronous store does as well", async () => {
   const plain = memoryStore();
-  const later = (act) => async (...given) => (await null, act(...given));
+  const later =
+    (act) =>
+    async (...given) => (await null, act(...given));
   const store = { get: later(plain.get), set: later(plain.set), remove: later(plain.remove) };
   const { handle } = await signedIn({ store });
   const again = new Session({ url: server.url, store });
@@ -210,7 +228,10 @@ test("pictures go up, and a post shows them", async () => {
   await until(() => a.pushes.some(({ type, body }) => type === "media.ready" && body.media.id === media.id));
   const { post } = await a.client.call("post.create", { text: "look", media: [media.id] });
   equal((await plainFetch(new URL(post.media[0].url, server.url))).status, 200);
-  await rejects(session.uploadMedia(new Blob(["no picture"])), (error) => error.code === "bad_message" && /JPEG/.test(error.message));
+  await rejects(
+    session.uploadMedia(new Blob(["no picture"])),
+    (error) => error.code === "bad_message" && /JPEG/.test(error.message),
+  );
   const cancel = new AbortController();
   cancel.abort();
   await rejects(session.uploadMedia(new Blob([PIXEL]), { signal: cancel.signal }), { name: "AbortError" });

@@ -1,5 +1,14 @@
 // What the types allow, and what they do not. Compiled, never run.
-import { memoryStore, Session, SoundOff, SoundOffError, type Comment, type List, type OnePost, type Push } from "soundoff-client";
+import {
+  memoryStore,
+  Session,
+  SoundOff,
+  SoundOffError,
+  type Comment,
+  type List,
+  type OnePost,
+  type Push,
+} from "soundoff-client";
 
 const session = new Session({ url: "https://example.org", store: memoryStore() });
 const client = new SoundOff({
@@ -16,7 +25,10 @@ export async function calls(signal: AbortSignal): Promise<string[]> {
   await client.call("profile.get");
   await client.call("profile.get", {}, { signal });
   const { media } = await client.call("media.begin", { bytes: 70 });
-  await session.uploadMedia(new Blob([]), { begin: (body) => client.call("media.begin", body), onProgress: (share) => share.toFixed() });
+  await session.uploadMedia(new Blob([]), {
+    begin: (body) => client.call("media.begin", body),
+    onProgress: (share) => share.toFixed(),
+  });
   const next: string | null = comments.next;
   return [media, post.author, next ?? "", ...comments.items.map((comment) => comment.text)];
 }
