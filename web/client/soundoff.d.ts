@@ -140,6 +140,8 @@ export interface SoundOffOptions {
   /** Default: `globalThis.WebSocket`. Node 20 has none: pass that of the package `ws`. */
   WebSocket?: new (url: string, protocol: string) => object;
   timings?: Partial<Timings>;
+  /** Where the store is new: how many pushes from before come, as far as the server still has them. Default: none. */
+  history?: number;
 }
 
 export interface CallOptions {
@@ -191,6 +193,8 @@ export class SoundOff {
   on(name: "state", listener: Listener<StateChange>): Off;
   /** Outcomes of all that is kept in the store, also of what an earlier page has called. */
   on(name: "reply", listener: Listener<Outcome>): Off;
+  /** The list has changed. */
+  on(name: "pending", listener: Listener<readonly Pending[]>): Off;
   /** The inbox has lost these to age: fetch anew what you need. */
   on(name: "gap", listener: Listener<{ from: number; to: number }>): Off;
   /** A listener or the store has failed. Without a listener it goes to the console. */
@@ -204,7 +208,7 @@ export interface User {
 export interface Ways {
   email?: object;
   phone?: object;
-  apple?: { client_id: string };
+  apple?: { client_id?: string; authorize_url?: string };
   twitter?: { client_id: string; authorize_url: string; redirect_uris: string[] };
   /** Codes lie in `/dev/outbox`. */
   outbox?: boolean;

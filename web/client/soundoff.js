@@ -372,8 +372,9 @@ export class SoundOff extends Emitter {
   #cursorCell;
   #ackTimer = null;
   #unsaid = false;
+  #history;
 
-  constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, ...given } = {}) {
+  constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, history = 0, ...given } = {}) {
     super();
     this.#WebSocket = given.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: pass one, such as that of the package ws");
@@ -388,6 +389,7 @@ export class SoundOff extends Emitter {
     this.#token = token;
     this.#user = user ?? null;
     this.#device = device;
+    this.#history = history;
     this.#inbox = new Inbox(this, {
       again: (tries) => this.#again(tries),
       done: (seq) => this.#handled(seq),
@@ -405,6 +407,10 @@ export class SoundOff extends Emitter {
 
   get pending() {
     return this.#outbox.kept().map(({ id, type, body, since }) => ({ id, type, body, since }));
+  }
+
+  #changed() {
+    if (this.listeners("pending").length > 0) this.emit("pending", this.pending);
   }
 
   get #down() {
@@ -472,6 +478,7 @@ export class SoundOff extends Emitter {
     const pending = this.#key(`pending/${this.#seat.number}`);
     this.#outbox.open(new Cell(this.#store, pending), await this.#store.get(pending));
     this.#opened = true;
+    this.#changed();
     await this.#outbox.save();
   }
 
@@ -484,6 +491,7 @@ export class SoundOff extends Emitter {
       const text = leave && (await this.#store.get(key));
       if (text && this.#opened) {
         this.#outbox.take(text);
+        this.#changed();
         await this.#outbox.save();
         await this.#store.remove(key);
       }
@@ -560,6 +568,10 @@ export class SoundOff extends Emitter {
       // The token did not say who it is: only now the cursor is known, and the way back brings it along.
       const back = () => this.#drop(link, "once more, with the cursor", 0);
       return this.#identify(user).then(back, (error) => this.#link === link && this.#refuse(error));
+    }
+    if (this.#inbox.cursor === null && this.#history > 0 && cursor > 0) {
+      this.#inbox.cursor = Math.max(0, cursor - this.#history);
+      return this.#drop(link, "once more, for what came before", 0);
     }
     clearTimeout(link.deadline);
     Object.assign(link, { online: true, since: Date.now(), heartbeatMs, limit: limits?.frame_bytes ?? Infinity });
@@ -748,6 +760,7 @@ export class SoundOff extends Emitter {
   /** Nothing goes out before the store has it. */
   async #keep(entry) {
     if (this.#link?.online) entry.tried = Date.now();
+    this.#changed();
     try {
       await this.#outbox.save();
       entry.kept = true;
@@ -825,6 +838,7 @@ export class SoundOff extends Emitter {
     else entry.resolve?.(body);
     if (!passing) {
       this.#outbox.save().catch((fault) => this.fault(fault));
+      this.#changed();
       this.emit("reply", { id, type, sent, resumed, duplicate, ...(error ? { error } : { body }) });
     }
     this.#pump();

@@ -96,6 +96,20 @@ test("a page that is loaded anew goes on behind the cursor", async () => {
   deepEqual([hello.cursor, hello.device], [2, b.net.sent[0].device]);
 });
 
+test("a device that is new may ask for what came before it", async () => {
+  const [[, a], [bobby, b]] = await pair();
+  const first = app(server, a);
+  for (const text of ["one", "two", "three"]) await first.client.call("dm.send", { to: bobby, text });
+  const [none, two, all] = [0, 2, 100].map((history) => app(server, b, { history }));
+  await Promise.all([none.online(), until(() => two.pushes.length === 2), until(() => all.pushes.length === 3)]);
+  await first.client.call("dm.send", { to: bobby, text: "four" });
+  await until(() => [none, two, all].every(({ pushes }) => pushes.at(-1)?.body.message.text === "four"));
+  deepEqual(
+    [none, two, all].map(({ pushes }) => pushes.length),
+    [1, 3, 4],
+  );
+});
+
 test("what is called while the server is dead arrives once when it is back", async () => {
   const own = await Server.start();
   const tokens = await own.tokens(["anna", "bobby"]);
@@ -105,6 +119,8 @@ test("what is called while the server is dead arrives once when it is back", asy
   await until(() => a.client.state === "waiting");
   const sent = ["one", "two"].map((text) => a.client.call("dm.send", { to: "bobby", text }));
   const read = a.client.call("profile.get");
+  const lists = [];
+  a.client.on("pending", (list) => lists.push(list.length));
   deepEqual(
     a.client.pending.map(({ type, body }) => [type, body.text]),
     [
@@ -121,7 +137,7 @@ test("what is called while the server is dead arrives once when it is back", asy
   equal((await read).user.handle, "anna");
   await until(() => b.pushes.length === 2);
   deepEqual(b.texts(), ["dm.received one", "dm.received two"]);
-  deepEqual(a.client.pending, []);
+  deepEqual([a.client.pending, lists], [[], [1, 0]]);
   await stopAll();
   await own.stop();
 });

@@ -23,6 +23,7 @@ export class Server {
     this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
+    process.once("exit", () => this.process.kill("SIGKILL"));
     this.said = "";
     this.gone = once(this.process, "exit");
     this.process.stderr.on("data", (part) => (this.said = (this.said + part).slice(-4000)));
