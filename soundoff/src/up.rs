@@ -142,6 +142,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         ring,
     };
     let names = node.catalog.queue_names();
+    let depths = node.engines.metrics.depths.clone();
+    tokio::spawn(ops::depths::keep(stores.queues.clone(), names.clone(), depths, stop.clone()));
     let answering = Ops { queues: stores.queues.clone(), names, live: Some(live) };
     let ops = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
     data.announce(&OpsAddress { address: ops.local_addr()?, key: ops_secret })?;

@@ -1,6 +1,7 @@
 //! What operators ask of a store or a running process: one list of commands, over loopback HTTP or on the store itself.
 
 pub(crate) mod cli;
+pub(crate) mod depths;
 pub(crate) mod server;
 pub(crate) mod timeline;
 
