@@ -101,11 +101,12 @@ impl Node {
         Media::new(MediaConfig { kept: args.kept(), ..MediaConfig::default() }, deps)
     }
 
-    /// The User service, and who gives development tokens.
+    /// The User service, and who gives development tokens. With `dev` the outbox can be read.
     pub(crate) fn users(
         &self,
         args: &UsersArgs,
         couriers: &Couriers,
+        dev: bool,
         ring: &Arc<Ring>,
     ) -> anyhow::Result<(Users, DevTokens)> {
         let deps = UsersDeps {
@@ -115,6 +116,7 @@ impl Node {
             secret: self.engines.secret.clone(),
             mail: couriers.mail.clone(),
             texts: couriers.texts.clone(),
+            outbox: dev && !couriers.carried,
             metrics: self.engines.metrics.clone(),
         };
         let tokens = DevTokens::new(self.engines.tables.clone(), Issuer::new(ring.clone()));

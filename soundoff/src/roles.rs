@@ -191,7 +191,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let (managed, node) = open(&role.node.engines).await?;
     let ring = node.ring().await?;
     let media = node.media(&role.media, managed.blobs().await?, &ring);
-    let (users, tokens) = node.users(&role.users, &couriers, &ring)?;
+    let (users, tokens) = node.users(&role.users, &couriers, role.dev, &ring)?;
     let dev = role.dev.then_some(Dev { tokens, outbox: couriers.outbox });
     println!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
     let stop = CancellationToken::new();

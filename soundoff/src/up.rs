@@ -113,7 +113,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let ring = node.ring().await?;
     let media = node.media(&config.media, stores.blobs.clone(), &ring);
     let couriers = config.users.couriers()?;
-    let (users, tokens) = node.users(&config.users, &couriers, &ring)?;
+    let (users, tokens) = node.users(&config.users, &couriers, true, &ring)?;
     let dev = Some(Dev { tokens, outbox: couriers.outbox });
     let pages = Site { users, media: media.clone(), dev };
 
