@@ -124,7 +124,12 @@ impl Node {
     }
 
     /// What an edge gets.
-    pub(crate) fn edge_deps(&self, ring: &Arc<Ring>, pages: Arc<dyn Pages>) -> EdgeDeps {
+    pub(crate) fn edge_deps(
+        &self,
+        ring: &Arc<Ring>,
+        pages: Arc<dyn Pages>,
+        internal_pages: Option<Arc<dyn Pages>>,
+    ) -> EdgeDeps {
         EdgeDeps {
             queues: self.engines.queues.clone(),
             sessions: self.engines.sessions.clone(),
@@ -134,6 +139,7 @@ impl Node {
             key: self.key.clone(),
             metrics: self.engines.metrics.clone(),
             pages,
+            internal_pages,
         }
     }
 

@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// A file, and the path at which it is served.
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     path: &'static str,
     kind: &'static str,
     bytes: &'static [u8],
@@ -45,8 +45,23 @@ pub(super) const CONSOLE: &[File] = files![
     "/console/console.js" is SCRIPT "console/console.js",
 ];
 
+/// What operators look at.
+pub(crate) const OPS: &[File] = files![
+    "/ops" is HTML "ops/index.html",
+    "/ops/dom.js" is SCRIPT "ops/dom.js",
+    "/ops/figures.js" is SCRIPT "ops/figures.js",
+    "/ops/icon.svg" is PICTURE "ops/icon.svg",
+    "/ops/letter.js" is SCRIPT "ops/letter.js",
+    "/ops/letters.js" is SCRIPT "ops/letters.js",
+    "/ops/ops.css" is STYLE "ops/ops.css",
+    "/ops/ops.js" is SCRIPT "ops/ops.js",
+    "/ops/plot.js" is SCRIPT "ops/plot.js",
+    "/ops/plots.js" is SCRIPT "ops/plots.js",
+    "/ops/queues.js" is SCRIPT "ops/queues.js",
+];
+
 /// The answer, if one of `files` is asked for. Browsers keep files and ask each time whether they are still good: a new build shows at once.
-pub(super) fn answer<B>(files: &'static [File], request: &Request<B>) -> Option<Answer> {
+pub(crate) fn answer<B>(files: &'static [File], request: &Request<B>) -> Option<Answer> {
     let file = files.iter().find(|file| file.path == request.uri().path())?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(method_not_allowed("GET"));
@@ -97,7 +112,8 @@ mod tests {
         if let Some(tag) = known {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
-        let files = if path.starts_with("/console") { CONSOLE } else { APP };
+        let files = [("/console", CONSOLE), ("/ops", OPS)];
+        let files = files.iter().find(|(folder, _)| path.starts_with(folder)).map_or(APP, |(_, files)| files);
         let answer = answer(files, &request.body(()).unwrap())?;
         let (parts, body) = answer.into_parts();
         Some((parts.status, parts.headers, body.collect().await.unwrap().to_bytes()))
@@ -105,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_file_that_lies_there_is_served() {
-        for folder in ["app", "console"] {
+        for folder in ["app", "console", "ops"] {
             for (name, bytes) in lies_in(folder) {
                 let index = if folder == "app" { "/".to_owned() } else { format!("/{folder}") };
                 let path = if name == "index.html" { index } else { format!("/{folder}/{name}") };
@@ -139,13 +155,21 @@ mod tests {
 
     #[test]
     fn the_page_fetches_all_its_files_at_once_and_runs_nothing_inline() {
-        let page = std::str::from_utf8(APP[0].bytes).unwrap();
-        for file in &APP[1..] {
-            assert!(page.contains(&format!("=\"{}\"", file.path)), "{} waits for another's import", file.path);
+        for files in [APP, OPS] {
+            let (index, rest) = files.split_first().unwrap();
+            let page = std::str::from_utf8(index.bytes).unwrap();
+            for file in rest {
+                let named = page.contains(&format!("=\"{}\"", file.path));
+                assert!(named, "{} waits for another's import", file.path);
+            }
         }
-        for file in APP.iter().chain(CONSOLE).filter(|file| file.kind == HTML) {
+        for file in APP.iter().chain(CONSOLE).chain(OPS).filter(|file| file.kind == HTML) {
             let page = std::str::from_utf8(file.bytes).unwrap();
-            assert!(!page.contains("<style") && !page.contains("style=") && !page.contains(" on"), "{}", file.path);
+            assert!(
+                !page.contains("<style") && !page.contains("style=") && !page.contains(" on"),
+                "{}",
+                file.path
+            );
             assert!(page.split("<script").skip(1).all(|tag| tag.contains("src=")), "{}", file.path);
         }
     }

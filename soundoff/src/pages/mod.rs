@@ -1,6 +1,6 @@
 //! Plain HTTP on public ports: signing in, media and the app; for development also a console, tokens and the outbox.
 
-mod files;
+pub(crate) mod files;
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use soundoff_common::http::{Answer, json, read_json, refuse};
 use soundoff_edge::Pages;
 use soundoff_media::Media;
 use soundoff_users::{DevTokens, Outbox, Users};
+
+use crate::ops::page::OpsPage;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -26,6 +28,8 @@ pub(crate) struct Site {
     pub(crate) users: Users,
     pub(crate) media: Arc<Media>,
     pub(crate) dev: Option<Dev>,
+    /// Where there is no internal port for it.
+    pub(crate) ops: Option<Arc<OpsPage>>,
 }
 
 #[async_trait]
@@ -42,6 +46,11 @@ impl Pages for Site {
         }
         if Media::serves(path) {
             return self.media.answer(request).await;
+        }
+        if let Some(ops) = &self.ops
+            && OpsPage::serves(path)
+        {
+            return ops.answer(request).await;
         }
         if let Some(answer) = files::answer(files::APP, &request) {
             return answer;
