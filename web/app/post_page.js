@@ -1,0 +1,28 @@
+// One post by itself, with its comments.
+import { changed } from "./changes.js";
+import { h } from "./dom.js";
+import { because } from "./effects.js";
+import { ask } from "./live.js";
+import { postCard } from "./post_card.js";
+import { isGone, learn } from "./posts.js";
+
+export function postPage(id, signal) {
+  const note = h("p", { class: "note", role: "status" }, "Loading…");
+  const element = h("div", {}, h("h1", {}, "Post"), note);
+  let card = null;
+  ask("post.get", { post: id }, signal).then(({ post, liked }) => {
+    learn(post, liked);
+    card = postCard({ post }, { whole: true });
+    note.before(card);
+    note.textContent = "";
+    changed();
+  }, (error) => signal.aborted || (note.textContent = error.code === "not_found" ? "This post is gone, or not for you to see." : because(error)));
+  const update = () => {
+    if (card && isGone(id)) {
+      card.remove();
+      note.textContent = "This post was deleted.";
+    }
+    card?.update();
+  };
+  return { title: "Post", element, update };
+}
