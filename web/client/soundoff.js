@@ -1,42 +1,43 @@
-// A client of Sound Off for browsers, workers and Node 20+: one module, no dependencies. docs/clients.md says what it does and why.
+// A client of Sound Off for browsers, workers and Node 20+. docs/clients.md says what a client must do; this is one that does it.
 
-const DAY_MS = 24 * 3600 * 1000;
 /** How long after its first try a message may go out again: the server knows an `id` for seven days. */
-const REPEATABLE_MS = 6 * DAY_MS;
-/** How many pages that share a store may be online at once; a user has ten sockets. */
+const REPEATABLE_MS = 6 * 24 * 3600 * 1000;
+/** How many pages that share a store may run at once; the server takes ten sockets of a user. */
 const SEATS = 16;
 /** How many messages wait for their replies on one socket; the server takes bursts of 200. */
 const WINDOW = 64;
-/** How many pushes wait for slow listeners; what comes then is read again from the server's inbox. */
+/** How many calls, and how many characters of those that are kept, wait for their replies. */
+const CALLS_WAITING = 500;
+const KEPT_CHARACTERS = 1_000_000;
+/** How many pushes wait for slow listeners. What comes then is read from the server's inbox later. */
 const PUSHES_WAITING = 1000;
 /** How often a gap in the inbox that nobody explains is asked for before the client goes on and says so. */
 const GAP_TRIES = 8;
-/** What fits through `POST /v1/media`; larger pictures go the way of `media.begin`. */
+/** What fits through `POST /v1/media`. */
 const POST_BYTES = 16 * 1024 * 1024;
+/** How long before its end an access token is replaced. The edge asks for another a minute before. */
+const LAPSING_MS = 90_000;
+/** How long an HTTP request may take. */
+const REQUEST_MS = 20_000;
 
 const TIMINGS = {
   connectMs: 10_000, // from opening a socket to its welcome
   acceptMs: 10_000, // a message without `accepted` goes out again
-  replyMs: 10_000, // so does one without its reply; the wait doubles each time
-  backoffMs: [500, 30_000], // the first and the longest wait between two tries, of which a random part is waited
+  replyMs: 10_000, // so does one without its reply, each time after twice the wait
+  probeMs: 5_000, // how long a socket has to show that it lives when the page wakes up
+  backoffMs: [500, 30_000], // of a wait that doubles from the first to the second, a random part is waited
   steadyMs: 10_000, // online for so long, and the next backoff begins anew
-  ackMs: 250, // handled pushes are acked together
+  ackMs: 250, // pushes that are handled within are acked together
 };
-const LIMITS = { messages: 500, bytes: 1_000_000 };
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const jitter = ([low, high], failures) => Math.random() * Math.min(high, low * 2 ** Math.min(failures, 16));
-const stopped = () => new SoundOffError("stopped", "the client is not running", { retry: true });
 
-/** What went wrong: `code` is one of the protocol's, or `offline`, `stopped`, `expired`, `user_changed`, `signed_out`. */
+/** What went wrong. `code` is one of the protocol's or `offline`, `stopped`, `refused`, `expired`, `user_changed`, `signed_out`. */
 export class SoundOffError extends Error {
   constructor(code, message, { retry = false, retryAfterMs, duplicate = false } = {}) {
     super(message);
     Object.assign(this, { name: "SoundOffError", code, retry, retryAfterMs, duplicate });
-  }
-
-  static of({ code, message, retry, retry_after_ms: retryAfterMs }, duplicate = false) {
-    return new SoundOffError(code, message, { retry, retryAfterMs, duplicate });
   }
 }
 
@@ -71,41 +72,25 @@ class Emitter {
 /** Keeps strings until the page or process ends. */
 export function memoryStore() {
   const map = new Map();
-  return { get: (key) => map.get(key) ?? null, set: (key, value) => void map.set(key, value), remove: (key) => void map.delete(key) };
+  return {
+    get: (key) => map.get(key) ?? null,
+    set: (key, value) => void map.set(key, value),
+    remove: (key) => void map.delete(key),
+  };
 }
 
-/** localStorage, where a page has one and may use it. */
-function pageStore() {
+/** Where things are kept, and the locks by which the pages that share it keep out of each other's way. Without locks nothing is shared. */
+function keeping(store, locks) {
+  if (store) return { store, locks };
   try {
-    const area = globalThis.document && globalThis.localStorage;
-    area.setItem("soundoff", "1");
-    return { get: (key) => area.getItem(key), set: (key, value) => area.setItem(key, value), remove: (key) => area.removeItem(key) };
+    const shared = globalThis.document && globalThis.navigator.locks;
+    const area = shared && globalThis.localStorage;
+    area.setItem("soundoff", "");
+    area.removeItem("soundoff");
+    const set = (key, value) => area.setItem(key, value);
+    return { store: { get: (key) => area.getItem(key), set, remove: (key) => area.removeItem(key) }, locks: shared };
   } catch {
-    return null;
-  }
-}
-
-/** Writes one key: never two writes at once, and of those that wait only the newest. */
-class Cell {
-  #next;
-  #running = null;
-
-  constructor(store, key) {
-    Object.assign(this, { store, key });
-  }
-
-  write(value) {
-    this.#next = value;
-    this.#running ??= this.#run().finally(() => (this.#running = null));
-    return this.#running;
-  }
-
-  async #run() {
-    while (this.#next !== undefined) {
-      const value = this.#next;
-      this.#next = undefined;
-      await (value === null ? this.store.remove(this.key) : this.store.set(this.key, value));
-    }
+    return { store: memoryStore() };
   }
 }
 
@@ -116,7 +101,39 @@ const tryLock = (locks, name) =>
     locks.request(name, { ifAvailable: true }, held).catch(reject);
   });
 
-/** Whose an access token is. Its signature is the server's to check: this only says under whose name things are kept. */
+/** One key of a store: no two writes at once, and of those that wait only the newest. */
+class Cell {
+  #next;
+  #busy = false;
+  #written;
+
+  constructor(store, key) {
+    Object.assign(this, { store, key });
+  }
+
+  write(value) {
+    this.#next = value;
+    if (!this.#busy) this.#written = this.#run();
+    return this.#written;
+  }
+
+  async #run() {
+    this.#busy = true;
+    try {
+      while (this.#next !== undefined) {
+        const value = this.#next;
+        this.#next = undefined;
+        const done = value === null ? this.store.remove(this.key) : this.store.set(this.key, value);
+        // What the store does at once is done when `call` returns.
+        if (done?.then) await done;
+      }
+    } finally {
+      this.#busy = false;
+    }
+  }
+}
+
+/** Whose an access token is. The server judges it: this only says under which name things are kept. */
 function subject(token) {
   try {
     return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub ?? null;
@@ -125,18 +142,26 @@ function subject(token) {
   }
 }
 
-/** Reads change nothing and `typing` is of the moment: neither outlives the page. `media.begin` serves only whoever waits for its URL. */
+/** How long a shedding server wants us away: it has drawn that at random itself. */
+function retryAfter(reason) {
+  try {
+    return JSON.parse(reason).retry_after_ms;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads and `typing` are of the moment, and the URL of `media.begin` is only for who waits for it: none outlives the page. */
 const isPassing = (type) => type === "typing" || type === "media.begin" || /\.(get|list|fetch)$/.test(type);
 
-/** Messages of one lane take effect in the order of their calls; `null` is no lane. */
+/** Messages of one lane take effect in the order of their calls. */
 function laneOf(type, body) {
-  if (isPassing(type)) return null;
   const family = type.split(".")[0];
   const about = { dm: body.to, like: body.post, comment: body.post, follow: body.user, block: body.user }[family];
   return `${family === "block" ? "follow" : family}:${about ?? ""}`;
 }
 
-/** What has been called and not answered yet, in the order of the calls. */
+/** What was called and is not answered yet, in the order of the calls. */
 class Outbox {
   #entries = new Map();
   #cell = null;
@@ -149,13 +174,15 @@ class Outbox {
     return [...this.#entries.values()];
   }
 
+  kept() {
+    return this.all().filter((entry) => !entry.passing);
+  }
+
   add(entry) {
     this.#entries.set(entry.id, entry);
-    const texts = this.all().filter((other) => other.passing === entry.passing);
-    if (texts.length > LIMITS.messages || this.#text().length > LIMITS.bytes) {
-      this.#entries.delete(entry.id);
-      throw new SoundOffError("overloaded", "too much waits to be sent", { retry: true });
-    }
+    if (this.#entries.size <= CALLS_WAITING && this.#text().length <= KEPT_CHARACTERS) return;
+    this.#entries.delete(entry.id);
+    throw new SoundOffError("overloaded", "too much waits for its reply", { retry: true });
   }
 
   delete(entry) {
@@ -163,13 +190,16 @@ class Outbox {
     this.#entries.delete(entry.id);
   }
 
-  /** What may go out now: of each lane the first, and no more than the window at once. */
+  /**
+   * What may go out now: of each lane the first, and no more than the window at once. Not `accepted` but the reply lets the next of a lane
+   * go: workers work side by side, and a message that was sent twice may be accepted once more after the one that follows it.
+   */
   ready() {
     const lanes = new Set();
     let flying = 0;
     const ready = this.all().filter((entry) => {
       const behind = lanes.has(entry.lane);
-      if (entry.lane !== null) lanes.add(entry.lane);
+      if (entry.lane) lanes.add(entry.lane);
       if (entry.flying) flying += 1;
       return entry.kept && !behind && !entry.flying;
     });
@@ -177,16 +207,16 @@ class Outbox {
   }
 
   #text() {
-    const kept = this.all().filter((entry) => !entry.passing);
-    return JSON.stringify(kept.map(({ id, type, body, since, tried, lane }) => ({ id, type, body, since, tried, lane })));
+    return JSON.stringify(this.kept().map(({ id, type, body, since, tried, lane }) => ({ id, type, body, since, tried, lane })));
   }
 
-  /** Resolves once all of it is in the store. */
+  /** Resolves when the store has all of it. */
   async save() {
-    await this.#cell?.write(this.#text() === "[]" ? null : this.#text());
+    const text = this.#text();
+    await this.#cell?.write(text === "[]" ? null : text);
   }
 
-  /** Begins to keep itself in `cell`, where an earlier page has left `text`: that comes before what was called here. */
+  /** From here on keeps itself in `cell`, where an earlier page has left `text`: that comes before what was called here. */
   open(cell, text) {
     const mine = this.all();
     this.#cell = cell;
@@ -198,76 +228,82 @@ class Outbox {
   /** Takes over what a page that is gone has left. */
   take(text) {
     for (const entry of text ? JSON.parse(text) : []) {
-      if (!this.#entries.has(entry.id)) this.#entries.set(entry.id, { ...entry, resumed: true, kept: true, tries: 0 });
+      if (!this.get(entry.id)) this.#entries.set(entry.id, { ...entry, resumed: true, kept: true, tries: 0 });
     }
   }
 
-  /** Forgets what is kept elsewhere. */
+  /** Leaves what the store has to whoever opens it next. */
   close() {
     if (this.#cell) this.#entries.clear();
     this.#cell = null;
   }
 }
 
-/** Pushes: each once and in order to the listeners, the cursor kept when they are done. */
+/** Pushes: each once and in order to the listeners, and only then behind the cursor. */
 class Inbox {
+  /** The last `seq` that the listeners are done with; `null` when nothing is known. */
   cursor = null;
+  /** Where a device that knows nothing began: the newest there was at its first welcome. */
+  #base = null;
   #taken = null;
   #waiting = [];
-  #skips = false;
+  #busy = false;
+  #expired = false;
   #overflowed = false;
   #gap = { after: -1, tries: 0 };
-  #busy = false;
 
-  constructor(client, { failed, done, behind }) {
-    Object.assign(this, { client, failed, done, behind });
+  /** `again(tries)` waits before a listener gets a push again, and says whether it shall; `done` keeps the cursor; `behind` reads anew. */
+  constructor(client, { again, done, behind }) {
+    Object.assign(this, { client, again, done, behind });
   }
 
-  /** A new socket begins after the cursor, and says again what has expired. */
+  /** A new socket goes on behind the cursor. */
   reset() {
     this.#waiting.length = this.#busy ? 1 : 0;
-    this.#taken = this.#waiting[0]?.seq ?? this.cursor;
-    this.#skips = this.#overflowed = false;
+    this.#taken = this.#waiting[0]?.seq ?? this.cursor ?? this.#base;
+    this.#expired = this.#overflowed = false;
   }
 
-  /** Where a device that knows nothing begins. It may have acked before: then what follows is older than `newest`. */
+  /** The newest `seq` there is. Below the cursor it is of another history: the server's data were begun anew. */
   welcome(newest) {
-    this.#taken ??= newest;
+    const rewound = this.cursor !== null && newest < this.cursor;
+    if (rewound) this.cursor = newest;
+    this.#base ??= newest;
+    if (rewound || this.#taken === null) this.#taken = newest;
+    return rewound;
   }
 
-  /** The server has said that entries are gone by age. */
-  skip() {
-    this.#skips = true;
+  /** The server has said that what comes next does not follow: the entries between are gone by age. */
+  expire() {
+    this.#expired = true;
   }
 
   take(push) {
     const { seq } = push;
+    // A device that we know nothing of may have acked before: then the server goes on there.
     if (this.cursor === null && !this.#busy && seq <= this.#taken) this.#taken = seq - 1;
     if (seq <= this.#taken || this.#overflowed) return;
-    if (seq > this.#taken + 1 && !this.#mayJump(seq)) return this.behind();
-    if (this.#waiting.length >= PUSHES_WAITING) return (this.#overflowed = true);
-    this.#skips = false;
+    if (seq > this.#taken + 1 && !this.#jumps(seq)) return this.behind();
+    if (this.#waiting.length >= PUSHES_WAITING) return void (this.#overflowed = true);
+    this.#expired = false;
     this.#taken = seq;
     this.#waiting.push(push);
     if (!this.#busy) this.#drain();
   }
 
-  #mayJump(seq) {
+  #jumps(seq) {
     if (this.#gap.after !== this.#taken) this.#gap = { after: this.#taken, tries: 0 };
     this.#gap.tries += 1;
-    if (!this.#skips && this.#gap.tries <= GAP_TRIES) return false;
+    if (!this.#expired && this.#gap.tries <= GAP_TRIES) return false;
     this.client.emit("gap", { from: this.#taken + 1, to: seq - 1 });
     return true;
   }
 
   async #drain() {
     this.#busy = true;
-    while (this.#waiting.length > 0) {
-      const push = this.#waiting[0];
-      if (!(await this.#handle(push))) break;
-      this.#waiting.shift();
-      this.cursor = push.seq;
-      await this.done(push.seq);
+    while (this.#waiting.length > 0 && (await this.#handle(this.#waiting[0]))) {
+      this.cursor = this.#waiting.shift().seq;
+      await this.done(this.cursor);
     }
     this.#busy = false;
     if (this.#overflowed) this.behind();
@@ -276,14 +312,14 @@ class Inbox {
   /** Hands a push to its listeners; one that rejects gets it again. */
   async #handle(push) {
     const { client } = this;
-    let left = client.listeners("push").map((listener) => () => listener(push));
-    left.push(...client.listeners(`push:${push.type}`).map((listener) => () => listener(push.body)));
+    const byType = client.listeners(`push:${push.type}`).map((listener) => () => listener(push.body));
+    let left = [...client.listeners("push").map((listener) => () => listener(push)), ...byType];
     for (let tries = 0; ; tries++) {
       const results = await Promise.allSettled(left.map(async (handle) => handle()));
       left = left.filter((_, at) => results[at].status === "rejected");
       if (left.length === 0) return true;
-      results.filter(({ status }) => status === "rejected").forEach(({ reason }) => client.fault(reason));
-      if (!(await this.failed(tries))) return false;
+      for (const { reason } of results) if (reason) client.fault(reason);
+      if (!(await this.again(tries))) return false;
     }
   }
 }
@@ -300,11 +336,12 @@ export class SoundOff extends Emitter {
   #device;
   #user;
   #state = "stopped";
+  /** Rises with each start and end: what was begun before it is of no use any more. */
   #life = 0;
   #begun;
   #stopping;
   #seat = null;
-  #loaded = false;
+  #opened = false;
   #link = null;
   #timer;
   #failures = 0;
@@ -313,29 +350,28 @@ export class SoundOff extends Emitter {
   #inbox;
   #cursorCell;
   #ackTimer = null;
-  #unsure = false;
+  #unsaid = false;
 
-  constructor({ url = globalThis.location?.origin, token, user, store, device, locks, WebSocket, timings } = {}) {
+  constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, ...given } = {}) {
     super();
+    this.#WebSocket = given.WebSocket ?? globalThis.WebSocket;
+    if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: pass one, such as that of the package ws");
+    if (typeof token !== "function") throw new TypeError("`token` is a function that resolves to an access token");
     const address = new URL(url);
     address.protocol = address.protocol.replace("http", "ws");
     if (address.pathname === "/") address.pathname = "/v1/ws";
     this.#url = address.href;
     this.#prefix = `soundoff/${address.host}`;
-    this.#locks = locks ?? globalThis.navigator?.locks;
-    // Pages that cannot tell each other apart must not share what is kept.
-    this.#store = store ?? ((this.#locks && pageStore()) || memoryStore());
-    this.#WebSocket = WebSocket ?? globalThis.WebSocket;
+    ({ store: this.#store, locks: this.#locks } = keeping(store, locks));
     this.#timings = { ...TIMINGS, ...timings };
     this.#token = token;
     this.#user = user ?? null;
     this.#device = device;
     this.#inbox = new Inbox(this, {
-      failed: (tries) => this.#again(tries),
+      again: (tries) => this.#again(tries),
       done: (seq) => this.#handled(seq),
       behind: () => this.#drop(this.#link, "a push is missing"),
     });
-    globalThis.addEventListener?.("online", () => this.#state === "waiting" && this.#connect(this.#life));
   }
 
   get state() {
@@ -347,16 +383,21 @@ export class SoundOff extends Emitter {
   }
 
   get pending() {
-    const kept = this.#outbox.all().filter((entry) => !entry.passing);
-    return kept.map(({ id, type, body, since }) => ({ id, type, body, since }));
+    return this.#outbox.kept().map(({ id, type, body, since }) => ({ id, type, body, since }));
+  }
+
+  get #down() {
+    return this.#state === "stopped" || this.#state === "refused";
   }
 
   start() {
-    if (this.#state !== "stopped" && this.#state !== "refused") return;
+    if (!this.#down) return;
     const life = ++this.#life;
     this.#failures = 0;
     this.#stale = false;
     this.#set("connecting");
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wake);
     this.#begun = this.#begin(life).catch((error) => this.#life === life && this.#refuse(error));
   }
 
@@ -367,7 +408,14 @@ export class SoundOff extends Emitter {
     if (this.#life === life) this.#connect(life);
   }
 
-  /** A place for each page that shares the store: with it go a device name and a list of pending messages. */
+  /** The network or the page is back: waits no longer, and does not trust a socket that slept. */
+  #wake = () => {
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (this.#state === "waiting") this.#connect(this.#life);
+    else if (this.#link?.online) this.#beat(this.#link, Math.min(this.#timings.probeMs, this.#link.heartbeatMs));
+  };
+
+  /** Each page that shares the store has a seat, and with it a device name and a list of pending messages of its own. */
   async #takeSeat() {
     const key = `${this.#prefix}/device`;
     const name = this.#device ?? (await this.#store.get(key)) ?? crypto.randomUUID();
@@ -380,38 +428,39 @@ export class SoundOff extends Emitter {
     throw new SoundOffError("overloaded", `more than ${SEATS} pages share this store`);
   }
 
-  #pendingKey(seat) {
-    return `${this.#prefix}/${this.#user}/pending/${seat}`;
+  #key(name) {
+    return `${this.#prefix}/${this.#user}/${name}`;
   }
 
-  /** Whose connection this is, known from the app, the token or the welcome: brings back what is kept under that name. */
+  /** Whose connection this is, as app, token or welcome say: brings back what is kept under that name. */
   async #identify(user) {
     if (this.#user !== null && this.#user !== user) {
       throw new SoundOffError("user_changed", `the token is ${user}'s, not ${this.#user}'s`);
     }
     this.#user = user;
-    if (this.#loaded) return;
-    const key = `${this.#prefix}/${user}/cursor`;
-    this.#cursorCell = new Cell(this.#store, key);
-    const cursor = await this.#store.get(key);
-    this.#inbox.cursor = cursor === null || cursor === undefined ? null : Number(cursor);
-    const pending = this.#pendingKey(this.#seat.number);
+    if (this.#opened) return;
+    this.#cursorCell = new Cell(this.#store, this.#key("cursor"));
+    const cursor = await this.#store.get(this.#cursorCell.key);
+    this.#inbox.cursor = cursor ? Number(cursor) : null;
+    const pending = this.#key(`pending/${this.#seat.number}`);
     this.#outbox.open(new Cell(this.#store, pending), await this.#store.get(pending));
-    this.#loaded = true;
+    this.#opened = true;
     await this.#outbox.save();
   }
 
-  /** Takes over what pages that are gone have left unsent. */
+  /** Takes over what pages that are gone have left unanswered. */
   async #adopt() {
     for (let number = 0; this.#locks && number < SEATS; number++) {
-      const key = this.#pendingKey(number);
+      const key = this.#key(`pending/${number}`);
       if (number === this.#seat?.number || !(await this.#store.get(key))) continue;
       const leave = await tryLock(this.#locks, `${this.#prefix}/seat/${number}`);
-      if (!leave) continue;
-      this.#outbox.take(await this.#store.get(key));
-      await this.#outbox.save();
-      await this.#store.remove(key);
-      leave();
+      const text = leave && (await this.#store.get(key));
+      if (text && this.#opened) {
+        this.#outbox.take(text);
+        await this.#outbox.save();
+        await this.#store.remove(key);
+      }
+      leave?.();
     }
     this.#pump();
   }
@@ -419,24 +468,20 @@ export class SoundOff extends Emitter {
   async #connect(life) {
     clearTimeout(this.#timer);
     this.#set("connecting");
-    let token;
     try {
-      token = await this.#token({ refused: this.#stale });
-    } catch (error) {
-      if (life !== this.#life) return;
-      return error?.retry === false ? this.#refuse(error) : this.#later(error);
-    }
-    try {
+      const token = await this.#token({ refused: this.#stale });
       if (life === this.#life && subject(token)) await this.#identify(subject(token));
       if (life === this.#life) this.#open(token);
     } catch (error) {
-      if (life === this.#life) this.#refuse(error);
+      if (life !== this.#life) return;
+      if (error?.retry === false) this.#refuse(error);
+      else this.#later({ code: error?.code ?? "offline", message: String(error?.message ?? error) });
     }
   }
 
   #open(token) {
     const socket = new this.#WebSocket(this.#url, "soundoff.v1");
-    const link = { socket, online: false, leaving: false, limit: Infinity, since: 0, heard: false };
+    const link = { socket, online: false, leaving: false };
     this.#link = link;
     this.#inbox.reset();
     link.deadline = setTimeout(() => this.#drop(link, "no welcome"), this.#timings.connectMs);
@@ -454,37 +499,37 @@ export class SoundOff extends Emitter {
 
   #frame(link, frame) {
     link.heard = true;
-    const entry = frame.id === undefined ? undefined : this.#outbox.get(frame.id);
+    const entry = this.#outbox.get(frame.id);
     switch (frame.op) {
       case "welcome":
         return this.#welcome(link, frame);
       case "accepted":
         return entry?.flying && this.#repeatIn(entry, this.#timings.replyMs * 2 ** Math.min(entry.tries, 3));
       case "reply":
-        if (frame.ok) return entry && this.#settle(entry, null, frame.body, frame.duplicate === true);
-        return entry && this.#failed(entry, frame);
+        if (!frame.ok) return this.#failed(entry, frame);
+        return entry && this.#settle(entry, null, frame.body, frame.duplicate === true);
       case "push":
         return this.#inbox.take({ seq: frame.seq, type: frame.type, mid: frame.mid, body: frame.body });
       case "event":
         this.emit("event", { type: frame.type, body: frame.body });
         return this.emit(`event:${frame.type}`, frame.body);
       case "pong":
+        // Browsers slow timers down that are set by timers; this one is set by a message.
         clearTimeout(link.beat);
         link.beat = setTimeout(() => this.#beat(link), link.heartbeatMs);
         return;
       case "auth_due":
         return this.#renew(link);
       case "error":
-        if (entry) return this.#failed(entry, frame);
-        return frame.id === undefined && frame.error.code === "not_found" && this.#inbox.skip();
+        return this.#failed(entry, frame);
       case "goaway":
         return this.#leave(link, frame.reconnect_after_ms);
     }
   }
 
   #welcome(link, { user, cursor, heartbeat_ms: heartbeatMs, limits }) {
-    if (!this.#loaded || user !== this.#user) {
-      // The token did not say who it is: only now is the cursor known, and the way back brings it along.
+    if (!this.#opened || user !== this.#user) {
+      // The token did not say who it is: only now the cursor is known, and the way back brings it along.
       const back = () => this.#drop(link, "once more, with the cursor", 0);
       return this.#identify(user).then(back, (error) => this.#link === link && this.#refuse(error));
     }
@@ -492,22 +537,23 @@ export class SoundOff extends Emitter {
     Object.assign(link, { online: true, since: Date.now(), heartbeatMs, limit: limits?.frame_bytes ?? Infinity });
     link.beat = setTimeout(() => this.#beat(link), Math.random() * heartbeatMs);
     this.#stale = false;
-    this.#inbox.welcome(cursor);
-    if (this.#unsure) this.#ackSoon();
+    if (this.#inbox.welcome(cursor)) this.#cursorCell.write(String(cursor)).catch((error) => this.fault(error));
+    if (this.#unsaid) this.#ackSoon();
     this.#set("online");
     this.#pump();
     this.#adopt().catch((error) => this.fault(error));
   }
 
-  /** Pings; whatever comes within one interval shows that the socket lives. The pong sets the next ping: browsers slow down timers that timers set. */
-  #beat(link) {
+  /** Pings. Whatever comes in time shows that the socket lives: a server that is asked too much leaves pings unanswered. */
+  #beat(link, patienceMs = link.heartbeatMs) {
+    clearTimeout(link.beat);
     link.heard = false;
     this.#write({ op: "ping" });
-    link.beat = setTimeout(() => (link.heard ? this.#beat(link) : this.#drop(link, "no pong")), link.heartbeatMs);
+    link.beat = setTimeout(() => (link.heard ? this.#beat(link) : this.#drop(link, "no pong")), patienceMs);
     this.#adopt().catch((error) => this.fault(error));
   }
 
-  /** Hands in a fresh token. Should it fail, the socket closes with 4005, and the way back asks for a token again. */
+  /** Hands in a fresh token. Should that fail, the socket closes with 4005, and the way back asks for a token again. */
   async #renew(link) {
     try {
       const token = await this.#token({ refused: true });
@@ -517,7 +563,7 @@ export class SoundOff extends Emitter {
     }
   }
 
-  /** The edge is about to stop: nothing more is sent there, and at a random time in the window the client goes elsewhere. */
+  /** The edge is about to stop: it takes nothing more, and at a random time in the window the client connects elsewhere. */
   #leave(link, [low, high]) {
     if (link.leaving) return;
     link.leaving = true;
@@ -530,30 +576,29 @@ export class SoundOff extends Emitter {
     this.#lost(link, 1006, message, waitMs);
   }
 
-  /** Ends a socket that may be dead: nobody waits for its answer. */
-  #discard({ socket }, gently = false) {
+  /** Lets go of a socket. It may be dead, so nobody waits for its answer. */
+  #discard({ socket }) {
     socket.onopen = socket.onmessage = socket.onclose = null;
-    if (socket.terminate && !gently) socket.terminate();
+    if (socket.terminate) socket.terminate();
     else socket.close();
   }
 
-  /** The socket is gone: 4500 and above say that coming back is of no use, all else that it is. */
+  /** The socket is gone. 4500 and above: coming back is of no use. All else: it is. */
   #lost(link, code, message, waitMs) {
     if (this.#link !== link) return;
     this.#unlink();
     if (link.online && Date.now() - link.since >= this.#timings.steadyMs) this.#failures = 0;
-    const once = code === 4500 && !this.#stale;
-    if (code >= 4500 && !once) return this.#refuse({ code, message });
-    if (code === 4500 || code === 4005) this.#stale = true;
+    const spent = code === 4005 || (code === 4500 && !this.#stale);
+    if (code >= 4500 && !spent) return this.#refuse({ code, message });
+    if (spent) this.#stale = true;
     this.#later({ code, message }, code === 4418 ? retryAfter(message) : waitMs);
   }
 
   #unlink() {
     const link = this.#link;
     this.#link = null;
-    if (!link) return;
-    clearTimeout(link.deadline);
-    clearTimeout(link.beat);
+    clearTimeout(link?.deadline);
+    clearTimeout(link?.beat);
     clearTimeout(this.#ackTimer);
     this.#ackTimer = null;
     for (const entry of this.#outbox.all()) {
@@ -563,26 +608,27 @@ export class SoundOff extends Emitter {
     }
   }
 
-  #later({ code, message }, waitMs = jitter(this.#timings.backoffMs, this.#failures)) {
+  #later(reason, waitMs = jitter(this.#timings.backoffMs, this.#failures)) {
     this.#failures += 1;
     const life = this.#life;
     this.#timer = setTimeout(() => this.#connect(life), waitMs);
-    this.#set("waiting", { retryInMs: waitMs, reason: { code, message } });
+    this.#set("waiting", { retryInMs: waitMs, reason });
   }
 
   #refuse({ code, message }) {
-    this.#halt();
+    const link = this.#halt();
+    if (link) this.#discard(link);
     this.#set("refused", { reason: { code, message } });
-    const error = new SoundOffError(code === 4503 ? "unauthorized" : String(code), message);
+    const error = new SoundOffError("refused", message);
     for (const entry of this.#outbox.all()) if (entry.passing) this.#settle(entry, error);
   }
 
-  #halt(gently = false) {
+  #halt() {
     this.#life += 1;
     clearTimeout(this.#timer);
     const link = this.#link;
     this.#unlink();
-    if (link) this.#discard(link, gently);
+    return link;
   }
 
   #set(state, more) {
@@ -591,58 +637,72 @@ export class SoundOff extends Emitter {
     if (!same || more) this.emit("state", { state, ...more });
   }
 
-  /** Acks, says bye, and gives the store free for another page. What is pending stays in the store. */
+  /** Acks, says bye, and gives the seat up. What is pending stays in the store. */
   stop() {
     if (this.#state === "stopped") return this.#stopping ?? Promise.resolve();
-    if (this.#unsure) this.#ack();
+    if (this.#unsaid) this.#ack();
     this.#write({ op: "bye" });
-    const socket = this.#link?.socket;
-    this.#halt(true);
+    const link = this.#halt();
     this.#set("stopped");
-    for (const entry of this.#outbox.all()) entry.passing ? this.#settle(entry, stopped()) : entry.reject?.(stopped());
-    return (this.#stopping = this.#finish(socket));
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
+    const error = new SoundOffError("stopped", "the client was stopped", { retry: true });
+    for (const entry of this.#outbox.all()) entry.passing ? this.#settle(entry, error) : entry.reject?.(error);
+    return (this.#stopping = this.#finish(link));
   }
 
-  async #finish(socket) {
+  async #finish(link) {
     await this.#begun;
     await this.#outbox.save().catch((error) => this.fault(error));
     this.#outbox.close();
-    this.#loaded = false;
+    this.#opened = false;
     this.#seat?.leave();
     this.#seat = null;
-    for (let waited = 0; socket && socket.readyState !== 3 && waited < 1000; waited += 20) await pause(20);
-    socket?.terminate?.();
+    if (!link) return;
+    link.socket.close();
+    for (let waited = 0; link.socket.readyState !== 3 && waited < 1000; waited += 10) await pause(10);
+    this.#discard(link);
   }
 
-  /** Sends a message until it is answered, also when the page was loaded anew meanwhile; resolves to the reply's body. */
+  /** Removes what the store keeps of this user: for signing out where others sit down next. */
+  async forget() {
+    await this.stop();
+    if (this.#user === null) return;
+    for (let number = 0; number < SEATS; number++) await this.#store.remove(this.#key(`pending/${number}`));
+    await this.#store.remove(this.#key("cursor"));
+  }
+
+  /** Sends a message until it is answered, by this page or the one after it; resolves to the reply's body. */
   call(type, body = {}, { id = crypto.randomUUID(), signal, ordered = true } = {}) {
     const known = this.#outbox.get(id);
     if (known) return this.#outcome(known);
-    if (signal?.aborted) return Promise.reject(signal.reason);
     const passing = isPassing(type);
-    const down = this.#state === "stopped" || this.#state === "refused";
-    if (passing && down) return Promise.reject(stopped());
-    if (type === "typing" && this.#state !== "online") {
-      return Promise.reject(new SoundOffError("offline", "not online", { retry: true }));
-    }
-    // The very bytes belong to the id, so later changes of the object must not reach them.
+    // Its very bytes belong to the id: what becomes of the object later must not reach them.
     const said = JSON.parse(JSON.stringify(body));
-    const entry = { id, type, body: said, since: Date.now(), lane: ordered ? laneOf(type, said) : null, passing, kept: passing, tries: 0 };
+    const lane = ordered && !passing ? laneOf(type, said) : null;
+    const entry = { id, type, body: said, since: Date.now(), lane, passing, kept: passing, tries: 0 };
+    const outcome = this.#outcome(entry);
     try {
+      signal?.throwIfAborted();
+      if (this.#down) throw new SoundOffError("stopped", "the client is not running", { retry: true });
       this.#outbox.add(entry);
     } catch (error) {
-      return Promise.reject(error);
+      entry.reject(error);
+      return outcome;
     }
-    const outcome = this.#outcome(entry);
     const cancel = () => this.#settle(entry, signal.reason);
     signal?.addEventListener("abort", cancel, { once: true });
     entry.forget = () => signal?.removeEventListener("abort", cancel);
+    if (type === "typing") {
+      outcome.catch(() => {}); // it is of the moment: whoever does not care need not
+      if (this.#state !== "online") this.#settle(entry, new SoundOffError("offline", "not online", { retry: true }));
+    }
     if (passing) this.#pump();
     else this.#keep(entry);
     return outcome;
   }
 
-  /** The outcome of what was called before the page was loaded anew. */
+  /** The outcome of what an earlier page has called. */
   resumed(id) {
     const entry = this.#outbox.get(id);
     return entry ? this.#outcome(entry) : Promise.reject(new SoundOffError("not_found", `${id} is not pending`));
@@ -653,16 +713,16 @@ export class SoundOff extends Emitter {
     return entry.outcome;
   }
 
-  /** Nothing goes out that the store does not hold. */
+  /** Nothing goes out before the store has it. */
   async #keep(entry) {
     if (this.#link?.online) entry.tried = Date.now();
     try {
       await this.#outbox.save();
+      entry.kept = true;
+      this.#pump();
     } catch (error) {
-      return this.#settle(entry, new SoundOffError("overloaded", `the store does not take it: ${error.message}`, { retry: true }));
+      this.#settle(entry, new SoundOffError("overloaded", `the store does not take it: ${error.message}`, { retry: true }));
     }
-    entry.kept = true;
-    this.#pump();
   }
 
   #pump() {
@@ -672,9 +732,9 @@ export class SoundOff extends Emitter {
     const firsts = ready.filter((entry) => !entry.passing && !entry.tried);
     for (const entry of ready) entry.flying = link;
     for (const entry of firsts) entry.tried = Date.now();
-    const saved = firsts.length > 0 ? this.#outbox.save().catch((error) => this.fault(error)) : null;
     const send = () => ready.forEach((entry) => this.#transmit(link, entry));
-    saved ? saved.then(send) : send();
+    if (firsts.length === 0) return send();
+    this.#outbox.save().catch((error) => this.fault(error)).then(send);
   }
 
   #transmit(link, entry) {
@@ -701,20 +761,26 @@ export class SoundOff extends Emitter {
   }
 
   /** A refusal that may pass is waited out; any other is the outcome. */
-  #failed(entry, { error, duplicate }) {
-    if (!error.retry) return this.#settle(entry, SoundOffError.of(error, duplicate === true));
-    const wait = error.retry_after_ms ?? jitter(this.#timings.backoffMs, entry.tries);
-    if (entry.flying) this.#repeatIn(entry, wait * (1 + Math.random() / 2));
+  #failed(entry, { id, error, duplicate = false }) {
+    const { code, message, retry, retry_after_ms: retryAfterMs = jitter(this.#timings.backoffMs, entry?.tries ?? 0) } = error;
+    if (!entry) {
+      if (id === undefined && code === "not_found") this.#inbox.expire();
+      else if (id === undefined) this.fault(new SoundOffError(code, message, { retry }));
+    } else if (!retry) this.#settle(entry, new SoundOffError(code, message, { duplicate }));
+    else if (entry.flying) this.#repeatIn(entry, retryAfterMs * (1 + Math.random() / 2));
   }
 
   #settle(entry, error, body, duplicate = false) {
-    const { id, type, passing, resumed = false } = entry;
+    const { id, type, passing = false, resumed = false, body: sent } = entry;
     if (this.#outbox.get(id) !== entry) return;
     this.#outbox.delete(entry);
     entry.forget?.();
-    if (!passing) this.#outbox.save().catch((fault) => this.fault(fault));
-    error ? entry.reject?.(error) : entry.resolve?.(body);
-    if (!passing) this.emit("reply", { id, type, sent: entry.body, resumed, duplicate, ...(error ? { error } : { body }) });
+    if (error) entry.reject?.(error);
+    else entry.resolve?.(body);
+    if (!passing) {
+      this.#outbox.save().catch((fault) => this.fault(fault));
+      this.emit("reply", { id, type, sent, resumed, duplicate, ...(error ? { error } : { body }) });
+    }
     this.#pump();
   }
 
@@ -724,16 +790,16 @@ export class SoundOff extends Emitter {
     return life === this.#life;
   }
 
-  /** The listeners are done with a push: the store's cursor moves, and only then is it acked. Pages that share the store share the cursor. */
+  /** The listeners are done with a push: the store's cursor moves, and then it is acked. Pages that share a store share the cursor. */
   async #handled(seq) {
     try {
-      const kept = Number((await this.#store.get(this.#cursorCell.key)) ?? 0);
+      const kept = Number(await this.#store.get(this.#cursorCell.key));
       if (seq > kept) await this.#cursorCell.write(String(seq));
+      this.#unsaid = true;
+      this.#ackSoon();
     } catch (error) {
-      return this.fault(error);
+      this.fault(error);
     }
-    this.#unsure = true;
-    this.#ackSoon();
   }
 
   #ackSoon() {
@@ -745,24 +811,11 @@ export class SoundOff extends Emitter {
     this.#ackTimer = null;
     if (!this.#link?.online) return;
     this.#write({ op: "ack", cursor: this.#inbox.cursor });
-    this.#unsure = false;
+    this.#unsaid = false;
   }
 }
 
-/** How long a shedding server wants us away; it draws that at random itself. */
-function retryAfter(reason) {
-  try {
-    return JSON.parse(reason).retry_after_ms;
-  } catch {
-    return undefined;
-  }
-}
-
-/** How long before its end an access token is replaced; the edge asks for another a minute before. */
-const LAPSING_MS = 90_000;
-const REQUEST_MS = 20_000;
-
-/** A user's sign-in: gets tokens, keeps them in the store and fresh, for all pages that share it. */
+/** A user's sign-in: gets tokens and keeps them fresh, for all pages that share the store. */
 export class Session extends Emitter {
   #url;
   #key;
@@ -773,16 +826,15 @@ export class Session extends Emitter {
   #refreshing = null;
   #channel;
 
-  constructor({ url = globalThis.location?.origin, store, locks = globalThis.navigator?.locks } = {}) {
+  constructor({ url = globalThis.location?.origin, store, locks } = {}) {
     super();
     this.#url = new URL(url);
     this.#key = `soundoff/${this.#url.host}/session`;
-    this.#store = store ?? pageStore() ?? memoryStore();
-    this.#locks = locks;
-    const kept = this.#store.get(this.#key);
-    if (typeof kept?.then !== "function") this.#take(kept);
-    this.ready = Promise.resolve(kept).then((text) => this.#take(text));
-    if (!globalThis.BroadcastChannel) return;
+    ({ store: this.#store, locks: this.#locks } = keeping(store, locks));
+    const text = this.#store.get(this.#key);
+    if (typeof text?.then !== "function") this.#take(text);
+    this.ready = Promise.resolve(text).then((text) => this.#take(text));
+    if (!this.#locks || !globalThis.BroadcastChannel) return;
     this.#channel = new BroadcastChannel(this.#key);
     this.#channel.onmessage = () => this.#read().catch((error) => this.fault(error));
     this.#channel.unref?.();
@@ -820,7 +872,7 @@ export class Session extends Emitter {
     return this.#prove("/v1/auth/twitter", proof, options);
   }
 
-  /** Signs in with a proof; with `link`, adds this way to sign in to the account that is signed in. */
+  /** Signs in with a proof. With `link` it becomes one more way to sign in to the account that is signed in. */
   async #prove(path, proof, { link = false } = {}) {
     const answer = await this.#fetch("POST", path, proof, link ? await this.token() : undefined);
     if (!link) await this.#keep(answer);
@@ -828,58 +880,52 @@ export class Session extends Emitter {
     return { user, created, ...(linked && { linked }) };
   }
 
-  /** An access token. `fresh`: another than the last one, which was refused or is about to lapse. */
+  /** An access token. `fresh`: another than the last, which was refused or is about to lapse. */
   async token({ fresh = false } = {}) {
     await this.ready;
     const refused = fresh ? this.#given : null;
-    const good = () => this.#held && this.#held.access !== refused && this.#held.lapses > Date.now();
-    if (!good()) {
+    const good = () => this.#held?.lapses > Date.now() && this.#held.access !== refused;
+    for (let tries = 0; this.#held && !good() && tries < 2; tries++) {
       this.#refreshing ??= this.#refresh(good).finally(() => (this.#refreshing = null));
       await this.#refreshing;
     }
     this.#given = this.#held?.access ?? null;
-    if (!this.#held) throw new SoundOffError("signed_out", "nobody is signed in");
+    if (!this.#given) throw new SoundOffError("signed_out", "nobody is signed in");
     return this.#given;
   }
 
-  /** One refresh for all pages: a refresh token that is used twice ends the sign-in. */
+  /** One refresh for all pages: a refresh token that is used again ends the sign-in. */
   #refresh(good) {
     const turn = async () => {
       await this.#read();
-      if (this.#held && !good()) await this.#renew();
+      if (this.#held && !good()) await this.#renew(this.#held.refresh);
     };
     return this.#locks ? this.#locks.request(`${this.#key}/refresh`, turn) : turn();
   }
 
-  async #renew() {
-    const { refresh } = this.#held;
+  async #renew(refresh) {
     const ask = () => this.#fetch("POST", "/v1/auth/refresh", { refresh_token: refresh });
+    const still = async () => (await this.#read(), this.#held?.refresh === refresh);
+    let answer = null;
     try {
-      // An answer that was lost may be asked for once more, within ten seconds.
-      const again = (error) => (error.code === "offline" ? pause(1000).then(ask) : Promise.reject(error));
-      await this.#keep(await ask().catch(again));
+      // An answer that was lost may be asked for once more within ten seconds.
+      answer = await ask().catch((error) => (error.code === "offline" ? pause(1000).then(ask) : Promise.reject(error)));
     } catch (error) {
-      if (error.code === "conflict") return this.#winner(refresh, ask);
-      if (error.code === "unauthorized") await this.#keep(null);
-      throw error;
+      if (error.code === "conflict") {
+        // Somebody else was faster, and their answer is in the store or will be. Should they be gone, it may be asked for once more.
+        for (let waited = 0; (await still()) && waited < 2000; waited += 50) await pause(50);
+        if (await still()) answer = await ask();
+      } else if (error.code !== "unauthorized") throw error;
     }
-  }
-
-  /** Somebody else has refreshed: their answer is in the store, or will be. Should it never come, it may be asked for once more. */
-  async #winner(refresh, ask) {
-    for (let waited = 0; waited < 2000; waited += 50) {
-      await this.#read();
-      if (this.#held?.refresh !== refresh) return;
-      await pause(50);
-    }
-    await this.#keep(await ask());
+    // Signed out meanwhile: what came too late is not to sign in again.
+    if (await still()) await this.#keep(answer);
   }
 
   async #keep(answer) {
     if (answer) {
       const { user, access_token: access, refresh_token: refresh, expires_in: seconds } = answer;
-      const early = Math.min(LAPSING_MS, seconds * 500);
-      await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses: Date.now() + seconds * 1000 - early }));
+      const lapses = Date.now() + seconds * 1000 - Math.min(LAPSING_MS, seconds * 500);
+      await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses }));
     } else {
       await this.#store.remove(this.#key);
     }
@@ -897,7 +943,7 @@ export class Session extends Emitter {
     if (this.user?.handle !== before) this.emit("change", this.user);
   }
 
-  /** Ends the sign-in, here at once and for all pages, and at the server if it can be reached. */
+  /** Ends the sign-in: here at once and for all pages, and at the server if it can be reached. */
   async signOut() {
     await this.ready;
     const refresh = this.#held?.refresh;
@@ -914,75 +960,69 @@ export class Session extends Emitter {
     await this.#fetch("DELETE", `/v1/auth/identities/${encodeURIComponent(id)}`, undefined, await this.token());
   }
 
-  /** Ceases to hear of other pages. */
+  /** Hears of other pages no longer. */
   close() {
     this.#channel?.close();
   }
 
-  /** Uploads a picture: up to 16 MiB by itself, more with `begin`, which calls `media.begin`. The push `media.ready` says when it may be shown. */
+  /** Uploads a picture. What `POST` does not take goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
-    if (blob.size > POST_BYTES) {
-      if (!begin) throw new SoundOffError("too_large", "more than 16 MiB need `begin`");
+    const send = (method, to, token) => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal });
+    if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
-      await transfer({ method: upload.method, url: new URL(upload.url, this.#url), blob, onProgress, signal });
+      await send(upload.method, upload.url);
       return media;
     }
-    const post = (token) =>
-      transfer({ method: "POST", url: new URL("/v1/media", this.#url), token, blob, onProgress, signal });
-    const again = async (error) => (error.code === "unauthorized" ? post(await this.token({ fresh: true })) : Promise.reject(error));
-    return (await post(await this.token()).catch(again)).media;
+    const post = async (fresh) => (await send("POST", "/v1/media", await this.token({ fresh }))).media;
+    return post(false).catch((error) => (error.code === "unauthorized" ? post(true) : Promise.reject(error)));
   }
 
   async #fetch(method, path, body, token) {
-    const headers = { ...(body && { "content-type": "application/json" }), ...(token && { authorization: `Bearer ${token}` }) };
-    let response;
-    let text;
-    try {
-      const signal = AbortSignal.timeout(REQUEST_MS);
-      response = await fetch(new URL(path, this.#url), { method, headers, body: body && JSON.stringify(body), signal });
-      text = await response.text();
-    } catch {
-      throw new SoundOffError("offline", "the server cannot be reached", { retry: true });
-    }
-    return answerOf(response.status, text, response.headers.get("retry-after"));
+    const headers = { ...(body && { "content-type": "application/json" }), ...bearer(token) };
+    const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(REQUEST_MS) };
+    return asked(new URL(path, this.#url), init);
   }
 }
 
-/** The body of a good answer; the error of another (RFC 9457). */
+const bearer = (token) => (token ? { authorization: `Bearer ${token}` } : {});
+const unreachable = () => new SoundOffError("offline", "the server cannot be reached", { retry: true });
+
+async function asked(url, init, cancelled) {
+  try {
+    const response = await fetch(url, init);
+    return answerOf(response.status, await response.text(), response.headers.get("retry-after"));
+  } catch (error) {
+    throw error instanceof SoundOffError || cancelled?.aborted ? error : unreachable();
+  }
+}
+
+/** The body of a good answer; the error of another (RFC 9457). A bucket's errors are no JSON. */
 function answerOf(status, text, retryAfterS) {
-  const retryAfterMs = retryAfterS ? Number(retryAfterS) * 1000 : undefined;
   let body = {};
   try {
-    body = text ? JSON.parse(text) : {};
+    body = JSON.parse(text || "{}");
   } catch {
-    if (status < 400) throw new SoundOffError("internal", "the answer is not JSON");
+    body = {};
   }
   if (status < 400) return body;
-  const code = body.code ?? (status === 401 ? "unauthorized" : "internal");
+  const code = body.code ?? { 401: "unauthorized", 403: "forbidden" }[status] ?? "internal";
+  const retryAfterMs = retryAfterS ? Number(retryAfterS) * 1000 : undefined;
   throw new SoundOffError(code, body.detail ?? `HTTP ${status}`, { retry: status === 429 || status >= 500, retryAfterMs });
 }
 
-/** Sends bytes, with XMLHttpRequest where there is one: fetch cannot tell how far it is. */
-function transfer({ method, url, token, blob, onProgress, signal }) {
-  if (!globalThis.XMLHttpRequest) {
-    const headers = token ? { authorization: `Bearer ${token}` } : {};
-    const offline = (error) => Promise.reject(signal?.aborted ? error : new SoundOffError("offline", "the upload was cut off", { retry: true }));
-    return fetch(url, { method, headers, body: blob, signal })
-      .then(async (response) => answerOf(response.status, await response.text(), response.headers.get("retry-after")), offline);
-  }
+/** Sends bytes, with XMLHttpRequest where there is one: fetch cannot tell how far it has come. */
+function transfer(method, url, { token, blob, onProgress, signal }) {
+  if (!globalThis.XMLHttpRequest) return asked(url, { method, headers: bearer(token), body: blob, signal }, signal);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(method, url);
     if (token) request.setRequestHeader("authorization", `Bearer ${token}`);
     request.upload.onprogress = ({ loaded, total }) => onProgress?.(loaded / total);
     request.onload = () => {
-      try {
-        resolve(answerOf(request.status, request.responseText, request.getResponseHeader("retry-after")));
-      } catch (error) {
-        reject(error);
-      }
+      const { status, responseText } = request;
+      resolve(Promise.resolve().then(() => answerOf(status, responseText, request.getResponseHeader("retry-after"))));
     };
-    request.onerror = () => reject(new SoundOffError("offline", "the upload was cut off", { retry: true }));
+    request.onerror = () => reject(unreachable());
     request.onabort = () => reject(signal.reason);
     signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.send(blob);
