@@ -1,4 +1,4 @@
-// One bell for all: whatever is known changes, and what is on the page is brought up to date once, soon after.
+// One bell for all: whatever is known changes, and soon after what is on the page is brought up to date once.
 
 const listeners = new Set();
 let due = false;
@@ -12,9 +12,8 @@ function ring() {
 export function changed() {
   if (due) return;
   due = true;
-  // A hidden page gets no frames, but its title still counts what is new.
-  if (document.hidden) setTimeout(ring);
-  else requestAnimationFrame(ring);
+  // Not with the next frame: a hidden page gets none, and its title still counts what is new.
+  setTimeout(ring);
 }
 
 /** Calls `listener` after changes, until `signal` is aborted. */
@@ -25,3 +24,4 @@ export function onChange(listener, signal) {
 
 // Times in words grow old, too.
 setInterval(changed, 30_000);
+document.addEventListener("visibilitychange", changed);

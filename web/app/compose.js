@@ -1,135 +1,107 @@
 // Writing a post, with up to four pictures. They go up while the text is written.
-import { changed } from "./changes.js";
-import { attribute, button, h, icon } from "./dom.js";
+import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
+import { sendsWith } from "./comments.js";
 import { ask, keep, kept, onClient, session } from "./live.js";
 import { picture } from "./posts.js";
 
 const MOST_TEXT = 2000;
 const MOST_PICTURES = 4;
-const TAKEN = "image/jpeg,image/png,image/gif,image/webp";
 
-/** What the server has said of media, which may come before the upload's own answer. */
+/** What the server has said of media, which may come before the upload's own answer: null when they are good, else why not. */
 const verdicts = new Map();
-onClient((client) => {
-  client.on("push:media.ready", ({ media }) => judge(media.id, { media }));
-  client.on("push:media.failed", ({ id, reason }) => judge(id, { reason }));
-});
+const composers = new Set();
 
-function judge(id, verdict) {
-  verdicts.set(id, verdict);
-  if (verdict.media) picture(id, { width: verdict.media.width, height: verdict.media.height });
-  changed();
+function judge(id, reason) {
+  verdicts.set(id, reason);
+  composers.forEach((update) => update());
 }
 
+onClient((client) => {
+  client.on("push:media.ready", ({ media: { id, width, height } }) => (picture(id, { width, height }), judge(id, null)));
+  client.on("push:media.failed", ({ id, reason }) => judge(id, reason));
+});
+
 /** One picture on its way. */
-class Upload {
-  constructor(file, onchange) {
-    this.preview = URL.createObjectURL(file);
-    this.stop = new AbortController();
-    this.share = 0;
-    this.bar = h("progress", { max: 1, value: 0, "aria-label": "Upload" });
-    this.note = h("span", { class: "note", role: "status" });
-    this.row = h("li", {}, h("img", { src: this.preview, alt: file.name }), this.bar, this.note);
-    this.send(file, onchange);
-  }
-
-  async send(file, onchange) {
-    const onProgress = (share) => (this.bar.value = share);
-    try {
-      const { id } = await session.uploadMedia(file, { begin: (body) => ask("media.begin", body), onProgress, signal: this.stop.signal });
-      this.id = id.id ?? id;
-    } catch (error) {
-      this.error = because(error);
-    }
-    onchange();
-  }
-
-  /** `sending`, `checking`, `ready` or `failed`. */
-  get state() {
-    const verdict = this.id && verdicts.get(this.id);
-    if (this.error || verdict?.reason) return "failed";
-    return verdict ? "ready" : this.id ? "checking" : "sending";
-  }
-
-  update() {
-    const { state } = this;
-    this.bar.hidden = state !== "sending";
-    const failed = () => `Not taken: ${this.error ?? verdicts.get(this.id).reason}`;
-    this.note.textContent = { sending: "", checking: "Checking…", ready: "Ready", failed: state === "failed" ? failed() : "" }[state];
-    attribute(this.row, "data-state", state);
-    if (state === "ready") picture(this.id, { preview: this.preview });
-  }
+function upload(file, update, remove) {
+  const preview = URL.createObjectURL(file);
+  const stop = new AbortController();
+  const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
+  const note = h("span.note", { role: "status" });
+  const row = h("li", h("img", { src: preview, alt: file.name }), bar, note, button(`Remove ${file.name}`, () => (stop.abort(), remove(self)), { picture: "close" }));
+  const self = { row, id: null, error: null, isReady: false };
+  self.update = () => {
+    self.error ??= verdicts.get(self.id) ?? null;
+    self.isReady = verdicts.has(self.id) && !self.error;
+    bar.hidden = self.id !== null || self.error !== null;
+    text(note, self.error ? `Not taken: ${self.error}` : self.isReady ? "Ready" : self.id ? "Checking…" : "");
+    row.toggleAttribute("data-failed", self.error !== null);
+    if (self.isReady) picture(self.id, { preview });
+  };
+  const options = { begin: (body) => ask("media.begin", body), onProgress: (share) => (bar.value = share), signal: stop.signal };
+  session.uploadMedia(file, options)
+    .then((media) => (self.id = media.id ?? media), (error) => (self.error = stop.signal.aborted ? null : because(error)))
+    .then(update);
+  return self;
 }
 
 export function composer() {
   let uploads = [];
-  let wanted = false;
+  let isWanted = false;
   const field = h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2, maxlength: MOST_TEXT });
-  const chosen = h("input", { type: "file", accept: TAKEN, multiple: true, class: "hidden", tabindex: -1, "aria-hidden": "true" });
-  const add = button("Add pictures", { class: "icon", "aria-label": "Add pictures", title: "Add pictures", onclick: () => chosen.click() }, icon("picture"));
-  const post = h("button", { class: "primary" }, "Post");
-  const left = h("span", { class: "count" });
-  const note = h("span", { class: "note", role: "status" });
-  const pictures = h("ul", { class: "uploads" });
-  const form = h("form", { class: "composer", "aria-label": "New post" }, field, pictures, h("p", { class: "buttons" }, add, chosen, note, left, post));
+  const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
+  const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
+  const post = h("button.primary", "Post");
+  const left = h("span.count");
+  const note = h("span.note", { role: "status" });
+  const pictures = h("ul.uploads");
+  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, note, left, post));
 
-  const take = (files) => {
-    const images = [...files].filter(({ type }) => type.startsWith("image/"));
-    const fit = images.slice(0, MOST_PICTURES - uploads.length);
-    for (const file of fit) {
-      const upload = new Upload(file, update);
-      upload.row.append(button("Remove picture", { class: "icon", "aria-label": "Remove picture", onclick: () => remove(upload) }, icon("close")));
-      uploads.push(upload);
-      pictures.append(upload.row);
-    }
-    update();
-    if (images.length > fit.length) note.textContent = `A post has at most ${MOST_PICTURES} pictures.`;
-  };
-  const remove = (upload) => {
-    upload.stop.abort();
-    upload.row.remove();
-    uploads = uploads.filter((other) => other !== upload);
-    wanted = false;
+  const remove = (gone) => {
+    uploads = uploads.filter((other) => other !== gone);
+    gone.row.remove();
+    isWanted = false;
     update();
     field.focus();
   };
+  const take = (files) => {
+    const images = [...files].filter(({ type }) => type.startsWith("image/"));
+    uploads.push(...images.slice(0, MOST_PICTURES - uploads.length).map((file) => upload(file, update, remove)));
+    pictures.replaceChildren(...uploads.map(({ row }) => row));
+    update();
+    if (images.length > 0 && uploads.length === MOST_PICTURES) text(note, `A post has at most ${MOST_PICTURES} pictures.`);
+  };
   const update = () => {
     uploads.forEach((upload) => upload.update());
-    const busy = uploads.filter(({ state }) => state === "sending" || state === "checking").length;
-    const failed = uploads.some(({ state }) => state === "failed");
-    if (failed) wanted = false;
-    note.textContent = failed ? "Remove what was not taken, then post." : wanted ? "Posting once the pictures are ready…" : "";
-    add.disabled = uploads.length >= MOST_PICTURES;
-    left.textContent = field.value.length > MOST_TEXT - 200 ? String(MOST_TEXT - field.value.length) : "";
-    attribute(post, "aria-disabled", field.value.trim() === "" || failed ? "true" : null);
-    if (wanted && busy === 0) send();
+    const failed = uploads.some(({ error }) => error);
+    isWanted &&= !failed;
+    text(note, failed ? "Remove what was not taken, then post." : isWanted ? "Posting once the pictures are ready…" : "");
+    add.disabled = uploads.length === MOST_PICTURES;
+    text(left, field.value.length > MOST_TEXT - 200 ? MOST_TEXT - field.value.length : "");
+    attribute(post, "aria-disabled", (field.value.trim() === "" || failed) && "true");
+    if (isWanted && uploads.every(({ isReady }) => isReady)) send();
   };
   const send = () => {
-    const text = field.value.trim();
-    const media = uploads.map(({ id }) => id);
-    act("post.create", { text, ...(media.length > 0 && { media }) });
-    field.value = "";
+    act("post.create", { text: field.value.trim(), ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
     pictures.replaceChildren();
-    uploads = [];
-    wanted = false;
+    [field.value, uploads, isWanted] = ["", [], false];
     keep("draft", "");
     update();
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (field.value.trim() === "") return field.focus();
-    wanted = true;
-    update();
+    isWanted = field.value.trim() !== "";
+    if (isWanted) update();
+    else field.focus();
   });
-  field.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit());
+  sendsWith(field, form);
   field.addEventListener("input", () => (keep("draft", field.value), update()));
   field.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   chosen.addEventListener("change", () => (take(chosen.files), (chosen.value = "")));
   form.addEventListener("dragover", (event) => event.preventDefault());
   form.addEventListener("drop", (event) => (event.preventDefault(), take(event.dataTransfer.files)));
   field.value = kept("draft", "");
-  form.update = update;
+  composers.add(update);
   update();
   return form;
 }

@@ -1,54 +1,44 @@
-// Direct messages: with whom, what was said last, and what of it is new. Conversations are known from the pushes of both sides.
+// Direct messages: with whom, what was said last, and what of it is new. Conversations are known from the pushes, which tell both sides.
 import { changed } from "./changes.js";
-import { onDone, open, pending, rename, written } from "./effects.js";
-import { ask, client, keep, kept, me, onClient, onKept } from "./live.js";
+import { onDone, written } from "./effects.js";
+import { ask, began, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
 
 const MOST = 200;
 const TYPING_MS = 5000;
 const PRESENCE_MS = 15_000;
-/** How far this clock may be from the server's. */
-const SKEW_MS = 60_000;
 let all = {};
-const threads = new Map();
-const typing = new Map();
 let online = new Set();
 let told = 0;
-/** What waits for its reply, though its message has already come as a push. */
-const claimed = new Set();
+const threads = new Map();
+const typing = new Map();
 
-const peerOf = ({ from, to }) => (from === me() ? to : from);
-const threadOf = (peer) => threads.get(peer) ?? threads.set(peer, { items: [], next: null, loaded: false, error: null }).get(peer);
-const oldestFirst = (a, b) => (a.id < b.id ? -1 : 1);
+const threadOf = (peer) => threads.get(peer) ?? threads.set(peer, pages("dm.list", { with: peer, limit: 40 })).get(peer);
+const newestFirst = (a, b) => (a.last.id < b.last.id ? 1 : -1);
+
+export const conversations = () => Object.entries(all).map(([peer, known]) => ({ peer, ...known })).sort(newestFirst);
+export const unread = () => conversations().filter(({ unread }) => unread > 0).length;
+export const isTyping = (peer) => Date.now() - (typing.get(peer) ?? 0) < TYPING_MS;
+export const isOnline = (peer) => online.has(peer);
 
 function save() {
-  const newest = Object.entries(all).sort(([, a], [, b]) => oldestFirst(b.last, a.last));
-  all = Object.fromEntries(newest.slice(0, MOST));
+  all = Object.fromEntries(conversations().slice(0, MOST).map(({ peer, last, unread }) => [peer, { last, unread }]));
   keep("conversations", all);
-}
-
-function add(peer, messages) {
-  const thread = threadOf(peer);
-  const fresh = messages.filter(({ id }) => !thread.items.some((item) => item.id === id));
-  thread.items = [...thread.items, ...fresh].sort(oldestFirst);
-  for (const { id, from, text, created_at } of fresh) {
-    const [first] = pending(["dm.send"], ({ to }) => to === peer).filter((entry) => !claimed.has(entry.id));
-    if (from !== me() || first?.body.text !== text || new Date(created_at) < first.since - SKEW_MS) continue;
-    claimed.add(first.id);
-    rename(id, first.id);
-  }
+  changed();
 }
 
 /** One message that was sent or has come: once, however often it is told. */
 function take(message) {
-  const peer = peerOf(message);
-  add(peer, [message]);
-  typing.delete(peer);
-  const { last, unread = 0 } = all[peer] ?? {};
-  if (last && last.id >= message.id) return changed();
-  // Who answers has read.
-  all[peer] = { last: message, unread: message.from === me() ? 0 : unread + 1 };
-  save();
+  const { id, from, to, created_at } = message;
+  const peer = from === me() ? to : from;
+  const thread = threadOf(peer);
+  if (!thread.items.some((item) => item.id === id)) thread.items = [message, ...thread.items].sort((a, b) => (a.id < b.id ? 1 : -1));
+  if (peer === from) typing.delete(peer);
   changed();
+  const { last, unread = 0 } = all[peer] ?? {};
+  if (last?.id >= id) return;
+  // Who answers has read.
+  all[peer] = { last: message, unread: from === me() ? 0 : unread + Number(new Date(created_at) > began) };
+  save();
 }
 
 onClient((client) => {
@@ -60,44 +50,21 @@ onClient((client) => {
     setTimeout(changed, TYPING_MS + 100);
     changed();
   });
-  onKept("conversations", (now) => ((all = now ?? {}), changed()));
+  onKept("conversations", (now) => (all = now));
 });
-onDone("dm.send", ({ message }, sent, id) => (rename(message.id, id), take(message)));
-
-export const conversations = () => Object.entries(all).map(([peer, { last, unread }]) => ({ peer, last, unread })).sort((a, b) => oldestFirst(b.last, a.last));
-export const unread = () => Object.values(all).filter(({ unread }) => unread > 0).length;
-export const isTyping = (peer) => Date.now() - (typing.get(peer) ?? 0) < TYPING_MS;
-export const isOnline = (peer) => online.has(peer);
+onDone("dm.send", ({ message }) => take(message));
 
 export function read(peer) {
   if (!all[peer]?.unread) return;
   all[peer].unread = 0;
   save();
-  changed();
 }
 
-/** What was said with `peer`, and what is on its way. */
-export function thread(peer) {
-  const { items, ...rest } = threadOf(peer);
-  const mine = open("dm.send", ({ to }) => to === peer).filter(({ id, error }) => error || !claimed.has(id)).map(written);
-  return { items: [...items, ...mine], ...rest };
-}
-
-/** Reads the newest messages with `peer`, or those before what is there. */
-export async function load(peer, more) {
+/** What was said with `peer` and what is on its way, oldest first; `more` reads what was before. */
+export function conversationWith(peer) {
   const thread = threadOf(peer);
-  if (thread.reading) return;
-  thread.reading = true;
-  try {
-    const page = await ask("dm.list", { with: peer, limit: 40, ...(more && { before: thread.next }) });
-    add(peer, page.items);
-    if (more || !thread.loaded) thread.next = page.next ?? null;
-    Object.assign(thread, { loaded: true, error: null });
-  } catch (error) {
-    thread.error = error;
-  }
-  thread.reading = false;
-  changed();
+  if (!thread.loaded && !thread.error) thread.more();
+  return { ...thread, items: [...thread.items.toReversed(), ...written("dm.send", ({ to }) => to === peer, thread.items)] };
 }
 
 /** Says that this user is writing: now and then, and only while it can be heard. */
@@ -107,7 +74,7 @@ export function tell(peer) {
   client.call("typing", { to: peer }).catch(() => {});
 }
 
-/** Asks who is there, now and then until `signal` is aborted. */
+/** Asks who of `peers()` is there, now and then until `signal` is aborted. */
 export function watch(peers, signal) {
   const look = async () => {
     const users = peers().slice(0, 100);

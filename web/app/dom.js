@@ -1,19 +1,22 @@
 // Building the page, and keeping lists of it up to date without touching what has not changed.
 
-/** An element: attributes by name, `onclick` and the like as listeners; no inline style, which the page's policy forbids. */
-export function h(tag, props = {}, ...children) {
+/** An element, such as `h("p.note", { role: "status" }, "…")`: listeners are `onclick` and the like. No inline style: the page's policy forbids it. */
+export function h(name, ...content) {
+  const [tag, ...classes] = name.split(".");
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else attribute(element, name, value);
+  if (classes.length) element.className = classes.join(" ");
+  const props = content[0]?.constructor === Object ? content.shift() : {};
+  for (const [key, value] of Object.entries(props)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else attribute(element, key, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...content.filter((child) => child ?? false));
   return element;
 }
 
 /** Sets an attribute, or takes it away; does nothing when it is so already. */
 export function attribute(element, name, value) {
-  if (value === false || value === null || value === undefined) element.removeAttribute(name);
+  if (value === false || value === undefined || value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value === true ? "" : value)) element.setAttribute(name, value === true ? "" : value);
 }
 
@@ -21,24 +24,24 @@ export function text(element, value) {
   if (element.textContent !== String(value)) element.textContent = value;
 }
 
-/** Makes `parent` show one row for each item: rows stay the elements they are, in their focus and with what they hold. */
+/** Makes `parent` show one row for each item: rows stay the elements they are, with focus and all. What has failed is another row than what waits. */
 export function rows(parent, items, keyOf, make) {
   const known = (parent.known ??= new Map());
-  const wanted = new Set(items.map(keyOf));
+  const keys = items.map((item) => keyOf(item) + (item.error ? "!" : ""));
+  const wanted = new Set(keys);
   for (const [key, row] of known) {
     if (wanted.has(key)) continue;
     row.remove();
     known.delete(key);
   }
   let at = parent.firstElementChild;
-  for (const item of items) {
-    const key = keyOf(item);
-    let row = known.get(key);
-    if (!row) known.set(key, (row = make(item)));
+  items.forEach((item, index) => {
+    const row = known.get(keys[index]) ?? make(item);
+    known.set(keys[index], row);
     row.update?.(item);
     if (row === at) at = at.nextElementSibling;
     else parent.insertBefore(row, at);
-  }
+  });
 }
 
 const PATHS = {
@@ -57,77 +60,68 @@ const PATHS = {
 };
 
 export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", PATHS[name]);
+  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  attribute(path, "d", PATHS[name]);
   attribute(svg, "viewBox", "0 0 24 24");
   attribute(svg, "aria-hidden", "true");
   svg.append(path);
   return svg;
 }
 
-export function button(label, props = {}, ...children) {
-  return h("button", { type: "button", ...props }, ...(children.length ? children : [label]));
+/** A button that says `label`, or shows a picture of it. */
+export function button(label, onclick, { kind = "", picture, ...more } = {}) {
+  const named = picture ? { "aria-label": label, title: label } : {};
+  return h(`button${kind && `.${kind}`}`, { type: "button", onclick, ...named, ...more }, picture ? icon(picture) : label);
 }
 
 /** A user's initial on a colour that is always theirs. */
-export function avatar(handle, big = false) {
-  const sum = [...handle].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
-  const face = h("span", { class: big ? "avatar big" : "avatar", "aria-hidden": "true" }, handle[0].toUpperCase());
-  face.style.setProperty("--hue", sum);
+export function avatar(handle) {
+  const face = h("span.avatar", { "aria-hidden": "true" }, handle[0].toUpperCase());
+  face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
   return face;
 }
 
+export const user = (handle) => h("a", { href: `#/u/${handle}` }, `@${handle}`);
+
 /** Text with links to the handles and addresses in it. */
 export function rich(said) {
-  const pieces = said.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)]|(?<![\w@])@[a-z0-9_]{3,30}\b)/g);
+  const pieces = said.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)]|(?<![\w@])@[a-z0-9_]{3,30}\b)/);
   return pieces.map((piece, at) => {
     if (at % 2 === 0) return piece;
-    if (piece[0] === "@") return h("a", { href: `#/u/${piece.slice(1)}` }, piece);
-    return h("a", { href: piece, rel: "noopener noreferrer nofollow ugc", target: "_blank" }, piece);
+    return piece[0] === "@" ? user(piece.slice(1)) : h("a", { href: piece, rel: "noopener noreferrer nofollow ugc", target: "_blank" }, piece);
   });
 }
 
-const STEPS = [[60, "min", 60_000], [24, "h", 3_600_000], [7, "d", 86_400_000]];
+const UNITS = [[3_600_000, 60_000, "min"], [86_400_000, 3_600_000, "h"], [604_800_000, 86_400_000, "d"]];
 
-export function ago(at) {
-  const ms = Date.now() - new Date(at);
+function ago(at) {
+  const ms = Date.now() - at;
   if (ms < 60_000) return "now";
-  const step = STEPS.find(([most, , unit]) => ms < most * unit);
-  return step ? `${Math.floor(ms / step[2])} ${step[1]}` : new Date(at).toLocaleDateString(undefined, { dateStyle: "medium" });
+  const [, unit, name] = UNITS.find(([most]) => ms < most) ?? [];
+  return unit ? `${Math.floor(ms / unit)} ${name}` : at.toLocaleDateString(undefined, { dateStyle: "medium" });
 }
 
 /** A moment, in words that `update` keeps true. */
 export function moment() {
   const time = h("time");
-  time.update = (at) => {
-    attribute(time, "datetime", new Date(at).toISOString());
-    if (time.title === "") time.title = new Date(at).toLocaleString();
+  time.update = (said) => {
+    const at = new Date(said);
+    time.dateTime = at.toISOString();
+    time.title ||= at.toLocaleString();
     text(time, ago(at));
   };
   return time;
 }
 
-export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+export const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
-/** A question that wants an answer; resolves to whether it was yes. */
-export function confirm({ title, detail, yes, no }) {
+/** A question; resolves to whether it was answered with `yes`. */
+export function confirm(title, detail, yes, no) {
   return new Promise((resolve) => {
-    const close = (answer) => () => {
-      resolve(answer);
-      dialog.close();
-    };
-    const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => (resolve(false), dialog.remove()) },
-      h("h2", { id: "asked" }, title), h("p", {}, detail),
-      h("p", { class: "buttons" }, button(no, { onclick: close(false) }), button(yes, { class: "primary", onclick: close(true) })));
+    const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => (resolve(dialog.returnValue === yes), dialog.remove()) },
+      h("h2", { id: "asked" }, title), h("p", detail),
+      h("p.buttons", button(no, () => dialog.close()), button(yes, () => dialog.close(yes), { kind: "primary" })));
     document.body.append(dialog);
     dialog.showModal();
   });
-}
-
-/** Says something to those who hear the page; it is not seen. */
-export function announce(words) {
-  const live = document.getElementById("said") ?? h("p", { id: "said", class: "hidden", role: "status" });
-  if (!live.isConnected) document.body.append(live);
-  live.textContent = words;
 }

@@ -1,12 +1,17 @@
 // What the user does. It is shown at once from the client's list of what is not answered, which outlives the page; it settles once; and when it
 // fails it is kept with the reason, until the user tries again or lets it go.
 import { changed } from "./changes.js";
+import { button, h } from "./dom.js";
 import { client, keep, kept, me, onClient } from "./live.js";
 
 const MOST_FAILURES = 50;
-const done = new Map();
-/** Ids of messages and posts by what they were called before they had one: a row stays the row it was. */
+/** How far this clock may be from the server's. */
+const SKEW_MS = 60_000;
+const listeners = [];
+/** What things were called before they had an id, by their id: a row stays the row it was. */
 const names = new Map();
+/** What still waits for its reply, though what it made is there already. */
+const claimed = new Set();
 let failures = [];
 
 const WORDS = {
@@ -15,30 +20,28 @@ const WORDS = {
   overloaded: "Too much is waiting to be sent. Try again once you are online.",
   expired: "It was sent days ago and never answered. Look whether it is there before you try again.",
   internal: "Something went wrong on our side. It may still be done later, so look before you try again.",
-  too_large: "It is too long.",
+  too_large: "It is too large.",
 };
 
 /** What to tell of an error. */
-export const because = (error) => WORDS[error.code] ?? error.message;
+export const because = ({ code, message }) => WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`;
 
 /** Does something: it is pending from now on. */
 export function act(type, body) {
   const id = crypto.randomUUID();
   client.call(type, body, { id }).catch((error) => {
-    // All other outcomes come as `reply`, once for this page and once for one that was loaded anew.
+    // What was never taken on; all other outcomes come as `reply`, also those of a page that was there before.
     if (error.code === "overloaded" && !failures.some((other) => other.id === id)) failed({ id, type, sent: body, error });
   });
   changed();
-  return id;
 }
 
-/** Calls `settled(reply, sent, id)` whenever one of `type` has taken effect. */
-export function onDone(type, settled) {
-  done.set(type, [...(done.get(type) ?? []), settled]);
+/** Calls `settled(reply, sent)` whenever one of these types has taken effect. */
+export function onDone(types, settled) {
+  listeners.push([types.split(" "), settled]);
 }
 
-function failed({ id, type, sent, error }) {
-  const { code, message } = error;
+function failed({ id, type, sent, error: { code, message } }) {
   failures = [...failures, { id, type, body: sent, since: Date.now(), error: { code, message } }].slice(-MOST_FAILURES);
   keep("failures", failures);
   changed();
@@ -46,50 +49,57 @@ function failed({ id, type, sent, error }) {
 
 onClient((client) => {
   failures = kept("failures", []);
-  client.on("reply", (outcome) => {
-    if (outcome.error) return failed(outcome);
-    for (const settled of done.get(outcome.type) ?? []) settled(outcome.body, outcome.sent, outcome.id);
+  client.on("reply", ({ id, type, sent, body, error }) => {
+    if (error) return failed({ id, type, sent, error });
+    const made = body.post?.id ?? body.comment?.id ?? body.message?.id;
+    if (made) rename(made, id);
+    for (const [types, settled] of listeners) if (types.includes(type)) settled(body, sent);
     changed();
   });
 });
 
-/** What of `type` waits for its answer or has failed, and is about what `match` says; oldest first. */
-export function open(type, match = () => true) {
-  if (!client) return [];
-  const ours = (entry) => entry.type === type && match(entry.body);
-  return [...failures.filter(ours), ...client.pending.filter(ours)];
+/** Has what is called `name` on pages go on under its `id`. */
+function rename(id, name) {
+  if (![...names.values()].includes(name)) names.set(id, name);
 }
 
-/** What of these types waits for its answer, as far as it is about what `match` says; oldest first. */
-export function pending(types, match) {
-  return client ? client.pending.filter((entry) => types.includes(entry.type) && match(entry.body)) : [];
+export const keyOf = ({ id }) => names.get(id) ?? id;
+
+/** What of these types waits for its answer and is about what `match` says; oldest first. */
+export const pending = (types, match = () => true) => client.pending.filter(({ type, body }) => types.split(" ").includes(type) && match(body));
+
+/** What has failed, is of these types or, with `others`, of none of them. */
+export const failedOf = (types, others = false) => failures.filter(({ type }) => types.includes(type) !== others);
+
+/** What this user writes that is not there yet, on its way or failed, in the shape of what is: `{id, author, from, text, …, pending?, error?}`; oldest
+ *  first. What is among `there` already, as its push has overtaken its reply, is left out. */
+export function written(type, match, there) {
+  for (const { id, body, since } of pending(type, match)) {
+    const fresh = (item) => item.text === body.text && (item.author ?? item.from) === me() && new Date(item.created_at) > since - SKEW_MS;
+    const found = claimed.has(id) ? null : there.find((item) => !names.has(item.id) && fresh(item));
+    if (!found) continue;
+    claimed.add(id);
+    rename(found.id, id);
+  }
+  const open = [...failedOf([type]).filter(({ body }) => match(body)), ...pending(type, match).filter(({ id }) => !claimed.has(id))];
+  return open.map(({ id, body, since, error }) =>
+    ({ ...body, id, author: me(), from: me(), created_at: new Date(since).toISOString(), pending: !error, error }));
 }
 
-/** What has failed and has no place of its own on a page. */
-export function homeless(placed) {
-  return failures.filter(({ type }) => !placed.includes(type));
-}
-
-export function drop(id) {
+function drop(id) {
   failures = failures.filter((entry) => entry.id !== id);
   keep("failures", failures);
   changed();
 }
 
-export function again(id) {
+/** What to do about something that has failed. */
+export const remedies = ({ id, type, body }) => [
+  button("Try again", () => (drop(id), act(type, body))),
+  button("Discard", () => drop(id)),
+];
+
+/** The same, for something that was written. */
+export function unsent(id) {
   const entry = failures.find((entry) => entry.id === id);
-  drop(id);
-  if (entry) act(entry.type, entry.body);
+  return h("div.unsent", h("span", `Not sent. ${because(entry.error)}`), ...remedies(entry));
 }
-
-/** Has what is called `name` on pages go on under its `id`. */
-export function rename(id, name) {
-  if (![...names.values()].includes(name)) names.set(id, name);
-}
-
-export const keyOf = (item) => names.get(item.id) ?? item.id;
-
-/** What somebody has just written, as if it had come from the server. */
-export const written = ({ id, body, since, error }) => ({
-  ...body, id, author: me(), from: me(), created_at: new Date(since).toISOString(), pending: !error, error,
-});

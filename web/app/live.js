@@ -4,59 +4,87 @@ import { changed } from "./changes.js";
 
 export const session = new Session();
 export let client = null;
-export const me = () => session.user?.handle ?? null;
+export const me = () => session.user?.handle;
 
+/** How much of what has come before a new device is shown. */
+const HISTORY = 200;
 const wired = [];
-const prefix = () => `soundoff.app/${me()}/`;
+const key = (name) => `soundoff.app/${me()}/${name}`;
 
-/** Has `wire(client)` called for each connection, now and after the next sign-in. */
-export function onClient(wire) {
-  wired.push(wire);
-  if (client) wire(client);
-}
+/** Has `wire(client)` called once there is a connection. */
+export const onClient = (wire) => wired.push(wire);
 
 /** What was kept under `name` for who is signed in. */
 export function kept(name, otherwise) {
   try {
-    return JSON.parse(localStorage.getItem(prefix() + name)) ?? otherwise;
+    return JSON.parse(localStorage.getItem(key(name))) ?? otherwise;
   } catch {
     return otherwise;
   }
 }
 
-/** Keeps it. A browser that has no room keeps nothing: all of it is only for showing sooner. */
+/** Keeps it, if there is room: all of it only helps to show things sooner. */
 export function keep(name, value) {
   try {
-    localStorage.setItem(prefix() + name, JSON.stringify(value));
+    localStorage.setItem(key(name), JSON.stringify(value));
   } catch {
-    localStorage.removeItem(prefix() + name);
+    localStorage.removeItem(key(name));
   }
 }
 
-/** Calls `heard` when another page of the same user keeps something under `name`. */
+/** Calls `heard` when another page of this browser keeps something under `name`. */
 export function onKept(name, heard) {
-  addEventListener("storage", ({ key }) => key === prefix() + name && heard(kept(name)));
+  addEventListener("storage", (event) => {
+    if (event.key !== key(name) || event.newValue === null) return;
+    heard(JSON.parse(event.newValue));
+    changed();
+  });
 }
 
 /** Forgets what was kept for a user who has signed out. */
 export function forget(handle) {
   const ours = Object.keys(localStorage).filter((key) => key.startsWith(`soundoff.app/${handle}/`) || key.includes(`/${handle}/pending/`));
-  for (const key of ours) localStorage.removeItem(key);
+  ours.forEach((key) => localStorage.removeItem(key));
 }
+
+/** When this browser first connected as this user: what is older is not new here. */
+export let began = 0;
 
 /** Connects as who is signed in. */
 export function connect() {
-  client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
-  for (const wire of wired) wire(client);
-  client.on("state", changed);
+  began = kept("began", Date.now());
+  keep("began", began);
+  client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }), history: HISTORY });
+  wired.forEach((wire) => wire(client));
+  client.on("state", ({ state, reason }) => {
+    // A sign-in that has ended elsewhere is found out by asking for another token.
+    if (state === "refused" && reason?.code !== "signed_out") session.token({ fresh: true }).catch(() => {});
+    changed();
+  });
+  client.on("pending", changed);
   client.start();
-}
-
-export async function disconnect() {
-  const gone = client;
-  client = null;
-  await gone?.stop();
 }
 
 /** Asks for something that changes nothing. */
 export const ask = (type, body, signal) => client.call(type, body, { signal });
+
+/** Pages of a list in `list.items`, one more at each `more()`; `turn` changes a page's items. */
+export function pages(type, body, { signal, turn = (items) => items } = {}) {
+  const list = { items: [], next: null, loaded: false, busy: false, error: null };
+  list.more = async () => {
+    if (list.busy || (list.loaded && !list.next)) return;
+    list.busy = true;
+    try {
+      const { items, next = null } = await ask(type, { ...body, ...(list.next && { before: list.next }) }, signal);
+      const known = new Set(list.items.map(({ id }) => id));
+      const fresh = turn(items).filter((item) => item.id === undefined || !known.has(item.id));
+      list.items = [...list.items, ...fresh];
+      Object.assign(list, { next, loaded: true, error: null });
+    } catch (error) {
+      if (!signal?.aborted) list.error = error;
+    }
+    list.busy = false;
+    changed();
+  };
+  return list;
+}

@@ -1,7 +1,7 @@
 // What others did that concerns this user: as it came in, the newest on top.
 import { changed } from "./changes.js";
-import { attribute, avatar, h, moment, rows } from "./dom.js";
-import { keep, kept, onClient, onKept } from "./live.js";
+import { avatar, h, moment, rows, text, user } from "./dom.js";
+import { began, keep, kept, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
 
 const MOST = 200;
@@ -12,13 +12,14 @@ let seen = 0;
 /** When a message was sent: its id begins with that. */
 const sentAt = (mid) => [...mid.slice(0, 10)].reduce((ms, digit) => ms * 32 + DIGITS.indexOf(digit), 0);
 
-const post = (id) => h("a", { href: `#/post/${id}` }, "your post");
+const yours = (id) => h("a", { href: `#/post/${id}` }, "your post");
 
+/** Who did it, what it was, and what was said. */
 const KINDS = {
-  "like.added": ({ by, post: id }) => ({ by, say: [" likes ", post(id)], quote: () => textOf(id) }),
-  "comment.created": ({ comment }) => ({ by: comment.author, say: [" commented on ", post(comment.post)], quote: () => comment.text }),
-  "follow.added": ({ by }) => ({ by, say: [" follows you"] }),
-  "post.removed": () => ({ by: null, say: ["A moderator has taken one of your posts down"] }),
+  "like.added": ({ by, post }) => [by, [" likes ", yours(post)], () => textOf(post)],
+  "comment.created": ({ comment: { author, post, text } }) => [author, [" commented on ", yours(post)], () => text],
+  "follow.added": ({ by }) => [by, [" follows you"]],
+  "post.removed": () => [null, ["A moderator has taken one of your posts down"]],
 };
 
 onClient((client) => {
@@ -30,29 +31,29 @@ onClient((client) => {
     keep("notifications", items);
     changed();
   });
-  onKept("seen", (now) => ((seen = now), changed()));
+  onKept("seen", (now) => (seen = now));
 });
 
-export const unseen = () => items.filter(({ seq }) => seq > seen).length;
+const isNew = ({ seq, at }) => seq > seen && at > began;
+export const unseen = () => items.filter(isNew).length;
 
-function row({ type, body, at }) {
-  const { by, say, quote } = KINDS[type](body);
+function row(item) {
+  const [by, did, quote] = KINDS[item.type](item.body);
   const when = moment();
-  const said = h("p", { class: "note quote" });
-  const line = h("li", { class: "panel row" }, avatar(by ?? "!"),
-    h("div", {}, h("p", {}, by && h("a", { href: `#/u/${by}` }, `@${by}`), ...say, " ", when), said));
-  line.update = ({ seq }) => {
-    when.update(at);
-    said.textContent = quote?.() ?? "";
-    if (seq > seen) attribute(line, "data-new", true);
+  const said = h("p.note.quote");
+  const line = h("li.panel.row", avatar(by ?? "!"), h("div", h("p", by && user(by), ...did, " ", when), said));
+  line.toggleAttribute("data-new", isNew(item));
+  line.update = () => {
+    when.update(item.at);
+    text(said, quote?.() ?? "");
   };
   return line;
 }
 
 export function notifications() {
-  const list = h("ol", { class: "list", "aria-label": "Notifications", "aria-live": "polite" });
-  const empty = h("div", { class: "empty" }, h("h2", {}, "Nothing yet"), h("p", {}, "Likes and comments on your posts come in here, and who follows you."));
-  const element = h("div", {}, h("h1", {}, "Notifications"), empty, list);
+  const list = h("ol.list", { "aria-label": "Notifications", "aria-live": "polite" });
+  const empty = h("div.empty", h("h2", "Nothing yet"), h("p", "Likes and comments on your posts come in here, and who follows you."));
+  const element = h("div", h("h1", "Notifications"), empty, list);
   const update = () => {
     rows(list, items, ({ seq }) => seq, row);
     empty.hidden = items.length > 0;

@@ -1,70 +1,56 @@
-// Users: who they are, and who follows or blocks whom, as far as this browser knows.
+// Users: who they are, and whom this user follows and blocks.
 import { changed } from "./changes.js";
 import { onDone, pending } from "./effects.js";
-import { ask, keep, kept, me, onClient } from "./live.js";
+import { ask, keep, kept, me, onClient, pages } from "./live.js";
 
-/** The most follows that are asked for; who follows more may be offered to follow somebody twice, which changes nothing. */
+/** The most follows that are asked for. Who follows more may be offered to follow somebody again, which changes nothing. */
 const MOST = 5000;
+const STALE_MS = 60_000;
 const profiles = new Map();
-let following = new Set();
-let blocked = new Set();
-let asked = false;
+let asked = 0;
+/** Blocks are those of this browser: the protocol has no list of them. */
+let sets = { follow: new Set(), block: new Set() };
 
-onClient(() => {
-  following = new Set(kept("following", []));
-  blocked = new Set(kept("blocked", []));
-});
+onClient(() => (sets = { follow: new Set(kept("follow", [])), block: new Set(kept("block", [])) }));
 
 /** A profile as it is to be shown, or undefined while it is not known. */
 export function profile(handle) {
-  const known = profiles.get(handle);
-  const edit = handle === me() ? pending(["profile.update"], () => true).at(-1) : null;
-  return known && { ...known, ...edit?.body };
+  const edit = handle === me() && pending("profile.update").at(-1);
+  return profiles.get(handle) && { ...profiles.get(handle), ...(edit && edit.body) };
 }
 
 export async function loadProfile(handle, signal) {
-  const { user } = await ask("profile.get", { user: handle }, signal);
-  profiles.set(handle, user);
+  profiles.set(handle, (await ask("profile.get", { user: handle }, signal)).user);
   changed();
 }
 
-/** Nothing says whom a user follows but the list of all. */
+/** Nothing says whom a user follows but the list of all, newest first. */
 export async function loadFollowing() {
-  if (asked) return;
-  asked = true;
-  const found = new Set();
-  let before = null;
-  try {
-    do {
-      const page = await ask("follow.list", { direction: "following", limit: 100, ...(before && { before }) });
-      page.items.forEach((handle) => found.add(handle));
-      before = page.next;
-    } while (before && found.size < MOST);
-    following = found;
-    keep("following", [...following]);
-  } catch {
-    asked = false;
-  }
+  if (Date.now() - asked < STALE_MS) return;
+  asked = Date.now();
+  const list = pages("follow.list", { direction: "following", limit: 100 });
+  do await list.more();
+  while (list.next && !list.error && list.items.length < MOST);
+  if (!list.error) set("follow", list.items);
+}
+
+function set(family, users) {
+  sets[family] = new Set(users);
+  keep(family, users);
   changed();
 }
 
-const last = (family, user) => pending([`${family}.add`, `${family}.remove`], (body) => body.user === user).at(-1)?.type;
-const is = (family, set, user) => (last(family, user) ?? (set.has(user) ? `${family}.add` : "")) === `${family}.add`;
-export const isFollowed = (user) => is("follow", following, user);
-/** There is no list of blocks: known are those of this browser. */
-export const isBlocked = (user) => is("block", blocked, user);
-
-function settle(type, change) {
-  onDone(type, (reply, { user }) => {
-    change(user);
-    keep("following", [...following]);
-    keep("blocked", [...blocked]);
-    loadProfile(user).catch(() => {});
-  });
+/** Whether this user follows (`follow`) or blocks (`block`) another, as far as this browser knows. */
+export function is(family, other) {
+  const last = pending(`${family}.add ${family}.remove`, ({ user }) => user === other).at(-1);
+  return last ? last.type === `${family}.add` : sets[family].has(other);
 }
 
-settle("follow.add", (user) => following.add(user));
-settle("follow.remove", (user) => following.delete(user));
-settle("block.add", (user) => (blocked.add(user), following.delete(user)));
-settle("block.remove", (user) => blocked.delete(user));
+for (const family of Object.keys(sets)) {
+  const rest = (user) => [...sets[family]].filter((other) => other !== user);
+  onDone(`${family}.add`, (reply, { user }) => set(family, [...rest(user), user]));
+  onDone(`${family}.remove`, (reply, { user }) => set(family, rest(user)));
+}
+onDone("block.add", (reply, { user }) => set("follow", [...sets.follow].filter((other) => other !== user)));
+onDone("follow.add follow.remove block.remove", (reply, { user }) => loadProfile(user).catch(() => {}));
 onDone("profile.update", ({ user }) => profiles.set(user.handle, user));

@@ -1,26 +1,26 @@
 // One post by itself, with its comments.
 import { changed } from "./changes.js";
-import { h } from "./dom.js";
+import { h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { ask } from "./live.js";
 import { postCard } from "./post_card.js";
 import { isGone, learn } from "./posts.js";
 
 export function postPage(id, signal) {
-  const note = h("p", { class: "note", role: "status" }, "Loading…");
-  const element = h("div", {}, h("h1", {}, "Post"), note);
+  const note = h("p.note", { role: "status" }, "Loading…");
+  const element = h("div", h("h1", "Post"), note);
   let card = null;
   ask("post.get", { post: id }, signal).then(({ post, liked }) => {
     learn(post, liked);
-    card = postCard({ post }, { whole: true });
+    card = postCard({ post }, true);
     note.before(card);
-    note.textContent = "";
+    text(note, "");
     changed();
-  }, (error) => signal.aborted || (note.textContent = error.code === "not_found" ? "This post is gone, or not for you to see." : because(error)));
+  }, (error) => text(note, error.code === "not_found" ? "This post is gone, or not for you to see." : because(error)));
   const update = () => {
     if (card && isGone(id)) {
       card.remove();
-      note.textContent = "This post was deleted.";
+      text(note, "This post was deleted.");
     }
     card?.update();
   };

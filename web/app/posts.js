@@ -1,6 +1,6 @@
 // What is known of posts: as the server last said, with what this user is just doing to them on top.
 import { changed } from "./changes.js";
-import { act, onDone, pending, rename } from "./effects.js";
+import { act, onDone, pending } from "./effects.js";
 import { ask, client, onClient } from "./live.js";
 
 const MOST = 5000;
@@ -9,7 +9,7 @@ const known = new Map();
 const gone = new Set();
 const pictures = new Map();
 
-/** Remembers a post as it is now; `liked` only where it is known. */
+/** Remembers a post as it is now; `liked` only where that is known. */
 export function learn(post, liked = known.get(post.id)?.liked) {
   known.delete(post.id);
   known.set(post.id, { post, liked });
@@ -18,84 +18,69 @@ export function learn(post, liked = known.get(post.id)?.liked) {
 
 /** A post as it is to be shown. */
 export function shown(post) {
-  const { post: newest = post, liked } = known.get(post.id) ?? {};
-  const like = pending(["like.add", "like.remove"], ({ post: id }) => id === post.id).at(-1);
-  const comments = pending(["comment.create"], ({ post: id }) => id === post.id).length;
-  const mine = like ? like.type === "like.add" : (liked ?? false);
-  const more = like && mine !== (liked ?? false) ? (mine ? 1 : -1) : 0;
-  return { ...newest, liked: mine, likes: Math.max(0, newest.likes + more), comments: newest.comments + comments };
+  const { post: newest = post, liked = false } = known.get(post.id) ?? {};
+  const isOurs = (body) => body.post === post.id;
+  const toggle = pending("like.add like.remove", isOurs).at(-1);
+  const mine = toggle ? toggle.type === "like.add" : liked;
+  const likes = Math.max(0, newest.likes + Number(mine) - Number(liked));
+  return { ...newest, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
 }
 
 /** What a post says, if that is known; else it is asked for. */
 export function textOf(id) {
-  const found = known.get(id);
-  if (!found && !gone.has(id)) want(id);
-  return found?.post.text ?? "";
+  if (!known.has(id) && !gone.has(id)) want(id);
+  return known.get(id)?.post.text ?? "";
 }
 
-export const isGone = (id) => gone.has(id) || pending(["post.delete"], ({ post }) => post === id).length > 0;
+export const isGone = (id) => gone.has(id) || pending("post.delete", ({ post }) => post === id).length > 0;
 
-export function like(post) {
-  act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
-}
+export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
 
 /** A picture that was uploaded here: shown from this browser until a post brings it from the server. */
-export function picture(id, more) {
-  pictures.set(id, { ...pictures.get(id), ...more });
-}
-
-/** The picture of a post that is on its way. */
+export const picture = (id, more) => pictures.set(id, { ...pictures.get(id), ...more });
 export const pictureOf = (id) => ({ id, url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
 
-// Timelines do not say whether their reader likes a post, and tell nothing when counts change: what comes into sight is asked for.
+// Timelines do not say whether their reader likes a post, and nobody tells when its counts change: what comes into sight is asked for.
 
 const inSight = new Map();
-const waiting = [];
+const waiting = new Set();
 let asking = 0;
 
 const sight = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) inSight.delete(target);
-    else inSight.set(target, target.post);
+    inSight.delete(target);
+    if (isIntersecting) inSight.set(target, target.post);
     if (isIntersecting && known.get(target.post)?.liked === undefined) want(target.post);
   }
 });
 
-/** Asks for what is true of `element.post` whenever it comes into sight and that is not known. */
+/** Asks for what is true of `element.post` when it comes into sight and that is not known. */
 export const watch = (element) => sight.observe(element);
 
-/** Has a post asked for. */
-export function want(id) {
-  if (!waiting.includes(id)) waiting.push(id);
-  next();
-}
-
-async function next() {
-  if (asking >= AT_ONCE || waiting.length === 0 || client?.state !== "online") return;
-  const id = waiting.shift();
+async function want(id) {
+  waiting.add(id);
+  if (asking >= AT_ONCE) return;
   asking += 1;
-  try {
-    const { post, liked } = await ask("post.get", { post: id });
-    learn(post, liked);
+  for (const next of waiting) {
+    waiting.delete(next);
+    await ask("post.get", { post: next }).then(({ post, liked }) => learn(post, liked), ({ code }) => code === "not_found" && gone.add(next));
     changed();
-  } catch (error) {
-    if (error.code === "not_found") lose(id);
   }
   asking -= 1;
-  next();
 }
 
-/** A post is no more. */
 function lose(id) {
   gone.add(id);
   changed();
 }
 
-const refresh = () => [...inSight.values()].forEach(want);
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
+function refresh() {
+  if (!document.hidden && client?.state === "online") inSight.forEach(want);
+}
+document.addEventListener("visibilitychange", refresh);
 
 onClient((client) => {
-  client.on("state", ({ state }) => state === "online" && refresh());
+  client.on("state", refresh);
   client.on("event:post.created", ({ post }) => learn(post));
   client.on("event:post.deleted", ({ post }) => lose(post.id));
   client.on("push:post.removed", ({ post }) => lose(post));
@@ -103,18 +88,14 @@ onClient((client) => {
   client.on("push:comment.created", ({ comment }) => known.has(comment.post) && want(comment.post));
 });
 
-onDone("post.create", ({ post }, sent, id) => {
-  rename(post.id, id);
-  learn(post, false);
-});
-onDone("post.delete", (reply, { post }) => lose(post));
-for (const type of ["like.add", "like.remove"]) {
-  onDone(type, ({ post, likes }) => {
-    const { post: before } = known.get(post) ?? {};
-    if (before) learn({ ...before, likes }, type === "like.add");
-  });
+/** Changes what is known of a post. */
+function amend(id, change, liked) {
+  const found = known.get(id);
+  if (found) learn({ ...found.post, ...change(found.post) }, liked);
 }
-onDone("comment.create", (reply, { post }) => {
-  const { post: before, liked } = known.get(post) ?? {};
-  if (before) learn({ ...before, comments: before.comments + 1 }, liked);
-});
+
+onDone("post.create", ({ post }) => learn(post, false));
+onDone("post.delete", (reply, { post }) => lose(post));
+onDone("like.add", ({ post, likes }) => amend(post, () => ({ likes }), true));
+onDone("like.remove", ({ post, likes }) => amend(post, () => ({ likes }), false));
+onDone("comment.create", (reply, { post }) => amend(post, ({ comments }) => ({ comments: comments + 1 })));

@@ -3,55 +3,51 @@ import { changed, onChange } from "./changes.js";
 import { attribute } from "./dom.js";
 
 let table = [];
-let leave = null;
-let unread = () => 0;
-let shown = { title: "" };
+let leave = () => {};
+let unread;
+let shown;
 const lasting = new Map();
 
 export const path = () => (location.hash.startsWith("#/") ? decodeURI(location.hash.slice(1)) : "/");
 export const go = (to) => (location.hash = `#${to}`);
 
-function named() {
-  const count = unread();
-  const title = `${count > 0 ? `(${count}) ` : ""}${shown.title} · Sound Off`;
-  if (document.title !== title) document.title = title;
-}
-onChange(named);
-
 /** Shows the page of the address. Its heading gets the focus, so that those who hear the page know where they are. */
-function show(first) {
+function show() {
   const at = path();
   const route = table.find(({ pattern }) => pattern.test(at)) ?? table[0];
   const main = document.getElementById("main");
-  leave?.();
+  const isFirst = shown === undefined;
+  leave();
   const stop = new AbortController();
   const page = lasting.get(route) ?? route.page(...(route.pattern.exec(at)?.slice(1) ?? []), stop.signal);
   if (route.lasting) lasting.set(route, page);
+  else onChange(page.update, stop.signal);
   shown = page;
   leave = () => {
     page.top = scrollY;
     stop.abort();
   };
   main.replaceChildren(page.element);
-  page.update?.();
-  if (page.update && !route.lasting) onChange(page.update, stop.signal);
-  for (const link of document.querySelectorAll("#nav a")) attribute(link, "aria-current", isIn(link.hash.slice(1), at) ? "page" : null);
-  named();
+  page.update();
+  for (const link of document.querySelectorAll("#nav a")) attribute(link, "aria-current", isIn(link.hash.slice(1), at) && "page");
   changed();
   scrollTo({ top: page.top ?? 0, behavior: "instant" });
-  if (first) return;
+  if (isFirst) return;
   const heading = main.querySelector("h1");
-  attribute(heading, "tabindex", "-1");
+  heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }
 
-const isIn = (link, at) => (link === "/" ? at === "/" : at === link || at.startsWith(`${link}/`));
-const moved = () => show(false);
+const isIn = (link, at) => at === link || (link !== "/" && at.startsWith(`${link}/`));
 
-/** Begins to show the pages of `routes` (`{pattern, page, lasting?}`); the first is the one for addresses that nobody knows. */
+/** Begins to show the pages of `routes` (`{pattern, page, lasting?}`); the first is the one for addresses that nobody knows. Titles tell what is unread. */
 export function route(routes, counted) {
   table = routes;
   unread = counted;
-  addEventListener("hashchange", moved);
-  show(true);
+  addEventListener("hashchange", show);
+  onChange(() => {
+    const title = `${unread() > 0 ? `(${unread()}) ` : ""}${shown.title} · Sound Off`;
+    if (document.title !== title) document.title = title;
+  });
+  show();
 }

@@ -1,49 +1,52 @@
 // Home: write a post, read the timeline.
 import { onChange } from "./changes.js";
-import { announce, button, h, plural, rows } from "./dom.js";
-import { keyOf, open, written } from "./effects.js";
+import { button, h, plural, text } from "./dom.js";
 import { composer } from "./compose.js";
-import { letIn, more, showNew, state } from "./feed.js";
-import { postCard } from "./post_card.js";
+import { feed, letIn, more, showNew } from "./feed.js";
+import { cards } from "./post_card.js";
 
 /** How far from the top a reader still counts as being there. */
 const TOP = 80;
 
-/** What of posts this user has on the way. */
-const mine = () => open("post.create").map((entry) => ({ ...written(entry), post: { ...written(entry), likes: 0, comments: 0 } })).reverse();
-
-/** Calls `reached` when the end of a list comes near. */
+/** The end of a list: `reached` is called when it comes near, and while it is near, as long as `update` is told that there is more. */
 export function ending(reached) {
-  const end = h("div", { class: "ending", "aria-hidden": "true" });
-  new IntersectionObserver(([entry]) => entry.isIntersecting && reached(), { rootMargin: "600px" }).observe(end);
+  let near = false;
+  const end = h("div.ending");
+  new IntersectionObserver(([entry]) => {
+    near = entry.isIntersecting;
+    if (near) reached();
+  }, { rootMargin: "600px" }).observe(end);
+  end.update = (isMore) => {
+    end.hidden = !isMore;
+    if (isMore && near) reached();
+  };
   return end;
 }
 
 export function home() {
-  const list = h("div", { class: "list", role: "feed", "aria-label": "Timeline" });
-  const news = button("", { class: "news primary", onclick: () => (showNew(), scrollTo({ top: 0 }), list.firstElementChild?.focus()) });
-  const empty = h("div", { class: "empty" },
-    h("h2", {}, "It is quiet here"),
-    h("p", {}, "Say something above, or go to somebody's handle and follow them: what they post comes in here by itself."));
-  const loading = h("p", { class: "note", role: "status" });
+  const list = h("section.list", { "aria-label": "Timeline" });
+  const heading = h("h1.hidden", "Home");
+  const news = button("", () => (showNew(), scrollTo({ top: 0 }), heading.focus()), { kind: "primary", hidden: true });
+  const said = h("p.hidden", { role: "status" });
+  const empty = h("div.empty", h("h2", "It is quiet here"),
+    h("p", "Say something above, or go to somebody's handle and follow them: what they post comes in here by itself."));
+  const loading = h("p.note", { role: "status" });
   const end = ending(more);
-  const element = h("div", {}, h("h1", { class: "hidden" }, "Home"), composer(), h("div", { class: "news-box" }, news), empty, list, end, loading);
+  const element = h("div", heading, composer(), h("div.news", news), said, empty, list, end, loading);
 
-  const typing = () => list.contains(document.activeElement) && document.activeElement.matches("textarea");
-  letIn(() => element.isConnected && !document.hidden && scrollY <= TOP && !typing());
-  let told = 0;
+  const isTyping = () => list.contains(document.activeElement) && document.activeElement.matches("textarea");
+  letIn(() => element.isConnected && !document.hidden && scrollY <= TOP && !isTyping());
   const update = () => {
     if (!element.isConnected) return;
-    const { items, next, fresh, loaded, reading } = state();
-    const all = [...mine(), ...items.map((item) => ({ ...item, id: item.post.id }))];
-    rows(list, all, (item) => keyOf(item) + (item.error ? "!" : ""), (item) => postCard(item));
-    news.textContent = plural(fresh, "new post");
+    const { items, next, fresh, loaded, busy, error } = feed();
+    const shown = cards(list, items, true);
+    const words = fresh > 0 ? plural(fresh, "new post") : "";
+    text(news, words);
+    text(said, words);
     news.hidden = fresh === 0;
-    if (fresh > told) announce(plural(fresh, "new post"));
-    told = fresh;
-    empty.hidden = !loaded || all.length > 0;
-    end.hidden = !next;
-    loading.textContent = (!loaded && all.length === 0) || (reading && next) ? "Loading…" : "";
+    empty.hidden = !loaded || shown > 0;
+    end.update(next && !error);
+    text(loading, busy || (!loaded && shown === 0) ? "Loading…" : "");
   };
   onChange(update);
   return { title: "Home", element, update };
