@@ -1,8 +1,7 @@
 // The comments below a post.
 import { avatar, button, h, moment, rich, rows, text, user } from "./dom.js";
 import { act, because, keyOf, onDone, unsent, written } from "./effects.js";
-import { onClient, pages } from "./live.js";
-import { changed } from "./changes.js";
+import { changed, onClient, pages } from "./live.js";
 
 const threads = new Map();
 
@@ -16,7 +15,7 @@ onDone("comment.create", ({ comment }) => take(comment));
 
 function row({ author, text: said, id, error }) {
   const at = moment();
-  const line = h("li.comment", avatar(author), h("div", h("p.by", user(author), at), h("p.said", ...rich(said)), error && unsent(id)));
+  const line = h("li.remark", avatar(author), h("div", h("p.by", user(author), at), h("p.said", ...rich(said)), error && unsent(id)));
   line.update = ({ created_at, pending }) => {
     at.update(created_at);
     line.toggleAttribute("data-pending", pending === true);

@@ -1,7 +1,6 @@
 // Direct messages: with whom, what was said last, and what of it is new. Conversations are known from the pushes, which tell both sides.
-import { changed } from "./changes.js";
 import { onDone, written } from "./effects.js";
-import { ask, began, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
+import { ask, began, changed, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
 
 const MOST = 200;
 const TYPING_MS = 5000;

@@ -1,8 +1,7 @@
 // What the user does. It is shown at once from the client's list of what is not answered, which outlives the page; it settles once; and when it
 // fails it is kept with the reason, until the user tries again or lets it go.
-import { changed } from "./changes.js";
 import { button, h } from "./dom.js";
-import { client, keep, kept, me, onClient } from "./live.js";
+import { changed, client, keep, kept, me, onClient } from "./live.js";
 
 const MOST_FAILURES = 50;
 /** How far this clock may be from the server's. */

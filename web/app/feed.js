@@ -1,7 +1,6 @@
 // The reader's timeline: what is on it, and what is new and waits to be let in.
-import { changed } from "./changes.js";
 import { onDone } from "./effects.js";
-import { ask, keep, kept, onClient, pages } from "./live.js";
+import { ask, changed, keep, kept, onClient, pages } from "./live.js";
 import { isGone, learn } from "./posts.js";
 
 const KEPT = 20;

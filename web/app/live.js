@@ -1,6 +1,5 @@
-// Who is signed in, their connection, and what this browser keeps for them.
+// Who is signed in, their connection, what this browser keeps for them, and the bell that rings when anything of it changes.
 import { Session, SoundOff } from "/client/soundoff.js";
-import { changed } from "./changes.js";
 
 export const session = new Session();
 export let client = null;
@@ -88,3 +87,29 @@ export function pages(type, body, { signal, turn = (items) => items } = {}) {
   };
   return list;
 }
+
+const listeners = new Set();
+let due = false;
+
+function ring() {
+  due = false;
+  for (const listener of [...listeners]) listener();
+}
+
+/** Says that something has changed: soon after, what is on the page is brought up to date once. */
+export function changed() {
+  if (due) return;
+  due = true;
+  // Not with the next frame: a hidden page gets none, and its title still counts what is new.
+  setTimeout(ring);
+}
+
+/** Calls `listener` after changes, until `signal` is aborted. */
+export function onChange(listener, signal) {
+  listeners.add(listener);
+  signal?.addEventListener("abort", () => listeners.delete(listener));
+}
+
+// Times in words grow old, too.
+setInterval(changed, 30_000);
+document.addEventListener("visibilitychange", changed);

@@ -1,10 +1,9 @@
 // The frame around all pages: who is signed in, where to go, and how the connection is.
-import { onChange } from "./changes.js";
 import { unread } from "./conversations.js";
 import { attribute, button, confirm, h, icon, plural, rows, text } from "./dom.js";
 import { because, failedOf, remedies } from "./effects.js";
 import { refresh } from "./feed.js";
-import { client, connect, forget, me, session } from "./live.js";
+import { client, connect, forget, me, onChange, session } from "./live.js";
 import { conversation, messages } from "./messages.js";
 import { notifications, unseen } from "./notifications.js";
 import { postPage } from "./post_page.js";
@@ -15,11 +14,6 @@ import { home } from "./timeline.js";
 
 /** What is shown where it belongs when it has failed; all else is told in a notice. */
 const PLACED = ["post.create", "comment.create", "dm.send"];
-
-const DOING = {
-  "like.add": "Liking", "like.remove": "Taking a like back", "follow.add": "Following", "follow.remove": "Unfollowing",
-  "block.add": "Blocking", "block.remove": "Unblocking", "post.delete": "Deleting", "profile.update": "Changing your profile",
-};
 
 const STATES = { online: "Online", connecting: "Connecting…", waiting: "Offline. What you do is sent once you are back.", refused: "Disconnected. Reload the page." };
 
@@ -56,7 +50,7 @@ function connection() {
 function notices() {
   const failed = failedOf(PLACED, true);
   rows($("notices"), failed, ({ id }) => id, (entry) =>
-    h("div.notice", { role: "alert" }, h("p", `${DOING[entry.type] ?? entry.type} did not work. ${because(entry.error)}`), ...remedies(entry)));
+    h("div.notice", { role: "alert" }, h("p", `Not done (${entry.type.replace(".", ": ")}). ${because(entry.error)}`), ...remedies(entry)));
 }
 
 function enter() {

@@ -1,7 +1,6 @@
 // What others did that concerns this user: as it came in, the newest on top.
-import { changed } from "./changes.js";
 import { avatar, h, moment, rows, text, user } from "./dom.js";
-import { began, keep, kept, onClient, onKept } from "./live.js";
+import { began, changed, keep, kept, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
 
 const MOST = 200;

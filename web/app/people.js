@@ -1,7 +1,6 @@
 // Users: who they are, and whom this user follows and blocks.
-import { changed } from "./changes.js";
 import { onDone, pending } from "./effects.js";
-import { ask, keep, kept, me, onClient, pages } from "./live.js";
+import { ask, changed, keep, kept, me, onClient, pages } from "./live.js";
 
 /** The most follows that are asked for. Who follows more may be offered to follow somebody again, which changes nothing. */
 const MOST = 5000;

@@ -1,8 +1,7 @@
 // One post by itself, with its comments.
-import { changed } from "./changes.js";
 import { h, text } from "./dom.js";
 import { because } from "./effects.js";
-import { ask } from "./live.js";
+import { ask, changed } from "./live.js";
 import { postCard } from "./post_card.js";
 import { isGone, learn } from "./posts.js";
 

@@ -1,7 +1,6 @@
 // What is known of posts: as the server last said, with what this user is just doing to them on top.
-import { changed } from "./changes.js";
 import { act, onDone, pending } from "./effects.js";
-import { ask, client, onClient } from "./live.js";
+import { ask, changed, client, onClient } from "./live.js";
 
 const MOST = 5000;
 const AT_ONCE = 3;

@@ -1,8 +1,7 @@
 // A user's page, and the lists of who follows whom.
-import { changed } from "./changes.js";
 import { attribute, avatar, button, h, plural, rows, text } from "./dom.js";
 import { act, because } from "./effects.js";
-import { client, me, pages } from "./live.js";
+import { changed, client, me, pages } from "./live.js";
 import { is, loadFollowing, loadProfile, profile } from "./people.js";
 import { cards } from "./post_card.js";
 import { learn } from "./posts.js";

@@ -1,6 +1,6 @@
 // Where the reader is: the part of the address after `#`.
-import { changed, onChange } from "./changes.js";
 import { attribute } from "./dom.js";
+import { changed, onChange } from "./live.js";
 
 let table = [];
 let leave = () => {};

@@ -21,6 +21,7 @@ const KINDS = {
 export function signIn() {
   const trouble = h("p.trouble", { role: "alert" });
   const step = h("div.step");
+  const others = h("p.others");
   let ways = {};
 
   /** Shows a step: one field, the button that goes on from there, and what else there is to do. */
@@ -47,8 +48,7 @@ export function signIn() {
       code(kind, to, (await session[start](to)).request);
     };
     show(label, hint, { type, autocomplete: type }, "Send code", begin,
-      h("p.others", button(instead, () => address(other), { kind: "quiet" }), ...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways)))),
-      ways.outbox ? h("p.note", "This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), ".") : "");
+      button(instead, () => address(other), { kind: "quiet" }), others);
   };
 
   const code = (kind, to, request) => {
@@ -62,7 +62,8 @@ export function signIn() {
       input.focus();
     };
     const input = show("Code", `We have sent it to ${to}.`, props, "Sign in", check,
-      h("p.others", ways.outbox && button("Open the outbox", () => open().catch(() => text(trouble, WORDS.offline))), button("Begin anew", () => address(kind), { kind: "quiet" })));
+      ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, WORDS.offline))) : "",
+      button("Begin anew", () => address(kind), { kind: "quiet" }));
   };
 
   /** Brings a proof, and once more with a handle when the account is new. */
@@ -75,11 +76,12 @@ export function signIn() {
 
   const back = returned();
   address();
-  session.ways().then((known) => (ways = known), () => {}).then(async () => {
-    const isBusy = step.querySelector("#field").value !== "" || step.querySelector("label").textContent !== "Email";
-    if (!isBusy) address();
-    if (back?.proof) await prove((handle) => session[back.name]({ ...back.proof, ...handle })).catch((error) => text(trouble, because(error)));
-    if (back?.error) text(trouble, back.error);
-  });
+  session.ways().then((known) => {
+    ways = known;
+    others.append(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
+    if (ways.outbox) others.append("This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), ".");
+  }).catch(() => {});
+  if (back?.error) text(trouble, back.error);
+  if (back?.proof) prove((handle) => session[back.name]({ ...back.proof, ...handle })).catch((error) => text(trouble, because(error)));
   return h("div.welcome", h("h1", "Sound Off"), h("p.lead", "Say it, and it is there: live, on every device, exactly once."), step, trouble);
 }

@@ -1,9 +1,9 @@
 // Home: write a post, read the timeline.
-import { onChange } from "./changes.js";
 import { button, h, plural, text } from "./dom.js";
 import { composer } from "./compose.js";
 import { feed, letIn, more, showNew } from "./feed.js";
 import { cards } from "./post_card.js";
+import { onChange } from "./live.js";
 
 /** How far from the top a reader still counts as being there. */
 const TOP = 80;

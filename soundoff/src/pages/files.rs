@@ -47,9 +47,8 @@ const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
 /// The app and its client library. Paths other than `/` lie under two prefixes, which a balancer in front of several services can tell.
-pub(super) static APP: [File; 25] = files![
+pub(super) static APP: [File; 24] = files![
     "/" is HTML "app/index.html",
-    "/app/changes.js" is SCRIPT "app/changes.js",
     "/app/comments.js" is SCRIPT "app/comments.js",
     "/app/compose.js" is SCRIPT "app/compose.js",
     "/app/conversations.js" is SCRIPT "app/conversations.js",
@@ -85,7 +84,11 @@ pub(super) static CONSOLE: [File; 3] = files![
 impl File {
     fn served(&self) -> &Served {
         self.served.get_or_init(|| {
-            let text = if matches!(self.kind, SCRIPT | STYLE) { slim(self.text) } else { self.text.to_owned() };
+            let text = match self.kind {
+                SCRIPT => slim(self.text),
+                STYLE => squeezed(&slim(self.text)),
+                _ => self.text.to_owned(),
+            };
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);
             // It need not withstand anybody: all files are ours.
@@ -106,6 +109,22 @@ fn slim(text: &str) -> String {
     slim
 }
 
+/// A style without the spaces around its punctuation. (A script's cannot go like that: they may be within a text.)
+fn squeezed(style: &str) -> String {
+    let pairs = [(": ", ":"), (" {", "{"), ("{ ", "{"), ("; ", ";"), (", ", ","), (";}", "}"), (" }", "}")];
+    pairs.iter().fold(style.to_owned(), |style, (from, to)| style.replace(from, to))
+}
+
+/// Has browsers fetch what a page is made of at once, not as its modules ask for each other.
+fn preloads(files: &[File]) -> String {
+    let link = |file: &File| match file.kind {
+        SCRIPT => Some(format!("<{}>;rel=modulepreload", file.path)),
+        STYLE => Some(format!("<{}>;rel=preload;as=style", file.path)),
+        _ => None,
+    };
+    files.iter().filter_map(link).collect::<Vec<_>>().join(",")
+}
+
 /// The answer, if one of `files` is asked for. Browsers keep files and ask each time whether they are still good: a new build shows at once.
 pub(super) fn answer<B>(files: &'static [File], request: &Request<B>) -> Option<Answer> {
     let file = files.iter().find(|file| file.path == request.uri().path())?;
@@ -120,6 +139,10 @@ pub(super) fn answer<B>(files: &'static [File], request: &Request<B>) -> Option<
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.kind));
+    if file.kind == HTML {
+        let link = HeaderValue::from_str(&preloads(files)).expect("paths are ASCII");
+        headers.insert(header::LINK, link);
+    }
     headers.insert(header::ETAG, HeaderValue::from_str(tag).expect("hex is ASCII"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -165,11 +188,11 @@ mod tests {
                 let path = if name == "index.html" { index } else { format!("/{folder}/{name}") };
                 let (status, headers, body) =
                     get(&path, None).await.unwrap_or_else(|| panic!("no row for {path}"));
-                let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+                let bare = |text: &str| text.split_whitespace().collect::<String>().replace(";}", "}");
                 let code = text.lines().filter(|line| !line.trim_start().starts_with("/")).collect::<String>();
                 let expected = if name.ends_with(".html") { &text } else { &code };
                 let body = std::str::from_utf8(&body).unwrap();
-                assert_eq!((status, squeezed(body)), (StatusCode::OK, squeezed(expected)), "{path}");
+                assert_eq!((status, bare(body)), (StatusCode::OK, bare(expected)), "{path}");
                 assert_eq!(body.lines().count(), text.lines().count(), "{path}");
                 let kind = match name.rsplit_once('.').unwrap().1 {
                     "html" => HTML,
@@ -199,6 +222,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_neither_code_nor_text() {
         assert_eq!(slim("/* a\n  b {} */\n  c: 1; /* d */\n"), "/* a\nb {} */\nc: 1; /* d */\n");
+        assert_eq!(squeezed(".a:hover > .b { c: d, e; }\n@media (f: 1) { g { h: calc(1 + 2); } }"), ".a:hover > .b{c:d,e}\n@media (f:1){g{h:calc(1 + 2)}}");
         assert_eq!(slim("/* a */\n  // b\n  c(\"//\"); // d\n"), "\n\nc(\"//\"); // d\n");
         for file in APP.iter().chain(&CONSOLE).filter(|file| file.kind == SCRIPT) {
             for (at, line) in file.text.lines().enumerate() {
@@ -208,16 +232,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_page_fetches_all_its_files_at_once_and_runs_nothing_inline() {
-        let page = APP[0].text;
-        for file in &APP[1..] {
-            assert!(page.replace('"', "").contains(&format!("={}", file.path)), "{} waits for another's import", file.path);
-        }
-        for file in APP.iter().chain(&CONSOLE).filter(|file| file.kind == HTML) {
-            let page = file.text;
-            assert!(!page.contains("<style") && !page.contains("style=") && !page.contains(" on"), "{}", file.path);
-            assert!(page.split("<script").skip(1).all(|tag| tag.contains("src=")), "{}", file.path);
+    #[tokio::test]
+    async fn pages_have_all_their_files_fetched_at_once_and_run_nothing_inline() {
+        for (page, files) in [("/", &APP[..]), ("/console", &CONSOLE[..])] {
+            let (_, headers, body) = get(page, None).await.unwrap();
+            let link = headers[header::LINK].to_str().unwrap();
+            let waits = |file: &&File| matches!(file.kind, SCRIPT | STYLE) && !link.contains(&format!("<{}>", file.path));
+            assert!(files.iter().find(waits).is_none(), "{link}");
+            let body = std::str::from_utf8(&body).unwrap();
+            assert!(!body.contains("<style") && !body.contains("style=") && !body.contains(" on"), "{page}");
+            assert!(body.split("<script").skip(1).all(|tag| tag.contains("src=")), "{page}");
         }
     }
 
