@@ -1,4 +1,5 @@
-// A client of Sound Off for browsers, workers and Node 20+. docs/clients.md says what a client must do; this is one that does it.
+// A client of Sound Off for browsers, workers and Node 20+. docs/clients.md says what a client must do; this is one
+// that does it.
 
 /** How long after its first try a message may go out again: the server knows an `id` for seven days. */
 const REPEATABLE_MS = 6 * 24 * 3600 * 1000;
@@ -31,9 +32,15 @@ const TIMINGS = {
 };
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Unlike `crypto.randomUUID` to be had on pages without TLS, too. */
+const randomName = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const jitter = ([low, high], failures) => Math.random() * Math.min(high, low * 2 ** Math.min(failures, 16));
 
-/** What went wrong. `code` is one of the protocol's or `offline`, `stopped`, `refused`, `expired`, `user_changed`, `signed_out`. */
+/**
+ * What went wrong. `code` is one of the protocol's or `offline`, `stopped`, `refused`, `expired`, `user_changed`,
+ * `signed_out`.
+ */
 export class SoundOffError extends Error {
   constructor(code, message, { retry = false, retryAfterMs, duplicate = false } = {}) {
     super(message);
@@ -79,7 +86,10 @@ export function memoryStore() {
   };
 }
 
-/** Where things are kept, and the locks by which the pages that share it keep out of each other's way. Without locks nothing is shared. */
+/**
+ * Where things are kept, and the locks by which the pages that share it keep out of each other's way. Without locks
+ * nothing is shared.
+ */
 function keeping(store, locks) {
   if (store) return { store, locks };
   try {
@@ -151,7 +161,10 @@ function retryAfter(reason) {
   }
 }
 
-/** Reads and `typing` are of the moment, and the URL of `media.begin` is only for who waits for it: none outlives the page. */
+/**
+ * Reads and `typing` are of the moment, and the URL of `media.begin` is only for who waits for it: none outlives the
+ * page.
+ */
 const isPassing = (type) => type === "typing" || type === "media.begin" || /\.(get|list|fetch)$/.test(type);
 
 /** Messages of one lane take effect in the order of their calls. */
@@ -191,8 +204,9 @@ class Outbox {
   }
 
   /**
-   * What may go out now: of each lane the first, and no more than the window at once. Not `accepted` but the reply lets the next of a lane
-   * go: workers work side by side, and a message that was sent twice may be accepted once more after the one that follows it.
+   * What may go out now: of each lane the first, and no more than the window at once. Not `accepted` but the reply lets
+   * the next of a lane go: workers work side by side, and a message that was sent twice may be accepted once more after
+   * the one that follows it.
    */
   ready() {
     const lanes = new Set();
@@ -207,7 +221,9 @@ class Outbox {
   }
 
   #text() {
-    return JSON.stringify(this.kept().map(({ id, type, body, since, tried, lane }) => ({ id, type, body, since, tried, lane })));
+    return JSON.stringify(
+      this.kept().map(({ id, type, body, since, tried, lane }) => ({ id, type, body, since, tried, lane })),
+    );
   }
 
   /** Resolves when the store has all of it. */
@@ -216,7 +232,9 @@ class Outbox {
     await this.#cell?.write(text === "[]" ? null : text);
   }
 
-  /** From here on keeps itself in `cell`, where an earlier page has left `text`: that comes before what was called here. */
+  /**
+   * From here on keeps itself in `cell`, where an earlier page has left `text`: that comes before what was called here.
+   */
   open(cell, text) {
     const mine = this.all();
     this.#cell = cell;
@@ -252,7 +270,10 @@ class Inbox {
   #overflowed = false;
   #gap = { after: -1, tries: 0 };
 
-  /** `again(tries)` waits before a listener gets a push again, and says whether it shall; `done` keeps the cursor; `behind` reads anew. */
+  /**
+   * `again(tries)` waits before a listener gets a push again, and says whether it shall; `done` keeps the cursor;
+   * `behind` reads anew.
+   */
   constructor(client, { again, done, behind }) {
     Object.assign(this, { client, again, done, behind });
   }
@@ -351,8 +372,9 @@ export class SoundOff extends Emitter {
   #cursorCell;
   #ackTimer = null;
   #unsaid = false;
+  #history;
 
-  constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, ...given } = {}) {
+  constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, history = 0, ...given } = {}) {
     super();
     this.#WebSocket = given.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: pass one, such as that of the package ws");
@@ -367,6 +389,7 @@ export class SoundOff extends Emitter {
     this.#token = token;
     this.#user = user ?? null;
     this.#device = device;
+    this.#history = history;
     this.#inbox = new Inbox(this, {
       again: (tries) => this.#again(tries),
       done: (seq) => this.#handled(seq),
@@ -384,6 +407,10 @@ export class SoundOff extends Emitter {
 
   get pending() {
     return this.#outbox.kept().map(({ id, type, body, since }) => ({ id, type, body, since }));
+  }
+
+  #changed() {
+    if (this.listeners("pending").length > 0) this.emit("pending", this.pending);
   }
 
   get #down() {
@@ -415,17 +442,23 @@ export class SoundOff extends Emitter {
     else if (this.#link?.online) this.#beat(this.#link, Math.min(this.#timings.probeMs, this.#link.heartbeatMs));
   };
 
-  /** Each page that shares the store has a seat, and with it a device name and a list of pending messages of its own. */
+  /**
+   * Each page that shares the store has a seat, and with it a device name and a list of pending messages of its own.
+   */
   async #takeSeat() {
-    const key = `${this.#prefix}/device`;
-    const name = this.#device ?? (await this.#store.get(key)) ?? crypto.randomUUID();
-    if (!this.#device) await this.#store.set(key, name);
-    if (!this.#locks) return { number: 0, device: name, leave: () => {} };
     for (let number = 0; number < SEATS; number++) {
-      const leave = await tryLock(this.#locks, `${this.#prefix}/seat/${number}`);
-      if (leave) return { number, device: number ? `${name}.${number}` : name, leave };
+      const leave = this.#locks ? await tryLock(this.#locks, `${this.#prefix}/seat/${number}`) : () => {};
+      if (leave) return { number, device: await this.#deviceAt(number), leave };
     }
     throw new SoundOffError("overloaded", `more than ${SEATS} pages share this store`);
+  }
+
+  async #deviceAt(seat) {
+    if (this.#device) return seat ? `${this.#device}.${seat}` : this.#device;
+    const key = `${this.#prefix}/device/${seat}`;
+    const name = (await this.#store.get(key)) ?? randomName();
+    await this.#store.set(key, name);
+    return name;
   }
 
   #key(name) {
@@ -445,6 +478,7 @@ export class SoundOff extends Emitter {
     const pending = this.#key(`pending/${this.#seat.number}`);
     this.#outbox.open(new Cell(this.#store, pending), await this.#store.get(pending));
     this.#opened = true;
+    this.#changed();
     await this.#outbox.save();
   }
 
@@ -457,6 +491,7 @@ export class SoundOff extends Emitter {
       const text = leave && (await this.#store.get(key));
       if (text && this.#opened) {
         this.#outbox.take(text);
+        this.#changed();
         await this.#outbox.save();
         await this.#store.remove(key);
       }
@@ -528,10 +563,15 @@ export class SoundOff extends Emitter {
   }
 
   #welcome(link, { user, cursor, heartbeat_ms: heartbeatMs, limits }) {
+    if (link.online) return;
     if (!this.#opened || user !== this.#user) {
       // The token did not say who it is: only now the cursor is known, and the way back brings it along.
       const back = () => this.#drop(link, "once more, with the cursor", 0);
       return this.#identify(user).then(back, (error) => this.#link === link && this.#refuse(error));
+    }
+    if (this.#inbox.cursor === null && this.#history > 0 && cursor > 0) {
+      this.#inbox.cursor = Math.max(0, cursor - this.#history);
+      return this.#drop(link, "once more, for what came before", 0);
     }
     clearTimeout(link.deadline);
     Object.assign(link, { online: true, since: Date.now(), heartbeatMs, limit: limits?.frame_bytes ?? Infinity });
@@ -544,7 +584,9 @@ export class SoundOff extends Emitter {
     this.#adopt().catch((error) => this.fault(error));
   }
 
-  /** Pings. Whatever comes in time shows that the socket lives: a server that is asked too much leaves pings unanswered. */
+  /**
+   * Pings. Whatever comes in time shows that the socket lives: a server that is asked too much leaves pings unanswered.
+   */
   #beat(link, patienceMs = link.heartbeatMs) {
     clearTimeout(link.beat);
     link.heard = false;
@@ -563,7 +605,9 @@ export class SoundOff extends Emitter {
     }
   }
 
-  /** The edge is about to stop: it takes nothing more, and at a random time in the window the client connects elsewhere. */
+  /**
+   * The edge is about to stop: it takes nothing more, and at a random time in the window the client connects elsewhere.
+   */
   #leave(link, [low, high]) {
     if (link.leaving) return;
     link.leaving = true;
@@ -673,7 +717,7 @@ export class SoundOff extends Emitter {
   }
 
   /** Sends a message until it is answered, by this page or the one after it; resolves to the reply's body. */
-  call(type, body = {}, { id = crypto.randomUUID(), signal, ordered = true } = {}) {
+  call(type, body = {}, { id = randomName(), signal, ordered = true } = {}) {
     const known = this.#outbox.get(id);
     if (known) return this.#outcome(known);
     const passing = isPassing(type);
@@ -716,12 +760,16 @@ export class SoundOff extends Emitter {
   /** Nothing goes out before the store has it. */
   async #keep(entry) {
     if (this.#link?.online) entry.tried = Date.now();
+    this.#changed();
     try {
       await this.#outbox.save();
       entry.kept = true;
       this.#pump();
     } catch (error) {
-      this.#settle(entry, new SoundOffError("overloaded", `the store does not take it: ${error.message}`, { retry: true }));
+      this.#settle(
+        entry,
+        new SoundOffError("overloaded", `the store does not take it: ${error.message}`, { retry: true }),
+      );
     }
   }
 
@@ -734,7 +782,10 @@ export class SoundOff extends Emitter {
     for (const entry of firsts) entry.tried = Date.now();
     const send = () => ready.forEach((entry) => this.#transmit(link, entry));
     if (firsts.length === 0) return send();
-    this.#outbox.save().catch((error) => this.fault(error)).then(send);
+    this.#outbox
+      .save()
+      .catch((error) => this.fault(error))
+      .then(send);
   }
 
   #transmit(link, entry) {
@@ -745,7 +796,10 @@ export class SoundOff extends Emitter {
       return this.#settle(entry, new SoundOffError("too_large", `a frame has at most ${link.limit} bytes`));
     }
     if (entry.tried < Date.now() - REPEATABLE_MS) {
-      return this.#settle(entry, new SoundOffError("expired", "sent days ago and never answered: look before you repeat it"));
+      return this.#settle(
+        entry,
+        new SoundOffError("expired", "sent days ago and never answered: look before you repeat it"),
+      );
     }
     if (link.socket.readyState === 1) link.socket.send(text);
     this.#repeatIn(entry, this.#timings.acceptMs);
@@ -762,7 +816,12 @@ export class SoundOff extends Emitter {
 
   /** A refusal that may pass is waited out; any other is the outcome. */
   #failed(entry, { id, error, duplicate = false }) {
-    const { code, message, retry, retry_after_ms: retryAfterMs = jitter(this.#timings.backoffMs, entry?.tries ?? 0) } = error;
+    const {
+      code,
+      message,
+      retry,
+      retry_after_ms: retryAfterMs = jitter(this.#timings.backoffMs, entry?.tries ?? 0),
+    } = error;
     if (!entry) {
       if (id === undefined && code === "not_found") this.#inbox.expire();
       else if (id === undefined) this.fault(new SoundOffError(code, message, { retry }));
@@ -779,6 +838,7 @@ export class SoundOff extends Emitter {
     else entry.resolve?.(body);
     if (!passing) {
       this.#outbox.save().catch((fault) => this.fault(fault));
+      this.#changed();
       this.emit("reply", { id, type, sent, resumed, duplicate, ...(error ? { error } : { body }) });
     }
     this.#pump();
@@ -790,7 +850,10 @@ export class SoundOff extends Emitter {
     return life === this.#life;
   }
 
-  /** The listeners are done with a push: the store's cursor moves, and then it is acked. Pages that share a store share the cursor. */
+  /**
+   * The listeners are done with a push: the store's cursor moves, and then it is acked. Pages that share a store share
+   * the cursor.
+   */
   async #handled(seq) {
     try {
       const kept = Number(await this.#store.get(this.#cursorCell.key));
@@ -912,7 +975,8 @@ export class Session extends Emitter {
       answer = await ask().catch((error) => (error.code === "offline" ? pause(1000).then(ask) : Promise.reject(error)));
     } catch (error) {
       if (error.code === "conflict") {
-        // Somebody else was faster, and their answer is in the store or will be. Should they be gone, it may be asked for once more.
+        // Somebody else was faster, and their answer is in the store or will be. Should they be gone, it may be asked
+        // for once more.
         for (let waited = 0; (await still()) && waited < 2000; waited += 50) await pause(50);
         if (await still()) answer = await ask();
       } else if (error.code !== "unauthorized") throw error;
@@ -971,7 +1035,7 @@ export class Session extends Emitter {
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
       await send(upload.method, upload.url);
-      return media;
+      return { id: media };
     }
     const post = async (fresh) => (await send("POST", "/v1/media", await this.token({ fresh }))).media;
     return post(false).catch((error) => (error.code === "unauthorized" ? post(true) : Promise.reject(error)));
@@ -1007,7 +1071,10 @@ function answerOf(status, text, retryAfterS) {
   if (status < 400) return body;
   const code = body.code ?? { 401: "unauthorized", 403: "forbidden" }[status] ?? "internal";
   const retryAfterMs = retryAfterS ? Number(retryAfterS) * 1000 : undefined;
-  throw new SoundOffError(code, body.detail ?? `HTTP ${status}`, { retry: status === 429 || status >= 500, retryAfterMs });
+  throw new SoundOffError(code, body.detail ?? `HTTP ${status}`, {
+    retry: status === 429 || status >= 500,
+    retryAfterMs,
+  });
 }
 
 /** Sends bytes, with XMLHttpRequest where there is one: fetch cannot tell how far it has come. */

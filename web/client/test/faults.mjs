@@ -1,4 +1,5 @@
-// A proxy that knows websocket frames: it drops, delays and doubles them in both directions, and cuts the socket, as a seed says.
+// A proxy that knows websocket frames: it drops, delays and doubles them in both directions, and cuts the socket, as a
+// seed says.
 import { once } from "node:events";
 import WebSocket, { WebSocketServer } from "ws";
 
@@ -37,7 +38,12 @@ export class FaultyProxy {
   static async to(upstream) {
     const proxy = new FaultyProxy();
     proxy.upstream = `${upstream.replace("http", "ws")}/v1/ws`;
-    proxy.#server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false, clientTracking: false });
+    proxy.#server = new WebSocketServer({
+      host: "127.0.0.1",
+      port: 0,
+      perMessageDeflate: false,
+      clientTracking: false,
+    });
     proxy.#server.on("connection", (socket, request) => proxy.#join(socket, request.url));
     await once(proxy.#server, "listening");
     return proxy;

@@ -20,7 +20,10 @@ export class Server {
 
   /** Starts the process; the second time at the address of the first. */
   async up() {
-    this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], { stdio: ["ignore", "pipe", "pipe"] });
+    this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    process.once("exit", () => this.process.kill("SIGKILL"));
     this.said = "";
     this.gone = once(this.process, "exit");
     this.process.stderr.on("data", (part) => (this.said = (this.said + part).slice(-4000)));
@@ -41,14 +44,28 @@ export class Server {
     await this.gone;
   }
 
+  /** Forgets all data, between two lives. */
+  async wipe() {
+    await rm(this.data, { recursive: true });
+  }
+
   async stop() {
     await this.down("SIGKILL");
     await rm(this.data, { recursive: true, force: true });
   }
 
   async tokens(handles, expires_in = 3600) {
-    const answer = await fetch(`${this.url}/dev/tokens`, { method: "POST", body: JSON.stringify({ handles, expires_in }) });
+    const answer = await fetch(`${this.url}/dev/tokens`, {
+      method: "POST",
+      body: JSON.stringify({ handles, expires_in }),
+    });
     if (!answer.ok) throw new Error(await answer.text());
     return (await answer.json()).tokens;
+  }
+
+  /** The newest code that went out to an address. */
+  async code(address) {
+    const { items } = await (await fetch(`${this.url}/dev/outbox`)).json();
+    return /\d{6}/.exec(items.find(({ to }) => to === address).text)[0];
   }
 }
