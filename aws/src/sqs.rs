@@ -1,6 +1,6 @@
 //! The [`Queues`] port on SQS.
 //!
-//! Under load, envelopes that gather while sends are under way share one message of at most 64 KiB, which is what SQS bills
+//! Under load, envelopes that gather from one send to the next share one message of at most 64 KiB, which is what SQS bills
 //! as one request. One body that must be escaped makes a message of up to 513 KiB; SQS takes 1 MiB where the queue's
 //! `MaximumMessageSize` allows it. Where that bends a law:
 //!
@@ -244,7 +244,7 @@ impl Queues for SqsQueues {
             let mut packs = lock(&lane.packs);
             receipts.iter().filter_map(Part::of).flat_map(|part| packs.settle(&part)).collect()
         };
-        lane.delete(&done).await
+        lane.delete_in_time(&done).await
     }
 
     async fn extend(

@@ -26,7 +26,7 @@ async fn survives_reopening() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn increments_add_up() {
-    for engine in ENGINES {
+    for engine in EXACT {
         contract::increments_add_up(&engine.start().await).await;
     }
 }
@@ -34,7 +34,7 @@ async fn increments_add_up() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn compare_and_set_has_one_winner() {
-    for engine in ENGINES {
+    for engine in EXACT {
         contract::compare_and_set_has_one_winner(&engine.start().await).await;
     }
 }

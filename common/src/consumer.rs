@@ -61,6 +61,9 @@ pub trait Job: Send + Sync + 'static {
     async fn give_up(&self, message: &Message, reason: &str);
 }
 
+/// The most receipts in one ack.
+const ACKS: usize = 4096;
+
 /// One queue's consumer.
 #[derive(Clone)]
 struct Consumer {
@@ -84,7 +87,7 @@ pub async fn consume(
 ) {
     // Unbounded but never long: a receipt waits here only while its message holds no slot and one ack is in flight.
     let (acks, pending) = mpsc::unbounded_channel();
-    let acking = tokio::spawn(ack_all(queues.clone(), queue.clone(), pending, config.slots));
+    let acking = tokio::spawn(ack_all(queues.clone(), queue.clone(), pending));
     let label = QueueLabel { queue: queue.to_string() };
     let consumer = Consumer { queues, queue, label, config, job, metrics, acks };
     consumer.pull(stop).await;
@@ -94,15 +97,14 @@ pub async fn consume(
     }
 }
 
-/// Acks receipts, gathering whatever comes while one ack is in flight.
+/// Acks receipts, gathering whatever comes while one ack is in flight: an adapter may take its time over one, so that the next is fuller.
 async fn ack_all(
     queues: Arc<dyn Queues>,
     queue: QueueName,
     mut pending: mpsc::UnboundedReceiver<Receipt>,
-    most: usize,
 ) {
     let mut receipts = Vec::new();
-    while pending.recv_many(&mut receipts, most.max(1)).await > 0 {
+    while pending.recv_many(&mut receipts, ACKS).await > 0 {
         if let Err(error) = queues.ack(&queue, std::mem::take(&mut receipts)).await {
             // They come again, and their dedupe records stop a second effect.
             tracing::warn!(%queue, %error, "cannot ack");

@@ -11,7 +11,7 @@ use soundoff_common::catalog::{Spec, Work};
 use soundoff_common::deliver::InternalKey;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::shutdown;
-use soundoff_edge::Pages as _;
+use soundoff_edge::{EdgeConfig, Pages as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -65,9 +65,12 @@ async fn until_stopped(
     drained.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")))
 }
 
+/// How many batches an edge hands to SQS before it gathers by itself: that queue gathers better, for it knows when it sends next.
+const SENDS_IN_FLIGHT: usize = 64;
+
 /// `soundoff edge`.
 pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
-    let config = role.edge.config(role.node.drain());
+    let config = EdgeConfig { sends_in_flight: SENDS_IN_FLIGHT, ..role.edge.config(role.node.drain()) };
     config.validate().context("the edge cannot be run like this")?;
     let public = acceptor::listen(role.listen, "--listen")?;
     let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;

@@ -14,8 +14,11 @@ use super::wire::{self, CHUNK};
 
 /// How many sends of one queue are under way at once.
 const SENDS: usize = 4;
-/// While one send is under way bodies gather; a second one does not begin before they fill a message, or have waited so long.
-const LINGER: Duration = Duration::from_millis(50);
+/// A send begins so long after the one before at the soonest, unless what gathers fills a message: at 1,000/s a message carries 25, and
+/// whoever comes after a quiet while waits for nothing.
+const PACE: Duration = Duration::from_millis(25);
+/// How long a delete that is not full waits for others. No slot waits for it; a crash in between brings back what has its dedupe record.
+const DELETES_GATHER: Duration = Duration::from_millis(200);
 /// How many bytes may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// How many bytes one request carries; one message alone may be larger, see [`wire`].
@@ -29,7 +32,6 @@ type Answer = oneshot::Sender<Result<(), QueueError>>;
 struct Waiting {
     body: String,
     answer: Answer,
-    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -37,20 +39,23 @@ struct Gathering {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     sends: usize,
-    /// Whether someone looks after what waits too long.
+    /// When the latest send began.
+    begun: Option<Instant>,
+    /// Whether someone begins the next send when it is time.
     watched: bool,
 }
 
 impl Gathering {
-    /// How long the oldest is still to wait for a send under way.
+    /// How long the next send is still to wait: none, nothing waits.
     fn patience(&self) -> Option<Duration> {
-        self.waiting.front().map(|oldest| LINGER.saturating_sub(oldest.since.elapsed()))
+        self.waiting.front()?;
+        let due = self.begun.map_or(Duration::ZERO, |begun| PACE.saturating_sub(begun.elapsed()));
+        Some(if self.bytes >= CHUNK { Duration::ZERO } else { due })
     }
 
     /// Whether one more send is called for beside `others`.
     fn calls_for_one(&self, others: usize) -> bool {
-        let pressing = self.bytes >= CHUNK || self.patience() == Some(Duration::ZERO);
-        !self.waiting.is_empty() && others < SENDS && (others == 0 || pressing)
+        others < SENDS && self.patience() == Some(Duration::ZERO)
     }
 }
 
@@ -90,6 +95,18 @@ impl Lane {
         answers.into_iter().collect()
     }
 
+    /// Deletes messages that are settled. Fewer than one call takes wait a little first: what the consumer settles meanwhile gathers behind
+    /// them, and the next calls are full.
+    pub(super) async fn delete_in_time(&self, done: &[Named]) -> calls::Answer {
+        if done.is_empty() {
+            return Ok(());
+        }
+        if done.len() < ENTRIES {
+            tokio::time::sleep(DELETES_GATHER).await;
+        }
+        self.delete(done).await
+    }
+
     /// Keeps messages out of sight from now.
     pub(super) async fn hide(&self, messages: &[Named], visibility: Duration) -> calls::Answer {
         let answers = self.calls.visibility(&self.url, &handles(messages), visibility).await;
@@ -109,7 +126,7 @@ impl Lane {
                 continue;
             }
             gathering.bytes += body.len();
-            gathering.waiting.push_back(Waiting { body, answer, since: Instant::now() });
+            gathering.waiting.push_back(Waiting { body, answer });
         }
         self.begin(&mut gathering);
         if !gathering.watched && !gathering.waiting.is_empty() {
@@ -125,7 +142,7 @@ impl Lane {
         }
     }
 
-    /// Sees to it that a send that takes long holds nobody up.
+    /// Begins the next send when it is time.
     async fn watch(self: Arc<Self>) {
         loop {
             let patience = {
@@ -138,7 +155,7 @@ impl Lane {
                 patience
             };
             // All senders may be busy: not more often than this.
-            tokio::time::sleep(patience.max(LINGER / 10)).await;
+            tokio::time::sleep(patience.max(PACE / 5)).await;
         }
     }
 
@@ -161,6 +178,7 @@ impl Lane {
             gathering.sends -= 1;
             return None;
         }
+        gathering.begun = Some(Instant::now());
         let (mut packs, mut open, mut filled, mut total) = (Vec::new(), Vec::new(), HEADER, 0);
         while let Some(first) = gathering.waiting.front() {
             let weight = wire::weight(&first.body);

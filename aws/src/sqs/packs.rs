@@ -127,6 +127,8 @@ pub(super) struct Packs {
     buffer: VecDeque<Part>,
     copies: Copies,
     bytes: usize,
+    /// Whether the latest message to come was a pack.
+    packed: bool,
 }
 
 impl Packs {
@@ -134,6 +136,7 @@ impl Packs {
     pub(super) fn insert(&mut self, id: String, handle: String, packed: Packed, hidden_until: Instant) {
         let bytes = packed.bodies.iter().map(String::len).sum();
         let many = packed.bodies.len() > 1;
+        self.packed = many;
         let old = self.held.remove(&id);
         if let Some(old) = &old {
             self.bytes -= old.bytes;
@@ -217,6 +220,12 @@ impl Packs {
                 self.buffer.push_front(part);
             }
         }
+    }
+
+    /// How long what is received next had better be out of sight, for members that are to be so for `visibility`: what comes after a pack
+    /// is most likely one too, and then nothing has to be set when it is handed out.
+    pub(super) fn unseen(&self, visibility: Duration) -> Duration {
+        if self.packed { visibility + MARGIN } else { visibility }
     }
 
     /// How many members lie buffered.

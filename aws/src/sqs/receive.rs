@@ -134,6 +134,7 @@ async fn take(lane: &Lane, max: usize, visibility: Duration) -> Vec<Message> {
 
 async fn poll(counted: Counted, max: usize, wait: Duration, visibility: Duration) -> Result<(), QueueError> {
     let lane = counted.0.clone();
+    let visibility = lock(&lane.packs).unseen(visibility);
     let first = max.min(ENTRIES);
     let got = once(&lane, &lane.url, first, wait, visibility).await?;
     let full = got.len() == first;

@@ -23,7 +23,7 @@ pub(crate) const MOTO: Engine = Engine("TEST_MOTO");
 /// All of them.
 pub(crate) const ENGINES: [Engine; 3] = [LOCAL, MINISTACK, MOTO];
 /// Those that must pass all. To moto `true` equals 1, a comparison of a text with a number is an error instead of false, and a
-/// transaction's token is nothing.
+/// transaction's token is nothing; and its threads look and write in two steps, so that of two writers at once both may win.
 pub(crate) const EXACT: [Engine; 2] = [LOCAL, MINISTACK];
 
 impl Engine {

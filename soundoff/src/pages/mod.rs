@@ -52,7 +52,7 @@ impl Pages for Site {
         {
             return ops.answer(request).await;
         }
-        if let Some(answer) = files::answer(files::APP, &request) {
+        if let Some(answer) = files::answer(&files::APP, &request) {
             return answer;
         }
         match &self.dev {
@@ -64,7 +64,7 @@ impl Pages for Site {
 
 impl Dev {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Some(answer) = files::answer(files::CONSOLE, &request) {
+        if let Some(answer) = files::answer(&files::CONSOLE, &request) {
             return answer;
         }
         match (request.method(), request.uri().path()) {
