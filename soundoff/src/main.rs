@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use config::{Cli, Command, Stage};
+use soundoff_common::operator::OperatorKey;
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
 #[global_allocator]
@@ -62,6 +63,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dlq { command } => ops::cli::dlq(command).await,
         Command::Provision(engines) => engines::provision(&engines).await,
         Command::Health { internal_listen } => health::ask(internal_listen).await,
+        Command::OpsKey(secret) => {
+            println!("{}", OperatorKey::of(&secret.read()?).text());
+            Ok(())
+        }
         Command::QueueList => {
             print!("{}", roles::queue_list());
             Ok(())
