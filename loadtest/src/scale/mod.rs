@@ -3,6 +3,7 @@
 mod day;
 mod dollars;
 mod engine;
+mod gathering;
 mod inputs;
 mod model;
 mod plan;
@@ -56,9 +57,6 @@ pub(crate) struct ScaleArgs {
     /// Let every service grow as far as it wants: what `max` would have to be.
     #[arg(long)]
     unlimited: bool,
-    /// Add a policy that the Terraform has not: services with queues also keep their processors at so many percent, as edges do.
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    cpu_policy: Option<u8>,
     /// Read the Terraform module in this folder instead of the one this was built with.
     #[arg(long, value_name = "DIR")]
     terraform: Option<PathBuf>,
@@ -175,7 +173,6 @@ impl ScaleArgs {
             service: Service::read(self.service.as_deref())?,
             behaviour: Behaviour::read(self.behaviour.as_deref())?,
             documents: Documents::read()?,
-            busy_policy: self.cpu_policy.map(f64::from),
             spikes: self.spike.clone(),
             seconds: DAY.min(self.hours * 3600),
             seed: self.seed,
