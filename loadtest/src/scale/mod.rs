@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
-use crate::report::{Progress, write_json};
+use crate::report::{JsonArgs, Progress};
 use day::{DAY, Detail, Outcome, Scenario, simulate};
 use inputs::{Behaviour, Service};
 use prices::Documents;
@@ -75,9 +75,8 @@ pub(crate) struct ScaleArgs {
     /// The same seed gives the same day.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Write the figures to this file as well, minute by minute.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
     /// Draw the day of each number of users into this file (SVG).
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -119,9 +118,7 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
         outcomes.push(outcome);
     }
     print!("{}", tell::text(&scenario, &outcomes));
-    if let Some(path) = &args.json {
-        write_json(path, &tell::json(&scenario, &outcomes))?;
-    }
+    args.json.write(|| tell::json(&scenario, &outcomes))?;
     if let Some(path) = &args.plot {
         plot::draw(path, &outcomes)?;
     }

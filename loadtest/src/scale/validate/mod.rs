@@ -16,7 +16,6 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::ScaleArgs;
-use crate::report::write_json;
 use phase::{Measured, Phase};
 use predict::{Calibration, Course, predict};
 use server::Up;
@@ -88,9 +87,7 @@ pub(super) async fn run(args: &ScaleArgs, binary: &Path, stop: watch::Receiver<b
     }
     up.stop().await?;
     print!("{}", text(&judged));
-    if let Some(path) = &args.json {
-        write_json(path, &figures(of, rate, &judged))?;
-    }
+    args.json.write(|| figures(of, rate, &judged))?;
     if let Some(path) = &args.plot {
         plot::draw(path, &judged)?;
     }
