@@ -4,6 +4,7 @@ mod latencies;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod plot;
+pub(crate) mod sheet;
 
 pub(crate) use latencies::Latencies;
 

@@ -4,6 +4,7 @@ mod day;
 mod dollars;
 mod engine;
 mod gathering;
+mod html;
 mod inputs;
 mod model;
 mod plan;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
-use crate::report::{JsonArgs, Progress};
+use crate::report::{JsonArgs, Progress, sheet};
 use day::{DAY, Detail, Outcome, Scenario, simulate};
 use inputs::{Behaviour, Service};
 use prices::Documents;
@@ -80,6 +81,9 @@ pub(crate) struct ScaleArgs {
     /// Draw the day of each number of users into this file (SVG).
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Write a page with tables and plots to this file: it needs nothing but itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "validate")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     validation: validate::ValidateArgs,
 }
@@ -89,8 +93,8 @@ Examples:
   What three sizes need and cost:
     loadtest scale --users 10000,1000000,100000000
 
-  Whether a million users survive a flash crowd and a lost router, with a picture:
-    loadtest scale --users 1000000 --spike 19:30+10x5 --kill router@12:00 --plot day.svg
+  Whether a million users survive a flash crowd and a lost router, as a page:
+    loadtest scale --users 1000000 --spike 19:30+10x5 --kill router@12:00 --report day.html
 
   How far services would grow if Terraform let them, and then with those limits:
     loadtest scale --users 100000000 --unlimited
@@ -120,7 +124,14 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
     print!("{}", tell::text(&scenario, &outcomes));
     args.json.write(|| tell::json(&scenario, &outcomes))?;
     if let Some(path) = &args.plot {
-        plot::draw(path, &outcomes)?;
+        let days: Vec<_> = outcomes.iter().map(plot::plots).collect();
+        // A column for each number of users.
+        let rows = (0..plot::PLOTS).flat_map(|row| days.iter().map(move |day| day[row].clone()));
+        sheet::draw(path, days.len(), &rows.collect::<Vec<_>>())?;
+    }
+    if let Some(path) = &args.report {
+        html::page(&scenario, &outcomes)?.write(path)?;
+        eprintln!("report: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
