@@ -219,7 +219,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     tokio::spawn(ring.keep_fresh(stop.clone()));
     tokio::spawn(media.clone().run_collector(stop.clone()));
     let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);
-    let site = Arc::new(Site { users, media, dev, ops: None });
+    let site = Arc::new(Site::new(users, media, dev, node.upload_place().await?.as_str()));
     let answer = move |request| {
         let site = site.clone();
         async move { site.answer(request).await }

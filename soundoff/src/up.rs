@@ -130,12 +130,9 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let ops = operators(&node, &pool, &timelines, &ring);
     let (users, tokens) = node.users(&config.users, &couriers, true, &ring)?;
-    let pages = Site {
-        users,
-        media: media.clone(),
-        dev: Some(Dev { tokens, outbox: couriers.outbox }),
-        ops: Some(OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop)),
-    };
+    let dev = Some(Dev { tokens, outbox: couriers.outbox });
+    let pages = Site::new(users, media.clone(), dev, node.upload_place().await?.as_str());
+    let pages = pages.with_ops(OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop));
     let edges = Edges::start(&config, node.edge_deps(&ring, Arc::new(pages), None)).await?;
     // What goes on by itself: keys are renewed, media collected, timelines looked through.
     tokio::spawn(ring.keep_fresh(stop.clone()));

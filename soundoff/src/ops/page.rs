@@ -184,7 +184,7 @@ impl OpsPage {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Some(file) = files::answer(&files::OPS, &request) {
+        if let Some(file) = files::answer(&files::OPS, &files::policy(None), &request) {
             return file;
         }
         let answered = match (request.method(), request.uri().path()) {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
 use soundoff_common::http::{Answer, json, read_json, refuse};
 use soundoff_edge::Pages;
@@ -25,11 +26,27 @@ pub(crate) struct Dev {
 
 /// The User service, media, the app, and perhaps what is for development.
 pub(crate) struct Site {
-    pub(crate) users: Users,
-    pub(crate) media: Arc<Media>,
-    pub(crate) dev: Option<Dev>,
-    /// Where there is no internal port for it.
-    pub(crate) ops: Option<Arc<OpsPage>>,
+    users: Users,
+    media: Arc<Media>,
+    dev: Option<Dev>,
+    ops: Option<Arc<OpsPage>>,
+    policy: HeaderValue,
+}
+
+impl Site {
+    /// The pages, and the policy that their media allow: `upload` is a URL where clients put large ones.
+    pub(crate) fn new(users: Users, media: Arc<Media>, dev: Option<Dev>, upload: &str) -> Self {
+        // A path is on this server, which pages may talk to anyway.
+        let uri: Option<Uri> = upload.parse().ok();
+        let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+        let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
+        Self { users, media, dev, ops: None, policy: files::policy(origin.as_deref()) }
+    }
+
+    /// With the operators' page, where no internal port has it.
+    pub(crate) fn with_ops(self, ops: Arc<OpsPage>) -> Self {
+        Self { ops: Some(ops), ..self }
+    }
 }
 
 #[async_trait]
@@ -52,19 +69,19 @@ impl Pages for Site {
         {
             return ops.answer(request).await;
         }
-        if let Some(answer) = files::answer(&files::APP, &request) {
+        if let Some(answer) = files::answer(&files::APP, &self.policy, &request) {
             return answer;
         }
         match &self.dev {
-            Some(dev) => dev.answer(request).await,
+            Some(dev) => dev.answer(request, &self.policy).await,
             None => nothing(),
         }
     }
 }
 
 impl Dev {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Some(answer) = files::answer(&files::CONSOLE, &request) {
+    async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
+        if let Some(answer) = files::answer(&files::CONSOLE, policy, &request) {
             return answer;
         }
         match (request.method(), request.uri().path()) {
