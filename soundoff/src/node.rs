@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use soundoff_common::catalog::{Catalog, Spec, Work};
 use soundoff_common::consumer::{ConsumerConfig, Job};
 use soundoff_common::deliver::InternalKey;
@@ -13,6 +14,7 @@ use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::uploads::Uploads;
+use soundoff_common::protocol::now_ms;
 use soundoff_common::replies::Replies;
 use soundoff_common::secret::Secret;
 use soundoff_common::telemetry::Metrics;
@@ -23,6 +25,7 @@ use soundoff_media::{Media, MediaConfig, MediaDeps};
 use soundoff_router::Router;
 use soundoff_timeline::{TimelineConfig, TimelineDeps, Timelines};
 use soundoff_users::{DevTokens, Issuer, Ring, Users, UsersDeps, Verifier};
+use ulid::Ulid;
 
 use crate::chaos::Chaos;
 use crate::config::{ConsumerArgs, Couriers, MediaArgs, UsersArgs};
@@ -99,6 +102,12 @@ impl Node {
             metrics: self.engines.metrics.clone(),
         };
         Media::new(MediaConfig { kept: args.kept(), ..MediaConfig::default() }, deps)
+    }
+
+    /// An example of where clients put large media: the app's page has to be allowed to go there.
+    pub(crate) async fn upload_place(&self) -> anyhow::Result<String> {
+        let url = self.engines.uploads.url(Ulid::nil(), 1, now_ms() / 1000 + 60).await;
+        url.map_err(anyhow::Error::from).context("cannot sign uploads")
     }
 
     /// The User service, and who gives development tokens. With `dev` the outbox can be read.

@@ -200,7 +200,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::spawn(ring.keep_fresh(stop.clone()));
     tokio::spawn(media.clone().run_collector(stop.clone()));
-    let site = Arc::new(Site { users, media, dev });
+    let site = Arc::new(Site::new(users, media, dev, node.upload_place().await?.as_str()));
     let answer = move |request| {
         let site = site.clone();
         async move { site.answer(request).await }

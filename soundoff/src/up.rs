@@ -115,7 +115,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let couriers = config.users.couriers()?;
     let (users, tokens) = node.users(&config.users, &couriers, true, &ring)?;
     let dev = Some(Dev { tokens, outbox: couriers.outbox });
-    let pages = Site { users, media: media.clone(), dev };
+    let pages = Site::new(users, media.clone(), dev, node.upload_place().await?.as_str());
 
     let mut benches = vec![node.router(&config.consumer, stores.archive.clone())];
     let job = |spec: &Spec, base| {

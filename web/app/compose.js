@@ -3,7 +3,6 @@ import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
 import { sendsWith } from "./comments.js";
 import { ask, keep, kept, onClient, session } from "./live.js";
-import { picture } from "./posts.js";
 
 const MOST_TEXT = 2000;
 const MOST_PICTURES = 4;
@@ -18,7 +17,7 @@ function judge(id, reason) {
 }
 
 onClient((client) => {
-  client.on("push:media.ready", ({ media: { id, width, height } }) => (picture(id, { width, height }), judge(id, null)));
+  client.on("push:media.ready", ({ media }) => judge(media.id, null));
   client.on("push:media.failed", ({ id, reason }) => judge(id, reason));
 });
 
@@ -29,14 +28,13 @@ function upload(file, update, remove) {
   const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
   const note = h("span.note", { role: "status" });
   const row = h("li", h("img", { src: preview, alt: file.name }), bar, note, button(`Remove ${file.name}`, () => (stop.abort(), remove(self)), { picture: "close" }));
-  const self = { row, id: null, error: null, isReady: false };
+  const self = { row, id: null, error: null, isReady: false, free: () => URL.revokeObjectURL(preview) };
   self.update = () => {
     self.error ??= verdicts.get(self.id) ?? null;
     self.isReady = verdicts.has(self.id) && !self.error;
     bar.hidden = self.id !== null || self.error !== null;
     text(note, self.error ? `Not taken: ${self.error}` : self.isReady ? "Ready" : self.id ? "Checking…" : "");
     row.toggleAttribute("data-failed", self.error !== null);
-    if (self.isReady) picture(self.id, { preview });
   };
   const options = { begin: (body) => ask("media.begin", body), onProgress: (share) => (bar.value = share), signal: stop.signal };
   session.uploadMedia(file, options)
@@ -60,6 +58,7 @@ export function composer() {
   const remove = (gone) => {
     uploads = uploads.filter((other) => other !== gone);
     gone.row.remove();
+    gone.free();
     isWanted = false;
     update();
     field.focus();
@@ -84,6 +83,7 @@ export function composer() {
   const send = () => {
     act("post.create", { text: field.value.trim(), ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
     pictures.replaceChildren();
+    uploads.forEach(({ free }) => free());
     [field.value, uploads, isWanted] = ["", [], false];
     keep("draft", "");
     update();

@@ -1,6 +1,6 @@
 // Direct messages: with whom, what was said last, and what of it is new. Conversations are known from the pushes, which tell both sides.
 import { onDone, written } from "./effects.js";
-import { ask, began, changed, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
+import { ask, changed, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
 
 const MOST = 200;
 const TYPING_MS = 5000;
@@ -26,8 +26,8 @@ function save() {
 }
 
 /** One message that was sent or has come: once, however often it is told. */
-function take(message) {
-  const { id, from, to, created_at } = message;
+function take(message, isNew = true) {
+  const { id, from, to } = message;
   const peer = from === me() ? to : from;
   const thread = threadOf(peer);
   if (!thread.items.some((item) => item.id === id)) thread.items = [message, ...thread.items].sort((a, b) => (a.id < b.id ? 1 : -1));
@@ -36,7 +36,7 @@ function take(message) {
   const { last, unread = 0 } = all[peer] ?? {};
   if (last?.id >= id) return;
   // Who answers has read.
-  all[peer] = { last: message, unread: from === me() ? 0 : unread + Number(new Date(created_at) > began) };
+  all[peer] = { last: message, unread: from === me() ? 0 : unread + Number(isNew) };
   save();
 }
 
@@ -57,6 +57,19 @@ export function read(peer) {
   if (!all[peer]?.unread) return;
   all[peer].unread = 0;
   save();
+}
+
+/** A browser that is new here knows no conversation, and nothing lists them: those who are followed and who follow are asked about, once. */
+export async function discover() {
+  if (kept("discovered", false)) return;
+  keep("discovered", true);
+  const peers = new Set();
+  try {
+    for (const direction of ["following", "followers"]) (await ask("follow.list", { direction, limit: 50 })).items.forEach((peer) => peers.add(peer));
+    for (const peer of peers) (await ask("dm.list", { with: peer, limit: 1 })).items.forEach((message) => take(message, false));
+  } catch {
+    keep("discovered", false);
+  }
 }
 
 /** What was said with `peer` and what is on its way, oldest first; `more` reads what was before. */

@@ -47,14 +47,14 @@ export function rows(parent, items, keyOf, make) {
 const PATHS = {
   home: "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
   messages: "M4 5h16v11H9l-5 4z",
-  notifications: "M6 17V11a6 6 0 0 1 12 0v6l1.500 1.500h-15zM10 21h4",
-  profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.500 20.500a7.500 7.500 0 0 1 15 0",
+  notifications: "M6 17V11a6 6 0 0 1 12 0v6l1.5 1.500h-15zM10 21h4",
+  profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.500a7.5 7.5 0 0 1 15 0",
   out: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
-  like: "M12 20S4 15 4 9.500A4.300 4.300 0 0 1 12 7.500 4.300 4.300 0 0 1 20 9.500C20 15 12 20 12 20z",
-  comment: "M20 12a8 7.500 0 0 1-11.500 6.700L4 20l1.200-4A8 7.500 0 1 1 20 12z",
+  like: "M12 20S4 15 4 9.500A4.3 4.3 0 0 1 12 7.5 4.3 4.3 0 0 1 20 9.500C20 15 12 20 12 20z",
+  comment: "M20 12a8 7.5 0 0 1-11.5 6.700L4 20l1.2-4A8 7.5 0 1 1 20 12z",
   why: "M5 20v-7M12 20V5M19 20v-10",
   delete: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
-  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.500 9.500h.01",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.500h.01",
   back: "M19 12H5M11 6l-6 6 6 6",
   close: "M6 6l12 12M18 6L6 18",
 };
@@ -80,6 +80,9 @@ export function avatar(handle) {
   face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
   return face;
 }
+
+/** A line that is heard when it changes. */
+export const status = (words = "") => h("p.note", { role: "status" }, words);
 
 export const user = (handle) => h("a", { href: `#/u/${handle}` }, `@${handle}`);
 

@@ -20,10 +20,15 @@ const WORDS = {
   expired: "It was sent days ago and never answered. Look whether it is there before you try again.",
   internal: "Something went wrong on our side. It may still be done later, so look before you try again.",
   too_large: "It is too large.",
+  offline: "The server cannot be reached. Try again in a moment.",
 };
 
 /** What to tell of an error. */
-export const because = ({ code, message }) => WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`;
+export const because = ({ code, message, retryAfterMs = 5000 }) =>
+  code === "rate_limited" ? `That was often. Try again in ${Math.ceil(retryAfterMs / 1000)} seconds.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
+
+/** The same where a user was asked about. */
+export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));
 
 /** Does something: it is pending from now on. */
 export function act(type, body) {
@@ -70,9 +75,9 @@ export const pending = (types, match = () => true) => client.pending.filter(({ t
 /** What has failed, is of these types or, with `others`, of none of them. */
 export const failedOf = (types, others = false) => failures.filter(({ type }) => types.includes(type) !== others);
 
-/** What this user writes that is not there yet, on its way or failed, in the shape of what is: `{id, author, from, text, …, pending?, error?}`; oldest
- *  first. What is among `there` already, as its push has overtaken its reply, is left out. */
+/** What this user writes that is on its way or has failed, in the shape of what is there: `{id, author, from, text, pending, error?}`; oldest first. */
 export function written(type, match, there) {
+  // What is among `there` already has overtaken its own reply.
   for (const { id, body, since } of pending(type, match)) {
     const fresh = (item) => item.text === body.text && (item.author ?? item.from) === me() && new Date(item.created_at) > since - SKEW_MS;
     const found = claimed.has(id) ? null : there.find((item) => !names.has(item.id) && fresh(item));

@@ -5,8 +5,6 @@ export const session = new Session();
 export let client = null;
 export const me = () => session.user?.handle;
 
-/** How much of what has come before a new device is shown. */
-const HISTORY = 200;
 const wired = [];
 const key = (name) => `soundoff.app/${me()}/${name}`;
 
@@ -42,18 +40,13 @@ export function onKept(name, heard) {
 
 /** Forgets what was kept for a user who has signed out. */
 export function forget(handle) {
-  const ours = Object.keys(localStorage).filter((key) => key.startsWith(`soundoff.app/${handle}/`) || key.includes(`/${handle}/pending/`));
+  const ours = Object.keys(localStorage).filter((key) => key.startsWith("soundoff") && key.includes(`/${handle}/`));
   ours.forEach((key) => localStorage.removeItem(key));
 }
 
-/** When this browser first connected as this user: what is older is not new here. */
-export let began = 0;
-
 /** Connects as who is signed in. */
 export function connect() {
-  began = kept("began", Date.now());
-  keep("began", began);
-  client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }), history: HISTORY });
+  client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
   wired.forEach((wire) => wire(client));
   client.on("state", ({ state, reason }) => {
     // A sign-in that has ended elsewhere is found out by asking for another token.
@@ -96,12 +89,11 @@ function ring() {
   for (const listener of [...listeners]) listener();
 }
 
-/** Says that something has changed: soon after, what is on the page is brought up to date once. */
+/** Says that something has changed: at the end of the task at hand, what is on the page is brought up to date once. */
 export function changed() {
   if (due) return;
   due = true;
-  // Not with the next frame: a hidden page gets none, and its title still counts what is new.
-  setTimeout(ring);
+  queueMicrotask(ring);
 }
 
 /** Calls `listener` after changes, until `signal` is aborted. */

@@ -1,8 +1,8 @@
 // Direct messages: the conversations, and one of them.
 import { attribute, avatar, button, h, icon, moment, rich, rows, text, user } from "./dom.js";
-import { act, because, keyOf, unsent } from "./effects.js";
+import { act, keyOf, unsent, whyNobody } from "./effects.js";
 import { writer } from "./comments.js";
-import { conversations, conversationWith, isOnline, isTyping, read, tell, watch } from "./conversations.js";
+import { conversations, conversationWith, discover, isOnline, isTyping, read, tell, watch } from "./conversations.js";
 import { me } from "./live.js";
 
 function line({ peer }) {
@@ -23,6 +23,7 @@ export function messages(signal) {
   const list = h("ol.list", { "aria-label": "Conversations" });
   const empty = h("div.empty", h("h2", "No conversations yet"), h("p", "Go to somebody's handle and press Message."));
   const element = h("div", h("h1", "Messages"), empty, list);
+  discover();
   watch(() => conversations().map(({ peer }) => peer), signal);
   const update = () => {
     rows(list, conversations(), ({ peer }) => peer, line);
@@ -49,30 +50,20 @@ export function conversation(peer, signal) {
   const list = h("ol", { "aria-label": "Conversation" });
   const earlier = button("Earlier messages", () => conversationWith(peer).more(), { kind: "quiet" });
   const note = h("p.note");
-  const log = h("div.log", { role: "log", tabindex: 0, "aria-label": `Messages with @${peer}` }, earlier, note, list);
+  const log = h("div.log", { role: "log", tabindex: 0, "aria-label": `Messages with @${peer}` }, h("div", earlier, note, list));
   const presence = h("span.note");
   const typing = h("p.note.typing", { role: "status" });
-  const write = writer("Message", "Send", 4000, (text) => act("dm.send", { to: peer, text }), { enter: true, ontyping: () => tell(peer) });
+  const write = writer("Message", "Send", 4000, (text) => (act("dm.send", { to: peer, text }), (log.scrollTop = 0)), { enter: true, ontyping: () => tell(peer) });
   const element = h("div.conversation",
     h("div.row", h("a.back", { href: "#/messages", "aria-label": "All messages" }, icon("back")), avatar(peer), h("div", h("h1", user(peer)), presence)),
     log, typing, write);
   watch(() => [peer], signal);
 
-  let height = 0;
-  let newest;
   const update = () => {
     const { items, next, loaded, error } = conversationWith(peer);
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
     rows(list, items, keyOf, bubble);
     earlier.hidden = !next;
-    const nobody = "There is nobody of that handle, or one of you has blocked the other.";
-    text(note, error ? (error.code === "not_found" ? nobody : because(error)) : items.length > 0 ? "" : loaded ? "Nothing yet. Say hello!" : "Loading…");
-    // At the end it stays at the end, and what comes in above moves nothing.
-    const last = items.at(-1);
-    if (isAtEnd || (last && keyOf(last) !== newest && last.from === me())) log.scrollTop = log.scrollHeight;
-    else if (last && keyOf(last) === newest) log.scrollTop += log.scrollHeight - height;
-    newest = last && keyOf(last);
-    height = log.scrollHeight;
+    text(note, error ? whyNobody(error) : items.length > 0 ? "" : loaded ? "Nothing yet. Say hello!" : "Loading…");
     text(presence, isOnline(peer) ? "Online" : "");
     attribute(presence, "data-online", isOnline(peer));
     text(typing, isTyping(peer) ? `@${peer} is typing…` : "");

@@ -1,6 +1,6 @@
 // What others did that concerns this user: as it came in, the newest on top.
 import { avatar, h, moment, rows, text, user } from "./dom.js";
-import { began, changed, keep, kept, onClient, onKept } from "./live.js";
+import { changed, keep, kept, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
 
 const MOST = 200;
@@ -33,7 +33,7 @@ onClient((client) => {
   onKept("seen", (now) => (seen = now));
 });
 
-const isNew = ({ seq, at }) => seq > seen && at > began;
+const isNew = ({ seq }) => seq > seen;
 export const unseen = () => items.filter(isNew).length;
 
 function row(item) {

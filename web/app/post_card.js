@@ -26,7 +26,7 @@ function gallery({ author, media }) {
     const { width = 4, height = 3 } = picture;
     const alt = `Picture${media.length > 1 ? ` ${at + 1} of ${media.length}` : ""} by @${author}`;
     const frame = h("button", { type: "button", onclick: () => look(picture, alt) },
-      h("img", { src: picture.preview ?? picture.feed, alt, loading: "lazy", decoding: "async" }));
+      h("img", { src: picture.feed, alt, loading: "lazy", decoding: "async" }));
     frame.style.setProperty("--shape", Math.max(0.7, width / height));
     return frame;
   });
@@ -35,7 +35,7 @@ function gallery({ author, media }) {
 
 const REASONS = [
   ["age", "New", () => "how new it is"],
-  ["affinity", "Close", ({ author }) => (author === me() ? "it is yours" : `how much you turn to @${author}`)],
+  ["affinity", "Close", ({ author }) => (author === me() ? "you" : `how much you turn to @${author}`)],
   ["popularity", "Popular", () => "its likes and comments"],
 ];
 
@@ -48,7 +48,7 @@ function reasons({ post, why, score, at }) {
     bar.style.setProperty("--share", score > 0 ? why[part] / score : 0);
     return h("li", h("span", `${label}: ${what(post)}`), bar, h("span.count", why[part].toFixed(2)));
   });
-  return h("div.why-box", h("p", score > 0 ? `Mostly for ${top[2](post)}.` : "Nothing speaks for it but that there is room."),
+  return h("div.why-box", h("p", score > 0 ? `Mostly because of ${top[2](post)}.` : "Nothing speaks for it but that there is room."),
     h("ul.bars", ...bars), h("p.note", `Score ${score.toFixed(2)}, as of ${new Date(at).toLocaleTimeString()}`));
 }
 

@@ -1,12 +1,12 @@
 // One post by itself, with its comments.
-import { h, text } from "./dom.js";
+import { h, status, text } from "./dom.js";
 import { because } from "./effects.js";
 import { ask, changed } from "./live.js";
 import { postCard } from "./post_card.js";
 import { isGone, learn } from "./posts.js";
 
 export function postPage(id, signal) {
-  const note = h("p.note", { role: "status" }, "Loading…");
+  const note = status("Loading…");
   const element = h("div", h("h1", "Post"), note);
   let card = null;
   ask("post.get", { post: id }, signal).then(({ post, liked }) => {

@@ -35,9 +35,8 @@ export const isGone = (id) => gone.has(id) || pending("post.delete", ({ post }) 
 
 export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
 
-/** A picture that was uploaded here: shown from this browser until a post brings it from the server. */
-export const picture = (id, more) => pictures.set(id, { ...pictures.get(id), ...more });
-export const pictureOf = (id) => ({ id, url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
+/** A picture that was uploaded here, before a post brings it along. */
+export const pictureOf = (id) => ({ url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
 
 // Timelines do not say whether their reader likes a post, and nobody tells when its counts change: what comes into sight is asked for.
 
@@ -80,6 +79,7 @@ document.addEventListener("visibilitychange", refresh);
 
 onClient((client) => {
   client.on("state", refresh);
+  client.on("push:media.ready", ({ media }) => pictures.set(media.id, media));
   client.on("event:post.created", ({ post }) => learn(post));
   client.on("event:post.deleted", ({ post }) => lose(post.id));
   client.on("push:post.removed", ({ post }) => lose(post));

@@ -1,15 +1,12 @@
 // A user's page, and the lists of who follows whom.
-import { attribute, avatar, button, h, plural, rows, text } from "./dom.js";
-import { act, because } from "./effects.js";
+import { attribute, avatar, button, h, plural, rows, status, text } from "./dom.js";
+import { act, whyNobody } from "./effects.js";
 import { changed, client, me, pages } from "./live.js";
 import { is, loadFollowing, loadProfile, profile } from "./people.js";
 import { cards } from "./post_card.js";
 import { learn } from "./posts.js";
 import { go } from "./router.js";
 import { ending } from "./timeline.js";
-
-const NOBODY = "There is nobody of that handle, or one of you has blocked the other.";
-const why = (error) => (error.code === "not_found" ? NOBODY : because(error));
 
 const field = (label, input) => h("div.field", h("label", { for: input.id }, label), input);
 
@@ -38,7 +35,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
   });
   const [name, bio, since] = [h("h1"), h("p.said"), h("span")];
   const [followers, following] = ["followers", "following"].map((direction) => h("a", { href: `#/u/${handle}/${direction}` }));
-  const note = h("p.note", { role: "status" });
+  const note = status();
   const list = h("div.list");
   const turn = (posts) => posts.map((post) => (learn(post), { id: post.id, post }));
   const posts = pages("post.list", { user: handle }, { signal, turn });
@@ -68,7 +65,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
     follow.hidden = message.hidden = blocks;
     const shown = cards(list, blocks ? [] : posts.items, isMine);
     const trouble = error ?? posts.error;
-    text(note, blocks ? "You have blocked them: neither of you sees the other." : trouble ? why(trouble)
+    text(note, blocks ? "You have blocked them: neither of you sees the other." : trouble ? whyNobody(trouble)
       : shown > 0 ? "" : posts.loaded ? "No posts yet." : "Loading…");
     end.update(!blocks && !trouble && (posts.next || !posts.loaded));
   };
@@ -77,7 +74,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
 
 export function peoplePage(handle, direction, signal) {
   const list = h("ol.list");
-  const note = h("p.note", { role: "status" });
+  const note = status();
   const people = pages("follow.list", { user: handle, direction, limit: 50 }, { signal });
   const end = ending(people.more);
   const title = direction === "followers" ? `Followers of @${handle}` : `Followed by @${handle}`;
@@ -85,7 +82,7 @@ export function peoplePage(handle, direction, signal) {
   const update = () => {
     const { items, next, loaded, error } = people;
     rows(list, items, (who) => who, row);
-    text(note, error ? why(error) : items.length > 0 ? "" : loaded ? "Nobody yet." : "Loading…");
+    text(note, error ? whyNobody(error) : items.length > 0 ? "" : loaded ? "Nobody yet." : "Loading…");
     end.update(!error && (next || !loaded));
   };
   return { title, element: h("div", h("h1", title), note, list, end), update };

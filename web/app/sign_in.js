@@ -1,16 +1,14 @@
 // Signing in: who somebody is, the code that was sent there, and a handle for who is new.
 import { button, h, text } from "./dom.js";
+import { because } from "./effects.js";
 import { session } from "./live.js";
 import { leave, offered, returned } from "./providers.js";
 
 const WORDS = {
   unauthorized: "That is not right, or no longer good. Look again, or begin anew.",
   conflict: "That handle is taken. Try another.",
-  offline: "The server cannot be reached. Try again in a moment.",
 };
-
-const because = ({ code, message, retryAfterMs = 5000 }) =>
-  code === "rate_limited" ? `That was often. Try again in ${Math.ceil(retryAfterMs / 1000)} seconds.` : (WORDS[code] ?? `${message}.`);
+const why = (error) => WORDS[error.code] ?? because(error);
 
 const KINDS = {
   email: { label: "Email", type: "email", other: "phone", instead: "Use a phone number", start: "startEmail", verify: "verifyEmail" },
@@ -21,7 +19,7 @@ const KINDS = {
 export function signIn() {
   const trouble = h("p.trouble", { role: "alert" });
   const step = h("div.step");
-  const others = h("p.others");
+  const others = h("div.others");
   let ways = {};
 
   /** Shows a step: one field, the button that goes on from there, and what else there is to do. */
@@ -32,7 +30,7 @@ export function signIn() {
       event.preventDefault();
       text(trouble, "");
       next.disabled = true;
-      await act(input.value.trim()).catch((error) => text(trouble, because(error)));
+      await act(input.value.trim()).catch((error) => text(trouble, why(error)));
       next.disabled = false;
     };
     text(trouble, "");
@@ -62,7 +60,7 @@ export function signIn() {
       input.focus();
     };
     const input = show("Code", `We have sent it to ${to}.`, props, "Sign in", check,
-      ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, WORDS.offline))) : "",
+      ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, because({ code: "offline" })))) : "",
       button("Begin anew", () => address(kind), { kind: "quiet" }));
   };
 
@@ -79,9 +77,9 @@ export function signIn() {
   session.ways().then((known) => {
     ways = known;
     others.append(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
-    if (ways.outbox) others.append("This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), ".");
+    if (ways.outbox) others.append(h("p", "This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), "."));
   }).catch(() => {});
   if (back?.error) text(trouble, back.error);
-  if (back?.proof) prove((handle) => session[back.name]({ ...back.proof, ...handle })).catch((error) => text(trouble, because(error)));
+  if (back?.proof) prove((handle) => session[back.name]({ ...back.proof, ...handle })).catch((error) => text(trouble, why(error)));
   return h("div.welcome", h("h1", "Sound Off"), h("p.lead", "Say it, and it is there: live, on every device, exactly once."), step, trouble);
 }

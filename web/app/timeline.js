@@ -1,5 +1,5 @@
 // Home: write a post, read the timeline.
-import { button, h, plural, text } from "./dom.js";
+import { button, h, plural, status, text } from "./dom.js";
 import { composer } from "./compose.js";
 import { feed, letIn, more, showNew } from "./feed.js";
 import { cards } from "./post_card.js";
@@ -30,7 +30,7 @@ export function home() {
   const said = h("p.hidden", { role: "status" });
   const empty = h("div.empty", h("h2", "It is quiet here"),
     h("p", "Say something above, or go to somebody's handle and follow them: what they post comes in here by itself."));
-  const loading = h("p.note", { role: "status" });
+  const loading = status();
   const end = ending(more);
   const element = h("div", heading, composer(), h("div.news", news), said, empty, list, end, loading);
 

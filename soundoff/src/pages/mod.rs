@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
 use soundoff_common::http::{Answer, json, read_json, refuse};
 use soundoff_edge::Pages;
@@ -23,9 +24,21 @@ pub(crate) struct Dev {
 
 /// The User service, media, the app, and perhaps what is for development.
 pub(crate) struct Site {
-    pub(crate) users: Users,
-    pub(crate) media: Arc<Media>,
-    pub(crate) dev: Option<Dev>,
+    users: Users,
+    media: Arc<Media>,
+    dev: Option<Dev>,
+    policy: HeaderValue,
+}
+
+impl Site {
+    /// The pages, and the policy that their media allow: `upload` is a URL where clients put large ones.
+    pub(crate) fn new(users: Users, media: Arc<Media>, dev: Option<Dev>, upload: &str) -> Self {
+        // A path is on this server, which pages may talk to anyway.
+        let uri: Option<Uri> = upload.parse().ok();
+        let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+        let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
+        Self { users, media, dev, policy: files::policy(origin.as_deref()) }
+    }
 }
 
 #[async_trait]
@@ -43,19 +56,19 @@ impl Pages for Site {
         if Media::serves(path) {
             return self.media.answer(request).await;
         }
-        if let Some(answer) = files::answer(&files::APP, &request) {
+        if let Some(answer) = files::answer(&files::APP, &self.policy, &request) {
             return answer;
         }
         match &self.dev {
-            Some(dev) => dev.answer(request).await,
+            Some(dev) => dev.answer(request, &self.policy).await,
             None => nothing(),
         }
     }
 }
 
 impl Dev {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Some(answer) = files::answer(&files::CONSOLE, &request) {
+    async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
+        if let Some(answer) = files::answer(&files::CONSOLE, policy, &request) {
             return answer;
         }
         match (request.method(), request.uri().path()) {

@@ -3,7 +3,11 @@
 # less here: sockets live long, and a balancer that picks the least loaded edge spreads a reconnect herd.
 
 locals {
-  users_paths = ["/v1/auth/*", "/v1/media", "/v1/media/*", "/.well-known/*"]
+  # A rule has at most five paths.
+  users_paths = {
+    10 = ["/v1/auth/*", "/v1/media", "/v1/media/*", "/.well-known/*"]
+    11 = ["/", "/app/*", "/client/*"]
+  }
 }
 
 resource "aws_security_group" "this" {
@@ -72,12 +76,14 @@ resource "aws_lb_listener" "tls" {
 }
 
 resource "aws_lb_listener_rule" "users" {
+  for_each = local.users_paths
+
   listener_arn = aws_lb_listener.tls.arn
-  priority     = 10
+  priority     = each.key
 
   condition {
     path_pattern {
-      values = local.users_paths
+      values = each.value
     }
   }
 
