@@ -3,16 +3,19 @@ import assert from "node:assert/strict";
 
 const counts = { passed: 0, failed: 0 };
 
-/** Runs one named check; when it fails that is told, and the walk goes on. */
+/** Runs one named check; when it fails that is told, and the walk goes on. Answers whether it has passed. */
 export async function check(name, body) {
   try {
     await body();
     counts.passed += 1;
     console.log(`ok ${name}`);
+    return true;
   } catch (error) {
     counts.failed += 1;
-    const place = /(?:jswalk|signin)\/[\w.-]+:\d+/.exec(error.stack?.split("\n").slice(1).filter((l) => !l.includes("checks.mjs")).join("\n"));
+    const lines = error.stack?.split("\n").slice(1).filter((line) => !/(?:checks|waiting|device)\.mjs/.test(line));
+    const place = /(?:jswalk|signin|browser)\/[\w.-]+:\d+/.exec(lines?.join("\n"));
     console.log(`FAILED ${name}: ${brief(error.message)} (${place?.[0]})`);
+    return false;
   }
 }
 

@@ -1,0 +1,73 @@
+// Chromium, the real binary, and between them a wire for each device.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+import { Server } from "../../web/client/test/server.mjs";
+import { Device } from "./device.mjs";
+import { Gate } from "./gate.mjs";
+
+const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const ARGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FOUND = new URL("../../target/browser", import.meta.url).pathname;
+/** The walk signs in often, and all of it from one address. */
+const FLAGS = ["--codes-per-minute", "1000", "--sign-ins-per-minute", "1000", "--log", "error"];
+
+export const DESKTOP = { width: 1280, height: 800 };
+export const PHONE = { width: 390, height: 844 };
+
+export const axe = () => readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+export class Stage {
+  #gates = [];
+  #devices = [];
+
+  /** Starts browser and server, uses them and ends them, whatever happens. */
+  static async with(use) {
+    const stage = new Stage();
+    try {
+      stage.server = await Server.start(...FLAGS);
+      stage.browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGS, chromiumSandbox: process.getuid() !== 0 });
+      await use(stage);
+    } finally {
+      await stage.browser?.close();
+      stage.#gates.forEach((gate) => gate.close());
+      await stage.server?.stop();
+    }
+  }
+
+  /** A browser of its own, with nothing in it, on a wire of its own. `like` makes it a context's options, such as `{ viewport: PHONE }`. */
+  async device(like = {}) {
+    const gate = await Gate.before(new URL(this.server.url).port);
+    this.#gates.push(gate);
+    const context = await this.browser.newContext({ viewport: DESKTOP, locale: "en-GB", reducedMotion: "reduce", ...like });
+    const device = await Device.in(context, gate);
+    this.#devices.push(device);
+    return device;
+  }
+
+  /** A device on which `handle` has just signed up. */
+  async signedUp(handle, like) {
+    const device = await this.device(like);
+    await device.signUp(handle);
+    return device;
+  }
+
+  /** What any device has seen go wrong since this was last asked. */
+  faults() {
+    return this.#devices.flatMap((device) => device.faults.splice(0));
+  }
+
+  /** Pictures of what every device shows, for who has to find out why it is not what it should be. */
+  async photograph(name) {
+    const shots = this.#devices.map(async ({ page }, at) => page.screenshot({ path: `${FOUND}/${name}-${at + 1}.png` }));
+    await Promise.allSettled(shots);
+    return FOUND;
+  }
+
+  /** Kills the server as a crash would, and starts it again where it was once `meanwhile` is over. */
+  async crash(meanwhile) {
+    await this.server.down("SIGKILL");
+    await meanwhile();
+    await this.server.up();
+  }
+}
