@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::handler::{Message, Run, run_of};
 use crate::ports::queues::QueueName;
@@ -15,6 +15,42 @@ pub enum Source {
     Client,
     /// Only our own workers and edges.
     Internal,
+}
+
+/// How what a message causes comes to users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Through their inbox.
+    Push,
+    /// Live, to whoever is online.
+    Event,
+}
+
+/// What users hear of a message, beside the reply to its sender.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// How it comes.
+    pub channel: Channel,
+    /// What happened, such as `dm.received`.
+    pub told_type: &'static str,
+    /// One line for the protocol document.
+    pub summary: &'static str,
+    /// The body's JSON Schema.
+    pub body_schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Told {
+    /// A push with such a body.
+    #[must_use]
+    pub const fn push<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
+        Self { channel: Channel::Push, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
+    }
+
+    /// An event with such a body.
+    #[must_use]
+    pub const fn event<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
+        Self { channel: Channel::Event, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
+    }
 }
 
 /// How a type travels: one handler's queue and rules.
@@ -36,6 +72,8 @@ pub struct Spec {
     pub body_schema: fn(&mut SchemaGenerator) -> Schema,
     /// The reply's JSON Schema.
     pub reply_schema: fn(&mut SchemaGenerator) -> Schema,
+    /// What users hear of it.
+    pub tells: &'static [Told],
     /// What is done with its messages.
     pub work: Work,
 }
@@ -61,6 +99,7 @@ pub fn spec<M: Message>() -> Spec {
         summary: M::SUMMARY,
         body_schema: SchemaGenerator::subschema_for::<M::Body>,
         reply_schema: SchemaGenerator::subschema_for::<M::Reply>,
+        tells: M::TELLS,
         work: Work::Handler(run_of::<M>()),
     }
 }

@@ -34,6 +34,7 @@ pub(crate) async fn run<M: Message>(cx: &Context, envelope: &Envelope) -> Result
             }
             Err(retry) => return Err(retry),
         };
+        debug_assert!(outcome.is_declared(M::TELLS), "{} tells what its TELLS does not", M::TYPE);
         let Outcome { reply, effect, events, follow_ups } = outcome;
         let reply = crate::handler::raw(&reply);
         let Some(effect) = effect else {

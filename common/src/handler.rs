@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use crate::catalog::Source;
+use crate::catalog::{Channel, Source, Told};
 use crate::effect;
 use crate::envelope::Envelope;
 use crate::inbox_heads::InboxHeads;
@@ -172,6 +172,14 @@ impl<R> Outcome<R> {
         self
     }
 
+    /// Whether all that users are to hear is declared in the protocol document.
+    pub(crate) fn is_declared(&self, tells: &[Told]) -> bool {
+        let declared = |channel, name| tells.iter().any(|t| (t.channel, t.told_type) == (channel, name));
+        let mut pushes = self.effect.iter().flat_map(|effect| &effect.pushes);
+        pushes.all(|push| declared(Channel::Push, push.push_type))
+            && self.events.iter().all(|event| declared(Channel::Event, event.event_type))
+    }
+
     /// With a message of our own, queued after the commit, perhaps more than once.
     #[must_use]
     pub fn then(mut self, follow_up: FollowUp) -> Self {
@@ -194,6 +202,8 @@ pub trait Message: Send + Sync + 'static {
     const ROLE: Role = Role::User;
     /// Whether it is archived.
     const ARCHIVED: bool = true;
+    /// All that users may hear of it, beside the reply to its sender.
+    const TELLS: &'static [Told] = &[];
     /// What the sender says.
     type Body: DeserializeOwned + JsonSchema + Send + Sync;
     /// What the sender gets back.

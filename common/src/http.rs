@@ -135,6 +135,13 @@ pub fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
     Some(token.ok_or(()))
 }
 
+/// Whether a list of entity tags names ours. Weak ones will do for `If-None-Match` (RFC 9110, 13.1.2).
+#[must_use]
+pub fn names_tag(tags: &HeaderValue, tag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
+}
+
 /// The refusal of a request whose bearer token is missing or opens nothing.
 #[must_use]
 pub fn unauthorized(detail: &str) -> Response<Full<Bytes>> {
@@ -170,5 +177,12 @@ mod tests {
             let text = refusal.into_body().collect().await.unwrap().to_bytes();
             assert!(!String::from_utf8_lossy(&text).contains("s3cret"));
         }
+    }
+    #[test]
+    fn tags_are_found_in_lists() {
+        for list in ["\"t\"", "\"a\", \"t\"", "W/\"t\"", "*"] {
+            assert!(names_tag(&HeaderValue::from_str(list).unwrap(), "\"t\""), "{list}");
+        }
+        assert!(!names_tag(&HeaderValue::from_static("\"a\", \"tt\""), "\"t\""));
     }
 }

@@ -58,6 +58,7 @@ fn job<B: JsonSchema>(message_type: &'static str, summary: &'static str) -> Spec
         summary,
         body_schema: SchemaGenerator::subschema_for::<B>,
         reply_schema: SchemaGenerator::subschema_for::<Nothing>,
+        tells: &[],
         work: Work::Job,
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use soundoff_common::catalog::Source;
+use soundoff_common::catalog::{Source, Told};
 use soundoff_common::handler::{Context, Failure, FollowUp, Message, Nothing, Outcome, Push, Request, raw};
 use soundoff_common::ids;
 use soundoff_common::media::{self, Media, Renditions, State};
@@ -34,6 +34,22 @@ pub(crate) struct Body {
     pub(crate) finding: Finding,
 }
 
+/// What the owner hears of a picture that may be shown.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MediaReady {
+    /// The picture.
+    media: Media,
+}
+
+/// What the owner hears of one that may not.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MediaFailed<'a> {
+    /// The medium's id.
+    id: &'a str,
+    /// Why.
+    reason: &'a str,
+}
+
 /// The handler.
 pub(crate) struct MediaChecked;
 
@@ -42,6 +58,13 @@ impl Message for MediaChecked {
     const SUMMARY: &'static str = "Makes a checked picture visible, or ends it, and tells its owner.";
     const SOURCE: Source = Source::Internal;
     const ARCHIVED: bool = false;
+    const TELLS: &'static [Told] = &[
+        Told::push::<MediaReady>("media.ready", "Your picture may be shown."),
+        Told::push::<MediaFailed<'_>>(
+            "media.failed",
+            "Your upload is no picture that may be shown, and is gone.",
+        ),
+    ];
     type Body = Body;
     type Reply = Nothing;
 
@@ -60,15 +83,15 @@ impl Message for MediaChecked {
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
                 let changes = vec![State::Ready.set(), Change::Set("renditions", json!(renditions))];
-                let body = json!({ "media": Media::of(id, &renditions.full) });
+                let body = raw(&MediaReady { media: Media::of(id, &renditions.full) });
                 (vec![media::change(id, &stored, changes)], "media.ready", body)
             }
             Finding::Refused(reason) => {
-                (media::end(id, &stored), "media.failed", json!({ "id": text, "reason": reason }))
+                (media::end(id, &stored), "media.failed", raw(&MediaFailed { id: text, reason }))
             }
         };
         let owner = stored.owner;
-        let push = Push { to: owner.clone(), push_type, by: owner, body: raw(&body) };
+        let push = Push { to: owner.clone(), push_type, by: owner, body };
         Ok(Outcome::effect(Nothing {}, writes).push(push).then(sweep))
     }
 }

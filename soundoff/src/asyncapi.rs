@@ -3,8 +3,16 @@
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use soundoff_common::catalog::{Catalog, Source, Spec};
+use soundoff_common::catalog::{Catalog, Channel, Source, Spec, Told};
+use soundoff_common::handler::Nothing;
+use soundoff_common::inbox::WITHHELD;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorCode, SUBPROTOCOL, ServerFrame};
+
+/// What an inbox says by itself.
+const WITHHELD_PUSH: Told = Told::push::<Nothing>(
+    WITHHELD,
+    "Holds the place of a push whose author and you have blocked each other since.",
+);
 
 /// Prints the document as YAML.
 pub(crate) fn print() -> anyhow::Result<()> {
@@ -30,6 +38,9 @@ fn document(catalog: &Catalog) -> Value {
     for spec in catalog.specs().iter().filter(|spec| spec.source == Source::Client) {
         messages.insert(spec.message_type.into(), request(&mut schemas, spec));
         messages.insert(format!("{}.reply", spec.message_type), reply(&mut schemas, spec));
+    }
+    for told in all_told(catalog) {
+        messages.insert(told_name(&told), told_message(&mut schemas, &told));
     }
     let in_channel = |name: &String| json!({ "$ref": format!("#/components/messages/{name}") });
     let channel: Map<String, Value> = messages.keys().map(|name| (name.clone(), in_channel(name))).collect();
@@ -85,6 +96,39 @@ fn reply(schemas: &mut SchemaGenerator, spec: &Spec) -> Value {
     json!({ "title": format!("{} reply", spec.message_type), "payload": payload })
 }
 
+/// All that users hear unasked.
+fn all_told(catalog: &Catalog) -> Vec<Told> {
+    let by_handlers = catalog.specs().iter().flat_map(|spec| spec.tells).copied();
+    by_handlers.chain([WITHHELD_PUSH]).collect()
+}
+
+fn op(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Push => "push",
+        Channel::Event => "event",
+    }
+}
+
+fn told_name(told: &Told) -> String {
+    format!("{}.{}", told.told_type, op(told.channel))
+}
+
+fn told_message(schemas: &mut SchemaGenerator, told: &Told) -> Value {
+    let mut properties = json!({
+        "op": { "const": op(told.channel) },
+        "type": { "const": told.told_type },
+        "body": (told.body_schema)(schemas),
+    });
+    let mut required = vec!["op", "type", "body"];
+    if told.channel == Channel::Push {
+        properties["seq"] = json!({ "type": "integer", "minimum": 1 });
+        properties["mid"] = json!({ "type": "string" });
+        required.extend(["seq", "mid"]);
+    }
+    let payload = json!({ "type": "object", "required": required, "properties": properties });
+    json!({ "title": told_name(told), "summary": told.summary, "payload": payload })
+}
+
 fn operations(catalog: &Catalog) -> Map<String, Value> {
     let mut operations = Map::new();
     let message = |name: &str| json!({ "$ref": format!("#/channels/socket/messages/{name}") });
@@ -92,6 +136,12 @@ fn operations(catalog: &Catalog) -> Map<String, Value> {
     for (name, action) in [("client_frame", "receive"), ("server_frame", "send")] {
         let row = json!({ "action": action, "channel": channel, "messages": [message(name)] });
         operations.insert(name.into(), row);
+    }
+    for kind in [Channel::Push, Channel::Event] {
+        let told = all_told(catalog).into_iter().filter(|told| told.channel == kind);
+        let messages: Vec<Value> = told.map(|told| message(&told_name(&told))).collect();
+        let row = json!({ "action": "send", "channel": channel, "messages": messages });
+        operations.insert(op(kind).into(), row);
     }
     for spec in catalog.specs().iter().filter(|spec| spec.source == Source::Client) {
         let name = spec.message_type;
@@ -128,6 +178,9 @@ mod tests {
         let catalog = crate::catalog::catalog();
         let types = catalog.specs().iter().filter(|spec| spec.source == Source::Client);
         names.extend(types.map(|spec| format!("`{}`", spec.message_type)));
+        names.extend(
+            all_told(&catalog).iter().map(|told| format!("{} `{}`", op(told.channel), told.told_type)),
+        );
         for name in names {
             assert!(page.contains(&name), "docs/protocol.md does not say what {name} is");
         }

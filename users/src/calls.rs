@@ -72,6 +72,26 @@ impl Address {
 }
 
 impl Users {
+    /// Which ways of signing in there are, for a page to offer. Mail and phone always are: without carriers there is the outbox, or the
+    /// process does not start.
+    pub(crate) fn ways(&self) -> Answer {
+        let mut ways = json!({ "email": {}, "phone": {}, "outbox": self.outbox });
+        if let Some(apple) = &self.config.apple {
+            ways["apple"] = match &apple.web {
+                Some(web) => json!({ "client_id": web.client_id, "authorize_url": web.authorize_url.to_string() }),
+                None => json!({}),
+            };
+        }
+        if let Some(twitter) = &self.config.twitter {
+            ways["twitter"] = json!({
+                "client_id": twitter.client_id,
+                "authorize_url": twitter.authorize_url.to_string(),
+                "redirect_uris": twitter.redirect_uris,
+            });
+        }
+        json(StatusCode::OK, &ways)
+    }
+
     /// Sends a code. The answer is the same whoever the address belongs to.
     pub(crate) async fn start(&self, call: Call) -> Result<Answer, Refusal> {
         let path = call.request.uri().path().to_owned();

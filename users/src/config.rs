@@ -31,6 +31,17 @@ pub struct AppleConfig {
     pub issuer: String,
     /// Where the issuer's keys are.
     pub jwks_url: Uri,
+    /// What pages in browsers need to send users there; none when only native apps do.
+    pub web: Option<AppleWeb>,
+}
+
+/// Sign in with Apple from a page.
+#[derive(Debug, Clone)]
+pub struct AppleWeb {
+    /// The page's identifier at Apple, one of the app's `client_ids`.
+    pub client_id: String,
+    /// Where the page sends users.
+    pub authorize_url: Uri,
 }
 
 /// Sign in with Twitter/X.
@@ -40,6 +51,8 @@ pub struct TwitterConfig {
     pub client_id: String,
     /// Our app's secret; none for a public client.
     pub client_secret: Option<String>,
+    /// Where apps send users; its query may name scopes.
+    pub authorize_url: Uri,
     /// Where codes are exchanged.
     pub token_url: Uri,
     /// Where a token is asked whose it is.

@@ -25,7 +25,7 @@ mod sign_in;
 mod tokens;
 mod twitter;
 
-pub use config::{AppleConfig, MAX_ACCESS_LIFETIME, TwitterConfig, UsersConfig};
+pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, TwitterConfig, UsersConfig};
 pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use ring::Ring;

@@ -47,6 +47,8 @@ pub struct UsersDeps {
     pub texts: Arc<dyn Courier>,
     /// The process's metrics.
     pub metrics: Metrics,
+    /// Whether what couriers do not carry can be read at `/dev/outbox`.
+    pub outbox: bool,
 }
 
 /// The User service.
@@ -66,6 +68,7 @@ pub struct Users {
     codes: Limit,
     sign_ins: Limit,
     metrics: Metrics,
+    pub(crate) outbox: bool,
 }
 
 /// A request, and what was found out about who makes it.
@@ -81,7 +84,7 @@ impl Users {
     /// The service.
     #[must_use]
     pub fn new(config: UsersConfig, deps: UsersDeps) -> Self {
-        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics } = deps;
+        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, outbox } = deps;
         let fetch = Fetch::new();
         Self {
             apple: config.apple.clone().map(|apple| Apple::new(apple, fetch.clone())),
@@ -99,6 +102,7 @@ impl Users {
             mail: Post::new(mail),
             texts: Post::new(texts),
             metrics,
+            outbox,
         }
     }
 
@@ -133,7 +137,7 @@ impl Users {
         let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
         match way {
-            Way::Keys => {}
+            Way::Keys | Way::Ways => {}
             Way::Start => self.codes.check(from)?,
             _ => self.sign_ins.check(from)?,
         }
@@ -142,7 +146,7 @@ impl Users {
             Way::Verify | Way::Apple | Way::Twitter | Way::Identities | Way::Unlink => {
                 self.signed_in(&request).await?
             }
-            Way::Keys | Way::Start | Way::Refresh | Way::Logout => None,
+            Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout => None,
         };
         let call = Call { request, now: now_ms(), signed_in };
         match way {
@@ -155,6 +159,7 @@ impl Users {
             Way::Logout => self.logout(call).await,
             Way::Identities => self.identities(call).await,
             Way::Unlink => self.unlink(call).await,
+            Way::Ways => Ok(self.ways()),
         }
     }
 
@@ -203,12 +208,14 @@ enum Way {
     Logout,
     Identities,
     Unlink,
+    Ways,
 }
 
 impl Way {
     fn of(path: &str) -> Option<Self> {
         Some(match path {
             JWKS => Way::Keys,
+            "/v1/auth/ways" => Way::Ways,
             "/v1/auth/email/start" | "/v1/auth/phone/start" => Way::Start,
             "/v1/auth/email/verify" | "/v1/auth/phone/verify" => Way::Verify,
             "/v1/auth/apple" => Way::Apple,
@@ -223,7 +230,7 @@ impl Way {
 
     fn method(self) -> &'static str {
         match self {
-            Way::Keys | Way::Identities => "GET",
+            Way::Keys | Way::Identities | Way::Ways => "GET",
             Way::Unlink => "DELETE",
             _ => "POST",
         }
@@ -240,6 +247,7 @@ impl Way {
             Way::Logout => "logout",
             Way::Identities => "identities",
             Way::Unlink => "unlink",
+            Way::Ways => "ways",
         }
     }
 }

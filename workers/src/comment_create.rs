@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::affinity::{self, Deed};
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 
@@ -31,6 +32,8 @@ impl Message for CommentCreate {
     const TYPE: &'static str = "comment.create";
     const SUMMARY: &'static str =
         "Comments on a post. Its author gets the push `comment.created`, unless it is their own.";
+    const TELLS: &'static [Told] =
+        &[Told::push::<OneComment>("comment.created", "Somebody has commented on your post.")];
     type Body = Self;
     type Reply = OneComment;
 

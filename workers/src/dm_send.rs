@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::affinity::{self, Deed};
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::ports::tables::{Condition, Item, Key, Table, Write};
 use soundoff_common::protocol::Handle;
@@ -24,6 +25,10 @@ impl Message for DmSend {
     const TYPE: &'static str = "dm.send";
     const SUMMARY: &'static str =
         "Writes to a user, who gets the push `dm.received`; the sender's devices get `dm.sent`.";
+    const TELLS: &'static [Told] = &[
+        Told::push::<OneMessage>("dm.received", "Somebody has written to you."),
+        Told::push::<OneMessage>("dm.sent", "You have written to somebody, on whichever device."),
+    ];
     type Body = Self;
     type Reply = OneMessage;
 

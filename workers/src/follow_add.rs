@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
@@ -16,12 +17,15 @@ pub(crate) struct FollowAdd;
 /// What the followed hears.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FollowAdded<'a> {
+    /// Who follows.
     by: &'a Handle,
 }
 
 impl Message for FollowAdd {
     const TYPE: &'static str = "follow.add";
     const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower.";
+    const TELLS: &'static [Told] =
+        &[Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower.")];
     type Body = Whom;
     type Reply = User;
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::affinity::{self, Deed};
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::protocol::Handle;
 
@@ -16,13 +17,17 @@ pub(crate) struct LikeAdd;
 /// What the author hears.
 #[derive(Debug, Serialize, JsonSchema)]
 struct LikeAdded<'a> {
+    /// The id of their post.
     post: &'a str,
+    /// Who likes it.
     by: &'a Handle,
 }
 
 impl Message for LikeAdd {
     const TYPE: &'static str = "like.add";
     const SUMMARY: &'static str = "Likes a post. Its author gets the push `like.added`, once per liker.";
+    const TELLS: &'static [Told] =
+        &[Told::push::<LikeAdded<'_>>("like.added", "Somebody likes your post; once per liker.")];
     type Body = Liked;
     type Reply = Likes;
 

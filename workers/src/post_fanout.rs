@@ -4,7 +4,7 @@
 //! nobody and a crash costs one page. What is told is what the tables say then: a post deleted meanwhile is not announced.
 
 use futures_util::future::try_join;
-use soundoff_common::catalog::Source;
+use soundoff_common::catalog::{Source, Told};
 use soundoff_common::handler::{Context, Event, Failure, Message, Nothing, Outcome, Request, raw};
 use soundoff_common::ports::tables::{Query, Table, TableError};
 use soundoff_common::posts::{News, PostFanout};
@@ -26,6 +26,10 @@ impl Message for Fanout {
     const QUEUE: Option<&'static str> = Some("fanout_q");
     const SOURCE: Source = Source::Internal;
     const ARCHIVED: bool = false;
+    const TELLS: &'static [Told] = &[
+        Told::event::<OnePost>("post.created", "Somebody whom you follow has posted."),
+        Told::event::<OnePost>("post.deleted", "A post of somebody whom you follow is gone."),
+    ];
     type Body = PostFanout;
     type Reply = Nothing;
 

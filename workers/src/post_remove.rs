@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Failure, Message, Outcome, Push, Request, raw};
 use soundoff_common::protocol::Role;
 
@@ -16,8 +17,9 @@ pub(crate) struct PostRemove {
 }
 
 /// What the author hears.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Removed {
+    /// The id of their post.
     post: String,
 }
 
@@ -25,6 +27,8 @@ impl Message for PostRemove {
     const TYPE: &'static str = "post.remove";
     const SUMMARY: &'static str = "Takes anybody's post down; for moderators. The author gets the push `post.removed`, online followers the event `post.deleted`.";
     const ROLE: Role = Role::Moderator;
+    const TELLS: &'static [Told] =
+        &[Told::push::<Removed>("post.removed", "A moderator has taken your post down.")];
     type Body = Self;
     type Reply = OnePost;
 

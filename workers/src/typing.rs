@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::catalog::Told;
 use soundoff_common::handler::{Context, Event, Failure, Message, Outcome, Request, raw};
 use soundoff_common::protocol::Handle;
 
@@ -18,14 +19,17 @@ pub(crate) struct Typing {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Noted {}
 
-#[derive(Serialize)]
+/// What the other user sees.
+#[derive(Serialize, JsonSchema)]
 struct TypingEvent<'a> {
+    /// Who writes.
     from: &'a Handle,
 }
 
 impl Message for Typing {
     const TYPE: &'static str = "typing";
     const SUMMARY: &'static str = "Tells a user, as the event `typing`, that the sender is writing to them.";
+    const TELLS: &'static [Told] = &[Told::event::<TypingEvent<'_>>("typing", "Somebody writes to you.")];
     type Body = Self;
     type Reply = Noted;
 

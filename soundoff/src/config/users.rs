@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use soundoff_common::ports::courier::Courier;
 use soundoff_users::fetch::{Fetch, lawful};
-use soundoff_users::{AppleConfig, Outbox, Smtp, TwitterConfig, UsersConfig, Webhook};
+use soundoff_users::{AppleConfig, AppleWeb, Outbox, Smtp, TwitterConfig, UsersConfig, Webhook};
 
 /// How users sign in (docs/sign-in.md).
 #[derive(Debug, Args)]
@@ -46,6 +46,12 @@ pub(crate) struct UsersArgs {
     /// Where Apple's keys are.
     #[arg(long, env = "SOUNDOFF_APPLE_JWKS_URL", default_value = "https://appleid.apple.com/auth/keys")]
     apple_jwks_url: String,
+    /// Which of them the web app's is (a service id); without it the app in the browser does not offer Apple.
+    #[arg(long, env = "SOUNDOFF_APPLE_WEB_CLIENT_ID", requires = "apple_client_ids")]
+    apple_web_client_id: Option<String>,
+    /// Where the web app sends users of Apple.
+    #[arg(long, env = "SOUNDOFF_APPLE_AUTHORIZE_URL", default_value = "https://appleid.apple.com/auth/authorize")]
+    apple_authorize_url: String,
     /// Your app's client id at Twitter/X; turns sign-in with it on.
     #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_ID", requires = "twitter_redirect_uris")]
     twitter_client_id: Option<String>,
@@ -55,6 +61,9 @@ pub(crate) struct UsersArgs {
     /// Where Twitter/X may send users back to, separated by commas.
     #[arg(long, env = "SOUNDOFF_TWITTER_REDIRECT_URIS", value_delimiter = ',')]
     twitter_redirect_uris: Vec<String>,
+    /// Where apps send users of Twitter/X.
+    #[arg(long, env = "SOUNDOFF_TWITTER_AUTHORIZE_URL", default_value = "https://x.com/i/oauth2/authorize?scope=tweet.read%20users.read")]
+    twitter_authorize_url: String,
     /// Where codes are exchanged for tokens.
     #[arg(long, env = "SOUNDOFF_TWITTER_TOKEN_URL", default_value = "https://api.x.com/2/oauth2/token")]
     twitter_token_url: String,
@@ -80,6 +89,7 @@ impl UsersArgs {
     pub(crate) fn config(&self) -> anyhow::Result<UsersConfig> {
         let apple = (!self.apple_client_ids.is_empty()).then(|| {
             anyhow::Ok(AppleConfig {
+                web: self.apple_web()?,
                 client_ids: self.apple_client_ids.clone(),
                 issuer: self.apple_issuer.clone(),
                 jwks_url: lawful(&self.apple_jwks_url).context("--apple-jwks-url")?,
@@ -89,6 +99,7 @@ impl UsersArgs {
             anyhow::Ok(TwitterConfig {
                 client_id,
                 client_secret: self.twitter_client_secret.clone(),
+                authorize_url: lawful(&self.twitter_authorize_url).context("--twitter-authorize-url")?,
                 token_url: lawful(&self.twitter_token_url).context("--twitter-token-url")?,
                 user_url: lawful(&self.twitter_user_url).context("--twitter-user-url")?,
                 user_pointer: self.twitter_user_pointer.clone(),
@@ -103,6 +114,16 @@ impl UsersArgs {
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
         })
+    }
+
+    fn apple_web(&self) -> anyhow::Result<Option<AppleWeb>> {
+        let Some(client_id) = self.apple_web_client_id.clone() else { return Ok(None) };
+        anyhow::ensure!(
+            self.apple_client_ids.contains(&client_id),
+            "--apple-web-client-id {client_id} is none of --apple-client-ids: its tokens would be refused"
+        );
+        let authorize_url = lawful(&self.apple_authorize_url).context("--apple-authorize-url")?;
+        Ok(Some(AppleWeb { client_id, authorize_url }))
     }
 
     /// Who carries codes.

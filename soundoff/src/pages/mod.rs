@@ -1,21 +1,19 @@
-//! Plain HTTP on public ports: signing in and media, and for development the page to try things on, tokens and the outbox.
+//! Plain HTTP on public ports: signing in, media and the app; for development also a console, tokens and the outbox.
+
+pub(crate) mod files;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::json;
-use soundoff_common::http::{Answer, json, read_json, refuse, whole};
+use soundoff_common::http::{Answer, json, read_json, refuse};
 use soundoff_edge::Pages;
 use soundoff_media::Media;
 use soundoff_users::{DevTokens, Outbox, Users};
 
-const PAGE: &str = include_str!("../../web/index.html");
-const SCRIPT: &str = include_str!("../../web/console.js");
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'";
+use crate::ops::page::OpsPage;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -25,11 +23,13 @@ pub(crate) struct Dev {
     pub(crate) outbox: Arc<Outbox>,
 }
 
-/// The User service, media, and perhaps what is for development.
+/// The User service, media, the app, and perhaps what is for development.
 pub(crate) struct Site {
     pub(crate) users: Users,
     pub(crate) media: Arc<Media>,
     pub(crate) dev: Option<Dev>,
+    /// Where there is no internal port for it.
+    pub(crate) ops: Option<Arc<OpsPage>>,
 }
 
 #[async_trait]
@@ -47,6 +47,14 @@ impl Pages for Site {
         if Media::serves(path) {
             return self.media.answer(request).await;
         }
+        if let Some(ops) = &self.ops
+            && OpsPage::serves(path)
+        {
+            return ops.answer(request).await;
+        }
+        if let Some(answer) = files::answer(&files::APP, &request) {
+            return answer;
+        }
         match &self.dev {
             Some(dev) => dev.answer(request).await,
             None => nothing(),
@@ -56,12 +64,13 @@ impl Pages for Site {
 
 impl Dev {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Some(answer) = files::answer(&files::CONSOLE, &request) {
+            return answer;
+        }
         match (request.method(), request.uri().path()) {
-            (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
-            (&Method::GET, "/console.js") => file("text/javascript; charset=utf-8", SCRIPT),
             (&Method::GET, "/dev/outbox") => json(StatusCode::OK, &json!({ "items": self.outbox.list() })),
             (&Method::POST, "/dev/tokens") => self.tokens(request).await,
-            (_, "/" | "/console.js" | "/dev/tokens" | "/dev/outbox") => {
+            (_, "/dev/tokens" | "/dev/outbox") => {
                 refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "this address takes another method")
             }
             _ => nothing(),
@@ -99,15 +108,6 @@ fn asks_loopback(headers: &HeaderMap) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = if host.ends_with(']') { host } else { name };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-}
-
-fn file(kind: &'static str, text: &'static str) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    whole(response)
 }
 
 #[cfg(test)]

@@ -1,0 +1,107 @@
+// Writing a post, with up to four pictures. They go up while the text is written.
+import { attribute, button, h, text } from "./dom.js";
+import { act, because } from "./effects.js";
+import { sendsWith } from "./comments.js";
+import { ask, keep, kept, onClient, session } from "./live.js";
+import { picture } from "./posts.js";
+
+const MOST_TEXT = 2000;
+const MOST_PICTURES = 4;
+
+/** What the server has said of media, which may come before the upload's own answer: null when they are good, else why not. */
+const verdicts = new Map();
+const composers = new Set();
+
+function judge(id, reason) {
+  verdicts.set(id, reason);
+  composers.forEach((update) => update());
+}
+
+onClient((client) => {
+  client.on("push:media.ready", ({ media: { id, width, height } }) => (picture(id, { width, height }), judge(id, null)));
+  client.on("push:media.failed", ({ id, reason }) => judge(id, reason));
+});
+
+/** One picture on its way. */
+function upload(file, update, remove) {
+  const preview = URL.createObjectURL(file);
+  const stop = new AbortController();
+  const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
+  const note = h("span.note", { role: "status" });
+  const row = h("li", h("img", { src: preview, alt: file.name }), bar, note, button(`Remove ${file.name}`, () => (stop.abort(), remove(self)), { picture: "close" }));
+  const self = { row, id: null, error: null, isReady: false };
+  self.update = () => {
+    self.error ??= verdicts.get(self.id) ?? null;
+    self.isReady = verdicts.has(self.id) && !self.error;
+    bar.hidden = self.id !== null || self.error !== null;
+    text(note, self.error ? `Not taken: ${self.error}` : self.isReady ? "Ready" : self.id ? "Checking…" : "");
+    row.toggleAttribute("data-failed", self.error !== null);
+    if (self.isReady) picture(self.id, { preview });
+  };
+  const options = { begin: (body) => ask("media.begin", body), onProgress: (share) => (bar.value = share), signal: stop.signal };
+  session.uploadMedia(file, options)
+    .then((media) => (self.id = media.id ?? media), (error) => (self.error = stop.signal.aborted ? null : because(error)))
+    .then(update);
+  return self;
+}
+
+export function composer() {
+  let uploads = [];
+  let isWanted = false;
+  const field = h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2, maxlength: MOST_TEXT });
+  const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
+  const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
+  const post = h("button.primary", "Post");
+  const left = h("span.count");
+  const note = h("span.note", { role: "status" });
+  const pictures = h("ul.uploads");
+  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, note, left, post));
+
+  const remove = (gone) => {
+    uploads = uploads.filter((other) => other !== gone);
+    gone.row.remove();
+    isWanted = false;
+    update();
+    field.focus();
+  };
+  const take = (files) => {
+    const images = [...files].filter(({ type }) => type.startsWith("image/"));
+    uploads.push(...images.slice(0, MOST_PICTURES - uploads.length).map((file) => upload(file, update, remove)));
+    pictures.replaceChildren(...uploads.map(({ row }) => row));
+    update();
+    if (images.length > 0 && uploads.length === MOST_PICTURES) text(note, `A post has at most ${MOST_PICTURES} pictures.`);
+  };
+  const update = () => {
+    uploads.forEach((upload) => upload.update());
+    const failed = uploads.some(({ error }) => error);
+    isWanted &&= !failed;
+    text(note, failed ? "Remove what was not taken, then post." : isWanted ? "Posting once the pictures are ready…" : "");
+    add.disabled = uploads.length === MOST_PICTURES;
+    text(left, field.value.length > MOST_TEXT - 200 ? MOST_TEXT - field.value.length : "");
+    attribute(post, "aria-disabled", (field.value.trim() === "" || failed) && "true");
+    if (isWanted && uploads.every(({ isReady }) => isReady)) send();
+  };
+  const send = () => {
+    act("post.create", { text: field.value.trim(), ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
+    pictures.replaceChildren();
+    [field.value, uploads, isWanted] = ["", [], false];
+    keep("draft", "");
+    update();
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    isWanted = field.value.trim() !== "";
+    if (isWanted) update();
+    else field.focus();
+  });
+  sendsWith(field, form);
+  field.addEventListener("input", () => (keep("draft", field.value), update()));
+  field.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
+  chosen.addEventListener("change", () => (take(chosen.files), (chosen.value = "")));
+  form.addEventListener("dragover", (event) => event.preventDefault());
+  form.addEventListener("drop", (event) => (event.preventDefault(), take(event.dataTransfer.files)));
+  field.value = kept("draft", "");
+  composers.add(update);
+  update();
+  return form;
+}

@@ -1,0 +1,127 @@
+// Building the page, and keeping lists of it up to date without touching what has not changed.
+
+/** An element, such as `h("p.note", { role: "status" }, "…")`: listeners are `onclick` and the like. No inline style: the page's policy forbids it. */
+export function h(name, ...content) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag);
+  if (classes.length) element.className = classes.join(" ");
+  const props = content[0]?.constructor === Object ? content.shift() : {};
+  for (const [key, value] of Object.entries(props)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else attribute(element, key, value);
+  }
+  element.append(...content.filter((child) => child ?? false));
+  return element;
+}
+
+/** Sets an attribute, or takes it away; does nothing when it is so already. */
+export function attribute(element, name, value) {
+  if (value === false || value === undefined || value === null) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value === true ? "" : value)) element.setAttribute(name, value === true ? "" : value);
+}
+
+export function text(element, value) {
+  if (element.textContent !== String(value)) element.textContent = value;
+}
+
+/** Makes `parent` show one row for each item: rows stay the elements they are, with focus and all. What has failed is another row than what waits. */
+export function rows(parent, items, keyOf, make) {
+  const known = (parent.known ??= new Map());
+  const keys = items.map((item) => keyOf(item) + (item.error ? "!" : ""));
+  const wanted = new Set(keys);
+  for (const [key, row] of known) {
+    if (wanted.has(key)) continue;
+    row.remove();
+    known.delete(key);
+  }
+  let at = parent.firstElementChild;
+  items.forEach((item, index) => {
+    const row = known.get(keys[index]) ?? make(item);
+    known.set(keys[index], row);
+    row.update?.(item);
+    if (row === at) at = at.nextElementSibling;
+    else parent.insertBefore(row, at);
+  });
+}
+
+const PATHS = {
+  home: "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
+  messages: "M4 5h16v11H9l-5 4z",
+  notifications: "M6 17V11a6 6 0 0 1 12 0v6l1.500 1.500h-15zM10 21h4",
+  profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.500 20.500a7.500 7.500 0 0 1 15 0",
+  out: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
+  like: "M12 20S4 15 4 9.500A4.300 4.300 0 0 1 12 7.500 4.300 4.300 0 0 1 20 9.500C20 15 12 20 12 20z",
+  comment: "M20 12a8 7.500 0 0 1-11.500 6.700L4 20l1.200-4A8 7.500 0 1 1 20 12z",
+  why: "M5 20v-7M12 20V5M19 20v-10",
+  delete: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.500 9.500h.01",
+  back: "M19 12H5M11 6l-6 6 6 6",
+  close: "M6 6l12 12M18 6L6 18",
+};
+
+export function icon(name) {
+  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  attribute(path, "d", PATHS[name]);
+  attribute(svg, "viewBox", "0 0 24 24");
+  attribute(svg, "aria-hidden", "true");
+  svg.append(path);
+  return svg;
+}
+
+/** A button that says `label`, or shows a picture of it. */
+export function button(label, onclick, { kind = "", picture, ...more } = {}) {
+  const named = picture ? { "aria-label": label, title: label } : {};
+  return h(`button${kind && `.${kind}`}`, { type: "button", onclick, ...named, ...more }, picture ? icon(picture) : label);
+}
+
+/** A user's initial on a colour that is always theirs. */
+export function avatar(handle) {
+  const face = h("span.avatar", { "aria-hidden": "true" }, handle[0].toUpperCase());
+  face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
+  return face;
+}
+
+export const user = (handle) => h("a", { href: `#/u/${handle}` }, `@${handle}`);
+
+/** Text with links to the handles and addresses in it. */
+export function rich(said) {
+  const pieces = said.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)]|(?<![\w@])@[a-z0-9_]{3,30}\b)/);
+  return pieces.map((piece, at) => {
+    if (at % 2 === 0) return piece;
+    return piece[0] === "@" ? user(piece.slice(1)) : h("a", { href: piece, rel: "noopener noreferrer nofollow ugc", target: "_blank" }, piece);
+  });
+}
+
+const UNITS = [[3_600_000, 60_000, "min"], [86_400_000, 3_600_000, "h"], [604_800_000, 86_400_000, "d"]];
+
+function ago(at) {
+  const ms = Date.now() - at;
+  if (ms < 60_000) return "now";
+  const [, unit, name] = UNITS.find(([most]) => ms < most) ?? [];
+  return unit ? `${Math.floor(ms / unit)} ${name}` : at.toLocaleDateString(undefined, { dateStyle: "medium" });
+}
+
+/** A moment, in words that `update` keeps true. */
+export function moment() {
+  const time = h("time");
+  time.update = (said) => {
+    const at = new Date(said);
+    time.dateTime = at.toISOString();
+    time.title ||= at.toLocaleString();
+    text(time, ago(at));
+  };
+  return time;
+}
+
+export const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+
+/** A question; resolves to whether it was answered with `yes`. */
+export function confirm(title, detail, yes, no) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => (resolve(dialog.returnValue === yes), dialog.remove()) },
+      h("h2", { id: "asked" }, title), h("p", detail),
+      h("p.buttons", button(no, () => dialog.close()), button(yes, () => dialog.close(yes), { kind: "primary" })));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,104 @@
+// The frame around all pages: who is signed in, where to go, and how the connection is.
+import { unread } from "./conversations.js";
+import { attribute, button, confirm, h, icon, plural, rows, text } from "./dom.js";
+import { because, failedOf, remedies } from "./effects.js";
+import { refresh } from "./feed.js";
+import { client, connect, forget, me, onChange, session } from "./live.js";
+import { conversation, messages } from "./messages.js";
+import { notifications, unseen } from "./notifications.js";
+import { postPage } from "./post_page.js";
+import { peoplePage, profilePage } from "./profile.js";
+import { go, path, route } from "./router.js";
+import { signIn } from "./sign_in.js";
+import { home } from "./timeline.js";
+
+/** What is shown where it belongs when it has failed; all else is told in a notice. */
+const PLACED = ["post.create", "comment.create", "dm.send"];
+
+const STATES = { online: "Online", connecting: "Connecting…", waiting: "Offline. What you do is sent once you are back.", refused: "Disconnected. Reload the page." };
+
+const $ = (id) => document.getElementById(id);
+let signedIn;
+
+async function signOut() {
+  const left = client.pending.length;
+  const isSure = left === 0 || (await confirm("Sign out?", `${plural(left, "thing")} you did will be lost: nothing of it has been answered yet.`, "Sign out", "Stay"));
+  if (isSure) await session.signOut();
+}
+
+const signOutButton = () => button("Sign out", signOut, { kind: "out" });
+
+/** A way to go, with how much is new there: seen as a badge, heard as a description. */
+function link(to, name, label, count = () => 0, onclick = () => {}) {
+  const badge = h("span.badge", { "aria-hidden": "true" });
+  const anchor = h("a", { href: `#${to}`, onclick }, icon(name), h("span", label), badge);
+  onChange(() => {
+    text(badge, count());
+    badge.hidden = count() === 0;
+    attribute(anchor, "aria-description", count() > 0 && `${count()} new`);
+  });
+  return anchor;
+}
+
+/** How the connection is; soft-spoken, as all goes on meanwhile. */
+function connection() {
+  document.documentElement.dataset.state = client.state;
+  text($("state"), STATES[client.state] ?? "");
+}
+
+/** What went wrong and has no place on a page. */
+function notices() {
+  const failed = failedOf(PLACED, true);
+  rows($("notices"), failed, ({ id }) => id, (entry) =>
+    h("div.notice", { role: "alert" }, h("p", `Not done (${entry.type.replace(".", ": ")}). ${because(entry.error)}`), ...remedies(entry)));
+}
+
+function enter() {
+  signedIn = me();
+  connect();
+  const top = () => path() === "/" && (scrollTo({ top: 0 }), refresh(true));
+  $("nav").replaceChildren(link("/", "home", "Home", undefined, top), link("/messages", "messages", "Messages", unread),
+    link("/notifications", "notifications", "Notifications", unseen), link(`/u/${me()}`, "profile", "Profile"), signOutButton());
+  $("nav").hidden = $("goto").hidden = false;
+  onChange(connection);
+  onChange(notices);
+  connection();
+  route([
+    { pattern: /^\/$/, page: home, lasting: true },
+    { pattern: /^\/post\/(\w+)$/, page: postPage },
+    { pattern: /^\/u\/(\w+)$/, page: profilePage(signOutButton) },
+    { pattern: /^\/u\/(\w+)\/(followers|following)$/, page: peoplePage },
+    { pattern: /^\/messages$/, page: messages },
+    { pattern: /^\/messages\/(\w+)$/, page: conversation },
+    { pattern: /^\/notifications$/, page: notifications },
+  ], () => unread() + unseen());
+}
+
+/** Signed in or out, here or on another page of this browser. Nothing of who was here before stays in memory. */
+async function arrange() {
+  if (me() === signedIn) return;
+  if (!signedIn) return enter();
+  await client.stop();
+  forget(signedIn);
+  location.replace("#/");
+  location.reload();
+}
+
+const to = $("goto").querySelector("input");
+to.addEventListener("input", () => to.setCustomValidity(""));
+$("goto").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const handle = to.value.trim().toLowerCase().replace(/^@/, "");
+  to.setCustomValidity(/^[a-z0-9_]{3,30}$/.test(handle) ? "" : "A handle is 3 to 30 of a–z, 0–9 and _.");
+  if (!to.reportValidity()) return;
+  to.value = "";
+  go(`/u/${handle}`);
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+
+session.on("change", arrange);
+if (me()) enter();
+else $("main").replaceChildren(signIn());

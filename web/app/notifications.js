@@ -1,0 +1,65 @@
+// What others did that concerns this user: as it came in, the newest on top.
+import { avatar, h, moment, rows, text, user } from "./dom.js";
+import { began, changed, keep, kept, onClient, onKept } from "./live.js";
+import { textOf } from "./posts.js";
+
+const MOST = 200;
+const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+let items = [];
+let seen = 0;
+
+/** When a message was sent: its id begins with that. */
+const sentAt = (mid) => [...mid.slice(0, 10)].reduce((ms, digit) => ms * 32 + DIGITS.indexOf(digit), 0);
+
+const yours = (id) => h("a", { href: `#/post/${id}` }, "your post");
+
+/** Who did it, what it was, and what was said. */
+const KINDS = {
+  "like.added": ({ by, post }) => [by, [" likes ", yours(post)], () => textOf(post)],
+  "comment.created": ({ comment: { author, post, text } }) => [author, [" commented on ", yours(post)], () => text],
+  "follow.added": ({ by }) => [by, [" follows you"]],
+  "post.removed": () => [null, ["A moderator has taken one of your posts down"]],
+};
+
+onClient((client) => {
+  items = kept("notifications", []);
+  seen = kept("seen", 0);
+  client.on("push", ({ seq, type, mid, body }) => {
+    if (!KINDS[type] || items.some((item) => item.seq === seq)) return;
+    items = [{ seq, type, at: sentAt(mid), body }, ...items].slice(0, MOST);
+    keep("notifications", items);
+    changed();
+  });
+  onKept("seen", (now) => (seen = now));
+});
+
+const isNew = ({ seq, at }) => seq > seen && at > began;
+export const unseen = () => items.filter(isNew).length;
+
+function row(item) {
+  const [by, did, quote] = KINDS[item.type](item.body);
+  const when = moment();
+  const said = h("p.note.quote");
+  const line = h("li.panel.row", avatar(by ?? "!"), h("div", h("p", by && user(by), ...did, " ", when), said));
+  line.toggleAttribute("data-new", isNew(item));
+  line.update = () => {
+    when.update(item.at);
+    text(said, quote?.() ?? "");
+  };
+  return line;
+}
+
+export function notifications() {
+  const list = h("ol.list", { "aria-label": "Notifications", "aria-live": "polite" });
+  const empty = h("div.empty", h("h2", "Nothing yet"), h("p", "Likes and comments on your posts come in here, and who follows you."));
+  const element = h("div", h("h1", "Notifications"), empty, list);
+  const update = () => {
+    rows(list, items, ({ seq }) => seq, row);
+    empty.hidden = items.length > 0;
+    if (document.hidden || unseen() === 0) return;
+    seen = items[0].seq;
+    keep("seen", seen);
+    changed();
+  };
+  return { title: "Notifications", element, update };
+}

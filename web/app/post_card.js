@@ -1,0 +1,128 @@
+// One post: what it says and shows, why it is there, and what can be done with it.
+import { avatar, attribute, button, confirm, h, moment, plural, rich, rows, text, user } from "./dom.js";
+import { act, keyOf, unsent, written } from "./effects.js";
+import { commentsOf } from "./comments.js";
+import { me } from "./live.js";
+import { isGone, like, pictureOf, shown, watch } from "./posts.js";
+
+/** An action below a post: a button, and beside it how many have done so. */
+function action(picture, label, onclick) {
+  const count = h("span.count");
+  const press = button(label, onclick, { picture });
+  return { press, count, box: h(`span.action.${picture}`, press, count) };
+}
+
+function look({ url }, alt) {
+  const dialog = h("dialog.picture", { "aria-label": alt, onclose: () => dialog.remove(), onclick: () => dialog.close() },
+    h("img", { src: url, alt }), button("Close", () => {}, { picture: "close" }));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** Pictures, in the room that they will take. */
+function gallery({ author, media }) {
+  const frames = media.map((item, at) => {
+    const picture = item.id ? item : pictureOf(item);
+    const { width = 4, height = 3 } = picture;
+    const alt = `Picture${media.length > 1 ? ` ${at + 1} of ${media.length}` : ""} by @${author}`;
+    const frame = h("button", { type: "button", onclick: () => look(picture, alt) },
+      h("img", { src: picture.preview ?? picture.feed, alt, loading: "lazy", decoding: "async" }));
+    frame.style.setProperty("--shape", Math.max(0.7, width / height));
+    return frame;
+  });
+  return h(`div.gallery.of-${media.length}`, ...frames);
+}
+
+const REASONS = [
+  ["age", "New", () => "how new it is"],
+  ["affinity", "Close", ({ author }) => (author === me() ? "it is yours" : `how much you turn to @${author}`)],
+  ["popularity", "Popular", () => "its likes and comments"],
+];
+
+/** What ranked a post, each part as long as its share. */
+function reasons({ post, why, score, at }) {
+  if (!why) return h("p.why-box", post.author === me() ? "You wrote it." : `It is by @${post.author}, and has not been ranked on your timeline.`);
+  const top = REASONS.reduce((best, reason) => (why[reason[0]] > why[best[0]] ? reason : best));
+  const bars = REASONS.map(([part, label, what]) => {
+    const bar = h("span.bar");
+    bar.style.setProperty("--share", score > 0 ? why[part] / score : 0);
+    return h("li", h("span", `${label}: ${what(post)}`), bar, h("span.count", why[part].toFixed(2)));
+  });
+  return h("div.why-box", h("p", score > 0 ? `Mostly for ${top[2](post)}.` : "Nothing speaks for it but that there is room."),
+    h("ul.bars", ...bars), h("p.note", `Score ${score.toFixed(2)}, as of ${new Date(at).toLocaleTimeString()}`));
+}
+
+async function remove(post) {
+  const sure = await confirm("Delete this post?", "It goes for everybody, with its pictures. This cannot be undone.", "Delete", "Keep it");
+  if (sure) act("post.delete", { post: post.id });
+}
+
+/** Has `press` open and close something below its article, made by `content` when it is first opened. */
+function fold(press, content) {
+  let folded = null;
+  attribute(press, "aria-expanded", "false");
+  const toggle = () => {
+    if (folded) folded.hidden = !folded.hidden;
+    else press.closest("article").append((folded = content()));
+    attribute(press, "aria-expanded", String(!folded.hidden));
+  };
+  press.addEventListener("click", toggle);
+  return { toggle, update: () => folded && !folded.hidden && folded.update?.() };
+}
+
+/** How often something was done; what it is, is heard only. */
+function count(element, number, what) {
+  if (element.number === number) return;
+  element.number = number;
+  element.replaceChildren(...(number > 0 ? [number, h("span.hidden", ` ${what}${number === 1 ? "" : "s"}`)] : []));
+}
+
+/** An article that shows `item` (`{post, why?, score?, at?, pending?, error?}`); `whole` with its comments open. */
+export function postCard(first, whole = false) {
+  let item = first;
+  const { author, text: said } = first.post;
+  const at = moment();
+  const when = h("a", at);
+  const likes = action("like", "Like", () => like(item.post));
+  const talk = action("comment", "Comments");
+  const why = action("why", "Why am I seeing this?");
+  const comments = fold(talk.press, () => commentsOf(item.post.id));
+  fold(why.press, () => reasons(item));
+  const trash = author === me() && action("delete", "Delete", () => remove(item.post)).box;
+  const state = h("p.note");
+  const actions = h("p.actions", likes.box, talk.box, why.box, trash);
+  const media = h("div");
+  const card = h("article.card", { "aria-label": `Post by @${author}` },
+    h("p.by", avatar(author), user(author), when), h("p.said", ...rich(said)), media, state, first.error && unsent(first.id), actions);
+
+  card.update = (next = item) => {
+    item = next;
+    const { pending = false, error } = item;
+    const open = pending || error !== undefined;
+    const post = open ? item.post : shown(item.post);
+    at.update(post.created_at);
+    card.toggleAttribute("data-pending", pending);
+    text(state, pending ? "Sending…" : "");
+    if (post.media?.length && !media.firstChild) media.append(gallery(post));
+    actions.hidden = open;
+    if (open) return;
+    when.href = `#/post/${post.id}`;
+    attribute(likes.press, "aria-pressed", String(post.liked));
+    count(likes.count, post.likes, "like");
+    count(talk.count, post.comments, "comment");
+    comments.update();
+    if (card.post === post.id) return;
+    card.post = post.id;
+    watch(card);
+    if (whole) comments.toggle();
+  };
+  return card;
+}
+
+/** Shows `items` in a list as cards, below what this user has just written when it is `mine` to do so. */
+export function cards(list, items, mine) {
+  const there = items.filter(({ post }) => !isGone(post.id)).map((item) => ({ ...item, id: item.post.id }));
+  const wrote = mine ? written("post.create", () => true, items.map(({ post }) => post)).reverse() : [];
+  rows(list, [...wrote.map(({ pending, error, ...post }) => ({ id: post.id, post, pending, error })), ...there], keyOf, (item) => postCard(item));
+  return wrote.length + there.length;
+}

@@ -1,0 +1,100 @@
+// What is known of posts: as the server last said, with what this user is just doing to them on top.
+import { act, onDone, pending } from "./effects.js";
+import { ask, changed, client, onClient } from "./live.js";
+
+const MOST = 5000;
+const AT_ONCE = 3;
+const known = new Map();
+const gone = new Set();
+const pictures = new Map();
+
+/** Remembers a post as it is now; `liked` only where that is known. */
+export function learn(post, liked = known.get(post.id)?.liked) {
+  known.delete(post.id);
+  known.set(post.id, { post, liked });
+  if (known.size > MOST) known.delete(known.keys().next().value);
+}
+
+/** A post as it is to be shown. */
+export function shown(post) {
+  const { post: newest = post, liked = false } = known.get(post.id) ?? {};
+  const isOurs = (body) => body.post === post.id;
+  const toggle = pending("like.add like.remove", isOurs).at(-1);
+  const mine = toggle ? toggle.type === "like.add" : liked;
+  const likes = Math.max(0, newest.likes + Number(mine) - Number(liked));
+  return { ...newest, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
+}
+
+/** What a post says, if that is known; else it is asked for. */
+export function textOf(id) {
+  if (!known.has(id) && !gone.has(id)) want(id);
+  return known.get(id)?.post.text ?? "";
+}
+
+export const isGone = (id) => gone.has(id) || pending("post.delete", ({ post }) => post === id).length > 0;
+
+export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
+
+/** A picture that was uploaded here: shown from this browser until a post brings it from the server. */
+export const picture = (id, more) => pictures.set(id, { ...pictures.get(id), ...more });
+export const pictureOf = (id) => ({ id, url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
+
+// Timelines do not say whether their reader likes a post, and nobody tells when its counts change: what comes into sight is asked for.
+
+const inSight = new Map();
+const waiting = new Set();
+let asking = 0;
+
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    inSight.delete(target);
+    if (isIntersecting) inSight.set(target, target.post);
+    if (isIntersecting && known.get(target.post)?.liked === undefined) want(target.post);
+  }
+});
+
+/** Asks for what is true of `element.post` when it comes into sight and that is not known. */
+export const watch = (element) => sight.observe(element);
+
+async function want(id) {
+  waiting.add(id);
+  if (asking >= AT_ONCE) return;
+  asking += 1;
+  for (const next of waiting) {
+    waiting.delete(next);
+    await ask("post.get", { post: next }).then(({ post, liked }) => learn(post, liked), ({ code }) => code === "not_found" && gone.add(next));
+    changed();
+  }
+  asking -= 1;
+}
+
+function lose(id) {
+  gone.add(id);
+  changed();
+}
+
+function refresh() {
+  if (!document.hidden && client?.state === "online") inSight.forEach(want);
+}
+document.addEventListener("visibilitychange", refresh);
+
+onClient((client) => {
+  client.on("state", refresh);
+  client.on("event:post.created", ({ post }) => learn(post));
+  client.on("event:post.deleted", ({ post }) => lose(post.id));
+  client.on("push:post.removed", ({ post }) => lose(post));
+  client.on("push:like.added", ({ post }) => known.has(post) && want(post));
+  client.on("push:comment.created", ({ comment }) => known.has(comment.post) && want(comment.post));
+});
+
+/** Changes what is known of a post. */
+function amend(id, change, liked) {
+  const found = known.get(id);
+  if (found) learn({ ...found.post, ...change(found.post) }, liked);
+}
+
+onDone("post.create", ({ post }) => learn(post, false));
+onDone("post.delete", (reply, { post }) => lose(post));
+onDone("like.add", ({ post, likes }) => amend(post, () => ({ likes }), true));
+onDone("like.remove", ({ post, likes }) => amend(post, () => ({ likes }), false));
+onDone("comment.create", (reply, { post }) => amend(post, ({ comments }) => ({ comments: comments + 1 })));

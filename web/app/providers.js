@@ -1,0 +1,41 @@
+// Signing in by way of Apple or Twitter/X: the reader goes there and comes back with a proof, all of it without a script of theirs.
+
+const KEY = "soundoff.app/provider";
+const letters = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const random = () => letters(crypto.getRandomValues(new Uint8Array(32)));
+const here = () => `${location.origin}/`;
+
+/** What of the configured ways this page can go. */
+export const offered = ({ apple, twitter }) => [
+  ...(apple?.client_id ? [["apple", "Apple"]] : []),
+  ...(twitter?.redirect_uris.includes(here()) ? [["twitter", "X"]] : []),
+];
+
+/** Leaves for the provider. What makes the answer ours stays in this tab. */
+export async function leave(name, ways) {
+  const [state, secret] = [random(), random()];
+  sessionStorage.setItem(KEY, JSON.stringify({ name, state, secret }));
+  const { client_id, authorize_url } = ways[name];
+  const url = new URL(authorize_url);
+  const hash = async () => letters(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret))));
+  const asked = name === "apple"
+    ? { response_type: "code id_token", response_mode: "fragment", nonce: secret }
+    : { response_type: "code", code_challenge: await hash(), code_challenge_method: "S256" };
+  for (const [key, value] of Object.entries({ client_id, redirect_uri: here(), state, ...asked })) url.searchParams.set(key, value);
+  location.assign(url);
+}
+
+/** The proof that the provider has sent the reader back with: `{name, proof}`, `{name, error}`, or null when nobody comes back. */
+export function returned() {
+  const answer = new URLSearchParams(location.hash.startsWith("#/") || location.hash === "" ? location.search : location.hash.slice(1));
+  if (!answer.has("state")) return null;
+  history.replaceState(null, "", "/");
+  const { name, state, secret } = JSON.parse(sessionStorage.getItem(KEY)) ?? {};
+  sessionStorage.removeItem(KEY);
+  if (!name || state !== answer.get("state")) return { name, error: "That answer was not asked for here. Try again." };
+  if (answer.has("error")) return { name, error: "You were not signed in there. Try again, or take another way." };
+  const proof = name === "apple"
+    ? { id_token: answer.get("id_token"), nonce: secret }
+    : { code: answer.get("code"), code_verifier: secret, redirect_uri: here() };
+  return { name, proof };
+}
