@@ -333,4 +333,20 @@ mod tests {
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert!(plot(vec![]).svg().unwrap().contains("seconds"));
     }
+
+    #[test]
+    fn names_of_series_find_room_in_rows() {
+        let of = |names: usize, width| {
+            let line =
+                |n: usize| Line::new(["personalize", "edge", "schedule"][n % 3], vec![(0.0, n as f64)]);
+            let axis = || Axis::new("", Scale::Linear);
+            let lines = (0..names).map(line).collect();
+            Plot { title: String::new(), x: axis(), y: axis(), lines }.legend_places(width)
+        };
+        assert_eq!(of(1, 640), []);
+        let rows: Vec<i32> = of(7, 640).iter().map(|(_, row)| *row).collect();
+        assert_eq!((of(7, 920).last().map(|(_, row)| *row), rows), (Some(0), vec![0, 0, 0, 0, 0, 1, 1]));
+        // However narrow: one in each row.
+        assert_eq!(of(3, 100), [(LEFT, 0), (LEFT, 1), (LEFT, 2)]);
+    }
 }

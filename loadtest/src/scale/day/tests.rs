@@ -39,7 +39,8 @@ fn a_day_by_messages_and_one_by_cohorts_cost_and_last_the_same() {
     for ((name, a), (_, b)) in exact.dollars.parts().into_iter().zip(cohorts.dollars.parts()) {
         near(name, a, b, 0.03);
     }
-    near("p50", exact.latency.quantile(0.5), cohorts.latency.quantile(0.5), 0.1);
+    // What gathers before sends is a seventh of it, and both have that.
+    near("p50", exact.latency.quantile(0.5), cohorts.latency.quantile(0.5), 0.05);
     near("p99", exact.latency.quantile(0.99), cohorts.latency.quantile(0.99), 0.1);
     for outcome in [exact, cohorts] {
         let [arrived, done] = outcome.flow;
