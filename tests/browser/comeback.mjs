@@ -30,7 +30,10 @@ async function bothRead(anna, bert, dms) {
 
 /** The posts of anna's on bert's timeline and on her own, the newest first. */
 async function bothSee(anna, bert, posts) {
-  const hers = (who) => async () => (await who.posts()).filter((post) => post.startsWith("Anna "));
+  const hers = (who) => async () => {
+    await who.letIn();
+    return (await who.posts()).filter((post) => post.startsWith("Anna "));
+  };
   for (const who of [anna, bert]) {
     await who.nav("Home");
     await becomes(hers(who), posts.toReversed());
@@ -92,7 +95,7 @@ async function deaf(anna, bert, said) {
     // Each waits for the answer to the one before, so as to stay in order.
     await becomes(bert.bubbles, [...said.dms.slice(0, -5), "1 unanswered"]);
     await bert.nav("Home");
-    await bert.card("Anna unanswered").waitFor();
+    await expect(async () => (await bert.letIn(), bert.card("Anna unanswered").isVisible()), "the post at bert's");
     await expect(async () => (await anna.waiting()) === 5, "what waits");
   });
   await step("the wire breaks and comes back: what she sends again takes effect no second time", async () => {
@@ -148,7 +151,7 @@ async function reloaded(anna, bert, said) {
     anna.gate.set("deaf");
     await anna.post("Anna closes the page");
     said.posts.push("Anna closes the page");
-    await bert.card("Anna closes the page").waitFor();
+    await expect(async () => (await bert.letIn(), bert.card("Anna closes the page").isVisible()), "the post at bert's");
     await anna.page.close();
     anna.gate.set("open");
     anna.page = await anna.context.newPage();

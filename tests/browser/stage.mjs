@@ -35,9 +35,9 @@ export class Stage {
     }
   }
 
-  /** A browser of its own, with nothing in it, on a wire of its own. `like` makes it a context's options, such as `{ viewport: PHONE }`. */
-  async device(like = {}) {
-    const gate = await Gate.before(new URL(this.server.url).port);
+  /** A browser of its own, with nothing in it, on a wire of its own if none is given. `like` are a context's options, such as `{ viewport: PHONE }`. */
+  async device(like = {}, gate = undefined) {
+    gate ??= await Gate.before(new URL(this.server.url).port);
     this.#gates.push(gate);
     const context = await this.browser.newContext({ viewport: DESKTOP, locale: "en-GB", reducedMotion: "reduce", ...like });
     const device = await Device.in(context, gate);

@@ -4,11 +4,11 @@ import { brief, check } from "../clients/jswalk/checks.mjs";
 const PATIENCE_MS = 20_000;
 const PAUSE_MS = 25;
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `found()` is true. */
-export async function expect(found, what, patience = PATIENCE_MS) {
-  for (const end = Date.now() + patience; ; await pause()) {
+/** Waits until `found()` is true, asking `every` so many milliseconds. */
+export async function expect(found, what, patience = PATIENCE_MS, every = PAUSE_MS) {
+  for (const end = Date.now() + patience; ; await pause(every)) {
     if (await found()) return;
     if (Date.now() > end) throw new Error(`not in ${patience / 1000} s: ${what}`);
   }

@@ -1,11 +1,14 @@
 // Walks the app in Chromium as people would, against the real binary: `npm ci && node walk.mjs`, or with the names of some parts.
 // UNDER_TEST names the binary, CHROMIUM the browser.
 import { check, equal, tally } from "../clients/jswalk/checks.mjs";
+import { budget } from "./budget.mjs";
 import { comeback } from "./comeback.mjs";
 import { evening } from "./evening.mjs";
+import { sessions } from "./sessions.mjs";
+import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 
-const parts = { evening, comeback };
+const parts = { evening, comeback, sessions, sight, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();

@@ -1,0 +1,87 @@
+// What somebody who cannot see, or sees little, would meet: axe on every page, in light and dark, on a phone and on a desktop.
+import { brief, check, must } from "../clients/jswalk/checks.mjs";
+import { step } from "./waiting.mjs";
+import { places, visit } from "./places.mjs";
+import { axe, DESKTOP, PHONE } from "./stage.mjs";
+import { settle } from "./town.mjs";
+
+const GRAVE = ["serious", "critical"];
+const LOOKS = [[DESKTOP, "light"], [DESKTOP, "dark"], [PHONE, "light"], [PHONE, "dark"]];
+
+export async function sight(stage) {
+  const source = await axe();
+  const stranger = await stage.device();
+  await check("signing in, at each of its steps", () => signingIn(stranger, source));
+  const mira = await stage.signedUp("mira");
+  await step("a town settles", () => settle(stage, mira));
+  for (const place of await places(mira.gate.origin)) {
+    await check(`${place.name}, in all looks`, async () => {
+      await visit(mira, place);
+      await unfold(mira.page);
+      await look(mira.page, source);
+    });
+  }
+  await check("home with nothing on it, a question, and what could not be sent", () => rest(stage, mira, source));
+}
+
+/** Opens what is closed at first. */
+async function unfold(page) {
+  for (const name of ["Comments", "Why am I seeing this?"]) {
+    const closed = page.getByRole("article").first().locator(`button[aria-expanded=false][aria-label="${name}"]`);
+    if (await closed.isVisible()) await closed.click();
+  }
+  const edit = page.getByRole("button", { name: "Edit profile" });
+  if (await edit.isVisible()) await edit.click();
+}
+
+async function signingIn(device, source) {
+  const { page } = device;
+  await page.goto(device.gate.origin);
+  await page.getByText("Developers may want").waitFor();
+  await look(page, source);
+  await page.getByLabel("Email").fill("sight@example.org");
+  await page.getByRole("button", { name: "Send code" }).click();
+  await device.takeCode(() => page.getByRole("button", { name: "Open the outbox" }).click());
+  await look(page, source);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByLabel("Handle", { exact: true }).waitFor();
+  await look(page, source);
+}
+
+async function rest(stage, mira, source) {
+  const quiet = await stage.signedUp("quiet_one");
+  await quiet.page.getByRole("heading", { name: "It is quiet here" }).waitFor();
+  await look(quiet.page, source);
+  await mira.open("/");
+  await mira.card("Opening night").getByRole("button", { name: "Delete" }).click();
+  await mira.page.getByRole("dialog").waitFor();
+  await look(mira.page, source);
+  await mira.page.keyboard.press("Escape");
+  mira.gate.set("unplugged");
+  await mira.offline();
+  await mira.post("Who is bringing chairs?");
+  await mira.card("bringing chairs").getByText("Sending…").waitFor();
+  await look(mira.page, source);
+  mira.gate.set("open");
+}
+
+/** Has axe look at the page as it is, in each look; fails with what it finds grave. */
+async function look(page, source) {
+  const found = new Map();
+  for (const [viewport, colorScheme] of LOOKS) {
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme });
+    const violations = await page.evaluate(async (source) => {
+      if (!window.axe) (0, eval)(source);
+      return (await window.axe.run(document, { resultTypes: ["violations"] })).violations;
+    }, source);
+    for (const { id, impact, nodes } of violations)
+      for (const { target, any } of nodes) found.set(`${impact} ${id} ${target} ${any[0]?.message ?? ""}`, { impact, viewport: viewport.width, colorScheme });
+  }
+  await page.setViewportSize(DESKTOP);
+  await page.emulateMedia({ colorScheme: "light" });
+  const told = (entries) => entries.map(([what, { viewport, colorScheme }]) => `${what} [${viewport} px, ${colorScheme}]`);
+  const [grave, slight] = [true, false].map((isGrave) => told([...found].filter(([, { impact }]) => GRAVE.includes(impact) === isGrave)));
+  if (slight.length > 0) console.log(`   slight: ${brief(slight.join("; "))}`);
+  must(grave.length === 0, grave.join("; "));
+}
