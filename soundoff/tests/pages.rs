@@ -71,5 +71,8 @@ async fn ways_to_sign_in_are_those_that_are_set_up() {
         "authorize_url": "https://x.com/i/oauth2/authorize?scope=tweet.read%20users.read",
         "redirect_uris": ["https://example.org/", "org.example://back"],
     });
-    assert_eq!(found, json!({ "email": {}, "phone": {}, "apple": apple, "twitter": twitter, "outbox": true }));
+    assert_eq!(
+        found,
+        json!({ "email": {}, "phone": {}, "apple": apple, "twitter": twitter, "outbox": true })
+    );
 }

@@ -78,7 +78,9 @@ impl Users {
         let mut ways = json!({ "email": {}, "phone": {}, "outbox": self.outbox });
         if let Some(apple) = &self.config.apple {
             ways["apple"] = match &apple.web {
-                Some(web) => json!({ "client_id": web.client_id, "authorize_url": web.authorize_url.to_string() }),
+                Some(web) => {
+                    json!({ "client_id": web.client_id, "authorize_url": web.authorize_url.to_string() })
+                }
                 None => json!({}),
             };
         }

@@ -33,7 +33,7 @@ function upload(file, update, remove) {
     self.error ??= verdicts.get(self.id) ?? null;
     self.isReady = verdicts.has(self.id) && !self.error;
     bar.hidden = self.id !== null || self.error !== null;
-    text(note, self.error ? `Not taken: ${self.error}` : self.isReady ? "Ready" : self.id ? "Checking…" : "");
+    text(note, self.error ? "Not taken" : self.isReady ? "Ready" : self.id ? "Checking…" : "");
     row.toggleAttribute("data-failed", self.error !== null);
   };
   const options = { begin: (body) => ask("media.begin", body), onProgress: (share) => (bar.value = share), signal: stop.signal };
@@ -72,9 +72,9 @@ export function composer() {
   };
   const update = () => {
     uploads.forEach((upload) => upload.update());
-    const failed = uploads.some(({ error }) => error);
+    const failed = uploads.find(({ error }) => error)?.error;
     isWanted &&= !failed;
-    text(note, failed ? "Remove what was not taken, then post." : isWanted ? "Posting once the pictures are ready…" : "");
+    text(note, failed ? `Not taken: ${failed}` : isWanted ? "Posting once the pictures are ready…" : "");
     add.disabled = uploads.length === MOST_PICTURES;
     text(left, field.value.length > MOST_TEXT - 200 ? MOST_TEXT - field.value.length : "");
     attribute(post, "aria-disabled", (field.value.trim() === "" || failed) && "true");

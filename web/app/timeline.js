@@ -25,7 +25,7 @@ export function ending(reached) {
 
 export function home() {
   const list = h("section.list", { "aria-label": "Timeline" });
-  const heading = h("h1.hidden", "Home");
+  const heading = h("h1.hidden", { tabindex: -1 }, "Home");
   const news = button("", () => (showNew(), scrollTo({ top: 0 }), heading.focus()), { kind: "primary", hidden: true });
   const said = h("p.hidden", { role: "status" });
   const empty = h("div.empty", h("h2", "It is quiet here"),

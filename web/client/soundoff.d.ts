@@ -1,6 +1,6 @@
-import type { Events, Messages, Pushes } from "./messages.d.ts";
+import type { Events, Messages, Pushes } from "./messages.js";
 
-export type * from "./messages.d.ts";
+export type * from "./messages.js";
 
 /** Where strings are kept. What it returns may be awaited. */
 export interface Store {

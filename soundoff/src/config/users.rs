@@ -50,7 +50,11 @@ pub(crate) struct UsersArgs {
     #[arg(long, env = "SOUNDOFF_APPLE_WEB_CLIENT_ID", requires = "apple_client_ids")]
     apple_web_client_id: Option<String>,
     /// Where the web app sends users of Apple.
-    #[arg(long, env = "SOUNDOFF_APPLE_AUTHORIZE_URL", default_value = "https://appleid.apple.com/auth/authorize")]
+    #[arg(
+        long,
+        env = "SOUNDOFF_APPLE_AUTHORIZE_URL",
+        default_value = "https://appleid.apple.com/auth/authorize"
+    )]
     apple_authorize_url: String,
     /// Your app's client id at Twitter/X; turns sign-in with it on.
     #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_ID", requires = "twitter_redirect_uris")]
@@ -62,7 +66,11 @@ pub(crate) struct UsersArgs {
     #[arg(long, env = "SOUNDOFF_TWITTER_REDIRECT_URIS", value_delimiter = ',')]
     twitter_redirect_uris: Vec<String>,
     /// Where apps send users of Twitter/X.
-    #[arg(long, env = "SOUNDOFF_TWITTER_AUTHORIZE_URL", default_value = "https://x.com/i/oauth2/authorize?scope=tweet.read%20users.read")]
+    #[arg(
+        long,
+        env = "SOUNDOFF_TWITTER_AUTHORIZE_URL",
+        default_value = "https://x.com/i/oauth2/authorize?scope=tweet.read%20users.read"
+    )]
     twitter_authorize_url: String,
     /// Where codes are exchanged for tokens.
     #[arg(long, env = "SOUNDOFF_TWITTER_TOKEN_URL", default_value = "https://api.x.com/2/oauth2/token")]

@@ -159,7 +159,11 @@ fn preloads(files: &[File]) -> String {
 }
 
 /// The answer, if one of `files` is asked for. Browsers keep files and ask each time whether they are still good: a new build shows at once.
-pub(super) fn answer<B>(files: &'static [File], policy: &HeaderValue, request: &Request<B>) -> Option<Answer> {
+pub(super) fn answer<B>(
+    files: &'static [File],
+    policy: &HeaderValue,
+    request: &Request<B>,
+) -> Option<Answer> {
     let file = files.iter().find(|file| file.path == request.uri().path())?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(method_not_allowed("GET"));
@@ -199,7 +203,9 @@ mod tests {
     fn lies_in(folder: &str) -> BTreeMap<String, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web").join(folder);
         let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-        entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read_to_string(e.path()).unwrap())).collect()
+        entries
+            .map(|e| (e.file_name().into_string().unwrap(), std::fs::read_to_string(e.path()).unwrap()))
+            .collect()
     }
 
     async fn get(path: &str, known: Option<&str>) -> Option<(StatusCode, hyper::HeaderMap, Bytes)> {
@@ -222,7 +228,8 @@ mod tests {
                 let (status, headers, body) =
                     get(&path, None).await.unwrap_or_else(|| panic!("no row for {path}"));
                 let bare = |text: &str| text.split_whitespace().collect::<String>().replace(";}", "}");
-                let code = text.lines().filter(|line| !line.trim_start().starts_with("/")).collect::<String>();
+                let code =
+                    text.lines().filter(|line| !line.trim_start().starts_with("/")).collect::<String>();
                 let expected = if name.ends_with(".html") { &text } else { &code };
                 let body = std::str::from_utf8(&body).unwrap();
                 assert_eq!((status, bare(body)), (StatusCode::OK, bare(expected)), "{path}");
@@ -266,7 +273,11 @@ mod tests {
             for (at, line) in file.text.lines().enumerate() {
                 let place = format!("{} line {}", file.path, at + 1);
                 let code = !line.trim_start().starts_with("//");
-                assert_eq!(line.matches('`').count() % 2, 0, "{place}: a text over several lines would change");
+                assert_eq!(
+                    line.matches('`').count() % 2,
+                    0,
+                    "{place}: a text over several lines would change"
+                );
                 assert!(!code || !line.contains(" '"), "{place}: texts are in double quotes");
             }
         }
@@ -277,7 +288,9 @@ mod tests {
         for (page, files) in [("/", &APP[..]), ("/console", &CONSOLE[..])] {
             let (_, headers, body) = get(page, None).await.unwrap();
             let link = headers[header::LINK].to_str().unwrap();
-            let waits = |file: &&File| matches!(file.kind, SCRIPT | STYLE) && !link.contains(&format!("<{}>", file.path));
+            let waits = |file: &&File| {
+                matches!(file.kind, SCRIPT | STYLE) && !link.contains(&format!("<{}>", file.path))
+            };
             assert!(files.iter().find(waits).is_none(), "{link}");
             let body = std::str::from_utf8(&body).unwrap();
             assert!(!body.contains("<style") && !body.contains("style=") && !body.contains(" on"), "{page}");

@@ -7,8 +7,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import WebSocket from "ws";
 import { FaultyProxy, seeded } from "./faults.mjs";
 import { Server } from "./server.mjs";
-
-const { SoundOff, memoryStore } = await import(process.env.CLIENT ?? "../soundoff.js");
+import { SoundOff, memoryStore } from "./under.mjs";
 
 const RUNS = Number(process.env.RUNS ?? 1000);
 const AT_ONCE = Number(process.env.AT_ONCE ?? 40);

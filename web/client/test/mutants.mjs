@@ -1,4 +1,4 @@
-// Breaks the client in one place at a time, and shows that the runs behind the faulty proxy notice.
+// Breaks the client in one place at a time, and shows that the tests notice.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,59 +6,126 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const RUNS = "100";
-const MUTANTS = [
-  [
-    "what is not answered is not sent again",
-    "      entry.flying = null;\n      entry.tries += 1;\n",
-    "      return;\n",
+/** By what is to notice: what is broken, the text, and what stands there instead. */
+const MUTANTS = {
+  "chaos.mjs": [
+    ["nothing is sent again", "      entry.flying = null;\n      entry.tries += 1;\n", "      return;\n"],
+    [
+      "nothing is sent again on the next socket",
+      "      entry.flying = null;\n      if (entry.type",
+      "      if (entry.type",
+    ],
+    ["what comes twice is handed over twice", "if (seq <= this.#taken || this.#overflowed) return;", ""],
+    ["a gap is no gap", "if (seq > this.#taken + 1 && !this.#jumps(seq)) return this.behind();", ""],
+    ["there are no lanes", "if (entry.lane) lanes.add(entry.lane);", ""],
+    [
+      "`accepted` lets the next of a lane go",
+      'case "accepted":',
+      'case "accepted":\n        if (entry) (entry.lane = null), queueMicrotask(() => this.#pump());',
+    ],
+    [
+      "what is kept gets new ids",
+      "const entry of text ? JSON.parse(text) : []",
+      "const entry of (text ? JSON.parse(text) : []).map((entry) => ({ ...entry, id: randomName() }))",
+    ],
+    ["pending messages are not kept", 'await this.#cell?.write(text === "[]" ? null : text);', ""],
+    ["the cursor is not kept", "if (seq > kept) await this.#cursorCell.write(String(seq));", ""],
   ],
-  [
-    "what was under way is not sent again on the next socket",
-    "      entry.flying = null;\n      if (entry.type",
-    "      if (entry.type",
+  "client.test.mjs": [
+    [
+      "the store is not asked before",
+      "      await this.#outbox.save();\n      entry.kept = true;",
+      "      entry.kept = true;",
+    ],
+    [
+      "a push is over when a listener fails",
+      '      left = left.filter((_, at) => results[at].status === "rejected");',
+      "      left = [];",
+    ],
+    ["frames may be as large as they like", "if (new TextEncoder().encode(text).length > link.limit)", "if (false)"],
+    ["a refusal that may pass is final", "} else if (!retry) this.#settle", "} else if (true) this.#settle"],
+    [
+      "a history that was begun anew is not seen",
+      "const rewound = this.cursor !== null && newest < this.cursor;",
+      "const rewound = false;",
+    ],
+    ["an aborted call goes on", "const cancel = () => this.#settle(entry, signal.reason);", "const cancel = () => {};"],
+    [
+      "the server's word for a gap is not heard",
+      'if (id === undefined && code === "not_found") this.#inbox.expire();',
+      "if (false) return;",
+    ],
   ],
-  ["a push that comes twice is handed over twice", "if (seq <= this.#taken || this.#overflowed) return;", ""],
-  ["a push that is missing is not missed", "if (seq > this.#taken + 1 && !this.#jumps(seq)) return this.behind();", ""],
-  ["there are no lanes", "if (entry.lane) lanes.add(entry.lane);", ""],
-  [
-    "`accepted` lets the next of a lane go",
-    'case "accepted":',
-    'case "accepted":\n        if (entry) (entry.lane = null), queueMicrotask(() => this.#pump());',
+  "online.test.mjs": [
+    ["a refused token is not replaced", "if (spent) this.#stale = true;", ""],
+    ["a refused token is replaced for ever", "(code === 4500 && !this.#stale)", "code === 4500"],
+    ["4418 is like any other", "code === 4418 ? retryAfter(message) : waitMs", "waitMs"],
+    ["what is refused for good comes back", "if (code >= 4500 && !spent) return this.#refuse({ code, message });", ""],
+    [
+      "auth_due is not heard",
+      'case "auth_due":\n        return this.#renew(link);',
+      'case "auth_due":\n        return;',
+    ],
+    ["goaway is not heard", "    if (link.leaving) return;", "    return;"],
+    ["silence is not heard", 'link.heard ? this.#beat(link) : this.#drop(link, "no pong")', "this.#beat(link)"],
+    ["waits do not double", "low * 2 ** Math.min(failures, 16)", "low"],
+    ["waits never begin anew", ">= this.#timings.steadyMs) this.#failures = 0;", ">= Infinity) this.#failures = 0;"],
+    [
+      "the network's return is not heard",
+      '    if (this.#state === "waiting") this.#connect(this.#life);',
+      "    if (false) return;",
+    ],
   ],
-  [
-    "pending messages get new ids after a crash",
-    "const entry of text ? JSON.parse(text) : []",
-    "const entry of (text ? JSON.parse(text) : []).map((entry) => ({ ...entry, id: randomName() }))",
+  "pages.test.mjs": [
+    ["all pages have one seat", "const leave = this.#locks ? await tryLock", "const leave = false ? await tryLock"],
+    ["nobody takes over what was left", "      if (text && this.#opened) {", "      if (false) {"],
+    ["what was left is taken while its page lives", "      const text = leave && (await", "      const text = (await"],
+    [
+      "pending messages are anybody's",
+      "return `${this.#prefix}/${this.#user}/${name}`;",
+      "return `${this.#prefix}/${name}`;",
+    ],
+    ["another user's token will do", "if (this.#user !== null && this.#user !== user) {", "if (false) {"],
   ],
-  ["pending messages are not kept", 'await this.#cell?.write(text === "[]" ? null : text);', ""],
-  ["the cursor is not kept", "if (seq > kept) await this.#cursorCell.write(String(seq));", ""],
-];
+  "session.test.mjs": [
+    ["each page refreshes", "if (this.#held && !good()) await this.#renew", "if (this.#held) await this.#renew"],
+    ["a lost answer is not asked for again", 'error.code === "offline" ? pause(1000).then(ask)', "false ? null"],
+    [
+      "a sign-out during a refresh is undone",
+      "if (await still()) await this.#keep(answer);",
+      "await this.#keep(answer);",
+    ],
+    ["no network is the end", '} else if (error.code !== "unauthorized") throw error;', "}"],
+    ["other pages are not told", 'this.#channel?.postMessage("changed");', ""],
+  ],
+};
 
 const source = await readFile(new URL("../soundoff.js", import.meta.url), "utf8");
 const directory = await mkdtemp(join(tmpdir(), "soundoff-mutants-"));
 let survivors = 0;
+
+async function isNoticed(suite, [name, from, to]) {
+  if (source.split(from).length !== 2)
+    throw new Error(`${name}: the client has not exactly one ${JSON.stringify(from)}`);
+  const file = join(directory, "soundoff.mjs");
+  await writeFile(
+    file,
+    source.replace(from, () => to),
+  );
+  const env = { ...process.env, CLIENT: pathToFileURL(file).href, RUNS: "100", PATIENCE_MS: "4000" };
+  const how = suite === "chaos.mjs" ? [] : ["--test", "--test-timeout=15000"];
+  const run = spawn(process.execPath, [...how, new URL(suite, import.meta.url).pathname], { env, stdio: "ignore" });
+  const [code] = await once(run, "close");
+  return code !== 0;
+}
+
 try {
-  for (const [name, from, to] of MUTANTS) {
-    if (source.split(from).length !== 2)
-      throw new Error(`${name}: the client has not exactly one ${JSON.stringify(from)}`);
-    const file = join(directory, "soundoff.mjs");
-    await writeFile(
-      file,
-      source.replace(from, () => to),
-    );
-    const env = { ...process.env, CLIENT: pathToFileURL(file).href, RUNS, PATIENCE_MS: "4000" };
-    const chaos = spawn(process.execPath, [new URL("chaos.mjs", import.meta.url).pathname], {
-      env,
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let said = "";
-    chaos.stderr.on("data", (part) => (said += part));
-    const [code] = await once(chaos, "close");
-    if (code === 0) survivors += 1;
-    console.log(
-      `${code === 0 ? "UNNOTICED" : "noticed"}: ${name}${code === 0 ? "" : ` (${said.split("\n")[0].slice(0, 100)})`}`,
-    );
+  for (const [suite, mutants] of Object.entries(MUTANTS)) {
+    for (const mutant of mutants) {
+      const noticed = await isNoticed(suite, mutant);
+      if (!noticed) survivors += 1;
+      console.log(`${noticed ? "noticed" : "UNNOTICED"} by ${suite}: ${mutant[0]}`);
+    }
   }
 } finally {
   await rm(directory, { recursive: true });

@@ -1,7 +1,7 @@
 // How the client comes back, and when it does not: tokens, close codes, draining, silence.
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { Session, memoryStore } from "../soundoff.js";
+import { Session, memoryStore } from "./under.mjs";
 import { Server } from "./server.mjs";
 import { app, stopAll, until, wire } from "./support.mjs";
 

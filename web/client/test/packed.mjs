@@ -1,7 +1,7 @@
 // What goes to npm is what belongs there, and can be used as a stranger would: installed, imported, compiled against.
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -30,6 +30,14 @@ try {
     'import * as all from "soundoff-client";\nconsole.log(Object.keys(all).sort().join());\n',
   );
   equal(run("node", "use.js").trim(), "Session,SoundOff,SoundOffError,memoryStore");
+  await copyFile(join(HERE, "test/types/use.ts"), join(elsewhere, "use.ts"));
+  for (const [module, resolution] of [
+    ["nodenext", "nodenext"],
+    ["esnext", "bundler"],
+  ]) {
+    const lax = ["--module", module, "--moduleResolution", resolution, "--target", "es2022", "--lib", "es2022,dom"];
+    run(join(HERE, "node_modules/.bin/tsc"), "--strict", "--noEmit", ...lax, "use.ts");
+  }
 } finally {
   await rm(elsewhere, { recursive: true });
 }

@@ -2,7 +2,7 @@
 // messages another's.
 import { deepEqual, equal, notEqual, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { memoryStore } from "../soundoff.js";
+import { memoryStore } from "./under.mjs";
 import { Server } from "./server.mjs";
 import { app, browser, stopAll, until } from "./support.mjs";
 

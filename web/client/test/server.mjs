@@ -8,6 +8,9 @@ import { createInterface } from "node:readline";
 
 const BINARY = process.env.UNDER_TEST ?? new URL("../../../target/debug/soundoff", import.meta.url).pathname;
 
+// A test runner that gives up on us says so with this: servers must not outlive it.
+process.once("SIGTERM", () => process.exit(143));
+
 export class Server {
   static async start(...flags) {
     const server = new Server();

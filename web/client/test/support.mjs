@@ -1,8 +1,8 @@
 // What several tests need: a client with its ears open, sockets that can be tampered with, and the locks of a browser.
 import WebSocket from "ws";
-import { SoundOff, memoryStore } from "../soundoff.js";
+import { SoundOff, memoryStore } from "./under.mjs";
 
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 15_000);
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -68,11 +68,12 @@ export function app(server, token, { net = wire(), ...options } = {}) {
     ...options,
     timings: { ...QUICK, ...options.timings },
   });
-  const heard = { client, net, states: [], pushes: [], events: [], replies: [], gaps: [], faults: [] };
+  const heard = { client, net, states: [], pushes: [], events: [], replies: [], gaps: [], lists: [], faults: [] };
   client.on("state", (change) => void heard.states.push(change));
   client.on("push", (push) => void heard.pushes.push(push));
   client.on("event", (event) => void heard.events.push(event));
   client.on("reply", (reply) => void heard.replies.push(reply));
+  client.on("pending", (list) => void heard.lists.push(list));
   client.on("gap", (gap) => void heard.gaps.push(gap));
   client.on("error", (error) => void heard.faults.push(error));
   heard.online = () => until(() => client.state === "online", "online");
