@@ -276,7 +276,7 @@ impl Queues for SqsQueues {
         let part = Part::of(&receipt);
         let letter = part.as_ref().and_then(|part| lock(&lane.packs).get(part));
         let letter = letter.ok_or_else(|| QueueError::Unavailable(UNKNOWN_RECEIPT.into()))?;
-        dead::bury(lane, &letter.body, reason, now()).await?;
+        dead::bury(lane, &letter.body, reason, Some(letter.attempt), now()).await?;
         self.ack(queue, vec![receipt]).await
     }
 

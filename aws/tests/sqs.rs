@@ -1,5 +1,7 @@
 //! The laws of the Queues port on SQS, and what packing adds to them.
 
+#[path = "sqs/asking.rs"]
+mod asking;
 #[path = "sqs/bench.rs"]
 mod bench;
 #[path = "sqs/faults.rs"]

@@ -98,11 +98,7 @@ pub async fn consume(
 }
 
 /// Acks receipts, gathering whatever comes while one ack is in flight: an adapter may take its time over one, so that the next is fuller.
-async fn ack_all(
-    queues: Arc<dyn Queues>,
-    queue: QueueName,
-    mut pending: mpsc::UnboundedReceiver<Receipt>,
-) {
+async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::UnboundedReceiver<Receipt>) {
     let mut receipts = Vec::new();
     while pending.recv_many(&mut receipts, ACKS).await > 0 {
         if let Err(error) = queues.ack(&queue, std::mem::take(&mut receipts)).await {

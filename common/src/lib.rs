@@ -19,6 +19,7 @@ pub mod inbox;
 pub mod inbox_heads;
 pub mod lists;
 pub mod media;
+pub mod operator;
 pub mod ports;
 pub mod posts;
 pub mod problem;

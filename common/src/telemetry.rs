@@ -1,6 +1,7 @@
 //! The one list of metrics, with units in their names, in the Prometheus text format.
 
 mod bill;
+mod depths;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,9 +11,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use bill::{Bill, BillLabel, RequestLabel};
+pub use depths::Depths;
 
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +126,8 @@ pub struct Metrics {
     pub timeline_oldest_seconds: Gauge,
     /// Users of the first tier without a timeline, as the last tick found it.
     pub timeline_missing: Gauge,
+    /// How full queues are.
+    pub depths: Depths,
     /// What managed services are asked and paid.
     pub bill: Bill,
     /// 1 while a node of memcached does not answer and counts as empty, 0 otherwise.
@@ -180,6 +185,7 @@ impl Metrics {
             timeline_ticks_skipped: Counter::default(),
             timeline_oldest_seconds: Gauge::default(),
             timeline_missing: Gauge::default(),
+            depths: Depths::default(),
             bill: Bill::default(),
             memcached_away: Family::default(),
         };
@@ -189,6 +195,7 @@ impl Metrics {
 
     fn registered(&self) -> Registry {
         let mut r = Registry::with_prefix("soundoff");
+        r.register("build", "which build this is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register("edge_sockets", "open websockets", self.edge_sockets.clone());
         r.register("edge_welcomes", "handshakes that became a session", self.edge_welcomes.clone());
         r.register("edge_frames_in", "frames from clients", self.edge_frames_in.clone());
@@ -217,6 +224,7 @@ impl Metrics {
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());
+        self.depths.register(&mut r);
         self.bill.register(&mut r);
         r.register("memcached_away", "nodes of memcached that do not answer", self.memcached_away.clone());
         self.register_timelines(&mut r);

@@ -188,6 +188,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
         key: InternalKey::new(&[7; 32])?,
         metrics: Metrics::new(),
         pages: nothing,
+        internal_pages: None,
     };
     let config =
         EdgeConfig { heartbeat: Duration::from_secs(3600), tokens_cached: 64, ..EdgeConfig::default() };

@@ -74,6 +74,7 @@ pub(crate) struct Edge {
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) pages: Arc<dyn Pages>,
+    pub(crate) internal_pages: Option<Arc<dyn Pages>>,
     pub(crate) key: InternalKey,
     pub(crate) metrics: Metrics,
     pub(crate) tokens: Tokens,
@@ -109,7 +110,8 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages } = deps;
+        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
+            deps;
         Self {
             boot: Ulid::generate().to_string().into(),
             advertise,
@@ -117,6 +119,7 @@ impl Edge {
             sessions,
             tables,
             pages,
+            internal_pages,
             key,
             metrics,
             tokens: Tokens::new(verifier, config.tokens_cached),

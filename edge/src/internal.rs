@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -74,8 +75,11 @@ async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
     }
 }
 
-async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    match (request.method(), request.uri().path()) {
+/// What the edge itself says is whole; what other pages say may be streamed.
+type Said = Either<Full<Bytes>, UnsyncBoxBody<Bytes, std::io::Error>>;
+
+async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
+    let answered = match (request.method(), request.uri().path()) {
         (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => readiness(edge).await,
@@ -83,8 +87,12 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Full<Bytes>
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
         }
-        _ => problem(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
-    }
+        _ => match &edge.internal_pages {
+            Some(pages) => return pages.answer(request).await.map(Either::Right),
+            None => problem(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
+        },
+    };
+    answered.map(Either::Left)
 }
 
 /// Whether new sockets should come here. What failed last is looked at again, so that an edge without traffic finds back.

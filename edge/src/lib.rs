@@ -65,12 +65,15 @@ pub struct EdgeDeps {
     pub metrics: Metrics,
     /// The public port's other pages.
     pub pages: Arc<dyn Pages>,
+    /// The internal port's other pages, if it has any.
+    pub internal_pages: Option<Arc<dyn Pages>>,
 }
 
-/// Plain HTTP on the public port: sign-in, media, the web app, answered by whoever the binary wires in.
+/// Plain HTTP beside what an edge is for, answered by whoever the binary wires in: sign-in, media and the web app on the public port, the
+/// operators' page on the internal one.
 #[async_trait]
 pub trait Pages: Send + Sync + 'static {
-    /// Answers any request that is not `GET /v1/ws`; it carries its [`Peer`](soundoff_common::http::Peer). Bodies come unbounded: the page bounds
+    /// Answers any request that the edge itself does not; on the public port it carries its [`Peer`](soundoff_common::http::Peer). Bodies come unbounded: the page bounds
     /// them.
     async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Answer;
 }

@@ -67,6 +67,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         key: key()?,
         metrics: metrics.clone(),
         pages: memory.clone(),
+        internal_pages: None,
     };
     let (deal, sockets) = mpsc::channel(64);
     let stop = CancellationToken::new();

@@ -3,18 +3,18 @@
 locals {
   compute = var.create_compute ? 1 : 0
 
-  # Backlog per task = acceptable latency ÷ seconds per message × concurrency: 1 s ÷ 0.02 s × 256 slots would be 12,800; these are lower,
-  # so that a service grows before anybody waits. Tiers that write to the tables grow slower and end sooner: a thousand eager workers
-  # on a hot partition only make throttles.
+  # Backlog per task is counted in SQS messages. Each is a pack: what a sender gathers for one queue in 25 ms, a single envelope where little
+  # comes and up to 245. It is what one busy task works off in half a minute, of the seven queues that share a policy and have most; of the
+  # timelines' batches, which have a minute for all, in five seconds; of the scan, which is four pages at a time, more than there ever are.
   sizes = {
-    edge        = { command = ["edge"], cpu = 1024, memory = 2048, min = 2, max = 40, spot = false, backlog_per_task = 0, out_cooldown = 30, in_cooldown = 900 }
+    edge        = { command = ["edge"], cpu = 512, memory = 1024, min = 2, max = 100, spot = false, backlog_per_task = 0, out_cooldown = 30, in_cooldown = 900 }
     users       = { command = ["users"], cpu = 512, memory = 1024, min = 2, max = 10, spot = false, backlog_per_task = 0, out_cooldown = 60, in_cooldown = 300 }
-    router      = { command = ["router"], cpu = 512, memory = 1024, min = 1, max = 30, spot = true, backlog_per_task = 2000, out_cooldown = 30, in_cooldown = 300 }
-    workers     = { command = ["workers"], cpu = 1024, memory = 4096, min = 1, max = 20, spot = true, backlog_per_task = 500, out_cooldown = 120, in_cooldown = 300 }
-    schedule    = { command = ["timeline", "schedule"], cpu = 256, memory = 512, min = 1, max = 2, spot = true, backlog_per_task = 10, out_cooldown = 120, in_cooldown = 300 }
-    compute     = { command = ["timeline", "compute"], cpu = 2048, memory = 8192, min = 0, max = 10, spot = true, backlog_per_task = 20, out_cooldown = 120, in_cooldown = 600 }
-    personalize = { command = ["timeline", "personalize"], cpu = 1024, memory = 2048, min = 0, max = 20, spot = true, backlog_per_task = 20, out_cooldown = 60, in_cooldown = 300 }
-    fetch       = { command = ["timeline", "fetch"], cpu = 1024, memory = 4096, min = 1, max = 20, spot = true, backlog_per_task = 500, out_cooldown = 120, in_cooldown = 300 }
+    router      = { command = ["router"], cpu = 512, memory = 1024, min = 1, max = 40, spot = true, backlog_per_task = 7000, out_cooldown = 30, in_cooldown = 300 }
+    workers     = { command = ["workers"], cpu = 1024, memory = 4096, min = 1, max = 350, spot = true, backlog_per_task = 1200, out_cooldown = 120, in_cooldown = 300 }
+    schedule    = { command = ["timeline", "schedule"], cpu = 256, memory = 512, min = 1, max = 4, spot = true, backlog_per_task = 10, out_cooldown = 120, in_cooldown = 300 }
+    compute     = { command = ["timeline", "compute"], cpu = 2048, memory = 8192, min = 0, max = 15, spot = true, backlog_per_task = 200, out_cooldown = 120, in_cooldown = 600 }
+    personalize = { command = ["timeline", "personalize"], cpu = 1024, memory = 2048, min = 0, max = 20, spot = true, backlog_per_task = 200, out_cooldown = 60, in_cooldown = 300 }
+    fetch       = { command = ["timeline", "fetch"], cpu = 1024, memory = 4096, min = 1, max = 60, spot = true, backlog_per_task = 4500, out_cooldown = 120, in_cooldown = 300 }
   }
 
   services = {

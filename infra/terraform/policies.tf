@@ -71,6 +71,13 @@ locals {
           Resource = [for name in local.pulls[service] : "${local.sqs}${name}"]
         },
         {
+          # What operators do on its page /ops: see and move the dead letters of its own queues.
+          Sid      = "Redrive"
+          Effect   = "Allow"
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+          Resource = [for name in local.pulls[service] : "${local.sqs}${name}_dlq"]
+        },
+        {
           Sid    = "Send"
           Effect = "Allow"
           Action = ["sqs:SendMessage"]

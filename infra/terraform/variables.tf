@@ -187,7 +187,7 @@ variable "alarm_age_seconds" {
 }
 
 variable "alarm_depth" {
-  description = "Visible messages in a queue that raise an alarm."
+  description = "Visible SQS messages in a queue, packs of envelopes, that raise an alarm."
   type        = number
   default     = 50000
 }

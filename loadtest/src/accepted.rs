@@ -1,6 +1,5 @@
 //! `loadtest accepted`: how long after its due time a message is durable, at a fixed rate, whatever the workers do.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::bill::{Bill, PagesArgs, Watch};
 use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
-use crate::report::{Progress, write_json};
+use crate::report::{JsonArgs, Progress};
 use crate::server::Server;
 
 /// Types whose body needs nothing but another user.
@@ -57,9 +56,8 @@ pub(crate) struct AcceptedArgs {
     prefix: String,
     #[command(flatten)]
     pages: PagesArgs,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 const ACCEPTED_EXAMPLES: &str = "\
@@ -136,14 +134,13 @@ fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals, bill: &Bill) -> Re
     if let Some(bill) = bill {
         print!("{}", bill.text());
     }
-    if let Some(path) = &args.json {
-        let figures = json!({
+    args.json.write(|| {
+        json!({
             "type": args.message_type, "rate": args.rate, "duration_s": args.duration, "sockets": sockets,
             "sent": sent, "accepted": accepted, "replies": replies, "refused": refused, "skipped": skipped,
             "accepted_us": totals.accepted.json(), "generator_us": totals.lag.json(),
             "aws": bill.map(Bill::json),
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(())
 }

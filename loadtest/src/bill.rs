@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::http::get;
-use crate::report::{Progress, write_json};
+use crate::report::{JsonArgs, Progress};
 
 const DAY: f64 = 86_400.0;
 const MILLION: f64 = 1e6;
@@ -41,9 +41,8 @@ pub(crate) struct BillArgs {
     /// Seconds to watch for.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     duration: u32,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -73,9 +72,7 @@ pub(crate) async fn run(args: BillArgs, mut stop: watch::Receiver<bool>) -> Resu
     Progress::new("watching", seconds).of(waiting, || begun.elapsed().as_secs()).await?;
     let bill = watched.end().await?;
     print!("{}", bill.text());
-    if let Some(path) = &args.json {
-        write_json(path, &bill.json())?;
-    }
+    args.json.write(|| bill.json())?;
     Ok(ExitCode::SUCCESS)
 }
 

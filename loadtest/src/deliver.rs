@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::dialect::{User, text_field};
 use crate::opening::{AT_ONCE, open};
 use crate::posts::Poster;
-use crate::report::{Latencies, write_json};
+use crate::report::{JsonArgs, Latencies};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::{Spent, Window, drain};
 use crate::wire::{Swarm, Talk};
@@ -39,9 +39,8 @@ pub(crate) struct DeliverArgs {
     /// That server's data directory: the key is announced there.
     #[arg(long, value_name = "DIR", requires = "internal")]
     data: Option<PathBuf>,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// How much is posted.
@@ -206,13 +205,12 @@ pub(crate) async fn run(args: DeliverArgs, stop: watch::Receiver<bool>) -> Resul
     println!("{}: {posters} connections, {batch} in a POST, {bytes} bytes a frame", target.name);
     println!("{}", delivered.spent.line("deliveries"));
     println!("latency       {}", delivered.latency.line(&SHARES));
-    if let Some(path) = &args.json {
-        let figures = json!({
+    args.json.write(|| {
+        json!({
             "server": target.name, "batch": batch, "posters": posters, "bytes": bytes,
             "spent": delivered.spent.json(), "latency_us": delivered.latency.json(),
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,5 @@
 //! `loadtest idle`: what a socket costs in memory while it says nothing.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use crate::dialect::User;
 use crate::opening::{AT_ONCE, open};
 use crate::process::kernel_memory;
-use crate::report::write_json;
+use crate::report::JsonArgs;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::wire::Swarm;
 
@@ -38,9 +37,8 @@ pub(crate) struct IdleArgs {
     per_user: u32,
     #[command(flatten)]
     target: TargetArgs,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 const IDLE_EXAMPLES: &str = "\
@@ -143,13 +141,12 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     if !idle.at_rest {
         println!("the server was not at rest: the figures may hold what is about to go");
     }
-    if let Some(path) = &args.json {
-        let figures = json!({
+    args.json.write(|| {
+        json!({
             "server": target.name, "sockets": idle.added, "per_user": args.per_user,
             "resident_bytes": idle.resident, "resident_before_and_after": idle.looks,
             "kernel_bytes": idle.kernel, "at_rest": idle.at_rest,
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }

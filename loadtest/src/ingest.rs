@@ -1,6 +1,5 @@
 //! `loadtest ingest`: what a message costs that the edge itself answers.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::dialect::{Dialect, Heard, User};
 use crate::opening::{AT_ONCE, open};
-use crate::report::write_json;
+use crate::report::JsonArgs;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::{Spent, Window};
 use crate::wire::{Swarm, Talk};
@@ -27,9 +26,8 @@ pub(crate) struct IngestArgs {
     load: Load,
     #[command(flatten)]
     target: TargetArgs,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// How much is asked.
@@ -123,11 +121,10 @@ pub(crate) async fn run(args: IngestArgs, stop: watch::Receiver<bool>) -> Result
     let Load { sockets, in_flight, bytes, .. } = args.load;
     println!("{}: {sockets} sockets, {in_flight} in flight on each, {bytes} bytes", target.name);
     println!("{}", spent.line("messages"));
-    if let Some(path) = &args.json {
-        let figures = json!({
+    args.json.write(|| {
+        json!({
             "server": target.name, "sockets": sockets, "in_flight": in_flight, "bytes": bytes, "spent": spent.json(),
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `loadtest pipeline`: the whole way of a message, from a socket over both queues and a worker back to the socket.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::dialect::User;
 use crate::opening::{AT_ONCE, open};
-use crate::report::write_json;
+use crate::report::JsonArgs;
 use crate::sending::{self, Answers, Work};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::Spent;
@@ -35,9 +34,8 @@ pub(crate) struct PipelineArgs {
     idle: u32,
     #[command(flatten)]
     target: TargetArgs,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// How much is sent.
@@ -125,13 +123,12 @@ pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Resu
     if answers.pushes > 0 {
         println!("pushes        {}, every direct message among them", answers.pushes);
     }
-    if let Some(path) = &args.json {
-        let figures = json!({
+    args.json.write(|| {
+        json!({
             "server": target.name, "type": args.work.name(), "rate": load.rate, "sockets": load.sockets,
             "idle": args.idle, "resident_bytes": resident, "in_flight": load.in_flight, "spent": spent.json(), "accepted_us": answers.accepted.json(),
             "replied_us": answers.replied.json(), "lag_us": answers.lag.json(), "pushes": answers.pushes,
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `loadtest storm`: everybody comes back at once.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use crate::beating::{Beating, Phase};
 use crate::dialect::User;
 use crate::opening::{Until, open, open_until};
-use crate::report::{Latencies, per_second, write_json};
+use crate::report::{JsonArgs, Latencies, per_second};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::Spent;
 use crate::window::Window;
@@ -47,9 +46,8 @@ pub(crate) struct StormArgs {
     load: Load,
     #[command(flatten)]
     target: TargetArgs,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 /// What goes on besides.
@@ -146,15 +144,14 @@ pub(crate) async fn run(args: StormArgs, stop: watch::Receiver<bool>) -> Result<
         let rate = per_second(phase.latency.count(), phase.time);
         println!("{name:<13} {rate:.0} heartbeats/s of {}, {}", args.load.rate, phase.latency.line(&SHARES));
     }
-    if let Some(path) = &args.json {
+    args.json.write(|| {
         let phase = |phase: &Phase| json!({ "per_second": per_second(phase.latency.count(), phase.time), "latency_us": phase.latency.json() });
-        let figures = json!({
+        json!({
             "server": target.name, "connections": args.connections, "fresh_tokens": args.fresh,
             "until": format!("{:?}", args.until).to_lowercase(),
             "served": storm.served.json(), "rested": storm.rested.json(), "served_after_us": storm.each.json(),
             "before": phase(&storm.before), "meanwhile": phase(&storm.meanwhile),
-        });
-        write_json(path, &figures)?;
-    }
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use fake::{Fake, Faults};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 fn command(fake: &Fake, more: &[&str]) -> Command {
@@ -283,6 +283,13 @@ async fn runs_are_compared_and_what_cannot_be_compared_is_named() {
         path.to_str().unwrap().to_owned()
     };
     let before = write("before.json", &figures);
+    let slower = |figures: &Value| {
+        let mut slower = figures.clone();
+        for second in slower["series"].as_array_mut().unwrap() {
+            second["replies"] = (second["replies"].as_u64().unwrap() / 2).into();
+        }
+        write("slower.json", &slower)
+    };
     let compare = async |args: &[&str]| {
         let output =
             Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("compare").args(args).output().await.unwrap();
@@ -292,6 +299,22 @@ async fn runs_are_compared_and_what_cannot_be_compared_is_named() {
     let (code, out) = compare(&[&before, &before, "--to", &before, &before]).await;
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("reply p50") && out.contains("Nothing changed beyond noise."), "{out}");
+    let told = directory.path().join("told.json").to_str().unwrap().to_owned();
+    let (code, out) = compare(&[&before, &slower(&figures), "--json", &told]).await;
+    assert_eq!(code, Some(1), "{out}");
+    let told: Value = serde_json::from_slice(&std::fs::read(told).unwrap()).unwrap();
+    let row = |what: &str| told["rows"].as_array().unwrap().iter().find(|row| row["what"] == what).unwrap();
+    let [throughput, p50] = ["replies", "reply p50"].map(row);
+    assert_eq!((&throughput["verdict"], &p50["verdict"]), (&json!("worse"), &json!("noise")), "{told}");
+    let number = |row: &Value, field: &str| row[field].as_f64().unwrap();
+    let half = number(throughput, "after") / number(throughput, "before");
+    assert!(half < 0.6 && (number(throughput, "change") / 100.0 + 1.0 - half).abs() < 1e-6, "{told}");
+    assert!(
+        throughput["unit"] == "/s" && told["wrong"]["after"] == 0 && told["notes"][0].is_string(),
+        "{told}"
+    );
+    let (code, out) = compare(&[&before, &before, "--json", "/nowhere/told.json"]).await;
+    assert!(code == Some(2) && out.contains("cannot write /nowhere/told.json"), "{out}");
     let (code, out) = compare(&[&before]).await;
     assert!(code == Some(2) && out.contains("give two files"), "{out}");
     figures["configuration"]["users"] = 7.into();

@@ -13,8 +13,9 @@ fn scale(more: &[&str]) -> (Output, String) {
 #[test]
 fn days_are_told_written_and_drawn() {
     let directory = tempfile::tempdir().unwrap();
-    let (json, plot) = (directory.path().join("days.json"), directory.path().join("days.svg"));
-    let files = ["--json", json.to_str().unwrap(), "--plot", plot.to_str().unwrap()];
+    let [json, plot, page] = ["days.json", "days.svg", "days.html"].map(|name| directory.path().join(name));
+    let files = [&json, &plot, &page].map(|path| path.to_str().unwrap());
+    let files = ["--json", files[0], "--plot", files[1], "--report", files[2]];
     let (output, text) = scale(
         &[
             &["--users", "10000,20000000", "--hours", "1", "--spike", "00:20+5x3", "--kill", "workers@00:22"],
@@ -44,15 +45,25 @@ fn days_are_told_written_and_drawn() {
         assert!((sum - number("dollars_sum")).abs() < 1e-6 * sum);
     }
     let plot = std::fs::read_to_string(plot).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
     for text in [
         "<svg",
-        "20,000,000 users: client messages a second",
-        "age of the oldest visible message",
-        "tasks",
+        "20,000,000 users: client messages",
+        "10,000 users: age of the oldest visible message",
+        "personalize",
         "dollars an hour",
     ] {
-        assert!(plot.contains(text), "{text}");
+        assert!(plot.contains(text) && page.contains(text), "{text}");
     }
+    assert_eq!((plot.matches("<svg").count(), page.matches("<svg").count()), (1, 12));
+    for text in ["from 00:20 on, for 5 min, 3 times as many", "workers at 00:22", "SQS messages a task"] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("<script") && !page.contains("src="), "the page needs nothing but itself");
+    // What the terminal says, the page says as well.
+    let numbers = text.lines().filter(|line| line.trim_start().starts_with("20,000,000"));
+    let cells: Vec<&str> = numbers.flat_map(str::split_whitespace).collect();
+    assert!(cells.len() > 20 && cells.iter().all(|cell| page.contains(cell)), "{cells:?}");
 }
 
 #[test]
@@ -66,6 +77,11 @@ fn what_cannot_be_is_refused_with_what_to_write_instead() {
         (&["--terraform", "/nowhere"], "infra/terraform"),
         (&["--validate", "/nowhere/soundoff"], "cannot start /nowhere/soundoff"),
         (&["--each", "20"], "--validate"),
+        (&["--validate", "soundoff", "--report", "day.html"], "cannot be used with"),
+        (
+            &["--report", "/nowhere/day.html", "--users", "10", "--hours", "1"],
+            "cannot write /nowhere/day.html",
+        ),
     ] {
         let (output, text) = scale(arguments);
         assert!(!output.status.success() && text.contains(expected), "{arguments:?}: {text}");

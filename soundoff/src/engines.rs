@@ -4,7 +4,6 @@
 mod managed {
     use std::sync::Arc;
 
-    use anyhow::Context as _;
     use soundoff_aws::dynamodb::{self, DynamoTables};
     use soundoff_aws::firehose::{self, FirehoseArchive};
     use soundoff_aws::memcached::{Memcached, MemcachedCache, MemcachedOptions, MemcachedSessions};
@@ -14,11 +13,9 @@ mod managed {
     use soundoff_common::ports::archive::Archive;
     use soundoff_common::ports::blobs::Blobs;
     use soundoff_common::ports::queues::QueueName;
-    use soundoff_common::secret::Secret;
     use soundoff_common::telemetry::Metrics;
 
     use crate::config::EngineArgs;
-    use crate::datadir;
     use crate::node::Engines;
 
     async fn connect(args: &EngineArgs, metrics: &Metrics) -> anyhow::Result<Aws> {
@@ -30,16 +27,6 @@ mod managed {
             s3_endpoint: args.s3_endpoint.clone(),
         };
         Aws::connect(config, metrics).await
-    }
-
-    fn secret(args: &EngineArgs) -> anyhow::Result<Secret> {
-        match (&args.secret, &args.secret_file) {
-            (Some(text), _) => Secret::new(text.trim_end().as_bytes()).context("SOUNDOFF_SECRET"),
-            (None, Some(path)) => datadir::secret(path, false),
-            (None, None) => anyhow::bail!(
-                "the deployment's secret is missing: set SOUNDOFF_SECRET or SOUNDOFF_SECRET_FILE, the same for every process"
-            ),
-        }
     }
 
     /// A deployment's engines.
@@ -58,7 +45,7 @@ mod managed {
         /// What every role has.
         pub(crate) async fn engines(&self) -> anyhow::Result<Engines> {
             let (aws, args) = (&self.aws, &self.args);
-            let secret = secret(args)?;
+            let secret = args.secret.read()?;
             let names = crate::catalog::catalog().queue_names();
             let options = MemcachedOptions {
                 tls: args.memcached_tls,

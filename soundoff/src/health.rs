@@ -1,4 +1,4 @@
-//! The internal port of roles that are no edge: /healthz, /readyz, /metrics; and the command that asks for the first.
+//! The internal port of roles that are no edge: /healthz, /readyz, /metrics, /ops; and the command that asks for the first.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::node::Engines;
+use crate::ops::page::OpsPage;
 use crate::serve;
 
 /// How long a look at an engine may take before it counts as failed.
@@ -35,6 +36,7 @@ struct Health {
     queues: Arc<dyn Queues>,
     tables: Arc<dyn Tables>,
     metrics: Metrics,
+    ops: Arc<OpsPage>,
     needs: Needs,
     draining: CancellationToken,
 }
@@ -44,20 +46,21 @@ pub(crate) async fn run(
     listener: TcpListener,
     engines: Engines,
     needs: Needs,
+    ops: Arc<OpsPage>,
     draining: CancellationToken,
     ended: CancellationToken,
 ) {
     let Engines { queues, tables, metrics, .. } = engines;
-    let health = Arc::new(Health { queues, tables, metrics, needs, draining });
+    let health = Arc::new(Health { queues, tables, metrics, ops, needs, draining });
     let answer = move |request: Request<Incoming>| {
         let health = health.clone();
-        async move { health.answer(&request).await }
+        async move { health.answer(request).await }
     };
     serve::serve(listener, 0, ended, answer).await;
 }
 
 impl Health {
-    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
             (&Method::GET, "/readyz") => match self.ready().await {
@@ -66,6 +69,7 @@ impl Health {
             },
             (&Method::GET, "/metrics") => whole(metrics(&self.metrics)),
             (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
+            (_, path) if OpsPage::serves(path) => self.ops.answer(request).await,
             _ => refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
         }
     }

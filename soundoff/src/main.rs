@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use config::{Cli, Command, Stage};
+use soundoff_common::operator::OperatorKey;
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
 #[global_allocator]
@@ -28,6 +29,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Where the kernel gives huge pages to who asks, the allocator asks, and one small value in two megabytes keeps them all: 36 KB a user who
+    // is there instead of 10 (`docs/benchmarks.md`). A kernel that cannot leave it is no reason not to start.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);
     log.with_writer(std::io::stderr).init();
@@ -59,6 +63,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dlq { command } => ops::cli::dlq(command).await,
         Command::Provision(engines) => engines::provision(&engines).await,
         Command::Health { internal_listen } => health::ask(internal_listen).await,
+        Command::OpsKey(secret) => {
+            println!("{}", OperatorKey::of(&secret.read()?).text());
+            Ok(())
+        }
         Command::QueueList => {
             print!("{}", roles::queue_list());
             Ok(())

@@ -133,7 +133,12 @@ impl Node {
     }
 
     /// What an edge gets.
-    pub(crate) fn edge_deps(&self, ring: &Arc<Ring>, pages: Arc<dyn Pages>) -> EdgeDeps {
+    pub(crate) fn edge_deps(
+        &self,
+        ring: &Arc<Ring>,
+        pages: Arc<dyn Pages>,
+        internal_pages: Option<Arc<dyn Pages>>,
+    ) -> EdgeDeps {
         EdgeDeps {
             queues: self.engines.queues.clone(),
             sessions: self.engines.sessions.clone(),
@@ -143,6 +148,7 @@ impl Node {
             key: self.key.clone(),
             metrics: self.engines.metrics.clone(),
             pages,
+            internal_pages,
         }
     }
 

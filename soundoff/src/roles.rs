@@ -22,6 +22,8 @@ use crate::config::{
 use crate::engines::Managed;
 use crate::health::{self, Needs};
 use crate::node::Node;
+use crate::ops::Ops;
+use crate::ops::page::{OpsPage, Part, Place};
 use crate::pages::{Dev, NoPages, Site};
 use crate::pool::Bench;
 use crate::{acceptor, engines, serve};
@@ -37,6 +39,17 @@ pub(crate) async fn open(args: &EngineArgs) -> anyhow::Result<(Managed, Node)> {
     let engines = managed.engines().await?;
     let key = InternalKey::new(&engines.secret.key("internal deliveries"))?;
     Ok((managed, Node::new(engines, key)))
+}
+
+/// The operators' page of a process that does these parts, and pulls these queues.
+fn ops_page(
+    node: &Node,
+    parts: &'static [Part],
+    names: Vec<QueueName>,
+    stop: &CancellationToken,
+) -> Arc<OpsPage> {
+    let ops = Arc::new(Ops { queues: node.engines.queues.clone(), names, live: None });
+    OpsPage::start(Place::Deployment, parts, ops, &node.engines, stop)
 }
 
 /// Waits to be asked to stop, then for `drain`, but not for ever.
@@ -74,7 +87,8 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
-    let deps = node.edge_deps(&ring, Arc::new(NoPages));
+    let ops = ops_page(&node, &[Part::Edge], Vec::new(), &stop);
+    let deps = node.edge_deps(&ring, Arc::new(NoPages), Some(ops));
     let running = tokio::spawn(soundoff_edge::run(
         taken,
         internal,
@@ -97,6 +111,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
 /// Runs consumers until the process is asked to stop, then finishes what is in progress. What runs beside them stops with `stop`.
 async fn consume(
     role: &str,
+    parts: &'static [Part],
     args: &NodeArgs,
     node: &Node,
     benches: Vec<Bench>,
@@ -104,28 +119,30 @@ async fn consume(
 ) -> anyhow::Result<()> {
     let internal = acceptor::listen(args.internal_listen, "--internal-listen")?;
     let first = benches.first().map_or_else(QueueName::main, |bench| bench.queue.clone());
-    let names: Vec<_> = benches.iter().map(|bench| bench.queue.to_string()).collect();
-    println!("{role}: internal {}, pulls {}", internal.local_addr()?, names.join(" "));
+    let names: Vec<_> = benches.iter().map(|bench| bench.queue.clone()).collect();
+    let pulls: Vec<_> = names.iter().map(QueueName::as_str).collect();
+    println!("{role}: internal {}, pulls {}", internal.local_addr()?, pulls.join(" "));
+    let ops = ops_page(node, parts, names, &stop);
     let pool = node.pool(benches);
     pool.start().await;
     let drain = async {
         pool.stop().await;
         Ok(())
     };
-    beside_health(args, internal, node, Needs::Queue(first), stop, drain).await
+    beside_health(args, (internal, ops), node, Needs::Queue(first), stop, drain).await
 }
 
 /// Serves a role's internal port until it has drained.
 async fn beside_health(
     args: &NodeArgs,
-    internal: TcpListener,
+    (internal, ops): (TcpListener, Arc<OpsPage>),
     node: &Node,
     needs: Needs,
     stop: CancellationToken,
     drain: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let ended = CancellationToken::new();
-    tokio::spawn(health::run(internal, node.engines.clone(), needs, stop.clone(), ended.clone()));
+    tokio::spawn(health::run(internal, node.engines.clone(), needs, ops, stop.clone(), ended.clone()));
     let stopped = until_stopped(args, &stop, drain).await;
     ended.cancel();
     stopped
@@ -136,7 +153,7 @@ pub(crate) async fn router(role: RouterRole) -> anyhow::Result<()> {
     let (managed, node) = open(&role.node.engines).await?;
     let archive = managed.archive().await?;
     let benches = vec![node.router(&role.consumer, archive.clone())];
-    consume("router", &role.node, &node, benches, CancellationToken::new()).await?;
+    consume("router", &[Part::Queues], &role.node, &node, benches, CancellationToken::new()).await?;
     archive.flush().await.map_err(anyhow::Error::from)
 }
 
@@ -158,7 +175,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         media.job(spec.message_type, base).expect("of the jobs only the media's are the workers'")
     };
     let benches = node.consumers(&role.consumer, wanted, job);
-    consume("workers", &role.node, &node, benches, CancellationToken::new()).await
+    consume("workers", &[Part::Queues], &role.node, &node, benches, CancellationToken::new()).await
 }
 
 /// `soundoff timeline`.
@@ -172,7 +189,8 @@ pub(crate) async fn timeline(role: TimelineRole, stages: &[Stage]) -> anyhow::Re
         tokio::spawn(timelines.run_schedule(stop.clone()));
     }
     let names: Vec<_> = stages.iter().map(|stage| stage.name()).collect();
-    consume(&format!("timeline {}", names.join(" ")), &role.node, &node, benches, stop).await
+    let name = format!("timeline {}", names.join(" "));
+    consume(&name, &[Part::Queues, Part::Timelines], &role.node, &node, benches, stop).await
 }
 
 /// `soundoff users`.
@@ -200,6 +218,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::spawn(ring.keep_fresh(stop.clone()));
     tokio::spawn(media.clone().run_collector(stop.clone()));
+    let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);
     let site = Arc::new(Site::new(users, media, dev, node.upload_place().await?.as_str()));
     let answer = move |request| {
         let site = site.clone();
@@ -207,7 +226,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(serve::serve(public, role.proxies, stop.clone(), answer));
     let drain = async { serving.await.map_err(anyhow::Error::from) };
-    beside_health(&role.node, internal, &node, Needs::Tables, stop, drain).await
+    beside_health(&role.node, (internal, ops), &node, Needs::Tables, stop, drain).await
 }
 
 /// What the workers' tier does: everything but the timelines' jobs.

@@ -22,6 +22,8 @@ use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::{EmbeddedQueues, Options as QueueOptions};
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
+use soundoff_timeline::Timelines;
+use soundoff_users::Ring;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,8 +33,10 @@ use crate::acceptor;
 use crate::config::UpConfig;
 use crate::datadir::{self, DataDir, OpsAddress};
 use crate::node::{Engines, Node, upload_key};
+use crate::ops::page::{OpsPage, Part, Place};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
+use crate::pool::Pool;
 
 /// What a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -40,6 +44,9 @@ const DRAIN_GRACE: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The most expired items removed in one transaction.
 const SWEEP_ITEMS: usize = 1000;
+
+/// All of it.
+const PARTS: &[Part] = &[Part::Edge, Part::Queues, Part::Timelines, Part::Users];
 
 /// Opens the queues of a data directory.
 pub(crate) fn open_queues(
@@ -113,10 +120,6 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let ring = node.ring().await?;
     let media = node.media(&config.media, stores.blobs.clone(), &ring);
     let couriers = config.users.couriers()?;
-    let (users, tokens) = node.users(&config.users, &couriers, true, &ring)?;
-    let dev = Some(Dev { tokens, outbox: couriers.outbox });
-    let pages = Site::new(users, media.clone(), dev, node.upload_place().await?.as_str());
-
     let mut benches = vec![node.router(&config.consumer, stores.archive.clone())];
     let job = |spec: &Spec, base| {
         media.job(spec.message_type, base).unwrap_or_else(|| timelines.job(&spec.queue, base))
@@ -125,27 +128,23 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let pool = Arc::new(node.pool(benches));
     pool.start().await;
     let stop = CancellationToken::new();
-    let edges = Edges::start(&config, node.edge_deps(&ring, Arc::new(pages))).await?;
+    let ops = operators(&node, &pool, &timelines, &ring);
+    let (users, tokens) = node.users(&config.users, &couriers, true, &ring)?;
+    let dev = Some(Dev { tokens, outbox: couriers.outbox });
+    let pages = Site::new(users, media.clone(), dev, node.upload_place().await?.as_str());
+    let pages = pages.with_ops(OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop));
+    let edges = Edges::start(&config, node.edge_deps(&ring, Arc::new(pages), None)).await?;
     // What goes on by itself: keys are renewed, media collected, timelines looked through.
-    tokio::spawn(ring.clone().keep_fresh(stop.clone()));
-    tokio::spawn(media.clone().run_collector(stop.clone()));
-    tokio::spawn(timelines.clone().run_schedule(stop.clone()));
+    tokio::spawn(ring.keep_fresh(stop.clone()));
+    tokio::spawn(media.run_collector(stop.clone()));
+    tokio::spawn(timelines.run_schedule(stop.clone()));
     let address = public.local_addr()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep(stores.tables.clone(), stores.sessions.clone()));
 
-    let live = Live {
-        tables: stores.tables.clone(),
-        replies: node.replies.clone(),
-        pool: Some(pool.clone()),
-        timelines,
-        ring,
-    };
-    let names = node.catalog.queue_names();
-    let answering = Ops { queues: stores.queues.clone(), names, live: Some(live) };
-    let ops = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
-    data.announce(&OpsAddress { address: ops.local_addr()?, key: ops_secret })?;
-    tokio::spawn(ops::server::serve(ops, node.key.clone(), Arc::new(answering), stop.clone()));
+    let commands = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
+    data.announce(&OpsAddress { address: commands.local_addr()?, key: ops_secret })?;
+    tokio::spawn(ops::server::serve(commands, node.key.clone(), ops, stop.clone()));
 
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;
@@ -164,6 +163,19 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let queues = stores.queues.clone();
     tokio::task::spawn_blocking(move || queues.close()).await?;
     drained
+}
+
+/// What answers operators, by command and on their page.
+fn operators(node: &Node, pool: &Arc<Pool>, timelines: &Arc<Timelines>, ring: &Arc<Ring>) -> Arc<Ops> {
+    let live = Live {
+        tables: node.engines.tables.clone(),
+        replies: node.replies.clone(),
+        pool: Some(pool.clone()),
+        timelines: timelines.clone(),
+        ring: ring.clone(),
+    };
+    let names = node.catalog.queue_names();
+    Arc::new(Ops { queues: node.engines.queues.clone(), names, live: Some(live) })
 }
 
 /// The running edges.
@@ -236,6 +248,7 @@ fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
     println!("  websocket  ws://{address}/v1/ws");
     println!("  data       {}", config.data.display());
     println!("  metrics    {}", internal.join("  "));
+    println!("  operators  http://{address}/ops");
     println!();
     println!("Try it: open the page above, or");
     println!(r#"  T=$(curl -s http://{address}/dev/tokens -d '{{"handles":["alice"]}}' | cut -d'"' -f6)"#);

@@ -20,7 +20,13 @@ const HIDDEN: Duration = Duration::from_secs(30);
 const REASON: usize = 500;
 const BY_ENGINE: &str = "received too often";
 
-pub(super) async fn bury(lane: &Lane, body: &str, reason: &str, now: u64) -> Result<(), QueueError> {
+pub(super) async fn bury(
+    lane: &Lane,
+    body: &str,
+    reason: &str,
+    attempts: Option<u32>,
+    now: u64,
+) -> Result<(), QueueError> {
     let reason: String = reason
         .chars()
         .filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'))
@@ -35,6 +41,10 @@ pub(super) async fn bury(lane: &Lane, body: &str, reason: &str, now: u64) -> Res
     let call = lane.calls.client.send_message().queue_url(&lane.dlq).message_body(text);
     let call = call.message_attributes("reason", attribute("String", reason)?);
     let call = call.message_attributes("buried_at", attribute("Number", now.to_string())?);
+    let call = match attempts {
+        Some(attempts) => call.message_attributes("attempts", attribute("Number", attempts.to_string())?),
+        None => call,
+    };
     call.customize().interceptor(bill).send().await.map(drop).map_err(unavailable)
 }
 
@@ -72,13 +82,14 @@ fn letters(message: &SqsMessage) -> Vec<DeadLetter> {
     let own = |name: &str| message.message_attributes()?.get(name)?.string_value().map(str::to_owned);
     let sent = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp));
     let buried_at = own("buried_at").as_ref().or(sent).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let attempts = own("attempts").and_then(|text| text.parse().ok());
     let reason = own("reason").unwrap_or_else(|| BY_ENGINE.to_owned());
     let id = message.message_id().unwrap_or_default();
     let bodies = wire::decode(message.body().unwrap_or_default()).bodies;
     let many = bodies.len() > 1;
     let letter = |(index, body)| {
         let key = if many { format!("{id}.{index}") } else { id.to_owned() };
-        DeadLetter { key, body, reason: reason.clone(), buried_at }
+        DeadLetter { key, body, reason: reason.clone(), attempts, buried_at }
     };
     bodies.into_iter().enumerate().map(letter).collect()
 }
@@ -116,7 +127,7 @@ async fn unpack(lane: &Lane, letters: &[DeadLetter], room: usize) -> Result<usiz
         lane.calls.send_alone(&lane.url, wire::encode(&[&letter.body], 0, 0)).await?;
     }
     for letter in rest {
-        bury(lane, &letter.body, &letter.reason, letter.buried_at).await?;
+        bury(lane, &letter.body, &letter.reason, letter.attempts, letter.buried_at).await?;
     }
     Ok(back.len())
 }

@@ -103,6 +103,9 @@ pub struct DeadLetter {
     pub body: String,
     /// Why it was given up.
     pub reason: String,
+    /// How often it was received; not there when the engine itself has given it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// When it was buried, in milliseconds since 1970.
     pub buried_at: u64,
 }

@@ -104,6 +104,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         key: InternalKey::new(&SECRET).unwrap(),
         metrics: metrics.clone(),
         pages: Arc::new(NoPages),
+        internal_pages: None,
     };
     let (deal, sockets) = mpsc::channel(64);
     tokio::spawn(async move {

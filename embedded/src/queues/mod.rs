@@ -288,7 +288,8 @@ impl Queues for EmbeddedQueues {
         for (seq, source, letter) in found {
             let body = String::from_utf8_lossy(&self.body(source).await?).into_owned();
             let (reason, buried_at) = (letter.reason.into_string(), letter.at);
-            letters.push(DeadLetter { key: seq.to_string(), body, reason, buried_at });
+            let attempts = Some(letter.entry.attempt);
+            letters.push(DeadLetter { key: seq.to_string(), body, reason, attempts, buried_at });
         }
         Ok(letters)
     }

@@ -54,9 +54,13 @@ def main():
               for c in t["customized_metric_specification"] for m in c["metrics"]
               if m["metric_stat"] and m["metric_stat"][0]["metric"][0]["namespace"] == "AWS/SQS"}
     check(pulled == {f"soundoff-prod-{name}" for name in catalog}, "a queue scales nobody")
-    check(all("FILL(running,0)>0" in m["expression"]
+    check(all("FILL(running,0)>0" in m["expression"] or "/" not in m["expression"]
               for p in of("aws_appautoscaling_policy") for t in p["target_tracking_scaling_policy_configuration"]
               for c in t["customized_metric_specification"] for m in c["metrics"] if m.get("expression")), "an unguarded division")
+
+    policies = [p["name"] for p in of("aws_appautoscaling_policy")]
+    scaled = {name.removeprefix("soundoff-prod-").removesuffix("-cpu").removesuffix("-0") for name in policies if name.endswith("-cpu")}
+    check(scaled == roles and len(set(policies)) == len(policies), f"not every service scales on its processors: {sorted(roles - scaled)}")
 
     for fault in faults:
         print(f"plan: {fault}", file=sys.stderr)

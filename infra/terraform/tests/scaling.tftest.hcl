@@ -21,6 +21,10 @@ variables {
       command          = ["edge"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
       target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/1"
     }
+    router = {
+      command = ["router"], cpu = 256, memory = 512, min = 1, max = 4, spot = true, policy = "{}", backlog_per_task = 100
+      queues  = ["soundoff-test-main_q"]
+    }
     workers = {
       command = ["workers"], cpu = 256, memory = 512, min = 0, max = 4, spot = true, policy = "{}", backlog_per_task = 100
       queues  = [for number in range(16) : "soundoff-test-${number}_q"]
@@ -35,7 +39,7 @@ run "scaling" {
   }
 
   assert {
-    condition     = keys(aws_appautoscaling_policy.backlog) == ["workers-0", "workers-1", "workers-2"]
+    condition     = keys(aws_appautoscaling_policy.backlog) == ["router-0", "workers-0", "workers-1", "workers-2"]
     error_message = "Sixteen queues are three policies of at most seven: an alarm takes ten metrics."
   }
 
@@ -58,7 +62,7 @@ run "scaling" {
     condition = alltrue([
       for policy in values(aws_appautoscaling_policy.wake) :
       policy.step_scaling_policy_configuration[0].adjustment_type == "ExactCapacity" && one(policy.step_scaling_policy_configuration[0].step_adjustment).scaling_adjustment == 1
-    ]) && length(aws_cloudwatch_metric_alarm.wake) == 3
+    ]) && length(aws_cloudwatch_metric_alarm.wake) == 4
     error_message = "From zero tasks, an alarm starts one."
   }
 
@@ -68,8 +72,33 @@ run "scaling" {
   }
 
   assert {
-    condition     = aws_appautoscaling_target.this["workers"].min_capacity == 0 && aws_appautoscaling_target.this["workers"].max_capacity == 4 && keys(aws_appautoscaling_policy.cpu) == ["edge"]
-    error_message = "Each tier has its own cap; without queues it scales on its processor."
+    condition     = aws_appautoscaling_target.this["workers"].min_capacity == 0 && aws_appautoscaling_target.this["workers"].max_capacity == 4
+    error_message = "Each tier has its own cap."
+  }
+
+  assert {
+    condition = keys(aws_appautoscaling_policy.cpu) == ["edge", "router"] && keys(aws_appautoscaling_policy.cpu_from_zero) == ["workers-0", "workers-1", "workers-2"] && alltrue([
+      for policy in concat(values(aws_appautoscaling_policy.cpu), values(aws_appautoscaling_policy.cpu_from_zero)) :
+      policy.target_tracking_scaling_policy_configuration[0].target_value == 50
+    ])
+    error_message = "Every service scales on its processors, with queues or without."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(aws_appautoscaling_policy.cpu_from_zero) : alltrue([
+        for metric in policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics :
+        startswith(metric.expression, "IF((FILL(q0,0)") && endswith(metric.expression, ")>0,IF(FILL(cpu,0)>1,FILL(cpu,0),1),0)") if metric.return_data
+        ]) && length([
+        for metric in policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics : metric if metric.return_data
+      ]) == 1 && length(policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics) <= 10
+    ])
+    error_message = "What may go to zero tasks is at 0 % without a message, whatever an idle process takes, and at 1 % at least with one; within ten metrics."
+  }
+
+  assert {
+    condition     = keys(aws_appautoscaling_policy.memory) == ["edge"]
+    error_message = "Who has no queue follows its memory, and nobody else."
   }
 
   assert {
@@ -115,6 +144,17 @@ run "containers" {
     condition     = length(aws_appautoscaling_target.this) == 0
     error_message = "Without autoscaling there is none."
   }
+}
+
+run "what_nothing_would_wake" {
+  command = plan
+  module {
+    source = "./modules/services"
+  }
+  variables {
+    services = { edge = { command = ["edge"], cpu = 256, memory = 512, min = 0, max = 4, spot = false, policy = "{}" } }
+  }
+  expect_failures = [var.services]
 }
 
 run "longer_than_fargate_waits" {

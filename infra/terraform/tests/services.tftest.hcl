@@ -137,6 +137,15 @@ run "least_privilege" {
     error_message = "A service reads or writes a table that is none of its business, or may not reach one that is."
   }
 
+  assert {
+    condition = alltrue([
+      for policy in values(output.policies) :
+      toset(flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "Redrive"]))
+      == toset([for name in flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "Pull"]) : "${name}_dlq"])
+    ])
+    error_message = "Operators deal with the dead letters of a queue on the pages of those who pull it, and nowhere else."
+  }
+
   # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs.
   assert {
     condition = {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::report::JsonArgs;
 use crate::run::figures::{Figures, held_up};
 use bootstrap::{Estimate, Metric, Units, scaled, variance};
 
@@ -46,6 +47,8 @@ pub(crate) struct CompareArgs {
     /// Changes of fewer percent do not matter.
     #[arg(long, default_value_t = 5.0, value_name = "PERCENT", value_parser = percent)]
     least: f64,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -56,7 +59,7 @@ Examples:
   Five of each, made in turns:
     loadtest compare a1.json a2.json a3.json a4.json a5.json --to b1.json b2.json b3.json b4.json b5.json
 
-Exit code: 0 when nothing is worse beyond noise, 1 when something is, 2 when the files cannot be compared.";
+Exit code: 0 when nothing is worse beyond noise, 1 when something is, 2 when the files cannot be compared or the figures not be written.";
 
 fn percent(text: &str) -> Result<f64> {
     let percent: f64 = text.parse().context("it is no number")?;
@@ -69,8 +72,13 @@ fn percent(text: &str) -> Result<f64> {
 /// # Errors
 /// None: what cannot be compared ends with a code of its own.
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let compared = sides(args).and_then(|[before, after]| Comparison::of(&before, &after));
-    let comparison = match compared {
+    let compared = || -> Result<Comparison> {
+        let [before, after] = sides(args)?;
+        let comparison = Comparison::of(&before, &after)?;
+        args.json.write(|| comparison.json(args.least))?;
+        Ok(comparison)
+    };
+    let comparison = match compared() {
         Ok(comparison) => comparison,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -160,6 +168,14 @@ impl Comparison {
         Ok(Self { notes, rows, wrong: [wrong(before), wrong(after)] })
     }
 
+    fn json(&self, least: f64) -> Value {
+        let rows = self.rows.iter().filter(|row| row.is_there()).map(|row| row.json(least));
+        json!({
+            "what": "loadtest compare", "least_percent": least, "rows": rows.collect::<Vec<_>>(),
+            "wrong": { "before": self.wrong[0], "after": self.wrong[1] }, "notes": self.notes,
+        })
+    }
+
     /// Wrong answers are never noise.
     fn is_more_wrong(&self) -> bool {
         self.wrong[1] > self.wrong[0]
@@ -168,7 +184,7 @@ impl Comparison {
     fn text(&self, least: f64) -> String {
         let mut lines =
             vec![format!("{:<16} {:>12} {:>12} {:>10} {:>10}", "", "before", "after", "change", "± 3 s.e.")];
-        lines.extend(self.rows.iter().filter_map(|row| row.text(least)));
+        lines.extend(self.rows.iter().filter(|row| row.is_there()).map(|row| row.text(least)));
         let [before, after] = self.wrong;
         let verdict = if self.is_more_wrong() { "WORSE" } else { "" };
         lines.push(format!(
@@ -222,6 +238,17 @@ enum Verdict {
     Worse,
 }
 
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Unjudged => "not judged",
+            Verdict::Noise => "noise",
+            Verdict::Better => "BETTER",
+            Verdict::Worse => "WORSE",
+        }
+    }
+}
+
 /// One figure on both sides.
 #[derive(Debug)]
 struct Row {
@@ -251,29 +278,42 @@ impl Row {
         }
     }
 
-    /// Nothing for what neither side has.
-    fn text(&self, least: f64) -> Option<String> {
-        if self.before.is_none() && self.after.is_none() {
-            return None;
-        }
-        let value =
-            |mean: Option<Mean>| mean.map_or_else(|| "too few".to_owned(), |mean| self.value(mean.scaled));
-        let verdict = match self.verdict(least) {
-            Verdict::Unjudged => "not judged",
-            Verdict::Noise => "noise",
-            Verdict::Better => "BETTER",
-            Verdict::Worse => "WORSE",
+    /// What neither side has is no row.
+    fn is_there(&self) -> bool {
+        self.before.is_some() || self.after.is_some()
+    }
+
+    /// The change and three standard errors of it: in percent where it is relative, otherwise in the figure's unit.
+    fn told(&self) -> Option<(f64, f64)> {
+        let (change, noise) = self.change()?;
+        let percent = |log: f64| (log.exp() - 1.0) * 100.0;
+        Some(if self.metric.is_relative() { (percent(change), percent(noise)) } else { (change, noise) })
+    }
+
+    fn text(&self, least: f64) -> String {
+        let value = |mean: Option<Mean>| {
+            mean.map_or_else(|| "too few".to_owned(), |mean| self.value(self.unscaled(mean)))
         };
-        let (change, noise) = self.change().map_or_else(Default::default, |(change, noise)| {
+        let (change, noise) = self.told().map_or_else(Default::default, |(change, noise)| {
             if self.metric.is_relative() {
-                let percent = |log: f64| (log.exp() - 1.0) * 100.0;
-                (format!("{:+.1}%", percent(change)), format!("{:.1}%", percent(noise)))
+                (format!("{change:+.1}%"), format!("{noise:.1}%"))
             } else {
                 (format!("{change:+.2}"), format!("{noise:.2}"))
             }
         });
         let (before, after) = (value(self.before), value(self.after));
-        Some(format!("{:<16} {before:>12} {after:>12} {change:>10} {noise:>10}  {verdict}", self.name()))
+        let verdict = self.verdict(least).name();
+        format!("{:<16} {before:>12} {after:>12} {change:>10} {noise:>10}  {verdict}", self.name())
+    }
+
+    fn json(&self, least: f64) -> Value {
+        let value = |mean: Option<Mean>| mean.map(|mean| self.unscaled(mean));
+        json!({
+            "what": self.name(), "unit": self.unit().trim(), "before": value(self.before), "after": value(self.after),
+            "relative": self.metric.is_relative(), "change": self.told().map(|told| told.0),
+            "three_standard_errors": self.told().map(|told| told.1),
+            "verdict": self.verdict(least).name().to_lowercase(),
+        })
     }
 
     fn name(&self) -> String {
@@ -284,12 +324,26 @@ impl Row {
         }
     }
 
-    fn value(&self, scaled: f64) -> String {
+    fn unit(&self) -> &'static str {
         match self.metric {
-            Metric::Throughput => format!("{:.1}/s", scaled.exp()),
-            Metric::Errors => format!("{scaled:.2}‰"),
-            Metric::Latency(..) => format!("{:.2} ms", scaled.exp() / 1000.0),
+            Metric::Throughput => "/s",
+            Metric::Errors => "‰",
+            Metric::Latency(..) => " ms",
         }
+    }
+
+    /// In its unit.
+    fn unscaled(&self, mean: Mean) -> f64 {
+        match self.metric {
+            Metric::Throughput => mean.scaled.exp(),
+            Metric::Errors => mean.scaled,
+            Metric::Latency(..) => mean.scaled.exp() / 1000.0,
+        }
+    }
+
+    fn value(&self, value: f64) -> String {
+        let digits = if self.metric == Metric::Throughput { 1 } else { 2 };
+        format!("{value:.digits$}{}", self.unit())
     }
 }
 

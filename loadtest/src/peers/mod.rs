@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use tokio::sync::watch;
 
 use crate::opening::Stopped;
-use crate::report::{Progress, write_json};
+use crate::report::{JsonArgs, Progress};
 use crate::target::{TargetArgs, ensure_room};
 use install::Installed;
 use servers::Peer;
@@ -50,9 +50,8 @@ pub(crate) struct PeersArgs {
     /// Where peers are installed and all servers keep their data while they run. Durable queues need a real disk: not a tmpfs.
     #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
     dir: PathBuf,
-    /// Write every round's figures to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
     /// Draw them as bars into this SVG file.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -119,9 +118,7 @@ pub(crate) async fn run(args: PeersArgs, stop: watch::Receiver<bool>) -> Result<
     }
     progress.finish();
     print!("{}", table.text());
-    if let Some(path) = &args.json {
-        write_json(path, &table.json(args.rounds, size))?;
-    }
+    args.json.write(|| table.json(args.rounds, size))?;
     if let Some(path) = &args.plot {
         plot::draw(path, &table)?;
     }

@@ -4,11 +4,12 @@ mod latencies;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod plot;
+pub(crate) mod sheet;
 
 pub(crate) use latencies::Latencies;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -160,10 +161,22 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Writes a run's figures to a file.
-///
-/// # Errors
-/// It cannot be written.
-pub(crate) fn write_json(path: &Path, figures: &Value) -> Result<()> {
-    std::fs::write(path, format!("{figures:#}\n")).with_context(|| format!("cannot write {}", path.display()))
+/// A file for machines, of every command that has figures.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct JsonArgs {
+    /// Write the figures to this file as well, for machines.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl JsonArgs {
+    /// Writes figures, where they are asked for.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write(&self, figures: impl FnOnce() -> Value) -> Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        std::fs::write(path, format!("{:#}\n", figures()))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::plot::{COLOURS, FAINT, INK, Plot};
 
 /// The same series on a dark page.
-const DARK_COLOURS: [&str; 6] = ["#4DA9E0", "#FF8A3D", "#33C79E", "#E6A3C6", "#D9B13B", "#8FD3F8"];
+const DARK_COLOURS: [&str; 7] = ["#4DA9E0", "#FF8A3D", "#33C79E", "#E6A3C6", "#D9B13B", "#8FD3F8", "#A8A8A8"];
 const DARK_INK: &str = "#E4E4E4";
 const DARK_FAINT: &str = "#3A3D42";
 

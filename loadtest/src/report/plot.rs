@@ -10,14 +10,15 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (920, 320);
-/// Where the plot begins, and how high the row is that says what the colours mean.
+/// Where the plot begins, and how high a row is of those that say what the colours mean.
 const LEFT: i32 = 82;
 const LEGEND: i32 = 22;
 /// Ink and lines of the grid; [`super::page`] gives them and the series' colours other shades on a dark page.
 pub(super) const INK: &str = "#262626";
 pub(super) const FAINT: &str = "#DEDEDE";
 /// Colours of the series, in order: told apart by people who see colours differently, too.
-pub(super) const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A67C00", "#56B4E9"];
+pub(super) const COLOURS: [&str; 7] =
+    ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A67C00", "#56B4E9", "#7A7A7A"];
 
 /// How values lie along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +146,7 @@ pub(crate) struct Plot {
     pub(crate) x: Axis,
     /// Upwards.
     pub(crate) y: Axis,
-    /// The series; colours repeat after six.
+    /// The series; colours repeat after seven.
     pub(crate) lines: Vec<Line>,
 }
 
@@ -178,30 +179,36 @@ impl Ranged for Marked {
     }
 }
 
-type Drawn = Result<(), Box<dyn Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn Error>>;
 
 impl Plot {
-    /// Draws it on no ground of its own, to stand in a page.
+    /// Draws it on no ground of its own and without its title, to stand in a page.
     ///
     /// # Errors
     /// It cannot be drawn.
     pub(crate) fn svg(&self) -> Result<String> {
         let mut svg = String::new();
-        let drawn = self.draw(SVGBackend::with_string(&mut svg, SIZE));
-        drawn.map_err(|error| anyhow!("cannot draw {:?}: {error}", self.title))?;
+        let mut drawn = || -> Drawn {
+            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            self.draw(&area)?;
+            Ok(area.present()?)
+        };
+        drawn().map_err(|error| anyhow!("cannot draw {:?}: {error}", self.title))?;
         Ok(svg)
     }
 
-    fn draw(&self, backend: SVGBackend<'_>) -> Drawn {
-        let area = backend.into_drawing_area();
+    pub(super) fn draw(&self, area: &Area<'_>) -> Drawn {
+        let legend = self.legend_places(area.dim_in_pixel().0);
+        let rows = legend.last().map_or(0, |(_, row)| row + 1);
         let stretches: Vec<_> =
             self.lines.iter().map(|line| line.stretches(self.x.scale, self.y.scale)).collect();
         let all = || stretches.iter().flatten().flatten();
         let (left, right) = bounds(self.x.scale, all().map(|point| point.0), 0.0);
         let (low, high) = bounds(self.y.scale, all().map(|point| point.1), 0.05);
-        let mut chart = ChartBuilder::on(&area)
+        let mut chart = ChartBuilder::on(area)
             .margin(10)
-            .margin_top(if self.lines.len() > 1 { LEGEND + 12 } else { 10 })
+            .margin_top(rows * LEGEND + if rows > 0 { 12 } else { 10 })
             .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(LEFT - 10)
@@ -219,24 +226,32 @@ impl Plot {
                 chart.draw_series(LineSeries::new(stretch, colour.stroke_width(2)))?;
             }
         }
-        if self.lines.len() > 1 {
-            self.legend(&area)?;
-        }
-        drop(chart);
-        Ok(area.present()?)
+        self.legend(area, &legend)
     }
 
-    /// What the colours mean, in a row above the plot.
-    fn legend(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn {
-        let mut left = LEFT;
-        for (line, n) in self.lines.iter().zip(0..) {
-            let colour = colour(COLOURS[n % COLOURS.len()]);
-            let middle = LEGEND / 2 + 4;
-            area.draw(&PathElement::new([(left, middle), (left + 18, middle)], colour.stroke_width(3)))?;
-            let above = text(13).pos(Pos::new(HPos::Left, VPos::Center));
-            area.draw(&Text::new(line.name.clone(), (left + 24, middle), above))?;
+    /// Where each series is named above the plot, from the left and by row: as many in a row as find room. One series needs no name.
+    fn legend_places(&self, width: u32) -> Vec<(i32, i32)> {
+        let (mut left, mut row) = (LEFT, 0);
+        let place = |line: &Line| {
             // Nobody measures the letters: this is about their width.
-            left += 52 + 7 * i32::try_from(line.name.chars().count())?;
+            let takes = 52 + 7 * line.name.chars().count() as i32;
+            if left > LEFT && left + takes > width as i32 {
+                (left, row) = (LEFT, row + 1);
+            }
+            left += takes;
+            (left - takes, row)
+        };
+        if self.lines.len() > 1 { self.lines.iter().map(place).collect() } else { Vec::new() }
+    }
+
+    /// What the colours mean.
+    fn legend(&self, area: &Area<'_>, places: &[(i32, i32)]) -> Drawn {
+        for ((line, (left, row)), n) in self.lines.iter().zip(places).zip(0..) {
+            let colour = colour(COLOURS[n % COLOURS.len()]);
+            let middle = row * LEGEND + LEGEND / 2 + 4;
+            area.draw(&PathElement::new([(*left, middle), (left + 18, middle)], colour.stroke_width(3)))?;
+            let beside = text(13).pos(Pos::new(HPos::Left, VPos::Center));
+            area.draw(&Text::new(line.name.clone(), (left + 24, middle), beside))?;
         }
         Ok(())
     }
@@ -258,7 +273,7 @@ impl Plot {
     }
 }
 
-fn text(size: u32) -> TextStyle<'static> {
+pub(super) fn text(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour(INK))
 }
 
@@ -317,5 +332,21 @@ mod tests {
         );
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         assert!(plot(vec![]).svg().unwrap().contains("seconds"));
+    }
+
+    #[test]
+    fn names_of_series_find_room_in_rows() {
+        let of = |names: usize, width| {
+            let line =
+                |n: usize| Line::new(["personalize", "edge", "schedule"][n % 3], vec![(0.0, n as f64)]);
+            let axis = || Axis::new("", Scale::Linear);
+            let lines = (0..names).map(line).collect();
+            Plot { title: String::new(), x: axis(), y: axis(), lines }.legend_places(width)
+        };
+        assert_eq!(of(1, 640), []);
+        let rows: Vec<i32> = of(7, 640).iter().map(|(_, row)| *row).collect();
+        assert_eq!((of(7, 920).last().map(|(_, row)| *row), rows), (Some(0), vec![0, 0, 0, 0, 0, 1, 1]));
+        // However narrow: one in each row.
+        assert_eq!(of(3, 100), [(LEFT, 0), (LEFT, 1), (LEFT, 2)]);
     }
 }

@@ -174,6 +174,11 @@ fn queues(figures: &Figures) -> Plot {
             series(figures, |second| second.queues.as_ref().map_or(f64::NAN, |queues| of(queues) as f64))
         };
         lines.push(Line::new("waiting on main_q", queue(|queues| queues.main_waiting)));
+        let tells = |second: &Second| second.queues.as_ref().is_some_and(|queues| queues.waiting.is_some());
+        if figures.series.iter().any(tells) {
+            let waiting = queue(|queues| queues.waiting.unwrap_or_default());
+            lines.push(Line::new("waiting on all queues", waiting));
+        }
         lines.push(Line::new("in progress on all queues", queue(super::queues::Queues::in_progress)));
     }
     timed("Depth of the queues at the end of each second", Axis::new("messages", Scale::Linear), lines)

@@ -30,7 +30,7 @@ use crate::bill::PagesArgs;
 use crate::client::Retries;
 use crate::open_loop::{BACKLOG, LEAD, Missed, tell_in_time};
 use crate::report::machine::{Machine, version};
-use crate::report::{Latencies, write_json};
+use crate::report::{JsonArgs, Latencies};
 use crate::server::Server;
 use cast::Cast;
 use check::{Flaw, Flaws};
@@ -101,9 +101,8 @@ pub(crate) struct RunArgs {
     /// Write a page with plots to this file: it needs nothing but itself.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Write all figures to this file, for machines and for `loadtest compare`.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -318,9 +317,7 @@ fn report(args: &RunArgs, show: Show, circumstances: Circumstances) -> Result<Ex
         _ => ExitCode::FAILURE,
     };
     let figures = Figures::new(args.configuration(), circumstances, outcome, latency, lag, series);
-    if let Some(path) = &args.json {
-        write_json(path, &json!(figures))?;
-    }
+    args.json.write(|| json!(figures))?;
     if let Some(path) = &args.report {
         html::page(&figures)?.write(path)?;
         eprintln!("report        {}", path.display());

@@ -16,8 +16,11 @@ const MAIN: &str = "main_q";
 /// What the queues hold at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Queues {
-    /// Messages that the edges have put on main_q and nobody has taken from it.
+    /// Messages on main_q that nobody has taken: as its gauge says, or without one what the edges have put there during the run less what was taken.
     pub(crate) main_waiting: u64,
+    /// Messages that wait on all queues together; not there where the server has no gauges of them (on SQS, CloudWatch has).
+    #[serde(default)]
+    pub(crate) waiting: Option<u64>,
     /// Runs in progress, by queue.
     pub(crate) in_progress: BTreeMap<String, u64>,
 }
@@ -35,6 +38,7 @@ struct Counters {
     /// What the edges have put on main_q: what clients sent, and a note for each welcome.
     put: f64,
     taken: f64,
+    waiting: BTreeMap<String, u64>,
     in_progress: BTreeMap<String, u64>,
     version: Option<String>,
 }
@@ -59,9 +63,25 @@ impl Counters {
                 "soundoff_consumer_in_flight" => {
                     *self.in_progress.entry(label(labels, "queue")).or_default() += value as u64;
                 }
+                // Several processes that look at one queue see the same messages.
+                "soundoff_queue_visible" => {
+                    let seen = self.waiting.entry(label(labels, "queue")).or_default();
+                    *seen = (*seen).max(value as u64);
+                }
                 name if name.ends_with("_build_info") => self.version = Some(label(labels, "version")),
                 _ => {}
             }
+        }
+    }
+
+    /// What the queues hold now.
+    fn since(self, before: &Self) -> Queues {
+        let put_and_not_taken = (self.put - before.put) - (self.taken - before.taken);
+        let main_waiting = self.waiting.get(MAIN).copied().unwrap_or(put_and_not_taken.max(0.0) as u64);
+        Queues {
+            main_waiting,
+            waiting: (!self.waiting.is_empty()).then(|| self.waiting.values().sum()),
+            in_progress: self.in_progress,
         }
     }
 }
@@ -95,8 +115,7 @@ impl Sampler {
                 ticks.tick().await;
                 // A page that is late or away leaves a gap.
                 let Ok(now) = Counters::read(&pages).await else { continue };
-                let waiting = (now.put - before.put) - (now.taken - before.taken);
-                let queues = Queues { main_waiting: waiting.max(0.0) as u64, in_progress: now.in_progress };
+                let queues = now.since(&before);
                 shared.lock().expect("nobody panics with it").insert(epoch.elapsed().as_secs(), queues);
             }
         });
@@ -139,5 +158,22 @@ mod tests {
         counters.add(page);
         assert_eq!((counters.put, counters.taken, counters.in_progress["dm_send_q"]), (24.0, 10.0, 6));
         assert_eq!(counters.version.as_deref(), Some("1.2.3"));
+    }
+
+    #[test]
+    fn gauges_are_believed_before_counters() {
+        let mut before = Counters::default();
+        before.add("soundoff_edge_accepted_total 4\n");
+        let mut after = Counters::default();
+        after.add("soundoff_edge_accepted_total 10\nsoundoff_consumer_received_total{queue=\"main_q\"} 1\n");
+        let counted = after.clone().since(&before);
+        assert_eq!((counted.main_waiting, counted.waiting), (5, None));
+        let page =
+            "soundoff_queue_visible{queue=\"main_q\"} 3\nsoundoff_queue_visible{queue=\"dm_send_q\"} 8\n";
+        after.add(page);
+        // Another process that looks at the same queues.
+        after.add(page);
+        let seen = after.since(&before);
+        assert_eq!((seen.main_waiting, seen.waiting), (3, Some(11)));
     }
 }

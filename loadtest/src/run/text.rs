@@ -20,7 +20,11 @@ pub(super) fn line(second: u64, recently: &Recently, queues: Option<Queues>) -> 
         let _ = write!(line, "  {} p50 {p50:.1} p99 {p99:.1} ms", measure.name());
     }
     if let Some(queues) = queues {
-        let _ = write!(line, "  main_q {}, in progress {}", queues.main_waiting, queues.in_progress());
+        let _ = write!(line, "  main_q {}", queues.main_waiting);
+        if let Some(waiting) = queues.waiting {
+            let _ = write!(line, ", waiting {waiting}");
+        }
+        let _ = write!(line, ", in progress {}", queues.in_progress());
     }
     for (count, what) in [
         (counts.refused_for_now, "refused"),

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::dollars::{Dollars, Meter};
 use super::engine::{Cohorts, Engine, Messages, Seen};
+use super::gathering::Gathering;
 use super::inputs::{Behaviour, Service};
-use super::model::{Model, UNSIMULATED, due_on_a_page, pack};
+use super::model::{Model, UNSIMULATED, due_on_a_page};
 use super::plan::cost;
 use super::prices::Documents;
 use super::scaling::{Figure, Scaler};
@@ -32,8 +33,6 @@ pub(crate) struct Scenario {
     pub(crate) behaviour: Behaviour,
     /// What the documents say of prices.
     pub(crate) documents: Documents,
-    /// Percent of processors that a policy of each service aims at which the Terraform has not.
-    pub(crate) busy_policy: Option<f64>,
     /// Flash crowds.
     pub(crate) spikes: Vec<Spike>,
     /// Tasks that die: when, and of which service.
@@ -127,6 +126,7 @@ struct Run<'a> {
     /// Figures that no alarm knows yet.
     coming: VecDeque<(f64, Vec<Vec<Figure>>)>,
     scan: Scan,
+    gathering: Gathering,
     meter: Meter,
     minute: Minute,
     latency: Weighted,
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         let plan = model.plan.clone();
         let (tiers, queues) = (plan.tiers.len(), plan.queues.len());
         let mut scalers: Vec<Scaler> =
-            plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name, scenario.busy_policy)).collect();
+            plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name)).collect();
         // The day before has left as many as the hour wants.
         let sessions = behaviour.sessions_a_second(users) * behaviour.curve(0.0);
         for (tier, scaler) in scalers.iter_mut().enumerate() {
@@ -205,6 +205,7 @@ impl<'a> Run<'a> {
             busy: vec![0.0; tiers],
             coming: VecDeque::new(),
             scan: Scan::default(),
+            gathering: Gathering::new(&service.aws),
             minute: Minute::default(),
             latency: Weighted::default(),
             scalers,
@@ -310,9 +311,12 @@ impl<'a> Run<'a> {
             depth += now.visible + now.in_flight;
             age = age.max(now.age);
             let senders = self.model.senders[queue].map_or(1.0, |tier| f64::from(self.running[tier]));
-            let together = pack(&self.scenario.service, self.seen.entered[queue] / senders.max(1.0));
+            let rate = self.seen.entered[queue] / senders.max(1.0);
             // Alarms count SQS messages, not what is packed in them, and SQS tells once a minute.
-            self.visible[queue] = (now.visible / together).ceil();
+            self.visible[queue] = (now.visible / self.gathering.pack(rate)).ceil();
+            if self.model.senders[queue].is_some() {
+                self.engine.set_wait(queue, self.gathering.wait(rate));
+            }
         }
         self.minute.depth = self.minute.depth.max(depth);
         self.minute.age = self.minute.age.max(age);
@@ -322,27 +326,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the alarms will know of this minute, by tier and policy.
+    /// What the alarms will know of this minute, by tier and policy, in the order that [`Scaler`] has them.
     fn figures(&self) -> Vec<Vec<Figure>> {
-        let plan = &self.model.plan;
+        let (plan, deployment) = (&self.model.plan, &self.scenario.deployment);
+        let edge = &self.scenario.service.edge;
         let tier = |(tier, name): (usize, &String)| {
             let running = self.tasks[tier];
+            let figure = |value: f64| Figure { value, running };
             let pulled: Vec<f64> = (0..plan.queues.len())
-                .filter(|queue| plan.queues[*queue].tier == tier)
+                .filter(|queue| plan.queues[*queue].tier == tier && plan.queues[*queue].name != EDGE)
                 .map(|queue| self.visible[queue])
                 .collect();
+            let backlogs = pulled.chunks(deployment.chunk);
+            let backlogs = backlogs.map(|visible| figure(visible.iter().sum::<f64>() / running.max(1.0)));
             let cores = f64::from(plan.tiers[tier].cores) * running.max(1.0) * 60.0;
-            let busy = Figure { value: 100.0 * self.busy[tier] / cores, running };
-            if name == EDGE {
-                let edge = &self.scenario.service.edge;
-                let memory = f64::from(self.scenario.deployment.services[name].memory);
-                let used = edge.base_mb + self.minute.online / running.max(1.0) * edge.socket_kb / 1024.0;
-                return vec![busy, Figure { value: 100.0 * used / memory, running }];
-            }
-            let backlogs = pulled.chunks(self.scenario.deployment.chunk);
-            let backlogs = backlogs
-                .map(|visible| Figure { value: visible.iter().sum::<f64>() / running.max(1.0), running });
-            backlogs.chain(self.scenario.busy_policy.map(|_| busy)).collect()
+            let busy = figure(100.0 * self.busy[tier] / cores);
+            let sockets = if name == EDGE { self.minute.online / running.max(1.0) } else { 0.0 };
+            let used = edge.base_mb + sockets * edge.socket_kb / 1024.0;
+            let full = figure(100.0 * used / f64::from(deployment.services[name].memory));
+            let percents = [(busy, &deployment.processors), (full, &deployment.memory)];
+            let percents =
+                percents.into_iter().filter(|(_, of)| of.contains_key(name)).map(|(figure, _)| figure);
+            backlogs.chain(percents).collect()
         };
         self.outcome.tiers.iter().enumerate().map(tier).collect()
     }

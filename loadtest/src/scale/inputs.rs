@@ -84,8 +84,8 @@ pub(crate) struct Aws {
     pub(crate) reply_ms: Millis,
     /// Processor time of one request.
     pub(crate) call_us: f64,
-    /// How long a send is under way.
-    pub(crate) send_ms: f64,
+    /// From a process's send to a queue to its next, unless an SQS message is full before.
+    pub(crate) send_every_ms: f64,
     /// An envelope's size.
     pub(crate) envelope_bytes: f64,
     /// From the wish for a task to its first receive.
@@ -143,7 +143,10 @@ impl Service {
         ] {
             time.check(name)?;
         }
-        ensure!(aws.vcpu_speed > 0.0 && aws.send_ms > 0.0, "vcpu_speed and send_ms must be above 0");
+        ensure!(
+            aws.vcpu_speed > 0.0 && aws.send_every_ms > 0.0,
+            "vcpu_speed and send_every_ms must be above 0"
+        );
         for name in service.types.keys() {
             service.work_us(name)?;
         }

@@ -3,6 +3,8 @@
 mod day;
 mod dollars;
 mod engine;
+mod gathering;
+mod html;
 mod inputs;
 mod model;
 mod plan;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
-use crate::report::{Progress, write_json};
+use crate::report::{JsonArgs, Progress, sheet};
 use day::{DAY, Detail, Outcome, Scenario, simulate};
 use inputs::{Behaviour, Service};
 use prices::Documents;
@@ -56,9 +58,6 @@ pub(crate) struct ScaleArgs {
     /// Let every service grow as far as it wants: what `max` would have to be.
     #[arg(long)]
     unlimited: bool,
-    /// Add a policy that the Terraform has not: services with queues also keep their processors at so many percent, as edges do.
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    cpu_policy: Option<u8>,
     /// Read the Terraform module in this folder instead of the one this was built with.
     #[arg(long, value_name = "DIR")]
     terraform: Option<PathBuf>,
@@ -77,12 +76,14 @@ pub(crate) struct ScaleArgs {
     /// The same seed gives the same day.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Write the figures to this file as well, minute by minute.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
     /// Draw the day of each number of users into this file (SVG).
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Write a page with tables and plots to this file: it needs nothing but itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "validate")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     validation: validate::ValidateArgs,
 }
@@ -92,8 +93,8 @@ Examples:
   What three sizes need and cost:
     loadtest scale --users 10000,1000000,100000000
 
-  Whether a million users survive a flash crowd and a lost router, with a picture:
-    loadtest scale --users 1000000 --spike 19:30+10x5 --kill router@12:00 --plot day.svg
+  Whether a million users survive a flash crowd and a lost router, as a page:
+    loadtest scale --users 1000000 --spike 19:30+10x5 --kill router@12:00 --report day.html
 
   How far services would grow if Terraform let them, and then with those limits:
     loadtest scale --users 100000000 --unlimited
@@ -121,11 +122,16 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
         outcomes.push(outcome);
     }
     print!("{}", tell::text(&scenario, &outcomes));
-    if let Some(path) = &args.json {
-        write_json(path, &tell::json(&scenario, &outcomes))?;
-    }
+    args.json.write(|| tell::json(&scenario, &outcomes))?;
     if let Some(path) = &args.plot {
-        plot::draw(path, &outcomes)?;
+        let days: Vec<_> = outcomes.iter().map(plot::plots).collect();
+        // A column for each number of users.
+        let rows = (0..plot::PLOTS).flat_map(|row| days.iter().map(move |day| day[row].clone()));
+        sheet::draw(path, days.len(), &rows.collect::<Vec<_>>())?;
+    }
+    if let Some(path) = &args.report {
+        html::page(&scenario, &outcomes)?.write(path)?;
+        eprintln!("report: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -175,7 +181,6 @@ impl ScaleArgs {
             service: Service::read(self.service.as_deref())?,
             behaviour: Behaviour::read(self.behaviour.as_deref())?,
             documents: Documents::read()?,
-            busy_policy: self.cpu_policy.map(f64::from),
             spikes: self.spike.clone(),
             seconds: DAY.min(self.hours * 3600),
             seed: self.seed,

@@ -18,8 +18,6 @@ const COMPUTE: &str = "precompute_q";
 const PERSONALIZE: &str = "personalize_q";
 /// How long the system lets a thread have a processor that others want, in seconds.
 const SLICE: f64 = 0.005;
-/// What an SQS message holds at most.
-const CHUNK: f64 = 64.0 * 1024.0;
 
 /// A plan with what it costs.
 #[derive(Debug, Clone)]
@@ -281,10 +279,4 @@ fn calls(one: Millis, count: f64) -> Millis {
         }
         _ => Millis::Fixed(one.mean() * 1e3 * count),
     }
-}
-
-/// How many envelopes share an SQS message, where one sender passes so many a second: what comes while a send is under way shares the next.
-pub(crate) fn pack(service: &Service, rate: f64) -> f64 {
-    let meanwhile = rate * service.aws.send_ms / 1e3;
-    (meanwhile + (-meanwhile).exp()).min(CHUNK / (service.aws.envelope_bytes + 7.0)).max(1.0)
 }

@@ -15,7 +15,8 @@ const LOW: f64 = 0.9;
 /// AWS shrinks "more gradually" than it grows and does not say by how much: taken to be a tenth at a time, one task at least.
 const SHRINK: f64 = 0.1;
 
-/// What one policy saw of a minute.
+/// What one policy saw of a minute. No task that runs is a figure of 0: the policy that says so has nothing to say against going to none, and
+/// the alarm that wakes a service asks no policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Figure {
     /// What it tracks: visible messages for each running task, or percent.
@@ -48,20 +49,16 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
-    /// The rule of one service: a policy for each few of its queues, or one for processor and one for memory; `busy` is one more, which the
-    /// Terraform has not: percent of processors that services with queues aim at as well.
-    pub(crate) fn new(deployment: &Deployment, name: &str, busy: Option<f64>) -> Self {
+    /// The rule of one service: a policy for each few of its queues, one for its processors and one for its memory, as far as it has them.
+    pub(crate) fn new(deployment: &Deployment, name: &str) -> Self {
         let service = deployment.services[name].clone();
-        let queues = deployment.pulls[name].len();
         let policy = |target, wakes| Policy { target, wakes, figures: VecDeque::new() };
-        let policies = if queues == 0 {
-            vec![policy(deployment.cpu_target, false), policy(deployment.memory_target, false)]
-        } else {
-            let backlog = vec![policy(service.backlog_per_task, true); queues.div_ceil(deployment.chunk)];
-            backlog.into_iter().chain(busy.map(|percent| policy(percent, false))).collect()
-        };
+        let chunks = deployment.pulls[name].len().div_ceil(deployment.chunk);
+        let backlogs = (0..chunks).map(|_| policy(service.backlog_per_task, true));
+        let percents = [deployment.processors.get(name), deployment.memory.get(name)];
+        let percents = percents.into_iter().flatten().map(|percent| policy(*percent, false));
         Self {
-            policies,
+            policies: backlogs.chain(percents).collect(),
             wake_cooldown: f64::from(deployment.wake_cooldown),
             wake_periods: deployment.wake_periods as usize,
             desired: service.min.max(1),
@@ -82,7 +79,7 @@ impl Scaler {
         self.desired = tasks.clamp(self.service.min.max(1), self.service.max);
     }
 
-    /// Takes in a minute's figures, one for each policy, when they have become known, and decides.
+    /// Takes in a minute's figures, one for each policy in the order of [`Self::new`], when they have become known, and decides.
     pub(crate) fn look(&mut self, now: f64, figures: &[Figure]) -> u32 {
         for (policy, figure) in self.policies.iter_mut().zip(figures) {
             policy.figures.push_back(*figure);
@@ -140,15 +137,17 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// A worker-like tier under a backlog that steps up: tasks by minute.
-    fn minutes(scaler: &mut Scaler, figures: impl IntoIterator<Item = f64>) -> Vec<u32> {
+    /// A service's tasks by minute, under so much backlog in each of its policies and with processors this busy.
+    fn minutes(scaler: &mut Scaler, figures: impl IntoIterator<Item = (f64, f64)>) -> Vec<u32> {
         let mut running = scaler.desired();
         let policies = scaler.policies.len();
         let mut tasks = Vec::new();
-        for (minute, backlog) in figures.into_iter().enumerate() {
+        for (minute, (backlog, busy)) in figures.into_iter().enumerate() {
             let value = if running > 0 { backlog / f64::from(running) } else { backlog };
-            let figure = Figure { value, running: f64::from(running) };
-            running = scaler.look(60.0 * minute as f64, &vec![figure; policies]);
+            let running_now = f64::from(running);
+            let mut figures = vec![Figure { value, running: running_now }; policies];
+            figures[policies - 1].value = busy;
+            running = scaler.look(60.0 * minute as f64, &figures);
             tasks.push(running);
         }
         tasks
@@ -158,12 +157,13 @@ mod tests {
     fn a_step_is_answered_after_three_minutes_and_never_beyond_the_most() {
         let deployment = Deployment::read(None).unwrap();
         let workers = &deployment.services["workers"];
-        let mut scaler = Scaler::new(&deployment, "workers", None);
+        let mut scaler = Scaler::new(&deployment, "workers");
         let first = workers.min;
         let backlog = workers.backlog_per_task * 4.5;
-        let tasks = minutes(&mut scaler, [0.0, backlog, backlog, backlog, backlog]);
+        let tasks =
+            minutes(&mut scaler, [0.0, backlog, backlog, backlog, backlog].map(|backlog| (backlog, 0.0)));
         assert_eq!(tasks, [first, first, first, 5, 5]);
-        let tasks = minutes(&mut scaler, vec![1e9; 30]);
+        let tasks = minutes(&mut scaler, [(1e9, 0.0); 30]);
         assert_eq!((tasks[2], *tasks.iter().max().unwrap()), (workers.max, workers.max));
     }
 
@@ -171,8 +171,8 @@ mod tests {
     fn it_shrinks_by_a_tenth_after_fifteen_quiet_minutes_and_each_cool_down() {
         let deployment = Deployment::read(None).unwrap();
         let workers = &deployment.services["workers"];
-        let mut scaler = Scaler::new(&deployment, "workers", None);
-        let tasks = minutes(&mut scaler, [[1e9; 3].to_vec(), vec![0.0; 100]].concat());
+        let mut scaler = Scaler::new(&deployment, "workers");
+        let tasks = minutes(&mut scaler, [vec![(1e9, 0.0); 3], vec![(0.0, 0.0); 100]].concat());
         assert_eq!(tasks[2], workers.max);
         let falls: Vec<usize> =
             (1..tasks.len()).filter(|minute| tasks[*minute] < tasks[minute - 1]).collect();
@@ -186,40 +186,33 @@ mod tests {
     }
 
     #[test]
-    fn from_no_task_an_alarm_starts_the_first() {
-        let mut deployment = Deployment::read(None).unwrap();
-        deployment.set("compute.min=0").unwrap();
-        let mut scaler = Scaler::new(&deployment, "compute", None);
-        let tasks = minutes(&mut scaler, [vec![0.0; 20], vec![1.0]].concat());
-        assert_eq!((tasks[0], tasks[19], tasks[20]), (1, 0, 1));
+    fn it_goes_to_no_task_when_there_is_no_work_at_all_and_an_alarm_starts_the_first() {
+        let deployment = Deployment::read(None).unwrap();
+        let mut scaler = Scaler::new(&deployment, "compute");
+        // A little work each minute keeps the last task, though nothing ever waits.
+        let tasks =
+            minutes(&mut scaler, [vec![(0.0, 0.1); 40], vec![(0.0, 0.0); 20], vec![(1.0, 0.0)]].concat());
+        assert_eq!(tasks, [vec![1; 40], vec![0; 20], vec![1]].concat());
     }
 
     #[test]
-    fn with_a_policy_for_processors_too_it_does_not_shrink_while_they_are_busy() {
+    fn it_does_not_shrink_while_processors_are_busy() {
         let deployment = Deployment::read(None).unwrap();
-        let mut scaler = Scaler::new(&deployment, "workers", Some(50.0));
-        let policies = scaler.policies.len();
-        let figures = |backlog: f64, busy: f64| {
-            let mut figures = vec![Figure { value: backlog, running: 10.0 }; policies];
-            figures[policies - 1].value = busy;
-            figures
-        };
-        let mut look = |minutes: std::ops::Range<u32>, figures: &[Figure]| {
-            minutes.map(|minute| scaler.look(60.0 * f64::from(minute), figures)).last().unwrap()
-        };
-        let grown = look(0..5, &figures(0.0, 60.0));
+        let mut scaler = Scaler::new(&deployment, "workers");
+        scaler.begin(10);
+        let grown = *minutes(&mut scaler, [(0.0, 60.0); 3]).last().unwrap();
         assert_eq!(grown, 12);
-        assert_eq!(look(5..60, &figures(0.0, 48.0)), grown);
-        assert_eq!(look(60..76, &figures(0.0, 20.0)), grown - 1);
+        assert_eq!(minutes(&mut scaler, [(0.0, 48.0); 60]), [grown; 60]);
+        assert_eq!(minutes(&mut scaler, [(0.0, 20.0); 16])[15], grown - 1);
     }
 
     #[test]
     fn a_service_without_queues_follows_whichever_asks_for_more() {
         let deployment = Deployment::read(None).unwrap();
-        let mut scaler = Scaler::new(&deployment, "edge", None);
+        let mut scaler = Scaler::new(&deployment, "edge");
         let running = f64::from(scaler.desired());
         let figures =
-            [Figure { value: 10.0, running }, Figure { value: 2.0 * deployment.memory_target, running }];
+            [Figure { value: 10.0, running }, Figure { value: 2.0 * deployment.memory["edge"], running }];
         let last = (0..3).map(|minute| scaler.look(60.0 * f64::from(minute), &figures)).last().unwrap();
         assert_eq!(f64::from(last), 2.0 * running);
     }

@@ -1,5 +1,6 @@
 //! A flash crowd: so many times as many people as usual, from one moment on, for a while.
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,13 @@ impl Spike {
     pub(crate) fn times(&self, second: f64) -> f64 {
         let inside = second >= self.from && second < self.from + self.seconds;
         if inside { self.times } else { 1.0 }
+    }
+}
+
+impl fmt::Display for Spike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, minutes) = (told(self.from as u32), self.seconds / 60.0);
+        write!(f, "from {from} on, for {minutes} min, {} times as many", self.times)
     }
 }
 
@@ -40,6 +48,11 @@ impl FromStr for Spike {
     }
 }
 
+/// A second of the day as [`clock`] reads it.
+pub(crate) fn told(second: u32) -> String {
+    format!("{:02}:{:02}", second / 3600, second / 60 % 60)
+}
+
 /// Seconds of the day at a time such as `19:30`.
 ///
 /// # Errors
@@ -61,6 +74,7 @@ mod tests {
     fn it_is_there_while_it_is() {
         let spike: Spike = "19:30+10x5".parse().unwrap();
         let at = |text: &str| spike.times(f64::from(clock(text).unwrap()));
+        assert_eq!(spike.to_string(), "from 19:30 on, for 10 min, 5 times as many");
         assert_eq!([at("19:29"), at("19:30"), at("19:39"), at("19:40")], [1.0, 5.0, 5.0, 1.0]);
         for wrong in ["19:30", "25:00+1x2", "19:30+0x2", "19:30+1x0.5", "19:30+1y2"] {
             assert!(wrong.parse::<Spike>().is_err(), "{wrong}");

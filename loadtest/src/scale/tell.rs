@@ -11,30 +11,67 @@ use crate::report::grouped;
 /// A month's days.
 const MONTH: f64 = 30.4;
 
-/// As tables.
-pub(crate) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
-    let mut text = format!(
-        "simulated: {} h from midnight, seed {}; service times of {} ({}); prices of {AS_OF}\n\n",
+/// A head, and rows of as many cells.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// What the columns are.
+    pub(super) head: Vec<String>,
+    /// The rest.
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Of these.
+    pub(super) fn new<'a>(
+        head: impl IntoIterator<Item = &'a str>,
+        rows: impl Iterator<Item = Vec<String>>,
+    ) -> Self {
+        Self { head: head.into_iter().map(str::to_owned).collect(), rows: rows.collect() }
+    }
+
+    /// For a terminal: columns as wide as they have to be.
+    fn text(&self) -> String {
+        let lines = || [&self.head].into_iter().chain(&self.rows);
+        let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let line = |line: &Vec<String>| {
+            let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            cells.collect::<Vec<_>>().join("  ") + "\n"
+        };
+        lines().map(line).collect()
+    }
+}
+
+/// Where the figures come from.
+pub(super) fn source(scenario: &Scenario) -> String {
+    format!(
+        "{} h from midnight, seed {}; service times of {} ({}); prices of {AS_OF}",
         scenario.seconds / 3600,
         scenario.seed,
         scenario.service.source.date,
         scenario.service.source.machine,
-    );
-    let _ = writeln!(
-        text,
-        "{:>13}  {:>11}  {:>11}  {:>11}  {:>9}  {:>11}  {:>11}  {:>12}  {:>11}",
-        "users", "messages/s", "sockets", "depth", "oldest", "p50", "p99", "$ a day", "$/user/mon"
-    );
-    let _ = writeln!(
-        text,
-        "{:>13}  {:>11}  {:>11}  {:>11}  {:>9}  {:>11}  {:>11}",
-        "", "at peak", "at peak", "at peak", "at peak", "of the day", "of the day"
-    );
+    )
+}
+
+/// All of it.
+pub(super) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
+    let mut text = format!("simulated: {}\n", source(scenario));
+    for table in [summary(scenario, outcomes), tasks(scenario, outcomes), dollars(outcomes)] {
+        let _ = write!(text, "\n{}", table.text());
+    }
     for outcome in outcomes {
+        for (beware, said) in remarks(scenario, outcome) {
+            let _ = writeln!(text, "{} {said}", if beware { "!" } else { " " });
+        }
+    }
+    text
+}
+
+/// How much there was, how late it was, and what it cost.
+pub(super) fn summary(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
+    let row = |outcome: &Outcome| {
         let day = outcome.dollars.sum() * 86_400.0 / f64::from(scenario.seconds);
-        let _ = writeln!(
-            text,
-            "{:>13}  {:>11}  {:>11}  {:>11}  {:>9}  {:>11}  {:>11}  {:>12.2}  {:>11.6}",
+        vec![
             grouped(outcome.users),
             grouped(peak(outcome, |minute| minute.rate)),
             grouped(peak(outcome, |minute| minute.online)),
@@ -42,43 +79,55 @@ pub(crate) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
             short(peak(outcome, |minute| minute.age)),
             short(outcome.latency.quantile(0.5)),
             short(outcome.latency.quantile(0.99)),
-            day,
-            day * MONTH / outcome.users,
-        );
-    }
-    tasks(&mut text, scenario, outcomes);
-    let _ = writeln!(text, "\n{:>13}  dollars", "users");
-    for outcome in outcomes {
-        let parts = outcome.dollars.parts().map(|(name, dollars)| format!("{name} {dollars:.2}"));
-        let _ = writeln!(text, "{:>13}  {}", grouped(outcome.users), parts.join(", "));
-    }
-    for outcome in outcomes {
-        warn(&mut text, scenario, outcome);
-    }
-    text
+            format!("{day:.2}"),
+            format!("{:.4}", day * MONTH / outcome.users),
+        ]
+    };
+    let head = [
+        "users",
+        "messages/s*",
+        "sockets*",
+        "queued*",
+        "oldest*",
+        "p50",
+        "p99",
+        "$ a day",
+        "$ a user and month",
+    ];
+    Table::new(head, outcomes.iter().map(row))
 }
 
-fn tasks(text: &mut String, scenario: &Scenario, outcomes: &[Outcome]) {
-    let Some(first) = outcomes.first() else { return };
-    let _ = write!(text, "\n{:>13}", "tasks at peak");
-    for name in &first.tiers {
-        let _ = write!(text, "  {name:>11}");
-    }
-    let _ = writeln!(text);
-    for outcome in outcomes {
-        let _ = write!(text, "{:>13}", grouped(outcome.users));
-        for (tier, name) in outcome.tiers.iter().enumerate() {
+/// How many tasks each service had at most; with a mark where it could have no more.
+pub(super) fn tasks(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
+    let tiers = outcomes.first().map_or(&[][..], |first| first.tiers.as_slice());
+    let row = |outcome: &Outcome| {
+        let most = |(tier, name): (usize, &String)| {
             let most = peak(outcome, |minute| f64::from(minute.tasks[tier]));
             let pinned = most >= f64::from(scenario.deployment.services[name].max);
-            let _ = write!(text, "  {:>11}", format!("{most}{}", if pinned { "!" } else { "" }));
-        }
-        let _ = writeln!(text);
-    }
+            format!("{most}{}", if pinned { "!" } else { "" })
+        };
+        [grouped(outcome.users)].into_iter().chain(outcome.tiers.iter().enumerate().map(most)).collect()
+    };
+    Table::new(["tasks*"].into_iter().chain(tiers.iter().map(String::as_str)), outcomes.iter().map(row))
 }
 
-/// What a reader must not overlook.
-fn warn(text: &mut String, scenario: &Scenario, outcome: &Outcome) {
-    let users = grouped(outcome.users);
+/// Dollars of the time that was simulated, by what they are for.
+pub(super) fn dollars(outcomes: &[Outcome]) -> Table {
+    let names = outcomes.first().map(|first| first.dollars.parts().map(|(name, _)| name));
+    let row = |outcome: &Outcome| {
+        let parts = outcome.dollars.parts();
+        let cells = parts.iter().map(|(_, dollars)| format!("{dollars:.2}"));
+        [grouped(outcome.users)].into_iter().chain(cells).collect()
+    };
+    Table::new(["dollars"].into_iter().chain(names.into_iter().flatten()), outcomes.iter().map(row))
+}
+
+/// What a reader must not overlook, and what he had better know.
+pub(super) fn remarks(scenario: &Scenario, outcome: &Outcome) -> Vec<(bool, String)> {
+    let mut remarks = Vec::new();
+    let mut remark = |beware: bool, said: String| {
+        remarks.push((beware, format!("{} users: {said}", grouped(outcome.users))));
+    };
     let pinned = outcome.tiers.iter().enumerate().filter(|(tier, name)| {
         let max = scenario.deployment.services[*name].max;
         outcome.minutes.iter().any(|minute| minute.tasks[*tier] >= max)
@@ -86,42 +135,36 @@ fn warn(text: &mut String, scenario: &Scenario, outcome: &Outcome) {
     });
     let pinned: Vec<_> = pinned.map(|(_, name)| name.as_str()).collect();
     if !pinned.is_empty() {
-        let _ = writeln!(
-            text,
-            "! {users} users: {} cannot grow beyond max; --unlimited tells how far they would",
-            pinned.join(", ")
-        );
+        let said = "cannot grow beyond max; --unlimited tells how far they would";
+        remark(true, format!("{} {said}", pinned.join(", ")));
     }
     if outcome.shed > 0.5 {
         let share = outcome.shed / (outcome.shed + outcome.messages) * 100.0;
-        let _ = writeln!(
-            text,
-            "! {users} users: {share:.1}% of messages could not be sent, as no edge had room for their sockets"
-        );
-    }
-    if outcome.redelivered > 0.0 {
-        let _ = writeln!(
-            text,
-            "  {users} users: {} messages were redelivered after a task was lost",
-            grouped(outcome.redelivered)
-        );
+        let said = "of messages could not be sent, as no edge had room for their sockets";
+        remark(true, format!("{share:.1}% {said}"));
     }
     let interval = scenario.service.timelines.interval_s;
     if outcome.scan > interval {
-        let _ = writeln!(
-            text,
-            "! {users} users: looking through all of them takes {}, not {interval} s: timelines are that old",
-            short(outcome.scan)
+        let took = short(outcome.scan);
+        remark(
+            true,
+            format!("looking through all of them takes {took}, not {interval} s: timelines are that old"),
         );
     }
     if outcome.left > peak(outcome, |minute| minute.rate).max(1.0) * 60.0 {
-        let _ =
-            writeln!(text, "! {users} users: {} messages are still queued at the end", grouped(outcome.left));
+        remark(true, format!("{} messages are still queued at the end", grouped(outcome.left)));
     }
+    if outcome.redelivered > 0.0 {
+        remark(
+            false,
+            format!("{} messages were redelivered after a task was lost", grouped(outcome.redelivered)),
+        );
+    }
+    remarks
 }
 
 /// As JSON, minute by minute.
-pub(crate) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
+pub(super) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
     let day = |outcome: &Outcome| {
         json!({
             "users": outcome.users, "messages": outcome.messages, "shed": outcome.shed, "redelivered": outcome.redelivered,
@@ -138,12 +181,12 @@ pub(crate) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
 }
 
 /// The most of a minute.
-pub(super) fn peak(outcome: &Outcome, of: impl Fn(&super::day::Minute) -> f64) -> f64 {
+fn peak(outcome: &Outcome, of: impl Fn(&super::day::Minute) -> f64) -> f64 {
     outcome.minutes.iter().map(of).fold(0.0, f64::max)
 }
 
 /// A duration in the unit that suits it.
-pub(super) fn short(seconds: f64) -> String {
+fn short(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.1} s"),
@@ -154,7 +197,7 @@ pub(super) fn short(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{grouped, short};
+    use super::{Table, grouped, short};
 
     #[test]
     fn numbers_are_told_as_people_read_them() {
@@ -163,5 +206,7 @@ mod tests {
             ["0 ms", "80 ms", "1.5 s", "3.0 min", "3.0 h"],
             [0.0, 0.08, 1.5, 180.0, 10_800.0].map(short)
         );
+        let rows = [vec!["1,000".to_owned(), "0".to_owned()]];
+        assert_eq!(Table::new(["n", "tasks"], rows.into_iter()).text(), "    n  tasks\n1,000      0\n");
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use hcl::eval::{Context, Evaluate as _};
-use hcl::{Block, Body, Value};
+use hcl::eval::{Context, Evaluate as _, FuncDef, ParamType};
+use hcl::{Block, Body, Expression, Value};
 use serde::Deserialize;
 
 /// The files that are read, and how they were when this was built.
@@ -66,10 +66,10 @@ pub(crate) struct Deployment {
     pub(crate) pulls: BTreeMap<String, Vec<String>>,
     /// How many queues share a policy.
     pub(crate) chunk: usize,
-    /// Percent of a processor that services without queues aim at.
-    pub(crate) cpu_target: f64,
-    /// Percent of memory that they aim at.
-    pub(crate) memory_target: f64,
+    /// Percent of their processors that services aim at, by name.
+    pub(crate) processors: BTreeMap<String, f64>,
+    /// Percent of their memory, for those that aim at any.
+    pub(crate) memory: BTreeMap<String, f64>,
     /// Seconds between two alarms that start a first task.
     pub(crate) wake_cooldown: u32,
     /// Minutes that such an alarm looks at.
@@ -127,22 +127,17 @@ impl Deployment {
         let scaling = texts.body("modules/services/scaling.tf")?;
         let wake = resource(&scaling, "aws_appautoscaling_policy", "wake")?;
         let alarm = resource(&scaling, "aws_cloudwatch_metric_alarm", "wake")?;
-        let target = |name: &str| -> Result<f64> {
-            number(
-                inside(
-                    resource(&scaling, "aws_appautoscaling_policy", name)?,
-                    "target_tracking_scaling_policy_configuration",
-                )?,
-                "target_value",
-            )
-        };
         let chunk = texts.0["modules/services/scaling.tf"]
             .split_once("chunklist(service.queues, ")
-            .and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+            .and_then(|(_, rest)| rest.split(')').next()?.parse().ok())
+            .context("scaling.tf has no chunklist(service.queues, N)")?;
+        let names = names(&services, &pulls, chunk);
+        let mut processors = targets(&scaling, "cpu", &names)?;
+        processors.extend(targets(&scaling, "cpu_from_zero", &names)?);
         Ok(Self {
-            chunk: chunk.context("scaling.tf has no chunklist(service.queues, N)")?,
-            cpu_target: target("cpu")?,
-            memory_target: target("memory")?,
+            chunk,
+            processors,
+            memory: targets(&scaling, "memory", &names)?,
             wake_cooldown: number(inside(wake, "step_scaling_policy_configuration")?, "cooldown")? as u32,
             wake_periods: number(&alarm.body, "evaluation_periods")? as u32,
             visibility: number(
@@ -212,6 +207,43 @@ fn pulls(
     pulls
 }
 
+/// What scaling.tf calls by name where it says for whom a policy is: its services, and their queues a few at a time.
+fn names(
+    services: &BTreeMap<String, Service>,
+    pulls: &BTreeMap<String, Vec<String>>,
+    chunk: usize,
+) -> Context<'static> {
+    let scaled = services.iter().map(|(name, service)| {
+        (name.clone(), hcl::value!({ min = (service.min), queues = (pulls[name].clone()) }))
+    });
+    let chunks = services.keys().flat_map(|name| {
+        let chunks = 0..pulls[name].len().div_ceil(chunk);
+        chunks.map(move |at| (format!("{name}-{at}"), hcl::value!({ service = (name.clone()) })))
+    });
+    let mut names = Context::new();
+    let locals = [("scaled", scaled.collect::<Value>()), ("chunks", chunks.collect())];
+    names.declare_var("local", locals.into_iter().collect::<Value>());
+    let length = FuncDef::builder()
+        .param(ParamType::array_of(ParamType::Any))
+        .build(|list| Ok(list[0].as_array().map_or(0, Vec::len).into()));
+    names.declare_func("length", length);
+    names
+}
+
+/// What a policy of target tracking aims at, by service: it is there for whom its `for_each` names.
+fn targets(scaling: &Body, policy: &str, names: &Context<'_>) -> Result<BTreeMap<String, f64>> {
+    let found = resource(scaling, "aws_appautoscaling_policy", policy)?;
+    let target = number(inside(found, "target_tracking_scaling_policy_configuration")?, "target_value")?;
+    let each = attribute(&found.body, "for_each")?;
+    let each = each.evaluate(names).with_context(|| format!("whom the policy {policy} is for"))?;
+    let each = each.as_object().with_context(|| format!("{policy}: for_each is no map"))?;
+    let service = |(key, value): (&String, &Value)| {
+        let named = value.as_object().and_then(|value| value.get("service")?.as_str());
+        (named.unwrap_or(key).to_owned(), target)
+    };
+    Ok(each.iter().map(service).collect())
+}
+
 fn local(body: &Body, name: &str) -> Result<Value> {
     let locals = body.blocks().filter(|block| block.identifier() == "locals");
     let found = locals.flat_map(|block| block.body.attributes()).find(|attribute| attribute.key() == name);
@@ -238,10 +270,13 @@ fn inside<'a>(block: &'a Block, name: &str) -> Result<&'a Body> {
     Ok(&found.with_context(|| format!("no block {name}"))?.body)
 }
 
+fn attribute<'a>(body: &'a Body, name: &str) -> Result<&'a Expression> {
+    let found = body.attributes().find(|attribute| attribute.key() == name);
+    Ok(found.with_context(|| format!("no {name}"))?.expr())
+}
+
 fn value(body: &Body, name: &str) -> Result<Value> {
-    let found =
-        body.attributes().find(|attribute| attribute.key() == name).with_context(|| format!("no {name}"))?;
-    found.expr().evaluate(&Context::new()).with_context(|| format!("{name} is no plain value"))
+    attribute(body, name)?.evaluate(&Context::new()).with_context(|| format!("{name} is no plain value"))
 }
 
 fn number(body: &Body, name: &str) -> Result<f64> {
@@ -283,8 +318,12 @@ mod tests {
         }
         assert_eq!(read.services.len(), 8);
         let scaling = "modules/services/scaling.tf";
-        assert_eq!(read.cpu_target, plain(scaling, &["\"cpu\" {", "target_value       = "]));
-        assert_eq!(read.memory_target, plain(scaling, &["\"memory\" {", "target_value       = "]));
+        let target = |policy: &str| plain(scaling, &[&format!("\"{policy}\" {{"), "target_value       = "]);
+        for name in read.services.keys() {
+            assert_eq!(read.processors[name], target("cpu"), "{name}");
+        }
+        let memory = ["edge", "users"].map(|name| (name.to_owned(), target("memory")));
+        assert_eq!(read.memory, memory.into());
         assert_eq!(
             f64::from(read.wake_cooldown),
             plain(scaling, &["\"wake\" {", "cooldown                = "])
@@ -316,10 +355,15 @@ mod tests {
         for (name, text) in FILES {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text.replace("max = 30,", "max = 31,")).unwrap();
+            let changed =
+                text.replace("min = 2, max", "min = 3, max").replace("service.min > 0", "service.min > 1");
+            std::fs::write(path, changed).unwrap();
         }
         let mut read = Deployment::read(Some(folder.path())).unwrap();
-        assert_eq!(read.services["router"].max, 31);
+        assert_eq!(read.services["edge"].min, 3);
+        // Services of one task at least have no policy of processors now; those of none have theirs.
+        let busy: Vec<_> = read.processors.keys().map(String::as_str).collect();
+        assert_eq!(busy, ["compute", "edge", "personalize", "users"]);
         read.set("workers.max=400").unwrap();
         assert_eq!(read.services["workers"].max, 400);
         for wrong in ["workers=1", "worker.max=1", "workers.most=1", "workers.max=0", "workers.max=x"] {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::open_loop::{BACKLOG, Pace, Totals, Wait, open_sockets, send_all, start_clock};
 use crate::process::Usage;
-use crate::report::Progress;
+use crate::report::{JsonArgs, Progress};
 use crate::server::Server;
 use crate::socket::Socket;
 use readers::{Phase, Reader, until_computed};
@@ -82,9 +82,8 @@ pub(crate) struct TimelinesArgs {
     /// The server's process, when it runs on this machine: its processor time and memory are told as well.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// Write the figures to this file as well.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
     /// Draw p50 and p99 of each group into this file, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -242,15 +241,14 @@ impl Run {
         for figures in phases {
             print!("{}", figures.text(self.args.readers));
         }
-        if let Some(path) = &self.args.json {
+        self.args.json.write(|| {
             let phases: serde_json::Map<_, _> =
                 phases.iter().map(|figures| (figures.phase.name().to_owned(), figures.json())).collect();
-            let figures = json!({
+            json!({
                 "readers_per_group": self.args.readers, "authors": self.cast.authors.len(),
                 "posts_per_author": self.args.posts, "phases": phases,
-            });
-            crate::report::write_json(path, &figures)?;
-        }
+            })
+        })?;
         match &self.args.plot {
             Some(path) if !phases.is_empty() => plot::draw(path, phases),
             _ => Ok(()),

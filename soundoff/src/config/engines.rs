@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
+use soundoff_common::secret::Secret;
+
+use crate::datadir;
 
 /// The engines of a deployment. Credentials come from the AWS SDK's default chain.
 #[derive(Debug, Clone, Args)]
@@ -44,10 +48,30 @@ pub(crate) struct EngineArgs {
     /// Where S3 is spoken.
     #[arg(long, env = "SOUNDOFF_S3_ENDPOINT")]
     pub(crate) s3_endpoint: Option<String>,
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+}
+
+/// The deployment's secret, the same for every process.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SecretArgs {
     /// The deployment's secret, the same for every process: at least 32 random bytes as text.
     #[arg(long, env = "SOUNDOFF_SECRET", hide_env_values = true, conflicts_with = "secret_file")]
-    pub(crate) secret: Option<String>,
+    secret: Option<String>,
     /// The file with the deployment's secret.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
-    pub(crate) secret_file: Option<PathBuf>,
+    secret_file: Option<PathBuf>,
+}
+
+impl SecretArgs {
+    /// The secret, wherever it is.
+    pub(crate) fn read(&self) -> anyhow::Result<Secret> {
+        match (&self.secret, &self.secret_file) {
+            (Some(text), _) => Secret::new(text.trim_end().as_bytes()).context("SOUNDOFF_SECRET"),
+            (None, Some(path)) => datadir::secret(path, false),
+            (None, None) => anyhow::bail!(
+                "the deployment's secret is missing: set SOUNDOFF_SECRET or SOUNDOFF_SECRET_FILE, the same for every process"
+            ),
+        }
+    }
 }

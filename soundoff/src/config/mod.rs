@@ -16,7 +16,7 @@ use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{Handle, Role};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use engines::EngineArgs;
+pub(crate) use engines::{EngineArgs, SecretArgs};
 pub(crate) use parts::{ConsumerArgs, EdgeArgs, MediaArgs};
 pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, Stage, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use timeline::TimelineArgs;
@@ -101,6 +101,8 @@ pub(crate) enum Command {
         #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090")]
         internal_listen: SocketAddr,
     },
+    /// Print the key with which an operator sees a deployment's dead letters on the page /ops of its processes.
+    OpsKey(Box<SecretArgs>),
     /// Print every queue and the tier that pulls it as JSON (infra/terraform/queues.json).
     QueueList,
     /// Print the protocol as an AsyncAPI 3 document (docs/asyncapi.yaml).

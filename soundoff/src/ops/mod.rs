@@ -1,6 +1,11 @@
 //! What operators ask of a store or a running process: one list of commands, over loopback HTTP or on the store itself.
 
 pub(crate) mod cli;
+mod depths;
+mod figures;
+mod history;
+pub(crate) mod page;
+mod scrape;
 pub(crate) mod server;
 pub(crate) mod timeline;
 

@@ -11,7 +11,7 @@ use soundoff_common::http::{Answer, method_not_allowed, names_tag, whole};
 
 /// What pages may do: run our scripts and styles, show our pictures and those that the user is about to upload, talk to us and, where large
 /// pictures are uploaded past us, to the place `uploads`. Nothing inline, nothing of others, in nobody's frame.
-pub(super) fn policy(uploads: Option<&str>) -> HeaderValue {
+pub(crate) fn policy(uploads: Option<&str>) -> HeaderValue {
     let uploads = uploads.map(|origin| format!(" {origin}")).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
@@ -22,7 +22,7 @@ pub(super) fn policy(uploads: Option<&str>) -> HeaderValue {
 
 /// A file, and the path at which it is served.
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     path: &'static str,
     kind: &'static str,
     text: &'static str,
@@ -85,6 +85,21 @@ pub(super) static CONSOLE: [File; 3] = files![
     "/console" is HTML "console/index.html",
     "/console/console.css" is STYLE "console/console.css",
     "/console/console.js" is SCRIPT "console/console.js",
+];
+
+/// What operators look at.
+pub(crate) static OPS: [File; 11] = files![
+    "/ops" is HTML "ops/index.html",
+    "/ops/dom.js" is SCRIPT "ops/dom.js",
+    "/ops/figures.js" is SCRIPT "ops/figures.js",
+    "/ops/icon.svg" is PICTURE "ops/icon.svg",
+    "/ops/letter.js" is SCRIPT "ops/letter.js",
+    "/ops/letters.js" is SCRIPT "ops/letters.js",
+    "/ops/ops.css" is STYLE "ops/ops.css",
+    "/ops/ops.js" is SCRIPT "ops/ops.js",
+    "/ops/plot.js" is SCRIPT "ops/plot.js",
+    "/ops/plots.js" is SCRIPT "ops/plots.js",
+    "/ops/queues.js" is SCRIPT "ops/queues.js",
 ];
 
 impl File {
@@ -159,7 +174,7 @@ fn preloads(files: &[File]) -> String {
 }
 
 /// The answer, if one of `files` is asked for. Browsers keep files and ask each time whether they are still good: a new build shows at once.
-pub(super) fn answer<B>(
+pub(crate) fn answer<B>(
     files: &'static [File],
     policy: &HeaderValue,
     request: &Request<B>,
@@ -213,7 +228,9 @@ mod tests {
         if let Some(tag) = known {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
-        let files: &[File] = if path.starts_with("/console") { &CONSOLE } else { &APP };
+        let folders = [("/console", &CONSOLE[..]), ("/ops", &OPS)];
+        let of = folders.into_iter().find(|(folder, _)| path.starts_with(folder));
+        let files = of.map_or(&APP[..], |(_, files)| files);
         let answer = answer(files, &policy(None), &request.body(()).unwrap())?;
         let (parts, body) = answer.into_parts();
         Some((parts.status, parts.headers, body.collect().await.unwrap().to_bytes()))
@@ -221,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_file_that_lies_there_is_served() {
-        for folder in ["app", "console"] {
+        for folder in ["app", "console", "ops"] {
             for (name, text) in lies_in(folder) {
                 let index = if folder == "app" { "/".to_owned() } else { format!("/{folder}") };
                 let path = if name == "index.html" { index } else { format!("/{folder}/{name}") };
@@ -269,7 +286,7 @@ mod tests {
         for left in ["a = `b, c`;", "a = /b, c/;", "a = \"b\\\", \";"] {
             assert_eq!(squeezed(left), left);
         }
-        for file in APP.iter().chain(&CONSOLE).filter(|file| file.kind == SCRIPT) {
+        for file in APP.iter().chain(&CONSOLE).chain(&OPS).filter(|file| file.kind == SCRIPT) {
             for (at, line) in file.text.lines().enumerate() {
                 let place = format!("{} line {}", file.path, at + 1);
                 let code = !line.trim_start().starts_with("//");
@@ -285,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn pages_have_all_their_files_fetched_at_once_and_run_nothing_inline() {
-        for (page, files) in [("/", &APP[..]), ("/console", &CONSOLE[..])] {
+        for (page, files) in [("/", &APP[..]), ("/console", &CONSOLE), ("/ops", &OPS)] {
             let (_, headers, body) = get(page, None).await.unwrap();
             let link = headers[header::LINK].to_str().unwrap();
             let waits = |file: &&File| {

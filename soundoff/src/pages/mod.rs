@@ -1,6 +1,6 @@
 //! Plain HTTP on public ports: signing in, media and the app; for development also a console, tokens and the outbox.
 
-mod files;
+pub(crate) mod files;
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use soundoff_common::http::{Answer, json, read_json, refuse};
 use soundoff_edge::Pages;
 use soundoff_media::Media;
 use soundoff_users::{DevTokens, Outbox, Users};
+
+use crate::ops::page::OpsPage;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -27,6 +29,7 @@ pub(crate) struct Site {
     users: Users,
     media: Arc<Media>,
     dev: Option<Dev>,
+    ops: Option<Arc<OpsPage>>,
     policy: HeaderValue,
 }
 
@@ -37,7 +40,12 @@ impl Site {
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
-        Self { users, media, dev, policy: files::policy(origin.as_deref()) }
+        Self { users, media, dev, ops: None, policy: files::policy(origin.as_deref()) }
+    }
+
+    /// With the operators' page, where no internal port has it.
+    pub(crate) fn with_ops(self, ops: Arc<OpsPage>) -> Self {
+        Self { ops: Some(ops), ..self }
     }
 }
 
@@ -55,6 +63,11 @@ impl Pages for Site {
         }
         if Media::serves(path) {
             return self.media.answer(request).await;
+        }
+        if let Some(ops) = &self.ops
+            && OpsPage::serves(path)
+        {
+            return ops.answer(request).await;
         }
         if let Some(answer) = files::answer(&files::APP, &self.policy, &request) {
             return answer;

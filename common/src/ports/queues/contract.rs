@@ -277,6 +277,8 @@ pub async fn bury_moves_to_the_dead_letters(harness: &dyn Harness) {
     for n in 0..3 {
         send(&*queues, &alpha(), &format!("poison {n}")).await;
     }
+    let tried = take(&*queues, &alpha(), 3, HIDDEN).await.into_iter().map(|message| message.receipt);
+    queues.extend(&alpha(), tried.collect(), Duration::ZERO).await.expect("law 5: extend");
     for message in take(&*queues, &alpha(), 3, BRIEF).await {
         let reason = format!("because of {}", text(&message));
         queues.bury(&alpha(), message.receipt.clone(), &reason).await.expect("law 7: bury");
@@ -295,6 +297,7 @@ pub async fn bury_moves_to_the_dead_letters(harness: &dyn Harness) {
     .await;
     let few = queues.dead_letters(&alpha(), 2).await.expect("law 7: dead_letters");
     assert!(few.len() <= 2, "law 7: at most limit");
+    assert!(few.iter().all(|letter| letter.attempts == Some(2)), "law 7: counted receives: {few:?}");
     let queues = harness.restarted(queues).await;
     nothing(&*queues, &alpha(), "law 7: never both, after a restart").await;
     assert_eq!(self::letters(&*queues, &alpha(), 3).await, letters, "law 7: never neither, after a restart");

@@ -100,7 +100,7 @@ resource "aws_lb_listener_rule" "internal" {
 
   condition {
     path_pattern {
-      values = ["/deliver*", "/metrics", "/dev/*"]
+      values = ["/deliver*", "/metrics", "/ops*", "/dev/*"]
     }
   }
 

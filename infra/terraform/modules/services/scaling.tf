@@ -1,7 +1,7 @@
-# Backlog per task: visible messages over running tasks. The target is acceptable latency ÷ seconds per message × concurrency.
+# Backlog per task: visible SQS messages over running tasks; processors; and where there is no queue, memory. With several policies a
+# service gets the largest number that any of them asks for, and shrinks only when all agree.
 #
-# An alarm takes ten metrics, and may not search, so a tier of many queues has one policy for each seven of them. With several policies
-# the service gets the largest number any of them asks for, and shrinks only when all agree.
+# An alarm takes ten metrics, and may not search, so a tier of many queues has one policy for each seven of them.
 
 locals {
   scaled = var.autoscaling ? { for name, service in var.services : name => service if service.max > 0 } : {}
@@ -14,7 +14,6 @@ locals {
       }
     }
   ]...)
-  busy = { for name, service in local.scaled : name => service if length(service.queues) == 0 }
 }
 
 resource "aws_appautoscaling_target" "this" {
@@ -160,9 +159,10 @@ resource "aws_cloudwatch_metric_alarm" "wake" {
   }
 }
 
-# Edges and the User service: what they hold costs memory and processor, not backlog.
+# Processors. Backlog alone swings: a service that keeps up has none, so it would lose one task after the other until one too many is gone,
+# and three minutes later, with a backlog that says nothing of how many tasks keep up, get far too many.
 resource "aws_appautoscaling_policy" "cpu" {
-  for_each = local.busy
+  for_each = { for name, service in local.scaled : name => service if service.min > 0 }
 
   name               = "${var.prefix}${each.key}-cpu"
   policy_type        = "TargetTrackingScaling"
@@ -180,8 +180,78 @@ resource "aws_appautoscaling_policy" "cpu" {
   }
 }
 
+# The same for a service that may go to zero tasks. There it has no figure, and a policy without one neither grows nor shrinks anything: the
+# wake alarm starts the first task and asks no policy. But on the way to zero an idle processor is never quite at 0 %, and a part of a task
+# counts as one. So the figure is 0 in a minute in which the queues gave out nothing, and 1 at least in others: a service that does a little
+# each minute keeps its last task, though nothing ever waits for it.
+resource "aws_appautoscaling_policy" "cpu_from_zero" {
+  for_each = { for name, chunk in local.chunks : name => chunk if local.scaled[chunk.service].min == 0 }
+
+  name               = "${var.prefix}${each.key}-cpu"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.this[each.value.service].service_namespace
+  scalable_dimension = aws_appautoscaling_target.this[each.value.service].scalable_dimension
+  resource_id        = aws_appautoscaling_target.this[each.value.service].resource_id
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = 50
+    scale_out_cooldown = local.scaled[each.value.service].out_cooldown
+    scale_in_cooldown  = local.scaled[each.value.service].in_cooldown
+
+    customized_metric_specification {
+      dynamic "metrics" {
+        for_each = each.value.queues
+        content {
+          id          = "q${metrics.key}"
+          return_data = false
+          metric_stat {
+            stat = "Sum"
+            metric {
+              namespace   = "AWS/SQS"
+              metric_name = "NumberOfMessagesReceived"
+              dimensions {
+                name  = "QueueName"
+                value = metrics.value
+              }
+            }
+          }
+        }
+      }
+
+      metrics {
+        id          = "cpu"
+        return_data = false
+        metric_stat {
+          stat = "Average"
+          metric {
+            namespace   = "AWS/ECS"
+            metric_name = "CPUUtilization"
+            dimensions {
+              name  = "ClusterName"
+              value = aws_ecs_cluster.this.name
+            }
+            dimensions {
+              name  = "ServiceName"
+              value = each.value.service
+            }
+          }
+        }
+      }
+
+      metrics {
+        id          = "busy"
+        label       = "Processors, in percent, while there is work"
+        return_data = true
+        expression  = "IF((${each.value.sum})>0,IF(FILL(cpu,0)>1,FILL(cpu,0),1),0)"
+      }
+    }
+  }
+}
+
+# Who pulls no queue holds sockets, and those cost memory: an edge that many people hang on and say nothing is not busy. At 50 % of 1 GB it
+# has some 85,000 sockets, and sheds at 100,000.
 resource "aws_appautoscaling_policy" "memory" {
-  for_each = local.busy
+  for_each = { for name, service in local.scaled : name => service if length(service.queues) == 0 }
 
   name               = "${var.prefix}${each.key}-memory"
   policy_type        = "TargetTrackingScaling"
@@ -190,7 +260,7 @@ resource "aws_appautoscaling_policy" "memory" {
   resource_id        = aws_appautoscaling_target.this[each.key].resource_id
 
   target_tracking_scaling_policy_configuration {
-    target_value       = 60 # sockets cost memory: this is how edges follow connections
+    target_value       = 50
     scale_out_cooldown = each.value.out_cooldown
     scale_in_cooldown  = each.value.in_cooldown
     predefined_metric_specification {

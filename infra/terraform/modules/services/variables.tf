@@ -69,7 +69,7 @@ variable "autoscaling" {
 }
 
 variable "services" {
-  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on CPU. `policy` is the task role's document."
+  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `policy` is the task role's document."
   type = map(object({
     command          = list(string)
     cpu              = number
@@ -87,4 +87,9 @@ variable "services" {
     environment      = optional(map(string), {})
     policy           = string
   }))
+
+  validation {
+    condition     = alltrue([for service in values(var.services) : service.min > 0 || length(service.queues) > 0])
+    error_message = "A service without queues keeps a task: nothing would wake it."
+  }
 }

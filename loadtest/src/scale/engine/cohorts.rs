@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::super::gathering::Wait;
 use super::super::plan::{Plan, cost};
 use super::super::waiting::{erlang_c, mean_wait};
 use super::messages::poisson;
@@ -97,6 +98,7 @@ pub(crate) struct Cohorts {
     rng: StdRng,
     now: f64,
     tasks: Vec<u32>,
+    waits: Vec<Wait>,
     queues: Vec<Line>,
     /// Messages of lost tasks, and when they are visible again.
     hidden: Vec<(f64, usize, Cohort)>,
@@ -134,6 +136,7 @@ impl Cohorts {
             rng,
             now: 0.0,
             tasks: vec![1; plan.tiers.len()],
+            waits: vec![Wait::default(); plan.queues.len()],
             queues: vec![Line::default(); plan.queues.len()],
             hidden: Vec::new(),
             follow: vec![0.0; plan.kinds.len()],
@@ -308,6 +311,9 @@ impl Cohorts {
         for _ in 0..POINTS {
             self.turn = (self.turn + 1) % POOL;
             let mut latency = cohort.waited + self.calls[cohort.kind][self.turn];
+            for queue in &kind.path {
+                latency += self.waits[*queue].sample(&mut self.rng);
+            }
             for micro in cohort.micro.iter().filter(|micro| micro.share > 0.0) {
                 let chance: f64 = self.rng.random();
                 if chance < micro.share {
@@ -353,6 +359,10 @@ impl Engine for Cohorts {
 
     fn set_tasks(&mut self, tier: usize, tasks: u32) {
         self.tasks[tier] = tasks;
+    }
+
+    fn set_wait(&mut self, queue: usize, wait: Wait) {
+        self.waits[queue] = wait;
     }
 
     fn lose_task(&mut self, tier: usize) {

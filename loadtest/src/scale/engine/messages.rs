@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Poisson};
 
+use super::super::gathering::Wait;
 use super::super::plan::Plan;
 use super::{Depth, Engine, Seen};
 
@@ -65,6 +66,7 @@ pub(crate) struct Messages {
     events: BinaryHeap<Event>,
     messages: Vec<Message>,
     unused: Vec<usize>,
+    waits: Vec<Wait>,
     visible: Vec<VecDeque<usize>>,
     in_flight: Vec<u64>,
     hidden: Vec<u64>,
@@ -88,6 +90,7 @@ impl Messages {
             events: BinaryHeap::new(),
             messages: Vec::new(),
             unused: Vec::new(),
+            waits: vec![Wait::default(); queues],
             visible: vec![VecDeque::new(); queues],
             in_flight: vec![0; queues],
             hidden: vec![0; queues],
@@ -141,7 +144,8 @@ impl Messages {
     fn enter(&mut self, message: usize, time: u64, seen: &mut Seen) {
         let queue = self.queue(message);
         seen.entered[queue] += 1.0;
-        let pass = self.plan.queues[queue].pass.sample(&mut self.rng);
+        let wait = self.waits[queue].sample(&mut self.rng);
+        let pass = wait + self.plan.queues[queue].pass.sample(&mut self.rng);
         self.at(time + nanos(pass), What::Visible, message);
     }
 
@@ -312,6 +316,10 @@ impl Engine for Messages {
                 self.pull(queue);
             }
         }
+    }
+
+    fn set_wait(&mut self, queue: usize, wait: Wait) {
+        self.waits[queue] = wait;
     }
 
     fn lose_task(&mut self, tier: usize) {

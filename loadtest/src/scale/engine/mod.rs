@@ -3,6 +3,7 @@
 mod cohorts;
 mod messages;
 
+use super::gathering::Wait;
 use super::plan::Plan;
 use super::weighted::Weighted;
 
@@ -16,6 +17,9 @@ pub(crate) trait Engine {
 
     /// How many tasks a tier has from now on. Fewer: those that go finish what they work on.
     fn set_tasks(&mut self, tier: usize, tasks: u32);
+
+    /// What messages wait from now on before they are sent to a queue.
+    fn set_wait(&mut self, queue: usize, wait: Wait);
 
     /// Takes one task of a tier away at once: what it worked on comes again when it is visible again.
     fn lose_task(&mut self, tier: usize);

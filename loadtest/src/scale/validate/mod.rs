@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::ScaleArgs;
-use crate::report::write_json;
+use crate::report::sheet;
 use phase::{Measured, Phase};
 use predict::{Calibration, Course, predict};
 use server::Up;
@@ -28,6 +28,9 @@ const CALIBRATED: f64 = 0.85;
 /// Utilizations that are predicted, and how the workers are stopped: from when, until when, in twentieths of the phase.
 const LOADS: [(f64, Option<[u32; 2]>); 6] =
     [(0.3, None), (0.75, None), (0.9, None), (1.2, None), (1.6, None), (0.5, Some([4, 9]))];
+
+/// Plots beside each other.
+const COLUMNS: usize = 3;
 
 /// What is validated with.
 #[derive(Debug, Clone, clap::Args)]
@@ -88,11 +91,9 @@ pub(super) async fn run(args: &ScaleArgs, binary: &Path, stop: watch::Receiver<b
     }
     up.stop().await?;
     print!("{}", text(&judged));
-    if let Some(path) = &args.json {
-        write_json(path, &figures(of, rate, &judged))?;
-    }
+    args.json.write(|| figures(of, rate, &judged))?;
     if let Some(path) = &args.plot {
-        plot::draw(path, &judged)?;
+        sheet::draw(path, COLUMNS, &plot::plots(&judged))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,320 @@
+//! The operators' page: what `/metrics` has said in the last ten minutes, and the dead letters.
+//!
+//! Plots are as public as `/metrics`, which is on the same port. Dead letters are what people have written, so under `up`, where whoever is on
+//! the machine may do anything, other sites' pages may not; and on a deployment nobody may without the operator's key.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use soundoff_common::envelope::Envelope;
+use soundoff_common::http::{
+    Answer, bearer, json, method_not_allowed, read_json, refuse, unauthorized, whole,
+};
+use soundoff_common::operator::OperatorKey;
+use soundoff_common::ports::queues::{DeadLetter, QueueName};
+use soundoff_common::protocol::now_ms;
+use soundoff_edge::Pages;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::depths::Looked;
+use super::history::{History, Since};
+use super::{Ask, Ops};
+use crate::node::Engines;
+use crate::pages::files;
+
+/// The most letters that are listed, the oldest: with the largest bodies there are, they take 25 MB for a moment.
+const MOST_LISTED: usize = 100;
+/// The most letters of one redrive.
+const MOST_REDRIVEN: usize = 1000;
+const MAX_BODY_BYTES: usize = 4096;
+
+/// Where the page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The public port of `up`, on loopback.
+    Up,
+    /// The internal port of one of a deployment's processes.
+    Deployment,
+}
+
+/// What a process does, and so which plots mean anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    Edge,
+    Queues,
+    Timelines,
+    Users,
+}
+
+/// Who may see and move dead letters.
+enum Guard {
+    /// Whoever can ask, but no page of another site that asks for them.
+    SameOrigin,
+    Key {
+        key: OperatorKey,
+        seen: watch::Sender<Instant>,
+    },
+}
+
+/// The page of one process.
+pub(crate) struct OpsPage {
+    ops: Arc<Ops>,
+    history: Arc<History>,
+    guard: Guard,
+    parts: &'static [Part],
+    /// Letters are looked at by one request at a time: their bodies lie in memory meanwhile.
+    turn: Mutex<()>,
+}
+
+/// What the plots are drawn from.
+#[derive(Serialize)]
+struct Data<'a> {
+    version: &'static str,
+    now: u64,
+    parts: &'static [Part],
+    /// Whether the dead letters want the operator's key.
+    key: bool,
+    #[serde(flatten)]
+    since: Since<'a>,
+}
+
+#[derive(Deserialize)]
+struct OfQueue {
+    queue: String,
+}
+
+#[derive(Deserialize)]
+struct OneLetter {
+    queue: String,
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Redrive {
+    queue: String,
+    limit: usize,
+}
+
+/// A dead letter without what was written in it. What is no envelope has no sender and type.
+#[derive(Serialize)]
+struct Listed {
+    key: String,
+    id: Option<String>,
+    mid: Option<String>,
+    #[serde(rename = "type")]
+    message_type: Option<String>,
+    from: Option<String>,
+    attempts: Option<u32>,
+    reason: String,
+    /// When the edge took it, and when it was given up; milliseconds since 1970.
+    first_at: Option<u64>,
+    last_at: u64,
+    bytes: usize,
+}
+
+impl From<DeadLetter> for Listed {
+    fn from(letter: DeadLetter) -> Self {
+        let envelope = Envelope::parse(letter.body.as_bytes()).ok();
+        let envelope = envelope.as_ref();
+        Self {
+            key: letter.key,
+            // What we queue ourselves has no client's id.
+            id: envelope.map(|it| it.id.clone()).filter(|id| !id.is_empty()),
+            mid: envelope.map(|it| it.mid.to_string()),
+            message_type: envelope.map(|it| it.message_type.clone()),
+            from: envelope.map(|it| it.from.to_string()),
+            attempts: letter.attempts,
+            reason: letter.reason,
+            first_at: envelope.map(|it| it.at),
+            last_at: letter.buried_at,
+            bytes: letter.body.len(),
+        }
+    }
+}
+
+type Refusal = Box<Answer>;
+
+fn refusal(status: StatusCode, code: &str, detail: &str) -> Refusal {
+    Box::new(refuse(status, code, detail))
+}
+
+impl OpsPage {
+    /// Begins to take samples, until `stop`. `ops` names the queues that the page is about.
+    pub(crate) fn start(
+        place: Place,
+        parts: &'static [Part],
+        ops: Arc<Ops>,
+        engines: &Engines,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let (queues, names) = (ops.queues.clone(), ops.names.clone());
+        let looked = Looked { queues, names: names.clone(), depths: engines.metrics.depths.clone() };
+        let guard = match place {
+            Place::Up => {
+                tokio::spawn(looked.always(stop.clone()));
+                Guard::SameOrigin
+            }
+            Place::Deployment => {
+                let (seen, watched) = watch::channel(Instant::now());
+                tokio::spawn(looked.while_watched(watched, stop.clone()));
+                Guard::Key { key: OperatorKey::of(&engines.secret), seen }
+            }
+        };
+        let history = Arc::new(History::new(names));
+        tokio::spawn(history.clone().keep(engines.metrics.clone(), stop.clone()));
+        Arc::new(Self { ops, history, guard, parts, turn: Mutex::default() })
+    }
+
+    pub(crate) fn serves(path: &str) -> bool {
+        path == "/ops" || path.starts_with("/ops/")
+    }
+
+    /// Answers what is below `/ops`, and nothing else.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Some(file) = files::answer(&files::OPS, &files::policy(None), &request) {
+            return file;
+        }
+        let answered = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/ops/data") => self.data(&request),
+            (_, "/ops/data") => return method_not_allowed("GET"),
+            (&Method::POST, "/ops/letters" | "/ops/letter" | "/ops/redrive") => self.letters(request).await,
+            (_, "/ops/letters" | "/ops/letter" | "/ops/redrive") => return method_not_allowed("POST"),
+            _ => {
+                Err(refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing here; the page is at /ops"))
+            }
+        };
+        answered.unwrap_or_else(|refusal| *refusal)
+    }
+
+    fn data<B>(&self, request: &Request<B>) -> Result<Answer, Refusal> {
+        if let Guard::Key { seen, .. } = &self.guard
+            && request.headers().contains_key(header::AUTHORIZATION)
+        {
+            self.may_see_letters(request.headers())?;
+            // From now on the queues are looked at, which is paid for.
+            seen.send_replace(Instant::now());
+        }
+        let since = match request.uri().query() {
+            None => 0,
+            Some(query) => {
+                query.strip_prefix("since=").and_then(|number| number.parse().ok()).ok_or_else(|| {
+                    let detail = "the query is since=N, N being the `next` of an earlier answer";
+                    refusal(StatusCode::BAD_REQUEST, "bad_message", detail)
+                })?
+            }
+        };
+        let key = matches!(self.guard, Guard::Key { .. });
+        let version = env!("CARGO_PKG_VERSION");
+        let data = Data { version, now: now_ms(), parts: self.parts, key, since: self.history.since(since) };
+        Ok(json(StatusCode::OK, &data))
+    }
+
+    fn may_see_letters(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match &self.guard {
+            Guard::SameOrigin if is_same_origin(headers) => Ok(()),
+            Guard::SameOrigin => {
+                let detail = "only this page may ask; in scripts use `soundoff dlq`";
+                Err(refusal(StatusCode::FORBIDDEN, "forbidden", detail))
+            }
+            Guard::Key { key, .. } => match bearer(headers) {
+                Some(Ok(shown)) if key.is_shown_by(shown) => Ok(()),
+                _ => {
+                    let detail = "show the operator's key as bearer token; `soundoff ops-key` prints it";
+                    Err(Box::new(whole(unauthorized(detail))))
+                }
+            },
+        }
+    }
+
+    /// What a POST asks of the dead letters.
+    async fn letters<B>(&self, request: Request<B>) -> Result<Answer, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.may_see_letters(request.headers())?;
+        // A form of another site cannot send this kind.
+        if request.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
+            let detail = "the body's content-type must be application/json";
+            return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_message", detail));
+        }
+        let answer = match request.uri().path() {
+            "/ops/letters" => {
+                let asked: OfQueue = read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q"}"#).await?;
+                let letters = self.list(self.queue(&asked.queue)?).await?.into_iter().map(Listed::from);
+                json!({ "letters": letters.collect::<Vec<_>>(), "most": MOST_LISTED })
+            }
+            "/ops/letter" => {
+                let asked: OneLetter =
+                    read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q","key":"7"}"#).await?;
+                let letters = self.list(self.queue(&asked.queue)?).await?;
+                let letter = letters.into_iter().find(|letter| letter.key == asked.key);
+                let letter = letter.ok_or_else(|| {
+                    refusal(StatusCode::NOT_FOUND, "not_found", "the letter is not among the oldest any more")
+                })?;
+                json!({ "body": letter.body })
+            }
+            _ => {
+                let asked: Redrive =
+                    read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q","limit":10}"#).await?;
+                let queue = self.queue(&asked.queue)?;
+                if !(1..=MOST_REDRIVEN).contains(&asked.limit) {
+                    let detail = format!("`limit` is between 1 and {MOST_REDRIVEN}");
+                    return Err(refusal(StatusCode::BAD_REQUEST, "bad_message", &detail));
+                }
+                json!({ "moved": self.ask(Ask::Redrive { queue, limit: asked.limit }).await? })
+            }
+        };
+        Ok(json(StatusCode::OK, &answer))
+    }
+
+    fn queue(&self, name: &str) -> Result<QueueName, Refusal> {
+        let known = self.ops.names.iter().find(|queue| queue.as_str() == name).cloned();
+        known.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "not_found", "this process has no such queue"))
+    }
+
+    async fn list(&self, queue: QueueName) -> Result<Vec<DeadLetter>, Refusal> {
+        let letters = self.ask(Ask::DeadLetters { queue, limit: MOST_LISTED }).await?;
+        Ok(serde_json::from_value(letters).expect("dead letters are what was asked for"))
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Value, Refusal> {
+        let _turn = self.turn.lock().await;
+        let answered = self.ops.answer(ask).await;
+        answered.map_err(|error| refusal(StatusCode::CONFLICT, "conflict", &format!("{error:#}")))
+    }
+}
+
+#[async_trait]
+impl Pages for OpsPage {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        OpsPage::answer(self, request).await
+    }
+}
+
+/// Whether a browser says that a page of ours asks. What says nothing is no browser of these days, and has the command line.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
+    let (site, origin) = (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN));
+    let host = text(header::HOST).unwrap_or_default();
+    let same_site = site.is_none_or(|site| site == "same-origin");
+    let same_origin = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+    (site.is_some() || origin.is_some()) && same_site && same_origin
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

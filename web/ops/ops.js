@@ -1,0 +1,75 @@
+// The operators' page: asks for what is new every two seconds, and tells when nobody answers.
+
+import { byId, clock, say } from "./dom.js";
+import { Figures } from "./figures.js";
+import { Letters } from "./letters.js";
+import { Plots } from "./plots.js";
+import { Queues } from "./queues.js";
+
+const LONGEST_PAUSE = 10_000;
+const KEPT_AS = "soundoff-operators-key";
+
+const figures = new Figures();
+const key = {
+  get: () => sessionStorage.getItem(KEPT_AS),
+  set(text, why = "") {
+    if (text) sessionStorage.setItem(KEPT_AS, text);
+    else sessionStorage.removeItem(KEPT_AS);
+    say(byId("key-refused"), why);
+    letters.draw();
+    wake();
+  },
+};
+const letters = new Letters(figures, key);
+const plots = new Plots(figures);
+const queues = new Queues(figures, (queue) => {
+  letters.show(queue);
+  byId("letters").scrollIntoView({ block: "nearest" });
+});
+
+let wake = () => {};
+const pause = (ms) => new Promise((resolve) => {
+  const timer = setTimeout(resolve, ms);
+  wake = () => {
+    clearTimeout(timer);
+    resolve();
+  };
+});
+
+const draw = () => {
+  plots.draw();
+  queues.draw();
+  letters.draw();
+  const latest = figures.latest();
+  if (figures.version) say(byId("version"), figures.version);
+  if (latest) say(byId("as-of"), `as of ${clock(latest.at)}`);
+};
+
+// Whether somebody answers. What is shown when nobody does is marked as old, and goes on growing older.
+const answers = (well) => {
+  document.documentElement.classList.toggle("stale", !well);
+  const since = figures.latest() ? `No answer. All figures are of ${clock(figures.latest().at)}.` : "No answer yet.";
+  say(byId("state"), well ? "Live" : since);
+  const dead = figures.latest()?.all.dead;
+  const flag = !well ? "No answer – " : dead ? `${dead} dead – ` : "";
+  document.title = `${flag}Sound Off operations`;
+};
+
+document.addEventListener("visibilitychange", () => wake());
+
+let failures = 0;
+for (;;) {
+  // A page that nobody sees asks nothing: the server keeps what it will want.
+  if (!document.hidden) {
+    try {
+      await figures.refresh(key.get());
+      failures = 0;
+    } catch (error) {
+      if (error.status === 401) key.set(null, "That is not this deployment’s key.");
+      else failures += 1;
+    }
+    draw();
+    answers(failures === 0);
+  }
+  await pause(failures === 0 ? figures.every : Math.min(1000 * 2 ** failures, LONGEST_PAUSE));
+}
