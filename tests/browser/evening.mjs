@@ -96,6 +96,14 @@ async function live(dora, emil) {
     await becomes(() => dora.card("The ferry").locator(".like .count").textContent(), "1 like");
     await becomes(() => emil.card("The ferry").locator(".like .count").textContent(), "1 like");
   });
+  await step("a count that nobody tells him of is right when he comes back to the post", async () => {
+    await emil.nav("Messages");
+    await dora.card("Three gull").getByRole("button", { name: "Like" }).click();
+    await becomes(dora.waiting, 0);
+    await becomes(() => dora.card("Three gull").locator(".like .count").textContent(), "1 like");
+    await emil.nav("Home");
+    await becomes(() => emil.card("Three gull").locator(".like .count").textContent(), "1 like");
+  });
   await step("emil comments, and dora reads it where she has the comments open", async () => {
     await dora.card("The ferry").getByRole("button", { name: "Comments" }).click();
     await dora.card("The ferry").getByText("No comments yet.").waitFor();

@@ -10,9 +10,18 @@ export const PLACES = [
   { name: "messages", place: "/messages", ready: (page) => page.locator("a.row").nth(2) },
   { name: "conversation", place: "/messages/jonas", ready: (page) => page.locator(".bubble").nth(4) },
   { name: "notifications", place: "/notifications", ready: (page) => page.locator("li.row .quote:not(:empty)").nth(2) },
-  { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first() },
+  { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first(), arrange: converse },
   { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];
+
+/** Something to see on the console: a few frames there and back. */
+async function converse(page) {
+  await page.getByLabel("Handle").fill("alice");
+  await page.getByRole("button", { name: "Connect" }).click();
+  await page.getByRole("log").getByText("welcome").waitFor();
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("log").getByText('"reply"').waitFor();
+}
 
 /** Goes there, and waits until the page is whole: texts, pictures, letters. */
 export async function visit(device, { place, url, about, ready }) {

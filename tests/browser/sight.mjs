@@ -17,6 +17,7 @@ export async function sight(stage) {
   for (const place of PLACES) {
     await check(`${place.name}, in all looks`, async () => {
       await visit(mira, place);
+      await place.arrange?.(mira.page);
       await unfold(mira.page);
       await look(mira.page, source);
     });

@@ -22,10 +22,10 @@ export class Stage {
   #devices = [];
 
   /** Starts browser and server, uses them and ends them, whatever happens. */
-  static async with(use) {
+  static async with(use, flags = []) {
     const stage = new Stage();
     try {
-      stage.server = await Server.start(...FLAGS);
+      stage.server = await Server.start(...FLAGS, ...flags);
       stage.browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGS, chromiumSandbox: process.getuid() !== 0 });
       await use(stage);
     } finally {

@@ -71,3 +71,32 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
   for (const [from, to, text] of DMS) await people[from].call("dm.send", { to, text });
   await Promise.all(Object.values(people).map((client) => client.stop()));
 }
+
+/** Has the people talk on for a while, now more and now less: for the operators' page, which shows what goes on. */
+export async function chat(stage, mira, ms) {
+  const others = ["jonas", "priya", "tomek", "lena"];
+  await mira.page.evaluate(chatter, { tokens: await stage.server.tokens(others), others, ms });
+}
+
+/** Runs in the page. Nobody whom mira sees says anything that she would see. */
+async function chatter({ tokens, others, ms }) {
+  const { SoundOff, memoryStore } = await import("/client/soundoff.js");
+  const people = others.map((handle) => new SoundOff({ token: async () => tokens[handle], store: memoryStore() }));
+  people.forEach((client) => client.start());
+  const { items } = await people[0].call("post.list", { user: "priya" });
+  const all = [];
+  for (const end = performance.now() + ms; performance.now() < end; ) {
+    const wave = 1 + Math.sin(performance.now() / 9000) + Math.random();
+    for (let times = 0; times < wave * 4; times++) {
+      const [from, to] = [times % 4, (times + 1) % 4];
+      all.push(people[from].call("dm.send", { to: others[to], text: "Still raining?" }));
+      all.push(people[from].call("timeline.fetch", {}));
+    }
+    all.push(people[3].call("like.add", { post: items[0].id }));
+    if (Math.random() < 0.05) all.push(people[3].call("like.remove", { post: items[0].id }));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await Promise.allSettled(all);
+  await people[3].call("like.add", { post: items[0].id });
+  await Promise.all(people.map((client) => client.stop()));
+}
