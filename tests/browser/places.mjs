@@ -31,7 +31,9 @@ export async function visit(device, { place, url, about, ready }) {
   else await device.open(place);
   await ready(page).waitFor();
   await page.evaluate(() => scrollTo(0, 0));
-  await page.waitForFunction(() => [...document.images].every((image) => image.loading === "lazy" || (image.complete && image.naturalWidth > 0)));
+  await page.waitForFunction(() =>
+    [...document.images].every((image) => image.loading === "lazy" || (image.complete && image.naturalWidth > 0)),
+  );
   await page.evaluate(() => document.fonts.ready);
 }
 

@@ -12,7 +12,10 @@ const FOLDER = new URL("../../docs/screenshots/", import.meta.url).pathname;
 const CHAT_MS = 90_000;
 /** A few messages are given up, so that it has dead letters as well; nothing that the town does before is of that type. */
 const FLAGS = ["--chaos", "like.remove=0.5", "--max-receives", "2"];
-const LOOKS = { desktop: { viewport: DESKTOP }, phone: { viewport: PHONE, deviceScaleFactor: 1.5, isMobile: true, hasTouch: true } };
+const LOOKS = {
+  desktop: { viewport: DESKTOP },
+  phone: { viewport: PHONE, deviceScaleFactor: 1.5, isMobile: true, hasTouch: true },
+};
 
 async function take(page, name) {
   await page.mouse.move(0, 0);

@@ -6,7 +6,12 @@ import { axe, DESKTOP, PHONE } from "./stage.mjs";
 import { settle } from "./town.mjs";
 
 const GRAVE = ["serious", "critical"];
-const LOOKS = [[DESKTOP, "light"], [DESKTOP, "dark"], [PHONE, "light"], [PHONE, "dark"]];
+const LOOKS = [
+  [DESKTOP, "light"],
+  [DESKTOP, "dark"],
+  [PHONE, "light"],
+  [PHONE, "dark"],
+];
 
 export async function sight(stage) {
   const source = await axe();
@@ -77,12 +82,20 @@ async function look(page, source) {
       return (await window.axe.run(document, { resultTypes: ["violations"] })).violations;
     }, source);
     for (const { id, impact, nodes } of violations)
-      for (const { target, any } of nodes) found.set(`${impact} ${id} ${target} ${any[0]?.message ?? ""}`, { impact, viewport: viewport.width, colorScheme });
+      for (const { target, any } of nodes)
+        found.set(`${impact} ${id} ${target} ${any[0]?.message ?? ""}`, {
+          impact,
+          viewport: viewport.width,
+          colorScheme,
+        });
   }
   await page.setViewportSize(DESKTOP);
   await page.emulateMedia({ colorScheme: "light" });
-  const told = (entries) => entries.map(([what, { viewport, colorScheme }]) => `${what} [${viewport} px, ${colorScheme}]`);
-  const [grave, slight] = [true, false].map((isGrave) => told([...found].filter(([, { impact }]) => GRAVE.includes(impact) === isGrave)));
+  const told = (entries) =>
+    entries.map(([what, { viewport, colorScheme }]) => `${what} [${viewport} px, ${colorScheme}]`);
+  const [grave, slight] = [true, false].map((isGrave) =>
+    told([...found].filter(([, { impact }]) => GRAVE.includes(impact) === isGrave)),
+  );
   if (slight.length > 0) console.log(`   slight: ${brief(slight.join("; "))}`);
   must(grave.length === 0, grave.join("; "));
 }
