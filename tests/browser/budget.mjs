@@ -20,9 +20,20 @@ export async function budget(stage) {
   await check(`all of the app's files, as they are served, are under ${MOST_BYTES} bytes`, () => weight(mira));
   // Only who is signed in: nothing else of what the app keeps.
   const { cookies, origins } = await mira.context.storageState();
-  const storage = { cookies, origins: origins.map(({ origin, localStorage }) => ({ origin, localStorage: localStorage.filter(({ name }) => !name.startsWith("soundoff.app/")) })) };
-  for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
-    await check(`the first timeline is painted within ${MOST_MS} ms, and nothing jumps: ${name}`, () => loads(stage, mira, storage, viewport));
+  const storage = {
+    cookies,
+    origins: origins.map(({ origin, localStorage }) => ({
+      origin,
+      localStorage: localStorage.filter(({ name }) => !name.startsWith("soundoff.app/")),
+    })),
+  };
+  for (const [name, viewport] of [
+    ["desktop", DESKTOP],
+    ["phone", PHONE],
+  ]) {
+    await check(`the first timeline is painted within ${MOST_MS} ms, and nothing jumps: ${name}`, () =>
+      loads(stage, mira, storage, viewport),
+    );
     await check(`what comes in live makes nothing jump: ${name}`, () => insert(stage, mira, storage, viewport));
   }
 }
@@ -53,7 +64,12 @@ function observe() {
     for (const { value, hadRecentInput, sources } of list.getEntries()) {
       if (hadRecentInput) continue;
       noted.shift += value;
-      noted.moved.push(...sources.map(({ node, previousRect: a, currentRect: b }) => `${node?.nodeName}.${node?.className} ${a.y}+${a.height}→${b.y}+${b.height}`));
+      noted.moved.push(
+        ...sources.map(
+          ({ node, previousRect: a, currentRect: b }) =>
+            `${node?.nodeName}.${node?.className} ${a.y}+${a.height}→${b.y}+${b.height}`,
+        ),
+      );
     }
   }).observe({ type: "layout-shift", buffered: true });
 }
@@ -62,8 +78,12 @@ const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers
 
 /** Waits until the page has come to rest: all pictures in sight are there, and two frames have passed. */
 async function rest(page) {
-  await page.waitForFunction(() => [...document.images].every((image) => image.getBoundingClientRect().top > innerHeight || image.complete));
-  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
+  await page.waitForFunction(() =>
+    [...document.images].every((image) => image.getBoundingClientRect().top > innerHeight || image.complete),
+  );
+  await page.evaluate(
+    () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))),
+  );
 }
 
 async function fresh(stage, mira, storageState, viewport) {
@@ -75,10 +95,15 @@ async function fresh(stage, mira, storageState, viewport) {
 /** What one load takes, from when it began: until the load event, and until the first post was painted. */
 async function load(device, go) {
   await go();
-  await device.page.waitForFunction(() => window.noted.painted !== null && performance.getEntriesByType("navigation")[0].loadEventEnd > 0);
+  await device.page.waitForFunction(
+    () => window.noted.painted !== null && performance.getEntriesByType("navigation")[0].loadEventEnd > 0,
+  );
   await device.online();
   await rest(device.page);
-  return device.page.evaluate(() => ({ ...window.noted, loaded: performance.getEntriesByType("navigation")[0].loadEventEnd }));
+  return device.page.evaluate(() => ({
+    ...window.noted,
+    loaded: performance.getEntriesByType("navigation")[0].loadEventEnd,
+  }));
 }
 
 async function loads(stage, mira, storage, viewport) {
@@ -89,10 +114,15 @@ async function loads(stage, mira, storage, viewport) {
     warm.push(await load(device, () => device.page.reload()));
     await device.context.close();
   }
-  for (const [name, all] of [["first ever", cold], ["again", warm]]) {
+  for (const [name, all] of [
+    ["first ever", cold],
+    ["again", warm],
+  ]) {
     const [painted, loaded] = ["painted", "loaded"].map((what) => median(all.map((one) => one[what])));
     const shift = Math.max(...all.map((one) => one.shift));
-    console.log(`   ${name}: painted ${painted.toFixed(0)} ms after navigation began (load event at ${loaded.toFixed(0)} ms), shift ${shift.toFixed(3)}`);
+    console.log(
+      `   ${name}: painted ${painted.toFixed(0)} ms after navigation began (load event at ${loaded.toFixed(0)} ms), shift ${shift.toFixed(3)}`,
+    );
     must(painted < MOST_MS, `painted after ${all.map((one) => one.painted.toFixed(0)).join(", ")} ms`);
     must(shift < MOST_SHIFT, all.flatMap((one) => one.moved).join("; "));
   }

@@ -21,7 +21,10 @@ export async function comeback(stage) {
 
 /** What a conversation says on both sides. Each side's own messages are in order; so are both sides' when all of one came after the other's. */
 async function bothRead(anna, bert, dms) {
-  for (const [who, other] of [[anna, "bert"], [bert, "anna"]]) {
+  for (const [who, other] of [
+    [anna, "bert"],
+    [bert, "anna"],
+  ]) {
     await who.open(`/messages/${other}`);
     await becomes(who.bubbles, dms);
     await becomes(who.waiting, 0);
@@ -47,7 +50,8 @@ async function doAll(anna, said, when) {
   await anna.post(`Anna ${when}`);
   await anna.card(`Anna ${when}`).getByText("Sending…").waitFor();
   const card = anna.card("Bert is here");
-  if ((await card.locator(".remark, .thread").count()) === 0) await card.getByRole("button", { name: "Comments" }).click();
+  if ((await card.locator(".remark, .thread").count()) === 0)
+    await card.getByRole("button", { name: "Comments" }).click();
   await anna.comment(card, `Remark ${when}`);
   await card.locator("[data-pending]").getByText(`Remark ${when}`).waitFor();
   await anna.open("/messages/bert");
@@ -63,7 +67,10 @@ async function cut(anna, bert, said) {
   await step("her wire is cut: what anna does is shown at once, and as waiting", async () => {
     anna.gate.set("closed");
     await anna.offline();
-    await anna.page.getByRole("status").getByText(/^(Offline|Connecting)/).waitFor();
+    await anna.page
+      .getByRole("status")
+      .getByText(/^(Offline|Connecting)/)
+      .waitFor();
     const like = anna.card("Bert is here").getByRole("button", { name: "Like" });
     await like.click();
     await expect(async () => (await like.getAttribute("aria-pressed")) === "true", "pressed");
@@ -164,7 +171,11 @@ async function truth(anna, bert, said) {
   await step("and all of it is so for a browser that has seen nothing", async () => {
     // What a browser keeps of its own goes; who is signed in stays.
     for (const who of [anna, bert]) {
-      await who.page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("soundoff.app/")).forEach((key) => localStorage.removeItem(key)));
+      await who.page.evaluate(() =>
+        Object.keys(localStorage)
+          .filter((key) => key.startsWith("soundoff.app/"))
+          .forEach((key) => localStorage.removeItem(key)),
+      );
       await who.page.reload();
     }
     await bothSee(anna, bert, said.posts);

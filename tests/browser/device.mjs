@@ -1,4 +1,5 @@
 // One browser in somebody's hands: what they do with it, in the words that the page itself has for it.
+import { breakIn } from "./broken.mjs";
 import { expect } from "./waiting.mjs";
 
 /** The browser's own complaints about a wire that is cut, which the walk does. */
@@ -16,8 +17,10 @@ export class Device {
     context.setDefaultTimeout(15_000);
     await context.addInitScript(() => {
       addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) =>
-        console.error(`CSP: ${violatedDirective} ${blockedURI} ${sourceFile}`));
+        console.error(`CSP: ${violatedDirective} ${blockedURI} ${sourceFile}`),
+      );
     });
+    await breakIn(context);
     context.on("page", (page) => device.#listen(page));
     context.on("request", (request) => device.#ours(request.url()));
     device.page = await context.newPage();
@@ -29,13 +32,15 @@ export class Device {
     page.on("websocket", (socket) => this.#ours(socket.url().replace("ws:", "http:")));
     page.on("console", (message) => {
       const told = `${message.text()} ${message.location().url}`;
-      if (["error", "warning"].includes(message.type()) && !CUT.test(told) && !REFUSED.test(told)) this.faults.push(`console: ${told}`);
+      if (["error", "warning"].includes(message.type()) && !CUT.test(told) && !REFUSED.test(told))
+        this.faults.push(`console: ${told}`);
     });
   }
 
   #ours(url) {
     const { protocol, origin } = new URL(url);
-    if (protocol !== "blob:" && protocol !== "data:" && origin !== this.gate.origin) this.faults.push(`a request to another host: ${url}`);
+    if (protocol !== "blob:" && protocol !== "data:" && origin !== this.gate.origin)
+      this.faults.push(`a request to another host: ${url}`);
   }
 
   /** Goes to a place in the app (`/messages`), as with a link from elsewhere. */
@@ -60,7 +65,12 @@ export class Device {
   async takeCode(press) {
     await expect(async () => {
       await press();
-      await this.page.getByRole("alert").filter({ hasText: "Try again" }).or(this.page.locator("#field:valid")).first().waitFor();
+      await this.page
+        .getByRole("alert")
+        .filter({ hasText: "Try again" })
+        .or(this.page.locator("#field:valid"))
+        .first()
+        .waitFor();
       return /^\d{6}$/.test(await this.page.getByLabel("Code").inputValue());
     }, "a code in the outbox");
   }
@@ -71,11 +81,20 @@ export class Device {
     this.handle = handle;
     await page.goto(this.gate.origin);
     await page.getByLabel("Email").fill(`${handle}@example.org`);
-    await expect(async () => {
-      await page.getByRole("button", { name: "Send code" }).click();
-      await page.getByLabel("Code").or(page.getByRole("alert").filter({ hasText: "That was often" })).first().waitFor();
-      return page.getByLabel("Code").isVisible();
-    }, "another code", 10_000, 500);
+    await expect(
+      async () => {
+        await page.getByRole("button", { name: "Send code" }).click();
+        await page
+          .getByLabel("Code")
+          .or(page.getByRole("alert").filter({ hasText: "That was often" }))
+          .first()
+          .waitFor();
+        return page.getByLabel("Code").isVisible();
+      },
+      "another code",
+      10_000,
+      500,
+    );
     await this.takeCode(() => page.getByRole("button", { name: "Open the outbox" }).click());
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await this.online();

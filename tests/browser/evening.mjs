@@ -55,9 +55,18 @@ const isFocused = (target) => target.evaluate((element) => element === document.
 async function following(dora, emil) {
   await step("emil finds dora by her handle and follows her", async () => {
     await emil.follow("dora");
-    await becomes(() => emil.page.getByRole("link", { name: /follower/ }).first().textContent(), "1 follower");
+    await becomes(
+      () =>
+        emil.page
+          .getByRole("link", { name: /follower/ })
+          .first()
+          .textContent(),
+      "1 follower",
+    );
   });
-  await step("dora is told at once", () => dora.page.locator("nav a[aria-description='1 new']").getByText("Notifications").waitFor());
+  await step("dora is told at once", () =>
+    dora.page.locator("nav a[aria-description='1 new']").getByText("Notifications").waitFor(),
+  );
 }
 
 async function live(dora, emil) {
@@ -96,6 +105,14 @@ async function live(dora, emil) {
     await becomes(() => dora.card("The ferry").locator(".like .count").textContent(), "1 like");
     await becomes(() => emil.card("The ferry").locator(".like .count").textContent(), "1 like");
   });
+  await step("a count that nobody tells him of is right when he comes back to the post", async () => {
+    await emil.nav("Messages");
+    await dora.card("Three gull").getByRole("button", { name: "Like" }).click();
+    await becomes(dora.waiting, 0);
+    await becomes(() => dora.card("Three gull").locator(".like .count").textContent(), "1 like");
+    await emil.nav("Home");
+    await becomes(() => emil.card("Three gull").locator(".like .count").textContent(), "1 like");
+  });
   await step("emil comments, and dora reads it where she has the comments open", async () => {
     await dora.card("The ferry").getByRole("button", { name: "Comments" }).click();
     await dora.card("The ferry").getByText("No comments yet.").waitFor();
@@ -109,11 +126,20 @@ async function live(dora, emil) {
 
 async function pictures(dora, emil) {
   await step("a picture goes up, is looked at, and is seen by emil", async () => {
-    await dora.page.locator("input[type=file]").setInputFiles({ name: "harbour.png", mimeType: "image/png", buffer: picture("harbour") });
+    await dora.page
+      .locator("input[type=file]")
+      .setInputFiles({ name: "harbour.png", mimeType: "image/png", buffer: picture("harbour") });
     await dora.post("Harbour, seven in the morning");
     await emil.nav("Home");
     await emil.card("Harbour").getByRole("img", { name: "Picture by @dora" }).waitFor();
-    await expect(() => emil.card("Harbour").getByRole("img", { name: "Picture by @dora" }).evaluate((image) => image.naturalWidth > 0), "a picture");
+    await expect(
+      () =>
+        emil
+          .card("Harbour")
+          .getByRole("img", { name: "Picture by @dora" })
+          .evaluate((image) => image.naturalWidth > 0),
+      "a picture",
+    );
   });
   await step("a picture opens and closes, and the focus goes back", async () => {
     const frame = emil.card("Harbour").getByRole("button", { name: "Picture by @dora" });
@@ -160,7 +186,10 @@ async function talking(dora, emil) {
 async function notifying(dora, emil) {
   await step("dora's notifications tell all of it, each once, the newest first", async () => {
     await dora.nav("Notifications");
-    const told = async () => (await dora.page.locator("main li p:first-child").allTextContents()).map((line) => line.replace(/ (now|\d+ min)$/, ""));
+    const told = async () =>
+      (await dora.page.locator("main li p:first-child").allTextContents()).map((line) =>
+        line.replace(/ (now|\d+ min)$/, ""),
+      );
     await becomes(told, ["@emil commented on your post", "@emil likes your post", "@emil follows you"]);
     await dora.page.locator("nav a:not([aria-description])").getByText("Notifications").waitFor();
     await dora.page.getByRole("link", { name: "your post" }).first().click();

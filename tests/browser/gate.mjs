@@ -33,7 +33,7 @@ export class Gate {
     });
     if (this.#mode === "closed") return pair.end();
     wire.on("data", (part) => onward.write(part));
-    onward.on("data", (part) => this.#mode === "deaf" && pair.isSocket ? undefined : wire.write(part));
+    onward.on("data", (part) => (this.#mode === "deaf" && pair.isSocket ? undefined : wire.write(part)));
   }
 
   #isCut({ isSocket }) {

@@ -14,28 +14,65 @@ function png(width, height, colour) {
   const lines = Buffer.alloc(height * (1 + width * 3));
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++)
-      colour(x / width, y / height).forEach((part, at) => (lines[y * (1 + width * 3) + 1 + x * 3 + at] = Math.round(255 * Math.min(1, Math.max(0, part)))));
+      colour(x / width, y / height).forEach(
+        (part, at) => (lines[y * (1 + width * 3) + 1 + x * 3 + at] = Math.round(255 * Math.min(1, Math.max(0, part)))),
+      );
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width);
   header.writeUInt32BE(height, 4);
   header.set([8, 2, 0, 0, 0], 8);
   const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", deflateSync(lines)), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    signature,
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(lines)),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
 }
 
 const mix = (from, to, share) => from.map((part, at) => part + (to[at] - part) * share);
 
 /** Hills or waves under a low sun; where the sun is and what colours there are, the name says. */
 const SCENES = {
-  harbour: { sky: [[0.98, 0.75, 0.55], [0.55, 0.68, 0.85]], near: [0.09, 0.2, 0.3], far: [0.42, 0.55, 0.66], sun: [0.68, 0.4], steep: 0.035 },
-  hills: { sky: [[0.98, 0.86, 0.7], [0.62, 0.78, 0.9]], near: [0.13, 0.25, 0.17], far: [0.6, 0.7, 0.66], sun: [0.3, 0.34], steep: 0.16 },
-  dusk: { sky: [[0.95, 0.5, 0.4], [0.25, 0.22, 0.42]], near: [0.07, 0.06, 0.14], far: [0.4, 0.26, 0.42], sun: [0.5, 0.5], steep: 0.1 },
+  harbour: {
+    sky: [
+      [0.98, 0.75, 0.55],
+      [0.55, 0.68, 0.85],
+    ],
+    near: [0.09, 0.2, 0.3],
+    far: [0.42, 0.55, 0.66],
+    sun: [0.68, 0.4],
+    steep: 0.035,
+  },
+  hills: {
+    sky: [
+      [0.98, 0.86, 0.7],
+      [0.62, 0.78, 0.9],
+    ],
+    near: [0.13, 0.25, 0.17],
+    far: [0.6, 0.7, 0.66],
+    sun: [0.3, 0.34],
+    steep: 0.16,
+  },
+  dusk: {
+    sky: [
+      [0.95, 0.5, 0.4],
+      [0.25, 0.22, 0.42],
+    ],
+    near: [0.07, 0.06, 0.14],
+    far: [0.4, 0.26, 0.42],
+    sun: [0.5, 0.5],
+    steep: 0.1,
+  },
 };
 
 export function picture(name, width = 960, height = 640) {
   const { sky, near, far, sun, steep } = SCENES[name];
   const ridges = [0, 1, 2, 3, 4].map((row) => {
-    const edge = (x) => 0.52 + row * 0.1 + steep * (1 - row / 7) * (Math.sin(x * (5 + row * 2) + row * 2.1) + 0.5 * Math.sin(x * (13 - row) + row * 4.7));
+    const edge = (x) =>
+      0.52 +
+      row * 0.1 +
+      steep * (1 - row / 7) * (Math.sin(x * (5 + row * 2) + row * 2.1) + 0.5 * Math.sin(x * (13 - row) + row * 4.7));
     return [edge, mix(far, near, row / 4)];
   });
   return png(width, height, (x, y) => {

@@ -1,7 +1,7 @@
 // Every page that there is, filled, and what to wait for there.
 
 /** How to get to each page of the app, as mira; `ready` is there once it is whole. */
-const APP = [
+export const PLACES = [
   { name: "home", place: "/", ready: (page) => page.getByRole("article").nth(5) },
   { name: "post", about: "Harbour, seven", ready: (page) => page.locator(".remark").nth(2) },
   { name: "profile", place: "/u/jonas", ready: (page) => page.getByRole("article").nth(1) },
@@ -10,20 +10,17 @@ const APP = [
   { name: "messages", place: "/messages", ready: (page) => page.locator("a.row").nth(2) },
   { name: "conversation", place: "/messages/jonas", ready: (page) => page.locator(".bubble").nth(4) },
   { name: "notifications", place: "/notifications", ready: (page) => page.locator("li.row .quote:not(:empty)").nth(2) },
-];
-const OTHERS = [
-  { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first() },
-  { name: "ops", url: "/ops", ready: (page) => page.getByRole("heading").first() },
+  { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first(), arrange: converse },
+  { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];
 
-/** The pages that this server has. What it lacks is said aloud. */
-export async function places(origin) {
-  const found = [];
-  for (const other of OTHERS) {
-    if ((await fetch(origin + other.url)).ok) found.push(other);
-    else console.log(`!! SKIPPED: ${other.url} is not served, so nobody has looked at it`);
-  }
-  return [...APP, ...found];
+/** Something to see on the console: a few frames there and back. */
+async function converse(page) {
+  await page.getByLabel("Handle").fill("alice");
+  await page.getByRole("button", { name: "Connect" }).click();
+  await page.getByRole("log").getByText("welcome").waitFor();
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("log").getByText('"reply"').waitFor();
 }
 
 /** Goes there, and waits until the page is whole: texts, pictures, letters. */
@@ -34,7 +31,9 @@ export async function visit(device, { place, url, about, ready }) {
   else await device.open(place);
   await ready(page).waitFor();
   await page.evaluate(() => scrollTo(0, 0));
-  await page.waitForFunction(() => [...document.images].every((image) => image.loading === "lazy" || (image.complete && image.naturalWidth > 0)));
+  await page.waitForFunction(() =>
+    [...document.images].every((image) => image.loading === "lazy" || (image.complete && image.naturalWidth > 0)),
+  );
   await page.evaluate(() => document.fonts.ready);
 }
 

@@ -19,7 +19,10 @@ const signInPage = (page) => page.getByLabel("Email").waitFor();
 async function kept(nora) {
   await step("a reload keeps her signed in, and the page never asks who she is", async () => {
     await nora.page.addInitScript(() => {
-      new MutationObserver(() => document.querySelector(".welcome") && console.error("asked to sign in")).observe(document, { childList: true, subtree: true });
+      new MutationObserver(() => document.querySelector(".welcome") && console.error("asked to sign in")).observe(
+        document,
+        { childList: true, subtree: true },
+      );
     });
     await nora.page.reload();
     await nora.online();
@@ -34,7 +37,9 @@ async function kept(nora) {
       return [session, JSON.parse(lapsed)];
     });
     must(JSON.stringify(spoilt[0]) !== JSON.stringify(spoilt[1]), "nothing in it says when it lapses");
-    const refreshed = nora.page.waitForResponse((answer) => answer.url().includes("/v1/auth/") && answer.request().method() === "POST");
+    const refreshed = nora.page.waitForResponse(
+      (answer) => answer.url().includes("/v1/auth/") && answer.request().method() === "POST",
+    );
     await nora.page.reload();
     equal((await refreshed).status(), 200);
     await nora.online();
@@ -80,7 +85,8 @@ async function devices(stage, nora, otto) {
     await otto.post("Otto was here");
     for (const device of [nora, phone]) await device.card("Otto was here").waitFor();
     await otto.follow("nora");
-    for (const device of [nora, phone]) await device.page.locator("nav a[aria-description='1 new']").getByText("Notifications").waitFor();
+    for (const device of [nora, phone])
+      await device.page.locator("nav a[aria-description='1 new']").getByText("Notifications").waitFor();
   });
   await step("signing out on the phone leaves the other signed in", async () => {
     await phone.nav("Profile");

@@ -1,12 +1,17 @@
 // What somebody who cannot see, or sees little, would meet: axe on every page, in light and dark, on a phone and on a desktop.
 import { brief, check, must } from "../clients/jswalk/checks.mjs";
 import { step } from "./waiting.mjs";
-import { places, visit } from "./places.mjs";
+import { PLACES, visit } from "./places.mjs";
 import { axe, DESKTOP, PHONE } from "./stage.mjs";
 import { settle } from "./town.mjs";
 
 const GRAVE = ["serious", "critical"];
-const LOOKS = [[DESKTOP, "light"], [DESKTOP, "dark"], [PHONE, "light"], [PHONE, "dark"]];
+const LOOKS = [
+  [DESKTOP, "light"],
+  [DESKTOP, "dark"],
+  [PHONE, "light"],
+  [PHONE, "dark"],
+];
 
 export async function sight(stage) {
   const source = await axe();
@@ -14,9 +19,10 @@ export async function sight(stage) {
   await check("signing in, at each of its steps", () => signingIn(stranger, source));
   const mira = await stage.signedUp("mira");
   await step("a town settles", () => settle(stage, mira));
-  for (const place of await places(mira.gate.origin)) {
+  for (const place of PLACES) {
     await check(`${place.name}, in all looks`, async () => {
       await visit(mira, place);
+      await place.arrange?.(mira.page);
       await unfold(mira.page);
       await look(mira.page, source);
     });
@@ -76,12 +82,20 @@ async function look(page, source) {
       return (await window.axe.run(document, { resultTypes: ["violations"] })).violations;
     }, source);
     for (const { id, impact, nodes } of violations)
-      for (const { target, any } of nodes) found.set(`${impact} ${id} ${target} ${any[0]?.message ?? ""}`, { impact, viewport: viewport.width, colorScheme });
+      for (const { target, any } of nodes)
+        found.set(`${impact} ${id} ${target} ${any[0]?.message ?? ""}`, {
+          impact,
+          viewport: viewport.width,
+          colorScheme,
+        });
   }
   await page.setViewportSize(DESKTOP);
   await page.emulateMedia({ colorScheme: "light" });
-  const told = (entries) => entries.map(([what, { viewport, colorScheme }]) => `${what} [${viewport} px, ${colorScheme}]`);
-  const [grave, slight] = [true, false].map((isGrave) => told([...found].filter(([, { impact }]) => GRAVE.includes(impact) === isGrave)));
+  const told = (entries) =>
+    entries.map(([what, { viewport, colorScheme }]) => `${what} [${viewport} px, ${colorScheme}]`);
+  const [grave, slight] = [true, false].map((isGrave) =>
+    told([...found].filter(([, { impact }]) => GRAVE.includes(impact) === isGrave)),
+  );
   if (slight.length > 0) console.log(`   slight: ${brief(slight.join("; "))}`);
   must(grave.length === 0, grave.join("; "));
 }

@@ -7,7 +7,14 @@ import { Device } from "./device.mjs";
 import { Gate } from "./gate.mjs";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const ARGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const ARGS = [
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 const FOUND = new URL("../../target/browser", import.meta.url).pathname;
 /** The walk signs in often, and all of it from one address. */
 const FLAGS = ["--codes-per-minute", "1000", "--sign-ins-per-minute", "1000", "--log", "error"];
@@ -22,11 +29,15 @@ export class Stage {
   #devices = [];
 
   /** Starts browser and server, uses them and ends them, whatever happens. */
-  static async with(use) {
+  static async with(use, flags = []) {
     const stage = new Stage();
     try {
-      stage.server = await Server.start(...FLAGS);
-      stage.browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGS, chromiumSandbox: process.getuid() !== 0 });
+      stage.server = await Server.start(...FLAGS, ...flags);
+      stage.browser = await chromium.launch({
+        executablePath: EXECUTABLE,
+        args: ARGS,
+        chromiumSandbox: process.getuid() !== 0,
+      });
       await use(stage);
     } finally {
       await stage.browser?.close();
@@ -39,7 +50,12 @@ export class Stage {
   async device(like = {}, gate = undefined) {
     gate ??= await Gate.before(new URL(this.server.url).port);
     this.#gates.push(gate);
-    const context = await this.browser.newContext({ viewport: DESKTOP, locale: "en-GB", reducedMotion: "reduce", ...like });
+    const context = await this.browser.newContext({
+      viewport: DESKTOP,
+      locale: "en-GB",
+      reducedMotion: "reduce",
+      ...like,
+    });
     const device = await Device.in(context, gate);
     this.#devices.push(device);
     return device;
@@ -59,7 +75,9 @@ export class Stage {
 
   /** Pictures of what every device shows, for who has to find out why it is not what it should be. */
   async photograph(name) {
-    const shots = this.#devices.map(async ({ page }, at) => page.screenshot({ path: `${FOUND}/${name}-${at + 1}.png` }));
+    const shots = this.#devices.map(async ({ page }, at) =>
+      page.screenshot({ path: `${FOUND}/${name}-${at + 1}.png` }),
+    );
     await Promise.allSettled(shots);
     return FOUND;
   }

@@ -2,11 +2,17 @@
 import { picture } from "./picture.mjs";
 
 const POSTS = [
-  ["tomek", "Second batch of rye is out of the oven. First come, first served, no reservations, not even for you @sam_r."],
+  [
+    "tomek",
+    "Second batch of rye is out of the oven. First come, first served, no reservations, not even for you @sam_r.",
+  ],
   ["lena", "Took the long way over the hills this morning. Nobody up there but the larks.", ["hills"]],
   ["jonas", "The ferry is running again after the storm. Every hour on the hour, bring cash, the card reader drowned."],
   ["priya", "Rehearsal notes: slower in the middle eight, louder at the end, and somebody please tune the piano."],
-  ["sam_r", "Does anybody have a ladder of four metres or more that I could borrow until Sunday? Gutter trouble. Will return with cake."],
+  [
+    "sam_r",
+    "Does anybody have a ladder of four metres or more that I could borrow until Sunday? Gutter trouble. Will return with cake.",
+  ],
   ["mira", "Opening night is Friday! Doors at seven, first song at eight. There will be soup."],
   ["jonas", "Harbour, seven in the morning.", ["harbour"]],
   ["priya", "One sky, two takes.", ["dusk", "hills"]],
@@ -18,7 +24,12 @@ const COMMENTS = [
   ["sam_r", "Opening night", "Is the soup the one with the lentils?"],
   ["priya", "Opening night", "It had better be."],
 ];
-const LIKES = { harbour: ["lena", "mira", "tomek", "priya", "sam_r"], "Opening night": ["jonas", "priya", "sam_r"], "long way": ["mira", "jonas"], "One sky": ["lena"] };
+const LIKES = {
+  harbour: ["lena", "mira", "tomek", "priya", "sam_r"],
+  "Opening night": ["jonas", "priya", "sam_r"],
+  "long way": ["mira", "jonas"],
+  "One sky": ["lena"],
+};
 const DMS = [
   ["tomek", "mira", "Two loaves set aside for Friday."],
   ["priya", "mira", "Piano is tuned. It was the cat."],
@@ -28,13 +39,18 @@ const DMS = [
   ["mira", "jonas", "Deal. I will send you a proof tonight, the printer wants it by ten."],
   ["jonas", "mira", "Ferry at six then. Save me a seat by the window?"],
 ];
-const NAMES = { mira: ["Mira Holm", "Runs the hall by the harbour. Songs, soup, folding chairs."], jonas: ["Jonas Vik", "Ferry hand. Photographs on the way: early light, wet rope."] };
+const NAMES = {
+  mira: ["Mira Holm", "Runs the hall by the harbour. Songs, soup, folding chairs."],
+  jonas: ["Jonas Vik", "Ferry hand. Photographs on the way: early light, wet rope."],
+};
 
 /** Fills the server as several people, all from the page of one of them, `mira`. */
 export async function settle(stage, mira) {
   const others = ["jonas", "priya", "tomek", "lena", "sam_r"];
   const tokens = await stage.server.tokens([...others, "mira"]);
-  const pictures = Object.fromEntries(["harbour", "hills", "dusk"].map((name) => [name, picture(name).toString("base64")]));
+  const pictures = Object.fromEntries(
+    ["harbour", "hills", "dusk"].map((name) => [name, picture(name).toString("base64")]),
+  );
   await mira.page.evaluate(live, { tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAMES });
 }
 
@@ -55,7 +71,11 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
   const upload = async (handle, name) => {
     const body = Uint8Array.from(atob(pictures[name]), (letter) => letter.charCodeAt(0));
     const ready = new Promise((done) => people[handle].on("push:media.ready", done));
-    const answer = await fetch("/v1/media", { method: "POST", headers: { authorization: `Bearer ${tokens[handle]}` }, body });
+    const answer = await fetch("/v1/media", {
+      method: "POST",
+      headers: { authorization: `Bearer ${tokens[handle]}` },
+      body,
+    });
     await ready;
     return (await answer.json()).media.id;
   };
@@ -66,8 +86,39 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
     posts.push((await people[author].call("post.create", { text, ...(media.length > 0 && { media }) })).post);
   }
   const find = (words) => posts.find(({ text }) => text.toLowerCase().includes(words.toLowerCase())).id;
-  for (const [author, words, text] of COMMENTS) await people[author].call("comment.create", { post: find(words), text });
-  for (const [words, who] of Object.entries(LIKES)) for (const handle of who) await people[handle].call("like.add", { post: find(words) });
+  for (const [author, words, text] of COMMENTS)
+    await people[author].call("comment.create", { post: find(words), text });
+  for (const [words, who] of Object.entries(LIKES))
+    for (const handle of who) await people[handle].call("like.add", { post: find(words) });
   for (const [from, to, text] of DMS) await people[from].call("dm.send", { to, text });
   await Promise.all(Object.values(people).map((client) => client.stop()));
+}
+
+/** Has the people talk on for a while, now more and now less: for the operators' page, which shows what goes on. */
+export async function chat(stage, mira, ms) {
+  const others = ["jonas", "priya", "tomek", "lena"];
+  await mira.page.evaluate(chatter, { tokens: await stage.server.tokens(others), others, ms });
+}
+
+/** Runs in the page. Nobody whom mira sees says anything that she would see. */
+async function chatter({ tokens, others, ms }) {
+  const { SoundOff, memoryStore } = await import("/client/soundoff.js");
+  const people = others.map((handle) => new SoundOff({ token: async () => tokens[handle], store: memoryStore() }));
+  people.forEach((client) => client.start());
+  const { items } = await people[0].call("post.list", { user: "priya" });
+  const all = [];
+  for (const end = performance.now() + ms; performance.now() < end;) {
+    const wave = 1 + Math.sin(performance.now() / 9000) + Math.random();
+    for (let times = 0; times < wave * 4; times++) {
+      const [from, to] = [times % 4, (times + 1) % 4];
+      all.push(people[from].call("dm.send", { to: others[to], text: "Still raining?" }));
+      all.push(people[from].call("timeline.fetch", {}));
+    }
+    all.push(people[3].call("like.add", { post: items[0].id }));
+    if (Math.random() < 0.05) all.push(people[3].call("like.remove", { post: items[0].id }));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await Promise.allSettled(all);
+  await people[3].call("like.add", { post: items[0].id });
+  await Promise.all(people.map((client) => client.stop()));
 }

@@ -17,9 +17,11 @@ export async function expect(found, what, patience = PATIENCE_MS, every = PAUSE_
 /** Waits until `found()` is `wanted`. */
 export async function becomes(found, wanted, patience = PATIENCE_MS) {
   let last;
-  await expect(async () => JSON.stringify((last = await found())) === JSON.stringify(wanted), "", patience).catch((error) => {
-    throw new Error(`${error.message}found ${brief(last)}, expected ${brief(wanted)}`, { cause: error });
-  });
+  await expect(async () => JSON.stringify((last = await found())) === JSON.stringify(wanted), "", patience).catch(
+    (error) => {
+      throw new Error(`${error.message}found ${brief(last)}, expected ${brief(wanted)}`, { cause: error });
+    },
+  );
 }
 
 /** One step of a story: when it fails, what comes after it means nothing and would only wait. */

@@ -15,7 +15,9 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   await Stage.with(async (stage) => {
     const isWhole = await check(`${name}, to its end`, () => parts[name](stage));
     if (!isWhole) console.log(`-- what the devices show is in ${await stage.photograph(name)}`);
-    await check(`${name}: no error on any console, nothing against the policy, no stranger asked`, () => equal(stage.faults(), []));
+    await check(`${name}: no error on any console, nothing against the policy, no stranger asked`, () =>
+      equal(stage.faults(), []),
+    );
   });
   console.log(`-- ${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 }

@@ -44,6 +44,18 @@ export function rows(parent, items, keyOf, make) {
   });
 }
 
+/** The same for a list in which rows come in above others: those move to their new places in sight of the reader, and nothing jumps. */
+export function slidingRows(list, ...how) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return rows(list, ...how);
+  // Who lets rows come in by themselves is at the top of the page: the first are all that can be seen.
+  const before = [...list.children].slice(0, 20).map((row) => [row, row.offsetTop]);
+  rows(list, ...how);
+  for (const [row, top] of before) {
+    const by = top - row.offsetTop;
+    if (by && row.isConnected) row.animate({ transform: [`translateY(${by}px)`, "none"] }, { duration: 250, easing: "ease-out" });
+  }
+}
+
 const PATHS = {
   home: "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
   messages: "M4 5h16v11H9l-5 4z",

@@ -1,5 +1,5 @@
 // Direct messages: the conversations, and one of them.
-import { attribute, avatar, button, h, icon, moment, rich, rows, text, user } from "./dom.js";
+import { attribute, avatar, button, h, icon, moment, rich, rows, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, whyNobody } from "./effects.js";
 import { writer } from "./comments.js";
 import { conversations, conversationWith, discover, isOnline, isTyping, read, tell, watch } from "./conversations.js";
@@ -26,7 +26,7 @@ export function messages(signal) {
   discover();
   watch(() => conversations().map(({ peer }) => peer), signal);
   const update = () => {
-    rows(list, conversations(), ({ peer }) => peer, line);
+    slidingRows(list, conversations(), ({ peer }) => peer, line);
     empty.hidden = list.childElementCount > 0;
   };
   return { title: "Messages", element, update };

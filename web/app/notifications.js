@@ -1,5 +1,5 @@
 // What others did that concerns this user: as it came in, the newest on top.
-import { avatar, h, moment, rows, text, user } from "./dom.js";
+import { avatar, h, moment, slidingRows, text, user } from "./dom.js";
 import { changed, keep, kept, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
 
@@ -54,7 +54,7 @@ export function notifications() {
   const empty = h("div.empty", h("h2", "Nothing yet"), h("p", "Likes and comments on your posts come in here, and who follows you."));
   const element = h("div", h("h1", "Notifications"), empty, list);
   const update = () => {
-    rows(list, items, ({ seq }) => seq, row);
+    slidingRows(list, items, ({ seq }) => seq, row);
     empty.hidden = items.length > 0;
     if (document.hidden || unseen() === 0) return;
     seen = items[0].seq;

@@ -1,5 +1,5 @@
 // One post: what it says and shows, why it is there, and what can be done with it.
-import { avatar, attribute, button, confirm, h, moment, plural, rich, rows, text, user } from "./dom.js";
+import { avatar, attribute, button, confirm, h, moment, plural, rich, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, written } from "./effects.js";
 import { commentsOf } from "./comments.js";
 import { me } from "./live.js";
@@ -123,6 +123,6 @@ export function postCard(first, whole = false) {
 export function cards(list, items, mine) {
   const there = items.filter(({ post }) => !isGone(post.id)).map((item) => ({ ...item, id: item.post.id }));
   const wrote = mine ? written("post.create", () => true, items.map(({ post }) => post)).reverse() : [];
-  rows(list, [...wrote.map(({ pending, error, ...post }) => ({ id: post.id, post, pending, error })), ...there], keyOf, (item) => postCard(item));
+  slidingRows(list, [...wrote.map(({ pending, error, ...post }) => ({ id: post.id, post, pending, error })), ...there], keyOf, (item) => postCard(item));
   return wrote.length + there.length;
 }

@@ -47,12 +47,13 @@ let asking = 0;
 const sight = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     inSight.delete(target);
-    if (isIntersecting) inSight.set(target, target.post);
-    if (isIntersecting && known.get(target.post)?.liked === undefined) want(target.post);
+    if (!isIntersecting) continue;
+    inSight.set(target, target.post);
+    want(target.post);
   }
 });
 
-/** Asks for what is true of `element.post` when it comes into sight and that is not known. */
+/** Asks for what is true of `element.post` each time that it comes into sight. */
 export const watch = (element) => sight.observe(element);
 
 async function want(id) {

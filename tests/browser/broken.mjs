@@ -1,0 +1,21 @@
+// The app with one fault in it: what `BROKEN` says is changed on its way to the browser.
+import { readFile } from "node:fs/promises";
+
+const WEB = new URL("../../web/", import.meta.url);
+
+/** `[file, text, instead]`: the file in `web/`, exactly one piece of its text, and what stands there instead. */
+const fault = process.env.BROKEN ? JSON.parse(process.env.BROKEN) : null;
+
+/** Has a browser get the broken file in place of the good one. */
+export async function breakIn(context) {
+  if (!fault) return;
+  const [file, text, instead] = fault;
+  const source = await readFile(new URL(file, WEB), "utf8");
+  if (source.split(text).length !== 2) throw new Error(`${file} has not exactly one ${JSON.stringify(text)}`);
+  const body = source.replace(text, () => instead);
+  const isIt = ({ pathname }) => pathname === `/${file}`;
+  await context.route(isIt, async (route) => {
+    const response = await route.fetch({ headers: { ...route.request().headers(), "if-none-match": "" } });
+    await route.fulfill({ response, body });
+  });
+}

@@ -1,0 +1,156 @@
+// Breaks the app in one place at a time, and shows that the walk notices: `node mutants.mjs`, or with some words of their names.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
+/** By the part of the walk that is to notice: what is broken, the file, the text, and what stands there instead. */
+const MUTANTS = {
+  evening: [
+    ["a style inline", "app/dom.js", 'h("span.avatar", {', 'h("span.avatar", { style: "color: red",'],
+    [
+      "an error that nobody catches",
+      "app/notifications.js",
+      "seen = items[0].seq;",
+      "seen = items[0].seq; null.nothing;",
+    ],
+    [
+      "a picture of another host",
+      "app/main.js",
+      "const $ =",
+      'new Image().src = "http://127.0.0.2/icon.svg"; const $ =',
+    ],
+    ["posts do not come in live", "app/feed.js", 'client.on("event:post.created"', 'client.on("event:nothing"'],
+    ["what is new comes in above a reader", "app/timeline.js", "scrollY <= TOP", "true"],
+    ["typing is not told", "app/conversations.js", 'client.call("typing"', 'if (false) client.call("typing"'],
+    ["typing goes on when it has been said", "app/conversations.js", "if (peer === from) typing.delete(peer);", ""],
+    ["what is deleted stays", "app/posts.js", 'client.on("event:post.deleted"', 'client.on("event:nothing"'],
+    ["a like is not shown before it is answered, nor after", "app/posts.js", "liked: mine", "liked: false"],
+    [
+      "counts grow old",
+      "app/posts.js",
+      "    want(target.post);\n",
+      "    if (known.get(target.post)?.liked === undefined) want(target.post);\n",
+    ],
+    ["back leads to the top", "app/router.js", "page.top ?? 0", "0"],
+    ["comments come with a reload only", "app/comments.js", "(take(comment), changed())", "changed()"],
+    ["what is read stays new", "app/conversations.js", "  all[peer].unread = 0;\n", ""],
+    ["enter does not send", "app/comments.js", "!(enter || event.ctrlKey || event.metaKey)", "true"],
+    ["nobody blocks", "app/profile.js", 'toggle("block")', 'toggle("follow")'],
+  ],
+  comeback: [
+    [
+      "nothing is sent again",
+      "client/soundoff.js",
+      "      entry.flying = null;\n      if (entry.type",
+      "      if (entry.type",
+    ],
+    [
+      "nothing is shown before it is answered",
+      "app/effects.js",
+      "const open = [...failedOf([type])",
+      "const open = [].concat([]); return open; [...failedOf([type])",
+    ],
+    [
+      "what is sent again has a new id",
+      "client/soundoff.js",
+      "const entry of text ? JSON.parse(text) : []",
+      "const entry of (text ? JSON.parse(text) : []).map((entry) => ({ ...entry, id: randomName() }))",
+    ],
+    ["what waits is not kept", "client/soundoff.js", 'await this.#cell?.write(text === "[]" ? null : text);', ""],
+    ["there are no lanes", "client/soundoff.js", "if (entry.lane) lanes.add(entry.lane);", ""],
+    ["a post that overtook its reply is there twice", "app/effects.js", "    if (!found) continue;", "    continue;"],
+    [
+      "a message that is told twice is there twice",
+      "app/conversations.js",
+      "if (!thread.items.some((item) => item.id === id)) ",
+      "",
+    ],
+    [
+      "what is not there yet does not say so",
+      "app/messages.js",
+      'row.toggleAttribute("data-pending", pending === true);',
+      "",
+    ],
+  ],
+  sessions: [
+    [
+      "who is signed in is not kept",
+      "client/soundoff.js",
+      "await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses }));",
+      "",
+    ],
+    ["other tabs are not told", "client/soundoff.js", 'this.#channel?.postMessage("changed");', ""],
+    ["what was kept stays when its user has gone", "app/main.js", "  forget(signedIn);\n", ""],
+    [
+      "what is read in one tab stays new in another",
+      "app/conversations.js",
+      'onKept("conversations"',
+      'onKept("nothing"',
+    ],
+    ["what waits is lost without a question", "app/main.js", "const isSure = left === 0 ||", "const isSure = true ||"],
+    [
+      "one device hears nothing of the other",
+      "app/conversations.js",
+      'client.on("push:dm.sent"',
+      'client.on("push:nothing"',
+    ],
+  ],
+  sight: [
+    ["a button without a name", "app/dom.js", '{ "aria-label": label, title: label }', "{}"],
+    ["a field without a name", "app/comments.js", '{ "aria-label": label, placeholder: label, rows: 1', "{ rows: 1"],
+    ["words too faint in the light", "app/style.css", "--soft: #676056", "--soft: #a89f94"],
+    ["words too faint in the dark", "app/style.css", "--soft: #aaa196", "--soft: #5a544c"],
+    [
+      "a picture without words",
+      "app/post_card.js",
+      'h("img", { src: picture.preview ?? picture.feed, alt,',
+      'h("img", { src: picture.preview ?? picture.feed,',
+    ],
+    ["no language", "app/main.js", "const $ =", 'document.documentElement.lang = ""; const $ ='],
+  ],
+  budget: [
+    [
+      "rows jump",
+      "app/dom.js",
+      "return rows(list, ...how);\n",
+      "return rows(list, ...how);\n  return rows(list, ...how);\n",
+    ],
+    [
+      "pictures take their room when they are there",
+      "app/post_card.js",
+      'frame.style.setProperty("--shape", Math.max(0.7, width / height));',
+      'frame.style.setProperty("--shape", "auto");',
+    ],
+    [
+      "the timeline waits",
+      "app/timeline.js",
+      "    if (!element.isConnected) return;",
+      "    if (!element.isConnected || performance.now() < 600) return setTimeout(update, 50);",
+    ],
+  ],
+};
+
+async function notice(part, [, ...broken]) {
+  const env = { ...process.env, BROKEN: JSON.stringify(broken) };
+  const run = spawn(process.execPath, [new URL("walk.mjs", import.meta.url).pathname, part], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  run.stdout.setEncoding("utf8").on("data", (text) => (said += text));
+  const [code] = await once(run, "close");
+  return code === 0 ? null : (said.match(/^FAILED (.*)$/m)?.[1] ?? "it did not run at all");
+}
+
+const words = process.argv.slice(2);
+let survivors = 0;
+for (const [part, mutants] of Object.entries(MUTANTS)) {
+  for (const mutant of mutants) {
+    if (words.length > 0 && !words.some((word) => `${part}: ${mutant[0]}`.includes(word))) continue;
+    const noticed = await notice(part, mutant);
+    if (!noticed) survivors += 1;
+    console.log(
+      `${noticed ? "noticed" : "UNNOTICED"} by ${part}: ${mutant[0]}${noticed ? ` — ${noticed.slice(0, 160)}` : ""}`,
+    );
+  }
+}
+process.exitCode = survivors ? 1 : 0;
