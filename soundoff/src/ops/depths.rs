@@ -1,12 +1,12 @@
 //! Keeps the gauges of the queues' depth fresh.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::telemetry::Depths;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// How often this machine's own queues are looked at: that costs a lock each.
@@ -60,5 +60,41 @@ impl Looked {
             }
             self.names.iter().for_each(|queue| self.depths.forget(queue));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use soundoff_common::telemetry::Metrics;
+    use soundoff_embedded::queues::{EmbeddedQueues, Options};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn queues_are_asked_while_somebody_watches_and_a_minute_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = vec![QueueName::main()];
+        let queues = EmbeddedQueues::open(dir.path(), &names, Options::default()).unwrap();
+        let metrics = Metrics::new();
+        let (seen, watched) = watch::channel(Instant::now());
+        let looked = Looked { queues, names, depths: metrics.depths.clone() };
+        let stop = CancellationToken::new();
+        let looking = tokio::spawn(looked.while_watched(watched, stop.clone()));
+        let are_there = || metrics.text().contains("soundoff_queue_visible{queue=\"main_q\"} 0");
+        let later = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        later(1000).await;
+        assert!(!are_there(), "nobody has watched yet");
+        for _ in 0..3 {
+            seen.send_replace(Instant::now());
+            later(50).await;
+            assert!(are_there());
+        }
+        later(30).await;
+        assert!(!are_there(), "80 s after somebody was seen");
+        seen.send_replace(Instant::now());
+        later(1).await;
+        assert!(are_there());
+        stop.cancel();
+        looking.await.unwrap();
     }
 }

@@ -4,7 +4,6 @@
 //! the machine may do anything, other sites' pages may not; and on a deployment nobody may without the operator's key.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use soundoff_common::ports::queues::{DeadLetter, QueueName};
 use soundoff_common::protocol::now_ms;
 use soundoff_edge::Pages;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::depths::Looked;

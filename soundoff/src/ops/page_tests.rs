@@ -1,6 +1,6 @@
 //! The page's own answers, on a store that nothing runs on: who may see dead letters where.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
