@@ -12,7 +12,7 @@ use crate::consumer::{Job, Verdict};
 use crate::deliver::{Delivery, Kind};
 use crate::envelope::Envelope;
 use crate::handler::{Context, Done, Event, Failure, FollowUp, Pushed, Run, raw};
-use crate::ports::queues::{Message, Outgoing, Queues};
+use crate::ports::queues::{Message, Outgoing, QueueError, Queues};
 use crate::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame};
 use crate::replies::{Parcel, Replies};
 
@@ -101,7 +101,8 @@ impl Outward {
             let about = about.unwrap_or_else(|| envelope.from.clone());
             Own { message_type, about, body }
         });
-        self.queue(own.collect(), envelope.at).await
+        let batch = self.outgoing(own.collect(), envelope.at)?;
+        if batch.is_empty() { Ok(()) } else { queued(self.queues.forward(batch).await) }
     }
 
     /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since 1970.
@@ -109,6 +110,11 @@ impl Outward {
     /// # Errors
     /// The queues' reason, when they did not take all of them.
     pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), String> {
+        let batch = self.outgoing(messages, at)?;
+        if batch.is_empty() { Ok(()) } else { queued(self.queues.send(batch).await) }
+    }
+
+    fn outgoing(&self, messages: Vec<Own>, at: u64) -> Result<Vec<Outgoing>, String> {
         let mut batch = Vec::new();
         for Own { message_type, about, body } in messages {
             let route = self.catalog.route(message_type).ok_or_else(|| format!("no type {message_type}"))?;
@@ -126,11 +132,7 @@ impl Outward {
                 route.queues.iter().map(|queue| Outgoing { queue: queue.clone(), body: body.clone() }),
             );
         }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let sent = self.queues.send(batch).await.into_iter().collect::<Result<Vec<()>, _>>();
-        sent.map(|_| ()).map_err(|error| format!("cannot queue what follows: {error}"))
+        Ok(batch)
     }
 
     /// Answers a sender.
@@ -171,6 +173,11 @@ impl Outward {
         let text = "the message could not be processed; it is kept for the operators of this service";
         self.refuse(&envelope, &ErrorBody::new(ErrorCode::Internal, text)).await;
     }
+}
+
+fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), String> {
+    let answers: Result<(), _> = answers.into_iter().collect();
+    answers.map_err(|error| format!("cannot queue what follows: {error}"))
 }
 
 /// The reply to whoever asked; nobody asked for an internal message.

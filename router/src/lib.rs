@@ -79,7 +79,7 @@ impl Job for Router {
             }
         }
         // Both, and only then the ack: a message that is cut off in between goes to both again, and readers of both dedupe.
-        let (sent, put) = tokio::join!(self.queues.send(out), self.archive.put(records));
+        let (sent, put) = tokio::join!(self.queues.forward(out), self.archive.put(records));
         for (at, sent) in owners.into_iter().zip(sent) {
             if let Err(error) = sent {
                 verdicts[at] = refused(&error);

@@ -142,10 +142,17 @@ pub enum QueueError {
 /// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are void. An engine
 ///    that cannot move sends first and deletes after: a crash in between may leave both, never neither.
 /// 8. Everything unacked is visible after a restart.
+/// 9. `forward` is `send` for bodies that stand on a received message: they survive `kill -9` at once, and power loss unless that message's ack
+///    is lost as well; then it comes again, and they are forwarded again. So whoever forwards acks afterwards, and need not wait for a disk.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {
     /// Sends entries to their queues; one answer an entry, in order.
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;
+
+    /// Sends entries that follow from a received message which is not acked yet; one answer an entry, in order.
+    async fn forward(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        self.send(batch).await
+    }
 
     /// Takes up to `max` messages out of sight for `visibility`, waiting up to `wait` for the first.
     async fn receive(

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -76,19 +77,20 @@ pub(super) struct Log {
     /// Why nothing works any more.
     failed: OnceLock<String>,
     pub(super) arrived: Vec<Notify>,
+    next_seq: AtomicU64,
     started: Instant,
 }
 
 impl Log {
-    /// Reads the log in `dir`, and the first message number that is free.
-    pub(super) fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<(Self, u64)> {
+    /// Reads the log in `dir`.
+    pub(super) fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<Self> {
         anyhow::ensure!(options.segment_bytes <= 1 << 30, "a segment may have 1 GiB at most");
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let mut replay = replay::read(dir, options.memory_bytes)?;
         let numbers = replay.number(queues)?;
         let tail = begin(dir, &mut replay).with_context(|| format!("cannot write to {}", dir.display()))?;
         let Replay { state, names, next_seq, .. } = replay;
-        let log = Self {
+        Ok(Self {
             dir: dir.to_owned(),
             options,
             numbers,
@@ -99,9 +101,19 @@ impl Log {
             failed: OnceLock::new(),
             arrived: names.iter().map(|_| Notify::new()).collect(),
             names,
+            next_seq: AtomicU64::new(next_seq),
             started: Instant::now(),
-        };
-        Ok((log, next_seq))
+        })
+    }
+
+    /// A number for a message that nothing else in this log has.
+    pub(super) fn number_message(&self) -> u64 {
+        self.next_seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// No message in the log has this number or a higher one.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq.load(Ordering::Relaxed)
     }
 
     /// Whether a full log refuses this queue's messages: only main_q's, where there is one. What is sent to the others was accepted

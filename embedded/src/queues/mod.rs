@@ -1,10 +1,12 @@
 //! Queues in one segmented append log.
 //!
-//! Sends, burials and redrives are answered once they are synced to disk, many in one sync. Acks and receive counts are answered once
-//! the operating system has them: a killed process loses none; power loss may bring back a message acked in the last moments, which its
-//! handler's dedupe record answers. Visibility and the index live in memory.
+//! Sends, burials and redrives are answered once they are synced to disk, many in one sync. What is forwarded, acks and receive counts are
+//! answered once the operating system has them: a killed process loses none; power loss may bring back a message acked in the last
+//! moments, which its handler's dedupe record answers. As the log is read up to its first gap, an ack that is there has all before it there,
+//! also what was forwarded of its message. Visibility and the index live in memory.
 
 mod compact;
+mod forward;
 mod log;
 mod options;
 mod record;
@@ -53,11 +55,10 @@ impl EmbeddedQueues {
     /// # Errors
     /// If the log cannot be read or written, or is damaged other than by a crash at its end.
     pub fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<Arc<Self>> {
-        let (log, next_seq) = Log::open(dir, queues, options)?;
-        let log = Arc::new(log);
+        let log = Arc::new(Log::open(dir, queues, options)?);
         let work = log.clone();
         let name = "queue-log".to_owned();
-        let writer = std::thread::Builder::new().name(name).spawn(move || writer::run(work, next_seq));
+        let writer = std::thread::Builder::new().name(name).spawn(move || writer::run(work));
         let writer = Mutex::new(Some(writer.context("cannot start the queue log's thread")?));
         Ok(Arc::new(Self { log, writer }))
     }
@@ -116,6 +117,32 @@ impl EmbeddedQueues {
         body.map_err(|error| self.log.broken("reading the queue log", &error))
     }
 
+    /// What of a batch can go into the log, and each entry's answer so far.
+    fn arrivals(&self, batch: Vec<Outgoing>) -> (Vec<Result<(), QueueError>>, Vec<Arrival>) {
+        let mut arrivals = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        for (index, Outgoing { queue, body }) in batch.into_iter().enumerate() {
+            answers.push(match self.log.number(&queue) {
+                Ok(_) if body.len() > MAX_BODY_BYTES => Err(QueueError::TooLarge(body.len())),
+                Ok(queue) => {
+                    arrivals.push(Arrival { index, queue, body });
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        (answers, arrivals)
+    }
+
+    /// Has the writer send, and corrects the answers by what came of it.
+    async fn sent(&self, arrivals: Vec<Arrival>, answers: &mut [Result<(), QueueError>]) {
+        let (reply, answer) = oneshot::channel();
+        match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
+            Ok(refused) => refused.into_iter().for_each(|index| answers[index] = Err(QueueError::Full)),
+            Err(error) => refuse_all(answers, &error),
+        }
+    }
+
     /// Has the writer do something and waits until it is on disk.
     async fn done<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, QueueError> {
         self.log.enqueue(job)?;
@@ -134,28 +161,19 @@ impl Drop for EmbeddedQueues {
 #[async_trait]
 impl Queues for EmbeddedQueues {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
-        let mut arrivals = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        for (index, Outgoing { queue, body }) in batch.into_iter().enumerate() {
-            answers.push(match self.log.number(&queue) {
-                Ok(_) if body.len() > MAX_BODY_BYTES => Err(QueueError::TooLarge(body.len())),
-                Ok(queue) => {
-                    arrivals.push(Arrival { index, queue, body });
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            });
+        let (mut answers, arrivals) = self.arrivals(batch);
+        if !arrivals.is_empty() {
+            self.sent(arrivals, &mut answers).await;
         }
-        if arrivals.is_empty() {
-            return answers;
-        }
-        let (reply, answer) = oneshot::channel();
-        match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
-            Ok(refused) => refused.into_iter().for_each(|index| answers[index] = Err(QueueError::Full)),
-            Err(error) => answers
-                .iter_mut()
-                .filter(|answer| answer.is_ok())
-                .for_each(|answer| *answer = Err(error.clone())),
+        answers
+    }
+
+    async fn forward(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let (mut answers, arrivals) = self.arrivals(batch);
+        match self.log.forward(now_ms(), arrivals) {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => self.sent(left, &mut answers).await,
+            Err(error) => refuse_all(&mut answers, &error),
         }
         answers
     }
@@ -305,6 +323,11 @@ impl Queues for EmbeddedQueues {
         }
         Ok(count)
     }
+}
+
+/// Nothing of what seemed good is certain.
+fn refuse_all(answers: &mut [Result<(), QueueError>], error: &QueueError) {
+    answers.iter_mut().filter(|answer| answer.is_ok()).for_each(|answer| *answer = Err(error.clone()));
 }
 
 /// A receipt names the message, its life (redrives) and the delivery.

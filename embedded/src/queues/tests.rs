@@ -131,6 +131,76 @@ async fn what_was_never_synced_may_be_lost_out_of_order() {
     assert_eq!(bodies(&open(copy.path(), Options::default())).await.len(), 3);
 }
 
+/// Two queues, a message that was accepted in the first and passed on to the second, and where in the log that began.
+async fn passed_on(dir: &Path) -> (Arc<EmbeddedQueues>, usize) {
+    let queues = EmbeddedQueues::open(dir, &[QueueName::main(), queue()], Options::default()).unwrap();
+    let main = Outgoing { queue: QueueName::main(), body: "accepted".into() };
+    assert!(queues.send(vec![main.clone()]).await[0].is_ok());
+    let accepted = length(&segment::path(dir, 1));
+    let got = queues.receive(&main.queue, 1, Duration::ZERO, HIDDEN).await.unwrap().remove(0);
+    assert!(queues.forward(vec![Outgoing { queue: queue(), ..main.clone() }]).await[0].is_ok());
+    queues.ack(&main.queue, vec![got.receipt]).await.unwrap();
+    (queues, accepted)
+}
+
+#[tokio::test]
+async fn power_loss_leaves_what_was_passed_on_or_what_it_came_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_queues, accepted) = passed_on(dir.path()).await;
+    let end = length(&segment::path(dir.path(), 1));
+    let mut found = [0; 3];
+    for lost in accepted..=end {
+        // What was not synced may be lost from anywhere on, or in its midst.
+        for whole in [false, true] {
+            let copy = snapshot(dir.path());
+            let path = segment::path(copy.path(), 1);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let until = if whole { bytes.len() } else { end.min(lost + 1) };
+            bytes[lost..until].fill(0);
+            std::fs::write(&path, bytes).unwrap();
+            let queues =
+                EmbeddedQueues::open(copy.path(), &[QueueName::main(), queue()], Options::default()).unwrap();
+            let main = queues.receive(&QueueName::main(), 9, Duration::ZERO, HIDDEN).await.unwrap().len();
+            let next = bodies(&queues).await.len();
+            assert!(main + next > 0, "byte {lost} of {accepted}..{end} is lost, and the message with it");
+            found[main + 2 * next - 1] += 1;
+        }
+    }
+    assert!(found.iter().all(|times| *times > 0), "at first, both, and at last: {found:?}");
+}
+
+#[tokio::test]
+async fn what_is_passed_on_waits_for_no_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (queues, _) = passed_on(dir.path()).await;
+    let tail = queues.log.tail();
+    assert!(tail.synced < tail.offset && tail.synced > 0, "{tail:?}");
+    drop(tail);
+    let copy = snapshot(dir.path());
+    assert_eq!(bodies(&open(copy.path(), Options::default())).await, ["accepted"], "and survives a kill");
+}
+
+#[tokio::test]
+async fn forwarding_goes_by_the_writer_when_a_segment_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), small());
+    let batch: Vec<_> =
+        (0..200).map(|n| Outgoing { queue: queue(), body: format!("{n:0500}").into() }).collect();
+    for part in batch.chunks(3) {
+        assert!(queues.forward(part.to_vec()).await.iter().all(Result::is_ok));
+        let long = segments(dir.path()).iter().map(|path| length(path)).max().unwrap_or(0);
+        assert!(long < 4096 + 3 * 600, "a segment of {long} bytes");
+    }
+    let queues = reopen(queues, dir.path(), small());
+    let all = receive(&queues, 200).await;
+    assert_eq!(
+        all.iter().map(|message| &message.body).collect::<Vec<_>>(),
+        batch.iter().map(|out| &out.body).collect::<Vec<_>>()
+    );
+    ack(&queues, &all).await;
+    until("one segment is left", || segments(dir.path()).len() == 1).await;
+}
+
 #[tokio::test]
 async fn a_missing_segment_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -301,6 +371,8 @@ async fn a_failed_write_stops_everything() {
 
 async fn unavailable(queues: &EmbeddedQueues, message: Message) {
     let is = |error: Option<QueueError>| matches!(error, Some(QueueError::Unavailable(_)));
+    let onward = Outgoing { queue: queue(), body: "onward".into() };
+    assert!(is(queues.forward(vec![onward]).await.remove(0).err()), "forward");
     assert!(is(queues.receive(&queue(), 1, Duration::ZERO, HIDDEN).await.err()), "receive");
     assert!(is(queues.ack(&queue(), vec![message.receipt.clone()]).await.err()), "ack");
     assert!(is(queues.extend(&queue(), vec![message.receipt.clone()], HIDDEN).await.err()), "extend");

@@ -31,7 +31,6 @@ enum Reply {
 
 pub(super) struct Writer {
     log: Arc<Log>,
-    next_seq: u64,
     frame: Frame,
     /// Of the frame in `frame`, and of all frames of the round.
     changes: Vec<Change>,
@@ -42,7 +41,7 @@ pub(super) struct Writer {
 }
 
 /// Runs until the log is closed or fails.
-pub(super) fn run(log: Arc<Log>, next_seq: u64) {
+pub(super) fn run(log: Arc<Log>) {
     // Also when this thread panics: whoever waits must hear of it.
     struct Abandon(Arc<Log>);
     impl Drop for Abandon {
@@ -53,7 +52,6 @@ pub(super) fn run(log: Arc<Log>, next_seq: u64) {
     let _abandon = Abandon(log.clone());
     let mut writer = Writer {
         log: log.clone(),
-        next_seq,
         frame: Frame::new(),
         changes: Vec::new(),
         unplaced: 0,
@@ -106,7 +104,7 @@ impl Writer {
 
     fn write(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
         self.frame.clear();
-        // Only this thread adds, so no more can be live than this and what is added here.
+        // Of what is refused when the log is full, only this thread adds, so no more of that can be live than this and what is added here.
         let mut live = self.log.state().live;
         for job in jobs.drain(..) {
             match job {
@@ -141,8 +139,7 @@ impl Writer {
     }
 
     fn put(&mut self, queue: u16, sent_at: u64, body: Bytes) -> io::Result<()> {
-        let id = Id { queue, seq: self.next_seq };
-        self.next_seq += 1;
+        let id = Id { queue, seq: self.log.number_message() };
         let offset = self.frame.put(id, sent_at, 0, 0, &body);
         let len = u32::try_from(body.len()).expect("bodies are bounded");
         self.changes.push(Change::Put { id, sent_at, place: Place { segment: 0, offset, len }, body });
@@ -220,7 +217,7 @@ impl Writer {
         sync(&self.log)?;
         let mut tail = self.log.tail();
         tail.finish()?;
-        opening(&mut self.frame, &self.log.names, self.next_seq);
+        opening(&mut self.frame, &self.log.names, self.log.next_seq());
         let size = u64::from(tail.offset);
         let next = Tail::create(&self.log.dir, tail.number + 1, &mut self.frame)?;
         let mut state = self.log.state();

@@ -51,10 +51,19 @@ pub async fn all(harness: &dyn Harness) {
     unacked_is_visible_after_a_restart(harness).await;
     many_receivers_share(harness).await;
     unknown_queues_are_refused(harness).await;
+    forwarded_is_there_at_once_and_after_a_restart(harness).await;
 }
 
 /// Law 1: `send` answers per entry and in order, and a refused entry leaves the others alone.
 pub async fn send_answers_per_entry(harness: &dyn Harness) {
+    answers_per_entry(harness, |queues, batch| async move { queues.send(batch).await }).await;
+    answers_per_entry(harness, |queues, batch| async move { queues.forward(batch).await }).await;
+}
+
+async fn answers_per_entry<F>(harness: &dyn Harness, send: impl Fn(Arc<dyn Queues>, Vec<Outgoing>) -> F)
+where
+    F: Future<Output = Vec<Result<(), QueueError>>>,
+{
     let queues = harness.fresh().await;
     let huge = Bytes::from(vec![b'x'; MAX_BODY_BYTES + 1]);
     let largest = Bytes::from(vec![b'x'; MAX_BODY_BYTES]);
@@ -65,7 +74,7 @@ pub async fn send_answers_per_entry(harness: &dyn Harness) {
         Outgoing { queue: beta(), body: largest.clone() },
         outgoing(&alpha(), "two"),
     ];
-    let answers = queues.send(batch).await;
+    let answers = send(queues.clone(), batch).await;
     assert_eq!(answers.len(), 5, "law 1: one answer an entry");
     assert!(
         answers[0].is_ok() && answers[3].is_ok() && answers[4].is_ok(),
@@ -81,7 +90,7 @@ pub async fn send_answers_per_entry(harness: &dyn Harness) {
     assert_eq!(bodies, ["one", "two"], "law 1: the others arrive, each in its queue");
     let large = drain(&*queues, &beta(), 1).await;
     assert!(large[0].as_bytes() == largest, "law 1: the largest body arrives as it was sent");
-    assert!(queues.send(Vec::new()).await.is_empty(), "law 1: no entries, no answers");
+    assert!(send(queues, Vec::new()).await.is_empty(), "law 1: no entries, no answers");
 }
 
 /// Laws 1 and 8: what was answered `Ok` is there after a restart.
@@ -351,6 +360,27 @@ pub async fn unacked_is_visible_after_a_restart(harness: &dyn Harness) {
     let queues = harness.restarted(queues).await;
     let found: BTreeSet<_> = drain(&*queues, &alpha(), 4).await.into_iter().collect();
     assert_eq!(found.len(), 4, "law 8: everything unacked comes after a restart");
+}
+
+/// Law 9: what is forwarded wakes whoever waits for it, and is there after a restart when what it came of is gone.
+pub async fn forwarded_is_there_at_once_and_after_a_restart(harness: &dyn Harness) {
+    let queues = harness.fresh().await;
+    let waiting = tokio::spawn({
+        let queues = queues.clone();
+        async move { receive(&*queues, &beta(), 1, PATIENCE, HIDDEN).await }
+    });
+    send(&*queues, &alpha(), "origin").await;
+    let origin = take_one(&*queues, &alpha(), HIDDEN).await;
+    let began = Instant::now();
+    let answers = queues.forward(vec![outgoing(&beta(), "onward")]).await;
+    assert!(matches!(answers.as_slice(), [Ok(())]), "law 9: forward: {answers:?}");
+    let got = waiting.await.expect("the receiver lives");
+    assert_eq!(got.iter().map(text).collect::<Vec<_>>(), ["onward"], "law 9: a waiting receive gets it");
+    assert!(began.elapsed() < PATIENCE / 3, "law 9: it wakes at once");
+    ack(&*queues, &alpha(), &origin).await;
+    let queues = harness.restarted(queues).await;
+    assert_eq!(drain(&*queues, &beta(), 1).await, ["onward"], "law 9: it survives a restart");
+    nothing(&*queues, &alpha(), "law 4: what it came of is acked").await;
 }
 
 /// Laws 2 and 3: many receivers share a queue, each message goes to one of them, and none is left behind.

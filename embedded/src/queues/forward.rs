@@ -1,0 +1,53 @@
+//! Sends that wait for no disk, as an unacked message stands for them.
+
+use soundoff_common::ports::queues::QueueError;
+
+use super::log::{Arrival, Log};
+use super::record::{Frame, Id};
+use super::state::Place;
+use super::writer::FRAME_BYTES;
+
+impl Log {
+    /// Writes messages into the log and makes them seen, on the caller's thread. Answers those that the writer is to send instead: all,
+    /// when the growing segment is full, so that nobody is ahead of the writer for long.
+    pub(super) fn forward(&self, sent_at: u64, arrivals: Vec<Arrival>) -> Result<Vec<Arrival>, QueueError> {
+        self.check()?;
+        let mut tail = self.tail();
+        if u64::from(tail.offset) >= self.options.segment_bytes {
+            return Ok(arrivals);
+        }
+        let mut touched = Vec::new();
+        let mut frame = Frame::new();
+        let mut rest = arrivals.into_iter().peekable();
+        while rest.peek().is_some() {
+            frame.clear();
+            let mut puts = Vec::new();
+            while frame.len() < FRAME_BYTES
+                && let Some(Arrival { queue, body, .. }) = rest.next()
+            {
+                let id = Id { queue, seq: self.number_message() };
+                puts.push((id, frame.put(id, sent_at, 0, 0, &body), body));
+            }
+            let appended = tail.append(&mut frame);
+            let base = appended.map_err(|error| self.broken("writing the queue log", &error))?;
+            let mut state = self.state();
+            for (id, offset, body) in puts {
+                let len = u32::try_from(body.len()).expect("bodies are bounded");
+                let place = Place { segment: tail.number, offset: base + offset, len };
+                state.insert(id, place, sent_at, Some(body));
+                if !touched.contains(&id.queue) {
+                    touched.push(id.queue);
+                }
+            }
+        }
+        let is_full = u64::from(tail.offset) >= self.options.segment_bytes;
+        drop(tail);
+        if is_full {
+            self.nudge();
+        }
+        for queue in touched {
+            self.arrived[usize::from(queue)].notify_one();
+        }
+        Ok(Vec::new())
+    }
+}
