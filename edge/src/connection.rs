@@ -96,7 +96,12 @@ impl Connection {
         self.place.store(place, Ordering::Release);
     }
 
-    /// The reactor begins to look what there is to do.
+    /// The reactor is at it: whoever leaves something need not say so.
+    pub(crate) fn keep_marked(&self) {
+        self.marked.store(true, Ordering::Release);
+    }
+
+    /// The reactor is about to look for the last time what there is to do.
     pub(crate) fn unmark(&self) {
         // Reads what the last to mark wrote, and so sees what was left before that.
         self.marked.swap(false, Ordering::AcqRel);
@@ -282,10 +287,6 @@ impl Connection {
     /// Notes what the user may do.
     pub(crate) fn empower(&self, role: Role) {
         self.state().role = role;
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.state().role
     }
 
     /// Whether the socket's last token is of this sign-in.

@@ -26,7 +26,7 @@ use crate::edge::Edge;
 use crate::hello::{Hello, check_sign_in, hello};
 use crate::outbound::{Incoming, publish};
 use crate::session::{Session, Step};
-use crate::state::{Class, Phase};
+use crate::state::{Class, Phase, State};
 use crate::websocket::{Fragments, Inbound, Violation, pong_frame};
 
 /// The size of the buffer that all sockets of a thread read through.
@@ -178,9 +178,12 @@ impl Socket {
         false
     }
 
-    /// Whether the client has to wait: for its `welcome`, or until it has read what waits for it.
     fn is_paused(&self, edge: &Edge) -> bool {
-        let state = self.connection.state();
+        self.pauses(&self.connection.state(), edge)
+    }
+
+    /// Whether the client has to wait: for its `welcome`, or until it has read what waits for it.
+    fn pauses(&self, state: &State, edge: &Edge) -> bool {
         match state.phase {
             Phase::Silent => self.has_job() || state.has_output(),
             Phase::Joining => true,
@@ -259,7 +262,12 @@ impl Socket {
         let mut fragments = self.busy.as_mut().map(|b| std::mem::take(&mut b.fragments)).unwrap_or_default();
         let mut taken = 0;
         while !self.deaf {
-            if self.is_paused(edge) {
+            // One look for each frame: its lock is a good part of what a short frame costs.
+            let state = self.connection.state();
+            let (is_paused, role) = (self.pauses(&state, edge), state.role);
+            let is_closing = state.phase == Phase::Closing;
+            drop(state);
+            if is_paused {
                 if taken < bytes.len() {
                     self.busy().stalled = true;
                 }
@@ -270,7 +278,11 @@ impl Socket {
                 Ok(Some((len, inbound))) => {
                     taken += len;
                     heard += 1;
-                    self.act(edge, inbound, now_ns);
+                    if is_closing {
+                        self.peer_closed |= matches!(inbound, Inbound::Close(_));
+                    } else {
+                        self.act(edge, inbound, now_ns, role);
+                    }
                 }
                 Err(Violation(what)) => {
                     tracing::debug!(connection = self.connection.id, what, "a protocol violation");
@@ -289,14 +301,10 @@ impl Socket {
         if self.deaf { bytes.len() } else { taken }
     }
 
-    fn act(&mut self, edge: &Arc<Edge>, inbound: Inbound<'_>, now_ns: u64) {
-        if self.connection.state().phase == Phase::Closing {
-            self.peer_closed |= matches!(inbound, Inbound::Close(_));
-            return;
-        }
+    fn act(&mut self, edge: &Arc<Edge>, inbound: Inbound<'_>, now_ns: u64, role: Role) {
         match inbound {
-            Inbound::Text(text) => self.step(edge, text, now_ns),
-            Inbound::Gathered(text) => self.step(edge, &text, now_ns),
+            Inbound::Text(text) => self.step(edge, text, now_ns, role),
+            Inbound::Gathered(text) => self.step(edge, &text, now_ns, role),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
                 if matches!(self.session.ping(now_ns, edge.rules(Role::User)), Step::Pong) {
@@ -310,9 +318,9 @@ impl Socket {
         }
     }
 
-    fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64) {
+    fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64, role: Role) {
         let connection = &self.connection;
-        match self.session.step(text, now_ns, edge.rules(connection.role())) {
+        match self.session.step(text, now_ns, edge.rules(role)) {
             Step::Nothing => {}
             Step::Hello { token, device, cursor } => {
                 let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| Box::from(&*text));
@@ -380,8 +388,9 @@ impl Socket {
 
     /// Does what there is to do, for a while.
     pub(crate) fn drive(&mut self, edge: &Arc<Edge>) -> Driven {
-        // Before anything is looked at: what comes after the look marks again.
-        self.connection.unmark();
+        // Until it is looked at for the last time, nobody need say that there is something to do, least of all the socket itself.
+        self.connection.keep_marked();
+        let mut last = false;
         for _ in 0..ROUNDS {
             if self.connection.is_cut() {
                 if self.connection.state().has_output() {
@@ -398,11 +407,17 @@ impl Socket {
             if self.is_over() {
                 return Driven::Over;
             }
-            if !progress {
+            if progress {
+                continue;
+            }
+            if last {
                 // An idle socket keeps nothing.
                 self.busy.take_if(|busy| busy.is_over());
                 return Driven::Waits;
             }
+            // Before the last look: what comes after it marks again.
+            self.connection.unmark();
+            last = true;
         }
         Driven::Again
     }
