@@ -195,6 +195,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
     let (deal, sockets) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Ok((stream, _)) = public.accept().await {
+            let stream = stream.into_std().expect("a connection of ours");
             if deal.send(stream).await.is_err() {
                 return;
             }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod auth;
+mod begun;
 mod catch_up;
 mod config;
 mod connection;
@@ -15,6 +16,7 @@ mod hello;
 mod internal;
 mod mids;
 mod outbound;
+mod public;
 mod reactor;
 mod registration;
 mod registry;
@@ -37,7 +39,7 @@ use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::telemetry::Metrics;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -80,13 +82,13 @@ pub trait Pages: Send + Sync + 'static {
 
 /// Runs one edge until `stop`, then drains it.
 ///
-/// `sockets` are accepted public connections: the caller accepts and may deal them out to several edges. `internal` is the bound
+/// `sockets` are accepted public connections that do not block: the caller accepts and may deal them out to several edges. `internal` is the bound
 /// listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
 ///
 /// # Errors
 /// When the configuration makes no sense, or a part of the edge broke.
 pub async fn run(
-    mut sockets: mpsc::Receiver<TcpStream>,
+    mut sockets: mpsc::Receiver<std::net::TcpStream>,
     internal: TcpListener,
     advertise: String,
     config: EdgeConfig,
@@ -132,12 +134,12 @@ pub async fn run(
 }
 
 /// Begins to serve a connection. Past the room for telling clients so, it is dropped unheard.
-fn admit(edge: &Arc<Edge>, stream: TcpStream) {
+fn admit(edge: &Arc<Edge>, stream: std::net::TcpStream) {
     let most = edge.config.max_sockets + edge.config.max_sockets / 8 + 256;
     if edge.tasks.len() >= most {
         return;
     }
     // Frames must not wait for acks of earlier ones; without it they are merely slower.
     let _ = stream.set_nodelay(true);
-    edge.tasks.spawn(upgrade::serve(edge.clone(), stream));
+    edge.tasks.spawn(public::serve(edge.clone(), stream));
 }

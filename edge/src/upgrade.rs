@@ -1,152 +1,115 @@
-//! The public port: HTTP until the upgrade to a websocket, and whatever else the binary answers there.
-
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! From HTTP to a websocket: whether a request asks for one, whether it may have it, and what it is answered.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use soundoff_common::http::{Answer, Peer, bearer, unauthorized, whole};
+use hyper::{Method, Response, StatusCode};
+use soundoff_common::http::{bearer, unauthorized};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::problem::problem;
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
-use tokio::net::TcpStream;
 
 use crate::edge::Edge;
-use crate::socket::Socket;
 
 /// Where the websocket is.
-const PATH: &str = "/v1/ws";
+pub(crate) const PATH: &str = "/v1/ws";
 /// What RFC 6455 has a server add to the client's key.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The largest request header, in bytes.
-const HEADER_BYTES: usize = 16 * 1024;
 /// The most header fields.
-const HEADER_FIELDS: usize = 64;
+pub(crate) const HEADER_FIELDS: usize = 64;
 
-/// A handshake that was answered with 101.
-struct Upgrade {
-    on: OnUpgrade,
-    bearer: Option<Box<Claims>>,
-    shed: bool,
+/// A request that gets its websocket.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    accept: HeaderValue,
+    speaks: bool,
+    /// What an access token in the request has proved.
+    pub(crate) bearer: Option<Box<Claims>>,
+    /// There is no room: the websocket is to be told so.
+    pub(crate) shed: bool,
 }
 
-/// How long what was answered may lie unread before the kernel gives the peer up: whoever asks and does not listen must not hold our memory.
-const UNREAD: Duration = Duration::from_secs(30);
+/// The refusal of a request.
+pub(crate) type Refusal = Box<Response<Full<Bytes>>>;
 
-/// Serves one public connection until it is a websocket or ends.
-pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
-    let agreed: Mutex<Option<Upgrade>> = Mutex::new(None);
-    // Without it, the bounds on connections still hold.
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
-    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
-    let service = service_fn(|request| {
-        let (edge, agreed) = (&edge, &agreed);
-        async move { Ok::<_, std::convert::Infallible>(answer(edge, agreed, peer, request).await) }
-    });
-    {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(edge.config.hello_timeout)
-            .max_buf_size(HEADER_BYTES)
-            .max_headers(HEADER_FIELDS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = edge.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, "a public connection ended");
+/// The header of a request for the websocket, and how many bytes it took. `None`: `bytes` begin with something else, or with a part of it,
+/// or leave room for doubt.
+pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
+    let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(len)) = request.parse(bytes) else { return None };
+    let path = request.path?.split('?').next()?;
+    if request.method != Some(Method::GET.as_str()) || request.version != Some(1) || path != PATH {
+        return None;
+    }
+    let mut headers = HeaderMap::with_capacity(request.headers.len());
+    for field in request.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        // Where it ends is then not for us to say.
+        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT].contains(&name) {
+            return None;
         }
+        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
-    let agreed = agreed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let Some(Upgrade { on, bearer, shed }) = agreed else { return };
-    let Ok(Ok(upgraded)) = tokio::time::timeout(edge.config.hello_timeout, on).await else { return };
-    // Nothing of the HTTP machinery stays: the bare connection goes into a task of its own.
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let stream = parts.io.into_inner();
-            // A websocket has bounds of its own for what lies unread.
-            let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
-            match stream.into_std() {
-                Ok(stream) => Socket::start(&edge, stream, parts.read_buf.to_vec(), bearer, shed),
-                Err(error) => tracing::warn!(%error, "cannot take over an upgraded connection"),
-            }
-        }
-        Err(_) => tracing::error!("an upgraded connection is not the one that was served"),
-    }
+    Some((headers, len))
 }
 
-async fn answer(
-    edge: &Edge,
-    agreed: &Mutex<Option<Upgrade>>,
-    peer: Option<Peer>,
-    mut request: Request<Incoming>,
-) -> Answer {
-    if request.method() == Method::GET && request.uri().path() == PATH {
-        return whole(upgrade(edge, agreed, request));
-    }
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(peer);
-    }
-    // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
-    let pages = edge.pages.clone();
-    let answered = tokio::spawn(async move { pages.answer(request).await }).await;
-    answered.unwrap_or_else(|error| {
-        tracing::error!(%error, "a page has panicked");
-        whole(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of ours"))
-    })
-}
-
-fn upgrade(
-    edge: &Edge,
-    agreed: &Mutex<Option<Upgrade>>,
-    mut request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+/// Whether a request gets a websocket.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) fn agree(edge: &Edge, headers: &HeaderMap) -> Result<Agreed, Refusal> {
     let now_s = now_ms() / 1000;
-    let accept = match handshake(request.headers()) {
-        Ok(accept) => accept,
-        Err(refusal) => return *refusal,
-    };
-    let bearer = match bearer(request.headers()) {
+    let accept = handshake(headers)?;
+    let bearer = match bearer(headers) {
         None => None,
         Some(token) => match token.ok().and_then(|token| edge.tokens.verify(token, now_s).ok()) {
             Some(claims) => Some(Box::new(claims)),
-            None => return unauthorized("the access token is not good"),
+            None => return Err(Box::new(unauthorized("the access token is not good"))),
         },
     };
     if edge.is_draining() {
-        return retry_later("the edge is draining", edge);
+        return Err(Box::new(retry_later("the edge is draining", edge)));
     }
     let shed = edge.registry.len() >= edge.config.max_sockets;
-    let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     let speaks = offered.map(str::trim).any(|name| name == SUBPROTOCOL);
-    let upgrade = Upgrade { on: hyper::upgrade::on(&mut request), bearer, shed };
-    *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if speaks {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    Ok(Agreed { accept, speaks, bearer, shed })
+}
+
+impl Agreed {
+    fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let always = [
+            (header::UPGRADE, HeaderValue::from_static("websocket")),
+            (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+            (header::SEC_WEBSOCKET_ACCEPT, self.accept.clone()),
+        ];
+        let protocol = (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        always.into_iter().chain(self.speaks.then_some(protocol))
     }
-    response
+
+    /// The answer.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().extend(self.fields());
+        response
+    }
+
+    /// The answer as it goes over the wire.
+    pub(crate) fn wire(&self) -> Vec<u8> {
+        let mut wire = Vec::with_capacity(192);
+        wire.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.fields() {
+            [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]
+                .iter()
+                .for_each(|part| wire.extend_from_slice(part));
+        }
+        wire.extend_from_slice(b"\r\n");
+        wire
+    }
 }
 
 /// Checks that a request asks for a websocket; answers `Sec-WebSocket-Accept`.

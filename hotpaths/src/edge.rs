@@ -74,6 +74,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
     let mut parts = JoinSet::new();
     parts.spawn(async move {
         while let Ok((stream, _)) = public.accept().await {
+            let stream = stream.into_std().expect("a connection of ours");
             if deal.send(stream).await.is_err() {
                 return;
             }

@@ -101,7 +101,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     println!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
     let accepting = tokio::spawn(acceptor::deal(public, vec![sockets], stop.clone()));
     until_stopped(&role.node, &stop, async {
-        accepting.await?;
+        accepting.await??;
         stop_edge.cancel();
         running.await?
     })

@@ -151,7 +151,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     eprintln!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
     let drained = tokio::time::timeout(config.drain() + DRAIN_GRACE, async {
         stop.cancel();
-        accepting.await?;
+        accepting.await??;
         edges.stop().await?;
         pool.stop().await;
         stores.archive.flush().await.map_err(anyhow::Error::from)
@@ -180,7 +180,7 @@ fn operators(node: &Node, pool: &Arc<Pool>, timelines: &Arc<Timelines>, ring: &A
 
 /// The running edges.
 struct Edges {
-    sockets: Vec<mpsc::Sender<tokio::net::TcpStream>>,
+    sockets: Vec<mpsc::Sender<std::net::TcpStream>>,
     internal: Vec<SocketAddr>,
     running: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,

@@ -109,6 +109,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     let (deal, sockets) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Ok((stream, _)) = public.accept().await {
+            let stream = stream.into_std().expect("a connection of ours");
             if deal.send(stream).await.is_err() {
                 return;
             }

@@ -1,0 +1,168 @@
+//! The public port: a connection that asks for a websocket in its first bytes is answered then and there, all others speak HTTP.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use soundoff_common::http::{Answer, Peer, whole};
+use soundoff_common::problem::problem;
+
+use crate::begun::Begun;
+use crate::edge::Edge;
+use crate::socket::Socket;
+use crate::upgrade::{self, Agreed, HEADER_FIELDS, PATH};
+
+/// The largest request header, in bytes.
+const HEADER_BYTES: usize = 16 * 1024;
+/// As much of a connection is looked at before it is HTTP's: browsers take some 700 bytes to ask for a websocket, an access token some 400.
+const FIRST_BYTES: usize = 2048;
+/// How long what was answered may lie unread before the kernel gives the peer up: whoever asks and does not listen must not hold our memory.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// What becomes of a connection.
+enum First {
+    /// It is a websocket, or gone.
+    Settled,
+    Silent(TcpStream),
+    /// With what has been read of it.
+    Http(TcpStream, Vec<u8>),
+}
+
+/// Serves one public connection, which does not block, until it is a websocket or ends.
+pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
+    let mut first = look(&edge, stream);
+    // When many come at once, the request is there by the time its connection is accepted; of one alone it is on its way.
+    if let First::Silent(stream) = first {
+        let Some(stream) = readable(&edge, stream).await else { return };
+        first = look(&edge, stream);
+    }
+    match first {
+        First::Settled => {}
+        First::Silent(stream) => http(edge, stream, Vec::new()).await,
+        First::Http(stream, read) => http(edge, stream, read).await,
+    }
+}
+
+/// Waits until a connection has something to say; `None` when it is too late for that.
+async fn readable(edge: &Edge, stream: TcpStream) -> Option<TcpStream> {
+    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+    tokio::select! {
+        ready = tokio::time::timeout(edge.config.hello_timeout, stream.readable()) => ready.ok()?.ok()?,
+        () = edge.stopping.cancelled() => return None,
+    }
+    stream.into_std().ok()
+}
+
+/// Reads what there is, and makes a websocket of a connection that rightly asks for one.
+fn look(edge: &Edge, mut stream: TcpStream) -> First {
+    let mut buffer = [0; FIRST_BYTES];
+    let read = match stream.read(&mut buffer) {
+        Ok(0) => return First::Settled,
+        Ok(read) => &buffer[..read],
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            return First::Silent(stream);
+        }
+        Err(_) => return First::Settled,
+    };
+    // Refusals are HTTP's to tell.
+    let agreed = upgrade::asked(read)
+        .and_then(|(headers, len)| upgrade::agree(edge, &headers).ok().map(|agreed| (agreed, len)));
+    let Some((agreed, len)) = agreed else { return First::Http(stream, read.to_vec()) };
+    let wire = agreed.wire();
+    // A connection on which nothing has been written yet has room for it.
+    if stream.write(&wire).is_ok_and(|written| written == wire.len()) {
+        Socket::start(edge, stream, read[len..].to_vec(), agreed.bearer, agreed.shed);
+    }
+    First::Settled
+}
+
+/// What was agreed over HTTP, and how to get at the connection.
+type Upgrade = (OnUpgrade, Agreed);
+
+/// Speaks HTTP on a connection of which `read` has been read, until it is a websocket or ends.
+async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
+    let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
+    // Without it, the bounds on connections still hold.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    let service = service_fn(|request| {
+        let (edge, upgraded) = (&edge, &upgraded);
+        async move { Ok::<_, std::convert::Infallible>(answer(edge, upgraded, peer, request).await) }
+    });
+    {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(edge.config.hello_timeout)
+            .max_buf_size(HEADER_BYTES)
+            .max_headers(HEADER_FIELDS)
+            .serve_connection(TokioIo::new(Begun::new(stream, read)), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = edge.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a public connection ended");
+        }
+    }
+    let upgraded = upgraded.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Some((on, agreed)) = upgraded else { return };
+    let Ok(Ok(upgraded)) = tokio::time::timeout(edge.config.hello_timeout, on).await else { return };
+    // Nothing of the HTTP machinery stays: the bare connection goes to a reactor.
+    match upgraded.downcast::<TokioIo<Begun>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner().into_inner();
+            // A websocket has bounds of its own for what lies unread.
+            let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
+            match stream.into_std() {
+                Ok(stream) => {
+                    Socket::start(&edge, stream, parts.read_buf.to_vec(), agreed.bearer, agreed.shed)
+                }
+                Err(error) => tracing::warn!(%error, "cannot take over an upgraded connection"),
+            }
+        }
+        Err(_) => tracing::error!("an upgraded connection is not the one that was served"),
+    }
+}
+
+async fn answer(
+    edge: &Edge,
+    upgraded: &Mutex<Option<Upgrade>>,
+    peer: Option<Peer>,
+    mut request: Request<Incoming>,
+) -> Answer {
+    if request.method() == Method::GET && request.uri().path() == PATH {
+        return whole(match upgrade::agree(edge, request.headers()) {
+            Ok(agreed) => {
+                let response = agreed.response();
+                let upgrade = (hyper::upgrade::on(&mut request), agreed);
+                *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+                response
+            }
+            Err(refusal) => *refusal,
+        });
+    }
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
+    let pages = edge.pages.clone();
+    let answered = tokio::spawn(async move { pages.answer(request).await }).await;
+    answered.unwrap_or_else(|error| {
+        tracing::error!(%error, "a page has panicked");
+        whole(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of ours"))
+    })
+}
