@@ -179,6 +179,54 @@ mod tests {
     }
 
     #[test]
+    fn only_a_whole_request_for_the_websocket_is_answered_without_more_ado() {
+        let request = "GET /v1/ws?x=1 HTTP/1.1\r\nhost: x\r\nUpgrade: websocket\r\n\r\n";
+        let (headers, len) = asked(format!("{request}behind").as_bytes()).expect("a request");
+        assert_eq!((headers.len(), len), (2, request.len()));
+        assert_eq!(headers["upgrade"], "websocket");
+        for end in 0..request.len() {
+            assert!(asked(&request.as_bytes()[..end]).is_none(), "{end} bytes are no request yet");
+        }
+        for (from, to) in [
+            ("GET", "POST"),
+            ("/v1/ws", "/v1/wss"),
+            ("/v1/ws", "http://x/v1/ws"),
+            ("1.1", "1.0"),
+            ("host:", "content-length:"),
+            ("host:", "transfer-encoding:"),
+            ("host:", "expect:"),
+            ("host", "ho st"),
+            (" x\r", " \x01\r"),
+        ] {
+            assert!(asked(request.replacen(from, to, 1).as_bytes()).is_none(), "{to} instead of {from}");
+        }
+        let many = request.replace("host: x", &["a: b"; HEADER_FIELDS].join("\r\n"));
+        assert!(asked(many.as_bytes()).is_none(), "too many fields");
+    }
+
+    #[test]
+    fn the_answer_is_the_same_over_http() {
+        let accept = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        for speaks in [false, true] {
+            let agreed = Agreed { accept: accept.clone(), speaks, bearer: None, shed: false };
+            let wire = String::from_utf8(agreed.wire()).unwrap();
+            let mut fields = agreed
+                .response()
+                .headers()
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect::<Vec<_>>();
+            let (line, rest) = wire.split_once("\r\n").unwrap();
+            assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
+            let mut told: Vec<_> = rest.trim_end().split("\r\n").map(str::to_owned).collect();
+            told.sort();
+            fields.sort();
+            assert_eq!(told, fields);
+            assert!(wire.ends_with("\r\n\r\n") && wire.contains("soundoff.v1") == speaks, "{wire}");
+        }
+    }
+
+    #[test]
     fn base64_pads() {
         for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
