@@ -12,25 +12,23 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use soundoff_common::deliver::{
-    DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, MAX_REQUEST_BYTES, SIGNATURE_HEADER,
-    TIME_HEADER,
-};
+use soundoff_common::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::http::{metrics, text};
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::problem::problem;
-use soundoff_common::protocol::{CloseCode, Handle, now_ms};
+use soundoff_common::protocol::Handle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::begun::Begun;
+use crate::deliver::{self, Refused};
 use crate::edge::Edge;
-use crate::state::Class;
-use crate::websocket::text_frame;
+use crate::posts;
 
 /// The most internal connections: workers keep one or a few each.
 const CONNECTIONS: usize = 512;
 /// How long a request's header, and then its body, may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a look at a dependency may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,21 +56,25 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
 async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
     // Small answers must not wait for their acks; without it they are merely slower.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| {
-        let edge = &edge;
-        async move { Ok::<_, std::convert::Infallible>(answer(edge, request).await) }
-    });
+    tokio::select! {
+        () = speak(&edge, stream) => {}
+        // The last deliveries of a drain still come in: the connection ends only with the edge.
+        () = edge.ended.cancelled() => {}
+    }
+}
+
+/// Takes deliveries for as long as nothing else comes, and then speaks HTTP.
+async fn speak(edge: &Edge, mut stream: TcpStream) {
+    let Some(read) = posts::serve(edge, &mut stream).await else { return };
+    let service =
+        service_fn(|request| async move { Ok::<_, std::convert::Infallible>(answer(edge, request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
         // Answers are small: one buffer and `send` take less than two and `writev`.
         .writev(false)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        _ended = connection => {}
-        // The last deliveries of a drain still come in: the connection ends only with the edge.
-        () = edge.ended.cancelled() => {}
-    }
+        .serve_connection(TokioIo::new(Begun::new(stream, read)), service);
+    let _ended = connection.await;
 }
 
 /// What the edge itself says is whole; what other pages say may be streamed.
@@ -119,20 +121,14 @@ async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
     }
 }
 
-type Refusal = Box<Response<Full<Bytes>>>;
-
-fn refuse(status: StatusCode, code: &str, detail: &str) -> Refusal {
-    Box::new(problem(status, code, detail))
-}
-
-/// Takes deliveries. Nothing of the body is looked into before its signature is found good.
+/// Takes deliveries that came over HTTP.
 async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
+    let field = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let unsigned = || {
         edge.metrics.edge_unsigned_requests.inc();
         refuse(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with the internal key")
     };
-    let field = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let (Some(time), Some(signature)) = (field(TIME_HEADER), field(SIGNATURE_HEADER)) else {
+    let Some((time, signature)) = field(TIME_HEADER).zip(field(SIGNATURE_HEADER)) else {
         return Err(unsigned());
     };
     let (time, signature) = (time.to_owned(), signature.to_owned());
@@ -148,55 +144,21 @@ async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Ful
         }
         Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "bad_message", "the body took too long")),
     };
-    if !edge.key.verify("POST", DELIVER_PATH, &body, (&time, &signature), now_ms()) {
-        return Err(unsigned());
-    }
-    let request: DeliverRequest = serde_json::from_slice(&body).map_err(|_| {
-        refuse(StatusCode::BAD_REQUEST, "bad_message", "not a deliver request of this version")
+    let answer = deliver::take(edge, (&time, &signature), &body).map_err(|refused| match refused {
+        Refused::Unsigned => unsigned(),
+        Refused::Malformed => {
+            refuse(StatusCode::BAD_REQUEST, "bad_message", "not a deliver request of this version")
+        }
+        Refused::OtherBoot => refuse(StatusCode::CONFLICT, "conflict", "another edge process lives here"),
     })?;
-    if request.boot != *edge.boot {
-        return Err(refuse(StatusCode::CONFLICT, "conflict", "another edge process lives here"));
-    }
-    let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
-    let mut response = text(StatusCode::OK, serde_json::to_vec(&answer).expect("an answer is JSON"));
+    let mut response = text(StatusCode::OK, answer);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
 }
 
-/// Puts each delivery on its sockets' queues; answers which users had none.
-fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
-    let mut missing = Vec::new();
-    for (at, delivery) in deliveries.iter().enumerate() {
-        edge.metrics.edge_deliveries.inc();
-        // Encoded once: all sockets share it.
-        let wire = delivery.frame.as_ref().map(|frame| text_frame(frame.get()));
-        for user in &delivery.to {
-            let mut taken = false;
-            edge.registry.each_of(user, delivery.connection, |connection| {
-                taken |= match (delivery.kind, &wire, delivery.seq) {
-                    (Kind::Push, wire, Some(seq)) => edge.offer_push(connection, seq, wire.as_ref()),
-                    (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Durable),
-                    (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Event),
-                    (Kind::Revoke, ..) => {
-                        if delivery.session.is_none_or(|session| connection.is_of(session)) {
-                            edge.close(connection, CloseCode::SessionRevoked);
-                        }
-                        // A socket of another sign-in is here all the same: its registration is to stay.
-                        true
-                    }
-                    (Kind::Renew, ..) => {
-                        edge.close(connection, CloseCode::TokenExpired);
-                        true
-                    }
-                    // A push without a place or a reply without a frame says nothing; whoever sent it need not send it again.
-                    (Kind::Push | Kind::Reply | Kind::Event, ..) => true,
-                };
-            });
-            if !taken {
-                missing.push((at, user.clone()));
-            }
-        }
-    }
-    missing
+type Refusal = Box<Response<Full<Bytes>>>;
+
+fn refuse(status: StatusCode, code: &str, detail: &str) -> Refusal {
+    Box::new(problem(status, code, detail))
 }

@@ -8,7 +8,9 @@ use serde_json::json;
 use soundoff_common::deliver::{CLOCK_SKEW_MS, DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::ports::queues::QueueError;
 use soundoff_common::protocol::now_ms;
-use support::{SECRET, event_of, handle, http, note, push_of, stand, until};
+use support::{SECRET, event_of, handle, http, note, push_of, soon, stand, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn only_who_knows_the_key_delivers() {
@@ -48,6 +50,71 @@ async fn only_who_knows_the_key_delivers() {
     assert!(ann.before_pong().await.is_empty(), "and nothing of it was delivered");
     assert_eq!(http(stand.internal, &post(&time, &good), &body).await.0, 200);
     ann.expect("event").await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_takes_posts_in_any_pieces_and_then_whatever_else_comes() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    let key = InternalKey::new(&SECRET).unwrap();
+    let post = |body: &[u8], key: &InternalKey| {
+        let (time, signature) = key.sign("POST", DELIVER_PATH, body, now_ms());
+        let fields = format!(
+            "{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}\r\ncontent-length: {}",
+            body.len()
+        );
+        [format!("POST {DELIVER_PATH} HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
+    };
+    let event = |n: u64| {
+        let body = json!({"boot": stand.boot(), "deliveries": [event_of("ann", &json!(n)), event_of("bob", &json!(n))]});
+        post(body.to_string().as_bytes(), &key)
+    };
+    let mut stream = TcpStream::connect(stand.internal).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for byte in event(0) {
+        stream.write_all(&[byte]).await.unwrap();
+    }
+    assert_eq!(answer(&mut stream).await, (200, r#"{"missing":[[1,"bob"]]}"#.to_owned()));
+    stream.write_all(&[event(1), event(2)].concat()).await.unwrap();
+    for _ in 1..=2 {
+        assert_eq!(answer(&mut stream).await.0, 200);
+    }
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(answer(&mut stream).await, (200, "ok\n".to_owned()));
+    stream.write_all(&event(3)).await.unwrap();
+    assert_eq!(answer(&mut stream).await.0, 200, "and back to deliveries");
+    for n in 0..=3 {
+        assert_eq!(ann.expect("event").await["body"], n);
+    }
+    let mut stream = TcpStream::connect(stand.internal).await.unwrap();
+    let other = InternalKey::new(&[8; 32]).unwrap();
+    for (what, bytes, status) in [
+        ("a good one", event(4), 200),
+        ("another key", post(b"{}", &other), 401),
+        ("junk", post(b"junk", &key), 400),
+        ("another process", post(br#"{"boot":"older","deliveries":[]}"#, &key), 409),
+        ("a good one again", event(5), 200),
+    ] {
+        stream.write_all(&bytes).await.unwrap();
+        assert_eq!(answer(&mut stream).await.0, status, "{what}");
+    }
+    assert_eq!(stand.metrics.edge_unsigned_requests.get(), 1, "counted once");
+    for n in 4..=5 {
+        assert_eq!(ann.expect("event").await["body"], n, "delivered once");
+    }
+}
+
+/// The next answer on a kept connection: status and body.
+async fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("an answer", stream.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let (_, rest) = head.split_once("content-length: ").expect("a length");
+    let mut body = vec![0; rest.split("\r\n").next().unwrap().parse().unwrap()];
+    soon("a body", stream.read_exact(&mut body)).await.unwrap();
+    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
 }
 
 #[tokio::test]

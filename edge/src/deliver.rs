@@ -1,0 +1,70 @@
+//! What workers deliver: who may, and to which sockets it goes.
+
+use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
+use soundoff_common::protocol::{CloseCode, Handle, now_ms};
+
+use crate::edge::Edge;
+use crate::state::Class;
+use crate::websocket::text_frame;
+
+/// Why deliveries were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Not signed with the internal key, or too long ago.
+    Unsigned,
+    /// No deliver request of this version.
+    Malformed,
+    /// It is for another edge process.
+    OtherBoot,
+}
+
+/// Takes the deliveries in a request's `body`, signed at a time with a signature; answers the body of the answer. Nothing of the body is
+/// looked into before its signature is found good.
+pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec<u8>, Refused> {
+    if !edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms()) {
+        return Err(Refused::Unsigned);
+    }
+    let request: DeliverRequest = serde_json::from_slice(body).map_err(|_| Refused::Malformed)?;
+    if request.boot != *edge.boot {
+        return Err(Refused::OtherBoot);
+    }
+    let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
+    Ok(serde_json::to_vec(&answer).expect("an answer is JSON"))
+}
+
+/// Puts each delivery on its sockets' queues; answers which users had none.
+fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
+    let mut missing = Vec::new();
+    for (at, delivery) in deliveries.iter().enumerate() {
+        edge.metrics.edge_deliveries.inc();
+        // Encoded once: all sockets share it.
+        let wire = delivery.frame.as_ref().map(|frame| text_frame(frame.get()));
+        for user in &delivery.to {
+            let mut taken = false;
+            edge.registry.each_of(user, delivery.connection, |connection| {
+                taken |= match (delivery.kind, &wire, delivery.seq) {
+                    (Kind::Push, wire, Some(seq)) => edge.offer_push(connection, seq, wire.as_ref()),
+                    (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Durable),
+                    (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Event),
+                    (Kind::Revoke, ..) => {
+                        if delivery.session.is_none_or(|session| connection.is_of(session)) {
+                            edge.close(connection, CloseCode::SessionRevoked);
+                        }
+                        // A socket of another sign-in is here all the same: its registration is to stay.
+                        true
+                    }
+                    (Kind::Renew, ..) => {
+                        edge.close(connection, CloseCode::TokenExpired);
+                        true
+                    }
+                    // A push without a place or a reply without a frame says nothing; whoever sent it need not send it again.
+                    (Kind::Push | Kind::Reply | Kind::Event, ..) => true,
+                };
+            });
+            if !taken {
+                missing.push((at, user.clone()));
+            }
+        }
+    }
+    missing
+}

@@ -1,0 +1,168 @@
+//! Deliveries as workers post them, one after the other on kept connections: read and answered without an HTTP machinery in between.
+//!
+//! Whatever is anything else, in doubt or to be refused is left to HTTP.
+
+use std::io::ErrorKind;
+
+use hyper::Method;
+use soundoff_common::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::deliver;
+use crate::edge::Edge;
+use crate::internal::READ_TIMEOUT;
+
+/// The most header fields of a post; workers send half a dozen.
+const FIELDS: usize = 16;
+/// So much room is made for what comes next.
+const READ_BYTES: usize = 4096;
+/// A connection that waits keeps no more than this.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+enum Begins<'a> {
+    /// A post of deliveries of so many bytes, signed at a time with a signature. It may not all be there yet.
+    Post {
+        header: usize,
+        body: usize,
+        signed: (&'a str, &'a str),
+    },
+    /// Too little to tell.
+    Unclear,
+    Other,
+}
+
+/// Takes deliveries until the connection ends or says something else; answers then what it has said of that.
+pub(crate) async fn serve(edge: &Edge, stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut read = Vec::new();
+    loop {
+        let until = Instant::now() + READ_TIMEOUT;
+        let whole = loop {
+            let wanted = match begins(&read) {
+                Begins::Post { header, body, .. } if read.len() >= header + body => break header + body,
+                Begins::Post { header, body, .. } => header + body - read.len(),
+                Begins::Unclear => READ_BYTES,
+                Begins::Other => return Some(read),
+            };
+            more(stream, &mut read, wanted, until).await?;
+        };
+        // Once more, and not across the wait, as it lends from what was read.
+        let Begins::Post { header, signed, .. } = begins(&read) else { return Some(read) };
+        let Ok(body) = deliver::take(edge, signed, &read[header..whole]) else { return Some(read) };
+        let mut answer = Vec::with_capacity(128 + body.len());
+        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
+        answer.extend_from_slice(body.len().to_string().as_bytes());
+        answer.extend_from_slice(b"\r\n\r\n");
+        answer.extend_from_slice(&body);
+        write(stream, &answer, until).await?;
+        read.drain(..whole);
+        if read.is_empty() {
+            read.shrink_to(KEPT_BYTES);
+        }
+    }
+}
+
+fn begins(bytes: &[u8]) -> Begins<'_> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let header = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(header)) => header,
+        Ok(httparse::Status::Partial) if bytes.len() < READ_BYTES => return Begins::Unclear,
+        _ => return Begins::Other,
+    };
+    let what = (request.method, request.path, request.version);
+    if what != (Some(Method::POST.as_str()), Some(DELIVER_PATH), Some(1)) {
+        return Begins::Other;
+    }
+    let (mut body, mut time, mut signature) = (None, None, None);
+    for field in request.headers.iter() {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        let slot = match () {
+            () if is("content-length") => &mut body,
+            () if is(TIME_HEADER) => &mut time,
+            () if is(SIGNATURE_HEADER) => &mut signature,
+            // How it ends, or what comes then, is not as usual.
+            () if ["transfer-encoding", "connection", "expect", "upgrade"].into_iter().any(is) => {
+                return Begins::Other;
+            }
+            () => continue,
+        };
+        let Ok(value) = std::str::from_utf8(field.value) else { return Begins::Other };
+        if slot.replace(value).is_some() {
+            return Begins::Other;
+        }
+    }
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let body =
+        body.filter(digits).and_then(|body| body.parse().ok()).filter(|body| *body <= MAX_REQUEST_BYTES);
+    match (body, time, signature) {
+        (Some(body), Some(time), Some(signature)) => Begins::Post { header, body, signed: (time, signature) },
+        _ => Begins::Other,
+    }
+}
+
+/// Reads on; `None` when nothing more comes in time.
+async fn more(stream: &TcpStream, read: &mut Vec<u8>, wanted: usize, until: Instant) -> Option<()> {
+    read.reserve(wanted.max(READ_BYTES));
+    loop {
+        match stream.try_read_buf(read) {
+            Ok(0) => return None,
+            Ok(_) => return Some(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+        timeout_at(until, stream.readable()).await.ok()?.ok()?;
+    }
+}
+
+async fn write(stream: &TcpStream, mut bytes: &[u8], until: Instant) -> Option<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                timeout_at(until, stream.writable()).await.ok()?.ok()?;
+            }
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_post_of_deliveries_is_taken() {
+        let post = "POST /deliver HTTP/1.1\r\nhost: x\r\nContent-Length: 4\r\nx-soundoff-time: 1\r\nX-SoundOff-Signature: ab\r\n\r\n";
+        let expected = Begins::Post { header: post.len(), body: 4, signed: ("1", "ab") };
+        assert_eq!(begins(format!("{post}body and more").as_bytes()), expected);
+        for end in 0..post.len() {
+            assert_eq!(begins(&post.as_bytes()[..end]), Begins::Unclear, "{end} bytes");
+        }
+        for (from, to) in [
+            ("POST", "PUT"),
+            ("/deliver", "/deliver?"),
+            ("/deliver", "/metrics"),
+            ("1.1", "1.0"),
+            ("host: x", "connection: close"),
+            ("host: x", "Transfer-Encoding: chunked"),
+            ("host: x", "expect: 100-continue"),
+            ("host: x", "content-length: 4"),
+            ("host: x", "x-soundoff-time: 1"),
+            ("Length: 4", "Length: +4"),
+            ("Length: 4", "Length: 99999999"),
+            ("Length: 4", "Length: "),
+            ("Content-Length", "Content-Size"),
+            ("x-soundoff-time", "x-time"),
+            ("Signature: ab", "Sig: ab"),
+            ("Signature: ab", "Signature: \u{e9}\u{0}"),
+        ] {
+            let other = post.replacen(from, to, 1);
+            assert_eq!(begins(other.as_bytes()), Begins::Other, "{to} instead of {from}");
+        }
+        assert_eq!(begins(format!("POST /{}", "x".repeat(READ_BYTES)).as_bytes()), Begins::Other);
+    }
+}
