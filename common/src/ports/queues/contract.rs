@@ -2,14 +2,20 @@
 //!
 //! They hold for unordered engines with at-least-once delivery and visibility in whole seconds: nothing here knows an order or an exact time.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod steps;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt};
+use super::{Depth, MAX_BODY_BYTES, Outgoing, QueueError, QueueName, Queues, Receipt};
+use steps::{
+    ack, alpha, beta, drain, extend, letters, nothing, nothing_for, outgoing, receive, send, settles, take,
+    take_one, text,
+};
 
 /// The engine under test.
 #[async_trait]
@@ -428,100 +434,4 @@ pub async fn unknown_queues_are_refused(harness: &dyn Harness) {
     assert!(refused(queues.redrive(&nobody, 1).await.err()), "redrive");
     let strange = Receipt(Bytes::from_static(b"not one of yours"));
     assert!(refused(queues.bury(&nobody, strange, "why").await.err()), "bury");
-}
-
-fn alpha() -> QueueName {
-    QueueName::new("alpha_q")
-}
-
-fn beta() -> QueueName {
-    QueueName::new("beta_q")
-}
-
-fn outgoing(queue: &QueueName, body: &str) -> Outgoing {
-    Outgoing { queue: queue.clone(), body: Bytes::copy_from_slice(body.as_bytes()) }
-}
-
-fn text(message: &Message) -> String {
-    String::from_utf8(message.body.to_vec()).expect("text was sent")
-}
-
-async fn send(queues: &dyn Queues, queue: &QueueName, body: &str) {
-    let answers = queues.send(vec![outgoing(queue, body)]).await;
-    assert!(matches!(answers.as_slice(), [Ok(())]), "law 1: send: {answers:?}");
-}
-
-async fn receive(
-    queues: &dyn Queues,
-    queue: &QueueName,
-    max: usize,
-    wait: Duration,
-    visibility: Duration,
-) -> Vec<Message> {
-    queues.receive(queue, max, wait, visibility).await.expect("law 3: receive")
-}
-
-/// Exactly `count` messages, in however many receives.
-async fn take(queues: &dyn Queues, queue: &QueueName, count: usize, visibility: Duration) -> Vec<Message> {
-    let until = Instant::now() + PATIENCE;
-    let mut got = Vec::new();
-    while got.len() < count {
-        let left = until.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "law 2: {} of {count} messages came", got.len());
-        // Engines cap a receive at 10 messages and 20 s.
-        let max = (count - got.len()).min(10);
-        got.extend(receive(queues, queue, max, left.min(Duration::from_secs(10)), visibility).await);
-    }
-    got
-}
-
-async fn take_one(queues: &dyn Queues, queue: &QueueName, visibility: Duration) -> Message {
-    take(queues, queue, 1, visibility).await.remove(0)
-}
-
-/// Receives and acks `count` messages.
-async fn drain(queues: &dyn Queues, queue: &QueueName, count: usize) -> Vec<String> {
-    let messages = take(queues, queue, count, HIDDEN).await;
-    for message in &messages {
-        ack(queues, queue, message).await;
-    }
-    messages.iter().map(text).collect()
-}
-
-async fn ack(queues: &dyn Queues, queue: &QueueName, message: &Message) {
-    queues.ack(queue, vec![message.receipt.clone()]).await.expect("law 4: ack");
-}
-
-async fn extend(queues: &dyn Queues, queue: &QueueName, message: &Message, visibility: Duration) {
-    queues.extend(queue, vec![message.receipt.clone()], visibility).await.expect("law 5: extend");
-}
-
-async fn nothing(queues: &dyn Queues, queue: &QueueName, law: &str) {
-    nothing_for(queues, queue, GLANCE, law).await;
-}
-
-async fn nothing_for(queues: &dyn Queues, queue: &QueueName, wait: Duration, law: &str) {
-    let got = receive(queues, queue, 1, wait, HIDDEN).await;
-    assert!(got.is_empty(), "{law}: {:?}", got.iter().map(text).collect::<Vec<_>>());
-}
-
-/// Waits until the dead letters are `count`; answers their reasons by body.
-async fn letters(queues: &dyn Queues, queue: &QueueName, count: u64) -> BTreeMap<String, String> {
-    settles(queues, queue, "law 7: the count of dead letters", |depth| depth.dead == count).await;
-    let letters = queues.dead_letters(queue, 100).await.expect("law 7: dead_letters");
-    assert_eq!(letters.len() as u64, count, "law 7: the dead letters are as many as counted");
-    letters.into_iter().map(|letter| (letter.body, letter.reason)).collect()
-}
-
-/// Waits for a depth: some engines count late.
-async fn settles(queues: &dyn Queues, queue: &QueueName, law: &str, is: impl Fn(&Depth) -> bool) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let depth = queues.depth(queue).await.expect("depth");
-        if is(&depth) {
-            return;
-        }
-        assert!(Instant::now() < until, "{law}: {depth:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
