@@ -15,6 +15,8 @@ use crate::internal::READ_TIMEOUT;
 
 /// The most header fields of a post; workers send half a dozen.
 const FIELDS: usize = 16;
+/// With one of these a post ends, or goes on, in another way.
+const UNUSUAL: [&str; 4] = ["transfer-encoding", "connection", "expect", "upgrade"];
 /// So much room is made for what comes next.
 const READ_BYTES: usize = 4096;
 /// A connection that waits keeps no more than this.
@@ -79,15 +81,16 @@ fn begins(bytes: &[u8]) -> Begins<'_> {
     let (mut body, mut time, mut signature) = (None, None, None);
     for field in request.headers.iter() {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        let slot = match () {
-            () if is("content-length") => &mut body,
-            () if is(TIME_HEADER) => &mut time,
-            () if is(SIGNATURE_HEADER) => &mut signature,
-            // How it ends, or what comes then, is not as usual.
-            () if ["transfer-encoding", "connection", "expect", "upgrade"].into_iter().any(is) => {
-                return Begins::Other;
-            }
-            () => continue,
+        let slot = if is("content-length") {
+            &mut body
+        } else if is(TIME_HEADER) {
+            &mut time
+        } else if is(SIGNATURE_HEADER) {
+            &mut signature
+        } else if UNUSUAL.into_iter().any(is) {
+            return Begins::Other;
+        } else {
+            continue;
         };
         let Ok(value) = std::str::from_utf8(field.value) else { return Begins::Other };
         if slot.replace(value).is_some() {
@@ -105,7 +108,8 @@ fn begins(bytes: &[u8]) -> Begins<'_> {
 
 /// Reads on; `None` when nothing more comes in time.
 async fn more(stream: &TcpStream, read: &mut Vec<u8>, wanted: usize, until: Instant) -> Option<()> {
-    read.reserve(wanted.max(READ_BYTES));
+    // What is only announced takes no room yet.
+    read.reserve(wanted.clamp(READ_BYTES, KEPT_BYTES));
     loop {
         match stream.try_read_buf(read) {
             Ok(0) => return None,
