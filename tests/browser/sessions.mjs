@@ -111,10 +111,17 @@ async function tabs(nora, otto) {
     await second.locator(".bubble").getByText("Two tabs?").waitFor();
     await nora.page.locator("nav a:not([aria-description])").getByText("Messages").waitFor();
   });
-  await step("signing out in one tab closes the other", async () => {
+  await step("signing out in one tab closes the other, also when no server can tell it", async () => {
+    nora.gate.set("unplugged");
+    for (const page of [nora.page, second])
+      await page
+        .getByRole("status")
+        .getByText(/^(Offline|Connecting)/)
+        .waitFor();
     await nora.page.getByRole("button", { name: "Sign out" }).click();
     await Promise.all([signInPage(nora.page), signInPage(second)]);
     for (const page of [nora.page, second]) equal(await page.getByText("Two tabs?").count(), 0);
+    nora.gate.set("open");
   });
   await step("neither going back nor a link shows anything of hers, and nothing of it is kept", async () => {
     await second.goBack();
