@@ -39,31 +39,36 @@ enum Begins<'a> {
 /// Takes deliveries until the connection ends or says something else; answers then what it has said of that.
 pub(crate) async fn serve(edge: &Edge, stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut read = Vec::new();
+    let mut until = Instant::now() + READ_TIMEOUT;
     loop {
-        let until = Instant::now() + READ_TIMEOUT;
-        let whole = loop {
-            let wanted = match begins(&read) {
-                Begins::Post { header, body, .. } if read.len() >= header + body => break header + body,
-                Begins::Post { header, body, .. } => header + body - read.len(),
-                Begins::Unclear => READ_BYTES,
-                Begins::Other => return Some(read),
-            };
-            more(stream, &mut read, wanted, until).await?;
+        let wanted = match begins(&read) {
+            Begins::Post { header, body, signed } if read.len() >= header + body => {
+                let whole = header + body;
+                let Ok(said) = deliver::take(edge, signed, &read[header..whole]) else { return Some(read) };
+                write(stream, &answer(&said), until).await?;
+                read.drain(..whole);
+                if read.is_empty() {
+                    read.shrink_to(KEPT_BYTES);
+                }
+                until = Instant::now() + READ_TIMEOUT;
+                continue;
+            }
+            Begins::Post { header, body, .. } => header + body - read.len(),
+            Begins::Unclear => READ_BYTES,
+            Begins::Other => return Some(read),
         };
-        // Once more, and not across the wait, as it lends from what was read.
-        let Begins::Post { header, signed, .. } = begins(&read) else { return Some(read) };
-        let Ok(body) = deliver::take(edge, signed, &read[header..whole]) else { return Some(read) };
-        let mut answer = Vec::with_capacity(128 + body.len());
-        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
-        answer.extend_from_slice(body.len().to_string().as_bytes());
-        answer.extend_from_slice(b"\r\n\r\n");
-        answer.extend_from_slice(&body);
-        write(stream, &answer, until).await?;
-        read.drain(..whole);
-        if read.is_empty() {
-            read.shrink_to(KEPT_BYTES);
-        }
+        more(stream, &mut read, wanted, until).await?;
     }
+}
+
+/// The answer to deliveries that were taken, as it goes over the wire.
+fn answer(body: &[u8]) -> Vec<u8> {
+    let mut answer = Vec::with_capacity(128 + body.len());
+    answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ");
+    answer.extend_from_slice(body.len().to_string().as_bytes());
+    answer.extend_from_slice(b"\r\n\r\n");
+    answer.extend_from_slice(body);
+    answer
 }
 
 fn begins(bytes: &[u8]) -> Begins<'_> {
