@@ -77,19 +77,12 @@ struct Header<'a> {
     cursor: Option<&'a RawValue>,
 }
 
-/// A ping as clients write it; other spellings are read like any frame.
-const PING: &str = r#"{"op":"ping"}"#;
-
 impl<'a> ClientFrame<'a> {
     /// Reads a text frame's header.
     ///
     /// # Errors
     /// [`FrameError`] when it is no JSON object, lacks `op`, has an unknown one, or a field is missing or of the wrong kind.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
-        // Most of what an edge with many idle sockets hears.
-        if text == PING {
-            return Ok(ClientFrame::Ping);
-        }
         let header: Header<'a> =
             serde_json::from_str(text).map_err(|e| bad(None, format!("not a frame: {e}")))?;
         let id = header.id.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
