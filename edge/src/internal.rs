@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use soundoff_common::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::http::{metrics, text};
 use soundoff_common::ports::queues::QueueName;
-use soundoff_common::problem::problem;
+use soundoff_common::problem::{Refusal, problem};
 use soundoff_common::protocol::Handle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -156,8 +156,6 @@ async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Ful
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
 }
-
-type Refusal = Box<Response<Full<Bytes>>>;
 
 fn refuse(status: StatusCode, code: &str, detail: &str) -> Refusal {
     Box::new(problem(status, code, detail))

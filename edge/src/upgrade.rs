@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use soundoff_common::http::{bearer, unauthorized};
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::problem::problem;
+use soundoff_common::problem::{Refusal, problem};
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
 
 use crate::edge::Edge;
@@ -29,9 +29,6 @@ pub(crate) struct Agreed {
     /// There is no room: the websocket is to be told so.
     pub(crate) shed: bool,
 }
-
-/// The refusal of a request.
-pub(crate) type Refusal = Box<Response<Full<Bytes>>>;
 
 /// The header of a request for the websocket, and how many bytes it took. `None`: `bytes` begin with something else, or with a part of it,
 /// or leave room for doubt.
@@ -113,7 +110,7 @@ impl Agreed {
 }
 
 /// Checks that a request asks for a websocket; answers `Sec-WebSocket-Accept`.
-fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Box<Response<Full<Bytes>>>> {
+fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let refuse = |status, detail| {
         let mut refusal = problem(status, "bad_message", detail);
         refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
