@@ -1,6 +1,8 @@
 //! One record as one line of a part file: `TYPE DT HOUR JSON`, so that a roll sorts without parsing the JSON.
 
-use serde::de::IgnoredAny;
+use std::io::Write as _;
+
+use chrono::{Datelike as _, Timelike as _};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Record, lawful};
 
@@ -20,12 +22,14 @@ impl Line {
 
 pub(super) fn encode(record: &Record) -> Result<Line, Unavailable> {
     let ts = lawful::time(record)?;
-    let group = format!("{} {}", record.message_type, ts.format("%Y-%m-%d %H"));
     let mut bytes = Vec::with_capacity(512);
-    bytes.extend_from_slice(group.as_bytes());
+    let (year, month, day, hour) = (ts.year(), ts.month(), ts.day(), ts.hour());
+    let written = write!(bytes, "{} {year:04}-{month:02}-{day:02} {hour:02}", record.message_type);
+    written.expect("writing to memory does not fail");
+    let group = bytes.len();
     bytes.push(b' ');
     lawful::write_line(record, &mut bytes)?;
-    Ok(Line { bytes, group: group.len() })
+    Ok(Line { bytes, group })
 }
 
 /// A line of a part as a roll needs it.
@@ -38,6 +42,13 @@ pub(super) struct Parsed<'a> {
     pub(super) json: &'a [u8],
 }
 
+impl Parsed<'_> {
+    /// The directory that its file lies in.
+    pub(super) fn dir(&self) -> String {
+        format!("type={}/dt={}/hour={}", self.message_type, self.dt, self.hour)
+    }
+}
+
 /// Reads a line back; `None` for one that was never completely written.
 pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let mut words = line.strip_suffix(b"\n")?.splitn(4, |b| *b == b' ');
@@ -47,6 +58,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let lawful =
         lawful::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
-    serde_json::from_slice::<IgnoredAny>(json).ok()?;
-    lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
+    // Written whole, it is an object. Of a write that a crash cut short the end is missing, or blocks of it are zeros, which JSON never has.
+    let whole = json.starts_with(b"{") && json.ends_with(b"}") && !json.contains(&0);
+    (lawful && whole).then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
 }

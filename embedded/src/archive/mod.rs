@@ -10,6 +10,7 @@ mod roll;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Archive, Record};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::disk;
 use roll::Roller;
@@ -25,6 +26,9 @@ use writer::{Job, Writer};
 
 /// The most calls that wait for the writer; more callers wait for their place.
 const MAX_WAITING: usize = 1_024;
+
+/// When so many wait, the writer gathers no longer.
+const HURRY_WAITING: usize = MAX_WAITING / 2;
 
 /// How the archive is written.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ impl Default for ArchiveOptions {
 pub struct FileArchive {
     /// `None` only while dropping: the threads end when the last sender is gone.
     jobs: Option<mpsc::Sender<Job>>,
+    /// Ends the writer's gathering.
+    hurry: Arc<Notify>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -75,23 +81,28 @@ impl FileArchive {
         let roller =
             std::thread::Builder::new().name("archive-roll".to_owned()).spawn(move || roller.run(&closed))?;
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let writer = Writer::new(parts, options, to_roller);
+        let hurry = Arc::new(Notify::new());
+        let writer = Writer::new(parts, options, to_roller, hurry.clone());
         // The writer needs a clock to wait by, and blocks on the disk, so it has a small runtime of its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let writer = std::thread::Builder::new()
             .name("archive".to_owned())
             .spawn(move || runtime.block_on(writer.run(waiting)))?;
-        Ok(Self { jobs: Some(jobs), threads: vec![writer, roller] })
+        Ok(Self { jobs: Some(jobs), hurry, threads: vec![writer, roller] })
     }
 
     async fn ask(
         &self,
+        is_urgent: bool,
         job: impl FnOnce(oneshot::Sender<Result<(), Unavailable>>) -> Job,
     ) -> Result<(), Unavailable> {
         let stopped = || Unavailable("the archive's writer has stopped".to_owned());
         let (answer, result) = oneshot::channel();
         let jobs = self.jobs.as_ref().expect("only a drop takes it");
         jobs.send(job(answer)).await.map_err(|_| stopped())?;
+        if is_urgent || jobs.capacity() < MAX_WAITING - HURRY_WAITING {
+            self.hurry.notify_one();
+        }
         result.await.map_err(|_| stopped())?
     }
 }
@@ -100,6 +111,7 @@ impl Drop for FileArchive {
     /// Waits until the last part is rolled, so that a clean stop leaves everything readable.
     fn drop(&mut self) {
         self.jobs = None;
+        self.hurry.notify_one();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the archive had panicked");
@@ -115,10 +127,10 @@ impl Archive for FileArchive {
             return Ok(());
         }
         let lines = records.iter().map(line::encode).collect::<Result<Vec<_>, _>>()?;
-        self.ask(|answer| Job::Put { lines, answer }).await
+        self.ask(false, |answer| Job::Put { lines, answer }).await
     }
 
     async fn flush(&self) -> Result<(), Unavailable> {
-        self.ask(|answer| Job::Flush { answer }).await
+        self.ask(true, |answer| Job::Flush { answer }).await
     }
 }

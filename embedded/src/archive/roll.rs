@@ -13,7 +13,7 @@ use soundoff_common::ports::Unavailable;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
-use super::line::{self, Parsed};
+use super::line;
 use crate::disk::{self, Draft};
 
 /// The most files that one part becomes: each is open, with a compressor of a few hundred KB, while the part is rolled.
@@ -97,26 +97,25 @@ impl Roller {
     }
 
     /// Compresses a part's lines into one draft per published file.
-    fn sort(&self, part: &Path, name: &str) -> io::Result<HashMap<PathBuf, GzEncoder<BufWriter<Draft>>>> {
-        let mut files = HashMap::new();
+    fn sort(&self, part: &Path, name: &str) -> io::Result<Vec<(PathBuf, GzEncoder<BufWriter<Draft>>)>> {
+        // By what a line begins with: a look-up makes no path.
+        let mut files: HashMap<Vec<u8>, (PathBuf, GzEncoder<BufWriter<Draft>>)> = HashMap::new();
         let mut reader = BufReader::with_capacity(256 * 1024, File::open(part)?);
         let (mut text, mut torn) = (Vec::new(), 0);
         while reader.read_until(b'\n', &mut text)? > 0 {
             match line::parse(&text) {
                 // Nobody was told that it is archived: a write that a crash cut short.
                 None => torn += 1,
-                Some(Parsed { message_type, dt, hour, json }) => {
-                    let dir = format!("type={message_type}/dt={dt}/hour={hour}");
-                    let path = self.events.join(dir).join(name);
-                    let count = files.len();
-                    let file = match files.entry(path) {
-                        std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                        std::collections::hash_map::Entry::Vacant(entry) => {
-                            let draft = Draft::create(self.parts.join(format!("{name}.{count}.tmp")))?;
-                            entry.insert(GzEncoder::new(BufWriter::new(draft), Compression::new(LEVEL)))
-                        }
-                    };
-                    file.write_all(json)?;
+                Some(line) => {
+                    let group = &text[..text.len() - line.json.len()];
+                    if !files.contains_key(group) {
+                        let draft = Draft::create(self.parts.join(format!("{name}.{}.tmp", files.len())))?;
+                        let file = GzEncoder::new(BufWriter::new(draft), Compression::new(LEVEL));
+                        let path = self.events.join(line.dir()).join(name);
+                        files.insert(group.to_vec(), (path, file));
+                    }
+                    let (_, file) = files.get_mut(group).expect("made above");
+                    file.write_all(line.json)?;
                 }
             }
             text.clear();
@@ -124,6 +123,6 @@ impl Roller {
         if torn > 0 {
             tracing::warn!(torn, part = %part.display(), "lines that were never completely written were left out");
         }
-        Ok(files)
+        Ok(files.into_values().collect())
     }
 }

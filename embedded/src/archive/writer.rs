@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
 use soundoff_common::ports::Unavailable;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 use ulid::Ulid;
 
 use super::ArchiveOptions;
@@ -42,12 +43,18 @@ pub(super) struct Writer {
     dir: PathBuf,
     options: ArchiveOptions,
     roller: blocking::Sender<RollJob>,
+    hurry: Arc<Notify>,
     part: Option<Part>,
 }
 
 impl Writer {
-    pub(super) fn new(dir: PathBuf, options: ArchiveOptions, roller: blocking::Sender<RollJob>) -> Self {
-        Self { dir, options, roller, part: None }
+    pub(super) fn new(
+        dir: PathBuf,
+        options: ArchiveOptions,
+        roller: blocking::Sender<RollJob>,
+        hurry: Arc<Notify>,
+    ) -> Self {
+        Self { dir, options, roller, hurry, part: None }
     }
 
     /// Serves until every sender is gone, and rolls what is open then.
@@ -77,27 +84,30 @@ impl Writer {
     }
 
     /// Takes what else comes within the gathering time, and writes it all. Answers a flush that cut the time short.
+    ///
+    /// Sleeps meanwhile instead of waiting for each put, which would wake this thread for every one of them.
     async fn gather(
         &mut self,
         mut lines: Vec<Line>,
         answer: Answer,
         jobs: &mut mpsc::Receiver<Job>,
     ) -> Option<Answer> {
-        let until = Instant::now() + self.options.gather;
+        // Whoever is in a hurry says so: who flushes, or finds that much is waiting.
+        let _hurried = timeout(self.options.gather, self.hurry.notified()).await;
         let mut bytes: usize = lines.iter().map(|line| line.bytes.len()).sum();
         let (mut answers, mut flush) = (vec![answer], None);
         while bytes < MAX_BATCH_BYTES {
-            match timeout_at(until, jobs.recv()).await {
-                Ok(Some(Job::Put { lines: more, answer })) => {
+            match jobs.try_recv() {
+                Ok(Job::Put { lines: more, answer }) => {
                     bytes += more.iter().map(|line| line.bytes.len()).sum::<usize>();
                     lines.extend(more);
                     answers.push(answer);
                 }
-                Ok(Some(Job::Flush { answer })) => {
+                Ok(Job::Flush { answer }) => {
                     flush = Some(answer);
                     break;
                 }
-                Ok(None) | Err(_) => break,
+                Err(_) => break,
             }
         }
         let result = self.append(&lines).map_err(|error| {
