@@ -1,17 +1,19 @@
 //! The pull loop: takes work only with a free slot, keeps long work out of sight, acks what is done.
 
+use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ports::queues::{Message, QueueName, Queues, Receipt};
-use crate::telemetry::{Metrics, QueueLabel};
+use crate::telemetry::{ConsumerMetrics, Metrics};
 
 /// How a queue is pulled.
 #[derive(Debug, Clone, Copy)]
@@ -64,16 +66,25 @@ pub trait Job: Send + Sync + 'static {
 /// The most receipts in one ack.
 const ACKS: usize = 4096;
 
+/// Tasks that share what one receive brought, for each core: enough that a long run leaves something to the other cores.
+const TASKS_PER_CORE: usize = 2;
+
 /// One queue's consumer.
-#[derive(Clone)]
 struct Consumer {
     queues: Arc<dyn Queues>,
     queue: QueueName,
-    label: QueueLabel,
     config: ConsumerConfig,
     job: Arc<dyn Job>,
-    metrics: Metrics,
+    metrics: ConsumerMetrics,
+    /// How many tasks share what one receive brought.
+    tasks: usize,
     acks: mpsc::UnboundedSender<Receipt>,
+}
+
+/// The messages of one run, and the slots that they hold.
+struct Batch {
+    messages: Vec<Message>,
+    slots: OwnedSemaphorePermit,
 }
 
 /// Pulls `queue` until `stop`, then finishes what is in progress.
@@ -88,8 +99,10 @@ pub async fn consume(
     // Unbounded but never long: a receipt waits here only while its message holds no slot and one ack is in flight.
     let (acks, pending) = mpsc::unbounded_channel();
     let acking = tokio::spawn(ack_all(queues.clone(), queue.clone(), pending));
-    let label = QueueLabel { queue: queue.to_string() };
-    let consumer = Consumer { queues, queue, label, config, job, metrics, acks };
+    let metrics = metrics.of_consumer(&queue);
+    // Asked once: the answer is put together from files.
+    let tasks = TASKS_PER_CORE * std::thread::available_parallelism().map_or(1, NonZero::get);
+    let consumer = Arc::new(Consumer { queues, queue, config, job, metrics, tasks, acks });
     consumer.pull(stop).await;
     drop(consumer);
     if let Err(error) = acking.await {
@@ -109,7 +122,7 @@ async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::U
 }
 
 impl Consumer {
-    async fn pull(&self, stop: CancellationToken) {
+    async fn pull(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.config.slots));
         let tracker = TaskTracker::new();
         let mut failures = 0;
@@ -160,75 +173,103 @@ impl Consumer {
         Some(permits)
     }
 
-    fn start(&self, messages: Vec<Message>, permits: &mut OwnedSemaphorePermit, tracker: &TaskTracker) {
-        self.metrics.consumer_received.get_or_create(&self.label).inc_by(messages.len() as u64);
+    /// Shares what was received among a few tasks: one for each message would cost as much as a short run does.
+    fn start(
+        self: &Arc<Self>,
+        messages: Vec<Message>,
+        permits: &mut OwnedSemaphorePermit,
+        tracker: &TaskTracker,
+    ) {
+        self.metrics.received.inc_by(messages.len() as u64);
+        let runs = messages.len().div_ceil(self.config.batch);
+        let in_a_task = runs.div_ceil(self.tasks);
         let mut messages = messages.into_iter();
+        let mut batches = std::iter::from_fn(|| {
+            let messages: Vec<Message> = messages.by_ref().take(self.config.batch).collect();
+            let slots = permits.split(messages.len()).expect("never more messages than slots were asked for");
+            (!messages.is_empty()).then_some(Batch { messages, slots })
+        });
         loop {
-            let batch: Vec<Message> = messages.by_ref().take(self.config.batch).collect();
-            if batch.is_empty() {
+            let share: Vec<Batch> = batches.by_ref().take(in_a_task).collect();
+            if share.is_empty() {
                 return;
             }
-            let permit = permits.split(batch.len()).expect("never more messages than slots were asked for");
             let consumer = self.clone();
-            tracker.spawn(async move {
-                consumer.run(batch).await;
-                drop(permit);
-            });
+            tracker.spawn(async move { consumer.run_all(share).await });
         }
     }
 
-    async fn run(&self, batch: Vec<Message>) {
-        let in_flight = self.metrics.consumer_in_flight.get_or_create_owned(&self.label);
-        in_flight.inc_by(batch.len() as i64);
-        let begun = Instant::now();
-        let (worn_out, batch): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|message| message.attempt > self.config.max_receives);
-        let mut count = batch.len() as i64;
-        for message in worn_out {
-            count += 1;
-            // Its last try ended without a word: the process died with it.
-            self.bury(&message, "the process died while working on it").await;
-        }
-        if !batch.is_empty() {
-            let verdicts = self.verdicts(&batch).await;
-            for (message, verdict) in batch.iter().zip(verdicts) {
-                self.settle(message, verdict).await;
-            }
-        }
-        self.metrics.consumer_run_seconds.get_or_create(&self.label).observe(begun.elapsed().as_secs_f64());
-        in_flight.dec_by(count);
-    }
-
-    /// Runs the job, extending the messages' visibility for as long as it takes.
-    async fn verdicts(&self, batch: &[Message]) -> Vec<Verdict> {
-        let run = AssertUnwindSafe(self.job.run(batch)).catch_unwind();
-        tokio::pin!(run);
+    /// Runs batches side by side, and extends the visibility of those that take long. The slots of each are free as soon as it ends.
+    async fn run_all(&self, batches: Vec<Batch>) {
+        let (messages, mut slots): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|batch| (batch.messages, Some(batch.slots))).unzip();
+        let run = |(at, batch)| async move {
+            self.run(batch).await;
+            at
+        };
+        let mut runs: FuturesUnordered<_> = messages.iter().map(Vec::as_slice).enumerate().map(run).collect();
         let half = self.config.visibility / 2;
+        let extension = tokio::time::sleep(half);
+        tokio::pin!(extension);
         loop {
-            let finished = match tokio::time::timeout(half, &mut run).await {
-                Ok(finished) => finished,
-                Err(_) => {
-                    let receipts = batch.iter().map(|message| message.receipt.clone()).collect();
-                    if let Err(error) =
-                        self.queues.extend(&self.queue, receipts, self.config.visibility).await
-                    {
+            tokio::select! {
+                biased;
+                ended = runs.next() => match ended {
+                    Some(at) => drop(slots[at].take()),
+                    None => return,
+                },
+                () = &mut extension => {
+                    let going_on = messages.iter().zip(&slots).filter(|(_, slots)| slots.is_some());
+                    let going_on = going_on.flat_map(|(batch, _)| batch);
+                    let receipts = going_on.map(|message| message.receipt.clone()).collect();
+                    if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
                         tracing::warn!(queue = %self.queue, %error, "cannot extend");
                     }
-                    continue;
+                    extension.as_mut().reset(tokio::time::Instant::now() + half);
                 }
-            };
-            return match finished {
-                Ok(verdicts) if verdicts.len() == batch.len() => verdicts,
-                Ok(_) => vec![Verdict::Retry("the job lost count of its messages".to_owned()); batch.len()],
-                Err(_) => vec![Verdict::Retry("the job panicked".to_owned()); batch.len()],
-            };
+            }
+        }
+    }
+
+    async fn run(&self, batch: &[Message]) {
+        self.metrics.in_flight.inc_by(batch.len() as i64);
+        let begun = Instant::now();
+        let is_worn_out = |message: &Message| message.attempt > self.config.max_receives;
+        if batch.iter().any(is_worn_out) {
+            let (worn_out, rest): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(is_worn_out);
+            for message in worn_out {
+                // Its last try ended without a word: the process died with it.
+                self.bury(&message, "the process died while working on it").await;
+            }
+            self.work(&rest).await;
+        } else {
+            self.work(batch).await;
+        }
+        self.metrics.run_seconds.observe(begun.elapsed().as_secs_f64());
+        self.metrics.in_flight.dec_by(batch.len() as i64);
+    }
+
+    async fn work(&self, batch: &[Message]) {
+        if batch.is_empty() {
+            return;
+        }
+        for (message, verdict) in batch.iter().zip(self.verdicts(batch).await) {
+            self.settle(message, verdict).await;
+        }
+    }
+
+    async fn verdicts(&self, batch: &[Message]) -> Vec<Verdict> {
+        match AssertUnwindSafe(self.job.run(batch)).catch_unwind().await {
+            Ok(verdicts) if verdicts.len() == batch.len() => verdicts,
+            Ok(_) => vec![Verdict::Retry("the job lost count of its messages".to_owned()); batch.len()],
+            Err(_) => vec![Verdict::Retry("the job panicked".to_owned()); batch.len()],
         }
     }
 
     async fn settle(&self, message: &Message, verdict: Verdict) {
         match verdict {
             Verdict::Done => {
-                self.metrics.consumer_done.get_or_create(&self.label).inc();
+                self.metrics.done.inc();
                 self.metrics.bill.took_message();
                 // The ack task outlives every run; if it broke, the message comes again.
                 let _ = self.acks.send(message.receipt.clone());
@@ -237,7 +278,7 @@ impl Consumer {
                 self.bury(message, &reason).await;
             }
             Verdict::Retry(reason) => {
-                self.metrics.consumer_retried.get_or_create(&self.label).inc();
+                self.metrics.retried.inc();
                 tracing::warn!(queue = %self.queue, attempt = message.attempt, reason, "will be tried again");
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);
                 let receipts = vec![message.receipt.clone()];
@@ -251,7 +292,7 @@ impl Consumer {
 
     async fn bury(&self, message: &Message, reason: &str) {
         tracing::error!(queue = %self.queue, attempt = message.attempt, reason, "given up: to the dead letters");
-        self.metrics.consumer_buried.get_or_create(&self.label).inc();
+        self.metrics.buried.inc();
         self.job.give_up(message, reason).await;
         if let Err(error) = self.queues.bury(&self.queue, message.receipt.clone(), reason).await {
             tracing::warn!(queue = %self.queue, %error, "cannot bury; it comes again");

@@ -1,6 +1,7 @@
 //! The one list of metrics, with units in their names, in the Prometheus text format.
 
 mod bill;
+mod consumer;
 mod depths;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use bill::{Bill, BillLabel, RequestLabel};
+pub use consumer::ConsumerMetrics;
 pub use depths::Depths;
 
 /// One queue.

@@ -1,0 +1,44 @@
+//! What one queue's consumer counts.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::{Bill, Metrics, QueueLabel};
+use crate::ports::queues::QueueName;
+
+/// The metrics of one queue's consumer, looked up once: each is told of every message.
+#[derive(Debug, Clone)]
+pub struct ConsumerMetrics {
+    /// Messages taken from the queue.
+    pub received: Counter,
+    /// Messages done and acked.
+    pub done: Counter,
+    /// Runs that end in another try.
+    pub retried: Counter,
+    /// Messages given up.
+    pub buried: Counter,
+    /// Messages in progress.
+    pub in_flight: Gauge,
+    /// Seconds from receive to verdict.
+    pub run_seconds: Histogram,
+    /// What the process pays for.
+    pub bill: Bill,
+}
+
+impl Metrics {
+    /// Those of a queue's consumer.
+    #[must_use]
+    pub fn of_consumer(&self, queue: &QueueName) -> ConsumerMetrics {
+        let label = QueueLabel { queue: queue.to_string() };
+        ConsumerMetrics {
+            received: self.consumer_received.get_or_create_owned(&label),
+            done: self.consumer_done.get_or_create_owned(&label),
+            retried: self.consumer_retried.get_or_create_owned(&label),
+            buried: self.consumer_buried.get_or_create_owned(&label),
+            in_flight: self.consumer_in_flight.get_or_create_owned(&label),
+            run_seconds: self.consumer_run_seconds.get_or_create_owned(&label),
+            bill: self.bill.clone(),
+        }
+    }
+}
