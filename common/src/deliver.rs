@@ -1,5 +1,7 @@
 //! What workers say to an edge's internal port, and how they prove who they are.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -39,9 +41,9 @@ pub enum Kind {
     Renew,
 }
 
-/// One frame for some users' sockets on this edge.
+/// One frame for some users' sockets on this edge. `F` is a `&RawValue` where a frame is read as it lies in a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct Delivery<F = Box<RawValue>> {
     /// What it is.
     pub kind: Kind,
     /// Whose sockets.
@@ -56,17 +58,21 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// The whole frame as the client gets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frame: Option<Box<RawValue>>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub frame: Option<F>,
+}
+
+fn none<F>() -> Option<F> {
+    None
 }
 
 /// The body of `POST /deliver`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct DeliverRequest {
+pub struct DeliverRequest<D = Delivery> {
     /// Which edge process is meant: a recycled address refuses with 409.
-    pub boot: String,
+    pub boot: Arc<str>,
     /// What to deliver, in order.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<D>,
 }
 
 /// The answer to `POST /deliver`.

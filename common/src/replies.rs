@@ -34,6 +34,8 @@ const LANE_WAITING: usize = 8192;
 const LANE_AT_ONCE: usize = 256;
 /// The most bytes of frames in one POST; the last delivery may go over it.
 const LANE_BYTES: usize = 1024 * 1024;
+/// A delivery to one user without its frame, or a little more.
+const ABOUT_BYTES: usize = 128;
 /// How long a lane to an edge is kept without a delivery.
 const LANE_IDLE: Duration = Duration::from_secs(60);
 /// How long one POST may take.
@@ -69,8 +71,8 @@ struct Part {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct EdgeProcess {
-    address: String,
-    boot: String,
+    address: Arc<str>,
+    boot: Arc<str>,
 }
 
 struct Inner {
@@ -172,42 +174,52 @@ async fn split(inner: &Inner, batch: Vec<Waiting>) -> Vec<(EdgeProcess, Part)> {
             return Vec::new();
         }
     };
-    let online: HashMap<&Handle, &Vec<Registration>> = handles.iter().zip(&found).collect();
-    let mut parts = Vec::new();
+    let online = |user: &Handle| match handles.binary_search(user) {
+        Ok(at) => found.get(at).map_or(&[][..], Vec::as_slice),
+        Err(_) => &[],
+    };
+    let mut parts = Vec::with_capacity(batch.len());
     for Waiting { parcel, ticket } in batch {
-        parts.extend(cut(parcel, &ticket, &online));
+        cut(parcel, ticket, online, &mut parts);
     }
     parts
 }
 
-fn cut(
+/// Cuts a parcel into its parts, one for each edge that has users of it.
+fn cut<'a>(
     parcel: Parcel,
-    ticket: &Ticket,
-    online: &HashMap<&Handle, &Vec<Registration>>,
-) -> Vec<(EdgeProcess, Part)> {
+    ticket: Ticket,
+    online: impl Fn(&Handle) -> &'a [Registration],
+    parts: &mut Vec<(EdgeProcess, Part)>,
+) {
     let Parcel { mut delivery, origin } = parcel;
-    let users = std::mem::take(&mut delivery.to);
-    let is_origin =
-        |r: &Registration| origin.as_ref().is_some_and(|o| o.boot == r.boot && o.connection == r.connection);
-    let mut edges: HashMap<EdgeProcess, Vec<(Handle, Registration)>> = HashMap::new();
-    for user in users {
-        let registrations = online.get(&user).map_or(&[][..], |list| list);
-        let asked = registrations.iter().find(|r| is_origin(r));
-        if let Some(asked) = asked {
+    // Nearly all are replies to one user, whose socket is still there.
+    if let (Some(origin), [user]) = (origin, delivery.to.as_slice()) {
+        let is_origin = |r: &&Registration| r.boot == origin.boot && r.connection == origin.connection;
+        if let Some(asked) = online(user).iter().find(is_origin) {
+            let registrations = vec![(user.clone(), asked.clone())];
             delivery.connection = Some(asked.connection);
-        }
-        for r in registrations.iter().filter(|r| asked.is_none_or(|asked| *r == asked)) {
-            let edge = EdgeProcess { address: r.edge.clone(), boot: r.boot.clone() };
-            edges.entry(edge).or_default().push((user.clone(), r.clone()));
+            return parts.push((asked.into(), Part { delivery, registrations, ticket }));
         }
     }
-    let parts = edges.into_iter().map(|(edge, registrations)| {
+    let mut edges: HashMap<EdgeProcess, Vec<(Handle, Registration)>> = HashMap::new();
+    for user in std::mem::take(&mut delivery.to) {
+        for r in online(&user) {
+            edges.entry(r.into()).or_default().push((user.clone(), r.clone()));
+        }
+    }
+    parts.extend(edges.into_iter().map(|(edge, registrations)| {
         let mut to: Vec<Handle> = registrations.iter().map(|(user, _)| user.clone()).collect();
         to.dedup();
         let delivery = Delivery { to, ..delivery.clone() };
         (edge, Part { delivery, registrations, ticket: ticket.clone() })
-    });
-    parts.collect()
+    }));
+}
+
+impl From<&Registration> for EdgeProcess {
+    fn from(r: &Registration) -> Self {
+        Self { address: r.edge.clone(), boot: r.boot.clone() }
+    }
 }
 
 async fn run_lane(inner: Arc<Inner>, edge: EdgeProcess, mut parts: mpsc::Receiver<Part>) {
@@ -229,9 +241,13 @@ async fn run_lane(inner: Arc<Inner>, edge: EdgeProcess, mut parts: mpsc::Receive
 }
 
 async fn post_batch(inner: &Inner, edge: &EdgeProcess, batch: Vec<Part>) {
-    let deliveries = batch.iter().map(|part| part.delivery.clone()).collect();
+    let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
     let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
-    let body = Bytes::from(serde_json::to_vec(&request).expect("deliveries are JSON"));
+    let frames = batch.iter().filter_map(|part| part.delivery.frame.as_ref());
+    let frames: usize = frames.map(|frame| frame.get().len()).sum();
+    let mut body = Vec::with_capacity(frames + ABOUT_BYTES * (1 + batch.len()));
+    serde_json::to_writer(&mut body, &request).expect("deliveries are JSON");
+    let body = Bytes::from(body);
     for attempt in 1..=POST_TRIES {
         match post(inner, &edge.address, body.clone()).await {
             Ok(Answer::Taken(answer)) => {
@@ -248,7 +264,7 @@ async fn post_batch(inner: &Inner, edge: &EdgeProcess, batch: Vec<Part>) {
             }
             Err(error) if attempt == POST_TRIES => {
                 inner.metrics.reply_posts_failed.inc();
-                tracing::warn!(edge = edge.address, error = %format!("{error:#}"), "cannot deliver");
+                tracing::warn!(edge = &*edge.address, error = %format!("{error:#}"), "cannot deliver");
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(20 << attempt)).await,
         }
@@ -284,7 +300,7 @@ async fn post(inner: &Inner, address: &str, body: Bytes) -> anyhow::Result<Answe
 async fn clear_missing(inner: &Inner, edge: &EdgeProcess, batch: &[Part], answer: DeliverAnswer) {
     for (at, user) in answer.missing {
         let Some(part) = batch.get(at) else {
-            tracing::warn!(edge = edge.address, "the edge names a delivery that it was not sent");
+            tracing::warn!(edge = &*edge.address, "the edge names a delivery that it was not sent");
             continue;
         };
         for (_, registration) in part.registrations.iter().filter(|(handle, _)| *handle == user) {

@@ -1,5 +1,6 @@
 //! What workers deliver: who may, and to which sockets it goes.
 
+use serde_json::value::RawValue;
 use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
 
@@ -24,8 +25,9 @@ pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec
     if !edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms()) {
         return Err(Refused::Unsigned);
     }
-    let request: DeliverRequest = serde_json::from_slice(body).map_err(|_| Refused::Malformed)?;
-    if request.boot != *edge.boot {
+    let request: DeliverRequest<Delivery<&RawValue>> =
+        serde_json::from_slice(body).map_err(|_| Refused::Malformed)?;
+    if request.boot != edge.boot {
         return Err(Refused::OtherBoot);
     }
     let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
@@ -33,7 +35,7 @@ pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec
 }
 
 /// Puts each delivery on its sockets' queues; answers which users had none.
-fn hand_out(edge: &Edge, deliveries: &[Delivery]) -> Vec<(usize, Handle)> {
+fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Handle)> {
     let mut missing = Vec::new();
     for (at, delivery) in deliveries.iter().enumerate() {
         edge.metrics.edge_deliveries.inc();

@@ -69,7 +69,7 @@ impl Health {
 pub(crate) struct Edge {
     pub(crate) config: EdgeConfig,
     pub(crate) boot: Arc<str>,
-    pub(crate) advertise: String,
+    pub(crate) advertise: Arc<str>,
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tables: Arc<dyn Tables>,
@@ -114,7 +114,7 @@ impl Edge {
             deps;
         Self {
             boot: Ulid::generate().to_string().into(),
-            advertise,
+            advertise: advertise.into(),
             queues,
             sessions,
             tables,
@@ -181,7 +181,7 @@ impl Edge {
     }
 
     pub(crate) fn registration(&self, connection: &Connection) -> Registration {
-        Registration { edge: self.advertise.clone(), boot: self.boot.to_string(), connection: connection.id }
+        Registration { edge: self.advertise.clone(), boot: self.boot.clone(), connection: connection.id }
     }
 
     /// Hands a socket a frame of the edge's own.

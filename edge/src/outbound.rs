@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use soundoff_common::envelope::{Envelope, Origin};
+use soundoff_common::envelope::{Origin, Stamped};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};
@@ -117,37 +117,24 @@ pub(crate) fn publish(
     if full {
         return Err(overloaded("too many messages wait to be accepted"));
     }
-    let envelope =
-        stamped(edge, connection, &identity.user, message.id, message.message_type, message.body.to_owned());
-    let body = envelope.bytes();
+    let (mid, body) = stamped(edge, connection, &identity.user, message);
     if body.len() > MAX_BODY_BYTES {
         return Err(ErrorBody::new(
             ErrorCode::TooLarge,
             format!("a message is at most {MAX_BODY_BYTES} bytes"),
         ));
     }
-    hand_over(edge, Some(Sender::new(connection, message.id)), envelope.mid, body)
+    hand_over(edge, Some(Sender::new(connection, message.id)), mid, body)
 }
 
-/// An envelope that says who, where and when.
-fn stamped(
-    edge: &Edge,
-    connection: &Connection,
-    user: &Handle,
-    id: &str,
-    message_type: &str,
-    body: Box<RawValue>,
-) -> Envelope {
+/// An envelope that says who, where and when, and its `mid`.
+fn stamped(edge: &Edge, connection: &Connection, user: &Handle, message: &Incoming<'_>) -> (Ulid, Bytes) {
     let at = now_ms();
-    Envelope {
-        mid: edge.mids.next(at),
-        id: id.to_owned(),
-        message_type: message_type.to_owned(),
-        from: user.clone(),
-        origin: Some(Origin { boot: edge.boot.to_string(), connection: connection.id }),
-        at,
-        body,
-    }
+    let mid = edge.mids.next(at);
+    let origin = Origin { boot: edge.boot.clone(), connection: connection.id };
+    let Incoming { id, message_type, body } = *message;
+    let envelope = Stamped { mid, id, message_type, from: user, origin: Some(&origin), at, body };
+    (mid, envelope.bytes())
 }
 
 /// Puts a message among those that wait for main_q.
@@ -164,9 +151,10 @@ pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
         return;
     }
     let nothing = RawValue::from_string("{}".to_owned()).expect("an empty object is JSON");
-    let envelope = stamped(edge, connection, user, "", "user_session", nothing);
+    let message = Incoming { id: "", message_type: "user_session", body: &nothing };
+    let (mid, body) = stamped(edge, connection, user, &message);
     // Full after all: left out.
-    let _ = hand_over(edge, None, envelope.mid, envelope.bytes());
+    let _ = hand_over(edge, None, mid, body);
 }
 
 /// Gathers and sends until every sender is gone or `run` drops the task.
@@ -199,7 +187,8 @@ pub(crate) async fn gather(edge: Arc<Edge>, mut taken: mpsc::Receiver<Publish>) 
 }
 
 async fn send(edge: &Edge, batch: Vec<Publish>) {
-    let outgoing = |publish: &Publish| Outgoing { queue: QueueName::main(), body: publish.body.clone() };
+    let main = QueueName::main();
+    let outgoing = |publish: &Publish| Outgoing { queue: main.clone(), body: publish.body.clone() };
     let results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
     let mut results = results.into_iter();
     let mut failed = None;

@@ -159,7 +159,7 @@ async fn too_many_sockets_of_a_user_close_4505_here_and_across_edges() {
     let back = stand.welcomed("ann").await;
     drop(back);
     until("it has left again", || stand.world.sessions.of("ann").len() == 1).await;
-    let elsewhere = Registration { edge: "10.0.0.1:1".to_owned(), boot: "other".to_owned(), connection: 1 };
+    let elsewhere = Registration { edge: "10.0.0.1:1".into(), boot: "other".into(), connection: 1 };
     stand.world.sessions.insert("ann", elsewhere.clone());
     let mut four = stand.connect().await;
     four.hello(&token("ann")).await;

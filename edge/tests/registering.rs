@@ -11,7 +11,7 @@ use soundoff_edge::EdgeConfig;
 use support::{World, config, event_of, stand, stand_with, token, until};
 
 fn foreign() -> Registration {
-    Registration { edge: "10.9.9.9:1".to_owned(), boot: "foreign".to_owned(), connection: 1 }
+    Registration { edge: "10.9.9.9:1".into(), boot: "foreign".into(), connection: 1 }
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_socket_that_ends_while_it_is_being_asserted_stays_gone() {
     until("removed", || stand.world.sessions.of("ann").is_empty()).await;
     // As a slow cache would: the put takes effect after the removal.
     let late = Registration {
-        edge: stand.internal.to_string(),
+        edge: stand.internal.to_string().into(),
         boot: stand.world.sessions.last_put().unwrap().1.boot,
         connection: stand.world.sessions.last_put().unwrap().1.connection,
     };

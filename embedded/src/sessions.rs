@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,8 +53,8 @@ impl Slot {
 /// An edge process. `live` counts its entries, so that one long gone can be forgotten.
 #[derive(Debug)]
 struct Origin {
-    edge: String,
-    boot: String,
+    edge: Arc<str>,
+    boot: Arc<str>,
     live: AtomicUsize,
 }
 

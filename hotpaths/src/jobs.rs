@@ -66,7 +66,7 @@ fn message(n: u32, message_type: &str, body: &str) -> anyhow::Result<Message> {
         id: format!("m{n:09}"),
         message_type: message_type.to_owned(),
         from: user(0),
-        origin: Some(Origin { boot: "edge".to_owned(), connection: 0 }),
+        origin: Some(Origin { boot: "edge".into(), connection: 0 }),
         at: 1_790_000_000_000,
         body: RawValue::from_string(body.to_owned())?,
     };
@@ -106,7 +106,8 @@ pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
     let edge = sink.line()?;
     let memory = Arc::new(Memory::forgetting());
     for (n, connection) in [(0, 0), (1, 1)] {
-        memory.register(user(n), Registration { edge: edge.clone(), boot: "edge".to_owned(), connection });
+        memory
+            .register(user(n), Registration { edge: edge.as_str().into(), boot: "edge".into(), connection });
     }
     let metrics = Metrics::new();
     let worker = Jobs::new(memory, &metrics)?.worker("typing")?;

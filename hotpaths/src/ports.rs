@@ -82,7 +82,7 @@ impl Memory {
     }
 
     /// The edge process that holds the first socket.
-    pub(crate) fn boot(&self) -> Option<String> {
+    pub(crate) fn boot(&self) -> Option<Arc<str>> {
         locked(&self.registered).values().flatten().next().map(|registration| registration.boot.clone())
     }
 }

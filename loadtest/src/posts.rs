@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::value::RawValue;
@@ -40,7 +41,7 @@ pub(crate) fn signed(address: SocketAddr, data: &Path) -> Result<Posts> {
 /// What a request is made of.
 #[derive(Debug)]
 enum Making {
-    Signed { key: Box<InternalKey>, boot: String, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
+    Signed { key: Box<InternalKey>, boot: Arc<str>, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
     Json { deliveries: Vec<Value> },
     Nchan { path: String, text: String },
 }
@@ -61,9 +62,9 @@ impl<'a> Poster<'a> {
     pub(crate) fn new(posts: &Posts, users: &'a [User], sessions: &[String]) -> Result<Self> {
         let making = match posts {
             Posts::Signed { key, .. } => {
-                let parse = |session: &str, user: &User| -> Option<(String, Handle, u64)> {
+                let parse = |session: &str, user: &User| -> Option<(Arc<str>, Handle, u64)> {
                     let (boot, connection) = session.rsplit_once('-')?;
-                    Some((boot.to_owned(), user.name.parse().ok()?, connection.parse().ok()?))
+                    Some((boot.into(), user.name.parse().ok()?, connection.parse().ok()?))
                 };
                 let named = sessions.iter().zip(users);
                 let all: Option<Vec<_>> = named.map(|(session, user)| parse(session, user)).collect();

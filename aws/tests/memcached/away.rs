@@ -40,7 +40,11 @@ fn user(n: usize) -> Handle {
 }
 
 fn socket(edge: u64, connection: u64) -> Registration {
-    Registration { edge: format!("10.0.0.{edge}:7000"), boot: format!("boot{edge}"), connection }
+    Registration {
+        edge: format!("10.0.0.{edge}:7000").into(),
+        boot: format!("boot{edge}").into(),
+        connection,
+    }
 }
 
 /// Puts, swaps and gets at random until told to stop; each task has its keys, so that it knows what they must say.

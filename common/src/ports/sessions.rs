@@ -1,5 +1,6 @@
 //! The Session Cache: which edges hold a user's sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,12 +14,13 @@ use crate::protocol::Handle;
 pub mod contract;
 
 /// One socket of a user. Equal registrations are the same socket: `boot` and `connection` are the token by which only its maker removes it.
+/// Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Registration {
     /// The internal address of the edge, `ip:port`.
-    pub edge: String,
+    pub edge: Arc<str>,
     /// The edge process: drawn anew at every start, so a recycled address is told from the old one.
-    pub boot: String,
+    pub boot: Arc<str>,
     /// The socket within the edge process; never reused by it.
     pub connection: u64,
 }

@@ -194,10 +194,10 @@ impl Stand {
     }
 
     /// This edge's boot id, as its registrations say it.
-    pub(crate) fn boot(&self) -> String {
+    pub(crate) fn boot(&self) -> Arc<str> {
         let ours = self.internal.to_string();
         let all = self.world.sessions.all();
-        all.into_iter().find(|(_, r)| r.edge == ours).expect("a registration of this edge").1.boot
+        all.into_iter().find(|(_, r)| *r.edge == *ours).expect("a registration of this edge").1.boot
     }
 
     pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {

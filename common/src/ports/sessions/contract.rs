@@ -29,7 +29,7 @@ fn handle(name: &str) -> Handle {
 }
 
 fn socket(edge: &str, boot: &str, connection: u64) -> Registration {
-    Registration { edge: edge.to_owned(), boot: boot.to_owned(), connection }
+    Registration { edge: edge.into(), boot: boot.into(), connection }
 }
 
 async fn put(sessions: &dyn Sessions, handle: &Handle, registration: &Registration, ttl: Duration) {
