@@ -81,12 +81,12 @@ async fn the_archive_keeps_its_laws() {
 
 fn record(ts: &str, body: &str) -> Record {
     Record {
-        id: Ulid::generate().to_string(),
+        id: Ulid::generate().to_string().into(),
         message_type: "post.create".into(),
         v: 1,
         ts: ts.into(),
         ingest_ts: ts.into(),
-        user_key: "ada".into(),
+        user_key: "ada".parse().unwrap(),
         trace_id: "t".into(),
         body: serde_json::value::to_raw_value(body).unwrap(),
     }
@@ -106,7 +106,7 @@ async fn utc_records_are_found_at_their_place_and_others_refused() {
         archive.put(vec![record.clone()]).await.unwrap();
         let files = stack.files().await;
         let found =
-            files.iter().find(|(_, text)| String::from_utf8_lossy(text).contains(&record.id)).unwrap();
+            files.iter().find(|(_, text)| String::from_utf8_lossy(text).contains(&*record.id)).unwrap();
         assert!(found.0.starts_with(&format!("type=post.create/{place}/")), "{}", found.0);
     }
     let put = archive.put(vec![record("2026-11-22T00:30:00+02:00", "x")]).await;

@@ -6,7 +6,7 @@ use crate::protocol::Handle;
 /// Where the state of one block lies.
 #[must_use]
 pub fn key(blocker: &Handle, blocked: &Handle) -> Key {
-    Key::new(format!("block#{blocker}"), format!("s#{blocked}"))
+    Key::new(["block#", blocker.as_str()].concat(), ["s#", blocked.as_str()].concat())
 }
 
 /// Where both states between two users lie, for callers that read more in the same call and then [`judge`].

@@ -71,7 +71,10 @@ impl Worker {
 #[async_trait]
 impl Job for Worker {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
-        join_all(batch.iter().map(|message| self.one(message))).await
+        match batch {
+            [message] => vec![self.one(message).await],
+            _ => join_all(batch.iter().map(|message| self.one(message))).await,
+        }
     }
 
     async fn give_up(&self, message: &Message, _reason: &str) {

@@ -119,19 +119,19 @@ async fn unlawful_records_are_refused() {
 fn record(id: u32, message_type: &str, hour: u32) -> Record {
     let ts = format!("2026-11-{:02}T{:02}:00:00Z", 1 + hour / 24, hour % 24);
     Record {
-        id: format!("{id:04}"),
+        id: format!("{id:04}").into(),
         message_type: message_type.into(),
         v: 1,
-        ingest_ts: ts.clone(),
+        ingest_ts: ts.as_str().into(),
         ts,
-        user_key: "ada".into(),
+        user_key: "ada".parse().unwrap(),
         trace_id: "t".into(),
         body: serde_json::value::to_raw_value("x").unwrap(),
     }
 }
 
 /// How often each id is archived.
-fn ids(dir: &Path) -> BTreeMap<String, usize> {
+fn ids(dir: &Path) -> BTreeMap<Arc<str>, usize> {
     let mut ids = BTreeMap::new();
     for file in files_below(&dir.join("archive/events")) {
         for line in String::from_utf8(unpack(&file)).unwrap().lines() {
@@ -142,8 +142,8 @@ fn ids(dir: &Path) -> BTreeMap<String, usize> {
     ids
 }
 
-fn once(ids: impl IntoIterator<Item = u32>) -> BTreeMap<String, usize> {
-    ids.into_iter().map(|id| (format!("{id:04}"), 1)).collect()
+fn once(ids: impl IntoIterator<Item = u32>) -> BTreeMap<Arc<str>, usize> {
+    ids.into_iter().map(|id| (format!("{id:04}").into(), 1)).collect()
 }
 
 fn parts(dir: &Path) -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use soundoff_common::catalog::Catalog;
 use soundoff_common::consumer::{Job, Verdict};
-use soundoff_common::envelope::Envelope;
+use soundoff_common::envelope::Routed;
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, Queues};
 use soundoff_common::protocol::{now_ms, rfc3339};
@@ -37,8 +37,12 @@ impl Router {
     }
 
     /// Where one message goes, and its archive record if its type has one.
-    fn route(&self, message: &Message, ingested: &str) -> Result<(Vec<Outgoing>, Option<Record>), Verdict> {
-        let envelope = Envelope::parse(&message.body)
+    fn route(
+        &self,
+        message: &Message,
+        ingested: &Arc<str>,
+    ) -> Result<(Vec<Outgoing>, Option<Record>), Verdict> {
+        let envelope = Routed::parse(&message.body)
             .map_err(|error| Verdict::Dead(format!("not an envelope: {error}")))?;
         // A type of a newer edge: another try may meet a newer router.
         let route = self
@@ -47,15 +51,16 @@ impl Router {
             .ok_or_else(|| Verdict::Retry(format!("no type {}", envelope.message_type)))?;
         let queues = route.queues.iter().cloned();
         let out = queues.map(|queue| Outgoing { queue, body: message.body.clone() }).collect();
+        let mid: Arc<str> = envelope.mid.to_string().into();
         let record = route.archived.then(|| Record {
-            id: envelope.mid.to_string(),
-            message_type: envelope.message_type,
+            id: mid.clone(),
+            message_type: envelope.message_type.into_owned(),
             v: RECORD_VERSION,
             ts: rfc3339(envelope.at),
-            ingest_ts: ingested.to_owned(),
-            user_key: envelope.from.to_string(),
-            trace_id: envelope.mid.to_string(),
-            body: envelope.body,
+            ingest_ts: ingested.clone(),
+            user_key: envelope.from,
+            trace_id: mid,
+            body: envelope.body.to_owned(),
         });
         Ok((out, record))
     }
@@ -64,7 +69,7 @@ impl Router {
 #[async_trait]
 impl Job for Router {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
-        let ingested = rfc3339(now_ms());
+        let ingested = rfc3339(now_ms()).into();
         let mut verdicts = vec![Verdict::Done; batch.len()];
         let (mut out, mut owners, mut records, mut archived) = (vec![], vec![], vec![], vec![]);
         for (at, message) in batch.iter().enumerate() {

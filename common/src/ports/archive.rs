@@ -1,10 +1,13 @@
 //! Everything that happened, for the data team.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Unavailable;
+use crate::protocol::Handle;
 
 /// What every adapter checks of a record, and how it writes one.
 pub mod lawful;
@@ -17,7 +20,7 @@ pub mod contract;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The message's `mid`: readers dedupe by it, as the archive is at-least-once.
-    pub id: String,
+    pub id: Arc<str>,
     /// The MessageType.
     #[serde(rename = "type")]
     pub message_type: String,
@@ -26,11 +29,11 @@ pub struct Record {
     /// When the edge took the message, RFC 3339 UTC.
     pub ts: String,
     /// When the router archived it, RFC 3339 UTC.
-    pub ingest_ts: String,
+    pub ingest_ts: Arc<str>,
     /// The sender's handle.
-    pub user_key: String,
+    pub user_key: Handle,
     /// Ties together everything one message caused.
-    pub trace_id: String,
+    pub trace_id: Arc<str>,
     /// The message's body, on one line.
     pub body: Box<RawValue>,
 }

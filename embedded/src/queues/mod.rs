@@ -207,10 +207,11 @@ impl Queues for EmbeddedQueues {
             return Ok(Vec::new());
         }
         self.mark(number, &taken)?;
+        let mut receipts = receipts(&taken);
         let mut messages = Vec::with_capacity(taken.len());
-        for Taken { seq, life, attempt, sent_at, source } in taken {
-            let body = self.body(source).await?;
-            messages.push(Message { receipt: receipt(seq, life, attempt), body, attempt, sent_at });
+        for Taken { attempt, sent_at, source, .. } in taken {
+            let receipt = Receipt(receipts.split_to(RECEIPT_BYTES));
+            messages.push(Message { receipt, body: self.body(source).await?, attempt, sent_at });
         }
         Ok(messages)
     }
@@ -331,17 +332,22 @@ fn refuse_all(answers: &mut [Result<(), QueueError>], error: &QueueError) {
 }
 
 /// A receipt names the message, its life (redrives) and the delivery.
-fn receipt(seq: u64, life: u16, attempt: u32) -> Receipt {
-    let mut bytes = [0; 14];
-    bytes[..8].copy_from_slice(&seq.to_le_bytes());
-    bytes[8..10].copy_from_slice(&life.to_le_bytes());
-    bytes[10..].copy_from_slice(&attempt.to_le_bytes());
-    Receipt(Bytes::copy_from_slice(&bytes))
+const RECEIPT_BYTES: usize = 14;
+
+/// All receipts, one after the other: they share their memory.
+fn receipts(taken: &[Taken]) -> Bytes {
+    let mut bytes = Vec::with_capacity(RECEIPT_BYTES * taken.len());
+    for Taken { seq, life, attempt, .. } in taken {
+        bytes.extend_from_slice(&seq.to_le_bytes());
+        bytes.extend_from_slice(&life.to_le_bytes());
+        bytes.extend_from_slice(&attempt.to_le_bytes());
+    }
+    bytes.into()
 }
 
 /// What a receipt of ours names; another engine's names nothing.
 fn delivery(receipt: &Receipt) -> Option<(u64, u16, u32)> {
-    let bytes: &[u8; 14] = receipt.0.as_ref().try_into().ok()?;
+    let bytes: &[u8; RECEIPT_BYTES] = receipt.0.as_ref().try_into().ok()?;
     let (seq, rest) = bytes.split_first_chunk::<8>()?;
     let (life, attempt) = rest.split_first_chunk::<2>()?;
     Some((u64::from_le_bytes(*seq), u16::from_le_bytes(*life), u32::from_le_bytes(attempt.try_into().ok()?)))

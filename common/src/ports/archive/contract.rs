@@ -29,27 +29,27 @@ pub trait Harness: Send + Sync {
 /// A record of a type and time, with a body as a client may write it.
 fn record(message_type: &str, ts: &str, body: &str) -> Record {
     Record {
-        id: Ulid::generate().to_string(),
+        id: Ulid::generate().to_string().into(),
         message_type: message_type.to_owned(),
         v: 1,
         ts: ts.to_owned(),
-        ingest_ts: "2026-11-22T13:59:59.999Z".to_owned(),
-        user_key: "ada".to_owned(),
-        trace_id: "trace".to_owned(),
+        ingest_ts: "2026-11-22T13:59:59.999Z".into(),
+        user_key: "ada".parse().expect("a handle"),
+        trace_id: "trace".into(),
         body: RawValue::from_string(body.to_owned()).expect("a JSON body"),
     }
 }
 
 /// The lines of all files, by record id, each with the path it lies at.
-async fn lines(harness: &impl Harness) -> BTreeMap<String, Vec<(String, Value)>> {
-    let mut lines: BTreeMap<String, Vec<_>> = BTreeMap::new();
+async fn lines(harness: &impl Harness) -> BTreeMap<Arc<str>, Vec<(String, Value)>> {
+    let mut lines: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
     for (path, text) in harness.files().await {
         let text = String::from_utf8(text).expect("law 3: a file is text");
         assert!(text.ends_with('\n'), "law 3: every line ends with a newline, the last of {path} too");
         for line in text.lines() {
             let value: Value = serde_json::from_str(line)
                 .unwrap_or_else(|e| panic!("law 3: a line of {path} is one JSON value: {e}: {line}"));
-            let id = value["id"].as_str().expect("law 3: a line is a record").to_owned();
+            let id = value["id"].as_str().expect("law 3: a line is a record").into();
             lines.entry(id).or_default().push((path.clone(), value));
         }
     }
@@ -130,7 +130,7 @@ pub async fn what_was_put_outlives_a_kill(harness: &impl Harness) {
         archive.flush().await.expect("a flush is Ok");
         let found = lines(harness).await;
         let lost: Vec<_> = expected.iter().filter(|id| !found.contains_key(*id)).collect();
-        assert_eq!(lost, Vec::<&String>::new(), "law 1: records put before kill {round} are archived");
+        assert_eq!(lost, Vec::<&Arc<str>>::new(), "law 1: records put before kill {round} are archived");
     }
 }
 

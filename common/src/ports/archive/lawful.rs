@@ -38,7 +38,9 @@ pub fn write_line(record: &Record, bytes: &mut Vec<u8>) -> Result<(), Unavailabl
         .map_err(|e| Unavailable(format!("a record is not writable: {e}")))?;
     // A body keeps its client's layout, and may be spread over lines. JSON has no raw line break inside a text, so any
     // there is stands between tokens and means nothing.
-    bytes.retain(|b| !matches!(b, b'\n' | b'\r'));
+    if bytes.contains(&b'\n') || bytes.contains(&b'\r') {
+        bytes.retain(|b| !matches!(b, b'\n' | b'\r'));
+    }
     bytes.push(b'\n');
     Ok(())
 }
