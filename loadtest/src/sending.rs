@@ -12,7 +12,6 @@ use crate::dialect::{User, op, text_field};
 use crate::open_loop::{Due, Pace, start_ticking};
 use crate::opening::{AT_ONCE, Stopped, TURN, open};
 use crate::report::{Latencies, Progress};
-use crate::socket::send_frame;
 use crate::target::Target;
 use crate::window::{Spent, WARM_UP, Window, drain};
 use crate::wire::frames::{TEXT, put};
@@ -93,7 +92,7 @@ struct Sending<'a> {
     work: Work,
     users: &'a [User],
     /// Everybody's messages are for the next one.
-    bodies: Vec<Value>,
+    bodies: Vec<String>,
     open: Vec<Vec<Open>>,
     answers: Answers,
     /// The first that counts.
@@ -104,7 +103,8 @@ struct Sending<'a> {
 
 impl<'a> Sending<'a> {
     fn new(users: &'a [User], work: Work, closed_loop: bool) -> Self {
-        let bodies = (0..users.len()).map(|n| work.body(&users[(n + 1) % users.len()].name)).collect();
+        let body = |n: usize| work.body(&users[(n + 1) % users.len()].name).to_string();
+        let bodies = (0..users.len()).map(body).collect();
         let open = vec![Vec::new(); users.len()];
         // Repeatable ids would meet the dedupe records of an earlier run on the same server.
         let run = format!("{:x}", now_ms());
@@ -123,7 +123,9 @@ impl<'a> Sending<'a> {
 
     fn send(&mut self, at: usize, due: Instant, out: &mut Vec<u8>) {
         let n = self.answers.sent;
-        let frame = send_frame(&format!("{}-{n}", self.run), self.work.name(), &self.bodies[at]);
+        // As the client library writes it; put together by hand, as this is done for every message.
+        let (run, kind, body) = (&self.run, self.work.name(), &self.bodies[at]);
+        let frame = format!(r#"{{"op":"send","id":"{run}-{n}","type":"{kind}","body":{body}}}"#);
         put(out, TEXT, frame.as_bytes());
         self.open[at].push(Open { n, due, accepted: false, replied: false });
         self.answers.sent += 1;
