@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -68,6 +68,8 @@ const ACKS: usize = 4096;
 
 /// Tasks that share what one receive brought, for each core: enough that a long run leaves something to the other cores.
 const TASKS_PER_CORE: usize = 2;
+
+const UNPOISONED: &str = "nothing panics while it frees a slot";
 
 /// One queue's consumer.
 struct Consumer {
@@ -201,33 +203,37 @@ impl Consumer {
 
     /// Runs batches side by side, and extends the visibility of those that take long. The slots of each are free as soon as it ends.
     async fn run_all(&self, batches: Vec<Batch>) {
-        let (messages, mut slots): (Vec<_>, Vec<_>) =
+        let (messages, slots): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|batch| (batch.messages, Some(batch.slots))).unzip();
+        let slots = Mutex::new(slots);
         let run = |(at, batch)| async move {
             self.run(batch).await;
             at
         };
         let mut runs: FuturesUnordered<_> = messages.iter().map(Vec::as_slice).enumerate().map(run).collect();
-        let half = self.config.visibility / 2;
-        let extension = tokio::time::sleep(half);
-        tokio::pin!(extension);
-        loop {
-            tokio::select! {
-                biased;
-                ended = runs.next() => match ended {
-                    Some(at) => drop(slots[at].take()),
-                    None => return,
-                },
-                () = &mut extension => {
-                    let going_on = messages.iter().zip(&slots).filter(|(_, slots)| slots.is_some());
-                    let going_on = going_on.flat_map(|(batch, _)| batch);
-                    let receipts = going_on.map(|message| message.receipt.clone()).collect();
-                    if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
-                        tracing::warn!(queue = %self.queue, %error, "cannot extend");
-                    }
-                    extension.as_mut().reset(tokio::time::Instant::now() + half);
+        let finish = async {
+            while let Some(at) = runs.next().await {
+                drop(slots.lock().expect(UNPOISONED)[at].take());
+            }
+        };
+        let extend = async {
+            loop {
+                tokio::time::sleep(self.config.visibility / 2).await;
+                let receipts = {
+                    let slots = slots.lock().expect(UNPOISONED);
+                    let going_on = messages.iter().zip(&*slots).filter(|(_, slots)| slots.is_some());
+                    going_on.flat_map(|(batch, _)| batch).map(|message| message.receipt.clone()).collect()
+                };
+                if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
+                    tracing::warn!(queue = %self.queue, %error, "cannot extend");
                 }
             }
+        };
+        // Side by side: an engine that is slow to extend holds up no run.
+        tokio::select! {
+            biased;
+            () = finish => {}
+            () = extend => {}
         }
     }
 
