@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use chrono::{Datelike as _, Timelike as _};
+use serde::de::IgnoredAny;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Record, lawful};
 
@@ -58,7 +59,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let lawful =
         lawful::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
-    // Written whole, it is an object. Of a write that a crash cut short the end is missing, or blocks of it are zeros, which JSON never has.
-    let whole = json.starts_with(b"{") && json.ends_with(b"}") && !json.contains(&0);
-    (lawful && whole).then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
+    // All of it, not only its ends: what a crash cut short may hold blocks of anything.
+    serde_json::from_slice::<IgnoredAny>(json).ok()?;
+    lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
 }

@@ -24,11 +24,8 @@ use crate::disk;
 use roll::Roller;
 use writer::{Job, Writer};
 
-/// The most calls that wait for the writer; more callers wait for their place.
+/// The most calls that wait for the writer, which gathers no longer when half as many do; more callers wait for their place.
 const MAX_WAITING: usize = 1_024;
-
-/// When so many wait, the writer gathers no longer.
-const HURRY_WAITING: usize = MAX_WAITING / 2;
 
 /// How the archive is written.
 #[derive(Debug, Clone)]
@@ -93,16 +90,12 @@ impl FileArchive {
 
     async fn ask(
         &self,
-        is_urgent: bool,
         job: impl FnOnce(oneshot::Sender<Result<(), Unavailable>>) -> Job,
     ) -> Result<(), Unavailable> {
         let stopped = || Unavailable("the archive's writer has stopped".to_owned());
         let (answer, result) = oneshot::channel();
         let jobs = self.jobs.as_ref().expect("only a drop takes it");
         jobs.send(job(answer)).await.map_err(|_| stopped())?;
-        if is_urgent || jobs.capacity() < MAX_WAITING - HURRY_WAITING {
-            self.hurry.notify_one();
-        }
         result.await.map_err(|_| stopped())?
     }
 }
@@ -127,10 +120,14 @@ impl Archive for FileArchive {
             return Ok(());
         }
         let lines = records.iter().map(line::encode).collect::<Result<Vec<_>, _>>()?;
-        self.ask(false, |answer| Job::Put { lines, answer }).await
+        if self.jobs.as_ref().is_some_and(|jobs| jobs.capacity() < MAX_WAITING / 2) {
+            self.hurry.notify_one();
+        }
+        self.ask(|answer| Job::Put { lines, answer }).await
     }
 
     async fn flush(&self) -> Result<(), Unavailable> {
-        self.ask(true, |answer| Job::Flush { answer }).await
+        self.hurry.notify_one();
+        self.ask(|answer| Job::Flush { answer }).await
     }
 }
