@@ -58,12 +58,8 @@ pub struct Delivery<F = Box<RawValue>> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// The whole frame as the client gets it.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<F>,
-}
-
-fn none<F>() -> Option<F> {
-    None
 }
 
 /// The body of `POST /deliver`.

@@ -235,16 +235,15 @@ async fn run_lane(inner: Arc<Inner>, edge: EdgeProcess, mut parts: mpsc::Receive
                 bytes += part.delivery.frame.as_ref().map_or(0, |frame| frame.get().len());
                 batch.push(part);
             }
-            post_batch(&inner, &edge, batch).await;
+            post_batch(&inner, &edge, batch, bytes).await;
         }
     }
 }
 
-async fn post_batch(inner: &Inner, edge: &EdgeProcess, batch: Vec<Part>) {
+/// Posts deliveries whose frames are so many bytes together.
+async fn post_batch(inner: &Inner, edge: &EdgeProcess, batch: Vec<Part>, frames: usize) {
     let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
     let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
-    let frames = batch.iter().filter_map(|part| part.delivery.frame.as_ref());
-    let frames: usize = frames.map(|frame| frame.get().len()).sum();
     let mut body = Vec::with_capacity(frames + ABOUT_BYTES * (1 + batch.len()));
     serde_json::to_writer(&mut body, &request).expect("deliveries are JSON");
     let body = Bytes::from(body);
