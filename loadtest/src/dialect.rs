@@ -140,10 +140,8 @@ pub(crate) fn op(payload: &[u8]) -> Option<Cow<'_, str>> {
 /// A string field of a frame that was made without a space and holds no escape in it.
 pub(crate) fn text_field<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(payload).ok()?;
-    // Names come thick and fast while a key is looked for, so nothing is put together for it.
-    let is_key = |at: usize| text[..at].ends_with('"') && text[at + name.len()..].starts_with("\":\"");
-    let (start, _) = text.match_indices(name).find(|(at, _)| is_key(*at))?;
-    text[start + name.len() + 3..].split('"').next()
+    let start = text.find(&format!("\"{name}\":\""))? + name.len() + 4;
+    text[start..].split('"').next()
 }
 
 fn padded_ping(bytes: usize) -> String {

@@ -12,6 +12,7 @@ use crate::dialect::{User, op, text_field};
 use crate::open_loop::{Due, Pace, start_ticking};
 use crate::opening::{AT_ONCE, Stopped, TURN, open};
 use crate::report::{Latencies, Progress};
+use crate::socket::send_frame;
 use crate::target::Target;
 use crate::window::{Spent, WARM_UP, Window, drain};
 use crate::wire::frames::{TEXT, put};
@@ -92,7 +93,7 @@ struct Sending<'a> {
     work: Work,
     users: &'a [User],
     /// Everybody's messages are for the next one.
-    bodies: Vec<String>,
+    bodies: Vec<Value>,
     open: Vec<Vec<Open>>,
     answers: Answers,
     /// The first that counts.
@@ -103,8 +104,7 @@ struct Sending<'a> {
 
 impl<'a> Sending<'a> {
     fn new(users: &'a [User], work: Work, closed_loop: bool) -> Self {
-        let body = |n: usize| work.body(&users[(n + 1) % users.len()].name).to_string();
-        let bodies = (0..users.len()).map(body).collect();
+        let bodies = (0..users.len()).map(|n| work.body(&users[(n + 1) % users.len()].name)).collect();
         let open = vec![Vec::new(); users.len()];
         // Repeatable ids would meet the dedupe records of an earlier run on the same server.
         let run = format!("{:x}", now_ms());
@@ -123,9 +123,7 @@ impl<'a> Sending<'a> {
 
     fn send(&mut self, at: usize, due: Instant, out: &mut Vec<u8>) {
         let n = self.answers.sent;
-        // As the client library writes it; put together by hand, as this is done for every message.
-        let (run, kind, body) = (&self.run, self.work.name(), &self.bodies[at]);
-        let frame = format!(r#"{{"op":"send","id":"{run}-{n}","type":"{kind}","body":{body}}}"#);
+        let frame = send_frame(&format!("{}-{n}", self.run), self.work.name(), &self.bodies[at]);
         put(out, TEXT, frame.as_bytes());
         self.open[at].push(Open { n, due, accepted: false, replied: false });
         self.answers.sent += 1;
