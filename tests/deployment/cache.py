@@ -18,8 +18,6 @@ from deployment import Deployment, environment_of
 
 PAIRS = 4
 BOUND = 23
-# On a machine busy with others a message may itself take longer than the bound leaves it: what holds, holds once in so many times.
-TRIES = 3
 
 
 async def talk(writer, reader, sent, refused):
@@ -80,14 +78,11 @@ async def main():
         await asyncio.get_running_loop().run_in_executor(None, memcached.restart)
 
     for what, act in {"flushed": flush, "restarted": restart, "cut off for 5 s": cut_off}.items():
-        for _ in range(TRIES):
-            await act()
-            took = await recovery(readers, sent, time.monotonic())
-            print(f"{what}: every reader has live pushes again after {took:.1f} s", flush=True)
-            if took <= BOUND:
-                break
-        else:
-            faults.append(f"{what}: over {BOUND} s each of {TRIES} times")
+        await act()
+        took = await recovery(readers, sent, time.monotonic())
+        print(f"{what}: every reader has live pushes again after {took:.1f} s", flush=True)
+        if took > BOUND:
+            faults.append(f"{what}: {took:.1f} s is over {BOUND}")
     for task in talking:
         task.cancel()
     await asyncio.wait(talking)
