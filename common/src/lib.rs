@@ -1,33 +1,18 @@
-//! What every part of Sound Off shares: the client protocol, the envelope, the ports and the machinery around them.
+//! What every part of Sound Off shares, as a stair: each folder may use those above it in this list, and none below.
 //!
-//! Arrows point here and never out: this crate knows no other crate of the workspace.
+//! 1. `protocol`: what clients and edges say to each other.
+//! 2. `ports`: what the pipeline needs from engines, a trait and its laws each.
+//! 3. `telemetry`: the metrics.
+//! 4. `web`: what pages on HTTP share, and the keys that follow from the deployment's secret.
+//! 5. `model`: people, posts, media and who relates to whom, as stored and shown.
+//! 6. `pipeline`: from an envelope on a queue to an effect, replies and pushes; and the seam at which features join it.
+//!
+//! This crate uses no other crate of the workspace.
 
-pub mod accounts;
-pub mod affinity;
-pub mod blocks;
-pub mod catalog;
-pub mod consumer;
-pub mod deliver;
-mod effect;
-pub mod envelope;
-pub mod follows;
-pub mod handler;
 pub mod hex;
-pub mod http;
-pub mod ids;
-pub mod inbox;
-pub mod inbox_heads;
-pub mod lists;
-pub mod media;
-pub mod operator;
+pub mod model;
+pub mod pipeline;
 pub mod ports;
-pub mod posts;
-pub mod problem;
 pub mod protocol;
-pub mod replies;
-pub mod secret;
-pub mod shutdown;
-pub mod sign_ins;
 pub mod telemetry;
-pub mod uploads;
-pub mod worker;
+pub mod web;

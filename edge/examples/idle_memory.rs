@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use soundoff_common::catalog::Catalog;
-use soundoff_common::deliver::InternalKey;
-use soundoff_common::http::{Answer, whole};
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
@@ -21,7 +20,9 @@ use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, 
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role};
 use soundoff_common::telemetry::Metrics;
-use soundoff_edge::{EdgeConfig, EdgeDeps, Pages};
+use soundoff_common::web::http::{Answer, whole};
+use soundoff_common::web::pages::Pages;
+use soundoff_edge::{EdgeConfig, EdgeDeps};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

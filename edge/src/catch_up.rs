@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use soundoff_common::inbox::{self, Entry};
+use soundoff_common::pipeline::inbox::{self, Entry};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, ServerFrame};
 

@@ -1,7 +1,7 @@
 //! What workers deliver: who may, and to which sockets it goes.
 
 use serde_json::value::RawValue;
-use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
 
 use crate::edge::Edge;

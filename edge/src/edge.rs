@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng as _;
-use soundoff_common::catalog::Catalog;
-use soundoff_common::deliver::InternalKey;
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
+use soundoff_common::web::pages::Pages;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +30,7 @@ use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
 use crate::websocket::json_frame;
-use crate::{EdgeConfig, EdgeDeps, Pages};
+use crate::{EdgeConfig, EdgeDeps};
 
 /// Whether the last calls to what the edge depends on went well.
 #[derive(Debug)]

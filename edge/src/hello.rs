@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use soundoff_common::inbox;
+use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Handle, Limits, Role, ServerFrame, now_ms, rfc3339};
-use soundoff_common::sign_ins::{self, Closed};
 
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};

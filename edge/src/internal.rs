@@ -12,11 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use soundoff_common::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
-use soundoff_common::http::{metrics, text};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::ports::queues::QueueName;
-use soundoff_common::problem::{Refusal, problem};
 use soundoff_common::protocol::Handle;
+use soundoff_common::web::http::{metrics, text};
+use soundoff_common::web::problem::{Refusal, problem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 

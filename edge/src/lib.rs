@@ -32,15 +32,17 @@ mod websocket;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
-use soundoff_common::catalog::Catalog;
-use soundoff_common::deliver::InternalKey;
-use soundoff_common::http::Answer;
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::feature::Feature;
+use soundoff_common::pipeline::grants::{Sends, Touches};
+use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::Sessions;
-use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tables::{Table, Tables};
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::pages::Pages;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -73,13 +75,16 @@ pub struct EdgeDeps {
     pub internal_pages: Option<Arc<dyn Pages>>,
 }
 
-/// Plain HTTP beside what an edge is for, answered by whoever the binary wires in: sign-in, media and the web app on the public port, the
-/// operators' page on the internal one.
-#[async_trait]
-pub trait Pages: Send + Sync + 'static {
-    /// Answers any request that the edge itself does not; on the public port it carries its [`Peer`](soundoff_common::http::Peer). Bodies come unbounded: the page bounds
-    /// them.
-    async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Answer;
+/// What an edge touches.
+#[must_use]
+pub fn feature() -> Feature {
+    let touches = Touches {
+        reads: &[Table::Users, Table::Entities, Table::Relationships, Table::Inbox],
+        writes: &[Table::Inbox],
+        sends: Sends::Main,
+        ..Touches::default()
+    };
+    Feature::new("edge").touches(Tier::Edge, touches)
 }
 
 /// Runs one edge until `stop`, then drains it.

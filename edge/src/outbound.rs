@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use soundoff_common::envelope::{Origin, Stamped};
+use soundoff_common::pipeline::envelope::{Origin, Stamped};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 
 use hyper::Method;
-use soundoff_common::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 

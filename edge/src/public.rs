@@ -12,8 +12,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use soundoff_common::http::{Answer, Peer, whole};
-use soundoff_common::problem::problem;
+use soundoff_common::web::http::{Answer, Peer, whole};
+use soundoff_common::web::problem::problem;
 
 use crate::begun::Begun;
 use crate::edge::Edge;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
-use soundoff_common::inbox;
+use soundoff_common::pipeline::inbox;
 use soundoff_common::protocol::{Handle, now_ms};
 
 use crate::connection::Connection;

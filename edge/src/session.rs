@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use soundoff_common::catalog::Catalog;
+use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError, Role};
 
 use crate::admission::{Pace, Rate};
@@ -127,15 +127,16 @@ fn refuse_pace(id: Option<String>, wait: u64) -> Step<'static> {
 
 #[cfg(test)]
 mod tests {
-    use soundoff_common::catalog::{Source, spec};
-    use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
+    use soundoff_common::pipeline::catalog::Spec;
+    use soundoff_common::pipeline::handler::Source;
+    use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 
     use super::*;
 
     struct Note<const INTERNAL: bool>;
     struct Judge;
 
-    impl Message for Judge {
+    impl MessageType for Judge {
         const TYPE: &'static str = "note.judge";
         const SUMMARY: &'static str = "a verdict";
         const ROLE: Role = Role::Moderator;
@@ -147,7 +148,7 @@ mod tests {
         }
     }
 
-    impl<const INTERNAL: bool> Message for Note<INTERNAL> {
+    impl<const INTERNAL: bool> MessageType for Note<INTERNAL> {
         const TYPE: &'static str = if INTERNAL { "note.internal" } else { "note.add" };
         const SUMMARY: &'static str = "a note";
         const SOURCE: Source = if INTERNAL { Source::Internal } else { Source::Client };
@@ -160,7 +161,7 @@ mod tests {
     }
 
     fn catalog() -> Catalog {
-        Catalog::new(vec![spec::<Note<false>>(), spec::<Note<true>>(), spec::<Judge>()])
+        Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>(), Spec::of::<Judge>()])
     }
 
     fn code(step: &Step<'_>) -> Option<ErrorCode> {

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use soundoff_common::http::{bearer, unauthorized};
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::problem::{Refusal, problem};
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
+use soundoff_common::web::http::{bearer, unauthorized};
+use soundoff_common::web::problem::{Refusal, problem};
 
 use crate::edge::Edge;
 

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use soundoff_common::envelope::Envelope;
+use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::queues::QueueError;
 use soundoff_edge::EdgeConfig;
 use support::client::Seen;

@@ -5,7 +5,9 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use soundoff_common::deliver::{CLOCK_SKEW_MS, DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{
+    CLOCK_SKEW_MS, DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
+};
 use soundoff_common::ports::queues::QueueError;
 use soundoff_common::protocol::now_ms;
 use support::{SECRET, event_of, handle, http, note, push_of, soon, stand, until};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use soundoff_common::consumer::{ConsumerConfig, Job, Verdict, consume};
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues as _};
 use soundoff_common::telemetry::Metrics;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
-use soundoff_common::deliver::{DELIVER_PATH, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::protocol::now_ms;
 
 use crate::IN_FLIGHT;

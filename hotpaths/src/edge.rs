@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use soundoff_common::consumer::{ConsumerConfig, consume};
-use soundoff_common::deliver::InternalKey;
+use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
+use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::feature;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
 use soundoff_edge::{EdgeConfig, EdgeDeps};
@@ -62,7 +63,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         queues: memory.clone(),
         sessions: memory.clone(),
         tables: memory.clone(),
-        catalog: Arc::new(soundoff_workers::catalog()),
+        catalog: Arc::new(feature::catalog(&[soundoff_workers::feature()])),
         verifier: memory.clone(),
         key: key()?,
         metrics: metrics.clone(),

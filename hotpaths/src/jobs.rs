@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::value::RawValue;
-use soundoff_common::catalog::{Catalog, Work};
-use soundoff_common::consumer::{Job, Verdict};
-use soundoff_common::envelope::{Envelope, Origin};
-use soundoff_common::handler::Context;
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::envelope::{Envelope, Origin};
+use soundoff_common::pipeline::feature::{self, Work};
+use soundoff_common::pipeline::handler::Context;
+use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::pipeline::worker::{Outward, Worker};
 use soundoff_common::ports::queues::{Message, Receipt};
 use soundoff_common::ports::sessions::Registration;
-use soundoff_common::replies::Replies;
 use soundoff_common::telemetry::Metrics;
-use soundoff_common::uploads::UploadKey;
-use soundoff_common::worker::{Outward, Worker};
+use soundoff_common::web::uploads::UploadKey;
 use soundoff_router::Router;
 use ulid::Ulid;
 
@@ -32,7 +33,7 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(memory: Arc<Memory>, metrics: &Metrics) -> anyhow::Result<Self> {
-        let catalog = Arc::new(soundoff_workers::catalog());
+        let catalog = Arc::new(feature::catalog(&[soundoff_workers::feature()]));
         let replies = Replies::start(memory.clone(), key()?, metrics.clone());
         let outward = Outward { queues: memory.clone(), replies, catalog: catalog.clone() };
         Ok(Self { memory, catalog, metrics: metrics.clone(), outward })
@@ -44,8 +45,9 @@ impl Jobs {
     }
 
     pub(crate) fn worker(&self, message_type: &str) -> anyhow::Result<Worker> {
-        let spec = self.catalog.specs().iter().find(|spec| spec.message_type == message_type);
-        let Work::Handler(run) = spec.context("no such type")?.work else {
+        let rows = soundoff_workers::feature().rows;
+        let row = rows.into_iter().find(|row| row.spec.message_type == message_type);
+        let Work::Handler(run) = row.context("no such type")?.work else {
             anyhow::bail!("{message_type} has no handler");
         };
         let cx = Context {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use soundoff_common::accounts;
-use soundoff_common::http::{Answer, whole};
+use soundoff_common::model::accounts;
+use soundoff_common::model::sign_ins;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::ports::queues::{
@@ -17,8 +17,8 @@ use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role};
-use soundoff_common::sign_ins;
-use soundoff_edge::Pages;
+use soundoff_common::web::http::{Answer, whole};
+use soundoff_common::web::pages::Pages;
 use tokio::sync::Notify;
 use ulid::Ulid;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use soundoff_common::deliver::{
+use soundoff_common::pipeline::deliver::{
     DELIVER_PATH, DeliverRequest, Delivery, InternalKey, Kind, SIGNATURE_HEADER, TIME_HEADER,
 };
 use soundoff_common::protocol::{Handle, now_ms};

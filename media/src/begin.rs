@@ -2,8 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
-use soundoff_common::media;
+use soundoff_common::model::media;
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{ErrorCode, rfc3339};
 use ulid::Ulid;
@@ -41,7 +41,7 @@ pub(crate) struct Upload {
     expires_at: String,
 }
 
-impl Message for MediaBegin {
+impl MessageType for MediaBegin {
     const TYPE: &'static str = "media.begin";
     const SUMMARY: &'static str = "Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` says what came of it.";
     type Body = Self;

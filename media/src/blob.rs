@@ -9,7 +9,7 @@ pub(crate) fn raw(id: Ulid) -> String {
 
 /// The medium whose upload is called so.
 pub(crate) fn of_raw(name: &str) -> Option<Ulid> {
-    soundoff_common::ids::parse(name.strip_suffix(".raw")?)
+    soundoff_common::model::ids::parse(name.strip_suffix(".raw")?)
 }
 
 /// A rendition: `full`, `feed` or `thumb`.

@@ -4,33 +4,41 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemars::{JsonSchema, SchemaGenerator};
+use hyper::Request;
+use hyper::body::Incoming;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::catalog::{Source, Spec, Work, spec};
-use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
-use soundoff_common::envelope::Envelope;
-use soundoff_common::handler::{Nothing, raw};
-use soundoff_common::ids;
-use soundoff_common::media::{self, Rendition, Renditions, State};
+use soundoff_common::model::ids;
+use soundoff_common::model::media::{self, Rendition, Renditions, State};
+use soundoff_common::pipeline::catalog::{Pull, Spec};
+use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::envelope::Envelope;
+use soundoff_common::pipeline::feature::{Feature, handler};
+use soundoff_common::pipeline::grants::Touches;
+use soundoff_common::pipeline::handler::raw;
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::pipeline::worker::Own;
+use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::queues::{Message, QueueName};
-use soundoff_common::protocol::{Handle, Role, now_ms};
+use soundoff_common::ports::queues::Message;
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::ReasonLabel;
-use soundoff_common::worker::Own;
+use soundoff_common::web::http::Answer;
+use soundoff_common::web::pages::Pages;
+use soundoff_common::web::uploads::UploadKey;
 use ulid::Ulid;
 
 use crate::blob;
 use crate::checked::{CHECKED, Finding, MediaChecked};
-use crate::config::MAX_UPLOAD_BYTES;
+use crate::config::{CHECKS, MAX_UPLOAD_BYTES, MediaConfig};
 use crate::kind::{Kind, describe};
 use crate::render::{Picture, Rendered, render};
-use crate::service::Media;
+use crate::service::{Media, MediaDeps};
 use crate::uploaded::{Notification, UPLOADED, Uploaded};
 
 /// The MessageType of the check, which is a job: [`Media::job`].
 pub(crate) const CHECK: &str = "media.check";
-/// The MessageTypes that are jobs of this crate's.
-pub const JOBS: [&str; 2] = [CHECK, UPLOADED];
 
 /// Which medium.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -39,27 +47,51 @@ pub(crate) struct Checked {
     pub(crate) media: String,
 }
 
-/// One row per queue.
+/// Media as a feature.
 #[must_use]
-pub fn specs() -> Vec<Spec> {
-    let check = job::<Checked>(CHECK, "Looks into an uploaded picture.");
-    let uploaded =
-        job::<Notification>(UPLOADED, "Has a picture looked into that a client put into the bucket.");
-    vec![spec::<crate::begin::MediaBegin>(), uploaded, check, spec::<MediaChecked>()]
+pub fn feature(config: MediaConfig) -> Feature {
+    const ITEMS: &[Table] = &[Table::Entities];
+    const PEOPLE: &[Table] = &[Table::Users, Table::Entities];
+    let made = move |world: &World| {
+        let deps = MediaDeps {
+            tables: world.tables.clone(),
+            blobs: world.blobs()?,
+            outward: world.outward.clone(),
+            verifier: world.verifier()?,
+            uploads: UploadKey::of(&world.secret),
+            metrics: world.metrics.clone(),
+        };
+        anyhow::Ok(Media::new(config.clone(), deps))
+    };
+    let (uploaded, check, pages, collector) = (made.clone(), made.clone(), made.clone(), made);
+    let looks = Spec {
+        pull: Pull::at_most(CHECKS),
+        causes: &[CHECKED],
+        ..Spec::job::<Checked>(Tier::Workers, CHECK, "Looks into an uploaded picture.")
+    };
+    let says = "Has a picture looked into that a client put into the bucket.";
+    let notified = Spec { causes: &[CHECK], ..Spec::job::<Notification>(Tier::Workers, UPLOADED, says) };
+    Feature::new("media")
+        .handles([handler::<crate::begin::MediaBegin>()])
+        .works(notified, move |world| Ok(Uploaded(uploaded(world)?)))
+        .works(looks, move |world| Ok(Check(check(world)?)))
+        .handles([handler::<MediaChecked>()])
+        .shows(Tier::Users, &["/v1/media"], &[CHECK], move |world| Ok(MediaPages(pages(world)?)))
+        .runs(Tier::Users, "collector of media", &[], move |world, stop| {
+            Ok(collector(world)?.run_collector(stop))
+        })
+        .touches(Tier::Users, Touches { reads: PEOPLE, writes: ITEMS, blobs: true, ..Touches::default() })
+        .touches(Tier::Workers, Touches { reads: ITEMS, writes: ITEMS, blobs: true, ..Touches::default() })
+        .keeps(media::HOLDINGS)
 }
 
-fn job<B: JsonSchema>(message_type: &'static str, summary: &'static str) -> Spec {
-    Spec {
-        message_type,
-        queue: QueueName::of_type(message_type),
-        source: Source::Internal,
-        role: Role::User,
-        archived: false,
-        summary,
-        body_schema: SchemaGenerator::subschema_for::<B>,
-        reply_schema: SchemaGenerator::subschema_for::<Nothing>,
-        tells: &[],
-        work: Work::Job,
+/// The pages of the media service.
+struct MediaPages(Arc<Media>);
+
+#[async_trait]
+impl Pages for MediaPages {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.0.answer(request).await
     }
 }
 
@@ -76,23 +108,6 @@ enum Turn {
 }
 
 impl Media {
-    /// The job of a queue of [`JOBS`], and how it is pulled, where `base` is how other queues are.
-    #[must_use]
-    pub fn job(
-        self: &Arc<Self>,
-        message_type: &str,
-        base: ConsumerConfig,
-    ) -> Option<(Arc<dyn Job>, ConsumerConfig)> {
-        match message_type {
-            CHECK => {
-                let config = ConsumerConfig { slots: self.config.checks.min(base.slots), batch: 1, ..base };
-                Some((Arc::new(Check(self.clone())), config))
-            }
-            UPLOADED => Some((Arc::new(Uploaded(self.clone())), base)),
-            _ => None,
-        }
-    }
-
     async fn check(&self, owner: &Handle, id: Ulid, check: Ulid) -> Result<(), String> {
         let name = blob::raw(id);
         match self.turn(id, check).await? {

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use soundoff_common::catalog::{Source, Told};
-use soundoff_common::handler::{Context, Failure, FollowUp, Message, Nothing, Outcome, Push, Request, raw};
-use soundoff_common::ids;
-use soundoff_common::media::{self, Media, Renditions, State};
+use soundoff_common::model::ids;
+use soundoff_common::model::media::{self, Media, Renditions, State};
+use soundoff_common::pipeline::handler::{
+    Context, Failure, FollowUp, MessageType, Nothing, Outcome, Push, Request, Source, Told, raw,
+};
 use soundoff_common::ports::tables::{Change, Table};
 use soundoff_common::protocol::ErrorCode;
 
@@ -53,7 +54,7 @@ struct MediaFailed<'a> {
 /// The handler.
 pub(crate) struct MediaChecked;
 
-impl Message for MediaChecked {
+impl MessageType for MediaChecked {
     const TYPE: &'static str = CHECKED;
     const SUMMARY: &'static str = "Makes a checked picture visible, or ends it, and tells its owner.";
     const SOURCE: Source = Source::Internal;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use soundoff_common::media::{self, LOOSE_SHARDS, State};
+use soundoff_common::model::media::{self, LOOSE_SHARDS, State};
 use soundoff_common::ports::tables::{Table, TableError, Write};
 use soundoff_common::protocol::now_ms;
 use tokio_util::sync::CancellationToken;

@@ -7,6 +7,9 @@ pub const MAX_POST_BYTES: u64 = 16 << 20;
 /// The most bytes of an upload that `media.begin` asked for.
 pub const MAX_UPLOAD_BYTES: u64 = 64 << 20;
 
+/// How many pictures a process looks into at once: each takes up to [`Bounds::memory`], and its file.
+pub(crate) const CHECKS: usize = 2;
+
 /// How media are taken in and kept.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
@@ -37,7 +40,7 @@ impl Default for MediaConfig {
             pause: Duration::from_secs(10),
             slowest: 32 * 1024,
             shown: 1024,
-            checks: 2,
+            checks: CHECKS,
             bounds: Bounds::default(),
         }
     }

@@ -30,7 +30,7 @@ mod uploaded;
 mod uploads;
 
 pub use bounds::Bounds;
-pub use check::{JOBS, specs};
+pub use check::feature;
 pub use config::{MAX_POST_BYTES, MAX_UPLOAD_BYTES, MediaConfig};
 pub use kind::{Kind, SNIFF_BYTES, describe};
 pub use refused::Refused;

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use soundoff_common::http::{Answer, refuse};
 use soundoff_common::ports::blobs::BlobWriter;
+use soundoff_common::web::http::{Answer, refuse};
 
 use crate::config::MediaConfig;
 use crate::kind::{Kind, SNIFF_BYTES, describe};

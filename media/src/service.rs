@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use soundoff_common::handler::raw;
-use soundoff_common::http::{Answer, method_not_allowed, not_now, refuse, retry_later, unauthorized, whole};
-use soundoff_common::ids;
-use soundoff_common::media::{self, State, Stored};
+use soundoff_common::model::ids;
+use soundoff_common::model::media::{self, State, Stored};
+use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::handler::raw;
+use soundoff_common::pipeline::worker::{Outward, Own};
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::{Table, TableError, Tables};
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::sign_ins::{self, Closed};
 use soundoff_common::telemetry::Metrics;
-use soundoff_common::uploads::{UPLOAD_PATH, UploadKey};
-use soundoff_common::worker::{Outward, Own};
+use soundoff_common::web::http::{
+    Answer, method_not_allowed, not_now, refuse, retry_later, unauthorized, whole,
+};
+use soundoff_common::web::uploads::{UPLOAD_PATH, UploadKey};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ulid::Ulid;
 

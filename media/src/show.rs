@@ -10,9 +10,9 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use soundoff_common::http::{Answer, names_tag, refuse, retry_later};
-use soundoff_common::media::{Rendition, State};
+use soundoff_common::model::media::{Rendition, State};
 use soundoff_common::ports::blobs::Blobs;
+use soundoff_common::web::http::{Answer, names_tag, refuse, retry_later};
 use tokio::sync::OwnedSemaphorePermit;
 use ulid::Ulid;
 

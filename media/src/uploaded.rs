@@ -19,8 +19,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::consumer::{Job, Verdict};
-use soundoff_common::media::State;
+use soundoff_common::model::media::State;
+use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::ports::queues::Message;
 use ulid::Ulid;
 

@@ -3,10 +3,10 @@
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde_json::json;
-use soundoff_common::http::{Answer, json, refuse};
-use soundoff_common::media::{self, State, Stored};
+use soundoff_common::model::media::{self, State, Stored};
 use soundoff_common::ports::tables::{Table, TableError};
 use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::web::http::{Answer, json, refuse};
 use ulid::Ulid;
 
 use crate::blob;

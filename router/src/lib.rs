@@ -5,16 +5,26 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use soundoff_common::catalog::Catalog;
-use soundoff_common::consumer::{Job, Verdict};
-use soundoff_common::envelope::Routed;
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::envelope::Routed;
+use soundoff_common::pipeline::feature::Feature;
+use soundoff_common::pipeline::grants::{Sends, Touches};
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, Queues};
 use soundoff_common::protocol::{now_ms, rfc3339};
-use soundoff_common::worker::Outward;
 
 /// The version of archived records.
 const RECORD_VERSION: u32 = 1;
+
+/// What a router touches.
+#[must_use]
+pub fn feature() -> Feature {
+    let touches = Touches { archive: true, sends: Sends::Types, ..Touches::default() };
+    Feature::new("router").touches(Tier::Router, touches)
+}
 
 /// The job of main_q.
 pub struct Router {

@@ -3,9 +3,9 @@
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use soundoff_common::catalog::{Catalog, Channel, Source, Spec, Told};
-use soundoff_common::handler::Nothing;
-use soundoff_common::inbox::WITHHELD;
+use soundoff_common::pipeline::catalog::{Catalog, Spec};
+use soundoff_common::pipeline::handler::{Channel, Nothing, Source, Told};
+use soundoff_common::pipeline::inbox::WITHHELD;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorCode, SUBPROTOCOL, ServerFrame};
 
 /// What an inbox says by itself.
@@ -16,7 +16,7 @@ const WITHHELD_PUSH: Told = Told::push::<Nothing>(
 
 /// Prints the document as YAML.
 pub(crate) fn print() -> anyhow::Result<()> {
-    print!("{}", yaml(&crate::catalog::catalog())?);
+    print!("{}", yaml(&crate::features::catalog())?);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_committed_document_is_fresh() {
-        let fresh = yaml(&crate::catalog::catalog()).unwrap();
+        let fresh = yaml(&crate::features::catalog()).unwrap();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/asyncapi.yaml");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(fresh == committed, "stale: run `cargo run -- asyncapi > docs/asyncapi.yaml`");
@@ -175,7 +175,7 @@ mod tests {
         let errors = ErrorCode::ALL.iter().map(|code| serde_json::to_value(code).unwrap());
         let mut names: Vec<String> = errors.map(|code| format!("| `{}` |", code.as_str().unwrap())).collect();
         names.extend(CloseCode::ALL.iter().map(|code| format!("| {} |", code.code())));
-        let catalog = crate::catalog::catalog();
+        let catalog = crate::features::catalog();
         let types = catalog.specs().iter().filter(|spec| spec.source == Source::Client);
         names.extend(types.map(|spec| format!("`{}`", spec.message_type)));
         names.extend(

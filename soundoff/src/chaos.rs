@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use soundoff_common::consumer::{Job, Verdict};
+use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::ports::queues::Message;
 
 /// Which share of a type's runs fails.
@@ -25,7 +25,7 @@ impl FromStr for ChaosRule {
         if !(0.0..=1.0).contains(&rate) {
             return Err(format!("{rate} is no share between 0 and 1"));
         }
-        if crate::catalog::catalog().route(message_type).is_none() {
+        if crate::features::catalog().route(message_type).is_none() {
             return Err(format!("there is no type {message_type}"));
         }
         Ok(Self { message_type: message_type.to_owned(), rate })

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use soundoff_common::hex::hex;
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 
 /// A data directory that this process alone holds, until it is dropped.
 #[derive(Debug)]

@@ -11,14 +11,14 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use soundoff_common::http::{Answer, method_not_allowed, metrics, refuse, text, whole};
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::http::{Answer, method_not_allowed, metrics, refuse, text, whole};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::Engines;
+use crate::engines::Engines;
 use crate::ops::page::OpsPage;
 use crate::serve;
 
@@ -32,7 +32,8 @@ pub(crate) enum Needs {
     Tables,
 }
 
-struct Health {
+/// What is asked on the internal port.
+pub(crate) struct Health {
     queues: Arc<dyn Queues>,
     tables: Arc<dyn Tables>,
     metrics: Metrics,
@@ -41,17 +42,9 @@ struct Health {
     draining: CancellationToken,
 }
 
-/// Serves until `ended`; not ready any more from `draining` on.
-pub(crate) async fn run(
-    listener: TcpListener,
-    engines: Engines,
-    needs: Needs,
-    ops: Arc<OpsPage>,
-    draining: CancellationToken,
-    ended: CancellationToken,
-) {
-    let Engines { queues, tables, metrics, .. } = engines;
-    let health = Arc::new(Health { queues, tables, metrics, ops, needs, draining });
+/// Serves until `ended`.
+pub(crate) async fn run(listener: TcpListener, health: Health, ended: CancellationToken) {
+    let health = Arc::new(health);
     let answer = move |request: Request<Incoming>| {
         let health = health.clone();
         async move { health.answer(request).await }
@@ -60,6 +53,17 @@ pub(crate) async fn run(
 }
 
 impl Health {
+    /// Of a process on these engines; it is not ready any more from `draining` on.
+    pub(crate) fn new(
+        engines: &Engines,
+        needs: Needs,
+        ops: Arc<OpsPage>,
+        draining: CancellationToken,
+    ) -> Self {
+        let (queues, tables) = (engines.queues.clone(), engines.tables.clone());
+        Self { queues, tables, metrics: engines.metrics.clone(), ops, needs, draining }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),

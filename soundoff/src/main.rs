@@ -2,11 +2,12 @@
 
 mod acceptor;
 mod asyncapi;
-mod catalog;
 mod chaos;
 mod config;
 mod datadir;
+mod deployment;
 mod engines;
+mod features;
 mod health;
 mod node;
 mod ops;
@@ -14,14 +15,15 @@ mod pages;
 mod pool;
 mod roles;
 mod serve;
+mod shutdown;
 mod up;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use config::{Cli, Command, Stage};
-use soundoff_common::operator::OperatorKey;
+use config::{Cli, Command};
+use soundoff_common::web::operator::OperatorKey;
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
 #[global_allocator]
@@ -56,7 +58,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Workers { command: Some(command), .. } => ops::cli::workers(command).await,
         Command::Workers { command: None, role } => roles::workers(*role).await,
         Command::Timeline { command: Some(command), .. } => ops::timeline::run(command).await,
-        Command::Timeline { command: None, role } => roles::timeline(*role, &Stage::ALL).await,
+        Command::Timeline { command: None, role } => roles::timeline(*role, &roles::TIMELINE).await,
         Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
         Command::Users { command: None, role } => roles::users(*role).await,
         Command::Queues { at, json } => ops::cli::queues(&at, json).await,
@@ -67,8 +69,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", OperatorKey::of(&secret.read()?).text());
             Ok(())
         }
-        Command::QueueList => {
-            print!("{}", roles::queue_list());
+        Command::Deployment => {
+            print!("{}", deployment::json());
             Ok(())
         }
         Command::Asyncapi => asyncapi::print(),

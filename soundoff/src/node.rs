@@ -1,107 +1,96 @@
-//! What any process of the pipeline is wired from, whatever its engines and its role.
+//! What a process is wired from: engines, features, and the world that each tier sees.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use soundoff_common::catalog::{Catalog, Spec, Work};
-use soundoff_common::consumer::{ConsumerConfig, Job};
-use soundoff_common::deliver::InternalKey;
-use soundoff_common::handler::Context;
-use soundoff_common::ports::archive::Archive;
-use soundoff_common::ports::blobs::Blobs;
-use soundoff_common::ports::cache::Cache;
-use soundoff_common::ports::queues::{QueueName, Queues};
-use soundoff_common::ports::sessions::Sessions;
-use soundoff_common::ports::tables::Tables;
-use soundoff_common::ports::uploads::Uploads;
+use soundoff_common::model::holdings::Holding;
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Job};
+use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::feature::{self, Feature, Row, Work};
+use soundoff_common::pipeline::grants::Grants;
+use soundoff_common::pipeline::handler::Context;
+use soundoff_common::pipeline::inbox_heads::InboxHeads;
+use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::pipeline::worker::{Outward, Worker};
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::now_ms;
-use soundoff_common::replies::Replies;
-use soundoff_common::secret::Secret;
-use soundoff_common::telemetry::Metrics;
-use soundoff_common::uploads::UploadKey;
-use soundoff_common::worker::{Outward, Worker};
-use soundoff_edge::{EdgeDeps, Pages};
-use soundoff_media::{Media, MediaConfig, MediaDeps};
+use soundoff_common::web::pages::Pages;
+use soundoff_common::web::secret::Secret;
+use soundoff_edge::EdgeDeps;
 use soundoff_router::Router;
-use soundoff_timeline::{TimelineConfig, TimelineDeps, Timelines};
-use soundoff_users::{DevTokens, Issuer, Ring, Users, UsersDeps, Verifier};
+use soundoff_users::{Ring, Verifier};
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::{ConsumerArgs, Couriers, MediaArgs, UsersArgs};
-use crate::pool::{Bench, Pool};
+use crate::config::ConsumerArgs;
+use crate::engines::{Engines, Plan};
+use crate::features;
+use crate::pages::Mounted;
+use crate::pool::Bench;
 
-/// The engines behind the ports, and the deployment's secret.
-#[derive(Clone)]
-pub(crate) struct Engines {
-    pub(crate) queues: Arc<dyn Queues>,
-    pub(crate) tables: Arc<dyn Tables>,
-    pub(crate) sessions: Arc<dyn Sessions>,
-    pub(crate) cache: Arc<dyn Cache>,
-    /// Where clients put large media by themselves.
-    pub(crate) uploads: Arc<dyn Uploads>,
-    pub(crate) metrics: Metrics,
-    pub(crate) secret: Secret,
-}
-
-/// The parts that processes are put together from.
+/// The parts that a process of some tiers is put together from.
 pub(crate) struct Node {
     pub(crate) engines: Engines,
     pub(crate) catalog: Arc<Catalog>,
     /// Signs deliveries from workers to edges.
     pub(crate) key: InternalKey,
-    pub(crate) replies: Replies,
-    outward: Outward,
-}
-
-/// Signs uploads to the media pages themselves, and knows them again.
-pub(crate) fn upload_key(secret: &Secret) -> UploadKey {
-    UploadKey::new(&secret.key("media uploads"))
+    /// The keys of access tokens, where a tier takes or gives them.
+    pub(crate) ring: Option<Arc<Ring>>,
+    /// The world without the bounds of any tier, for operators.
+    pub(crate) world: World,
+    tiers: Vec<Tier>,
+    grants: BTreeMap<Tier, Arc<Grants>>,
+    kinds: Arc<[Holding]>,
 }
 
 impl Node {
-    pub(crate) fn new(engines: Engines, key: InternalKey) -> Self {
-        let catalog = Arc::new(crate::catalog::catalog());
+    /// Opens the engines of a process that runs `tiers`.
+    pub(crate) async fn open(
+        plan: &Plan,
+        secret: Secret,
+        key: InternalKey,
+        tiers: &[Tier],
+    ) -> anyhow::Result<Self> {
+        let declared = features::features(features::Settings::default());
+        let catalog = Arc::new(feature::catalog(&declared));
+        let granted = |tier: &Tier| (*tier, Arc::new(feature::grants(*tier, &declared, &catalog)));
+        let grants: BTreeMap<_, _> = tiers.iter().map(granted).collect();
+        let kinds: Vec<Holding> =
+            declared.iter().flat_map(|feature| feature.holdings.iter().copied()).collect();
+        let needed: Vec<_> = grants.values().cloned().collect();
+        let engines = plan.open(secret, &needed).await?;
+        let ring = ring(&engines, tiers).await?;
         let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.metrics.clone());
-        let outward =
-            Outward { queues: engines.queues.clone(), replies: replies.clone(), catalog: catalog.clone() };
-        Self { engines, catalog, key, replies, outward }
+        let outward = Outward { queues: engines.queues.clone(), replies, catalog: catalog.clone() };
+        let world = World {
+            tables: engines.tables.clone(),
+            sessions: engines.sessions.clone(),
+            cache: engines.cache.clone(),
+            queues: engines.queues.clone(),
+            uploads: engines.uploads.clone(),
+            outward,
+            secret: engines.secret.clone(),
+            metrics: engines.metrics.clone(),
+            blobs: engines.blobs.clone(),
+            verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
+        };
+        Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds: kinds.into() })
     }
 
     /// The keys of access tokens.
-    pub(crate) async fn ring(&self) -> anyhow::Result<Arc<Ring>> {
-        Ring::open(self.engines.tables.clone(), &self.engines.secret).await
+    pub(crate) fn ring(&self) -> anyhow::Result<&Arc<Ring>> {
+        self.ring.as_ref().context("no tier of this process has keys of access tokens")
     }
 
-    /// The same for a process that only verifies.
-    pub(crate) async fn verifying(&self) -> anyhow::Result<Arc<Ring>> {
-        Ring::follow(self.engines.tables.clone(), &self.engines.secret).await
-    }
-
-    /// The timelines' part of this process.
-    pub(crate) fn timelines(&self, config: TimelineConfig) -> anyhow::Result<Arc<Timelines>> {
-        let deps = TimelineDeps {
-            tables: self.engines.tables.clone(),
-            cache: self.engines.cache.clone(),
-            queues: self.engines.queues.clone(),
-            outward: self.outward.clone(),
-            metrics: self.engines.metrics.clone(),
-        };
-        Timelines::new(config, deps).map_err(anyhow::Error::msg)
-    }
-
-    /// The media's part of this process.
-    pub(crate) fn media(&self, args: &MediaArgs, blobs: Arc<dyn Blobs>, ring: &Arc<Ring>) -> Arc<Media> {
-        let deps = MediaDeps {
-            tables: self.engines.tables.clone(),
-            blobs,
-            outward: self.outward.clone(),
-            verifier: Arc::new(Verifier::new(ring.clone())),
-            // Where clients upload past these pages, nobody has such a URL, and none is taken.
-            uploads: upload_key(&self.engines.secret),
-            metrics: self.engines.metrics.clone(),
-        };
-        Media::new(MediaConfig { kept: args.kept(), ..MediaConfig::default() }, deps)
+    /// The world as one of the process's tiers sees it.
+    pub(crate) fn world(&self, tier: Tier) -> World {
+        let grants = self.grants.get(&tier).cloned().unwrap_or_default();
+        self.world.of(tier, &grants, &self.kinds)
     }
 
     /// An example of where clients put large media: the app's page has to be allowed to go there.
@@ -110,86 +99,120 @@ impl Node {
         url.map_err(anyhow::Error::from).context("cannot sign uploads")
     }
 
-    /// The User service, and who gives development tokens. With `dev` the outbox can be read.
-    pub(crate) fn users(
-        &self,
-        args: &UsersArgs,
-        couriers: &Couriers,
-        dev: bool,
-        ring: &Arc<Ring>,
-    ) -> anyhow::Result<(Users, DevTokens)> {
-        let deps = UsersDeps {
-            tables: self.engines.tables.clone(),
-            replies: self.replies.clone(),
-            ring: ring.clone(),
-            secret: self.engines.secret.clone(),
-            mail: couriers.mail.clone(),
-            texts: couriers.texts.clone(),
-            outbox: dev && !couriers.carried,
-            metrics: self.engines.metrics.clone(),
-        };
-        let tokens = DevTokens::new(self.engines.tables.clone(), Issuer::new(ring.clone()));
-        Ok((Users::new(args.config()?, deps), tokens))
-    }
-
     /// What an edge gets.
     pub(crate) fn edge_deps(
         &self,
-        ring: &Arc<Ring>,
         pages: Arc<dyn Pages>,
         internal_pages: Option<Arc<dyn Pages>>,
-    ) -> EdgeDeps {
-        EdgeDeps {
-            queues: self.engines.queues.clone(),
-            sessions: self.engines.sessions.clone(),
-            tables: self.engines.tables.clone(),
+    ) -> anyhow::Result<EdgeDeps> {
+        let world = self.world(Tier::Edge);
+        Ok(EdgeDeps {
+            verifier: world.verifier()?,
+            queues: world.queues,
+            sessions: world.sessions,
+            tables: world.tables,
             catalog: self.catalog.clone(),
-            verifier: Arc::new(Verifier::new(ring.clone())),
             key: self.key.clone(),
-            metrics: self.engines.metrics.clone(),
+            metrics: world.metrics,
             pages,
             internal_pages,
+        })
+    }
+
+    /// The consumers of all queues that this process's tiers pull; of the types, only those that are `wanted`.
+    pub(crate) fn benches(
+        &self,
+        features: &[Feature],
+        args: &ConsumerArgs,
+        wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Vec<Bench>> {
+        let mut benches = Vec::new();
+        if self.tiers.contains(&Tier::Router) {
+            benches.push(self.router(args)?);
+        }
+        // One for all handlers of the process: those of different types append to the same inboxes.
+        let heads = Arc::<InboxHeads>::default();
+        for tier in &self.tiers {
+            let world = self.world(*tier);
+            let rows = features.iter().flat_map(|feature| &feature.rows);
+            for row in rows.filter(|row| row.spec.tier == *tier && wanted(row.spec.message_type)) {
+                benches.push(bench(row, &world, &heads, args)?);
+            }
+        }
+        Ok(benches)
+    }
+
+    fn router(&self, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+        let world = self.world(Tier::Router);
+        let archive = self.engines.archive.clone().context("the router has no archive")?;
+        let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
+        let (queue, config) = (QueueName::main(), args.router());
+        Ok(Bench { queues: world.queues, queue, config, job: Arc::new(router) })
+    }
+
+    /// The features' pages of one tier.
+    pub(crate) fn pages(&self, features: &[Feature], tier: Tier) -> anyhow::Result<Vec<Mounted>> {
+        let world = self.world(tier);
+        let rows = features.iter().flat_map(|feature| &feature.pages).filter(|row| row.tier == tier);
+        rows.map(|row| Ok(Mounted { paths: row.paths, pages: (row.make)(&world)? })).collect()
+    }
+
+    /// Starts what the features of this process's tiers have run beside, until `stop`.
+    pub(crate) fn begin_loops(&self, features: &[Feature], stop: &CancellationToken) -> anyhow::Result<()> {
+        for row in features.iter().flat_map(|feature| &feature.loops) {
+            if self.tiers.contains(&row.tier) {
+                let begun = (row.begin)(&self.world(row.tier), stop.clone()).context(row.name)?;
+                tokio::spawn(begun);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what the engines want done for as long as the process runs.
+    pub(crate) fn begin_upkeep(&mut self, stop: &CancellationToken) {
+        for upkeep in self.engines.upkeep.drain(..) {
+            let stop = stop.clone();
+            tokio::spawn(async move { stop.run_until_cancelled(upkeep).await });
         }
     }
 
-    /// The router's consumer.
-    pub(crate) fn router(&self, args: &ConsumerArgs, archive: Arc<dyn Archive>) -> Bench {
-        let queues = self.engines.queues.clone();
-        let router = Router::new(self.catalog.clone(), queues, archive, self.outward.clone());
-        Bench { queue: QueueName::main(), config: args.router(), job: Arc::new(router) }
+    /// Lets the engines finish what they hold.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        let closings = self.engines.closings;
+        Ok(tokio::task::spawn_blocking(|| closings.into_iter().for_each(|closing| closing())).await?)
     }
+}
 
-    /// The consumers of the handlers and jobs that are wanted; `job` knows the jobs, which have state of their own.
-    pub(crate) fn consumers(
-        &self,
-        args: &ConsumerArgs,
-        wanted: impl Fn(&Spec) -> bool,
-        job: impl Fn(&Spec, ConsumerConfig) -> (Arc<dyn Job>, ConsumerConfig),
-    ) -> Vec<Bench> {
-        let cx = Context {
-            tables: self.engines.tables.clone(),
-            sessions: self.engines.sessions.clone(),
-            metrics: self.engines.metrics.clone(),
-            inbox_heads: Arc::default(),
-            uploads: self.engines.uploads.clone(),
-        };
-        let bench = |spec: &Spec| {
-            let (mut job, config): (Arc<dyn Job>, _) = match spec.work {
-                Work::Handler(run) => {
-                    (Arc::new(Worker::new(run, cx.clone(), self.outward.clone())), args.worker())
-                }
-                Work::Job => job(spec, args.worker()),
+/// The keys of access tokens, as far as these tiers need them: who signs people in makes keys, edges only follow them.
+async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ring>>> {
+    let (tables, secret) = (engines.tables.clone(), &engines.secret);
+    if tiers.contains(&Tier::Users) {
+        return Ok(Some(Ring::open(tables, secret).await?));
+    }
+    if tiers.contains(&Tier::Edge) || tiers.contains(&Tier::Workers) {
+        return Ok(Some(Ring::follow(tables, secret).await?));
+    }
+    Ok(None)
+}
+
+fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+    let spec = &row.spec;
+    let config: ConsumerConfig = spec.pull.within(args.worker());
+    let mut job: Arc<dyn Job> = match &row.work {
+        Work::Handler(run) => {
+            let cx = Context {
+                tables: world.tables.clone(),
+                sessions: world.sessions.clone(),
+                metrics: world.metrics.clone(),
+                inbox_heads: heads.clone(),
+                uploads: world.uploads.clone(),
             };
-            if let Some(rule) = args.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
-                job = Arc::new(Chaos::new(job, rule, args.chaos_seed));
-            }
-            Bench { queue: spec.queue.clone(), config, job }
-        };
-        self.catalog.specs().iter().filter(|spec| wanted(spec)).map(bench).collect()
+            Arc::new(Worker::new(*run, cx, world.outward.clone()))
+        }
+        Work::Job(make) => make(world).with_context(|| format!("cannot work on {}", spec.message_type))?,
+    };
+    if let Some(rule) = args.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
+        job = Arc::new(Chaos::new(job, rule, args.chaos_seed));
     }
-
-    /// A pool of consumers on this node's queues.
-    pub(crate) fn pool(&self, benches: Vec<Bench>) -> Pool {
-        Pool::new(self.engines.queues.clone(), self.engines.metrics.clone(), benches)
-    }
+    Ok(Bench { queues: world.queues.clone(), queue: spec.queue.clone(), config, job })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use soundoff_common::consumer::{ConsumerConfig, Job, consume};
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, consume};
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
 use tokio::sync::Mutex;
@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 /// One queue and what is done with it.
 #[derive(Clone)]
 pub(crate) struct Bench {
+    pub(crate) queues: Arc<dyn Queues>,
     pub(crate) queue: QueueName,
     pub(crate) config: ConsumerConfig,
     pub(crate) job: Arc<dyn Job>,
@@ -24,15 +25,14 @@ struct Shift {
 
 /// All consumers of this process.
 pub(crate) struct Pool {
-    queues: Arc<dyn Queues>,
     metrics: Metrics,
     benches: Vec<Bench>,
     shift: Mutex<Option<Shift>>,
 }
 
 impl Pool {
-    pub(crate) fn new(queues: Arc<dyn Queues>, metrics: Metrics, benches: Vec<Bench>) -> Self {
-        Self { queues, metrics, benches, shift: Mutex::default() }
+    pub(crate) fn new(metrics: Metrics, benches: Vec<Bench>) -> Self {
+        Self { metrics, benches, shift: Mutex::default() }
     }
 
     /// Starts every consumer, unless they run already.
@@ -42,9 +42,8 @@ impl Pool {
             return;
         }
         let (stop, consumers) = (CancellationToken::new(), TaskTracker::new());
-        for Bench { queue, config, job } in self.benches.clone() {
-            let (queues, metrics) = (self.queues.clone(), self.metrics.clone());
-            consumers.spawn(consume(queues, queue, config, job, metrics, stop.clone()));
+        for Bench { queues, queue, config, job } in self.benches.clone() {
+            consumers.spawn(consume(queues, queue, config, job, self.metrics.clone(), stop.clone()));
         }
         consumers.close();
         *shift = Some(Shift { stop, consumers });

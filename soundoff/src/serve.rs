@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use soundoff_common::http::{Answer, Peer, refuse};
+use soundoff_common::web::http::{Answer, Peer, refuse};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;

@@ -79,7 +79,7 @@ fn loadtest_speaks_the_protocol_like_any_stranger() {
         // `loadtest deliver` stands where a worker does: what it posts has to be signed as workers sign.
         let posts = file.ends_with("loadtest/src/posts.rs");
         for line in text.lines().filter(|line| line.contains("soundoff_common::")) {
-            let deliver = posts && line.contains("soundoff_common::deliver");
+            let deliver = posts && line.contains("soundoff_common::pipeline::deliver");
             assert!(deliver || line.contains("soundoff_common::protocol"), "{}: {line}", file.display());
         }
     }

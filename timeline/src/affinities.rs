@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use soundoff_common::affinity;
-use soundoff_common::handler::Failure;
+use soundoff_common::model::affinity;
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::tables::Item;
 use soundoff_common::protocol::Handle;
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use soundoff_common::handler::Failure;
-use soundoff_common::ids;
+use soundoff_common::model::ids;
+use soundoff_common::model::posts::{self, Stored};
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::cache::Cached;
 use soundoff_common::ports::tables::{Item, Query, Table, TableError};
-use soundoff_common::posts::{self, Stored};
 use soundoff_common::protocol::{Handle, now_ms};
 use ulid::Ulid;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rayon::iter::ParallelIterator as _;
 use rayon::slice::ParallelSlice as _;
-use soundoff_common::accounts;
-use soundoff_common::handler::Failure;
+use soundoff_common::model::accounts;
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::cache::{Cache, Swap};
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{Handle, now_ms};

@@ -1,6 +1,6 @@
 //! What leads from one page to the next.
 
-use soundoff_common::ids;
+use soundoff_common::model::ids;
 use ulid::Ulid;
 
 /// Characters of an id.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::accounts::{self, Account};
-use soundoff_common::envelope::Envelope;
-use soundoff_common::handler::Failure;
-use soundoff_common::lists;
+use soundoff_common::model::accounts::{self, Account};
+use soundoff_common::model::posts::{News, Post};
+use soundoff_common::pipeline::envelope::Envelope;
+use soundoff_common::pipeline::handler::Failure;
+use soundoff_common::pipeline::lists;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, TableError, Write};
-use soundoff_common::posts::{News, Post};
 use soundoff_common::protocol::{ErrorCode, Handle, now_ms, rfc3339};
 use ulid::Ulid;
 
@@ -298,7 +298,7 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn shown(item: Option<Item>, entry: &Entry) -> Result<Option<Shown>, TableError> {
-    let post = soundoff_common::posts::parse(item)?.filter(|post| !post.deleted);
+    let post = soundoff_common::model::posts::parse(item)?.filter(|post| !post.deleted);
     Ok(post.map(|post| Shown::new(post.shown(entry.post), entry.parts)))
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use soundoff_common::follows::{PREFIX, Row, following};
-use soundoff_common::handler::Failure;
+use soundoff_common::model::follows::{PREFIX, Row, following};
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::tables::{Query, Table};
 use soundoff_common::protocol::Handle;
 

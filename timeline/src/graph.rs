@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use soundoff_common::posts::News;
+use soundoff_common::model::posts::News;
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use soundoff_common::handler::Failure;
+use soundoff_common::model::{accounts, blocks, posts};
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::{accounts, blocks, posts};
 
 use crate::cursor::mark;
 use crate::fetch::{Place, Shown, shown};

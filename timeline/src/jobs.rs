@@ -8,23 +8,29 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, Pa
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use soundoff_common::catalog::{Source, Spec, Told, Work};
-use soundoff_common::consumer::{ConsumerConfig, Job, Verdict};
-use soundoff_common::envelope::Envelope;
-use soundoff_common::handler::{Failure, Nothing, raw};
-use soundoff_common::ids;
-use soundoff_common::ports::queues::{Message, QueueName};
-use soundoff_common::posts::PostFanout;
-use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, Role, now_ms};
-use soundoff_common::worker::Own;
+use soundoff_common::model::ids;
+use soundoff_common::model::posts::{FANOUT, PostFanout};
+use soundoff_common::pipeline::catalog::{Pull, Spec};
+use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::envelope::Envelope;
+use soundoff_common::pipeline::feature::Feature;
+use soundoff_common::pipeline::grants::Touches;
+use soundoff_common::pipeline::handler::{Failure, Nothing, Source, Told, raw};
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::pipeline::worker::Own;
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::queues::Message;
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, now_ms};
 
 use crate::candidates::{self, ITEMS, off_the_runtime};
+use crate::config::TimelineConfig;
 use crate::fetch::{Fetch, Page};
 use crate::format::{Kind, Timeline};
 use crate::listing::Ranking;
 use crate::recent::{self, Note};
 use crate::schedule::Scan;
-use crate::timelines::Timelines;
+use crate::timelines::{TimelineDeps, Timelines};
 
 /// How many users one message is about.
 pub(crate) const USERS_AT_ONCE: usize = 500;
@@ -34,7 +40,6 @@ pub(crate) const COMPUTE: &str = "timeline.compute";
 pub(crate) const PERSONALIZE: &str = "timeline.personalize";
 const FETCH: &str = "timeline.fetch";
 const SESSION: &str = "user_session";
-const FANOUT: &str = "post.fanout";
 
 /// Whose timelines.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -46,41 +51,93 @@ pub(crate) struct Users {
 const WELCOMED: &[Told] =
     &[Told::event::<Page>("timeline", "The first page of your timeline, right after `welcome`.")];
 
-/// One row per queue, as the jobs of [`Timelines::job`].
+/// The timelines as a feature.
 #[must_use]
-pub fn specs() -> Vec<Spec> {
+pub fn feature(config: TimelineConfig) -> Feature {
+    const PEOPLE: &[Table] = &[Table::Users, Table::Entities, Table::Relationships];
+    let few = Pull::at_most(2);
+    let scan = "Queues users whose timeline is due.";
+    let gather = "Gathers the newest candidates of some users.";
+    let rank = "Ranks the candidates of some users.";
+    let note = "Notes what is new and gone for timelines.";
     let fetch = "The sender's timeline, precomputed and repaired to what is true now. Comes unasked after `welcome`, as the event `timeline`.";
-    vec![
-        row::<Scan, Nothing>(SCHEDULE, "schedule_q", "Queues users whose timeline is due."),
-        row::<Users, Nothing>(COMPUTE, "precompute_q", "Gathers the newest candidates of some users."),
-        row::<Users, Nothing>(PERSONALIZE, "personalize_q", "Ranks the candidates of some users."),
-        row::<PostFanout, Nothing>(FANOUT, "recent_q", "Notes what is new and gone for timelines."),
-        Spec {
-            archived: true,
-            tells: WELCOMED,
-            ..row::<Nothing, Page>(SESSION, "user_session_q", "A user has said hello.")
-        },
-        Spec {
-            archived: true,
-            source: Source::Client,
-            ..row::<Fetch, Page>(FETCH, "timeline_fetch_q", fetch)
-        },
-    ]
-}
-
-fn row<B: JsonSchema, R: JsonSchema>(message_type: &'static str, queue: &str, summary: &'static str) -> Spec {
-    Spec {
-        message_type,
-        queue: QueueName::new(queue),
-        source: Source::Internal,
-        role: Role::User,
-        archived: false,
-        summary,
-        body_schema: SchemaGenerator::subschema_for::<B>,
-        reply_schema: SchemaGenerator::subschema_for::<R>,
-        tells: &[],
-        work: Work::Job,
+    let specs = [
+        (
+            Stage::Schedule,
+            Spec {
+                pull: few,
+                causes: &[SCHEDULE, COMPUTE],
+                ..Spec::job::<Scan>(Tier::Schedule, SCHEDULE, scan).on("schedule_q")
+            },
+        ),
+        (
+            Stage::Compute,
+            Spec {
+                pull: few,
+                causes: &[PERSONALIZE],
+                ..Spec::job::<Users>(Tier::Compute, COMPUTE, gather).on("precompute_q")
+            },
+        ),
+        (
+            Stage::Personalize,
+            Spec {
+                pull: few,
+                causes: &[COMPUTE],
+                ..Spec::job::<Users>(Tier::Personalize, PERSONALIZE, rank).on("personalize_q")
+            },
+        ),
+        (
+            Stage::Recent,
+            Spec {
+                pull: Pull { together: true, ..Pull::ONE_BY_ONE },
+                ..Spec::job::<PostFanout>(Tier::Fetch, FANOUT, note).on("recent_q")
+            },
+        ),
+        (
+            Stage::Session,
+            Spec {
+                archived: true,
+                tells: WELCOMED,
+                causes: &[COMPUTE],
+                reply_schema: SchemaGenerator::subschema_for::<Page>,
+                ..Spec::job::<Nothing>(Tier::Fetch, SESSION, "A user has said hello.")
+            },
+        ),
+        (
+            Stage::Fetch,
+            Spec {
+                archived: true,
+                source: Source::Client,
+                causes: &[COMPUTE],
+                reply_schema: SchemaGenerator::subschema_for::<Page>,
+                ..Spec::job::<Fetch>(Tier::Fetch, FETCH, fetch)
+            },
+        ),
+    ];
+    let made = move |world: &World| {
+        let deps = TimelineDeps {
+            tables: world.tables.clone(),
+            cache: world.cache.clone(),
+            queues: world.queues.clone(),
+            outward: world.outward.clone(),
+            metrics: world.metrics.clone(),
+        };
+        Timelines::new(config.clone(), deps).map_err(anyhow::Error::msg)
+    };
+    let schedule = made.clone();
+    let mut feature = Feature::new("timelines")
+        .runs(Tier::Schedule, "schedule of timelines", &[SCHEDULE], move |world, stop| {
+            Ok(schedule(world)?.run_schedule(stop))
+        })
+        .touches(Tier::Schedule, Touches { scans: &[Table::Users], ..Touches::default() })
+        .touches(Tier::Compute, Touches { reads: PEOPLE, ..Touches::default() })
+        .touches(Tier::Personalize, Touches { reads: &[Table::Relationships], ..Touches::default() })
+        .touches(Tier::Fetch, Touches { reads: PEOPLE, writes: &[Table::Users], ..Touches::default() });
+    for (stage, spec) in specs {
+        let made = made.clone();
+        feature = feature.works(spec, move |world| Ok(Stages { timelines: made(world)?, stage }));
     }
+    feature
 }
 
 /// The messages that carry users to a type's queue.
@@ -108,33 +165,7 @@ struct Stages {
     stage: Stage,
 }
 
-/// What is done with a queue's messages, and how it is pulled.
-fn stage(queue: &QueueName, base: ConsumerConfig) -> (Stage, ConsumerConfig) {
-    // Batches of users are work for all cores: more of them at once would only take more memory.
-    let few = ConsumerConfig { slots: base.slots.min(2), ..base };
-    match queue.as_str() {
-        "schedule_q" => (Stage::Schedule, few),
-        "precompute_q" => (Stage::Compute, few),
-        "personalize_q" => (Stage::Personalize, few),
-        // Whatever has gathered is one write of each ring.
-        "recent_q" => (Stage::Recent, ConsumerConfig { batch: base.slots, ..base }),
-        "user_session_q" => (Stage::Session, base),
-        "timeline_fetch_q" => (Stage::Fetch, base),
-        other => panic!("no job of the timelines pulls {other}"),
-    }
-}
-
 impl Timelines {
-    /// The job of one of the queues of [`specs`], and how it is pulled, where `base` is how other queues are.
-    ///
-    /// # Panics
-    /// When the queue is none of them: a defect of the wiring.
-    #[must_use]
-    pub fn job(self: &Arc<Self>, queue: &QueueName, base: ConsumerConfig) -> (Arc<dyn Job>, ConsumerConfig) {
-        let (stage, config) = stage(queue, base);
-        (Arc::new(Stages { timelines: self.clone(), stage }), config)
-    }
-
     /// TLC: gathers, stores, and passes on.
     async fn compute(&self, users: &[Handle]) -> Result<(), Failure> {
         let gathered = self.gather(users, ITEMS).await?;
@@ -279,20 +310,6 @@ impl Job for Stages {
     async fn give_up(&self, message: &Message, _reason: &str) {
         if matches!(self.stage, Stage::Fetch) {
             self.timelines.deps.outward.give_up(message).await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_queue_has_its_stage_and_no_more_slots_than_are_configured() {
-        let base = ConsumerConfig { slots: 3, ..ConsumerConfig::default() };
-        for spec in specs() {
-            let (_, config) = stage(&spec.queue, base);
-            assert!(config.slots <= 3 && config.batch <= config.slots, "{}: {config:?}", spec.queue);
         }
     }
 }

@@ -28,6 +28,6 @@ mod timelines;
 pub mod weights;
 
 pub use config::{Tiers, TimelineConfig};
-pub use jobs::specs;
+pub use jobs::feature;
 pub use status::Status;
 pub use timelines::{TimelineDeps, Timelines};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng as _;
+use soundoff_common::model::posts::News;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Cached, Swap};
-use soundoff_common::posts::News;
 use soundoff_common::protocol::{Handle, now_ms};
 use ulid::Ulid;
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::handler::{Failure, raw};
+use soundoff_common::pipeline::handler::{Failure, raw};
+use soundoff_common::pipeline::worker::Own;
 use soundoff_common::ports::cache::Swap;
 use soundoff_common::ports::queues::{QueueError, QueueName};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::worker::Own;
 use tokio_util::sync::CancellationToken;
 
 use crate::format::version_of;
@@ -137,7 +137,7 @@ impl Timelines {
 
     /// Queues who is due on one page, and the page after it.
     pub(crate) async fn scan(&self, scan: Scan) -> Result<(), Failure> {
-        let after = scan.after.as_ref().map(soundoff_common::accounts::key);
+        let after = scan.after.as_ref().map(soundoff_common::model::accounts::key);
         let tables = &self.deps.tables;
         let items = tables.scan(Table::Users, scan.segment, SEGMENTS, after, ACCOUNTS_AT_ONCE).await?;
         let Some((last, _)) = items.last() else { return Ok(()) };

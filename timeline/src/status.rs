@@ -1,7 +1,7 @@
 //! How timelines are, for operators.
 
 use serde::{Deserialize, Serialize};
-use soundoff_common::handler::Failure;
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::StageLabel;

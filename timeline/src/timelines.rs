@@ -3,11 +3,11 @@
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::{Metrics, StageLabel};
-use soundoff_common::worker::Outward;
 
 use crate::config::TimelineConfig;
 use crate::graph::Graph;

@@ -3,10 +3,10 @@
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use soundoff_common::http::{Answer, json, read_json, whole};
 use soundoff_common::ports::tables::{Query, Table, Write};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
+use soundoff_common::web::http::{Answer, json, read_json, whole};
 
 use crate::codes;
 use crate::families::{self, ENDED, Refreshed, Session};

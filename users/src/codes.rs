@@ -2,7 +2,7 @@
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use soundoff_common::ids;
+use soundoff_common::model::ids;
 use soundoff_common::ports::courier::Notice;
 use soundoff_common::ports::tables::{
     Change, Condition, EXPIRES, Item, Key, Table, TableError, Tables, Write,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;

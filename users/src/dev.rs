@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use soundoff_common::accounts;
+use soundoff_common::model::accounts;
 use soundoff_common::ports::tables::{Item, MAX_WRITES, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use ulid::Ulid;

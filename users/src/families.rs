@@ -1,9 +1,9 @@
 //! Sign-ins as they are stored: one item each, with the hashes of its present refresh token and the one before.
 
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::{accounts, sign_ins};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
-use soundoff_common::{accounts, sign_ins};
 use ulid::Ulid;
 
 use crate::refresh::{RefreshKey, RefreshToken};

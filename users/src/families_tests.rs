@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
+use soundoff_common::model::sign_ins::Closed;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::secret::Secret;
-use soundoff_common::sign_ins::Closed;
+use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;

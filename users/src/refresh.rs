@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use soundoff_common::hex::hex;
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 use ulid::Ulid;
 
 /// Begins every refresh token, so that scanners for leaked secrets can know one.

@@ -1,7 +1,7 @@
 use hyper::StatusCode;
-use soundoff_common::http::{Answer, not_now, refuse, retry_later, unauthorized, whole};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::tables::TableError;
+use soundoff_common::web::http::{Answer, not_now, refuse, retry_later, unauthorized, whole};
 
 /// Why a request to the User service was refused.
 #[derive(Debug, thiserror::Error)]

@@ -71,7 +71,7 @@ impl Ring {
     /// When the tables do not answer, or hold keys that `secret` does not open.
     pub async fn open(
         tables: Arc<dyn Tables>,
-        secret: &soundoff_common::secret::Secret,
+        secret: &soundoff_common::web::secret::Secret,
     ) -> anyhow::Result<Arc<Self>> {
         let ring = Self::follow(tables, secret).await?;
         let now = now_ms();
@@ -88,7 +88,7 @@ impl Ring {
     /// As [`Ring::open`].
     pub async fn follow(
         tables: Arc<dyn Tables>,
-        secret: &soundoff_common::secret::Secret,
+        secret: &soundoff_common::web::secret::Secret,
     ) -> anyhow::Result<Arc<Self>> {
         let ring =
             Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
@@ -276,7 +276,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = soundoff_embedded::tables::TableOptions::default();
         let tables = soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &options).unwrap();
-        let secret = soundoff_common::secret::Secret::new(&[1; 32]).unwrap();
+        let secret = soundoff_common::web::secret::Secret::new(&[1; 32]).unwrap();
         let one = Ring::open(tables.clone(), &secret).await.unwrap();
         let other = Ring::open(tables, &secret).await.unwrap();
         // Keys are in order of time, to the millisecond.
@@ -312,7 +312,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tables =
             soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &Default::default()).unwrap();
-        let secret = soundoff_common::secret::Secret::new(&[7; 32]).unwrap();
+        let secret = soundoff_common::web::secret::Secret::new(&[7; 32]).unwrap();
         let follower = Ring::follow(tables.clone(), &secret).await.unwrap();
         assert!(follower.signing(now_ms()).is_none());
         let ring = Ring::open(tables, &secret).await.unwrap();

@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use soundoff_common::hex::hex;
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 
 /// Begins every sealed value, so that a later way of sealing is told from this one.
 const SEALED_V1: &str = "v1.";

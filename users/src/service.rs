@@ -3,19 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
-use soundoff_common::deliver::Kind;
-use soundoff_common::http::{Answer, Peer, json, method_not_allowed, refuse};
+use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::deliver::Kind;
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::replies::Replies;
-use soundoff_common::secret::Secret;
-use soundoff_common::sign_ins::{self, Closed};
 use soundoff_common::telemetry::{CallLabel, Metrics};
+use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
+use soundoff_common::web::pages::Pages;
+use soundoff_common::web::secret::Secret;
 use ulid::Ulid;
 
 use crate::apple::Apple;
@@ -32,27 +34,27 @@ use crate::tokens::{Issuer, Verifier};
 use crate::twitter::Twitter;
 
 /// What the User service needs from the world.
-pub struct UsersDeps {
+pub(crate) struct UsersDeps {
     /// Accounts, identities, sign-ins.
-    pub tables: Arc<dyn Tables>,
+    pub(crate) tables: Arc<dyn Tables>,
     /// Closes sockets.
-    pub replies: Replies,
+    pub(crate) replies: Replies,
     /// The keys of access tokens.
-    pub ring: Arc<Ring>,
+    pub(crate) ring: Arc<Ring>,
     /// The deployment's secret.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// Takes mails.
-    pub mail: Arc<dyn Courier>,
+    pub(crate) mail: Arc<dyn Courier>,
     /// Takes texts.
-    pub texts: Arc<dyn Courier>,
+    pub(crate) texts: Arc<dyn Courier>,
     /// The process's metrics.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// Whether what couriers do not carry can be read at `/dev/outbox`.
-    pub outbox: bool,
+    pub(crate) outbox: bool,
 }
 
 /// The User service.
-pub struct Users {
+pub(crate) struct Users {
     pub(crate) config: UsersConfig,
     pub(crate) tables: Arc<dyn Tables>,
     replies: Replies,
@@ -83,7 +85,7 @@ pub(crate) struct Call {
 impl Users {
     /// The service.
     #[must_use]
-    pub fn new(config: UsersConfig, deps: UsersDeps) -> Self {
+    pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
         let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, outbox } = deps;
         let fetch = Fetch::new();
         Self {
@@ -104,32 +106,6 @@ impl Users {
             metrics,
             outbox,
         }
-    }
-
-    /// Whether a path is this service's.
-    #[must_use]
-    pub fn serves(path: &str) -> bool {
-        path.starts_with("/v1/auth/") || path == JWKS
-    }
-
-    /// Answers a request to a path that it [`serves`](Self::serves).
-    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let way = Way::of(request.uri().path());
-        let method = way.map_or("POST", Way::method);
-        if request.method().as_str() != method {
-            return method_not_allowed(method);
-        }
-        let Some(way) = way else {
-            return refuse(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there is no such call; docs/protocol.md lists them",
-            );
-        };
-        let answered = self.judged(way, request).await;
-        let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
-        self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
-        answered.unwrap_or_else(Refusal::answer)
     }
 
     async fn judged(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
@@ -191,7 +167,7 @@ impl Users {
     }
 }
 
-const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 const IDENTITIES: &str = "/v1/auth/identities";
 /// Where one of them is, before its id.
 pub(crate) const IDENTITY: &str = "/v1/auth/identities/";
@@ -249,5 +225,27 @@ impl Way {
             Way::Unlink => "unlink",
             Way::Ways => "ways",
         }
+    }
+}
+
+#[async_trait]
+impl Pages for Users {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let way = Way::of(request.uri().path());
+        let method = way.map_or("POST", Way::method);
+        if request.method().as_str() != method {
+            return method_not_allowed(method);
+        }
+        let Some(way) = way else {
+            return refuse(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such call; docs/protocol.md lists them",
+            );
+        };
+        let answered = self.judged(way, request).await;
+        let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
+        self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
+        answered.unwrap_or_else(Refusal::answer)
     }
 }

@@ -1,10 +1,10 @@
 //! From a proven identity to a session: finds or makes the account, links, and spends the proof, all in one transaction.
 
-use soundoff_common::accounts;
+use soundoff_common::model::accounts;
+use soundoff_common::model::sign_ins::{self, Closed, Open};
 use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, Role, now_ms};
-use soundoff_common::sign_ins::{self, Closed, Open};
 use ulid::Ulid;
 
 use crate::families::{self, Session};

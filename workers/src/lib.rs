@@ -1,50 +1,19 @@
-//! The handlers: one file per MessageType, with its payload, rule, effect and tests; `messages.rs` is the table of them all.
+//! The handlers: one file per MessageType, with its payload, rule, effect and tests, in a folder for each noun.
 //!
 //! A handler decides from reads and returns writes, each under the condition that made the decision right. The runner in
 //! `soundoff-common` commits them in one transaction and asks the handler again when somebody else was faster.
 
-mod messages;
+#[macro_use]
+mod table;
 
-pub use messages::{catalog, specs};
+nouns! { profiles, posts, comments, likes, follows, blocks, dms }
 
-mod block_add;
-mod block_remove;
-mod comment_create;
-mod comment_list;
-mod dm_list;
-mod dm_send;
-mod follow_add;
-mod follow_list;
-mod follow_remove;
-mod like_add;
-mod like_remove;
-mod post_create;
-mod post_delete;
-mod post_fanout;
-mod post_get;
-mod post_list;
-mod post_remove;
-mod presence_get;
-mod profile_get;
-mod profile_update;
-mod typing;
+mod feature;
+mod rules;
 
-mod attached;
-mod comments;
-mod dms;
-mod follows;
-mod likes;
-mod paging;
-mod people;
-mod posts;
-mod profiles;
-mod takedown;
-mod texts;
-mod toggles;
+pub use feature::feature;
 
-#[cfg(test)]
-mod memory;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
-mod world;
+mod testing;

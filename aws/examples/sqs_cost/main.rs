@@ -18,7 +18,7 @@ use bytes::Bytes;
 use soundoff_aws::prices::SQS_REQUEST;
 use soundoff_aws::sqs::{SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
-use soundoff_common::consumer::{ConsumerConfig, Job, Verdict, consume};
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};

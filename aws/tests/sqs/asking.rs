@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use soundoff_common::consumer::{ConsumerConfig, Job, Verdict, consume};
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, QueueName};
 use soundoff_common::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;

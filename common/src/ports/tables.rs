@@ -173,6 +173,16 @@ pub enum Change {
     Remove(&'static str),
 }
 
+impl Change {
+    /// The attribute that it changes.
+    #[must_use]
+    pub fn attribute(&self) -> &'static str {
+        match self {
+            Change::Set(name, _) | Change::Add(name, _) | Change::Remove(name) => name,
+        }
+    }
+}
+
 /// What a write does when its condition holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {

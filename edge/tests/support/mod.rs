@@ -13,13 +13,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use soundoff_common::catalog::{Catalog, Source, spec};
-use soundoff_common::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
-use soundoff_common::handler::{Context, Failure, Message, Outcome, Request};
-use soundoff_common::http::{Answer, whole};
+use soundoff_common::pipeline::catalog::{Catalog, Spec};
+use soundoff_common::pipeline::deliver::{
+    DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
+};
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request, Source};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
-use soundoff_edge::{EdgeConfig, EdgeDeps, Pages};
+use soundoff_common::web::http::{Answer, whole};
+use soundoff_common::web::pages::Pages;
+use soundoff_edge::{EdgeConfig, EdgeDeps};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -35,7 +38,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Note<const INTERNAL: bool>;
 
-impl<const INTERNAL: bool> Message for Note<INTERNAL> {
+impl<const INTERNAL: bool> MessageType for Note<INTERNAL> {
     const TYPE: &'static str = if INTERNAL { "note.internal" } else { "note.add" };
     const SUMMARY: &'static str = "a note";
     const SOURCE: Source = if INTERNAL { Source::Internal } else { Source::Client };
@@ -99,7 +102,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         queues: world.queues.clone(),
         sessions: world.sessions.clone(),
         tables: world.tables.clone(),
-        catalog: Arc::new(Catalog::new(vec![spec::<Note<false>>(), spec::<Note<true>>()])),
+        catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
         verifier: Arc::new(FakeVerifier),
         key: InternalKey::new(&SECRET).unwrap(),
         metrics: metrics.clone(),

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use soundoff_common::envelope::Envelope;
-use soundoff_common::inbox::{self, Entry};
+use soundoff_common::model::sign_ins;
+use soundoff_common::pipeline::envelope::Envelope;
+use soundoff_common::pipeline::inbox::{self, Entry};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
@@ -20,7 +21,6 @@ use soundoff_common::ports::tables::{
 };
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role, now_ms};
-use soundoff_common::sign_ins;
 use tokio::sync::watch;
 use ulid::Ulid;
 

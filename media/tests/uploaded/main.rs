@@ -6,8 +6,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use soundoff_common::consumer::{ConsumerConfig, Verdict, consume};
-use soundoff_common::media::State;
+use soundoff_common::model::media::State;
+use soundoff_common::pipeline::consumer::{ConsumerConfig, Verdict, consume};
 use soundoff_common::ports::queues::{QueueName, Queues as _};
 use soundoff_media::{MAX_UPLOAD_BYTES, UPLOADED};
 use tokio_util::sync::CancellationToken;

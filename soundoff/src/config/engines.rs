@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 
 use crate::datadir;
 

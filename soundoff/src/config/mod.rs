@@ -17,11 +17,11 @@ use soundoff_common::protocol::{Handle, Role};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use engines::{EngineArgs, SecretArgs};
-pub(crate) use parts::{ConsumerArgs, EdgeArgs, MediaArgs};
-pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, Stage, TimelineRole, UsersRole, WorkersRole};
+pub(crate) use parts::{ConsumerArgs, EdgeArgs, MediaArgs, ROUTER_SLOTS};
+pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use timeline::TimelineArgs;
 pub(crate) use up::UpConfig;
-pub(crate) use users::{Couriers, UsersArgs};
+pub(crate) use users::UsersArgs;
 
 /// An open-source backend for live social apps.
 ///
@@ -103,8 +103,8 @@ pub(crate) enum Command {
     },
     /// Print the key with which an operator sees a deployment's dead letters on the page /ops of its processes.
     OpsKey(Box<SecretArgs>),
-    /// Print every queue and the tier that pulls it as JSON (infra/terraform/queues.json).
-    QueueList,
+    /// Print the deployment's queues and services, and what each may touch, as JSON (infra/terraform/deployment.json).
+    Deployment,
     /// Print the protocol as an AsyncAPI 3 document (docs/asyncapi.yaml).
     Asyncapi,
 }
@@ -163,7 +163,7 @@ impl std::str::FromStr for QueueArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = crate::catalog::catalog().queue_names();
+        let names = crate::features::catalog().queue_names();
         let found = names.iter().find(|name| name.as_str() == text);
         let all = || names.iter().map(QueueName::as_str).collect::<Vec<_>>().join(", ");
         found.cloned().map(QueueArg).ok_or_else(|| format!("no such queue; there are {}", all()))

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use soundoff_common::consumer::ConsumerConfig;
+use soundoff_common::pipeline::consumer::ConsumerConfig;
 use soundoff_edge::EdgeConfig;
+use soundoff_media::MediaConfig;
 
 use crate::chaos::ChaosRule;
 
 /// What closing the sockets that are left may take, after the time clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
+
+/// How many messages of main_q a router works on at once.
+pub(crate) const ROUTER_SLOTS: usize = 4096;
 
 /// How an edge behaves.
 #[derive(Debug, Args)]
@@ -90,7 +94,7 @@ impl ConsumerArgs {
     /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for the
     /// time the archive takes to share its disk syncs.
     pub(crate) fn router(&self) -> ConsumerConfig {
-        ConsumerConfig { slots: 4096, batch: 256, ..self.worker() }
+        ConsumerConfig { slots: ROUTER_SLOTS, batch: 256, ..self.worker() }
     }
 }
 
@@ -103,7 +107,7 @@ pub(crate) struct MediaArgs {
 }
 
 impl MediaArgs {
-    pub(crate) fn kept(&self) -> Duration {
-        Duration::from_secs(self.media_kept_s)
+    pub(crate) fn config(&self) -> MediaConfig {
+        MediaConfig { kept: Duration::from_secs(self.media_kept_s), ..MediaConfig::default() }
     }
 }

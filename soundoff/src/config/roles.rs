@@ -95,36 +95,3 @@ pub(crate) struct UsersRole {
     #[command(flatten)]
     pub(crate) users: UsersArgs,
 }
-
-/// One of the timelines' stages, each a tier of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Schedule,
-    Compute,
-    Personalize,
-    Fetch,
-}
-
-impl Stage {
-    pub(crate) const ALL: [Stage; 4] = [Stage::Schedule, Stage::Compute, Stage::Personalize, Stage::Fetch];
-
-    /// The queues that it pulls.
-    pub(crate) fn queues(self) -> &'static [&'static str] {
-        match self {
-            Stage::Schedule => &["schedule_q"],
-            Stage::Compute => &["precompute_q"],
-            Stage::Personalize => &["personalize_q"],
-            Stage::Fetch => &["timeline_fetch_q", "user_session_q", "recent_q"],
-        }
-    }
-
-    /// The name, as in the command.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Stage::Schedule => "schedule",
-            Stage::Compute => "compute",
-            Stage::Personalize => "personalize",
-            Stage::Fetch => "fetch",
-        }
-    }
-}

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use soundoff_common::ports::courier::Courier;
 use soundoff_users::fetch::{Fetch, lawful};
-use soundoff_users::{AppleConfig, AppleWeb, Outbox, Smtp, TwitterConfig, UsersConfig, Webhook};
+use soundoff_users::{
+    AppleConfig, AppleWeb, Outbox, Ring, Smtp, TwitterConfig, UsersConfig, UsersSettings, Webhook,
+};
 
 /// How users sign in (docs/sign-in.md).
 #[derive(Debug, Args)]
@@ -90,6 +92,14 @@ pub(crate) struct Couriers {
     pub(crate) outbox: Arc<Outbox>,
     /// Whether both mail and texts have a carrier, so that nothing goes to the outbox.
     pub(crate) carried: bool,
+}
+
+impl Couriers {
+    /// What the User service of a process is made of. With `dev` the outbox can be read.
+    pub(crate) fn settings(&self, config: UsersConfig, ring: &Arc<Ring>, dev: bool) -> UsersSettings {
+        let (mail, texts) = (self.mail.clone(), self.texts.clone());
+        UsersSettings { config, ring: ring.clone(), mail, texts, outbox: dev && !self.carried }
+    }
 }
 
 impl UsersArgs {

@@ -7,7 +7,8 @@ use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use soundoff_common::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
 
@@ -16,7 +17,8 @@ use soundoff_timeline::TimelineConfig;
 use super::{Ask, Live, Ops, QueueRow, server};
 use crate::config::{At, DlqCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
-use crate::{roles, up};
+use crate::engines::open_log;
+use crate::roles;
 
 /// How many of the oldest dead letters `dlq show` looks through.
 const MOST_SHOWN: usize = 10_000;
@@ -35,8 +37,8 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     }
     anyhow::ensure!(data.is_dir(), "there is no data directory {}; name one with --data", data.display());
     let held = DataDir::hold(data)?;
-    let names = crate::catalog::catalog().queue_names();
-    let queues = up::open_queues(held.path(), &names, None)?;
+    let names = crate::features::catalog().queue_names();
+    let queues = open_log(held.path(), &names, None)?;
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
     queues.close();
     answer
@@ -44,14 +46,8 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
 
 /// Does it on the engines of a deployment.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
-    let (_, node) = roles::open(&at.engines).await?;
-    let live = Live {
-        tables: node.engines.tables.clone(),
-        replies: node.replies.clone(),
-        pool: None,
-        timelines: node.timelines(TimelineConfig::default())?,
-        ring: node.ring().await?,
-    };
+    let node = roles::open(&at.engines, &[Tier::Users]).await?;
+    let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
     Ops { queues: node.engines.queues.clone(), names, live: Some(live) }.answer(ask).await
 }

@@ -12,14 +12,14 @@ use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use soundoff_common::envelope::Envelope;
-use soundoff_common::http::{
-    Answer, bearer, json, method_not_allowed, read_json, refuse, unauthorized, whole,
-};
-use soundoff_common::operator::OperatorKey;
+use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::queues::{DeadLetter, QueueName};
 use soundoff_common::protocol::now_ms;
-use soundoff_edge::Pages;
+use soundoff_common::web::http::{
+    Answer, bearer, json, method_not_allowed, read_json, refuse, unauthorized, whole,
+};
+use soundoff_common::web::operator::OperatorKey;
+use soundoff_common::web::pages::Pages;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::depths::Looked;
 use super::history::{History, Since};
 use super::{Ask, Ops};
-use crate::node::Engines;
+use crate::engines::Engines;
 use crate::pages::files;
 
 /// The most letters that are listed, the oldest: with the largest bodies there are, they take 25 MB for a moment.

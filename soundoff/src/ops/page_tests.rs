@@ -5,7 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
 use soundoff_common::ports::queues::{Outgoing, Queues as _};
-use soundoff_common::secret::Secret;
+use soundoff_common::web::secret::Secret;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
 use super::*;

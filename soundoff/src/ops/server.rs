@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
-use soundoff_common::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
-use soundoff_common::http::whole;
-use soundoff_common::problem::problem;
+use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::protocol::now_ms;
+use soundoff_common::web::http::whole;
+use soundoff_common::web::problem::problem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -1,20 +1,21 @@
 //! `soundoff timeline …`.
 
 use anyhow::Context as _;
+use soundoff_common::pipeline::tier::Tier;
 use soundoff_timeline::Status;
 
 use super::Ask;
 use super::cli::ask;
-use crate::config::{Stage, TimelineCommand};
+use crate::config::TimelineCommand;
 use crate::roles;
 
 /// Runs one of the commands.
 pub(crate) async fn run(command: TimelineCommand) -> anyhow::Result<()> {
     match command {
-        TimelineCommand::Schedule(role) => roles::timeline(*role, &[Stage::Schedule]).await?,
-        TimelineCommand::Compute(role) => roles::timeline(*role, &[Stage::Compute]).await?,
-        TimelineCommand::Personalize(role) => roles::timeline(*role, &[Stage::Personalize]).await?,
-        TimelineCommand::Fetch(role) => roles::timeline(*role, &[Stage::Fetch]).await?,
+        TimelineCommand::Schedule(role) => roles::timeline(*role, &[Tier::Schedule]).await?,
+        TimelineCommand::Compute(role) => roles::timeline(*role, &[Tier::Compute]).await?,
+        TimelineCommand::Personalize(role) => roles::timeline(*role, &[Tier::Personalize]).await?,
+        TimelineCommand::Fetch(role) => roles::timeline(*role, &[Tier::Fetch]).await?,
         TimelineCommand::Tick { users, at } => {
             let whose = match users.len() {
                 0 => "everybody's timelines are".to_owned(),

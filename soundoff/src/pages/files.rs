@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use soundoff_common::http::{Answer, method_not_allowed, names_tag, whole};
+use soundoff_common::web::http::{Answer, method_not_allowed, names_tag, whole};
 
 /// What pages may do: run our scripts and styles, show our pictures and those that the user is about to upload, talk to us and, where large
 /// pictures are uploaded past us, to the place `uploads`. Nothing inline, nothing of others, in nobody's frame.

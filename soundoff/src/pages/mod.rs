@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
-use soundoff_common::http::{Answer, json, read_json, refuse};
-use soundoff_edge::Pages;
-use soundoff_media::Media;
-use soundoff_users::{DevTokens, Outbox, Users};
+use soundoff_common::ports::tables::Tables;
+use soundoff_common::web::http::{Answer, json, read_json, refuse};
+use soundoff_common::web::pages::Pages;
+use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
 use crate::ops::page::OpsPage;
 
@@ -20,14 +20,26 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// What only a machine of one's own answers: it asks for no proof of who asks.
 pub(crate) struct Dev {
-    pub(crate) tokens: DevTokens,
-    pub(crate) outbox: Arc<Outbox>,
+    tokens: DevTokens,
+    outbox: Arc<Outbox>,
 }
 
-/// The User service, media, the app, and perhaps what is for development.
+/// A feature's pages, and where they are: each of the paths, and all that lies below it.
+pub(crate) struct Mounted {
+    pub(crate) paths: &'static [&'static str],
+    pub(crate) pages: Arc<dyn Pages>,
+}
+
+impl Mounted {
+    fn serves(&self, path: &str) -> bool {
+        let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.paths.iter().any(|mount| path.strip_prefix(mount).is_some_and(below))
+    }
+}
+
+/// The features' pages, the app, and perhaps what is for development.
 pub(crate) struct Site {
-    users: Users,
-    media: Arc<Media>,
+    mounted: Vec<Mounted>,
     dev: Option<Dev>,
     ops: Option<Arc<OpsPage>>,
     policy: HeaderValue,
@@ -35,12 +47,12 @@ pub(crate) struct Site {
 
 impl Site {
     /// The pages, and the policy that their media allow: `upload` is a URL where clients put large ones.
-    pub(crate) fn new(users: Users, media: Arc<Media>, dev: Option<Dev>, upload: &str) -> Self {
+    pub(crate) fn new(mounted: Vec<Mounted>, dev: Option<Dev>, upload: &str) -> Self {
         // A path is on this server, which pages may talk to anyway.
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
-        Self { users, media, dev, ops: None, policy: files::policy(origin.as_deref()) }
+        Self { mounted, dev, ops: None, policy: files::policy(origin.as_deref()) }
     }
 
     /// With the operators' page, where no internal port has it.
@@ -58,11 +70,8 @@ impl Pages for Site {
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
         let path = request.uri().path();
-        if Users::serves(path) {
-            return self.users.answer(request).await;
-        }
-        if Media::serves(path) {
-            return self.media.answer(request).await;
+        if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {
+            return mounted.pages.answer(request).await;
         }
         if let Some(ops) = &self.ops
             && OpsPage::serves(path)
@@ -80,6 +89,11 @@ impl Pages for Site {
 }
 
 impl Dev {
+    /// Tokens for accounts in `tables`, and what couriers do not carry.
+    pub(crate) fn new(tables: &Arc<dyn Tables>, ring: &Arc<Ring>, outbox: Arc<Outbox>) -> Self {
+        Self { tokens: DevTokens::new(tables.clone(), Issuer::new(ring.clone())), outbox }
+    }
+
     async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
         if let Some(answer) = files::answer(&files::CONSOLE, policy, &request) {
             return answer;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::World;
+use crate::testing::world::World;
 
 #[tokio::test]
 async fn each_type_makes_as_many_calls_as_the_data_model_says() {

@@ -1,12 +1,12 @@
 //! Law 2: the same `id` is one effect, however often and through however many edges.
 
 use serde_json::{Value, json};
-use soundoff_common::affinity;
-use soundoff_common::handler::Done;
+use soundoff_common::model::affinity;
+use soundoff_common::pipeline::handler::Done;
 use soundoff_common::ports::tables::Tables as _;
 use soundoff_common::protocol::ErrorCode;
 
-use crate::world::{START, World, refusal, reply, user};
+use crate::testing::world::{START, World, refusal, reply, user};
 
 /// Every type that changes something, once each, in a world where it does.
 async fn every_effect() -> (World, Vec<(&'static str, &'static str, Value)>) {

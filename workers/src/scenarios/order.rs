@@ -6,10 +6,10 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
-use soundoff_common::envelope::Envelope;
+use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::tables::Table;
 
-use crate::world::World;
+use crate::testing::world::World;
 
 const USERS: [&str; 3] = ["alice", "bobby", "carol"];
 const CASES: u64 = 4000;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use soundoff_common::protocol::ErrorCode::{BadMessage, Forbidden, NotFound};
 
-use crate::world::World;
+use crate::testing::world::World;
 
 async fn strangers(blocker: &str) -> (World, String) {
     let world = World::with(&["alice", "bobby", "carol"]).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use soundoff_common::protocol::ErrorCode;
 
-use crate::world::{World, refusal};
+use crate::testing::world::{World, refusal};
 
 /// Runs `first`'s handler up to its commit, lets `second` happen whole, and goes on.
 async fn raced(

@@ -1,0 +1,11 @@
+//! The nouns: people, posts, media and who relates to whom, as stored and shown.
+
+pub mod accounts;
+pub mod affinity;
+pub mod blocks;
+pub mod follows;
+pub mod holdings;
+pub mod ids;
+pub mod media;
+pub mod posts;
+pub mod sign_ins;

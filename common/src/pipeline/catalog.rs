@@ -1,0 +1,178 @@
+//! Which message types exist, who may send them, and where they go.
+
+use std::collections::HashMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::pipeline::consumer::ConsumerConfig;
+use crate::pipeline::handler::{MessageType, Nothing, Source, Told};
+use crate::pipeline::tier::Tier;
+use crate::ports::queues::QueueName;
+use crate::protocol::Role;
+
+/// How a queue is pulled, within what the process is configured to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pull {
+    /// At most this many messages at once; `None`: as configured.
+    pub slots: Option<usize>,
+    /// All messages that have gathered are one run of the job.
+    pub together: bool,
+}
+
+impl Pull {
+    /// As configured, one message a run.
+    pub const ONE_BY_ONE: Self = Self { slots: None, together: false };
+
+    /// The same with at most `slots` messages at once.
+    #[must_use]
+    pub const fn at_most(slots: usize) -> Self {
+        Self { slots: Some(slots), together: false }
+    }
+
+    /// How the queue is pulled where others are pulled as `base` says.
+    #[must_use]
+    pub fn within(self, base: ConsumerConfig) -> ConsumerConfig {
+        let slots = self.slots.map_or(base.slots, |most| most.min(base.slots));
+        ConsumerConfig { slots, batch: if self.together { slots } else { base.batch.min(slots) }, ..base }
+    }
+}
+
+/// How a type travels: one handler's queue and rules.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The MessageType.
+    pub message_type: &'static str,
+    /// The queue this handler pulls.
+    pub queue: QueueName,
+    /// The service that pulls it.
+    pub tier: Tier,
+    /// How it is pulled.
+    pub pull: Pull,
+    /// Who may send it.
+    pub source: Source,
+    /// The least that a client's user must be to send it.
+    pub role: Role,
+    /// Whether the router archives it.
+    pub archived: bool,
+    /// One line for the protocol document.
+    pub summary: &'static str,
+    /// The body's JSON Schema.
+    pub body_schema: fn(&mut SchemaGenerator) -> Schema,
+    /// The reply's JSON Schema.
+    pub reply_schema: fn(&mut SchemaGenerator) -> Schema,
+    /// What users hear of it.
+    pub tells: &'static [Told],
+    /// The MessageTypes that it may put on queues.
+    pub causes: &'static [&'static str],
+}
+
+impl Spec {
+    /// The row of a handler.
+    #[must_use]
+    pub fn of<M: MessageType>() -> Self {
+        Self {
+            message_type: M::TYPE,
+            queue: M::QUEUE.map_or_else(|| QueueName::of_type(M::TYPE), QueueName::new),
+            tier: M::TIER,
+            pull: Pull::ONE_BY_ONE,
+            source: M::SOURCE,
+            role: M::ROLE,
+            archived: M::ARCHIVED,
+            summary: M::SUMMARY,
+            body_schema: SchemaGenerator::subschema_for::<M::Body>,
+            reply_schema: SchemaGenerator::subschema_for::<M::Reply>,
+            tells: M::TELLS,
+            causes: M::CAUSES,
+        }
+    }
+
+    /// The row of a job with such a body: sent by ourselves only, not archived, on the queue named after the type.
+    #[must_use]
+    pub fn job<B: JsonSchema>(tier: Tier, message_type: &'static str, summary: &'static str) -> Self {
+        Self {
+            message_type,
+            queue: QueueName::of_type(message_type),
+            tier,
+            pull: Pull::ONE_BY_ONE,
+            source: Source::Internal,
+            role: Role::User,
+            archived: false,
+            summary,
+            body_schema: SchemaGenerator::subschema_for::<B>,
+            reply_schema: SchemaGenerator::subschema_for::<Nothing>,
+            tells: &[],
+            causes: &[],
+        }
+    }
+
+    /// The same row on a queue of another name.
+    #[must_use]
+    pub fn on(self, queue: &str) -> Self {
+        Self { queue: QueueName::new(queue), ..self }
+    }
+}
+
+/// What the edge and the router need to know of one type.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Whether clients may send it.
+    pub from_clients: bool,
+    /// The least that a client's user must be.
+    pub role: Role,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// The queues of all its handlers.
+    pub queues: Vec<QueueName>,
+}
+
+/// All handlers.
+#[derive(Debug)]
+pub struct Catalog {
+    specs: Vec<Spec>,
+    routes: HashMap<&'static str, Route>,
+}
+
+impl Catalog {
+    /// The catalog of a table of handlers.
+    ///
+    /// # Panics
+    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table, to be seen at start.
+    #[must_use]
+    pub fn new(specs: Vec<Spec>) -> Self {
+        let mut routes: HashMap<&'static str, Route> = HashMap::new();
+        let mut taken = std::collections::HashSet::from([QueueName::main()]);
+        for spec in &specs {
+            assert!(taken.insert(spec.queue.clone()), "two handlers pull {}", spec.queue);
+            let from_clients = spec.source == Source::Client;
+            let route = routes.entry(spec.message_type).or_insert_with(|| Route {
+                from_clients,
+                role: spec.role,
+                archived: false,
+                queues: Vec::new(),
+            });
+            let agree = (route.from_clients, route.role) == (from_clients, spec.role);
+            assert!(agree, "handlers of {} disagree on who may send it", spec.message_type);
+            route.archived |= spec.archived;
+            route.queues.push(spec.queue.clone());
+        }
+        Self { specs, routes }
+    }
+
+    /// The handlers, in the table's order.
+    #[must_use]
+    pub fn specs(&self) -> &[Spec] {
+        &self.specs
+    }
+
+    /// Where a type goes; `None` when there is no such type.
+    #[must_use]
+    pub fn route(&self, message_type: &str) -> Option<&Route> {
+        self.routes.get(message_type)
+    }
+
+    /// Every queue: `main_q` and then each handler's.
+    #[must_use]
+    pub fn queue_names(&self) -> Vec<QueueName> {
+        std::iter::once(QueueName::main()).chain(self.specs.iter().map(|spec| spec.queue.clone())).collect()
+    }
+}

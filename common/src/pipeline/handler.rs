@@ -1,0 +1,297 @@
+//! What a handler is: one MessageType's body, rule and effect.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::pipeline::envelope::Envelope;
+use crate::pipeline::inbox_heads::InboxHeads;
+use crate::pipeline::tier::Tier;
+use crate::ports::sessions::Sessions;
+use crate::ports::tables::{TableError, Tables, Write};
+use crate::ports::uploads::Uploads;
+use crate::protocol::{ErrorBody, ErrorCode, Handle, Role};
+use crate::telemetry::Metrics;
+
+/// What handlers may use.
+#[derive(Clone)]
+pub struct Context {
+    /// Entities, relationships, inbox, dedupe.
+    pub tables: Arc<dyn Tables>,
+    /// Who is online where.
+    pub sessions: Arc<dyn Sessions>,
+    /// Where large media go.
+    pub uploads: Arc<dyn Uploads>,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// Keeps this process from racing itself for one user's inbox.
+    pub inbox_heads: Arc<InboxHeads>,
+}
+
+/// One message as its handler sees it.
+#[derive(Debug)]
+pub struct Request<B> {
+    /// The sender.
+    pub from: Handle,
+    /// The message's id: unique, and rising per edge, so that the later of two toggles has the greater.
+    pub mid: Ulid,
+    /// When the edge took it, in milliseconds since 1970.
+    pub at: u64,
+    /// What the sender said.
+    pub body: B,
+}
+
+/// Why a handler did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Bad input: the sender is told, and nothing has changed.
+    #[error("rejected: {0}")]
+    Reject(ErrorBody),
+    /// Not now: the message comes back later.
+    #[error("retry: {0:#}")]
+    Retry(anyhow::Error),
+}
+
+impl Failure {
+    /// A rejection with a message for the app's developer.
+    pub fn reject(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Reject(ErrorBody::new(code, message))
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+impl From<crate::ports::Unavailable> for Failure {
+    fn from(error: crate::ports::Unavailable) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+/// A durable push to be appended to a user's inbox, in the effect's transaction.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// Whose inbox.
+    pub to: Handle,
+    /// What happened, such as `dm.received`.
+    pub push_type: &'static str,
+    /// Whose content it is: withheld from readers who block them.
+    pub by: Handle,
+    /// What the type says.
+    pub body: Box<RawValue>,
+}
+
+/// A live event for whoever is online.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// For whom.
+    pub to: Vec<Handle>,
+    /// What happened, such as `typing`.
+    pub event_type: &'static str,
+    /// What the type says.
+    pub body: Box<RawValue>,
+}
+
+/// A message that this one causes, put on its own type's queue after the effect.
+#[derive(Debug, Clone)]
+pub struct FollowUp {
+    /// An internal MessageType.
+    pub message_type: &'static str,
+    /// Whom it is about, when not the sender of the message that causes it.
+    pub about: Option<Handle>,
+    /// Its body.
+    pub body: Box<RawValue>,
+}
+
+/// JSON of anything of ours, raw.
+///
+/// # Panics
+/// If it cannot be JSON: only our own types come here.
+#[must_use]
+pub fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("our own types are JSON")
+}
+
+/// A body or reply with nothing to say.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Nothing {}
+
+/// What a durable change consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Effect {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) pushes: Vec<Push>,
+}
+
+/// What a handler decided. Nothing of it has happened yet: the runner commits it, with the dedupe record, in one transaction,
+/// and asks the handler again when somebody else was faster.
+#[derive(Debug)]
+pub struct Outcome<R> {
+    pub(crate) reply: R,
+    pub(crate) effect: Option<Effect>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) follow_ups: Vec<FollowUp>,
+}
+
+impl<R> Outcome<R> {
+    /// An answer that changes nothing: it may be given again and again.
+    pub fn read(reply: R) -> Self {
+        Self { reply, effect: None, events: Vec::new(), follow_ups: Vec::new() }
+    }
+
+    /// A change, once per `id`, even when `writes` is empty because the state is already as asked.
+    pub fn effect(reply: R, writes: Vec<Write>) -> Self {
+        let effect = Some(Effect { writes, pushes: Vec::new() });
+        Self { reply, effect, events: Vec::new(), follow_ups: Vec::new() }
+    }
+
+    /// With a durable push, committed with the effect.
+    ///
+    /// # Panics
+    /// On a read: a push is a change.
+    #[must_use]
+    pub fn push(mut self, push: Push) -> Self {
+        self.effect.as_mut().expect("only an effect pushes").pushes.push(push);
+        self
+    }
+
+    /// With a live event, sent after the commit, perhaps more than once, perhaps never.
+    #[must_use]
+    pub fn event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Whether all that users are to hear, and all messages that follow, are declared.
+    pub(crate) fn is_declared(&self, tells: &[Told], causes: &[&str]) -> bool {
+        let declared = |channel, name| tells.iter().any(|t| (t.channel, t.told_type) == (channel, name));
+        if !self.follow_ups.iter().all(|follow_up| causes.contains(&follow_up.message_type)) {
+            return false;
+        }
+        let mut pushes = self.effect.iter().flat_map(|effect| &effect.pushes);
+        pushes.all(|push| declared(Channel::Push, push.push_type))
+            && self.events.iter().all(|event| declared(Channel::Event, event.event_type))
+    }
+
+    /// With a message of our own, queued after the commit, perhaps more than once.
+    #[must_use]
+    pub fn then(mut self, follow_up: FollowUp) -> Self {
+        self.follow_ups.push(follow_up);
+        self
+    }
+}
+
+/// Who may put a type on the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Clients, through an edge.
+    Client,
+    /// Only our own workers and edges.
+    Internal,
+}
+
+/// How what a message causes comes to users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Through their inbox.
+    Push,
+    /// Live, to whoever is online.
+    Event,
+}
+
+/// What users hear of a message, beside the reply to its sender.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// How it comes.
+    pub channel: Channel,
+    /// What happened, such as `dm.received`.
+    pub told_type: &'static str,
+    /// One line for the protocol document.
+    pub summary: &'static str,
+    /// The body's JSON Schema.
+    pub body_schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Told {
+    /// A push with such a body.
+    #[must_use]
+    pub const fn push<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
+        Self { channel: Channel::Push, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
+    }
+
+    /// An event with such a body.
+    #[must_use]
+    pub const fn event<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
+        Self { channel: Channel::Event, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
+    }
+}
+
+/// One MessageType's handler. A second reader of a type is a second handler with the same `TYPE` and a `QUEUE` of its own.
+pub trait MessageType: Send + Sync + 'static {
+    /// The MessageType, such as `post.create`.
+    const TYPE: &'static str;
+    /// One line for the protocol document.
+    const SUMMARY: &'static str;
+    /// Its queue, when not the one named after the type.
+    const QUEUE: Option<&'static str> = None;
+    /// Who may send it.
+    const SOURCE: Source = Source::Client;
+    /// What a client's user must at least be to send it.
+    const ROLE: Role = Role::User;
+    /// Whether it is archived.
+    const ARCHIVED: bool = true;
+    /// The service that works on it.
+    const TIER: Tier = Tier::Workers;
+    /// All that users may hear of it, beside the reply to its sender.
+    const TELLS: &'static [Told] = &[];
+    /// The MessageTypes of all messages that may follow it.
+    const CAUSES: &'static [&'static str] = &[];
+    /// What the sender says.
+    type Body: DeserializeOwned + JsonSchema + Send + Sync;
+    /// What the sender gets back.
+    type Reply: Serialize + JsonSchema + Send;
+
+    /// Decides, from what the tables say now. May run more than once for one message, so it changes nothing itself.
+    fn handle(
+        cx: &Context,
+        request: &Request<Self::Body>,
+    ) -> impl Future<Output = Result<Outcome<Self::Reply>, Failure>> + Send;
+}
+
+/// An inbox entry that has been appended and wants to be on its way. Without a frame it only says that `seq` exists.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// Whose inbox.
+    pub to: Handle,
+    /// Its place there.
+    pub seq: u64,
+    /// The entry, when it was appended just now.
+    pub push: Option<Push>,
+}
+
+/// What running a message has come to.
+#[derive(Debug)]
+pub struct Done {
+    /// What the sender gets back.
+    pub reply: Box<RawValue>,
+    /// Another message with the same `id` had done it before.
+    pub duplicate: bool,
+    /// Entries to deliver.
+    pub pushes: Vec<Pushed>,
+    /// Events to deliver.
+    pub events: Vec<Event>,
+    /// Messages to queue.
+    pub follow_ups: Vec<FollowUp>,
+}
+
+/// Runs a handler on an envelope, whatever its body type.
+pub type Run = for<'a> fn(&'a Context, &'a Envelope) -> BoxFuture<'a, Result<Done, Failure>>;

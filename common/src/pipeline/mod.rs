@@ -1,0 +1,19 @@
+//! From an envelope on a queue to an effect, replies and pushes; and the seam at which features join the pipeline.
+
+pub mod catalog;
+pub mod consumer;
+pub mod deliver;
+mod effect;
+pub mod envelope;
+pub mod feature;
+pub mod grants;
+pub mod handler;
+mod held;
+pub mod inbox;
+pub mod inbox_heads;
+pub mod job;
+pub mod lists;
+pub mod replies;
+pub mod tier;
+pub mod worker;
+pub mod world;

@@ -1,0 +1,216 @@
+//! A handler as the job of its queue: envelope in, effect, replies out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::pipeline::catalog::Catalog;
+use crate::pipeline::consumer::{Job, Verdict};
+use crate::pipeline::deliver::{Delivery, Kind};
+use crate::pipeline::envelope::Envelope;
+use crate::pipeline::handler::{Context, Done, Event, Failure, FollowUp, Pushed, Run, raw};
+use crate::pipeline::replies::{Parcel, Replies};
+use crate::ports::queues::{Message, Outgoing, QueueError, Queues};
+use crate::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame};
+
+/// Where outcomes go.
+#[derive(Clone)]
+pub struct Outward {
+    /// For messages that a message causes.
+    pub queues: Arc<dyn Queues>,
+    /// To the sockets.
+    pub replies: Replies,
+    /// Names the queues of those messages.
+    pub catalog: Arc<Catalog>,
+}
+
+/// A message of our own, for its type's queues.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// An internal MessageType.
+    pub message_type: &'static str,
+    /// Whom it is about.
+    pub about: Handle,
+    /// Its body.
+    pub body: Box<RawValue>,
+}
+
+/// Runs one handler.
+pub struct Worker {
+    run: Run,
+    cx: Context,
+    outward: Outward,
+}
+
+impl Worker {
+    /// The job of a handler's queue.
+    #[must_use]
+    pub fn new(run: Run, cx: Context, outward: Outward) -> Self {
+        Self { run, cx, outward }
+    }
+
+    async fn one(&self, message: &Message) -> Verdict {
+        let envelope = match Envelope::parse(&message.body) {
+            Ok(envelope) => envelope,
+            Err(error) => return Verdict::Dead(format!("not an envelope: {error}")),
+        };
+        match (self.run)(&self.cx, &envelope).await {
+            Ok(done) => self.outward.send(&envelope, done).await,
+            Err(Failure::Reject(error)) => {
+                self.outward.refuse(&envelope, &error).await;
+                Verdict::Done
+            }
+            Err(Failure::Retry(error)) => Verdict::Retry(format!("{error:#}")),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for Worker {
+    async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
+        match batch {
+            [message] => vec![self.one(message).await],
+            _ => join_all(batch.iter().map(|message| self.one(message))).await,
+        }
+    }
+
+    async fn give_up(&self, message: &Message, _reason: &str) {
+        self.outward.give_up(message).await;
+    }
+}
+
+impl Outward {
+    async fn send(&self, envelope: &Envelope, done: Done) -> Verdict {
+        let Done { reply, duplicate, pushes, events, follow_ups } = done;
+        // Queued before anything is said: a reply that was heard promises that what follows will follow.
+        if let Err(error) = self.follow(envelope, follow_ups).await {
+            return Verdict::Retry(error);
+        }
+        let mut parcels = Vec::with_capacity(1 + pushes.len() + events.len());
+        let frame =
+            ServerFrame::Reply { id: &envelope.id, ok: true, body: Some(&reply), error: None, duplicate };
+        parcels.extend(reply_parcel(envelope, &frame));
+        parcels.extend(pushes.iter().map(|pushed| push_parcel(pushed, envelope.mid)));
+        parcels.extend(events.into_iter().map(event_parcel));
+        self.replies.deliver(parcels).await;
+        Verdict::Done
+    }
+
+    async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), String> {
+        let own = follow_ups.into_iter().map(|FollowUp { message_type, about, body }| {
+            let about = about.unwrap_or_else(|| envelope.from.clone());
+            Own { message_type, about, body }
+        });
+        let batch = self.outgoing(own.collect(), envelope.at)?;
+        if batch.is_empty() { Ok(()) } else { queued(self.queues.forward(batch).await) }
+    }
+
+    /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The queues' reason, when they did not take all of them.
+    pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), String> {
+        let batch = self.outgoing(messages, at)?;
+        if batch.is_empty() { Ok(()) } else { queued(self.queues.send(batch).await) }
+    }
+
+    fn outgoing(&self, messages: Vec<Own>, at: u64) -> Result<Vec<Outgoing>, String> {
+        let mut batch = Vec::new();
+        for Own { message_type, about, body } in messages {
+            let route = self.catalog.route(message_type).ok_or_else(|| format!("no type {message_type}"))?;
+            let next = Envelope {
+                mid: Ulid::generate(),
+                id: String::new(),
+                message_type: message_type.to_owned(),
+                from: about,
+                origin: None,
+                at,
+                body,
+            };
+            let body = next.bytes();
+            batch.extend(
+                route.queues.iter().map(|queue| Outgoing { queue: queue.clone(), body: body.clone() }),
+            );
+        }
+        Ok(batch)
+    }
+
+    /// Answers a sender.
+    pub async fn reply(&self, envelope: &Envelope, body: &RawValue) {
+        let frame = ServerFrame::Reply {
+            id: &envelope.id,
+            ok: true,
+            body: Some(body),
+            error: None,
+            duplicate: false,
+        };
+        self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
+    }
+
+    /// Sends the socket that a message came from a live event.
+    pub async fn event(&self, envelope: &Envelope, event_type: &str, body: &RawValue) {
+        let frame = raw(&ServerFrame::Event { event_type, body });
+        let mut parcel = live(Kind::Event, vec![envelope.from.clone()], None, Some(frame));
+        parcel.origin.clone_from(&envelope.origin);
+        self.replies.deliver(vec![parcel]).await;
+    }
+
+    /// Tells a sender that its message was refused.
+    pub async fn refuse(&self, envelope: &Envelope, error: &ErrorBody) {
+        let frame = ServerFrame::Reply {
+            id: &envelope.id,
+            ok: false,
+            body: None,
+            error: Some(error),
+            duplicate: false,
+        };
+        self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
+    }
+
+    /// Tells a sender that its message is given up and lies in the dead letters.
+    pub async fn give_up(&self, message: &Message) {
+        let Ok(envelope) = Envelope::parse(&message.body) else { return };
+        let text = "the message could not be processed; it is kept for the operators of this service";
+        self.refuse(&envelope, &ErrorBody::new(ErrorCode::Internal, text)).await;
+    }
+}
+
+fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), String> {
+    let answers: Result<(), _> = answers.into_iter().collect();
+    answers.map_err(|error| format!("cannot queue what follows: {error}"))
+}
+
+/// The reply to whoever asked; nobody asked for an internal message.
+fn reply_parcel(envelope: &Envelope, frame: &ServerFrame<'_>) -> Option<Parcel> {
+    let origin = envelope.origin.clone()?;
+    let delivery = Delivery {
+        kind: Kind::Reply,
+        to: vec![envelope.from.clone()],
+        connection: None,
+        session: None,
+        seq: None,
+        frame: Some(raw(frame)),
+    };
+    Some(Parcel { delivery, origin: Some(origin) })
+}
+
+fn push_parcel(pushed: &Pushed, mid: Ulid) -> Parcel {
+    let frame = pushed.push.as_ref().map(|push| {
+        let mid = mid.to_string();
+        raw(&ServerFrame::Push { seq: pushed.seq, push_type: push.push_type, mid: &mid, body: &push.body })
+    });
+    live(Kind::Push, vec![pushed.to.clone()], Some(pushed.seq), frame)
+}
+
+fn event_parcel(event: Event) -> Parcel {
+    let frame = ServerFrame::Event { event_type: event.event_type, body: &event.body };
+    let frame = raw(&frame);
+    live(Kind::Event, event.to, None, Some(frame))
+}
+
+fn live(kind: Kind, to: Vec<Handle>, seq: Option<u64>, frame: Option<Box<RawValue>>) -> Parcel {
+    Parcel { delivery: Delivery { kind, to, connection: None, session: None, seq, frame }, origin: None }
+}

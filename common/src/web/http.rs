@@ -1,0 +1,188 @@
+//! What pages share: bodies, text and metrics, JSON in and out, the bearer token.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Body;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::telemetry::Metrics;
+use crate::web::problem::problem;
+
+/// An answer's body: whole, or streamed.
+pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+/// Who is at the other end of the connection, left with each request by the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// How long a small body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A whole answer as any answer.
+#[must_use]
+pub fn whole(response: Response<Full<Bytes>>) -> Answer {
+    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Plain text.
+#[must_use]
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A process's metrics, as Prometheus reads them.
+#[must_use]
+pub fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, metrics.text());
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// A refusal; see [`problem`].
+#[must_use]
+pub fn refuse(status: StatusCode, code: &str, detail: &str) -> Answer {
+    whole(problem(status, code, detail))
+}
+
+/// A refusal that may pass when the client waits for so many seconds.
+#[must_use]
+pub fn retry_later(status: StatusCode, code: &str, detail: &str, seconds: u64) -> Answer {
+    let mut answer = refuse(status, code, detail);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}
+
+/// The refusal when something that is needed does not answer.
+#[must_use]
+pub fn not_now() -> Answer {
+    let detail = "this cannot be served now; try again";
+    retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1)
+}
+
+/// The refusal of another method than `allowed`.
+#[must_use]
+pub fn method_not_allowed(allowed: &'static str) -> Answer {
+    let detail = format!("this address takes {allowed}");
+    let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "bad_message", &detail);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// JSON that no cache keeps.
+///
+/// # Panics
+/// If it cannot be JSON: only our own types come here.
+#[must_use]
+pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(value).expect("our own types are JSON");
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    whole(response)
+}
+
+/// Reads a request's JSON body of at most `most` bytes.
+///
+/// # Errors
+/// The refusal to answer with. It never repeats the body; `example` shows what one looks like.
+pub async fn read_json<T, B>(request: Request<B>, most: usize, example: &str) -> Result<T, Box<Answer>>
+where
+    T: DeserializeOwned,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let refused = |status, code, detail: &str| Box::new(refuse(status, code, detail));
+    let collected = Limited::new(request.into_body(), most).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, collected).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => {
+            let detail = format!("the body is over {most} bytes, or broke off");
+            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &detail));
+        }
+        Err(_) => {
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, "bad_message", "the body took too long"));
+        }
+    };
+    serde_json::from_slice(&body).map_err(|error| {
+        // The error's own words may repeat what was sent, such as a token: its place and kind say enough.
+        let at = format!("line {} column {}", error.line(), error.column());
+        let what = if error.is_data() { "a field is missing or of the wrong kind" } else { "it is not JSON" };
+        refused(StatusCode::BAD_REQUEST, "bad_message", &format!("send {example}: {what} ({at})"))
+    })
+}
+
+/// The bearer token, if there is an `Authorization`; `Err` when that is of another kind.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
+    let value = headers.get(header::AUTHORIZATION)?;
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    Some(token.ok_or(()))
+}
+
+/// Whether a list of entity tags names ours. Weak ones will do for `If-None-Match` (RFC 9110, 13.1.2).
+#[must_use]
+pub fn names_tag(tags: &HeaderValue, tag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
+}
+
+/// The refusal of a request whose bearer token is missing or opens nothing.
+#[must_use]
+pub fn unauthorized(detail: &str) -> Response<Full<Bytes>> {
+    let mut refusal = problem(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Asked {
+        #[expect(dead_code, reason = "only whether it parses is looked at")]
+        token: u8,
+    }
+
+    #[tokio::test]
+    async fn a_bad_body_is_refused_without_being_repeated() {
+        for (body, status) in [
+            (r#"{"token":"s3cret"}"#, StatusCode::BAD_REQUEST),
+            (r#"{"token":"#, StatusCode::BAD_REQUEST),
+            (
+                r#"{"token":1,"pad":"0123456789012345678901234567890123456789"}"#,
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ),
+        ] {
+            let request = Request::new(Full::new(Bytes::from(body)));
+            let refusal = read_json::<Asked, _>(request, 40, r#"{"token":1}"#).await.unwrap_err();
+            assert_eq!(refusal.status(), status, "{body}");
+            let text = refusal.into_body().collect().await.unwrap().to_bytes();
+            assert!(!String::from_utf8_lossy(&text).contains("s3cret"));
+        }
+    }
+    #[test]
+    fn tags_are_found_in_lists() {
+        for list in ["\"t\"", "\"a\", \"t\"", "W/\"t\"", "*"] {
+            assert!(names_tag(&HeaderValue::from_str(list).unwrap(), "\"t\""), "{list}");
+        }
+        assert!(!names_tag(&HeaderValue::from_static("\"a\", \"tt\""), "\"t\""));
+    }
+}

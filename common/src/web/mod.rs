@@ -1,0 +1,8 @@
+//! What pages on HTTP share, and the keys that follow from the deployment's secret.
+
+pub mod http;
+pub mod operator;
+pub mod pages;
+pub mod problem;
+pub mod secret;
+pub mod uploads;

@@ -1,0 +1,111 @@
+//! The deployment as its features declare it: queues, services, and what each service may touch. Terraform and the simulator read it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use soundoff_common::pipeline::catalog::Spec;
+use soundoff_common::pipeline::feature;
+use soundoff_common::pipeline::handler::Source;
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::ports::queues::QueueName;
+use soundoff_common::ports::tables::Table;
+
+use crate::config::ROUTER_SLOTS;
+use crate::features::{Settings, features};
+
+/// One queue.
+#[derive(Serialize)]
+struct Queue {
+    /// The service that pulls it.
+    tier: Tier,
+    /// The MessageType; empty for main_q.
+    #[serde(rename = "type")]
+    message_type: &'static str,
+    archived: bool,
+    /// At most this many messages of it at once in one task; as configured when null.
+    slots: Option<usize>,
+    /// How many pushes and events one message can cause.
+    tells: usize,
+    /// Whether clients wait for a reply to it.
+    replies: bool,
+}
+
+/// One service.
+#[derive(Serialize)]
+struct Service {
+    command: &'static [&'static str],
+    /// Whether clients reach it through the load balancer.
+    public: bool,
+    pulls: Vec<String>,
+    sends: Vec<String>,
+    reads: Vec<&'static str>,
+    scans: Vec<&'static str>,
+    writes: Vec<&'static str>,
+    archive: bool,
+    blobs: bool,
+}
+
+#[derive(Serialize)]
+struct Deployment {
+    queues: BTreeMap<String, Queue>,
+    services: BTreeMap<&'static str, Service>,
+}
+
+/// `infra/terraform/deployment.json`.
+pub(crate) fn json() -> String {
+    let features = features(Settings::default());
+    let catalog = feature::catalog(&features);
+    let main = Queue {
+        tier: Tier::Router,
+        message_type: "",
+        archived: false,
+        slots: Some(ROUTER_SLOTS),
+        tells: 0,
+        replies: false,
+    };
+    let of = |spec: &Spec| {
+        let queue = Queue {
+            tier: spec.tier,
+            message_type: spec.message_type,
+            archived: spec.archived,
+            slots: spec.pull.slots,
+            tells: spec.tells.len(),
+            replies: spec.source == Source::Client,
+        };
+        (spec.queue.to_string(), queue)
+    };
+    let queues = std::iter::once((QueueName::main().to_string(), main)).chain(catalog.specs().iter().map(of));
+    let names =
+        |queues: &std::collections::BTreeSet<QueueName>| queues.iter().map(ToString::to_string).collect();
+    let tables =
+        |tables: &std::collections::BTreeSet<Table>| tables.iter().map(|table| table.name()).collect();
+    let service = |tier: Tier| {
+        let grants = feature::grants(tier, &features, &catalog);
+        let service = Service {
+            command: tier.command(),
+            public: tier.is_public(),
+            pulls: names(&grants.pulls),
+            sends: names(&grants.sends),
+            reads: tables(&grants.reads),
+            scans: tables(&grants.scans),
+            writes: tables(&grants.writes),
+            archive: grants.archive,
+            blobs: grants.blobs,
+        };
+        (tier.name(), service)
+    };
+    let deployment =
+        Deployment { queues: queues.collect(), services: Tier::ALL.into_iter().map(service).collect() };
+    let text = serde_json::to_string_pretty(&deployment).expect("it is plain data");
+    format!("{text}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_terraform_reads_is_what_the_features_declare() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/terraform/deployment.json");
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == super::json(), "infra/terraform/deployment.json is stale: run ./generate");
+    }
+}

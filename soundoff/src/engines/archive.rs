@@ -1,0 +1,30 @@
+//! The engines of the archive.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use soundoff_common::ports::archive::Archive;
+use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+
+use super::Opening;
+
+/// One of them.
+pub(super) enum Engine {
+    /// Files in the data directory.
+    Files { data: PathBuf },
+    /// Firehose.
+    #[cfg(feature = "aws")]
+    Firehose { stream: String },
+}
+
+impl Engine {
+    pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Archive>> {
+        match self {
+            Self::Files { data } => Ok(Arc::new(FileArchive::open(data, ArchiveOptions::default())?)),
+            #[cfg(feature = "aws")]
+            Self::Firehose { stream } => {
+                Ok(soundoff_aws::firehose::FirehoseArchive::open(&_opening.managed()?.aws, stream).await?)
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The engines of blobs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use soundoff_common::ports::blobs::Blobs;
+use soundoff_embedded::blobs::FileBlobs;
+
+use super::Opening;
+
+/// One of them.
+pub(super) enum Engine {
+    /// Files in the data directory.
+    Files { data: PathBuf },
+    /// S3.
+    #[cfg(feature = "aws")]
+    S3 { bucket: String },
+}
+
+impl Engine {
+    pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Blobs>> {
+        match self {
+            Self::Files { data } => Ok(Arc::new(FileBlobs::open(data)?)),
+            #[cfg(feature = "aws")]
+            Self::S3 { bucket } => {
+                Ok(Arc::new(soundoff_aws::s3::S3Blobs::open(&_opening.managed()?.aws, bucket).await?))
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Where clients put large media by themselves.
+
+use std::sync::Arc;
+
+use soundoff_common::ports::uploads::Uploads;
+use soundoff_common::web::uploads::UploadKey;
+
+use super::Opening;
+
+/// One of the places.
+pub(super) enum Engine {
+    /// The media pages, which sign their own URLs.
+    Pages,
+    /// S3.
+    #[cfg(feature = "aws")]
+    S3 { bucket: String },
+}
+
+impl Engine {
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unnecessary_wraps, reason = "managed engines can fail"))]
+    pub(super) fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Uploads>> {
+        match self {
+            Self::Pages => Ok(Arc::new(UploadKey::of(&opening.secret))),
+            #[cfg(feature = "aws")]
+            Self::S3 { bucket } => {
+                Ok(Arc::new(soundoff_aws::s3::S3Uploads::new(&opening.managed()?.aws, bucket)))
+            }
+        }
+    }
+}

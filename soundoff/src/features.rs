@@ -1,0 +1,34 @@
+//! The one list of features. `up` runs all of them, a role those of its tiers, and the deployment is written from it.
+
+use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::feature::{self, Feature};
+use soundoff_media::MediaConfig;
+use soundoff_timeline::TimelineConfig;
+use soundoff_users::UsersSettings;
+
+/// What features can be told. The default is enough to list them.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) timeline: TimelineConfig,
+    pub(crate) media: MediaConfig,
+    /// Only where people sign in.
+    pub(crate) users: Option<UsersSettings>,
+}
+
+/// All features, in the order of the protocol document.
+pub(crate) fn features(settings: Settings) -> Vec<Feature> {
+    vec![
+        feature::spine(),
+        soundoff_edge::feature(),
+        soundoff_router::feature(),
+        soundoff_users::feature(settings.users),
+        soundoff_workers::feature(),
+        soundoff_timeline::feature(settings.timeline),
+        soundoff_media::feature(settings.media),
+    ]
+}
+
+/// The types that these features work on.
+pub(crate) fn catalog() -> Catalog {
+    feature::catalog(&features(Settings::default()))
+}

@@ -1,0 +1,90 @@
+//! `block.add`: nothing of one reaches the other from here on, both ways, and neither follows the other.
+
+use soundoff_common::model::blocks;
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::ports::tables::Table;
+
+use crate::follows::follow::{self, Moves, User, Whom};
+use crate::rules::people;
+use crate::rules::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct BlockAdd;
+
+impl MessageType for BlockAdd {
+    const TYPE: &'static str = "block.add";
+    const SUMMARY: &'static str =
+        "Blocks a user: nothing of one reaches the other, and neither follows the other any longer.";
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to, mid) = (&request.from, &request.body.user, request.mid);
+        people::not_oneself(from, to, "blocks")?;
+        let state = blocks::key(from, to);
+        let pairs = [(from, to), (to, from)];
+        let mut keys = vec![(Table::Relationships, state.clone())];
+        keys.extend(pairs.map(|(a, b)| (Table::Relationships, follow::key(a, b))));
+        let mut found = people::find(cx, to, keys).await?.into_iter();
+        let block = Toggle::of(state, found.next().flatten())?.turn(true, mid, false);
+        let mut moves = Moves::default();
+        for ((a, b), item) in pairs.into_iter().zip(found) {
+            let follow = Toggle::of(follow::key(a, b), item)?;
+            // Taken back already by a later `block.remove`: it still ends the follows that came before it, and no others.
+            let turn = if block.on { follow.sever(mid) } else { follow.turn(false, mid, false) };
+            moves.add(a, b, turn);
+        }
+        let mut writes = Vec::from_iter(block.write);
+        writes.extend(moves.writes());
+        Ok(Outcome::effect(User { user: to.clone() }, writes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn a_block_ends_the_follows_of_both_and_fixes_their_counts() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let late = world.message("bobby", "follow.add", &json!({ "user": "alice" }));
+        world.ok("alice", "follow.add", json!({ "user": "bobby" })).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        let body = json!({ "user": "bobby" });
+        for _ in 0..2 {
+            assert_eq!(world.ok("alice", "block.add", body.clone()).await, body);
+        }
+        world.audit();
+        for who in ["alice", "bobby"] {
+            let profile = world.ok(who, "profile.get", json!({})).await;
+            assert_eq!(
+                (&profile["user"]["followers"], &profile["user"]["following"]),
+                (&json!(0), &json!(0))
+            );
+        }
+        world.ok("alice", "block.remove", body).await;
+        world.run(&late).await.unwrap();
+        assert!(!world.is_on("follow", "bobby", "alice"), "an older follow that arrives late stays off");
+    }
+
+    #[tokio::test]
+    async fn a_block_taken_back_before_it_arrives_still_ends_older_follows() {
+        let world = World::with(&["alice", "bobby"]).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
+        world.ok("alice", "block.remove", json!({ "user": "bobby" })).await;
+        world.run(&block).await.unwrap();
+        assert!(!world.is_on("block", "alice", "bobby"));
+        assert!(!world.is_on("follow", "bobby", "alice"));
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn nobody_blocks_themselves() {
+        let world = World::with(&["alice"]).await;
+        let code = world.refused("alice", "block.add", json!({ "user": "alice" })).await;
+        assert_eq!(code, ErrorCode::BadMessage);
+    }
+}

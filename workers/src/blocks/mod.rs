@@ -1,0 +1,6 @@
+//! Who has blocked whom.
+
+handlers! {
+    add::BlockAdd,
+    remove::BlockRemove,
+}

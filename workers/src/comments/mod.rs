@@ -1,0 +1,8 @@
+//! Comments on posts.
+
+pub(crate) mod comment;
+
+handlers! {
+    create::CommentCreate,
+    list::CommentList,
+}

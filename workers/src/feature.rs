@@ -1,0 +1,62 @@
+//! The handlers as a feature.
+
+use soundoff_common::model::{accounts, affinity, blocks, follows, posts};
+use soundoff_common::pipeline::feature::Feature;
+use soundoff_common::pipeline::grants::Touches;
+use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::ports::tables::Table;
+
+use crate::comments::comment;
+use crate::dms::dm;
+use crate::likes::like;
+
+/// Posts, comments, likes, follows, blocks, direct messages, profiles.
+#[must_use]
+pub fn feature() -> Feature {
+    const TABLES: &[Table] = &[Table::Users, Table::Entities, Table::Relationships];
+    Feature::new("social")
+        .handles(crate::rows())
+        .touches(Tier::Workers, Touches { reads: TABLES, writes: TABLES, ..Touches::default() })
+        .keeps(accounts::HOLDINGS)
+        .keeps(posts::HOLDINGS)
+        .keeps(comment::HOLDINGS)
+        .keeps(like::HOLDINGS)
+        .keeps(follows::HOLDINGS)
+        .keeps(blocks::HOLDINGS)
+        .keeps(affinity::HOLDINGS)
+        .keeps(dm::HOLDINGS)
+}
+
+#[cfg(test)]
+mod tests {
+    use soundoff_common::pipeline::catalog::Spec;
+    use soundoff_common::pipeline::handler::Source;
+
+    fn specs() -> impl Iterator<Item = Spec> {
+        crate::rows().into_iter().map(|row| row.spec)
+    }
+
+    #[test]
+    fn clients_send_all_types_but_our_own_and_all_but_our_own_are_archived() {
+        for spec in specs() {
+            let ours = spec.message_type == "post.fanout";
+            assert_eq!(spec.source == Source::Internal, ours, "{}", spec.message_type);
+            assert_eq!(spec.archived, !ours, "{}", spec.message_type);
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_schema_is_described() {
+        for spec in specs() {
+            let mut generator = schemars::SchemaGenerator::default();
+            (spec.body_schema)(&mut generator);
+            (spec.reply_schema)(&mut generator);
+            for (name, schema) in generator.definitions() {
+                for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                    let described = property.get("description").is_some() || property.get("$ref").is_some();
+                    assert!(described, "{}: {name}.{field} has no description", spec.message_type);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `follow.add`: the sender follows a user. Last writer wins by `mid`; the followed hears of each follower once.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::ports::tables::Table;
+use soundoff_common::protocol::Handle;
+
+use crate::follows::follow::{self, Moves, User, Whom};
+use crate::rules::people;
+use crate::rules::toggles::Toggle;
+
+/// The handler.
+pub(crate) struct FollowAdd;
+
+/// What the followed hears.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FollowAdded<'a> {
+    /// Who follows.
+    by: &'a Handle,
+}
+
+impl MessageType for FollowAdd {
+    const TYPE: &'static str = "follow.add";
+    const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower.";
+    const TELLS: &'static [Told] =
+        &[Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower.")];
+    type Body = Whom;
+    type Reply = User;
+
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+        let (from, to) = (&request.from, &request.body.user);
+        people::not_oneself(from, to, "follows")?;
+        let key = follow::key(from, to);
+        let (standing, mut found) =
+            people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
+        standing.may_act()?;
+        let turn = Toggle::of(key, found.pop().flatten())?.turn(true, request.mid, true);
+        let news = turn.news;
+        let mut moves = Moves::default();
+        moves.add(from, to, turn);
+        let mut writes = moves.writes();
+        writes.extend(standing.unchanged());
+        let outcome = Outcome::effect(User { user: to.clone() }, writes);
+        if !news {
+            return Ok(outcome);
+        }
+        let body = raw(&FollowAdded { by: from });
+        Ok(outcome.push(Push { to: to.clone(), push_type: "follow.added", by: from.clone(), body }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn both_counts_rise_and_the_followed_hears_once() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "user": "bobby" });
+        for _ in 0..2 {
+            assert_eq!(world.ok("alice", "follow.add", body.clone()).await, body);
+        }
+        world.ok("alice", "follow.remove", body.clone()).await;
+        world.ok("alice", "follow.add", body.clone()).await;
+        assert_eq!(world.inbox("bobby"), [("follow.added".to_owned(), json!({ "by": "alice" }))]);
+        let profile = world.ok("alice", "profile.get", body).await;
+        assert_eq!(profile["user"]["followers"], 1);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn nobody_follows_themselves() {
+        let world = World::with(&["alice"]).await;
+        let code = world.refused("alice", "follow.add", json!({ "user": "alice" })).await;
+        assert_eq!(code, ErrorCode::BadMessage);
+    }
+}

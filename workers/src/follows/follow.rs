@@ -1,0 +1,78 @@
+//! Follows: a state row, a row in each of two lists, a counter on each of two accounts, always moved together.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::model::accounts;
+pub(crate) use soundoff_common::model::follows::{PREFIX, Row, followers, following};
+use soundoff_common::ports::tables::{Change, Condition, Item, Key, Table, Write};
+use soundoff_common::protocol::Handle;
+
+use crate::rules::toggles::Turn;
+
+/// Which user.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Whom {
+    /// The user's handle.
+    pub(crate) user: Handle,
+}
+
+/// The user it was about.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct User {
+    /// The user's handle.
+    pub(crate) user: Handle,
+}
+
+/// Where the state of one follow lies.
+pub(crate) fn key(from: &Handle, to: &Handle) -> Key {
+    Key::new(following(from), format!("s#{to}"))
+}
+
+/// Follows that change in one transaction, at most one a direction.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    writes: Vec<Write>,
+    /// By account: followers, following. One write an account, however many follows move.
+    counts: BTreeMap<Handle, (i64, i64)>,
+}
+
+impl Moves {
+    /// Adds what `from`'s follow of `to` has come to.
+    pub(crate) fn add(&mut self, from: &Handle, to: &Handle, turn: Turn) {
+        self.writes.extend(turn.write);
+        if !turn.flipped {
+            return;
+        }
+        let row = format!("{PREFIX}{}", turn.row);
+        for (partition, who) in [(following(from), to), (followers(to), from)] {
+            let key = Key::new(partition, row.clone());
+            self.writes.push(if turn.on {
+                Write::put(Table::Relationships, key, Item::of(&Row { who: who.clone() }))
+            } else {
+                Write::delete(Table::Relationships, key)
+            });
+        }
+        let delta = if turn.on { 1 } else { -1 };
+        self.counts.entry(from.clone()).or_default().1 += delta;
+        self.counts.entry(to.clone()).or_default().0 += delta;
+    }
+
+    /// All of it as writes.
+    pub(crate) fn writes(self) -> Vec<Write> {
+        let mut writes = self.writes;
+        for (user, (followers, following)) in self.counts {
+            let changes = [("followers", followers), ("following", following)];
+            let changes = changes.into_iter().filter(|(_, delta)| *delta != 0);
+            let mut changes: Vec<_> = changes.map(|(count, delta)| Change::Add(count, delta)).collect();
+            if following != 0 {
+                // Whoever keeps a copy of the list sees by it that the list is another.
+                changes.push(Change::Add("follows_version", 1));
+            }
+            let write = Write::update(Table::Users, accounts::key(&user), changes);
+            writes.push(write.when(Condition::Exists));
+        }
+        writes
+    }
+}

@@ -1,0 +1,76 @@
+//! `like.add`: the sender likes a post. Last writer wins by `mid`; the author hears of each liker once.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use soundoff_common::model::affinity::{self, Deed};
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::protocol::Handle;
+
+use crate::likes::like::{self, Liked, Likes};
+use crate::posts::post;
+use crate::rules::people::Block;
+
+/// The handler.
+pub(crate) struct LikeAdd;
+
+/// What the author hears.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LikeAdded<'a> {
+    /// The id of their post.
+    post: &'a str,
+    /// Who likes it.
+    by: &'a Handle,
+}
+
+impl MessageType for LikeAdd {
+    const TYPE: &'static str = "like.add";
+    const SUMMARY: &'static str = "Likes a post. Its author gets the push `like.added`, once per liker.";
+    const TELLS: &'static [Told] =
+        &[Told::push::<LikeAdded<'_>>("like.added", "Somebody likes your post; once per liker.")];
+    type Body = Liked;
+    type Reply = Likes;
+
+    async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<Likes>, Failure> {
+        let (from, id) = (&request.from, post::id(&request.body.post)?);
+        let (post, like) = like::read(cx, from, id).await?;
+        let block = Block::between(cx, from, &post.author).await?;
+        block.may_act()?;
+        let own = post.author == *from;
+        let turn = like.turn(true, request.mid, !own);
+        let news = turn.news;
+        let (mut writes, likes) = like::writes(id, post.likes, turn);
+        writes.extend(block.unchanged(from, &post.author));
+        if news {
+            writes.push(affinity::count(from, &post.author, Deed::Like, request.at));
+        }
+        let reply = Likes { post: id.to_string(), likes };
+        let body = raw(&LikeAdded { post: &reply.post, by: from });
+        let outcome = Outcome::effect(reply, writes);
+        if !news {
+            return Ok(outcome);
+        }
+        Ok(outcome.push(Push { to: post.author, push_type: "like.added", by: from.clone(), body }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::world::World;
+
+    #[tokio::test]
+    async fn the_author_hears_of_each_liker_once_and_never_of_themselves() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let post = world.post("alice", "hi").await;
+        let body = json!({ "post": post });
+        assert_eq!(world.ok("alice", "like.add", body.clone()).await, json!({ "post": post, "likes": 1 }));
+        assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
+        assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
+        world.ok("bobby", "like.remove", body.clone()).await;
+        assert_eq!(world.ok("bobby", "like.add", body).await["likes"], 2);
+        let told = ("like.added".to_owned(), json!({ "post": post, "by": "bobby" }));
+        assert_eq!(world.inbox("alice"), [told]);
+        world.audit();
+    }
+}

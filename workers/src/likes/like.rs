@@ -1,0 +1,68 @@
+//! What `like.add` and `like.remove` share.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use soundoff_common::pipeline::handler::{Context, Failure};
+use soundoff_common::ports::tables::{Change, Key, Table, Write};
+use soundoff_common::protocol::Handle;
+use ulid::Ulid;
+
+use crate::posts::post;
+use crate::rules::toggles::{Toggle, Turn};
+use soundoff_common::model::holdings::{Holding, Of};
+
+/// The kinds of items that are kept of this.
+pub(crate) const HOLDINGS: &[Holding] = &[Holding {
+    kind: "like",
+    table: Table::Relationships,
+    pk: "like#<pid>",
+    sk: "s#<h>",
+    attributes: &["on", "mid", "since", "notified"],
+    of: Of::User,
+    summary: "The state of a like.",
+}];
+
+/// Which post.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Liked {
+    /// The post's id.
+    pub(crate) post: String,
+}
+
+/// A post's likes, the sender's own message counted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Likes {
+    /// The post's id.
+    pub(crate) post: String,
+    /// How many like it now.
+    pub(crate) likes: u64,
+}
+
+/// Where the state of one like lies.
+pub(crate) fn key(post: Ulid, user: &Handle) -> Key {
+    Key::new(format!("like#{post}"), format!("s#{user}"))
+}
+
+/// The post and the sender's like of it, in one read.
+pub(crate) async fn read(cx: &Context, user: &Handle, post: Ulid) -> Result<(post::Stored, Toggle), Failure> {
+    let keys = [(Table::Entities, post::key(post)), (Table::Relationships, key(post, user))];
+    let mut found = cx.tables.get_many(&keys).await?.into_iter();
+    let stored = post::undeleted(found.next().flatten())?;
+    Ok((stored, Toggle::of(key(post, user), found.next().flatten())?))
+}
+
+/// The writes of a like's turn and the likes after it. The post's counter moves on a flip only, and the post must still be there either way.
+pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn) -> (Vec<Write>, u64) {
+    let mut writes = Vec::from_iter(turn.write);
+    let delta = match (turn.flipped, turn.on) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => -1,
+    };
+    writes.push(match delta {
+        0 => Write::check(Table::Entities, post::key(post), post::live()),
+        delta => Write::update(Table::Entities, post::key(post), vec![Change::Add("likes", delta)])
+            .when(post::live()),
+    });
+    (writes, likes.saturating_add_signed(delta))
+}

@@ -1,0 +1,8 @@
+//! Likes of posts.
+
+pub(crate) mod like;
+
+handlers! {
+    add::LikeAdd,
+    remove::LikeRemove,
+}

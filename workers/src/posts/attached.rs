@@ -1,0 +1,162 @@
+//! The media of a post: whose they are, and that they passed.
+
+use soundoff_common::model::ids;
+use soundoff_common::model::media::{self, MAX_PER_POST, State};
+use soundoff_common::model::posts::Attached;
+use soundoff_common::pipeline::handler::{Context, Failure};
+use soundoff_common::ports::tables::{Key, Table, TableError, Write};
+use soundoff_common::protocol::{ErrorCode, Handle};
+use ulid::Ulid;
+
+fn keys(ids: &[Ulid]) -> Vec<(Table, Key)> {
+    ids.iter().map(|id| (Table::Entities, media::key(*id))).collect()
+}
+
+/// What a post shows of the media that its author names, and the writes by which it does.
+pub(crate) async fn chosen(
+    cx: &Context,
+    author: &Handle,
+    named: &[String],
+) -> Result<(Vec<Attached>, Vec<Write>), Failure> {
+    if named.len() > MAX_PER_POST {
+        let message = format!("a post shows at most {MAX_PER_POST} media");
+        return Err(Failure::reject(ErrorCode::TooLarge, message));
+    }
+    let mut ids = Vec::with_capacity(named.len());
+    for text in named {
+        let id = ids::parse(text).ok_or_else(|| not_found(text))?;
+        if ids.contains(&id) {
+            return Err(Failure::reject(ErrorCode::BadMessage, format!("{text} is named twice")));
+        }
+        ids.push(id);
+    }
+    if ids.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let found = cx.tables.get_many(&keys(&ids)).await?;
+    let (mut attached, mut media) = (Vec::new(), Vec::new());
+    for (id, (item, text)) in ids.into_iter().zip(found.into_iter().zip(named)) {
+        let stored = media::parse(item)?.filter(|stored| stored.owner == *author);
+        let stored = stored.filter(|stored| stored.state != State::Gone).ok_or_else(|| not_found(text))?;
+        let (State::Ready, Some(renditions)) = (stored.state, &stored.renditions) else {
+            let message = format!("{text} has not passed its check yet: wait for the push media.ready");
+            return Err(Failure::reject(ErrorCode::Conflict, message));
+        };
+        attached.push(Attached { id, full: renditions.full.clone() });
+        media.push((id, stored));
+    }
+    Ok((attached, media::attach(author, &media)))
+}
+
+/// The writes by which a post that goes lets go of its media.
+pub(crate) async fn released(
+    cx: &Context,
+    author: &Handle,
+    attached: &[Attached],
+) -> Result<Vec<Write>, TableError> {
+    if attached.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Ulid> = attached.iter().map(|attached| attached.id).collect();
+    let found = cx.tables.get_many(&keys(&ids)).await?;
+    let mut media = Vec::with_capacity(ids.len());
+    for (id, item) in ids.into_iter().zip(found) {
+        if let Some(stored) = media::parse(item)? {
+            media.push((id, stored));
+        }
+    }
+    Ok(media::detach(author, &media))
+}
+
+fn not_found(text: &str) -> Failure {
+    Failure::reject(ErrorCode::NotFound, format!("you have no media {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use soundoff_common::model::media::{self, State};
+    use soundoff_common::ports::tables::{Change, Table, Tables as _, Write};
+    use soundoff_common::protocol::ErrorCode;
+    use ulid::Ulid;
+
+    use crate::testing::world::{START, World, user};
+
+    /// A medium of alice's that has passed, or not.
+    async fn medium(world: &World, state: State) -> Ulid {
+        let id = Ulid::generate();
+        let alice = user("alice");
+        let counted = world.tables.get(Table::Entities, media::count_key(&alice)).await.unwrap();
+        world.tables.write(media::begin(id, &alice, START + 1, counted.as_ref()).unwrap()).await.unwrap();
+        let size = json!({ "content_type": "image/png", "bytes": 9, "width": 2, "height": 1 });
+        let sizes = json!({ "full": size, "feed": size, "thumb": size });
+        let changes = vec![state.set(), Change::Set("renditions", sizes)];
+        world.tables.write(vec![Write::update(Table::Entities, media::key(id), changes)]).await.unwrap();
+        id
+    }
+
+    async fn stored(world: &World, id: Ulid) -> media::Stored {
+        media::parse(world.tables.get(Table::Entities, media::key(id)).await.unwrap()).unwrap().unwrap()
+    }
+
+    async fn is_loose(world: &World, id: Ulid, since: u64) -> bool {
+        world.tables.get(Table::Entities, media::loose_key(id, since)).await.unwrap().is_some()
+    }
+
+    async fn loose(world: &World) -> u64 {
+        let counted = world.tables.get(Table::Entities, media::count_key(&user("alice"))).await.unwrap();
+        counted.and_then(|item| item.number("n")).unwrap_or(0)
+    }
+
+    #[tokio::test]
+    async fn a_medium_stays_while_a_post_shows_it_and_is_gone_with_the_last() {
+        let world = World::with(&["alice"]).await;
+        let id = medium(&world, State::Ready).await;
+        assert_eq!(loose(&world).await, 1);
+        let mut posts = Vec::new();
+        for _ in 0..2 {
+            let reply =
+                world.ok("alice", "post.create", json!({ "text": "look", "media": [id.to_string()] })).await;
+            assert_eq!(reply["post"]["media"][0]["url"], format!("/v1/media/{id}"));
+            assert!(!is_loose(&world, id, START + 1).await, "it is not collected while it is shown");
+            assert_eq!(loose(&world).await, 0);
+            posts.push(reply["post"]["id"].clone());
+        }
+        let list = world.ok("alice", "post.list", json!({})).await;
+        assert_eq!(list["items"][0]["media"][0]["width"], 2);
+        world.ok("alice", "post.delete", json!({ "post": posts[0] })).await;
+        assert_eq!(stored(&world, id).await.state, State::Ready, "another post shows it");
+        world.ok("alice", "post.delete", json!({ "post": posts[1] })).await;
+        let last = stored(&world, id).await;
+        assert_eq!((last.state, last.posts, last.loose), (State::Gone, 0, Some(0)));
+        assert!(is_loose(&world, id, 0).await);
+        assert_eq!(loose(&world).await, 1, "until it is collected");
+        let again = json!({ "text": "again", "media": [id.to_string()] });
+        assert_eq!(world.refused("alice", "post.create", again).await, ErrorCode::NotFound);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn only_the_owners_and_only_what_has_passed() {
+        let world = World::with(&["alice", "bob"]).await;
+        let ready = medium(&world, State::Ready).await.to_string();
+        let post = |media: &[&str]| json!({ "text": "x", "media": media });
+        for (who, body, code) in [
+            ("bob", post(&[&ready]), ErrorCode::NotFound),
+            ("alice", post(&[&Ulid::generate().to_string()]), ErrorCode::NotFound),
+            ("alice", post(&["../x"]), ErrorCode::NotFound),
+            ("alice", post(&[&ready, &ready]), ErrorCode::BadMessage),
+            ("alice", post(&["a", "b", "c", "d", "e"]), ErrorCode::TooLarge),
+        ] {
+            assert_eq!(world.refused(who, "post.create", body).await, code);
+        }
+        for (state, code) in [
+            (State::Uploading, ErrorCode::Conflict),
+            (State::Checking, ErrorCode::Conflict),
+            (State::Gone, ErrorCode::NotFound),
+        ] {
+            let id = medium(&world, state).await.to_string();
+            assert_eq!(world.refused("alice", "post.create", post(&[&id])).await, code, "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `post.create`: a post, its row in the author's list, the author's count.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use soundoff_common::model::accounts;
+use soundoff_common::model::posts::News;
+use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
+
+use crate::posts::attached;
+use crate::posts::post::{self, OnePost, Stored};
+use crate::rules::texts;
+
+/// A new post.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct PostCreate {
+    /// What it says.
+    #[schemars(length(min = 1, max = 2000))]
+    text: String,
+    /// Ids of media of the sender's that have passed their check.
+    #[schemars(length(max = 4))]
+    media: Option<Vec<String>>,
+}
+
+impl MessageType for PostCreate {
+    const TYPE: &'static str = "post.create";
+    const SUMMARY: &'static str = "Posts. Online followers get the event `post.created`.";
+    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    type Body = Self;
+    type Reply = OnePost;
+
+    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
+        let Self { text, media } = &request.body;
+        texts::message(text, texts::MAX_POST)?;
+        let (id, author) = (request.mid, &request.from);
+        let (media, attaching) = attached::chosen(cx, author, media.as_deref().unwrap_or_default()).await?;
+        let post = Stored {
+            author: author.clone(),
+            text: text.clone(),
+            created_at: request.at,
+            likes: 0,
+            comments: 0,
+            media,
+            deleted: false,
+            deleted_by: None,
+        };
+        let count = vec![Change::Add("posts", 1)];
+        let mut writes = vec![
+            Write::put(Table::Entities, post::key(id), Item::of(&post)).when(Condition::Missing),
+            Write::put(Table::Entities, post::row_key(author, id), Item::new()),
+            Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
+        ];
+        writes.extend(attaching);
+        let reply = OnePost { post: post.shown(id) };
+        Ok(Outcome::effect(reply, writes).then(post::tell_followers(News::Created, id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::world::World;
+    use serde_json::json;
+    use soundoff_common::protocol::ErrorCode;
+
+    #[tokio::test]
+    async fn a_post_is_listed_counted_and_announced() {
+        let world = World::with(&["alice"]).await;
+        let message = world.message("alice", "post.create", &json!({ "text": "hi", "media": [] }));
+        let done = world.run(&message).await.unwrap();
+        let reply = crate::testing::world::reply(&done);
+        let expected = json!({ "post": {
+            "id": message.mid.to_string(), "author": "alice", "text": "hi",
+            "created_at": soundoff_common::protocol::rfc3339(message.at), "likes": 0, "comments": 0,
+        }});
+        assert_eq!(reply, expected);
+        assert_eq!(done.follow_ups.len(), 1);
+        assert_eq!(done.follow_ups[0].message_type, "post.fanout");
+        assert!(
+            !done.follow_ups[0].body.get().contains("hi"),
+            "the fan-out reads the post: it may be gone by then"
+        );
+        let list = world.ok("alice", "post.list", json!({})).await;
+        assert_eq!(list["items"][0], expected["post"]);
+        world.audit();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_post_is_refused() {
+        let world = World::with(&["alice"]).await;
+        for (body, code) in [
+            (json!({}), ErrorCode::BadMessage),
+            (json!({ "text": " \n" }), ErrorCode::BadMessage),
+            (json!({ "text": "x", "media": ["m1"] }), ErrorCode::NotFound),
+            (json!({ "text": "x", "media": "m1" }), ErrorCode::BadMessage),
+            (json!({ "text": "x".repeat(2001) }), ErrorCode::TooLarge),
+        ] {
+            assert_eq!(world.refused("alice", "post.create", body).await, code);
+        }
+        world.ok("alice", "post.create", json!({ "text": "🦀".repeat(2000) })).await;
+    }
+}

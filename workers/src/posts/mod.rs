@@ -1,0 +1,14 @@
+//! Posts: made, shown, listed, taken down, and told to followers.
+
+mod attached;
+pub(crate) mod post;
+mod takedown;
+
+handlers! {
+    create::PostCreate,
+    get::PostGet,
+    delete::PostDelete,
+    remove::PostRemove,
+    list::PostList,
+    fanout::Fanout,
+}

@@ -1,0 +1,71 @@
+//! A post on its way out, by its author or by a moderator.
+
+use soundoff_common::model::accounts;
+use soundoff_common::pipeline::handler::{Context, Failure, FollowUp, Request};
+use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Write};
+use soundoff_common::protocol::Handle;
+use ulid::Ulid;
+
+use crate::posts::attached;
+use crate::posts::post::{self, OnePost, Stored};
+
+/// A post that a message takes down.
+pub(crate) struct Takedown {
+    pub(crate) id: Ulid,
+    post: Stored,
+    /// The message has taken it down before: its first run was cut off after the commit, and followers may not know yet.
+    pub(crate) is_done: bool,
+}
+
+impl Takedown {
+    /// The post that a body names, unless another message has taken it down.
+    pub(crate) async fn of<B>(cx: &Context, request: &Request<B>, text: &str) -> Result<Self, Failure> {
+        let id = post::id(text)?;
+        let found = cx.tables.get(Table::Entities, post::key(id)).await?;
+        let post = post::parse(found)?.ok_or_else(post::no_such_post)?;
+        let is_done = post.deleted_by == Some(request.mid);
+        if post.deleted && !is_done {
+            return Err(post::no_such_post());
+        }
+        Ok(Self { id, post, is_done })
+    }
+
+    pub(crate) fn author(&self) -> &Handle {
+        &self.post.author
+    }
+
+    /// The writes that leave its tombstone, and nothing of it in any list; none when that is done.
+    pub(crate) async fn writes<B>(
+        &self,
+        cx: &Context,
+        request: &Request<B>,
+    ) -> Result<Vec<Write>, TableError> {
+        if self.is_done {
+            return Ok(Vec::new());
+        }
+        let tombstone = vec![
+            Change::Set("deleted", true.into()),
+            Change::Set("deleted_by", request.mid.to_string().into()),
+            Change::Remove("text"),
+            Change::Remove("media"),
+        ];
+        let count = vec![Change::Add("posts", -1)];
+        let mut writes = vec![
+            Write::update(Table::Entities, post::key(self.id), tombstone).when(post::live()),
+            Write::delete(Table::Entities, post::row_key(self.author(), self.id)),
+            Write::update(Table::Users, accounts::key(self.author()), count).when(Condition::Exists),
+        ];
+        writes.extend(attached::released(cx, self.author(), &self.post.media).await?);
+        Ok(writes)
+    }
+
+    /// What its author's online followers are told.
+    pub(crate) fn news(&self) -> FollowUp {
+        post::tell_followers_of(self.author(), self.id)
+    }
+
+    /// What the sender is answered.
+    pub(crate) fn reply(self) -> OnePost {
+        OnePost { post: self.post.shown(self.id) }
+    }
+}
