@@ -10,6 +10,7 @@
 //! This crate uses no other crate of the workspace.
 
 pub mod hex;
+pub mod lock;
 pub mod model;
 pub mod pipeline;
 pub mod ports;

@@ -15,3 +15,9 @@ pub fn rfc3339(ms: u64) -> String {
     let at = i64::try_from(ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
+
+/// A duration in whole milliseconds; `u64::MAX` for what is longer.
+#[must_use]
+pub fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
