@@ -7,21 +7,22 @@ locals {
   # comes and up to 245. It is what one busy task works off in half a minute, of the seven queues that share a policy and have most; of the
   # timelines' batches, which have a minute for all, in five seconds; of the scan, which is four pages at a time, more than there ever are.
   sizes = {
-    edge        = { command = ["edge"], cpu = 512, memory = 1024, min = 2, max = 100, spot = false, backlog_per_task = 0, out_cooldown = 30, in_cooldown = 900 }
-    users       = { command = ["users"], cpu = 512, memory = 1024, min = 2, max = 10, spot = false, backlog_per_task = 0, out_cooldown = 60, in_cooldown = 300 }
-    router      = { command = ["router"], cpu = 512, memory = 1024, min = 1, max = 40, spot = true, backlog_per_task = 7000, out_cooldown = 30, in_cooldown = 300 }
-    workers     = { command = ["workers"], cpu = 1024, memory = 4096, min = 1, max = 350, spot = true, backlog_per_task = 1200, out_cooldown = 120, in_cooldown = 300 }
-    schedule    = { command = ["timeline", "schedule"], cpu = 256, memory = 512, min = 1, max = 4, spot = true, backlog_per_task = 10, out_cooldown = 120, in_cooldown = 300 }
-    compute     = { command = ["timeline", "compute"], cpu = 2048, memory = 8192, min = 0, max = 15, spot = true, backlog_per_task = 200, out_cooldown = 120, in_cooldown = 600 }
-    personalize = { command = ["timeline", "personalize"], cpu = 1024, memory = 2048, min = 0, max = 20, spot = true, backlog_per_task = 200, out_cooldown = 60, in_cooldown = 300 }
-    fetch       = { command = ["timeline", "fetch"], cpu = 1024, memory = 4096, min = 1, max = 60, spot = true, backlog_per_task = 4500, out_cooldown = 120, in_cooldown = 300 }
+    edge        = { cpu = 512, memory = 1024, min = 2, max = 100, spot = false, backlog_per_task = 0, out_cooldown = 30, in_cooldown = 900 }
+    users       = { cpu = 512, memory = 1024, min = 2, max = 10, spot = false, backlog_per_task = 0, out_cooldown = 60, in_cooldown = 300 }
+    router      = { cpu = 512, memory = 1024, min = 1, max = 40, spot = true, backlog_per_task = 7000, out_cooldown = 30, in_cooldown = 300 }
+    workers     = { cpu = 1024, memory = 4096, min = 1, max = 350, spot = true, backlog_per_task = 1200, out_cooldown = 120, in_cooldown = 300 }
+    schedule    = { cpu = 256, memory = 512, min = 1, max = 4, spot = true, backlog_per_task = 10, out_cooldown = 120, in_cooldown = 300 }
+    compute     = { cpu = 2048, memory = 8192, min = 0, max = 15, spot = true, backlog_per_task = 200, out_cooldown = 120, in_cooldown = 600 }
+    personalize = { cpu = 1024, memory = 2048, min = 0, max = 20, spot = true, backlog_per_task = 200, out_cooldown = 60, in_cooldown = 300 }
+    fetch       = { cpu = 1024, memory = 4096, min = 1, max = 60, spot = true, backlog_per_task = 4500, out_cooldown = 120, in_cooldown = 300 }
   }
 
   services = {
     for name, size in local.sizes : name => merge(size, { for key, value in try(var.services[name], {}) : key => value if value != null }, {
       on_demand_base = 1
-      queues         = [for queue in local.pulls[name] : "${local.prefix}${queue}"]
-      public         = contains(["edge", "users"], name)
+      command        = local.declared[name].command
+      queues         = [for queue in local.declared[name].pulls : "${local.prefix}${queue}"]
+      public         = local.declared[name].public
       policy         = jsonencode({ Version = "2012-10-17", Statement = local.statements[name] })
     })
   }

@@ -99,13 +99,3 @@ pub(crate) fn json() -> String {
     let text = serde_json::to_string_pretty(&deployment).expect("it is plain data");
     format!("{text}\n")
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_terraform_reads_is_what_the_features_declare() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/terraform/deployment.json");
-        let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == super::json(), "infra/terraform/deployment.json is stale: run ./generate");
-    }
-}

@@ -8,6 +8,8 @@ mod datadir;
 mod deployment;
 mod engines;
 mod features;
+#[cfg(test)]
+mod generated;
 mod health;
 mod node;
 mod ops;

@@ -30,7 +30,6 @@ use crate::chaos::Chaos;
 use crate::config::ConsumerArgs;
 use crate::engines::{Engines, Plan};
 use crate::features;
-use crate::pages::Mounted;
 use crate::pool::Bench;
 
 /// The parts that a process of some tiers is put together from.
@@ -46,6 +45,20 @@ pub(crate) struct Node {
     tiers: Vec<Tier>,
     grants: BTreeMap<Tier, Arc<Grants>>,
     kinds: Arc<[Holding]>,
+}
+
+/// A feature's pages, and where they are: each of the paths, and all that lies below it.
+pub(crate) struct Mounted {
+    pub(crate) paths: &'static [&'static str],
+    pub(crate) pages: Arc<dyn Pages>,
+}
+
+impl Mounted {
+    /// Whether a path is one of them, or below.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.paths.iter().any(|mount| path.strip_prefix(mount).is_some_and(below))
+    }
 }
 
 impl Node {

@@ -99,7 +99,7 @@ fn help_names_every_command() {
         "router",
         "provision",
         "health",
-        "queue-list",
+        "deployment",
     ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),

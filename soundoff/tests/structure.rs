@@ -1,5 +1,8 @@
 //! The shape of the house: who knows whom, and how large a room may be.
 
+#[path = "structure/imports.rs"]
+mod imports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -110,4 +113,113 @@ fn files_fit_in_a_head() {
         .filter(|(lines, file)| *lines > MAX_FILE_LINES && !file.ends_with(ONE_MODULE))
         .collect();
     assert!(long.is_empty(), "over {MAX_FILE_LINES} lines: {long:?}");
+}
+
+/// Circles that stay, each with its reason.
+const CIRCLES: &[(&[&str], &str)] = &[];
+
+fn members() -> Vec<String> {
+    let root = manifest(&root().join("Cargo.toml"));
+    let members = root["workspace"]["members"].as_array().unwrap().clone();
+    members.iter().map(|member| member.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn no_files_of_a_crate_import_from_each_other_in_a_circle() {
+    let root = root();
+    let mut found = Vec::new();
+    for member in members() {
+        let imports = imports::imports(&root.join(&member).join("src"));
+        let arrows: usize = imports.values().map(BTreeSet::len).sum();
+        println!("{member}: {} files, {arrows} arrows", imports.len());
+        for circle in imports::circles(&imports) {
+            let names = circle.iter().map(|file| file.strip_prefix(&root).unwrap().display().to_string());
+            found.push(names.collect::<Vec<_>>());
+        }
+    }
+    let stays = |circle: &&Vec<String>| !CIRCLES.iter().any(|(files, _)| circle.iter().eq(files.iter()));
+    let circles: Vec<String> = found.iter().filter(stays).map(|circle| circle.join(" ⇄ ")).collect();
+    assert!(circles.is_empty(), "move what they share into a file below them:\n{}", circles.join("\n"));
+    for (files, reason) in CIRCLES {
+        assert!(
+            found.iter().any(|circle| circle.iter().eq(files.iter())),
+            "no circle any more: {files:?} ({reason})"
+        );
+    }
+}
+
+#[test]
+fn no_crate_reads_the_files_of_another() {
+    let root = root();
+    for member in members() {
+        for file in
+            sources(&root.join(&member)).iter().filter(|file| file.extension().is_some_and(|e| e == "rs"))
+        {
+            let text = std::fs::read_to_string(file).unwrap();
+            for line in text.lines().filter(|line| line.trim_start().starts_with("#[path")) {
+                let path = line.split('"').nth(1).unwrap();
+                let names = file.parent().unwrap().join(path).canonicalize();
+                let inside =
+                    names.is_ok_and(|names| names.starts_with(root.join(&member).canonicalize().unwrap()));
+                assert!(inside, "{}: {line} leads out of {member}", file.display());
+            }
+        }
+    }
+}
+
+/// Words that our readers stumble over, and what to write instead: `docs/words.txt`.
+#[test]
+fn we_write_plain_english() {
+    let root = root();
+    let list = std::fs::read_to_string(root.join("docs/words.txt")).unwrap();
+    let rows = list.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let words: Vec<(String, &str)> = rows
+        .map(|row| row.split_once('|').unwrap_or_else(|| panic!("docs/words.txt: {row}")))
+        .map(|(word, instead)| (word.trim().to_lowercase(), instead.trim()))
+        .collect();
+    assert!(words.len() > 10);
+    let mut found = Vec::new();
+    for file in texts(&root) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            // Names count as well: their parts are words.
+            let line = line.to_lowercase().replace('_', " ");
+            for (word, instead) in words.iter().filter(|(word, _)| has_word(&line, word)) {
+                let place = file.strip_prefix(&root).unwrap().display();
+                found.push(format!("{place}:{}: \"{word}\": write {instead}", at + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} places:\n{}", found.len(), found.join("\n"));
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        !is_letter(before) && !is_letter(after)
+    })
+}
+
+/// All that people read, but what is generated, others' licences, and the list of words itself.
+fn texts(dir: &Path) -> Vec<PathBuf> {
+    const ENDINGS: [&str; 13] =
+        ["rs", "js", "mjs", "ts", "py", "md", "tf", "hcl", "toml", "sh", "html", "css", "txt"];
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = entry.file_name().into_string().unwrap();
+        if path.is_dir() {
+            if !name.starts_with('.') && !matches!(name.as_str(), "target" | "node_modules" | "screenshots") {
+                files.extend(texts(&path));
+            }
+        } else if path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e == *ending))
+            || matches!(name.as_str(), "test" | "generate" | "check" | "with" | "paired" | "count")
+        {
+            files.push(path);
+        }
+    }
+    files.retain(|file| !file.ends_with("docs/words.txt"));
+    files
 }

@@ -16,11 +16,11 @@ run "queues" {
     source = "./modules/queues"
   }
   variables {
-    queues = jsondecode(file("queues.json"))
+    queues = jsondecode(file("deployment.json")).queues
   }
 
   assert {
-    condition     = keys(aws_sqs_queue.this) == keys(jsondecode(file("queues.json"))) && keys(aws_sqs_queue.dead) == keys(aws_sqs_queue.this)
+    condition     = keys(aws_sqs_queue.this) == keys(jsondecode(file("deployment.json")).queues) && keys(aws_sqs_queue.dead) == keys(aws_sqs_queue.this)
     error_message = "One queue and one DLQ for each name in the catalog."
   }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asserts what a plan of examples/complete says: `terraform show -json FILE | plan.py QUEUES.JSON`. Standard library only."""
+"""Asserts what a plan of examples/complete says: `terraform show -json FILE | plan.py DEPLOYMENT.JSON`. Standard library only."""
 import json
 import sys
 
@@ -11,7 +11,8 @@ def resources(module):
 
 
 def main():
-    catalog = json.load(open(sys.argv[1]))
+    deployment = json.load(open(sys.argv[1]))
+    catalog = deployment["queues"]
     every = list(resources(json.load(sys.stdin)["planned_values"]["root_module"]))
 
     def of(kind):
@@ -29,7 +30,7 @@ def main():
     check(all(q["sqs_managed_sse_enabled"] for q in of("aws_sqs_queue")), "a queue is not encrypted")
 
     services = {s["name"] for s in of("aws_ecs_service")}
-    roles = {"edge", "router", "workers", "schedule", "compute", "personalize", "fetch", "users"}
+    roles = set(deployment["services"])
     check(services == roles, f"services are {sorted(services)}")
     check(all(not n["assign_public_ip"] for s in of("aws_ecs_service") for n in s["network_configuration"]), "a task has a public address")
 

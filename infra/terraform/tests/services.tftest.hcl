@@ -112,12 +112,12 @@ run "least_privilege" {
 
   assert {
     condition = alltrue([
-      for name in keys(jsondecode(file("queues.json"))) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
+      for name in keys(jsondecode(file("deployment.json")).queues) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
     ])
     error_message = "The router sends to each queue of the catalog."
   }
 
-  # What each service does to tables, read off the code: soundoff/src/roles.rs and the crates it wires.
+  # What each service does to tables is what the features declare for it, no more and no less.
   assert {
     condition = {
       for service, policy in output.policies : service => {
@@ -125,14 +125,9 @@ run "least_privilege" {
         if contains(["Read", "Scan", "Write"], statement.Sid)
       }
       } == {
-      edge        = { Read = ["users", "entities", "relationships", "inbox"], Write = ["inbox"] }
-      users       = { Read = ["users", "entities"], Write = ["users", "entities"] }
-      router      = {}
-      workers     = { Read = ["users", "entities", "relationships", "inbox", "dedupe"], Write = ["users", "entities", "relationships", "inbox", "dedupe"] }
-      schedule    = { Scan = ["users"] }
-      compute     = { Read = ["users", "entities", "relationships"] }
-      personalize = { Read = ["relationships"] }
-      fetch       = { Read = ["users", "entities", "relationships"], Write = ["users"] }
+      for service, may in jsondecode(file("deployment.json")).services : service => {
+        for sid, tables in { Read = may.reads, Scan = may.scans, Write = may.writes } : sid => tables if length(tables) > 0
+      }
     }
     error_message = "A service reads or writes a table that is none of its business, or may not reach one that is."
   }
@@ -154,14 +149,9 @@ run "least_privilege" {
         if service != "router" && !contains(flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "Pull"]), trimsuffix(name, "_dlq"))
       ]
       } == {
-      edge        = ["main_q"]
-      users       = ["media_check_q"]
-      router      = []
-      workers     = ["recent_q"]
-      schedule    = ["precompute_q"]
-      compute     = ["personalize_q"]
-      personalize = []
-      fetch       = ["precompute_q"]
+      for service, may in jsondecode(file("deployment.json")).services : service => [
+        for name in may.sends : name if service != "router" && !contains(may.pulls, name)
+      ]
     }
     error_message = "A service sends to a queue that is none of its business, or may not reach one that is."
   }
@@ -198,7 +188,7 @@ run "least_privilege" {
 
   assert {
     condition = alltrue([
-      for name in keys(jsondecode(file("queues.json"))) : length([
+      for name in keys(jsondecode(file("deployment.json")).queues) : length([
         for policy in values(output.policies) : 1
         if length([for statement in jsondecode(policy).Statement : 1 if statement.Sid == "Pull" && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")]) > 0
       ]) == 1

@@ -14,6 +14,7 @@ use soundoff_common::web::http::{Answer, json, read_json, refuse};
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
+use crate::node::Mounted;
 use crate::ops::page::OpsPage;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -22,19 +23,6 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct Dev {
     tokens: DevTokens,
     outbox: Arc<Outbox>,
-}
-
-/// A feature's pages, and where they are: each of the paths, and all that lies below it.
-pub(crate) struct Mounted {
-    pub(crate) paths: &'static [&'static str],
-    pub(crate) pages: Arc<dyn Pages>,
-}
-
-impl Mounted {
-    fn serves(&self, path: &str) -> bool {
-        let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-        self.paths.iter().any(|mount| path.strip_prefix(mount).is_some_and(below))
-    }
 }
 
 /// The features' pages, the app, and perhaps what is for development.
