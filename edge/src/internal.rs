@@ -23,12 +23,10 @@ use tokio::sync::Semaphore;
 use crate::begun::Begun;
 use crate::deliver::{self, Refused};
 use crate::edge::Edge;
-use crate::posts;
+use crate::posts::{self, READ_TIMEOUT};
 
 /// The most internal connections: workers keep one or a few each.
 const CONNECTIONS: usize = 512;
-/// How long a request's header, and then its body, may take.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a look at a dependency may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -11,10 +11,13 @@ mod config;
 mod connection;
 mod deadlines;
 mod deliver;
+mod deps;
 mod drain;
 mod edge;
+mod health;
 mod hello;
 mod internal;
+mod mailbox;
 mod mids;
 mod outbound;
 mod posts;
@@ -22,58 +25,31 @@ mod public;
 mod reactor;
 mod registration;
 mod registry;
+mod renew;
 mod session;
 mod socket;
 mod state;
 mod sweep;
 mod upgrade;
+mod waiting;
 mod websocket;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::{Sends, Touches};
 use soundoff_common::pipeline::tier::Tier;
-use soundoff_common::ports::queues::Queues;
-use soundoff_common::ports::sessions::Sessions;
-use soundoff_common::ports::tables::{Table, Tables};
-use soundoff_common::ports::tokens::TokenVerifier;
-use soundoff_common::telemetry::Metrics;
-use soundoff_common::web::pages::Pages;
+use soundoff_common::ports::tables::Table;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::EdgeConfig;
+pub use deps::EdgeDeps;
 use edge::Edge;
 use reactor::Reactor;
-
-/// What an edge needs from the world.
-#[derive(Clone)]
-pub struct EdgeDeps {
-    /// Where messages go: only main_q is used.
-    pub queues: Arc<dyn Queues>,
-    /// The Session Cache.
-    pub sessions: Arc<dyn Sessions>,
-    /// Accounts and inboxes.
-    pub tables: Arc<dyn Tables>,
-    /// Which types clients may send.
-    pub catalog: Arc<Catalog>,
-    /// Judges access tokens.
-    pub verifier: Arc<dyn TokenVerifier>,
-    /// Signs what workers deliver.
-    pub key: InternalKey,
-    /// The process's metrics.
-    pub metrics: Metrics,
-    /// The public port's other pages.
-    pub pages: Arc<dyn Pages>,
-    /// The internal port's other pages, if it has any.
-    pub internal_pages: Option<Arc<dyn Pages>>,
-}
 
 /// What an edge touches.
 #[must_use]

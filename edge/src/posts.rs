@@ -3,6 +3,7 @@
 //! Whatever is anything else, in doubt or to be refused is left to HTTP.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use hyper::Method;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
@@ -11,8 +12,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::deliver;
 use crate::edge::Edge;
-use crate::internal::READ_TIMEOUT;
 
+/// How long a request's header, and then its body, may take.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most header fields of a post; workers send half a dozen.
 const FIELDS: usize = 16;
 /// With one of these a post ends, or goes on, in another way.

@@ -2,9 +2,10 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock};
 
 use hashbrown::HashTable;
+use soundoff_common::lock::{read, write};
 use soundoff_common::protocol::Handle;
 
 use crate::connection::Connection;
@@ -27,14 +28,6 @@ pub(crate) struct Registry {
     users: Sockets,
     /// Handles are chosen by users, so what hashes them is not for them to know.
     hashes: RandomState,
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ids are counted up, so that spreading them is all there is to do.
