@@ -54,7 +54,7 @@ pub(crate) struct Edge {
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) health: Health,
-    /// The sockets' tasks, and the handshakes before them.
+    /// Everything that the edge's end waits for: sockets, and the handshakes before them.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the edge begins to drain.
     pub(crate) stopping: CancellationToken,

@@ -1,7 +1,7 @@
 //! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
 //!
-//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose bounded queue
-//! everybody else leaves frames. What frames mean is decided in `session`, without I/O.
+//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose bounded queue all other
+//! tasks leave frames. `session` decides what frames mean, without I/O.
 
 mod admission;
 mod auth;
@@ -65,11 +65,11 @@ pub fn feature() -> Feature {
 
 /// Runs one edge until `stop`, then drains it.
 ///
-/// `sockets` are accepted public connections that do not block: the caller accepts and may deal them out to several edges. `internal` is the bound
-/// listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
+/// `sockets` are accepted public connections that do not block: the caller accepts, and may deal them out to several edges. `internal` is
+/// the bound listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
 ///
 /// # Errors
-/// When the configuration makes no sense, or a part of the edge broke.
+/// When the configuration makes no sense, or when a part of the edge broke.
 pub async fn run(
     mut sockets: mpsc::Receiver<std::net::TcpStream>,
     internal: TcpListener,
@@ -82,7 +82,7 @@ pub async fn run(
     let (outbound, taken) = mpsc::channel(config.waiting_messages.min(tokio::sync::Semaphore::MAX_PERMITS));
     let reactors = tokio::runtime::Handle::current().metrics().num_workers();
     let edge = Arc::new(Edge::new(advertise, config, deps, outbound, reactors));
-    // Dropped with this function, and with it whatever still runs.
+    // Dropping it, at the end of this function, ends everything that still runs.
     let mut parts = JoinSet::new();
     for mailbox in &edge.mailboxes {
         let reactor = Reactor::new(edge.clone(), mailbox.clone())?;
@@ -116,13 +116,13 @@ pub async fn run(
     ended
 }
 
-/// Begins to serve a connection. Past the room for telling clients so, it is dropped unheard.
+/// Begins to serve a connection. More connections than the edge can answer are dropped without an answer.
 fn admit(edge: &Arc<Edge>, stream: std::net::TcpStream) {
     let most = edge.config.max_sockets + edge.config.max_sockets / 8 + 256;
     if edge.tasks.len() >= most {
         return;
     }
-    // Frames must not wait for acks of earlier ones; without it they are merely slower.
+    // Frames must not wait for the acks of earlier ones; if this fails, they are only slower.
     let _ = stream.set_nodelay(true);
     edge.tasks.spawn(public::serve(edge.clone(), stream));
 }

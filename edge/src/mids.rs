@@ -1,4 +1,4 @@
-//! Message ids: ULIDs that strictly rise within one edge.
+//! Message ids (mids): ULIDs that strictly rise within one edge.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use rand::Rng as _;
 use soundoff_common::lock::lock;
 use ulid::Ulid;
 
-/// The last id given. A clock that stands still or goes back makes the next one its successor.
+/// The last id that was given. When the clock stands still or goes back, the next id is its successor.
 #[derive(Debug, Default)]
 pub(crate) struct Mids(Mutex<u128>);
 

@@ -36,7 +36,7 @@ pub(crate) fn renew(edge: &Arc<Edge>, connection: &Arc<Connection>, token: &str)
             }
             Err(CloseCode::Shedding) => {
                 connection.turn_to(before);
-                let error = ErrorBody::new(ErrorCode::Overloaded, "cannot look into the token now");
+                let error = ErrorBody::new(ErrorCode::Overloaded, "cannot check the token now");
                 edge.refuse(&connection, None, &error.after(UNCHECKED_MS));
             }
             Err(code) => edge.close(&connection, code),

@@ -1,4 +1,4 @@
-//! From HTTP to a websocket: whether a request asks for one, whether it may have it, and what it is answered.
+//! From HTTP to a websocket: whether a request asks for one, whether it may have one, and the answer to it.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
@@ -16,7 +16,7 @@ use crate::edge::Edge;
 
 /// Where the websocket is.
 pub(crate) const PATH: &str = "/v1/ws";
-/// What RFC 6455 has a server add to the client's key.
+/// What a server adds to the client's key, by RFC 6455.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The length of `Sec-WebSocket-Accept`: the 20 bytes of a SHA-1, in base64.
 const ACCEPT_BYTES: usize = 28;
@@ -28,14 +28,14 @@ pub(crate) const HEADER_FIELDS: usize = 64;
 pub(crate) struct Agreed {
     accept: HeaderValue,
     speaks: bool,
-    /// What an access token in the request has proved.
+    /// What an access token in the request proved.
     pub(crate) bearer: Option<Box<Claims>>,
-    /// There is no room: the websocket is to be told so.
+    /// There is no room: the websocket must be closed with that reason.
     pub(crate) shed: bool,
 }
 
-/// The header of a request for the websocket, and how many bytes it took. `None`: `bytes` begin with something else, or with a part of it,
-/// or leave room for doubt.
+/// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something else, with a part of
+/// such a request, or with one that is doubtful.
 pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -47,7 +47,7 @@ pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     let mut headers = HeaderMap::with_capacity(request.headers.len());
     for field in request.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        // Where it ends is then not for us to say.
+        // HTTP must then find out where the request ends.
         if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT].contains(&name) {
             return None;
         }
@@ -113,7 +113,7 @@ impl Agreed {
     }
 }
 
-/// Checks that a request asks for a websocket; answers `Sec-WebSocket-Accept`.
+/// Checks that a request asks for a websocket; returns `Sec-WebSocket-Accept`.
 fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let refuse = |status, detail| {
         let mut refusal = problem(status, "bad_message", detail);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_request_for_the_websocket_is_answered_without_more_ado() {
+    fn only_a_whole_request_for_the_websocket_is_answered_without_http() {
         let request = "GET /v1/ws?x=1 HTTP/1.1\r\nhost: x\r\nUpgrade: websocket\r\n\r\n";
         let (headers, len) = asked(format!("{request}behind").as_bytes()).expect("a request");
         assert_eq!((headers.len(), len), (2, request.len()));
@@ -207,10 +207,10 @@ mod tests {
                 .collect::<Vec<_>>();
             let (line, rest) = wire.split_once("\r\n").unwrap();
             assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
-            let mut told: Vec<_> = rest.trim_end().split("\r\n").map(str::to_owned).collect();
-            told.sort();
+            let mut written: Vec<_> = rest.trim_end().split("\r\n").map(str::to_owned).collect();
+            written.sort();
             fields.sort();
-            assert_eq!(told, fields);
+            assert_eq!(written, fields);
             assert!(wire.ends_with("\r\n\r\n") && wire.contains("soundoff.v1") == speaks, "{wire}");
         }
     }
