@@ -7,7 +7,8 @@ use anyhow::ensure;
 /// The bounds and times of one edge. Every bound is per edge unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct EdgeConfig {
-    /// How often clients ping. A client that sends no frame for twice this time is closed 4003. Keep it below a load balancer's idle timeout.
+    /// How often clients ping. A client that sends no frame for twice this time is closed 4003. Keep it below a load
+    /// balancer's idle timeout.
     pub heartbeat: Duration,
     /// How long a request's header may take, and then the `hello` after the upgrade (4007).
     pub hello_timeout: Duration,
@@ -21,8 +22,8 @@ pub struct EdgeConfig {
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
-    /// The shortest wait that a shed socket is asked for. The wait is drawn between this and twice this, so that clients do not come back
-    /// together.
+    /// The shortest wait that a shed socket is asked for. The wait is drawn between this and twice this, so that
+    /// clients do not come back together.
     pub retry_after: Duration,
     /// The most frames waiting for one socket's reader.
     pub out_frames: usize,

@@ -133,7 +133,8 @@ impl Connection {
         true
     }
 
-    /// Puts `welcome` before everything that has come meanwhile, and lets it flow. The catching up goes on until [`Self::span`] ends it.
+    /// Puts `welcome` before everything that has come meanwhile, and lets it flow. The catching up goes on until
+    /// [`Self::span`] ends it.
     pub(crate) fn welcome(&self, wire: Bytes, cursor: u64, head: u64) -> bool {
         let mut state = self.state();
         if state.phase != Phase::Joining {
@@ -161,8 +162,8 @@ impl Connection {
         offer
     }
 
-    /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing frame makes it
-    /// read the inbox.
+    /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing
+    /// frame makes it read the inbox.
     pub(crate) fn offer_push(
         &self,
         seq: u64,
@@ -205,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// The part of the inbox that is still unread: after the first, up to the second. `None` ends the catching up, in the same step that
-    /// finds nothing left.
+    /// The part of the inbox that is still unread: after the first, up to the second. `None` ends the catching up, in
+    /// the same step that finds nothing left.
     pub(crate) fn span(&self) -> Option<(u64, u64)> {
         let mut state = self.state();
         if state.phase == Phase::Open && state.seen > state.delivered {
@@ -241,8 +242,8 @@ impl Connection {
         state.seen = head.max(state.delivered);
     }
 
-    /// Begins to close; `false` when the socket was closing already. What waits is still written, except when the reader is too slow or
-    /// has not been welcomed.
+    /// Begins to close; `false` when the socket was closing already. What waits is still written, except when the
+    /// reader is too slow or has not been welcomed.
     pub(crate) fn close(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
         let begun = self.state().close(Some(code.code()), reason, cut_at);
         self.mark();
@@ -268,8 +269,8 @@ impl Connection {
         self.last_frame.store(clock_ms, Ordering::Relaxed);
     }
 
-    /// Makes the socket one of another sign-in, before that sign-in is checked: if it ends, either the check sees that or the end finds
-    /// this socket. Returns the sign-in before.
+    /// Makes the socket one of another sign-in, before that sign-in is checked: if it ends, either the check sees that
+    /// or the end finds this socket. Returns the sign-in before.
     pub(crate) fn turn_to(&self, session: Ulid) -> Ulid {
         let before = std::mem::replace(&mut self.state().session, session.to_bytes());
         Ulid::from_bytes(before)

@@ -19,8 +19,8 @@ pub(crate) enum Refused {
     OtherBoot,
 }
 
-/// Takes the deliveries in a request's `body`; `signed` is the time and the signature. Returns the body of the answer. The body is not
-/// parsed before its signature is found valid.
+/// Takes the deliveries in a request's `body`; `signed` is the time and the signature. Returns the body of the answer.
+/// The body is not parsed before its signature is found valid.
 pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec<u8>, Refused> {
     if !edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms()) {
         return Err(Refused::Unsigned);
@@ -59,7 +59,8 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Hand
                         edge.close(connection, CloseCode::TokenExpired);
                         true
                     }
-                    // A push without a `seq` or a reply without a frame says nothing; its sender need not send it again.
+                    // A push without a `seq` or a reply without a frame says nothing; its sender need not send it
+                    // again.
                     (Kind::Push | Kind::Reply | Kind::Event, ..) => true,
                 };
             });

@@ -209,7 +209,8 @@ impl Edge {
         }
     }
 
-    /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come back together.
+    /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
+    /// back together.
     pub(crate) fn retry_after_ms(&self) -> u64 {
         let least = millis(self.config.retry_after);
         rand::rng().random_range(least..=least * 2)

@@ -95,7 +95,8 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     answered.map(Either::Left)
 }
 
-/// Whether new sockets should come here. A dependency that failed last is probed again, so that an edge without traffic recovers.
+/// Whether new sockets should come here. A dependency that failed last is probed again, so that an edge without traffic
+/// recovers.
 async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
     if edge.is_draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");

@@ -1,7 +1,8 @@
-//! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
+//! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events
+//! back.
 //!
-//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose bounded queue all other
-//! tasks leave frames. `session` decides what frames mean, without I/O.
+//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose
+//! bounded queue all other tasks leave frames. `session` decides what frames mean, without I/O.
 
 mod admission;
 mod auth;
@@ -65,8 +66,9 @@ pub fn feature() -> Feature {
 
 /// Runs one edge until `stop`, then drains it.
 ///
-/// `sockets` are accepted public connections that do not block: the caller accepts, and may deal them out to several edges. `internal` is
-/// the bound listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
+/// `sockets` are accepted public connections that do not block: the caller accepts, and may deal them out to several
+/// edges. `internal` is the bound listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its
+/// `ip:port` as workers reach it.
 ///
 /// # Errors
 /// When the configuration makes no sense, or when a part of the edge broke.

@@ -79,8 +79,8 @@ fn hand_over(edge: &Edge, sender: Option<Sender>, mid: Ulid, body: Bytes) -> Res
     edge.outbound.try_send(publish).map_err(|_| overloaded("too many messages wait to be accepted"))
 }
 
-/// Puts `user_session` on the pipeline, so that a user who said hello gets a timeline unasked. It is a convenience: an edge that is half
-/// full leaves it out, and clients may always ask.
+/// Puts `user_session` on the pipeline, so that a user who said hello gets a timeline unasked. It is a convenience: an
+/// edge that is half full leaves it out, and clients may always ask.
 pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
     if edge.waiting.messages() >= edge.config.waiting_messages / 2 || edge.is_draining() {
         return;

@@ -1,4 +1,5 @@
-//! Deliveries as workers post them, one after the other on kept connections: read and answered without a general HTTP server.
+//! Deliveries as workers post them, one after the other on kept connections: read and answered without a general HTTP
+//! server.
 //!
 //! All other requests, doubtful ones and those that must be refused are left to HTTP.
 
@@ -27,7 +28,8 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 enum Begins<'a> {
-    /// A post of deliveries: the lengths of its header and body in bytes, and the time and signature. Its body may still be incomplete.
+    /// A post of deliveries: the lengths of its header and body in bytes, and the time and signature. Its body may
+    /// still be incomplete.
     Post {
         header: usize,
         body: usize,

@@ -1,4 +1,5 @@
-//! The public port: a connection that asks for a websocket in its first bytes gets its answer at once; all others speak HTTP.
+//! The public port: a connection that asks for a websocket in its first bytes gets its answer at once; all others speak
+//! HTTP.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -24,9 +25,11 @@ use crate::upgrade::{self, Agreed, HEADER_FIELDS, PATH};
 
 /// The largest request header, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// How many first bytes are examined before HTTP takes over: a browser's request for a websocket has some 700 bytes, an access token 400.
+/// How many first bytes are examined before HTTP takes over: a browser's request for a websocket has some 700 bytes, an
+/// access token 400.
 const FIRST_BYTES: usize = 2048;
-/// How long an answer may stay unread before the kernel gives the peer up: a peer that asks and does not read must not hold our memory.
+/// How long an answer may stay unread before the kernel gives the peer up: a peer that asks and does not read must not
+/// hold our memory.
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// What a connection is after its first bytes.
@@ -41,7 +44,8 @@ enum First {
 /// Serves one public connection, which does not block, until it is a websocket or ends.
 pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     let mut first = look(&edge, stream);
-    // When many connect at once, the request is there by the time its connection is accepted; otherwise it is still on its way.
+    // When many connect at once, the request is there by the time its connection is accepted; otherwise it is still on
+    // its way.
     if let First::Silent(stream) = first {
         let Some(stream) = readable(&edge, stream).await else { return };
         first = look(&edge, stream);
@@ -86,7 +90,8 @@ fn look(edge: &Edge, mut stream: TcpStream) -> First {
     First::Settled
 }
 
-/// Hands a new websocket to its reactor. `leftover` was read together with the upgrade; a socket to be shed only gets to know that.
+/// Hands a new websocket to its reactor. `leftover` was read together with the upgrade; a socket to be shed only gets
+/// to know that.
 fn hand_over(edge: &Edge, stream: TcpStream, leftover: Vec<u8>, agreed: Agreed) {
     let connection = edge.open();
     if agreed.shed {

@@ -1,8 +1,8 @@
-//! Drives many sockets from one task, so that an idle socket costs a place in a list, and no task, timer or I/O registration in the
-//! runtime.
+//! Drives many sockets from one task, so that an idle socket costs a place in a list, and no task, timer or I/O
+//! registration in the runtime.
 //!
-//! A reactor has its own epoll set, which the runtime watches as one file. A task that leaves something for a socket marks it in the
-//! reactor's [`Mailbox`]; what many tasks leave at once is written in one turn.
+//! A reactor has its own epoll set, which the runtime watches as one file. A task that leaves something for a socket
+//! marks it in the reactor's [`Mailbox`]; what many tasks leave at once is written in one turn.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,8 @@ use crate::edge::Edge;
 use crate::mailbox::{Left, Mailbox};
 use crate::socket::{Driven, Readiness, Socket};
 
-/// How many events one look asks for at most, and how many sockets have their turn before the runtime's other tasks have theirs.
+/// How many events one look asks for at most, and how many sockets have their turn before the runtime's other tasks
+/// have theirs.
 const TURN: usize = 256;
 
 #[expect(deprecated, reason = "its successor is unsafe; a mio::Poll keeps its file open as long as it lives")]
@@ -36,7 +37,8 @@ pub(crate) struct Reactor {
     set: AsyncFd<mio::Poll>,
     events: Events,
     sockets: Slab<Socket>,
-    /// Places that wait for their turn. When a place is empty meanwhile, or has a new socket, the turn finds nothing to do, which is harmless.
+    /// Places that wait for their turn. When a place is empty meanwhile, or has a new socket, the turn finds nothing to
+    /// do, which is harmless.
     due: Vec<u32>,
 }
 

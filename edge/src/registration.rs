@@ -1,5 +1,5 @@
-//! Keeps the Session Cache in step with the local sockets: this edge re-asserts their registrations while they live, and removes them
-//! when they end.
+//! Keeps the Session Cache in step with the local sockets: this edge re-asserts their registrations while they live,
+//! and removes them when they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,14 @@ const BATCH: usize = 256;
 /// How many cursors are saved at once.
 const ACKS_AT_ONCE: usize = 16;
 
-/// Re-asserts every registration once in each round, which takes a jittered third of the time to live. The sockets' turns are spread over
-/// the round.
+/// Re-asserts every registration once in each round, which takes a jittered third of the time to live. The sockets'
+/// turns are spread over the round.
 ///
-/// A socket is asserted at its turn of every round: one that joined after the round began waits no longer than one round.
+/// A socket is asserted at its turn of every round: one that joined after the round began waits no longer than one
+/// round.
 ///
-/// The same round compares each inbox's head with what its sockets were sent, so that a live socket recovers from a lost delivery.
+/// The same round compares each inbox's head with what its sockets were sent, so that a live socket recovers from a
+/// lost delivery.
 pub(crate) async fn reassert(edge: Arc<Edge>) {
     loop {
         let share = rand::rng().random_range(0.75..1.0);

@@ -11,14 +11,15 @@ use soundoff_common::protocol::Handle;
 use crate::connection::Connection;
 use crate::state::Phase;
 
-/// Into how many turns the sockets are divided. Work on all sockets goes turn by turn, so that it is never much at once, and every round
-/// meets each socket once, even one that came late in the round before.
+/// Into how many turns the sockets are divided. Work on all sockets goes turn by turn, so that it is never much at
+/// once, and every round meets each socket once, even one that came late in the round before.
 pub(crate) const TURNS: u64 = 32;
 
 /// A table entry is a pointer and a byte: the key is in the socket itself.
 type Sockets = RwLock<HashTable<Arc<Connection>>>;
 
-/// Local sockets. A socket is added here before the Session Cache names it, and removed from here before the cache forgets it.
+/// Local sockets. A socket is added here before the Session Cache names it, and removed from here before the cache
+/// forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
@@ -57,8 +58,8 @@ impl Registry {
         self.hashes.hash_one(user_of(connection).expect("a joined socket has a user"))
     }
 
-    /// Adds a socket to its user's; returns how many the user has here now. Closing sockets do not count: a client that comes back at once
-    /// is one device, not two.
+    /// Adds a socket to its user's; returns how many the user has here now. Closing sockets do not count: a client that
+    /// comes back at once is one device, not two.
     pub(crate) fn join(&self, user: &Handle, connection: &Arc<Connection>) -> usize {
         let mut users = write(&self.users);
         let hash = self.hashes.hash_one(user);

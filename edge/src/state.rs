@@ -1,5 +1,5 @@
-//! What waits for one socket, and where the socket is in its user's inbox: pure state, behind the connection's lock. Every change leaves
-//! the state whole.
+//! What waits for one socket, and where the socket is in its user's inbox: pure state, behind the connection's lock.
+//! Every change leaves the state whole.
 
 use std::collections::VecDeque;
 

@@ -34,8 +34,8 @@ pub(crate) struct Agreed {
     pub(crate) shed: bool,
 }
 
-/// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something else, with a part of
-/// such a request, or with one that is doubtful.
+/// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something
+/// else, with a part of such a request, or with one that is doubtful.
 pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut request = httparse::Request::new(&mut fields);

@@ -1,7 +1,8 @@
-//! The websocket framing of RFC 6455, server side, without I/O, and without its own buffer while no message is half read.
+//! The websocket framing of RFC 6455, server side, without I/O, and without its own buffer while no message is half
+//! read.
 //!
-//! It is written here because a library's buffers are most of an idle socket's memory: this code decodes in place from a buffer that all
-//! sockets of a thread share, and encodes a frame once for all sockets that get it.
+//! It is written here because a library's buffers are most of an idle socket's memory: this code decodes in place from
+//! a buffer that all sockets of a thread share, and encodes a frame once for all sockets that get it.
 
 use bytes::Bytes;
 
@@ -130,7 +131,8 @@ impl Fragments {
         self.0.is_none()
     }
 
-    /// Decodes one frame at the start of `input`, in place; returns how many bytes it took, or `None` while it is incomplete.
+    /// Decodes one frame at the start of `input`, in place; returns how many bytes it took, or `None` while it is
+    /// incomplete.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -179,7 +181,8 @@ impl Fragments {
 /// The largest head of a frame from a server.
 const HEAD_BYTES: usize = 10;
 
-/// Writes a frame's head at the end of `head`, which has room for the largest; returns how many bytes are unused before it.
+/// Writes a frame's head at the end of `head`, which has room for the largest; returns how many bytes are unused before
+/// it.
 fn put_head(head: &mut [u8; HEAD_BYTES], opcode: u8, len: usize) -> usize {
     let first = FIN | opcode;
     match len {

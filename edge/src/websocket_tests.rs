@@ -226,7 +226,8 @@ fn an_independent_decoder_hears_the_same() {
     let (mut understood, mut refused) = (0, 0);
     for round in 0..50_000 {
         let mut bytes = stream(&mut random);
-        // One decoder refuses at a frame's head, the other at its end. The zeros end every frame, and are no frames themselves.
+        // One decoder refuses at a frame's head, the other at its end. The zeros end every frame, and are no frames
+        // themselves.
         bytes.extend([0; 1000]);
         let (ours, theirs) = (ours(bytes.clone(), 400), theirs(bytes.clone(), 400));
         understood += ours.messages.len();

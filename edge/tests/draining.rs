@@ -1,4 +1,5 @@
-//! An edge's end: goaway, then unconfirmed messages finish, then sockets close 4001 and are unregistered, within the deadline.
+//! An edge's end: goaway, then unconfirmed messages finish, then sockets close 4001 and are unregistered, within the
+//! deadline.
 
 mod support;
 

@@ -90,7 +90,8 @@ async fn bytes_that_are_no_websocket_close_4501() {
         stream.write_all(UPGRADE.as_bytes()).await.unwrap();
         read_until(&mut stream, b"\r\n\r\n").await;
         stream.write_all(&bytes).await.unwrap();
-        // If the edge hung up while bytes are still coming, the connection would be reset, and the close might never be read.
+        // If the edge hung up while bytes are still coming, the connection would be reset, and the close might never be
+        // read.
         stream.write_all(&vec![0; 500_000]).await.unwrap();
         let mut rest = Vec::new();
         soon("the end", stream.read_to_end(&mut rest)).await.expect("an orderly end");

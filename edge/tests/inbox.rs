@@ -113,7 +113,8 @@ async fn a_push_before_the_welcome_comes_after_it_and_in_order() {
     stand.world.tables.get_gate.hold();
     ann.hello(&token("ann")).await;
     until("registered", || stand.world.sessions.of("ann").len() == 1).await;
-    // The read of the account is held, so the head is read after this push was appended; a device without a cursor starts there.
+    // The read of the account is held, so the head is read after this push was appended; a device without a cursor
+    // starts there.
     assert_eq!(stand.push("ann", "1").await, 1);
     stand.world.tables.get_gate.release();
     assert_eq!(ann.expect("welcome").await["cursor"], 1);

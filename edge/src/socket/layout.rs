@@ -1,7 +1,7 @@
 //! What one socket consists of.
 //!
-//! Every byte here counts once per idle socket. Between frames a socket owns no buffer: it reads through one buffer that all sockets of a
-//! thread share, and it writes the queued frames from where they are.
+//! Every byte here counts once per idle socket. Between frames a socket owns no buffer: it reads through one buffer
+//! that all sockets of a thread share, and it writes the queued frames from where they are.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -60,7 +60,8 @@ impl Socket {
             READ.with_borrow_mut(|buffer| match self.stream.read(buffer) {
                 Ok(0) => Err(Ended),
                 Ok(n) => {
-                    // A read that does not fill the buffer took all there was; the network reports more data, and the end, again.
+                    // A read that does not fill the buffer took all there was; the network reports more data, and the
+                    // end, again.
                     self.readiness.readable = n == buffer.len() || self.readiness.ending;
                     self.take_in(edge, &mut buffer[..n]);
                     Ok(())
@@ -77,6 +78,7 @@ impl Socket {
     }
 
     /// Takes in what was read; keeps a copy only of what is no whole frame yet.
+    #[inline]
     fn take_in(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) {
         let waited = self.busy.as_mut().map(|busy| std::mem::take(&mut busy.unread));
         match waited.filter(|waited| !waited.is_empty()) {

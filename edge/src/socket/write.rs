@@ -10,7 +10,8 @@ use crate::edge::Edge;
 
 /// The most frames in one write.
 const SLICES: usize = 32;
-/// Frames of at most this many bytes together are copied side by side: that costs less than to make the kernel gather them.
+/// Frames of at most this many bytes together are copied side by side: that costs less than to make the kernel gather
+/// them.
 const GATHERED_BYTES: usize = 4 * 1024;
 
 thread_local! {
@@ -23,7 +24,8 @@ impl Socket {
     pub(super) fn write(&mut self, edge: &Edge) -> Result<bool, Ended> {
         let mut progress = false;
         while self.readiness.writable {
-            // The lock is held over a system call that does not wait, so that nothing is dropped while it is being written.
+            // The lock is held over a system call that does not wait, so that nothing is dropped while it is being
+            // written.
             let mut state = self.connection.state();
             if !state.has_output() {
                 break;
@@ -46,8 +48,9 @@ impl Socket {
     }
 }
 
-/// Writes frames with one system call. `send` is a shorter way through the kernel than `writev`: a single frame takes it, and so do
-/// small frames side by side.
+/// Writes frames with one system call. `send` is a shorter way through the kernel than `writev`: a single frame takes
+/// it, and so do small frames side by side.
+#[inline]
 fn write_together(stream: &mut TcpStream, frames: &[IoSlice<'_>]) -> std::io::Result<usize> {
     match frames {
         [one] => stream.write(one),
