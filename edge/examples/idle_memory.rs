@@ -1,7 +1,7 @@
 //! What an idle socket costs: opens many from a second process, says hello and pings once on each, and prints the server's resident
 //! memory per socket.
 //!
-//! `cargo run --release -p soundoff-edge --example idle_memory -- [SOCKETS]` (5,000 unless told; mind the limit on open files).
+//! `cargo run --release -p soundoff-edge --example idle_memory -- [SOCKETS]` (5,000 by default; mind the limit on open files).
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::{Command, Stdio};

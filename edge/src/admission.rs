@@ -1,4 +1,4 @@
-//! How fast a socket may go: the generic cell rate algorithm, eight bytes a socket.
+//! How fast a socket may send: the generic cell rate algorithm, eight bytes for each socket.
 
 /// A sustained rate with a burst.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +14,12 @@ impl Rate {
     }
 }
 
-/// When the next one would come if they came evenly, in nanoseconds of the edge's clock.
+/// When the next message would come if they came evenly, in nanoseconds of the edge's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace(u64);
 
 impl Pace {
-    /// Takes one, or says in how many milliseconds one may be taken.
+    /// Takes one, or returns in how many milliseconds one may be taken.
     pub(crate) fn take(&mut self, now_ns: u64, rate: Rate) -> Result<(), u64> {
         let due = self.0.max(now_ns);
         let early = due - now_ns;
@@ -43,7 +43,7 @@ mod tests {
         assert_eq!((0..300).filter(|_| pace.take(start, rate).is_ok()).count(), 200);
         let wait = pace.take(start, rate).unwrap_err();
         assert_eq!(wait, 10);
-        assert!(pace.take(start + wait * 1_000_000, rate).is_ok(), "what it was told to wait is enough");
+        assert!(pace.take(start + wait * 1_000_000, rate).is_ok(), "the wait that it returned is enough");
         let a_second = (1..=1000).filter(|ms| pace.take(start + (10 + ms) * 1_000_000, rate).is_ok()).count();
         assert_eq!(a_second, 100);
         let later = start + 100_000_000_000;

@@ -1,4 +1,4 @@
-//! Verifying tokens, with a memory for those that were good: a reconnect storm repeats them.
+//! Verifies tokens, and remembers the valid ones: clients repeat them when many reconnect at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +7,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 
-/// The verifier and what it said of good tokens. Keyed by hash, so that the memory holds no token.
+/// The verifier, and what it said about valid tokens. The key is a hash, so that no token stays in memory.
 pub(crate) struct Tokens {
     verifier: Arc<dyn TokenVerifier>,
     good: Cache<[u8; 32], Claims>,
-    /// The verifier's epoch that `good` is of.
+    /// The verifier's epoch in which `good` was filled.
     epoch: AtomicU64,
 }
 
@@ -21,10 +21,13 @@ impl Tokens {
         Self { verifier, good: Cache::new(capacity), epoch }
     }
 
-    /// What the token says, if it is good at `now_s`.
+    /// What the token says, if it is valid at `now_s`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// As the verifier, and [`TokenError::Expired`].
     pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
         let epoch = self.verifier.epoch();
-        // Seldom another: what all threads share is only read then.
+        // It seldom changes, so usually this only reads what all threads share.
         if self.epoch.load(Ordering::Acquire) != epoch {
             self.good.clear();
             self.epoch.store(epoch, Ordering::Release);
@@ -44,7 +47,7 @@ impl Tokens {
         }
         self.good.insert(key, claims.clone());
         if self.verifier.epoch() != epoch {
-            // Judged by keys that were dropped meanwhile, perhaps: not to be remembered.
+            // Perhaps it was judged by keys that were dropped meanwhile: it must not be remembered.
             self.good.remove(&key);
         }
         Ok(claims)

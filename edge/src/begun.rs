@@ -1,4 +1,4 @@
-//! A connection of which the first bytes have been read already, as if they had not been.
+//! A connection whose first bytes were read already, and are read again from memory.
 
 use std::io::Result;
 use std::pin::Pin;
@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The connection, with what is to be read before it.
+/// The connection, and the bytes that come before what it still brings.
 #[derive(Debug)]
 pub(crate) struct Begun {
     stream: TcpStream,
     read: Vec<u8>,
-    /// How much of `read` has been read again.
+    /// How many bytes of `read` have been read again.
     at: usize,
 }
 
@@ -21,7 +21,7 @@ impl Begun {
         Self { stream, read, at: 0 }
     }
 
-    /// The bare connection: what was read before must have been read again.
+    /// The bare connection. All of `read` must have been read again.
     pub(crate) fn into_inner(self) -> TcpStream {
         debug_assert_eq!(self.at, self.read.len());
         self.stream
@@ -42,7 +42,7 @@ impl AsyncRead for Begun {
         buffer.put_slice(&left[..taken]);
         self.at += taken;
         if self.at == self.read.len() {
-            // Connections are kept for long.
+            // Connections live long: the memory is freed at once.
             (self.read, self.at) = (Vec::new(), 0);
         }
         Poll::Ready(Ok(()))

@@ -20,9 +20,9 @@ const PAGE: usize = 100;
 /// The longest pause between tries when the tables fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Reads the inbox until the socket has all that is known to exist.
+/// Reads the inbox until the socket has everything that is known to exist.
 ///
-/// The socket's reactor polls it again whenever the socket has written something: that is what waiting for room relies on.
+/// The socket's reactor polls this again each time the socket has written something. Waiting for room relies on that.
 pub(crate) async fn catch_up(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let mut pause = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub(crate) async fn catch_up(edge: Arc<Edge>, connection: Arc<Connection>) {
     }
 }
 
-/// Hands over one page; `false` when the socket is closing.
+/// Hands one page to the socket; `false` when the socket is closing.
 async fn page(
     edge: &Edge,
     connection: &Connection,
@@ -53,7 +53,7 @@ async fn page(
 ) -> Result<bool, TableError> {
     let mut entries = inbox::read(&*edge.tables, user, after, PAGE).await?;
     if entries.is_empty() {
-        // Either nothing is there, or all of it is gone by age. The head, read before a second look, tells which.
+        // Either nothing is there, or all of it has expired. The head, read before a second look, shows which.
         let head =
             inbox::heads(&*edge.tables, std::slice::from_ref(user)).await?.first().copied().unwrap_or(0);
         entries = inbox::read(&*edge.tables, user, after, PAGE).await?;
@@ -97,9 +97,9 @@ fn push(seq: u64, entry: &Entry) -> Bytes {
     json_frame(&frame)
 }
 
-/// Says that entries are gone for good: a client must never take a gap for silence.
+/// Says that entries are gone forever: a client must never mistake a gap for silence.
 fn expired(first_left: u64) -> Bytes {
-    let message = format!("inbox entries before seq {first_left} have expired: fetch what you need anew");
+    let message = format!("inbox entries before seq {first_left} have expired: fetch what you need again");
     let error = ErrorBody::new(ErrorCode::NotFound, message);
     json_frame(&ServerFrame::Error { id: None, error: &error })
 }

@@ -1,11 +1,14 @@
+//! How an edge behaves.
+
 use std::time::Duration;
 
 use anyhow::ensure;
 
-/// How an edge behaves. Every bound is per edge unless it says otherwise.
+/// The bounds and times of one edge. Every bound is per edge unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct EdgeConfig {
-    /// How often clients ping. No frame from a client for two of these closes 4003. Keep it under a load balancer's idle timeout.
+    /// How often clients ping. A client that sends no frame for twice this time is closed 4003. Keep it below a load
+    /// balancer's idle timeout.
     pub heartbeat: Duration,
     /// How long a request's header may take, and then the `hello` after the upgrade (4007).
     pub hello_timeout: Duration,
@@ -13,43 +16,44 @@ pub struct EdgeConfig {
     pub frame_bytes: usize,
     /// Sustained `send`s per second and socket.
     pub messages_per_second: u32,
-    /// How many `send`s a socket may make at once after a rest.
+    /// The most `send`s that a socket may make at once after a rest.
     pub burst: u32,
     /// The most sockets of one user, on all edges together as far as the Session Cache knows (4505).
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
-    /// What a shed socket is told to wait at least; up to twice that is drawn, so that the shed do not come back together.
+    /// The shortest wait that a shed socket is asked for. The wait is drawn between this and twice this, so that
+    /// clients do not come back together.
     pub retry_after: Duration,
     /// The most frames waiting for one socket's reader.
     pub out_frames: usize,
     /// The most bytes waiting for one socket's reader. A single larger frame passes when nothing else waits.
     pub out_bytes: usize,
-    /// How long a registration in the Session Cache lives. Re-asserted at a jittered third of it.
+    /// How long a registration in the Session Cache lives. It is re-asserted after a jittered third of this time.
     pub session_ttl: Duration,
-    /// The most messages of one socket that main_q has not confirmed; more are `overloaded`.
+    /// The most messages of one socket that main_q has not confirmed yet; further ones are refused as `overloaded`.
     pub unconfirmed_per_socket: u32,
-    /// The most messages of all sockets that main_q has not confirmed; more are `overloaded`.
+    /// The most messages of all sockets that main_q has not confirmed yet; further ones are refused as `overloaded`.
     pub waiting_messages: usize,
-    /// The most bytes of all sockets that main_q has not confirmed; more are `overloaded`.
+    /// The most bytes of all sockets that main_q has not confirmed yet; further messages are refused as `overloaded`.
     pub waiting_bytes: usize,
     /// The most messages in one send to main_q.
     pub batch_messages: usize,
     /// How many sends to main_q are in flight before the next batch gathers.
     pub sends_in_flight: usize,
-    /// The most verified tokens remembered; none past its expiry.
+    /// The most verified tokens that are remembered; none is remembered past its expiry.
     pub tokens_cached: usize,
-    /// How often the cursors that devices acked are written down.
+    /// How often the cursors that devices acked are saved.
     pub ack_every: Duration,
-    /// How long before a token lapses its socket gets `auth_due`.
+    /// How long before a token expires its socket gets `auth_due`.
     pub auth_due: Duration,
-    /// How long a closing socket has to take what waits for it and to answer the close, before it is cut.
+    /// How long a closing socket may take to read what waits for it and to answer the close, before it is cut.
     pub linger: Duration,
-    /// The window in which a drained client is to reconnect: low, high.
+    /// The window in which a drained client should reconnect: low, high.
     pub goaway: (Duration, Duration),
     /// How long after `goaway` sockets may stay before they are closed 4001.
     pub drain_window: Duration,
-    /// How long a drain may take in all; what is left then is cut.
+    /// How long a drain may take in total; sockets that are left then are cut.
     pub drain_deadline: Duration,
 }
 
@@ -64,7 +68,7 @@ impl Default for EdgeConfig {
             sockets_per_user: 10,
             max_sockets: 100_000,
             retry_after: Duration::from_secs(2),
-            // A client that uses its whole burst at once may hear of all of it at once.
+            // A client that uses its whole burst at once may get all answers at once.
             out_frames: 2048,
             out_bytes: 1024 * 1024,
             session_ttl: Duration::from_secs(60),
@@ -126,7 +130,7 @@ impl EdgeConfig {
         Ok(())
     }
 
-    /// How often sockets are looked over for lapsed deadlines: often enough for the shortest of them, once a second at most.
+    /// How often the sockets' deadlines are checked: often enough for the shortest of them, at most once a second.
     pub(crate) fn sweep_every(&self) -> Duration {
         let shortest = self.heartbeat.min(self.hello_timeout).min(self.linger).min(self.ack_every);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))

@@ -1,29 +1,31 @@
 //! What the rest of the edge knows of one socket: its bounded outbound queue, its place in the inbox, its deadlines.
 //!
-//! The socket's reactor alone writes to the network; everybody else leaves something here and marks the socket.
+//! Only the socket's reactor writes to the network; all others leave something here and mark the socket.
 
-use std::collections::VecDeque;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Wake;
 
 use bytes::Bytes;
+use soundoff_common::lock::lock;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Handle, Role};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use ulid::Ulid;
 
 use crate::deadlines::{Deadlines, Due, Now};
-use crate::reactor::Mailbox;
+use crate::mailbox::Mailbox;
 use crate::state::{Class, Offer, Out, Phase, Room, State};
 
-/// Who is on the socket, known from a good `hello` on.
+/// Who uses the socket, known from a valid `hello` on.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) user: Handle,
     pub(crate) device: Option<Box<str>>,
 }
 
-/// The place of a socket that its reactor has not taken in yet. It is driven once it is.
+/// The place of a socket that its reactor has not taken in yet. Taking it in drives it for the first time.
 const NOWHERE: u32 = u32::MAX;
 
 /// One socket.
@@ -31,48 +33,44 @@ const NOWHERE: u32 = u32::MAX;
 pub(crate) struct Connection {
     /// Never reused within the edge process.
     pub(crate) id: u64,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<Mailbox<Arrival>>,
     /// Where the reactor has it.
     place: AtomicU32,
-    /// Its reactor knows that there is something to do.
+    /// The reactor knows that there is something to do.
     marked: AtomicBool,
     state: Mutex<State>,
     identity: OnceLock<Identity>,
     /// When the client last sent a frame (at first: when the socket opened), in milliseconds of the edge's clock.
     last_frame: AtomicU64,
-    /// When the token lapses, in seconds since 1970.
+    /// When the token expires, in seconds since 1970.
     expires: AtomicU64,
     /// Messages that main_q has not confirmed.
     pub(crate) unconfirmed: AtomicU32,
-    /// A fresh token is being looked into.
+    /// A fresh token is being checked.
     pub(crate) renewing: AtomicBool,
     cut: AtomicBool,
 }
 
+/// A socket whose upgrade is done, on its way to its reactor.
+pub(crate) struct Arrival {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) stream: TcpStream,
+    /// What was read together with the upgrade.
+    pub(crate) leftover: Vec<u8>,
+    /// What an access token in the upgrade proved.
+    pub(crate) bearer: Option<Box<Claims>>,
+    /// Makes the edge's end wait for this socket's.
+    pub(crate) counted: TaskTrackerToken,
+}
+
 impl Connection {
-    pub(crate) fn new(id: u64, clock_ms: u64, mailbox: Arc<Mailbox>) -> Self {
-        let state = State {
-            phase: Phase::Silent,
-            queue: VecDeque::new(),
-            bytes: 0,
-            written: 0,
-            held: false,
-            delivered: 0,
-            seen: 0,
-            catching_up: false,
-            acked: 0,
-            saved: 0,
-            cut_at: 0,
-            due_sent: false,
-            role: Role::User,
-            session: [0; 16],
-        };
+    pub(crate) fn new(id: u64, clock_ms: u64, mailbox: Arc<Mailbox<Arrival>>) -> Self {
         Self {
             id,
             mailbox,
             place: AtomicU32::new(NOWHERE),
             marked: AtomicBool::new(false),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             identity: OnceLock::new(),
             last_frame: AtomicU64::new(clock_ms),
             expires: AtomicU64::new(0),
@@ -83,11 +81,10 @@ impl Connection {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // Every change leaves the state whole, so a panic elsewhere in its holder spoils nothing.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    pub(crate) fn mailbox(&self) -> &Mailbox {
+    pub(crate) fn mailbox(&self) -> &Mailbox<Arrival> {
         &self.mailbox
     }
 
@@ -96,18 +93,18 @@ impl Connection {
         self.place.store(place, Ordering::Release);
     }
 
-    /// The reactor is at it: whoever leaves something need not say so.
+    /// The reactor is driving the socket: others that leave something need not mark it.
     pub(crate) fn keep_marked(&self) {
         self.marked.store(true, Ordering::Release);
     }
 
-    /// The reactor is about to look for the last time what there is to do.
+    /// The reactor is about to look for the last time whether there is something to do.
     pub(crate) fn unmark(&self) {
-        // Reads what the last to mark wrote, and so sees what was left before that.
+        // Reads what the last mark wrote, and so sees what was left before it.
         self.marked.swap(false, Ordering::AcqRel);
     }
 
-    /// Says that there is something to do.
+    /// Tells the reactor that there is something to do.
     fn mark(&self) {
         if self.marked.swap(true, Ordering::AcqRel) {
             return;
@@ -136,7 +133,8 @@ impl Connection {
         true
     }
 
-    /// Puts `welcome` before whatever has come meanwhile, and lets it flow. The catching up goes on until [`Self::span`] says it is done.
+    /// Puts `welcome` before everything that has come meanwhile, and lets it flow. The catching up goes on until
+    /// [`Self::span`] ends it.
     pub(crate) fn welcome(&self, wire: Bytes, cursor: u64, head: u64) -> bool {
         let mut state = self.state();
         if state.phase != Phase::Joining {
@@ -164,8 +162,8 @@ impl Connection {
         offer
     }
 
-    /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing frame has the
-    /// inbox read.
+    /// Hands the socket an inbox entry: the next one in order is queued, one it had is dropped, and a gap or a missing
+    /// frame makes it read the inbox.
     pub(crate) fn offer_push(
         &self,
         seq: u64,
@@ -197,7 +195,7 @@ impl Connection {
         offer
     }
 
-    /// Says that the inbox goes up to `head`, so that a lost delivery is noticed.
+    /// Notes that the inbox goes up to `head`, so that a lost delivery is noticed.
     pub(crate) fn saw_head(&self, head: u64) {
         let mut state = self.state();
         if state.phase == Phase::Open && head > state.delivered && !state.catching_up {
@@ -208,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// What of the inbox is still to be read: after the first, up to the second. `None` ends the catching up, in one step with finding
-    /// that nothing is left.
+    /// The part of the inbox that is still unread: after the first, up to the second. `None` ends the catching up, in
+    /// the same step that finds nothing left.
     pub(crate) fn span(&self) -> Option<(u64, u64)> {
         let mut state = self.state();
         if state.phase == Phase::Open && state.seen > state.delivered {
@@ -238,25 +236,26 @@ impl Connection {
         Some(Offer::Taken)
     }
 
-    /// Forgets what was said about entries past `head`: they are not there.
+    /// Forgets what was announced past `head`: it is not there.
     pub(crate) fn nothing_past(&self, head: u64) {
         let mut state = self.state();
         state.seen = head.max(state.delivered);
     }
 
-    /// Begins to close. What waits is still written, except when the reader is too slow or has not been welcomed.
+    /// Begins to close; `false` when the socket was closing already. What waits is still written, except when the
+    /// reader is too slow or has not been welcomed.
     pub(crate) fn close(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
         let begun = self.state().close(Some(code.code()), reason, cut_at);
         self.mark();
         begun
     }
 
-    /// Answers a close of the client's own.
+    /// Answers a close that the client began.
     pub(crate) fn echo_close(&self, code: Option<u16>, cut_at: u64) -> bool {
         self.state().close(code, "", cut_at)
     }
 
-    /// Ends the socket without further ado.
+    /// Ends the socket at once.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
         self.mark();
@@ -270,8 +269,8 @@ impl Connection {
         self.last_frame.store(clock_ms, Ordering::Relaxed);
     }
 
-    /// Makes the socket one of another sign-in, before that is looked into: its end either is seen then or finds this socket. Answers which
-    /// it was of.
+    /// Makes the socket one of another sign-in, before that sign-in is checked: if it ends, either the check sees that
+    /// or the end finds this socket. Returns the sign-in before.
     pub(crate) fn turn_to(&self, session: Ulid) -> Ulid {
         let before = std::mem::replace(&mut self.state().session, session.to_bytes());
         Ulid::from_bytes(before)
@@ -294,13 +293,13 @@ impl Connection {
         self.state().session == session.to_bytes()
     }
 
-    /// Notes what the client holds, as far as it was ever sent.
+    /// Notes how far the client has read, at most up to what was sent.
     pub(crate) fn ack(&self, cursor: u64) {
         let mut state = self.state();
         state.acked = state.acked.max(cursor.min(state.delivered));
     }
 
-    /// A cursor that is to be written down now.
+    /// A cursor that must be saved now.
     pub(crate) fn unsaved(&self) -> Option<u64> {
         let mut state = self.state();
         let unsaved = (state.acked > state.saved).then_some(state.acked);
@@ -308,18 +307,18 @@ impl Connection {
         unsaved
     }
 
-    /// The cursor could not be written down.
+    /// The cursor could not be saved.
     pub(crate) fn not_saved(&self) {
         self.state().saved = 0;
     }
 
-    /// What is due at a time.
+    /// What is due at `now`.
     pub(crate) fn due(&self, now: Now, deadlines: Deadlines) -> Option<Due> {
         let mut state = self.state();
         let silent = now.clock_ms.saturating_sub(self.last_frame.load(Ordering::Relaxed));
         match state.phase {
             Phase::Silent => (silent >= deadlines.hello).then_some(Due::Close(CloseCode::NoHello)),
-            // The client did its part; if tables or cache take so long, another edge may do better.
+            // The client did its part; when tables or cache take this long, another edge may do better.
             Phase::Joining => (silent >= 4 * deadlines.hello).then_some(Due::Close(CloseCode::Shedding)),
             Phase::Closing => (now.clock_ms >= state.cut_at).then_some(Due::Cut),
             Phase::Open => {
@@ -341,7 +340,7 @@ impl Connection {
     }
 }
 
-/// What its jobs wake.
+/// Waking a socket's job marks the socket.
 impl Wake for Connection {
     fn wake(self: Arc<Self>) {
         self.mark();

@@ -43,7 +43,7 @@ fn pushes_are_queued_in_order_and_once() {
 }
 
 #[test]
-fn a_gap_or_a_nudge_has_the_inbox_read_and_holds_live_pushes_back() {
+fn a_gap_or_a_nudge_makes_the_socket_read_the_inbox_and_holds_live_pushes_back() {
     for wire in [Some(text_frame("8")), None] {
         let seq = if wire.is_some() { 8 } else { 6 };
         let c = open(5);
@@ -68,7 +68,7 @@ fn welcome_comes_before_what_came_while_joining() {
     assert!(!c.state().has_output());
     c.welcome(text_frame("welcome"), 2, 2);
     assert_eq!(drain(&c), ["welcome", "event"]);
-    assert_eq!(c.span(), Some((2, 3)), "what came while joining is still to be read");
+    assert_eq!(c.span(), Some((2, 3)), "what came while joining is still unread");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn reading_waits_while_half_of_the_room_is_taken() {
     assert_eq!(c.state().delivered, 2);
     drain(&c);
     let large = [text_frame(&"x".repeat(2000))];
-    assert_eq!(c.offer_read(3, &large, ROOM), Some(Offer::Taken), "what is larger than the room goes alone");
+    assert_eq!(c.offer_read(3, &large, ROOM), Some(Offer::Taken), "a frame larger than the room goes alone");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn deadlines_come_due() {
     assert_eq!(c.due(at(1600, 10_000), deadlines), Some(Due::Close(CloseCode::TokenExpired)));
     c.renew(20, Role::User);
     assert_eq!(c.due(at(1600, 10_000), deadlines), None);
-    assert_eq!(c.due(at(1600, 19_950), deadlines), Some(Due::Auth(50)), "and once more for the fresh token");
+    assert_eq!(c.due(at(1600, 19_950), deadlines), Some(Due::Auth(50)), "and again for the fresh token");
 }
 
 #[test]

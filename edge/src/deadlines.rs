@@ -1,8 +1,8 @@
-//! What a sweep looks at, and what it finds to do.
+//! Deadlines of sockets, and what is due when one has passed.
 
 use soundoff_common::protocol::CloseCode;
 
-/// What time it is for a sweep.
+/// The time of a sweep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     /// Milliseconds of the edge's clock.
@@ -11,17 +11,17 @@ pub(crate) struct Now {
     pub(crate) unix_ms: u64,
 }
 
-/// What a sweep finds to do at a socket.
+/// What a sweep must do about a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Close(CloseCode),
-    /// Tell the client that its token lapses in so many milliseconds.
+    /// Tell the client that its token expires in this many milliseconds.
     Auth(u64),
-    /// It had its time to close.
+    /// Its time to close is over.
     Cut,
 }
 
-/// The deadlines a sweep looks at, in milliseconds.
+/// How long a socket has for each thing, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
     pub(crate) hello: u64,

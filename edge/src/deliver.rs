@@ -1,4 +1,4 @@
-//! What workers deliver: who may, and to which sockets it goes.
+//! What workers deliver: who may deliver, and which sockets get it.
 
 use serde_json::value::RawValue;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
@@ -8,19 +8,19 @@ use crate::edge::Edge;
 use crate::state::Class;
 use crate::websocket::text_frame;
 
-/// Why deliveries were not taken.
+/// Why deliveries were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Not signed with the internal key, or too long ago.
+    /// Not signed with the internal key, or signed too long ago.
     Unsigned,
-    /// No deliver request of this version.
+    /// Not a deliver request of this version.
     Malformed,
     /// It is for another edge process.
     OtherBoot,
 }
 
-/// Takes the deliveries in a request's `body`, signed at a time with a signature; answers the body of the answer. Nothing of the body is
-/// looked into before its signature is found good.
+/// Takes the deliveries in a request's `body`; `signed` is the time and the signature. Returns the body of the answer.
+/// The body is not parsed before its signature is found valid.
 pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec<u8>, Refused> {
     if !edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms()) {
         return Err(Refused::Unsigned);
@@ -34,7 +34,7 @@ pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec
     Ok(serde_json::to_vec(&answer).expect("an answer is JSON"))
 }
 
-/// Puts each delivery on its sockets' queues; answers which users had none.
+/// Puts each delivery on its sockets' queues; returns which users had no socket.
 fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Handle)> {
     let mut missing = Vec::new();
     for (at, delivery) in deliveries.iter().enumerate() {
@@ -52,14 +52,15 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Hand
                         if delivery.session.is_none_or(|session| connection.is_of(session)) {
                             edge.close(connection, CloseCode::SessionRevoked);
                         }
-                        // A socket of another sign-in is here all the same: its registration is to stay.
+                        // A socket of another sign-in is here all the same: its registration must stay.
                         true
                     }
                     (Kind::Renew, ..) => {
                         edge.close(connection, CloseCode::TokenExpired);
                         true
                     }
-                    // A push without a place or a reply without a frame says nothing; whoever sent it need not send it again.
+                    // A push without a `seq` or a reply without a frame says nothing; its sender need not send it
+                    // again.
                     (Kind::Push | Kind::Reply | Kind::Event, ..) => true,
                 };
             });

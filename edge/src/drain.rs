@@ -1,36 +1,26 @@
-//! The way down: goaway, finish what main_q has not confirmed, close, unregister, all under one deadline.
+//! An edge's end: goaway, wait for what main_q has not confirmed, close, unregister, all under one deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use soundoff_common::protocol::{CloseCode, ServerFrame};
+use soundoff_common::protocol::CloseCode;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::Connection;
 use crate::edge::Edge;
-use crate::state::Class;
 
-/// How often the drain looks whether it may go on.
+/// How often the drain checks whether it may go on.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Tells a socket to go elsewhere.
-pub(crate) fn goaway(edge: &Edge, connection: &Connection) {
-    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let (low, high) = edge.config.goaway;
-    let frame = ServerFrame::Goaway { reconnect_after_ms: [millis(low), millis(high)] };
-    edge.offer(connection, &frame, Class::Durable);
-}
-
-/// Drains an edge that takes no new sockets any more.
+/// Drains an edge that takes no more new sockets.
 pub(crate) async fn drain(edge: &Arc<Edge>) {
     let begun = Instant::now();
     let deadline = begun + edge.config.drain_deadline;
     edge.start_draining();
     let joined = edge.registry.joined();
     tracing::info!(sockets = joined.len(), "draining");
-    joined.iter().for_each(|connection| goaway(edge, connection));
+    joined.iter().for_each(|connection| edge.goaway(connection));
     drop(joined);
-    // Clients leave at a time of their own choice; those that wait until now are closed together.
+    // Clients leave when they choose to; those that stay longer are closed together.
     until(begun + edge.config.drain_window, || edge.registry.len() == 0).await;
     until(deadline, || edge.waiting.messages() == 0).await;
     let mut left = Vec::new();
@@ -40,7 +30,7 @@ pub(crate) async fn drain(edge: &Arc<Edge>) {
     edge.tasks.close();
     if timeout_at(deadline, edge.tasks.wait()).await.is_err() {
         edge.registry.each(|connection| connection.cut());
-        // What is cut needs no peer, only a turn.
+        // A socket that is cut needs no peer to end, only a turn.
         let _ = timeout_at(Instant::now() + Duration::from_millis(500), edge.tasks.wait()).await;
         tracing::warn!(sockets = edge.registry.len(), "the drain's deadline has passed");
     }

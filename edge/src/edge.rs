@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
-use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame, millis};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use soundoff_common::web::pages::Pages;
 use tokio::sync::mpsc;
@@ -22,49 +21,18 @@ use ulid::Ulid;
 
 use crate::admission::Rate;
 use crate::auth::Tokens;
-use crate::connection::Connection;
+use crate::config::EdgeConfig;
+use crate::connection::{Arrival, Connection};
+use crate::deadlines::Deadlines;
+use crate::deps::EdgeDeps;
+use crate::health::Health;
+use crate::mailbox::Mailbox;
 use crate::mids::Mids;
-use crate::outbound::{Publish, Waiting};
-use crate::reactor::Mailbox;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
+use crate::waiting::{Publish, Waiting};
 use crate::websocket::json_frame;
-use crate::{EdgeConfig, EdgeDeps};
-
-/// Whether the last calls to what the edge depends on went well.
-#[derive(Debug)]
-pub(crate) struct Health {
-    sessions: AtomicBool,
-    queues: AtomicBool,
-}
-
-impl Health {
-    /// Notes how a call to the Session Cache went; said once per change.
-    pub(crate) fn sessions(&self, result: &Result<(), Unavailable>) {
-        let before = self.sessions.swap(result.is_ok(), Ordering::Relaxed);
-        match result {
-            Err(error) if before => {
-                tracing::warn!(%error, "the session cache fails; registrations wait for it")
-            }
-            Ok(()) if !before => tracing::info!("the session cache is back"),
-            _ => {}
-        }
-    }
-
-    /// Notes whether main_q takes messages.
-    pub(crate) fn queues(&self, well: bool) {
-        self.queues.store(well, Ordering::Relaxed);
-    }
-
-    pub(crate) fn are_sessions_well(&self) -> bool {
-        self.sessions.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn are_queues_well(&self) -> bool {
-        self.queues.load(Ordering::Relaxed)
-    }
-}
 
 /// One edge process (several may run in one operating system process).
 pub(crate) struct Edge {
@@ -80,13 +48,13 @@ pub(crate) struct Edge {
     pub(crate) metrics: Metrics,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
-    /// One a reactor; sockets are dealt out to them in turn.
-    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    /// One for each reactor; sockets are dealt out to them in turn.
+    pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
     pub(crate) mids: Mids,
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) health: Health,
-    /// The sockets' tasks, and the handshakes before them.
+    /// Everything that the edge's end waits for: sockets, and the handshakes before them.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the edge begins to drain.
     pub(crate) stopping: CancellationToken,
@@ -97,10 +65,6 @@ pub(crate) struct Edge {
     rate: Rate,
     room: Room,
     started: Instant,
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Edge {
@@ -129,7 +93,7 @@ impl Edge {
             mids: Mids::default(),
             outbound,
             waiting: Arc::default(),
-            health: Health { sessions: AtomicBool::new(true), queues: AtomicBool::new(true) },
+            health: Health::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -167,7 +131,7 @@ impl Edge {
         self.clock_ns() / 1_000_000
     }
 
-    /// Until when a socket that begins to close now may take.
+    /// When a socket that begins to close now is cut, in milliseconds of the edge's clock.
     pub(crate) fn cut_at(&self) -> u64 {
         self.clock_ms() + millis(self.config.linger)
     }
@@ -185,7 +149,7 @@ impl Edge {
         Registration { edge: self.advertise.clone(), boot: self.boot.clone(), connection: connection.id }
     }
 
-    /// Hands a socket a frame of the edge's own.
+    /// Hands a socket a frame that the edge makes itself.
     pub(crate) fn offer(&self, connection: &Connection, frame: &ServerFrame<'_>, class: Class) {
         self.offer_wire(connection, json_frame(frame), class);
     }
@@ -221,6 +185,13 @@ impl Edge {
         self.metrics.edge_closed.get_or_create(&ReasonLabel { reason: code_name(code) }).inc();
     }
 
+    /// Asks a socket's client to reconnect elsewhere.
+    pub(crate) fn goaway(&self, connection: &Connection) {
+        let (low, high) = self.config.goaway;
+        let frame = ServerFrame::Goaway { reconnect_after_ms: [millis(low), millis(high)] };
+        self.offer(connection, &frame, Class::Durable);
+    }
+
     /// Answers a frame with an error.
     pub(crate) fn refuse(&self, connection: &Connection, id: Option<&str>, error: &ErrorBody) {
         self.metrics.edge_refused.get_or_create(&ReasonLabel { reason: error_name(error.code) }).inc();
@@ -238,14 +209,15 @@ impl Edge {
         }
     }
 
-    /// How long a client that finds no room is to wait: drawn, so that they do not come back together.
+    /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
+    /// back together.
     pub(crate) fn retry_after_ms(&self) -> u64 {
         let least = millis(self.config.retry_after);
         rand::rng().random_range(least..=least * 2)
     }
 
-    pub(crate) fn deadlines(&self) -> crate::deadlines::Deadlines {
-        crate::deadlines::Deadlines {
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines {
             hello: millis(self.config.hello_timeout),
             silence: 2 * millis(self.config.heartbeat),
             auth_due: millis(self.config.auth_due),

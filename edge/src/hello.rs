@@ -7,14 +7,15 @@ use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, Handle, Limits, Role, ServerFrame, now_ms, rfc3339};
+use soundoff_common::protocol::{CloseCode, Handle, Limits, Role, ServerFrame, millis, now_ms, rfc3339};
 
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};
 use crate::edge::Edge;
+use crate::outbound::announce;
 use crate::websocket::json_frame;
 
-/// What the client said, and what its upgrade had proven.
+/// What the client said, and what its upgrade proved.
 pub(crate) struct Hello {
     pub(crate) bearer: Option<Box<Claims>>,
     pub(crate) token: Option<Box<str>>,
@@ -30,7 +31,7 @@ pub(crate) async fn hello(edge: Arc<Edge>, connection: Arc<Connection>, hello: H
     }
 }
 
-/// Who speaks: the token in `hello`, else the upgrade's. Two tokens must be one user's.
+/// Who speaks: the token in `hello` decides, else the upgrade's. Two tokens must belong to one user.
 fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCode> {
     let bearer = hello.bearer.take();
     let claims = match hello.token.take() {
@@ -41,7 +42,7 @@ fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCod
     if one_user && claims.expires_at > now_s { Ok(claims) } else { Err(CloseCode::BadToken) }
 }
 
-/// What the token's user may do, when the token still opens anything.
+/// What the token's user may do, if the sign-in of the token is still open.
 pub(crate) async fn check_sign_in(edge: &Edge, claims: &Claims) -> Result<Role, CloseCode> {
     let checked = sign_ins::check(&*edge.tables, claims, now_ms() / 1000).await;
     checked.map(|open| open.role).map_err(|closed| match closed {
@@ -51,7 +52,7 @@ pub(crate) async fn check_sign_in(edge: &Edge, claims: &Claims) -> Result<Role, 
     })
 }
 
-/// A client that the tables cannot serve now had better come back later.
+/// A client that the tables cannot serve now should come back later.
 fn shed(error: &TableError) -> CloseCode {
     tracing::warn!(%error, "cannot welcome a socket: the tables fail");
     CloseCode::Shedding
@@ -67,7 +68,7 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
     }
     let here = edge.registry.join(&user, connection);
     register(edge, connection, &user, here).await?;
-    // Account and sign-in are read after the registration: a revocation either is in them or finds this socket.
+    // Account and sign-in are read after the registration: a revocation either shows in them or finds this socket.
     connection.empower(check_sign_in(edge, &claims).await?);
     let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, now_s).await;
     let resume = resume.map_err(|error| shed(&error))?;
@@ -78,22 +79,22 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
         session: &session,
         user: &user,
         cursor: resume.head,
-        heartbeat_ms: u64::try_from(edge.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        heartbeat_ms: millis(edge.config.heartbeat),
         token_expires_at: &rfc3339(claims.expires_at.saturating_mul(1000)),
         limits,
     };
     connection.heard(edge.clock_ms());
     if connection.welcome(json_frame(&welcome), resume.cursor, resume.head) {
         edge.metrics.edge_welcomes.inc();
-        crate::outbound::announce(edge, connection, &user);
+        announce(edge, connection, &user);
         if edge.is_draining() {
-            crate::drain::goaway(edge, connection);
+            edge.goaway(connection);
         }
     }
     Ok(())
 }
 
-/// Puts the socket into the Session Cache. A cache that fails is no reason to refuse: re-asserting heals it.
+/// Puts the socket into the Session Cache. A cache that fails is no reason to refuse: re-asserting repairs it.
 async fn register(edge: &Edge, connection: &Connection, user: &Handle, here: usize) -> Result<(), CloseCode> {
     let registered = edge.sessions.get_many(std::slice::from_ref(user)).await;
     let elsewhere = |list: &Vec<Registration>| list.iter().filter(|r| *r.boot != *edge.boot).count();

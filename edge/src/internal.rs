@@ -23,13 +23,11 @@ use tokio::sync::Semaphore;
 use crate::begun::Begun;
 use crate::deliver::{self, Refused};
 use crate::edge::Edge;
-use crate::posts;
+use crate::posts::{self, READ_TIMEOUT};
 
 /// The most internal connections: workers keep one or a few each.
 const CONNECTIONS: usize = 512;
-/// How long a request's header, and then its body, may take.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a look at a dependency may take before it counts as failed.
+/// How long a probe of a dependency may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the internal port until dropped.
@@ -54,16 +52,16 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
 }
 
 async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
-    // Small answers must not wait for their acks; without it they are merely slower.
+    // Small answers must not wait for the acks of earlier ones; if this fails, they are only slower.
     let _ = stream.set_nodelay(true);
     tokio::select! {
         () = speak(&edge, stream) => {}
-        // The last deliveries of a drain still come in: the connection ends only with the edge.
+        // The last deliveries still arrive during a drain: the connection ends only with the edge.
         () = edge.ended.cancelled() => {}
     }
 }
 
-/// Takes deliveries for as long as nothing else comes, and then speaks HTTP.
+/// Takes deliveries while nothing else comes, and then speaks HTTP.
 async fn speak(edge: &Edge, mut stream: TcpStream) {
     let Some(read) = posts::serve(edge, &mut stream).await else { return };
     let service =
@@ -71,13 +69,13 @@ async fn speak(edge: &Edge, mut stream: TcpStream) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
-        // Answers are small: one buffer and `send` take less than two and `writev`.
+        // Answers are small: one buffer and `send` cost less than two buffers and `writev`.
         .writev(false)
         .serve_connection(TokioIo::new(Begun::new(stream, read)), service);
     let _ended = connection.await;
 }
 
-/// What the edge itself says is whole; what other pages say may be streamed.
+/// The edge's own answers are whole; those of other pages may be streamed.
 type Said = Either<Full<Bytes>, UnsyncBoxBody<Bytes, std::io::Error>>;
 
 async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
@@ -97,7 +95,8 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     answered.map(Either::Left)
 }
 
-/// Whether new sockets should come here. What failed last is looked at again, so that an edge without traffic finds back.
+/// Whether new sockets should come here. A dependency that failed last is probed again, so that an edge without traffic
+/// recovers.
 async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
     if edge.is_draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
@@ -108,7 +107,7 @@ async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
         edge.health.queues(matches!(looked, Ok(Ok(_))));
     }
     if !edge.health.are_sessions_well() {
-        let nobody: Handle = "readyz_probe".parse().expect("a lawful handle");
+        let nobody: Handle = "readyz_probe".parse().expect("a valid handle");
         let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.sessions.get_many(&[nobody])).await;
         if let Ok(Ok(_)) = looked {
             edge.health.sessions(&Ok(()));

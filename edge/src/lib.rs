@@ -1,7 +1,8 @@
-//! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events back.
+//! The edge: holds the clients' websockets, takes their messages into main_q, and brings replies, pushes and events
+//! back.
 //!
-//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose bounded queue
-//! everybody else leaves frames. What frames mean is decided in `session`, without I/O.
+//! A socket is one place in a `reactor`, which alone reads and writes the network, and one `connection`, in whose
+//! bounded queue all other tasks leave frames. `session` decides what frames mean, without I/O.
 
 mod admission;
 mod auth;
@@ -11,10 +12,13 @@ mod config;
 mod connection;
 mod deadlines;
 mod deliver;
+mod deps;
 mod drain;
 mod edge;
+mod health;
 mod hello;
 mod internal;
+mod mailbox;
 mod mids;
 mod outbound;
 mod posts;
@@ -22,58 +26,31 @@ mod public;
 mod reactor;
 mod registration;
 mod registry;
+mod renew;
 mod session;
 mod socket;
 mod state;
 mod sweep;
 mod upgrade;
+mod waiting;
 mod websocket;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::{Sends, Touches};
 use soundoff_common::pipeline::tier::Tier;
-use soundoff_common::ports::queues::Queues;
-use soundoff_common::ports::sessions::Sessions;
-use soundoff_common::ports::tables::{Table, Tables};
-use soundoff_common::ports::tokens::TokenVerifier;
-use soundoff_common::telemetry::Metrics;
-use soundoff_common::web::pages::Pages;
+use soundoff_common::ports::tables::Table;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::EdgeConfig;
+pub use deps::EdgeDeps;
 use edge::Edge;
 use reactor::Reactor;
-
-/// What an edge needs from the world.
-#[derive(Clone)]
-pub struct EdgeDeps {
-    /// Where messages go: only main_q is used.
-    pub queues: Arc<dyn Queues>,
-    /// The Session Cache.
-    pub sessions: Arc<dyn Sessions>,
-    /// Accounts and inboxes.
-    pub tables: Arc<dyn Tables>,
-    /// Which types clients may send.
-    pub catalog: Arc<Catalog>,
-    /// Judges access tokens.
-    pub verifier: Arc<dyn TokenVerifier>,
-    /// Signs what workers deliver.
-    pub key: InternalKey,
-    /// The process's metrics.
-    pub metrics: Metrics,
-    /// The public port's other pages.
-    pub pages: Arc<dyn Pages>,
-    /// The internal port's other pages, if it has any.
-    pub internal_pages: Option<Arc<dyn Pages>>,
-}
 
 /// What an edge touches.
 #[must_use]
@@ -89,11 +66,12 @@ pub fn feature() -> Feature {
 
 /// Runs one edge until `stop`, then drains it.
 ///
-/// `sockets` are accepted public connections that do not block: the caller accepts and may deal them out to several edges. `internal` is the bound
-/// listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its `ip:port` as workers reach it.
+/// `sockets` are accepted public connections that do not block: the caller accepts, and may deal them out to several
+/// edges. `internal` is the bound listener for `/deliver`, `/healthz`, `/readyz` and `/metrics`; `advertise` is its
+/// `ip:port` as workers reach it.
 ///
 /// # Errors
-/// When the configuration makes no sense, or a part of the edge broke.
+/// When the configuration makes no sense, or when a part of the edge broke.
 pub async fn run(
     mut sockets: mpsc::Receiver<std::net::TcpStream>,
     internal: TcpListener,
@@ -106,7 +84,7 @@ pub async fn run(
     let (outbound, taken) = mpsc::channel(config.waiting_messages.min(tokio::sync::Semaphore::MAX_PERMITS));
     let reactors = tokio::runtime::Handle::current().metrics().num_workers();
     let edge = Arc::new(Edge::new(advertise, config, deps, outbound, reactors));
-    // Dropped with this function, and with it whatever still runs.
+    // Dropping it, at the end of this function, ends everything that still runs.
     let mut parts = JoinSet::new();
     for mailbox in &edge.mailboxes {
         let reactor = Reactor::new(edge.clone(), mailbox.clone())?;
@@ -140,13 +118,13 @@ pub async fn run(
     ended
 }
 
-/// Begins to serve a connection. Past the room for telling clients so, it is dropped unheard.
+/// Begins to serve a connection. More connections than the edge can answer are dropped without an answer.
 fn admit(edge: &Arc<Edge>, stream: std::net::TcpStream) {
     let most = edge.config.max_sockets + edge.config.max_sockets / 8 + 256;
     if edge.tasks.len() >= most {
         return;
     }
-    // Frames must not wait for acks of earlier ones; without it they are merely slower.
+    // Frames must not wait for the acks of earlier ones; if this fails, they are only slower.
     let _ = stream.set_nodelay(true);
     edge.tasks.spawn(public::serve(edge.clone(), stream));
 }

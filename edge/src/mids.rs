@@ -1,11 +1,12 @@
-//! Message ids: ULIDs that strictly rise within one edge.
+//! Message ids (mids): ULIDs that strictly rise within one edge.
 
 use std::sync::Mutex;
 
 use rand::Rng as _;
+use soundoff_common::lock::lock;
 use ulid::Ulid;
 
-/// The last id given. A clock that stands still or goes back makes the next one its successor.
+/// The last id that was given. When the clock stands still or goes back, the next id is its successor.
 #[derive(Debug, Default)]
 pub(crate) struct Mids(Mutex<u128>);
 
@@ -14,7 +15,7 @@ impl Mids {
         // The top random bit stays clear, so that successors have room below the next millisecond's ids.
         let random = rand::rng().random::<u128>() >> 49;
         let fresh = (u128::from(now_ms) << 80) | random;
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.0);
         *last = fresh.max(last.saturating_add(1));
         Ulid(*last)
     }

@@ -1,8 +1,7 @@
-//! From sockets to main_q, by natural batching: while the sends in flight are under way, the next batch gathers.
+//! From sockets to main_q, by natural batching: the next batch gathers while earlier sends are in flight.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -15,74 +14,12 @@ use ulid::Ulid;
 use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::state::Class;
+use crate::waiting::{Publish, Sender};
 
-/// How long a client is told to wait when main_q or the edge is full, in milliseconds.
+/// How long a client should wait when main_q or the edge is full, in milliseconds.
 const OVERLOADED_MS: u64 = 1000;
 /// The most bytes in one send; the last message may go over it.
 const BATCH_BYTES: usize = 1024 * 1024;
-
-/// What waits for main_q, over all sockets.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Waiting {
-    pub(crate) fn messages(&self) -> usize {
-        self.messages.load(Ordering::Acquire)
-    }
-}
-
-/// Counts one message as waiting, whatever becomes of it, until dropped.
-struct Place {
-    waiting: Arc<Waiting>,
-    bytes: usize,
-}
-
-impl Place {
-    fn take(waiting: &Arc<Waiting>, bytes: usize) -> Self {
-        waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
-        waiting.messages.fetch_add(1, Ordering::AcqRel);
-        Self { waiting: waiting.clone(), bytes }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.waiting.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.waiting.messages.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Who waits to hear what became of a message. Counts it as unconfirmed until dropped.
-struct Sender {
-    connection: Arc<Connection>,
-    id: Box<str>,
-}
-
-impl Sender {
-    fn new(connection: &Arc<Connection>, id: &str) -> Self {
-        connection.unconfirmed.fetch_add(1, Ordering::AcqRel);
-        Self { connection: connection.clone(), id: id.into() }
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.connection.unconfirmed.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// One message on its way to main_q.
-pub(crate) struct Publish {
-    /// The edge's own messages have none: nobody is told of them, and no socket's bound or end waits for them.
-    sender: Option<Sender>,
-    mid: Ulid,
-    body: Bytes,
-    came: Instant,
-    _place: Place,
-}
 
 /// A message as the socket read it.
 pub(crate) struct Incoming<'a> {
@@ -95,7 +32,7 @@ fn overloaded(message: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::Overloaded, message).after(OVERLOADED_MS)
 }
 
-/// Takes a message in, or says why not. `accepted` follows when main_q has it, never before.
+/// Takes a message in, or returns why not. `accepted` follows when main_q has it, never before.
 pub(crate) fn publish(
     edge: &Edge,
     connection: &Arc<Connection>,
@@ -112,8 +49,7 @@ pub(crate) fn publish(
         return Err(overloaded("too many messages of this socket wait to be accepted"));
     }
     let waiting = &edge.waiting;
-    let full = waiting.messages() >= limits.waiting_messages
-        || waiting.bytes.load(Ordering::Acquire) >= limits.waiting_bytes;
+    let full = waiting.messages() >= limits.waiting_messages || waiting.bytes() >= limits.waiting_bytes;
     if full {
         return Err(overloaded("too many messages wait to be accepted"));
     }
@@ -139,13 +75,12 @@ fn stamped(edge: &Edge, connection: &Connection, user: &Handle, message: &Incomi
 
 /// Puts a message among those that wait for main_q.
 fn hand_over(edge: &Edge, sender: Option<Sender>, mid: Ulid, body: Bytes) -> Result<(), ErrorBody> {
-    let place = Place::take(&edge.waiting, body.len());
-    let publish = Publish { sender, mid, body, came: Instant::now(), _place: place };
+    let publish = Publish::new(&edge.waiting, sender, mid, body);
     edge.outbound.try_send(publish).map_err(|_| overloaded("too many messages wait to be accepted"))
 }
 
-/// Puts `user_session` on the pipeline: who said hello gets their timeline unasked. It is a convenience, so an edge that is full
-/// leaves it out; clients may always ask.
+/// Puts `user_session` on the pipeline, so that a user who said hello gets a timeline unasked. It is a convenience: an
+/// edge that is half full leaves it out, and clients may always ask.
 pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
     if edge.waiting.messages() >= edge.config.waiting_messages / 2 || edge.is_draining() {
         return;
@@ -153,15 +88,15 @@ pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
     let nothing = RawValue::from_string("{}".to_owned()).expect("an empty object is JSON");
     let message = Incoming { id: "", message_type: "user_session", body: &nothing };
     let (mid, body) = stamped(edge, connection, user, &message);
-    // Full after all: left out.
+    // Full by now: left out.
     let _ = hand_over(edge, None, mid, body);
 }
 
-/// Gathers and sends until every sender is gone or `run` drops the task.
+/// Gathers and sends until every sending side of the channel is gone or `run` drops the task.
 pub(crate) async fn gather(edge: Arc<Edge>, mut taken: mpsc::Receiver<Publish>) {
     let free = Arc::new(Semaphore::new(edge.config.sends_in_flight));
     loop {
-        // The permit comes first: what arrives while all sends are under way goes together in the next.
+        // The permit comes first: what arrives while all sends are in flight goes together in the next.
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         let mut batch = Vec::new();
         if taken.recv_many(&mut batch, edge.config.batch_messages).await == 0 {
@@ -193,7 +128,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
     let mut results = results.into_iter();
     let mut failed = None;
     for publish in batch {
-        // An answer that is missing is no confirmation.
+        // A missing result is no confirmation.
         let lost = || Err(QueueError::Unavailable("the queue lost count of its entries".to_owned()));
         let result = results.next().unwrap_or_else(lost);
         match (result, &publish.sender) {
@@ -213,7 +148,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         }
     }
     match &failed {
-        Some(error) => tracing::warn!(%error, "main_q did not take messages; their senders were told"),
+        Some(error) => tracing::warn!(%error, "main_q did not take messages; their senders got errors"),
         None => edge.health.queues(true),
     }
     if matches!(failed, Some(QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
@@ -221,7 +156,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
     }
 }
 
-/// What a sender is told when main_q did not take a message.
+/// The error for a sender whose message main_q did not take.
 fn refusal(error: &QueueError) -> ErrorBody {
     match error {
         QueueError::Full => overloaded("the queues are full"),

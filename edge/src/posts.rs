@@ -1,8 +1,10 @@
-//! Deliveries as workers post them, one after the other on kept connections: read and answered without an HTTP machinery in between.
+//! Deliveries as workers post them, one after the other on kept connections: read and answered without a general HTTP
+//! server.
 //!
-//! Whatever is anything else, in doubt or to be refused is left to HTTP.
+//! All other requests, doubtful ones and those that must be refused are left to HTTP.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use hyper::Method;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
@@ -11,32 +13,34 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::deliver;
 use crate::edge::Edge;
-use crate::internal::READ_TIMEOUT;
 
+/// How long a request's header, and then its body, may take.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most header fields of a post; workers send half a dozen.
 const FIELDS: usize = 16;
-/// With one of these a post ends, or goes on, in another way.
+/// Header fields that change how a post ends or goes on.
 const UNUSUAL: [&str; 4] = ["transfer-encoding", "connection", "expect", "upgrade"];
-/// So much room is made for what comes next.
+/// The least room that is made for what comes next.
 const READ_BYTES: usize = 4096;
-/// A connection that waits keeps no more than this.
+/// The most memory that a waiting connection keeps.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// What bytes begin with.
+/// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 enum Begins<'a> {
-    /// A post of deliveries of so many bytes, signed at a time with a signature. It may not all be there yet.
+    /// A post of deliveries: the lengths of its header and body in bytes, and the time and signature. Its body may
+    /// still be incomplete.
     Post {
         header: usize,
         body: usize,
         signed: (&'a str, &'a str),
     },
-    /// Too little to tell.
+    /// Too few bytes to decide.
     Unclear,
     Other,
 }
 
-/// Takes deliveries until the connection ends or says something else; answers then what it has said of that.
+/// Takes deliveries until the connection ends or brings something else; returns what was read of that.
 pub(crate) async fn serve(edge: &Edge, stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut read = Vec::new();
     let mut until = Instant::now() + READ_TIMEOUT;
@@ -111,9 +115,9 @@ fn begins(bytes: &[u8]) -> Begins<'_> {
     }
 }
 
-/// Reads on; `None` when nothing more comes in time.
+/// Reads more; `None` when nothing more comes in time.
 async fn more(stream: &TcpStream, read: &mut Vec<u8>, wanted: usize, until: Instant) -> Option<()> {
-    // What is only announced takes no room yet.
+    // Bytes that are only announced take no room yet.
     read.reserve(wanted.clamp(READ_BYTES, KEPT_BYTES));
     loop {
         match stream.try_read_buf(read) {

@@ -1,8 +1,9 @@
-//! The public port: a connection that asks for a websocket in its first bytes is answered then and there, all others speak HTTP.
+//! The public port: a connection that asks for a websocket in its first bytes gets its answer at once; all others speak
+//! HTTP.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -12,22 +13,26 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
+use soundoff_common::lock::lock;
+use soundoff_common::protocol::CloseCode;
 use soundoff_common::web::http::{Answer, Peer, whole};
 use soundoff_common::web::problem::problem;
 
 use crate::begun::Begun;
+use crate::connection::Arrival;
 use crate::edge::Edge;
-use crate::socket::Socket;
 use crate::upgrade::{self, Agreed, HEADER_FIELDS, PATH};
 
 /// The largest request header, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// As much of a connection is looked at before it is HTTP's: browsers take some 700 bytes to ask for a websocket, an access token some 400.
+/// How many first bytes are examined before HTTP takes over: a browser's request for a websocket has some 700 bytes, an
+/// access token 400.
 const FIRST_BYTES: usize = 2048;
-/// How long what was answered may lie unread before the kernel gives the peer up: whoever asks and does not listen must not hold our memory.
+/// How long an answer may stay unread before the kernel gives the peer up: a peer that asks and does not read must not
+/// hold our memory.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// What becomes of a connection.
+/// What a connection is after its first bytes.
 enum First {
     /// It is a websocket, or gone.
     Settled,
@@ -39,7 +44,8 @@ enum First {
 /// Serves one public connection, which does not block, until it is a websocket or ends.
 pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     let mut first = look(&edge, stream);
-    // When many come at once, the request is there by the time its connection is accepted; of one alone it is on its way.
+    // When many connect at once, the request is there by the time its connection is accepted; otherwise it is still on
+    // its way.
     if let First::Silent(stream) = first {
         let Some(stream) = readable(&edge, stream).await else { return };
         first = look(&edge, stream);
@@ -51,7 +57,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
     }
 }
 
-/// Waits until a connection has something to say; `None` when it is too late for that.
+/// Waits until a connection has something to read; `None` when that takes too long.
 async fn readable(edge: &Edge, stream: TcpStream) -> Option<TcpStream> {
     let stream = tokio::net::TcpStream::from_std(stream).ok()?;
     tokio::select! {
@@ -61,7 +67,7 @@ async fn readable(edge: &Edge, stream: TcpStream) -> Option<TcpStream> {
     stream.into_std().ok()
 }
 
-/// Reads what there is, and makes a websocket of a connection that rightly asks for one.
+/// Reads what there is, and makes the connection a websocket if it asks for one and may have one.
 fn look(edge: &Edge, mut stream: TcpStream) -> First {
     let mut buffer = [0; FIRST_BYTES];
     let read = match stream.read(&mut buffer) {
@@ -72,25 +78,37 @@ fn look(edge: &Edge, mut stream: TcpStream) -> First {
         }
         Err(_) => return First::Settled,
     };
-    // Refusals are HTTP's to tell.
+    // Refusals are sent by HTTP.
     let agreed = upgrade::asked(read)
         .and_then(|(headers, len)| upgrade::agree(edge, &headers).ok().map(|agreed| (agreed, len)));
     let Some((agreed, len)) = agreed else { return First::Http(stream, read.to_vec()) };
     let wire = agreed.wire();
-    // A connection on which nothing has been written yet has room for it.
+    // Nothing has been written to this connection yet, so it has room for the answer.
     if stream.write(&wire).is_ok_and(|written| written == wire.len()) {
-        Socket::start(edge, stream, read[len..].to_vec(), agreed.bearer, agreed.shed);
+        hand_over(edge, stream, read[len..].to_vec(), agreed);
     }
     First::Settled
 }
 
-/// What was agreed over HTTP, and how to get at the connection.
+/// Hands a new websocket to its reactor. `leftover` was read together with the upgrade; a socket to be shed only gets
+/// to know that.
+fn hand_over(edge: &Edge, stream: TcpStream, leftover: Vec<u8>, agreed: Agreed) {
+    let connection = edge.open();
+    if agreed.shed {
+        edge.close(&connection, CloseCode::Shedding);
+    }
+    let (bearer, counted) = (agreed.bearer, edge.tasks.token());
+    let arrival = Arrival { connection: connection.clone(), stream, leftover, bearer, counted };
+    connection.mailbox().hand_over(arrival);
+}
+
+/// What was agreed over HTTP, and how to get the connection.
 type Upgrade = (OnUpgrade, Agreed);
 
 /// Speaks HTTP on a connection of which `read` has been read, until it is a websocket or ends.
 async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
     let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
-    // Without it, the bounds on connections still hold.
+    // If it fails, the bounds on connections still hold.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
@@ -118,19 +136,17 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
             tracing::debug!(%error, "a public connection ended");
         }
     }
-    let upgraded = upgraded.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let upgraded = lock(&upgraded).take();
     let Some((on, agreed)) = upgraded else { return };
     let Ok(Ok(upgraded)) = tokio::time::timeout(edge.config.hello_timeout, on).await else { return };
-    // Nothing of the HTTP machinery stays: the bare connection goes to a reactor.
+    // Nothing of HTTP is kept: the bare connection goes to a reactor.
     match upgraded.downcast::<TokioIo<Begun>>() {
         Ok(parts) => {
             let stream = parts.io.into_inner().into_inner();
-            // A websocket has bounds of its own for what lies unread.
+            // A websocket has its own bounds for what is unread.
             let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
             match stream.into_std() {
-                Ok(stream) => {
-                    Socket::start(&edge, stream, parts.read_buf.to_vec(), agreed.bearer, agreed.shed)
-                }
+                Ok(stream) => hand_over(&edge, stream, parts.read_buf.to_vec(), agreed),
                 Err(error) => tracing::warn!(%error, "cannot take over an upgraded connection"),
             }
         }
@@ -149,7 +165,7 @@ async fn answer(
             Ok(agreed) => {
                 let response = agreed.response();
                 let upgrade = (hyper::upgrade::on(&mut request), agreed);
-                *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+                *lock(upgraded) = Some(upgrade);
                 response
             }
             Err(refusal) => *refusal,
@@ -158,11 +174,11 @@ async fn answer(
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
-    // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
+    // In its own task: a client that leaves must not be able to cut a call off between two of its steps.
     let pages = edge.pages.clone();
     let answered = tokio::spawn(async move { pages.answer(request).await }).await;
     answered.unwrap_or_else(|error| {
         tracing::error!(%error, "a page has panicked");
-        whole(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a fault of ours"))
+        whole(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is our fault"))
     })
 }

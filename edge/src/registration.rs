@@ -1,4 +1,5 @@
-//! Keeps the Session Cache true to the local sockets: re-asserted while they live, removed by their maker when they end.
+//! Keeps the Session Cache in step with the local sockets: this edge re-asserts their registrations while they live,
+//! and removes them when they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,17 @@ use crate::state::Phase;
 
 /// How many registrations are re-asserted in one call.
 const BATCH: usize = 256;
-/// How many cursors are written down at once.
+/// How many cursors are saved at once.
 const ACKS_AT_ONCE: usize = 16;
 
-/// Re-asserts every registration once in a jittered third of its time to live, spread over it by turns.
+/// Re-asserts every registration once in each round, which takes a jittered third of the time to live. The sockets'
+/// turns are spread over the round.
 ///
-/// A socket is asserted at its turn of every round: also one that joined after the round began is not left for the round after the next.
+/// A socket is asserted at its turn of every round: one that joined after the round began waits no longer than one
+/// round.
 ///
-/// The same round compares each inbox's head with what its sockets were sent, so that a lost delivery heals on a live socket.
+/// The same round compares each inbox's head with what its sockets were sent, so that a live socket recovers from a
+/// lost delivery.
 pub(crate) async fn reassert(edge: Arc<Edge>) {
     loop {
         let share = rand::rng().random_range(0.75..1.0);
@@ -52,9 +56,9 @@ async fn assert_batch(edge: &Edge, batch: &[Arc<Connection>]) {
     }
     edge.health.sessions(&edge.sessions.put_many(&entries, edge.config.session_ttl).await);
     for ((user, registration), connection) in entries.iter().zip(connections) {
-        // It ended while it was being put: its own removal may have come first.
+        // It ended during the call: its own removal may have come first.
         if !edge.registry.holds(connection) {
-            let _lapses_by_itself = edge.sessions.remove(user, registration).await;
+            let _expires_by_itself = edge.sessions.remove(user, registration).await;
         }
     }
 }
@@ -73,7 +77,7 @@ async fn compare_heads(edge: &Edge, batch: &[Arc<Connection>]) {
     }
 }
 
-/// Writes down the cursors that devices have acked, gathered per socket.
+/// Saves the cursors that devices have acked, at most one per socket and round.
 pub(crate) async fn save_acks(edge: Arc<Edge>) {
     loop {
         tokio::time::sleep(edge.config.ack_every).await;
@@ -89,11 +93,11 @@ async fn save_ack(edge: &Edge, connection: Arc<Connection>) {
     let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
     if let Err(error) = saved {
         connection.not_saved();
-        tracing::warn!(%error, "cannot write down an ack; the device may get some pushes again");
+        tracing::warn!(%error, "cannot save an ack; the device may get some pushes again");
     }
 }
 
-/// What is left to do for a socket that ended: its registration goes, its last ack is written down.
+/// The rest of the work for a socket that ended: its registration is removed, its last ack is saved.
 pub(crate) async fn leave(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let removed = edge.sessions.remove(&identity.user, &edge.registration(&connection)).await;

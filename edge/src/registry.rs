@@ -2,42 +2,36 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock};
 
 use hashbrown::HashTable;
+use soundoff_common::lock::{read, write};
 use soundoff_common::protocol::Handle;
 
 use crate::connection::Connection;
 use crate::state::Phase;
 
-/// Into how many turns the sockets are divided. What is done to all of them now and then is done turn by turn, so that it is never much
-/// at once and each socket is met once in every round, however late in the last one it came.
+/// Into how many turns the sockets are divided. Work on all sockets goes turn by turn, so that it is never much at
+/// once, and every round meets each socket once, even one that came late in the round before.
 pub(crate) const TURNS: u64 = 32;
 
 /// A table entry is a pointer and a byte: the key is in the socket itself.
 type Sockets = RwLock<HashTable<Arc<Connection>>>;
 
-/// Local sockets. A socket is here before the Session Cache names it, and gone from here before the cache forgets it.
+/// Local sockets. A socket is added here before the Session Cache names it, and removed from here before the cache
+/// forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
-    /// By turn, which is the id's rest.
+    /// By turn, which is the id modulo [`TURNS`].
     all: [Sockets; TURNS as usize],
-    /// By user: the sockets of one hash alike.
+    /// By the user's hash.
     users: Sockets,
-    /// Handles are chosen by users, so what hashes them is not for them to know.
+    /// Users choose their handles, so they must not be able to predict the hashes.
     hashes: RandomState,
 }
 
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ids are counted up, so that spreading them is all there is to do.
+/// Ids are counted up, so spreading them is enough.
 fn hash_of(id: u64) -> u64 {
     id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -51,7 +45,7 @@ impl Registry {
         &self.all[(id % TURNS) as usize]
     }
 
-    /// Takes in a new socket, which `make` makes of its id.
+    /// Takes in a new socket, which `make` makes from its id.
     pub(crate) fn open(&self, make: impl FnOnce(u64) -> Connection) -> Arc<Connection> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = Arc::new(make(id));
@@ -61,11 +55,11 @@ impl Registry {
     }
 
     fn hash_of_user(&self, connection: &Connection) -> u64 {
-        self.hashes.hash_one(user_of(connection).expect("whoever has joined is somebody"))
+        self.hashes.hash_one(user_of(connection).expect("a joined socket has a user"))
     }
 
-    /// Makes a socket its user's; answers how many the user has here now. Those that are closing do not count: a client that comes
-    /// back at once is one device, not two.
+    /// Adds a socket to its user's; returns how many the user has here now. Closing sockets do not count: a client that
+    /// comes back at once is one device, not two.
     pub(crate) fn join(&self, user: &Handle, connection: &Arc<Connection>) -> usize {
         let mut users = write(&self.users);
         let hash = self.hashes.hash_one(user);
@@ -92,7 +86,7 @@ impl Registry {
         self.all.iter().map(|turn| read(turn).len()).sum()
     }
 
-    /// Runs `f` on each of a user's sockets (or only the one named).
+    /// Runs `f` on each of a user's sockets, or only on the one with the id `only`.
     pub(crate) fn each_of(&self, user: &Handle, only: Option<u64>, mut f: impl FnMut(&Connection)) {
         let users = read(&self.users);
         let own = users.iter_hash(self.hashes.hash_one(user)).filter(|c| user_of(c) == Some(user));
@@ -111,7 +105,7 @@ impl Registry {
         (0..TURNS).flat_map(|turn| self.joined_of(turn)).collect()
     }
 
-    /// Those of one turn.
+    /// The joined sockets of one turn.
     pub(crate) fn joined_of(&self, turn: u64) -> Vec<Arc<Connection>> {
         let joined = |c: &&Arc<Connection>| matches!(c.state().phase, Phase::Joining | Phase::Open);
         read(self.turn_of(turn)).iter().filter(joined).cloned().collect()

@@ -1,4 +1,4 @@
-//! What a frame from a client means, apart from any I/O: text in, one step out.
+//! What a frame from a client means, without I/O: text in, one step out.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, Fr
 
 use crate::admission::{Pace, Rate};
 
-/// How many frames in a row may be bad; the last of them closes the socket.
+/// The bad frame with this number in a row closes the socket.
 const BAD_FRAMES: u8 = 10;
 
-/// What the socket is to do about a frame.
+/// What the socket must do about a frame.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     /// Nothing at all.
@@ -33,7 +33,7 @@ pub(crate) enum Step<'a> {
         id: Option<String>,
         error: ErrorBody,
     },
-    /// Refuses, and closes: it was the last bad frame in a row.
+    /// Refuses and closes: this was one bad frame too many in a row.
     RefuseAndClose {
         id: Option<String>,
         error: ErrorBody,
@@ -49,7 +49,7 @@ pub(crate) struct Session {
     greeted: bool,
 }
 
-/// What a session goes by.
+/// The rules that a session applies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub(crate) catalog: &'a Catalog,
@@ -74,7 +74,7 @@ impl Session {
             return Step::Hello { token, device, cursor };
         }
         if !self.greeted {
-            // The first frame is hello: whoever begins with another does not know whom it talks to.
+            // The first frame must be hello: a client that begins with another one does not speak this protocol.
             return Step::Close(CloseCode::NoHello);
         }
         self.bad_in_a_row = 0;
@@ -97,7 +97,7 @@ impl Session {
             }
             ClientFrame::Ack { cursor } => Step::Ack(cursor),
             ClientFrame::Ping => self.ping(now_ns, rules),
-            // Verifying costs as much as many messages, so it is paced like one.
+            // Verifying a token costs as much as many messages, so it is paced, too.
             ClientFrame::Auth { token } => match self.pace.take(now_ns, rules.rate) {
                 Ok(()) => Step::Auth(token),
                 Err(wait) => refuse_pace(None, wait),
@@ -106,7 +106,7 @@ impl Session {
         }
     }
 
-    /// A ping of either kind. Faster than the rate it is heard but not answered.
+    /// A ping of either kind. One that comes faster than the rate counts as a sign of life but gets no pong.
     pub(crate) fn ping(&mut self, now_ns: u64, rules: Rules<'_>) -> Step<'static> {
         self.pace.take(now_ns, rules.rate).map_or(Step::Nothing, |()| Step::Pong)
     }
@@ -221,7 +221,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(session.step(r#"{"op":"ping"}"#, 0, rules), Step::Nothing), "heard, not answered");
+        assert!(matches!(session.step(r#"{"op":"ping"}"#, 0, rules), Step::Nothing), "it gets no pong");
         assert!(matches!(session.step(r#"{"op":"ping"}"#, 100_000_000, rules), Step::Pong));
     }
 

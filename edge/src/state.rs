@@ -1,4 +1,5 @@
 //! What waits for one socket, and where the socket is in its user's inbox: pure state, behind the connection's lock.
+//! Every change leaves the state whole.
 
 use std::collections::VecDeque;
 
@@ -12,17 +13,17 @@ use crate::websocket::close_frame;
 pub(crate) enum Class {
     /// May be dropped.
     Event,
-    /// May not: a socket with no room for it closes 4002.
+    /// Must not be dropped: a socket with no room for it closes 4002.
     Durable,
 }
 
-/// What became of a frame handed to a socket.
+/// What happened to a frame that was handed to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
     Taken,
     /// An event, and the queue is full.
     Dropped,
-    /// The socket is closing: as good as gone.
+    /// The socket is closing, and counts as gone.
     Gone,
     /// There was no room for what must not be dropped, so the socket has begun to close.
     TooSlow,
@@ -30,9 +31,9 @@ pub(crate) enum Offer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// No good `hello` yet.
+    /// No valid `hello` yet.
     Silent,
-    /// `hello` is being looked into.
+    /// `hello` is being checked.
     Joining,
     Open,
     Closing,
@@ -51,13 +52,13 @@ pub(crate) struct Out {
     pub(crate) class: Class,
 }
 
-/// What a socket has to write and where it is in its user's inbox.
+/// What a socket must write and where it is in its user's inbox.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) queue: VecDeque<Out>,
     pub(crate) bytes: usize,
-    /// How much of the first frame is written: such a frame can neither be dropped nor overtaken.
+    /// How many bytes of the first frame are written: a frame that was begun can neither be dropped nor overtaken.
     pub(crate) written: usize,
     /// Nothing is written: `welcome` comes first and is not here yet.
     pub(crate) held: bool,
@@ -74,11 +75,31 @@ pub(crate) struct State {
     pub(crate) due_sent: bool,
     /// What the user may do, as of the last token.
     pub(crate) role: Role,
-    /// The sign-in of the last token; bytes, as a `u128` would widen the whole.
+    /// The sign-in of the last token; bytes, because a `u128` would make the whole larger.
     pub(crate) session: [u8; 16],
 }
 
 impl State {
+    /// The state of a socket that has just opened.
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Silent,
+            queue: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            held: false,
+            delivered: 0,
+            seen: 0,
+            catching_up: false,
+            acked: 0,
+            saved: 0,
+            cut_at: 0,
+            due_sent: false,
+            role: Role::User,
+            session: [0; 16],
+        }
+    }
+
     pub(crate) fn push(&mut self, wire: Bytes, class: Class) {
         self.bytes += wire.len();
         self.queue.push_back(Out { wire, class });
@@ -149,7 +170,7 @@ impl State {
         !self.held && !self.queue.is_empty()
     }
 
-    /// Whether so much waits that nothing more should be asked for.
+    /// Whether more than half of the room is taken: no more input should be read.
     pub(crate) fn is_half_full(&self, room: Room) -> bool {
         self.queue.len() > room.frames / 2 || self.bytes > room.bytes / 2
     }
@@ -158,7 +179,7 @@ impl State {
         self.catching_up && self.phase == Phase::Open
     }
 
-    /// What to write next, as many slices as fit.
+    /// Fills `slices` with what to write next; returns how many it filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
         let mut filled = 0;
         for (slice, out) in slices.iter_mut().zip(&self.queue) {
@@ -169,7 +190,7 @@ impl State {
         filled
     }
 
-    /// Notes that `n` bytes were written; answers how many frames that finished.
+    /// Notes that `n` bytes were written; returns how many frames that finished.
     pub(crate) fn wrote(&mut self, n: usize) -> u64 {
         self.bytes -= n;
         self.written += n;

@@ -1,4 +1,4 @@
-//! One timer for all sockets: whoever is past a deadline is told or closed.
+//! One timer for all sockets: those past a deadline are warned, closed or cut.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::deadlines::{Due, Now};
 use crate::edge::Edge;
 use crate::state::Class;
 
-/// Looks all sockets over, again and again.
+/// Checks the deadlines of all sockets, again and again.
 pub(crate) async fn sweep(edge: Arc<Edge>) {
     let deadlines = edge.deadlines();
     loop {

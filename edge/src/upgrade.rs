@@ -1,6 +1,8 @@
-//! From HTTP to a websocket: whether a request asks for one, whether it may have it, and what it is answered.
+//! From HTTP to a websocket: whether a request asks for one, whether it may have one, and the answer to it.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,8 +16,10 @@ use crate::edge::Edge;
 
 /// Where the websocket is.
 pub(crate) const PATH: &str = "/v1/ws";
-/// What RFC 6455 has a server add to the client's key.
+/// What a server adds to the client's key, by RFC 6455.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// The length of `Sec-WebSocket-Accept`: the 20 bytes of a SHA-1, in base64.
+const ACCEPT_BYTES: usize = 28;
 /// The most header fields.
 pub(crate) const HEADER_FIELDS: usize = 64;
 
@@ -24,14 +28,14 @@ pub(crate) const HEADER_FIELDS: usize = 64;
 pub(crate) struct Agreed {
     accept: HeaderValue,
     speaks: bool,
-    /// What an access token in the request has proved.
+    /// What an access token in the request proved.
     pub(crate) bearer: Option<Box<Claims>>,
-    /// There is no room: the websocket is to be told so.
+    /// There is no room: the websocket must be closed with that reason.
     pub(crate) shed: bool,
 }
 
-/// The header of a request for the websocket, and how many bytes it took. `None`: `bytes` begin with something else, or with a part of it,
-/// or leave room for doubt.
+/// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something
+/// else, with a part of such a request, or with one that is doubtful.
 pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -43,7 +47,7 @@ pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     let mut headers = HeaderMap::with_capacity(request.headers.len());
     for field in request.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        // Where it ends is then not for us to say.
+        // HTTP must then find out where the request ends.
         if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT].contains(&name) {
             return None;
         }
@@ -109,7 +113,7 @@ impl Agreed {
     }
 }
 
-/// Checks that a request asks for a websocket; answers `Sec-WebSocket-Accept`.
+/// Checks that a request asks for a websocket; returns `Sec-WebSocket-Accept`.
 fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let refuse = |status, detail| {
         let mut refusal = problem(status, "bad_message", detail);
@@ -132,7 +136,9 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is 16 bytes in base64"));
     };
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, ACCEPT_GUID].concat());
-    Ok(HeaderValue::from_str(&base64(digest.as_ref())).expect("base64 is ASCII"))
+    let mut accept = [0; ACCEPT_BYTES];
+    let len = BASE64_STANDARD.encode_slice(digest, &mut accept).expect("there is room for a SHA-1 in base64");
+    Ok(HeaderValue::from_bytes(&accept[..len]).expect("base64 is ASCII"))
 }
 
 fn retry_later(detail: &str, edge: &Edge) -> Response<Full<Bytes>> {
@@ -140,20 +146,6 @@ fn retry_later(detail: &str, edge: &Edge) -> Response<Full<Bytes>> {
     let seconds = edge.retry_after_ms().div_ceil(1000);
     refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     refusal
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let letter = LETTERS[(word >> (18 - 6 * at)) as usize & 63];
-            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -176,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_request_for_the_websocket_is_answered_without_more_ado() {
+    fn only_a_whole_request_for_the_websocket_is_answered_without_http() {
         let request = "GET /v1/ws?x=1 HTTP/1.1\r\nhost: x\r\nUpgrade: websocket\r\n\r\n";
         let (headers, len) = asked(format!("{request}behind").as_bytes()).expect("a request");
         assert_eq!((headers.len(), len), (2, request.len()));
@@ -215,19 +207,11 @@ mod tests {
                 .collect::<Vec<_>>();
             let (line, rest) = wire.split_once("\r\n").unwrap();
             assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
-            let mut told: Vec<_> = rest.trim_end().split("\r\n").map(str::to_owned).collect();
-            told.sort();
+            let mut written: Vec<_> = rest.trim_end().split("\r\n").map(str::to_owned).collect();
+            written.sort();
             fields.sort();
-            assert_eq!(told, fields);
+            assert_eq!(written, fields);
             assert!(wire.ends_with("\r\n\r\n") && wire.contains("soundoff.v1") == speaks, "{wire}");
-        }
-    }
-
-    #[test]
-    fn base64_pads() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The websocket framing of RFC 6455, server side, without I/O and without a buffer of its own while nothing is half read.
+//! The websocket framing of RFC 6455, server side, without I/O, and without its own buffer while no message is half
+//! read.
 //!
-//! Written here because a library's buffers are most of an idle socket's memory: this one decodes in place from a buffer that all
-//! sockets of a thread share, and encodes a frame once for however many sockets get it.
+//! It is written here because a library's buffers are most of an idle socket's memory: this code decodes in place from
+//! a buffer that all sockets of a thread share, and encodes a frame once for all sockets that get it.
 
 use bytes::Bytes;
 
@@ -20,7 +21,7 @@ pub(crate) enum Inbound<'a> {
     Close(Option<u16>),
 }
 
-/// What RFC 6455, the frame limit or "text only" forbids.
+/// What RFC 6455, the frame limit or the rule "text only" forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Violation(pub(crate) &'static str);
 
@@ -36,7 +37,7 @@ const PONG: u8 = 10;
 /// The largest control payload.
 const CONTROL_BYTES: usize = 125;
 
-/// A message of which some fragments have come; nothing is allocated while there are none.
+/// A message of which only some fragments have come; nothing is allocated while there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Fragments(Option<Vec<u8>>);
 
@@ -71,7 +72,7 @@ fn head(input: &[u8], limit: usize) -> Result<Option<Head>, Violation> {
     if control && (len > CONTROL_BYTES as u64 || first & FIN == 0) {
         return Err(Violation("control frames are whole and short"));
     }
-    // Judged on the announcement: a frame over the limit is never gathered.
+    // The announced length decides: a frame over the limit is never gathered.
     let len = usize::try_from(len).ok().filter(|len| *len <= limit.max(CONTROL_BYTES));
     let Some(len) = len else { return Err(Violation("the frame is over the limit")) };
     let Some(mask) = input.get(at..at + 4) else { return Ok(None) };
@@ -98,9 +99,9 @@ fn text(bytes: &[u8]) -> Result<&str, Violation> {
     std::str::from_utf8(bytes).map_err(|_| Violation("text is UTF-8"))
 }
 
-/// Takes offence at what no further fragment can make UTF-8. The first `known` bytes have been judged before.
+/// Refuses what no further fragment can make valid UTF-8. The first `known` bytes were checked before.
 fn may_become_text(bytes: &[u8], known: usize) -> Result<(), Violation> {
-    // A character that was cut in two begins at most three bytes back.
+    // A character that was cut in two begins at most three bytes earlier.
     let back = known.saturating_sub(3);
     let from = (back..known).find(|at| bytes[*at] & 0xc0 != 0x80).unwrap_or(known);
     match std::str::from_utf8(&bytes[from..]) {
@@ -125,12 +126,13 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
 }
 
 impl Fragments {
-    /// Whether no message is half here.
+    /// Whether no message is half read.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Decodes one frame at the start of `input`, in place; answers how many bytes it took, or `None` while it is incomplete.
+    /// Decodes one frame at the start of `input`, in place; returns how many bytes it took, or `None` while it is
+    /// incomplete.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -179,7 +181,8 @@ impl Fragments {
 /// The largest head of a frame from a server.
 const HEAD_BYTES: usize = 10;
 
-/// A frame's head, at the end of as many bytes as the largest takes; answers how many come before it.
+/// Writes a frame's head at the end of `head`, which has room for the largest; returns how many bytes are unused before
+/// it.
 fn put_head(head: &mut [u8; HEAD_BYTES], opcode: u8, len: usize) -> usize {
     let first = FIN | opcode;
     match len {
@@ -210,7 +213,7 @@ fn encode(opcode: u8, parts: &[&[u8]]) -> Bytes {
     frame.into()
 }
 
-/// A whole text frame with what is written as JSON straight behind its head.
+/// A whole text frame whose content is written as JSON straight behind its head.
 pub(crate) fn json_frame(content: &impl serde::Serialize) -> Bytes {
     let mut frame = Vec::with_capacity(256);
     frame.extend_from_slice(&[0; HEAD_BYTES]);

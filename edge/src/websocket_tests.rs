@@ -88,7 +88,7 @@ fn a_close_reason_is_cut_at_a_character() {
     assert!(frame.len() <= 2 + CONTROL_BYTES && std::str::from_utf8(&frame[4..]).is_ok());
 }
 
-/// A peer's bytes, and a place where our answers vanish.
+/// A peer's bytes. It discards our answers.
 struct Wire(std::io::Cursor<Vec<u8>>);
 
 impl std::io::Read for Wire {
@@ -107,11 +107,11 @@ impl std::io::Write for Wire {
     }
 }
 
-/// What a decoder makes of a stream: what it understood, and whether it took offence.
+/// What a decoder makes of a stream: what it understood, and whether it refused the rest.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
     messages: Vec<String>,
-    offended: bool,
+    refused: bool,
 }
 
 fn ours(mut input: Vec<u8>, limit: usize) -> Heard {
@@ -120,7 +120,7 @@ fn ours(mut input: Vec<u8>, limit: usize) -> Heard {
         match fragments.decode(&mut input[at..], limit) {
             Ok(None) => return heard,
             Err(Violation(_)) => {
-                heard.offended = true;
+                heard.refused = true;
                 return heard;
             }
             Ok(Some((len, inbound))) => {
@@ -141,7 +141,7 @@ fn ours(mut input: Vec<u8>, limit: usize) -> Heard {
     }
 }
 
-/// The same by tungstenite, which nobody here wrote.
+/// The same by tungstenite, which is independent of our code.
 fn theirs(input: Vec<u8>, limit: usize) -> Heard {
     use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
     use tokio_tungstenite::tungstenite::{Error, Message};
@@ -159,15 +159,15 @@ fn theirs(input: Vec<u8>, limit: usize) -> Heard {
             Ok(Message::Close(close)) => {
                 let code = close.map(|close| u16::from(close.code));
                 if code == Some(1002) {
-                    // Its word for a close frame that is none; no stream of ours says so itself.
-                    heard.offended = true;
+                    // Tungstenite says 1002 for an invalid close frame; our streams never contain that code.
+                    heard.refused = true;
                     return heard;
                 }
                 heard.messages.push(format!("close {code:?}"));
                 return heard;
             }
             Ok(other) => panic!("the streams hold no {other:?}"),
-            // The stream is over: neither decoder heard the rest.
+            // The stream is over: neither decoder read the rest.
             Err(Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed) => return heard,
             Err(Error::Protocol(
                 tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
@@ -175,14 +175,14 @@ fn theirs(input: Vec<u8>, limit: usize) -> Heard {
                 return heard;
             }
             Err(_) => {
-                heard.offended = true;
+                heard.refused = true;
                 return heard;
             }
         }
     }
 }
 
-/// A stream of frames, most of them lawful, some bent.
+/// A stream of frames, most of them valid, some broken.
 fn stream(random: &mut rand::rngs::StdRng) -> Vec<u8> {
     use rand::Rng as _;
     let mut bytes = Vec::new();
@@ -220,18 +220,19 @@ fn stream(random: &mut rand::rngs::StdRng) -> Vec<u8> {
 }
 
 #[test]
-fn a_decoder_that_nobody_here_wrote_hears_the_same() {
+fn an_independent_decoder_hears_the_same() {
     use rand::SeedableRng as _;
     let mut random = rand::rngs::StdRng::seed_from_u64(7);
-    let (mut understood, mut offended) = (0, 0);
+    let (mut understood, mut refused) = (0, 0);
     for round in 0..50_000 {
         let mut bytes = stream(&mut random);
-        // One takes offence at a frame's head, the other at its end: zeros end every frame, and are none themselves.
+        // One decoder refuses at a frame's head, the other at its end. The zeros end every frame, and are no frames
+        // themselves.
         bytes.extend([0; 1000]);
         let (ours, theirs) = (ours(bytes.clone(), 400), theirs(bytes.clone(), 400));
         understood += ours.messages.len();
-        offended += usize::from(ours.offended);
+        refused += usize::from(ours.refused);
         assert_eq!(ours, theirs, "round {round}: {bytes:02x?}");
     }
-    assert!(understood > 50_000 && offended > 5_000, "{understood} understood, {offended} offended");
+    assert!(understood > 50_000 && refused > 5_000, "{understood} understood, {refused} refused");
 }

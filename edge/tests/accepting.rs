@@ -1,4 +1,4 @@
-//! Law 1 at the edge: `accepted` follows the queue's confirmation, message by message; bounds refuse what does not fit.
+//! Law 1 at the edge: `accepted` follows the queue's confirmation of each message; bounds refuse what does not fit.
 
 mod support;
 
@@ -46,11 +46,11 @@ async fn the_envelope_says_who_and_where_whatever_the_frame_claims() {
 }
 
 #[tokio::test]
-async fn a_hello_is_put_on_the_pipeline_once_and_its_client_hears_nothing_of_that() {
+async fn a_hello_is_put_on_the_pipeline_once_and_its_client_is_not_notified() {
     let stand = stand_with(EdgeConfig { waiting_messages: 4, ..config() }, World::default()).await;
     let mut ann = stand.welcomed("ann").await;
     ann.send(&note("1")).await;
-    assert_eq!(ann.expect("accepted").await["id"], "1", "before it nothing was said");
+    assert_eq!(ann.expect("accepted").await["id"], "1", "nothing came before it");
     let announced = stand.world.queues.announced("ann").remove(0);
     assert_eq!((&*announced.message_type, announced.body.get()), ("user_session", "{}"));
     let message = stand.world.queues.sent().remove(0);
@@ -58,7 +58,7 @@ async fn a_hello_is_put_on_the_pipeline_once_and_its_client_hears_nothing_of_tha
     assert_eq!(socket(&announced), socket(&message));
     assert!(announced.mid < message.mid);
     assert_eq!((stand.world.queues.announced("ann").len(), stand.metrics.edge_accepted.get()), (1, 1));
-    // An edge that is half full welcomes without it.
+    // An edge that is half full welcomes without announcing.
     stand.world.queues.gate.hold();
     ann.send(&note("2")).await;
     ann.send(&note("3")).await;
@@ -111,7 +111,7 @@ async fn each_message_gets_its_own_answer() {
 }
 
 #[tokio::test]
-async fn what_arrives_while_a_send_is_under_way_goes_together_and_mids_rise() {
+async fn messages_that_arrive_during_a_send_go_together_and_mids_rise() {
     let stand = stand_with(EdgeConfig { sends_in_flight: 1, ..config() }, World::default()).await;
     let mut ann = stand.welcomed("ann").await;
     stand.world.queues.gate.hold();
@@ -188,7 +188,7 @@ async fn a_message_over_the_queues_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn bad_frames_are_refused_and_a_fresh_token_is_looked_into() {
+async fn bad_frames_are_refused_and_a_fresh_token_is_checked() {
     let stand = stand().await;
     stand.world.tables.add_user("bob");
     let mut ann = stand.welcomed("ann").await;

@@ -1,4 +1,4 @@
-//! Every close code, seen by a client of another house.
+//! Every close code, seen by an independent client.
 
 mod support;
 
@@ -71,7 +71,7 @@ async fn a_revoked_session_closes_4503_at_hello_and_live() {
 }
 
 #[tokio::test]
-async fn a_revocation_between_registration_and_the_look_at_the_account_is_not_missed() {
+async fn a_revocation_between_registration_and_the_read_of_the_account_is_not_missed() {
     let stand = stand().await;
     stand.world.tables.add_user("ann");
     stand.world.tables.get_gate.hold();
@@ -83,7 +83,7 @@ async fn a_revocation_between_registration_and_the_look_at_the_account_is_not_mi
 }
 
 #[tokio::test]
-async fn a_lapsing_token_is_announced_and_a_lapsed_one_closes_4005() {
+async fn an_expiring_token_is_announced_and_an_expired_one_closes_4005() {
     let stand =
         stand_with(EdgeConfig { heartbeat: Duration::from_secs(2), ..config() }, World::default()).await;
     stand.world.tables.add_user("ann");
@@ -111,17 +111,17 @@ async fn silence_closes_4003_and_any_frame_counts_against_it() {
     });
     assert_eq!(silent.closed().await.0, 4003);
     assert!(begun.elapsed() >= Duration::from_millis(550), "two intervals, not one");
-    assert!(keep.await.unwrap().is_empty(), "the pinging one is still welcome");
+    assert!(keep.await.unwrap().is_empty(), "the pinging one is still connected");
 }
 
 #[tokio::test]
-async fn what_is_no_protocol_closes_4501_and_the_client_hears_it() {
+async fn a_protocol_violation_closes_4501_and_the_client_gets_the_code() {
     let stand = stand().await;
     let mut binary = stand.welcomed("ann").await;
     binary.socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
     assert_eq!(binary.closed().await.0, 4501, "binary");
     let mut large = stand.welcomed("bob").await;
-    // Far more than the limit, and more than the edge ever reads of it.
+    // Far more than the limit, and more than the edge ever reads.
     let flood = Message::text("x".repeat(4 << 20));
     let (mut write, read) = futures_util::StreamExt::split(large.socket);
     let writing = tokio::spawn(async move { write.send(flood).await });
@@ -155,7 +155,7 @@ async fn too_many_sockets_of_a_user_close_4505_here_and_across_edges() {
     assert_eq!(three.closed().await.0, 4505);
     drop(two);
     until("the second has left", || stand.world.sessions.of("ann").len() == 1).await;
-    // The third has been refused and has not hung up yet: it does not count.
+    // The third was refused and has not hung up yet: it does not count.
     let back = stand.welcomed("ann").await;
     drop(back);
     until("it has left again", || stand.world.sessions.of("ann").len() == 1).await;
@@ -188,7 +188,7 @@ async fn a_slow_reader_loses_events_first_and_closes_4002_when_durable_frames_do
     let stand = stand_with(tight, World::default()).await;
     let mut ann = stand.welcomed("ann").await;
     let big = "x".repeat(16 * 1024);
-    // She reads nothing: first the kernel's buffers fill, then hers here, then events drop.
+    // She reads nothing: first the kernel's buffers fill, then her queue here, then events are dropped.
     let mut sent = 0;
     while stand.metrics.edge_events_dropped.get() == 0 {
         assert!(stand.deliver(&[event_of("ann", &json!(big))]).await.is_empty());

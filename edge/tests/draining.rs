@@ -1,4 +1,5 @@
-//! The way down: goaway, what is unconfirmed is finished, 4001, unregistered, within the deadline.
+//! An edge's end: goaway, then unconfirmed messages finish, then sockets close 4001 and are unregistered, within the
+//! deadline.
 
 mod support;
 
@@ -9,7 +10,7 @@ use support::client::{Client, Seen};
 use support::{World, config, http, note, soon, stand, stand_with, until};
 
 #[tokio::test]
-async fn a_drain_finishes_what_is_unconfirmed_and_then_closes() {
+async fn a_drain_waits_for_unconfirmed_messages_and_then_closes() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
     let mut bob = stand.welcomed("bob").await;
@@ -56,7 +57,7 @@ async fn an_idle_edge_stops_at_once_and_a_stuck_one_at_its_deadline() {
     let begun = Instant::now();
     idle.stop.cancel();
     soon("the end", idle.running).await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5), "nobody was there to wait for");
+    assert!(begun.elapsed() < Duration::from_secs(5), "there was nobody to wait for");
     let deadline = Duration::from_millis(400);
     let stuck = stand_with(EdgeConfig { drain_deadline: deadline, ..config() }, World::default()).await;
     let mut ann = stuck.welcomed("ann").await;

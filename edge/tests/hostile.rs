@@ -1,4 +1,4 @@
-//! Peers that mean no good, or speak badly.
+//! Peers that are hostile, or that speak the protocol badly.
 
 mod support;
 
@@ -47,7 +47,7 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn frames_behind_the_upgrade_fragments_and_single_bytes_are_all_understood() {
+async fn frames_behind_the_upgrade_fragments_and_single_bytes_are_all_read() {
     let stand = stand().await;
     stand.world.tables.add_user("ann");
     let hello = json!({"op": "hello", "token": token("ann")}).to_string().into_bytes();
@@ -90,7 +90,8 @@ async fn bytes_that_are_no_websocket_close_4501() {
         stream.write_all(UPGRADE.as_bytes()).await.unwrap();
         read_until(&mut stream, b"\r\n\r\n").await;
         stream.write_all(&bytes).await.unwrap();
-        // Hanging up on what is still coming would reset the connection, and the close might never be read.
+        // If the edge hung up while bytes are still coming, the connection would be reset, and the close might never be
+        // read.
         stream.write_all(&vec![0; 500_000]).await.unwrap();
         let mut rest = Vec::new();
         soon("the end", stream.read_to_end(&mut rest)).await.expect("an orderly end");
@@ -101,7 +102,7 @@ async fn bytes_that_are_no_websocket_close_4501() {
 }
 
 #[tokio::test]
-async fn a_handshake_without_end_and_a_header_bomb_are_cut_off() {
+async fn an_endless_handshake_and_a_huge_header_are_cut_off() {
     let quick = EdgeConfig { hello_timeout: Duration::from_millis(100), ..config() };
     let stand = stand_with(quick, World::default()).await;
     for begun in ["", "GET /v1/ws HTTP/1.1\r\nhost: x\r\nx-y: "] {
@@ -121,7 +122,7 @@ async fn a_handshake_without_end_and_a_header_bomb_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_is_answered_in_measure() {
+async fn a_flood_of_pings_gets_few_pongs() {
     let slow = EdgeConfig { messages_per_second: 1, burst: 5, ..config() };
     let stand = stand_with(slow, World::default()).await;
     stand.world.tables.add_user("ann");
@@ -151,24 +152,24 @@ async fn a_client_that_never_reads_its_answers_is_not_read_either() {
     for _ in 0..200_000 {
         lines.extend(frame(0x81, junk.as_bytes()));
     }
-    // All of it cannot be written, since the edge stops reading; what could be is answered once she reads.
+    // Not all of it can be written, because the edge stops reading; what it has read is answered as soon as she reads.
     let writing = ann.socket.get_mut().write_all(&lines);
     assert!(tokio::time::timeout(Duration::from_millis(500), writing).await.is_err(), "the edge read it all");
-    assert_eq!(stand.metrics.edge_sockets.get(), 1, "and did not give up on her");
+    assert_eq!(stand.metrics.edge_sockets.get(), 1, "and did not close her socket");
     ann.refused("unknown_type").await;
 }
 
 #[tokio::test]
-async fn a_fault_at_one_socket_ends_no_other() {
+async fn a_panic_at_one_socket_ends_no_other() {
     let stand = stand().await;
     stand.world.tables.add_user("ann");
-    let mut well = stand.welcomed("ann").await;
+    let mut healthy = stand.welcomed("ann").await;
     for _ in 0..8 {
-        let mut ill = stand.connect().await;
-        ill.hello(&token(FAULTY)).await;
-        assert_eq!(ill.see().await, Seen::Cut);
+        let mut faulty = stand.connect().await;
+        faulty.hello(&token(FAULTY)).await;
+        assert_eq!(faulty.see().await, Seen::Cut);
     }
-    well.send(&json!({"op": "ping"})).await;
-    assert_eq!(well.frame().await["op"], "pong");
+    healthy.send(&json!({"op": "ping"})).await;
+    assert_eq!(healthy.frame().await["op"], "pong");
     until("the faulty ones are forgotten", || stand.metrics.edge_sockets.get() == 1).await;
 }

@@ -1,4 +1,4 @@
-//! Law 4: every socket gets its user's inbox in order, without a gap, whatever comes between.
+//! Law 4: every socket gets its user's inbox in order, without a gap, in all circumstances.
 
 mod support;
 
@@ -37,7 +37,7 @@ async fn a_device_resumes_from_every_cursor() {
 }
 
 #[tokio::test]
-async fn without_a_cursor_a_device_goes_on_after_its_own_ack_and_a_new_one_at_the_newest() {
+async fn without_a_cursor_a_device_resumes_after_its_own_ack_and_a_new_one_at_the_newest() {
     let stand =
         stand_with(EdgeConfig { ack_every: Duration::from_millis(20), ..config() }, World::default()).await;
     fill(&stand, "ann", 4).await;
@@ -113,7 +113,8 @@ async fn a_push_before_the_welcome_comes_after_it_and_in_order() {
     stand.world.tables.get_gate.hold();
     ann.hello(&token("ann")).await;
     until("registered", || stand.world.sessions.of("ann").len() == 1).await;
-    // The look at the account is held, so the head will be read after this push was appended; as a device without cursor she starts there.
+    // The read of the account is held, so the head is read after this push was appended; a device without a cursor
+    // starts there.
     assert_eq!(stand.push("ann", "1").await, 1);
     stand.world.tables.get_gate.release();
     assert_eq!(ann.expect("welcome").await["cursor"], 1);
@@ -122,7 +123,7 @@ async fn a_push_before_the_welcome_comes_after_it_and_in_order() {
 }
 
 #[tokio::test]
-async fn gaps_are_filled_repetitions_dropped_and_nudges_heeded() {
+async fn gaps_are_filled_repetitions_are_dropped_and_nudges_make_the_edge_read() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
     fill(&stand, "ann", 3).await;
@@ -137,11 +138,11 @@ async fn gaps_are_filled_repetitions_dropped_and_nudges_heeded() {
     stand.deliver(&[nudge]).await;
     stand.push("ann", "5").await;
     expect_pushes(&mut ann, 5..=5).await;
-    assert!(ann.before_pong().await.is_empty(), "a nudge about nothing says nothing");
+    assert!(ann.before_pong().await.is_empty(), "a nudge about nothing brings nothing");
 }
 
 #[tokio::test]
-async fn a_lost_delivery_heals_on_a_live_socket() {
+async fn a_live_socket_recovers_from_a_lost_delivery() {
     let quick = EdgeConfig { session_ttl: Duration::from_millis(150), ..config() };
     let stand = stand_with(quick, World::default()).await;
     let mut ann = stand.welcomed("ann").await;
@@ -150,7 +151,7 @@ async fn a_lost_delivery_heals_on_a_live_socket() {
 }
 
 #[tokio::test]
-async fn entries_that_have_expired_are_said_to_be_gone() {
+async fn expired_entries_are_reported_as_gone() {
     let stand = stand().await;
     fill(&stand, "ann", 6).await;
     stand.world.tables.expire("ann", 1..=3);
@@ -180,7 +181,7 @@ async fn a_long_inbox_waits_for_its_reader() {
     // Nothing is read for a while: the kernel's buffers are full, and the edge must wait rather than close.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let pages = stand.world.tables.queries.load(Ordering::SeqCst);
-    assert!(pages < 20, "the whole inbox was read for a reader that does not read: {pages} pages");
+    assert!(pages < 20, "the whole inbox was read for a client that does not read: {pages} pages");
     expect_pushes(&mut ann, 1..=2000).await;
     assert!(ann.before_pong().await.is_empty());
 }
@@ -199,7 +200,7 @@ async fn tables_that_fail_delay_a_catch_up_and_lose_nothing() {
     stand.world.tables.failing.store(true, Ordering::SeqCst);
     let mut bob = stand.connect().await;
     bob.hello(&token("bob")).await;
-    assert_eq!(bob.closed().await.0, 4418, "a hello that cannot be looked into is to come back");
+    assert_eq!(bob.closed().await.0, 4418, "a client whose hello cannot be checked must come back");
 }
 
 #[tokio::test]

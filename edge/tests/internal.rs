@@ -1,4 +1,4 @@
-//! The internal port: who may deliver, to which process, and what the answer says.
+//! The internal port: who may deliver, to which process, and what the answer contains.
 
 mod support;
 
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 #[tokio::test]
-async fn only_who_knows_the_key_delivers() {
+async fn only_holders_of_the_key_deliver() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
     let boot = stand.boot();
@@ -49,13 +49,13 @@ async fn only_who_knows_the_key_delivers() {
         "unparsed"
     );
     assert_eq!(stand.metrics.edge_unsigned_requests.get(), count + 1);
-    assert!(ann.before_pong().await.is_empty(), "and nothing of it was delivered");
+    assert!(ann.before_pong().await.is_empty(), "nothing was delivered");
     assert_eq!(http(stand.internal, &post(&time, &good), &body).await.0, 200);
     ann.expect("event").await;
 }
 
 #[tokio::test]
-async fn a_kept_connection_takes_posts_in_any_pieces_and_then_whatever_else_comes() {
+async fn a_kept_connection_takes_posts_in_any_pieces_and_other_requests_after_them() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
     let key = InternalKey::new(&SECRET).unwrap();
@@ -120,7 +120,7 @@ async fn answer(stream: &mut TcpStream) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn what_is_no_delivery_is_refused() {
+async fn a_post_that_is_no_delivery_is_refused() {
     let stand = stand().await;
     let key = InternalKey::new(&SECRET).unwrap();
     for (body, status) in [(b"junk".to_vec(), 400), (vec![b' '; 5 << 20], 413)] {
@@ -150,7 +150,7 @@ async fn another_process_at_the_same_address_refuses() {
 }
 
 #[tokio::test]
-async fn the_answer_names_who_was_not_there() {
+async fn the_answer_names_the_users_that_were_missing() {
     let stand = stand().await;
     let mut one = stand.welcomed("ann").await;
     let mut two = stand.welcomed("ann").await;
@@ -190,7 +190,7 @@ async fn deliveries_of_one_request_arrive_in_order() {
 }
 
 #[tokio::test]
-async fn readiness_follows_what_the_edge_hangs_on() {
+async fn readiness_follows_what_the_edge_depends_on() {
     let stand = stand().await;
     let status = async |path: &str| http(stand.internal, &format!("GET {path} HTTP/1.1"), b"").await;
     assert_eq!(status("/healthz").await.0, 200);
@@ -198,14 +198,14 @@ async fn readiness_follows_what_the_edge_hangs_on() {
     assert!(status("/metrics").await.2.contains("soundoff_edge_sockets 0"));
     stand.world.sessions.failing.store(true, Ordering::SeqCst);
     let mut ann = stand.welcomed("ann").await;
-    assert_eq!(status("/readyz").await.0, 503, "the cache fails, and the socket was welcome all the same");
+    assert_eq!(status("/readyz").await.0, 503, "the cache fails, and the socket was welcomed all the same");
     assert_eq!(status("/healthz").await.0, 200);
     stand.world.sessions.failing.store(false, Ordering::SeqCst);
     assert_eq!(status("/readyz").await.0, 200, "without traffic, too");
     stand.world.queues.judge(|_| Err(QueueError::Full));
     ann.send(&note("1")).await;
     ann.refused("overloaded").await;
-    assert_eq!(status("/readyz").await.0, 200, "a full queue is no fault of this edge's");
+    assert_eq!(status("/readyz").await.0, 200, "a full queue is not the fault of this edge");
     until("counted", || stand.metrics.edge_sockets.get() == 1).await;
     assert!(status("/metrics").await.2.contains("soundoff_edge_sockets 1"));
 }

@@ -1,4 +1,4 @@
-//! Law 5: registrations come and go with their sockets, in an order that loses nothing, and nobody touches another's.
+//! Law 5: registrations come and go with their sockets, in an order that loses nothing, and no edge removes another's.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn foreign() -> Registration {
 }
 
 #[tokio::test]
-async fn whoever_is_in_the_cache_is_there_already() {
+async fn a_socket_in_the_cache_can_be_reached_already() {
     let stand = stand().await;
     stand.world.tables.add_user("ann");
     stand.world.sessions.put_gate.hold();
@@ -30,7 +30,7 @@ async fn whoever_is_in_the_cache_is_there_already() {
 }
 
 #[tokio::test]
-async fn a_registration_goes_with_its_socket_and_takes_no_other_along() {
+async fn a_registration_ends_with_its_socket_and_no_other_does() {
     let stand = stand().await;
     let one = stand.welcomed("ann").await;
     let two = stand.welcomed("ann").await;
@@ -48,7 +48,7 @@ async fn a_registration_goes_with_its_socket_and_takes_no_other_along() {
 }
 
 #[tokio::test]
-async fn a_flushed_cache_heals_and_a_dead_socket_does_not_come_back() {
+async fn a_flushed_cache_is_filled_again_without_dead_sockets() {
     let quick = EdgeConfig { session_ttl: Duration::from_millis(150), ..config() };
     let stand = stand_with(quick, World::default()).await;
     let mut ann = stand.welcomed("ann").await;
@@ -66,7 +66,7 @@ async fn a_flushed_cache_heals_and_a_dead_socket_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn who_came_late_in_a_round_is_asserted_in_the_next_as_everyone() {
+async fn a_socket_that_came_late_in_a_round_is_asserted_in_the_next_one() {
     let ttl = Duration::from_secs(12);
     let stand = stand_with(EdgeConfig { session_ttl: ttl, ..config() }, World::default()).await;
     // The edge's first round has begun, and nobody was there.
@@ -79,7 +79,7 @@ async fn who_came_late_in_a_round_is_asserted_in_the_next_as_everyone() {
 }
 
 #[tokio::test]
-async fn registrations_outlive_their_time_only_while_they_are_asserted() {
+async fn a_registration_outlives_its_time_while_it_is_re_asserted() {
     let quick = EdgeConfig { session_ttl: Duration::from_millis(300), ..config() };
     let stand = stand_with(quick, World::default()).await;
     let _ann = stand.welcomed("ann").await;
@@ -89,7 +89,7 @@ async fn registrations_outlive_their_time_only_while_they_are_asserted() {
 }
 
 #[tokio::test]
-async fn a_cache_that_fails_at_hello_is_told_later() {
+async fn a_cache_that_fails_at_hello_gets_the_registration_later() {
     let quick = EdgeConfig { session_ttl: Duration::from_millis(150), ..config() };
     let stand = stand_with(quick, World::default()).await;
     stand.world.sessions.failing.store(true, Ordering::SeqCst);
@@ -108,7 +108,7 @@ async fn a_socket_that_ends_while_it_is_being_asserted_stays_gone() {
     until("being asserted", || stand.world.sessions.put_gate.waiting() == 1).await;
     drop(ann);
     until("removed", || stand.world.sessions.of("ann").is_empty()).await;
-    // As a slow cache would: the put takes effect after the removal.
+    // As in a slow cache: the put takes effect after the removal.
     let late = Registration {
         edge: stand.internal.to_string().into(),
         boot: stand.world.sessions.last_put().unwrap().1.boot,

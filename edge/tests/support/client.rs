@@ -1,4 +1,4 @@
-//! A websocket client from another house: `tokio-tungstenite`.
+//! An independent websocket client: `tokio-tungstenite`.
 
 use std::net::SocketAddr;
 
@@ -92,7 +92,7 @@ impl Client {
         frame
     }
 
-    /// Reads on until the socket closes; the code and reason.
+    /// Reads until the socket closes; returns the code and the reason.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.see().await {
@@ -103,7 +103,7 @@ impl Client {
         }
     }
 
-    /// Asks for a pong: whatever comes before it was on its way already.
+    /// Asks for a pong; returns the frames before it, which were on their way already.
     pub(crate) async fn before_pong(&mut self) -> Vec<Value> {
         self.send(&json!({"op": "ping"})).await;
         let mut before = Vec::new();

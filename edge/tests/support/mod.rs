@@ -1,4 +1,4 @@
-//! An edge on small in-memory ports that tests can hold, fail and look into.
+//! An edge on small in-memory ports that tests can hold, make fail and inspect.
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod client;
@@ -60,7 +60,7 @@ impl Pages for NoPages {
     }
 }
 
-/// What an edge hangs on; two edges may share one.
+/// What an edge depends on; two edges may share one.
 #[derive(Clone, Default)]
 pub(crate) struct World {
     pub(crate) queues: Arc<FakeQueues>,
@@ -128,7 +128,7 @@ pub(crate) fn handle(name: &str) -> Handle {
     name.parse().unwrap()
 }
 
-/// A token that is good for an hour.
+/// A token that is valid for an hour.
 pub(crate) fn token(user: &str) -> String {
     token_until(user, now_ms() / 1000 + 3600)
 }
@@ -147,7 +147,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "never came true: {what}");
 }
 
-/// Waits for a future, but not for ever.
+/// Waits for a future, but not forever.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -155,7 +155,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// One HTTP request on a connection of its own; answers status, head and body.
+/// One HTTP request on its own connection; returns status, head and body.
 pub(crate) async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let head = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -182,12 +182,12 @@ impl Stand {
         let before = self.world.queues.announced(user).len();
         client.send(&json!({"op": "hello", "token": token(user)})).await;
         client.expect("welcome").await;
-        // So that nothing of the hello is under way any more.
+        // From then on nothing of the hello is in flight.
         until("the hello is announced", || self.world.queues.announced(user).len() > before).await;
         client
     }
 
-    /// The same for a named device with a cursor; answers the welcome.
+    /// The same for a named device with a cursor; also returns the welcome.
     pub(crate) async fn device(&self, user: &str, device: &str, cursor: Option<u64>) -> (Client, Value) {
         self.world.tables.add_user(user);
         let mut client = self.connect().await;
@@ -196,7 +196,7 @@ impl Stand {
         (client, welcome)
     }
 
-    /// This edge's boot id, as its registrations say it.
+    /// This edge's boot id, from its registrations.
     pub(crate) fn boot(&self) -> Arc<str> {
         let ours = self.internal.to_string();
         let all = self.world.sessions.all();
@@ -214,14 +214,14 @@ impl Stand {
         (status, serde_json::from_str(&answer).ok())
     }
 
-    /// Delivers to this edge; answers who was missing.
+    /// Delivers to this edge; returns which users were missing.
     pub(crate) async fn deliver(&self, deliveries: &[Value]) -> Vec<(usize, Handle)> {
         let (status, answer) = self.post(&json!({"boot": self.boot(), "deliveries": deliveries})).await;
         assert_eq!(status, 200);
         answer.unwrap().missing
     }
 
-    /// Appends to a user's inbox and delivers the push, as workers do; answers its seq.
+    /// Appends to a user's inbox and delivers the push, as workers do; returns its seq.
     pub(crate) async fn push(&self, user: &str, text: &str) -> u64 {
         let seq = self.world.tables.append(user, text).await;
         self.deliver(&[push_of(user, seq, text)]).await;
