@@ -1,51 +1,48 @@
-//! How much a user has turned to authors of late.
+//! How much a user has interacted with authors recently.
 
 use std::collections::HashMap;
 
 use soundoff_common::model::affinity;
 use soundoff_common::pipeline::handler::Failure;
-use soundoff_common::ports::tables::Item;
+use soundoff_common::ports::tables::{Item, Tables};
 use soundoff_common::protocol::Handle;
 
 use crate::reads::few_at_once;
-use crate::timelines::Timelines;
 
 /// Rows of one query.
 const ROWS: usize = 200;
-/// The most queries for one user: past that only the newest weeks count.
+/// The most queries for one user: after that, older weeks do not count.
 const QUERIES: usize = 5;
 
-/// By author, in hundredths of a point.
+/// Hundredths of a point, by author.
 pub(crate) type Affinities = HashMap<Handle, u32>;
 
-impl Timelines {
-    /// The affinities of many users, in order.
-    pub(crate) async fn all_affinities(
-        &self,
-        users: &[&Handle],
-        now: u64,
-    ) -> Result<Vec<Affinities>, Failure> {
-        few_at_once(users.iter().map(|user| self.affinities(user, now)).collect()).await
-    }
+/// The affinities of many users, in order.
+pub(crate) async fn all_affinities(
+    tables: &dyn Tables,
+    users: &[&Handle],
+    now: u64,
+) -> Result<Vec<Affinities>, Failure> {
+    few_at_once(users.iter().map(|user| affinities(tables, user, now)).collect()).await
+}
 
-    /// A user's affinities as of `now`, in milliseconds since 1970.
-    pub(crate) async fn affinities(&self, user: &Handle, now: u64) -> Result<Affinities, Failure> {
-        let mut affinities = Affinities::new();
-        let mut below: Option<String> = None;
-        for _ in 0..QUERIES {
-            let mut query = affinity::query(user, now, ROWS);
-            if let Some(below) = below.take() {
-                query = query.below(below);
-            }
-            let page = self.deps.tables.query(query).await?;
-            page.items.iter().for_each(|(sk, item)| add(&mut affinities, sk, item, now));
-            if !page.more {
-                break;
-            }
-            below = page.items.last().map(|(sk, _)| sk.clone());
+/// A user's affinities as of `now`, in milliseconds since 1970.
+pub(crate) async fn affinities(tables: &dyn Tables, user: &Handle, now: u64) -> Result<Affinities, Failure> {
+    let mut affinities = Affinities::new();
+    let mut below: Option<String> = None;
+    for _ in 0..QUERIES {
+        let mut query = affinity::query(user, now, ROWS);
+        if let Some(below) = below.take() {
+            query = query.below(below);
         }
-        Ok(affinities)
+        let page = tables.query(query).await?;
+        page.items.iter().for_each(|(sk, item)| add(&mut affinities, sk, item, now));
+        if !page.more {
+            break;
+        }
+        below = page.items.last().map(|(sk, _)| sk.clone());
     }
+    Ok(affinities)
 }
 
 /// Adds what one author's week is worth as of `now`.
