@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use crate::Refused;
+use crate::refused::Refused;
 
 /// What one pixel can take at worst: sixteen bits of four colours as decoded, eight of them as encoded, and once more turned.
 /// A progressive JPEG's coefficients take no more.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::Bounds;
+use crate::bounds::Bounds;
 
 /// The most bytes of a `POST /v1/media`.
 pub const MAX_POST_BYTES: u64 = 16 << 20;

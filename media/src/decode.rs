@@ -8,10 +8,12 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::bounds::Deadline;
+use crate::bounds::{Bounds, Deadline};
+use crate::colour;
+use crate::kind::Kind;
+use crate::refused::Refused;
 use crate::scan::Essence;
 use crate::timed::Timed;
-use crate::{Bounds, Kind, Refused, colour};
 
 pub(crate) fn decode(
     essence: Essence,

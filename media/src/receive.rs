@@ -11,7 +11,7 @@ use soundoff_common::web::http::{Answer, refuse};
 
 use crate::config::MediaConfig;
 use crate::kind::{Kind, SNIFF_BYTES, describe};
-use crate::service::unavailable;
+use crate::refusals::unavailable;
 
 /// How many bytes gather before they are written.
 const PIECE: usize = 256 * 1024;

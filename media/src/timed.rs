@@ -82,8 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Timed;
-    use crate::Bounds;
-    use crate::bounds::Deadline;
+    use crate::bounds::{Bounds, Deadline};
 
     #[test]
     fn it_reads_like_a_file() {

@@ -3,8 +3,9 @@
 
 use image::codecs::gif::Repeat;
 
-use super::{Bytes, Essence};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 /// The decoder gives a frame no more than 50 MB.
 const FRAME_PIXELS: u64 = 12_500_000;

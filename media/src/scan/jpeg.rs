@@ -1,7 +1,8 @@
 //! JPEG: segments up to the first scan, then scans with segments between them, up to the end marker.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;

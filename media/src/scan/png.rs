@@ -1,7 +1,8 @@
 //! PNG: chunks up to IEND. Those of the still picture go on; texts, times, further frames and whatever is unknown do not.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 const SIGNATURE_BYTES: usize = 8;
 const HEADER_BYTES: usize = 13;

@@ -1,7 +1,8 @@
 //! WebP: chunks in a RIFF container. The picture's own go on, of an animation those of its first frame.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 /// What Huffman tables can take for each byte that tells of them. The decoder builds up to 65,536 groups of five, whether any
 /// pixel uses them or not, and a table of 80 KB can be told in 150 bytes.

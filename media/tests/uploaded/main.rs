@@ -74,8 +74,8 @@ async fn what_is_no_picture_fails_and_a_late_put_leaves_nothing() {
     assert_eq!(world.shown(ready).await, 20);
     // And after it was collected.
     let stop = CancellationToken::new();
-    let (media, stopping) = (world.media.clone(), stop.clone());
-    let collecting = tokio::spawn(media.run_collector(stopping));
+    let (collector, stopping) = (world.clone(), stop.clone());
+    let collecting = tokio::spawn(async move { collector.collect(stopping).await });
     until(async || world.stored(ready).await.is_none()).await;
     stop.cancel();
     collecting.await.unwrap();
