@@ -45,7 +45,7 @@ pub(crate) async fn affinities(tables: &dyn Tables, user: &Handle, now: u64) -> 
     Ok(affinities)
 }
 
-/// Adds what one author's week is worth as of `now`.
+/// Adds the worth of one author's week as of `now`.
 fn add(affinities: &mut Affinities, sk: &str, item: &Item, now: u64) {
     let Some((week, author)) = affinity::split(sk) else { return };
     let weeks_ago = affinity::week(now).saturating_sub(week);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_done_in_past_weeks_counts_less_and_less() {
+    fn earlier_weeks_count_less_and_less() {
         let now = 2_700 * 7 * 24 * 3_600 * 1_000 + 5;
         let mut affinities = Affinities::new();
         for (sk, points) in
@@ -67,7 +67,7 @@ mod tests {
         {
             add(&mut affinities, sk, &Item::new().with("n", points), now);
         }
-        // Each week rounded by itself: 300 + 707 + 50; 4 points of seven weeks ago; a clock that is ahead.
+        // Each week is rounded by itself: 300 + 707 + 50; 4 points of seven weeks ago; a clock that is ahead.
         let expected = [("bob", 1_057), ("ann", 35), ("cat", 200)];
         assert_eq!(affinities, expected.map(|(name, worth)| (name.parse().unwrap(), worth)).into());
     }

@@ -1,4 +1,5 @@
-//! The newest posts of authors: from memory, from the cache, from the tables, in this order, and corrected by the rings.
+//! The newest posts of authors: from memory, from the cache, from the tables, in this order, and corrected by the
+//! rings.
 
 use std::sync::Arc;
 use std::time::Duration;

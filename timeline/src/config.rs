@@ -51,8 +51,8 @@ struct Tier {
     every: u64,
 }
 
-/// How often users are due, such as `1d=1,7d=10,*=60`: users seen within a day at every tick, within a week at every tenth, the
-/// others at every sixtieth.
+/// How often users are due, such as `1d=1,7d=10,*=60`: users seen within a day at every tick, within a week at every
+/// tenth, the others at every sixtieth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiers(Vec<Tier>);
 

@@ -36,8 +36,8 @@ const PEOPLE: &[Table] = &[Table::Users, Table::Entities, Table::Relationships];
 const WELCOMED: &[Told] =
     &[Told::event::<Page>("timeline", "The first page of your timeline, right after `welcome`.")];
 
-/// The timelines as a feature. The stages of one process share a memory and the tables of scores. `config` is used as it is: call
-/// [`TimelineConfig::validate`] first.
+/// The timelines as a feature. The stages of one process share a memory and the tables of scores. `config` is used as
+/// it is: call [`TimelineConfig::validate`] first.
 #[must_use]
 pub fn feature(config: TimelineConfig) -> Feature {
     let memory = Memory::new(&config);

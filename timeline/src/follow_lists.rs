@@ -99,7 +99,8 @@ impl FollowLists {
         Ok(authors.filter(is_followed).cloned().collect())
     }
 
-    /// Whom the users follow, in order, by their accounts as of `at`, in milliseconds since 1970. The caller keeps the numbers.
+    /// Whom the users follow, in order, by their accounts as of `at`, in milliseconds since 1970. The caller keeps the
+    /// numbers.
     ///
     /// Callers use the result and not the memory, which others change meanwhile.
     pub(crate) async fn know(&self, users: &[Wanted], at: u64) -> Result<Vec<Arc<Follows>>, Failure> {
@@ -187,10 +188,12 @@ impl FollowLists {
         slots.into_iter().flatten().collect()
     }
 
-    /// Brings a list in the memory up to the account's version by reading only the newest rows; `None` when they do not suffice.
+    /// Brings a list in the memory up to the account's version by reading only the newest rows; `None` when they do not
+    /// suffice.
     ///
-    /// Every change of the follows raises the account's version by one. When the number of new rows equals the number of changes, all
-    /// changes were follows, and the list is the old one and the new rows. An unfollow, or a follow that arrived late, leaves fewer.
+    /// Every change of the follows raises the account's version by one. When the number of new rows equals the number
+    /// of changes, all changes were follows, and the list is the old one and the new rows. An unfollow, or a follow
+    /// that arrived late, leaves fewer.
     async fn catch_up(&self, (user, version): &Wanted, at: u64) -> Result<Option<Arc<Follows>>, Failure> {
         let old = {
             let graph = self.memory.graph();

@@ -48,7 +48,8 @@ impl Gatherer {
         Self { memory: memory.clone(), readers, authors, tables, cache, metrics }
     }
 
-    /// The chronological timelines of users as of now, with at most `items` items each; users without an account have none.
+    /// The chronological timelines of users as of now, with at most `items` items each; users without an account have
+    /// none.
     pub(crate) async fn gather(
         &self,
         users: &[Handle],

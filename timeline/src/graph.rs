@@ -64,7 +64,8 @@ struct Person {
     suggested: Vec<Suggested>,
 }
 
-/// What decides whether an author's list must be read. Kept apart, because for most authors a computation needs nothing else.
+/// What decides whether an author's list must be read. Kept apart, because for most authors a computation needs nothing
+/// else.
 #[derive(Debug, Clone, Copy)]
 struct Age {
     /// When the tables were read for the list, in milliseconds since 1970; 0: it must be read.
@@ -180,8 +181,8 @@ impl Graph {
         people.filter(is_new).collect()
     }
 
-    /// The authors whose lists must be read: there is no list, it may lack notes that the rings have lost, or its counts are older than
-    /// `oldest`.
+    /// The authors whose lists must be read: there is no list, it may lack notes that the rings have lost, or its
+    /// counts are older than `oldest`.
     pub(crate) fn without_list(&self, authors: &[Slot], oldest: u64) -> Vec<Slot> {
         let floors = self.floors.map(|floor| floor.max(oldest).max(1));
         let must_be_read = |slot: &Slot| {
@@ -198,8 +199,8 @@ impl Graph {
         read_at >= whole.max(self.floors[ring])
     }
 
-    /// Replaces lists that were read earlier. The new ones are corrected at once by the newest rings, which have all that has happened
-    /// since a list was read.
+    /// Replaces lists that were read earlier. The new ones are corrected at once by the newest rings, which have all
+    /// that has happened since a list was read.
     pub(crate) fn set_lists(&mut self, lists: &[ListRead], skew: u64) {
         let mut put = HashSet::new();
         let mut oldest = u64::MAX;
@@ -220,8 +221,8 @@ impl Graph {
         }
     }
 
-    /// Puts the rings' notes into all lists, unless newer rings were put in already. Lists that may lack notes which a ring has lost must
-    /// be read again.
+    /// Puts the rings' notes into all lists, unless newer rings were put in already. Lists that may lack notes which a
+    /// ring has lost must be read again.
     pub(crate) fn correct(&mut self, rings: &Rings, skew: u64) {
         let right_at = self.rings.as_ref().map_or(0, |rings| rings.read_at);
         if rings.read_at <= right_at {

@@ -1,5 +1,5 @@
-//! From ids to posts: one multi-get for posts, blocks and the reader's account, and another for what moves up in place of what must
-//! not be shown.
+//! From ids to posts: one multi-get for posts, blocks and the reader's account, and another for what moves up in place
+//! of what must not be shown.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -70,7 +70,8 @@ impl Listing {
         u16::try_from(self.authors.len() - 1).expect("lists are shorter")
     }
 
-    /// Sorts entries: best first, of equals the newer first, and at most `in_a_row` of one author in a row while another is left.
+    /// Sorts entries: best first, of equals the newer first, and at most `in_a_row` of one author in a row while
+    /// another is left.
     pub(crate) fn arrange(&mut self, in_a_row: usize) {
         self.entries.sort_unstable_by_key(|entry| Reverse((entry.parts.score(), entry.post)));
         let ordered = std::mem::take(&mut self.entries);

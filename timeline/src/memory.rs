@@ -11,7 +11,8 @@ use crate::graph::Graph;
 /// The graph and the locks around it. One for each process: it remembers follows and author lists.
 pub(crate) struct Memory {
     graph: RwLock<Graph>,
-    /// Read-locked while somebody works with the graph's numbers; write-locked to clear the graph, which makes them invalid.
+    /// Read-locked while somebody works with the graph's numbers; write-locked to clear the graph, which makes them
+    /// invalid.
     numbers: tokio::sync::RwLock<()>,
     /// How old hints of relevance may be, in milliseconds.
     pub(crate) hints_age_ms: u64,

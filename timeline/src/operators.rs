@@ -77,8 +77,8 @@ impl Operators {
         Self { tiers, tables, cache, queues, outward, metrics }
     }
 
-    /// Queues users at once, whatever their tier: the named ones, or everybody when none is named. Returns those who have no account;
-    /// if there are any, nobody is queued.
+    /// Queues users at once, whatever their tier: the named ones, or everybody when none is named. Returns those who
+    /// have no account; if there are any, nobody is queued.
     ///
     /// # Errors
     /// When tables or queues fail.

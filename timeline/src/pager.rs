@@ -168,13 +168,14 @@ impl Pager {
     }
 }
 
-/// Whether a computed timeline can be repaired: it was made from the current follows, and the rings have all that is new since then.
+/// Whether a computed timeline can be repaired: it was made from the current follows, and the rings have all that is
+/// new since then.
 fn is_usable(timeline: &Timeline, follows_version: u64, rings_since: u64) -> bool {
     timeline.follows_version() == follows_version && rings_since <= timeline.version()
 }
 
-/// Names a list. The message's id would not do: when the message is delivered again, another list would replace the one that the
-/// first reply leads through.
+/// Names a list. The message's id would not do: when the message is delivered again, another list would replace the one
+/// that the first reply leads through.
 fn new_list() -> Ulid {
     Ulid::generate()
 }

@@ -68,7 +68,8 @@ impl Readers {
         Self { memory: memory.clone(), follows, metrics: world.metrics.clone() }
     }
 
-    /// The users with their sources' authors, from follows that are as their accounts say. The caller keeps the numbers.
+    /// The users with their sources' authors, from follows that are as their accounts say. The caller keeps the
+    /// numbers.
     pub(crate) async fn of(&self, wanted: &[Wanted], started: u64) -> Result<Vec<Reader>, Failure> {
         let _time = stage(&self.metrics, "follows");
         let all_follows = self.follows.know(wanted, started).await?;
@@ -87,7 +88,8 @@ impl Readers {
         Ok(users.iter().map(|(slot, follows)| Reader::new(&graph, *slot, follows, oldest)).collect())
     }
 
-    /// Brings the authors whom a source of hints names for some users into the memory, where what is there is not newer than `oldest`.
+    /// Brings the authors whom a source of hints names for some users into the memory, where what is there is not newer
+    /// than `oldest`.
     async fn know_suggested(
         &self,
         source: &Source,

@@ -91,7 +91,8 @@ impl Repairer {
         let known: HashSet<Ulid> = listing.entries.iter().map(|entry| entry.post).collect();
         let gone = rings.notes(since).filter(|(_, _, news)| *news == News::Deleted);
         let gone: HashSet<Ulid> = gone.map(|(_, post, _)| post).collect();
-        // A full timeline has no room for posts that are older than all of its own, whether the computation saw them or not.
+        // A full timeline has no room for posts that are older than all of its own, whether the computation saw them or
+        // not.
         let oldest = listing.entries.iter().map(|entry| entry.post).min();
         let oldest = oldest.filter(|_| listing.entries.len() >= ITEMS);
         let is_new = |post: &Ulid| !known.contains(post) && !gone.contains(post) && oldest < Some(*post);

@@ -1,8 +1,9 @@
 //! What has been posted and deleted recently, in a few rings in the cache that all processes share.
 //!
-//! An author list in memory or in the cache is from when it was read; with the rings' notes since then it is up to date. So a list need
-//! not be read again when its author posts, and a fetch learns what is new since a computation from the same number of keys for five
-//! thousand follows as for ten. A ring says since when it is complete: what is older must be read from the tables.
+//! An author list in memory or in the cache is from when it was read; with the rings' notes since then it is up to
+//! date. So a list need not be read again when its author posts, and a fetch learns what is new since a computation
+//! from the same number of keys for five thousand follows as for ten. A ring says since when it is complete: what is
+//! older must be read from the tables.
 
 use std::time::Duration;
 
@@ -18,15 +19,16 @@ use ulid::Ulid;
 pub(crate) const RINGS: usize = 32;
 /// The most notes of a ring: the oldest are dropped.
 const CAPACITY: usize = 1_000;
-/// Bytes of a note: when it was noted (u64), the post (u128), what happened to it, the handle's length, the handle padded to 30.
+/// Bytes of a note: when it was noted (u64), the post (u128), what happened to it, the handle's length, the handle
+/// padded to 30.
 const NOTE: usize = 8 + 16 + 1 + 1 + 30;
 /// Bytes before the first note: since when the ring is complete (u64).
 const HEAD: usize = 8;
 const TTL: Duration = Duration::from_secs(24 * 3_600);
 /// How often a write that lost a race is tried again.
 const TRIES: u32 = 50;
-/// How much later than its time a note may be written, in milliseconds. Readers look this much further back, and a writer that was
-/// later writes the note again.
+/// How much later than its time a note may be written, in milliseconds. Readers look this much further back, and a
+/// writer that was later writes the note again.
 const LATE_MS: u64 = 1_000;
 
 /// One thing that has happened.
@@ -173,8 +175,8 @@ pub(crate) async fn append(cache: &dyn Cache, notes: &[Note]) -> Result<(), Unav
     Err(Unavailable(format!("lost {TRIES} races for the rings of recent posts")))
 }
 
-/// A ring with more notes; a note that it has already moves to its end. Its times never fall, whichever machine's clock they come from,
-/// so that a reader may stop at the first note that is too old.
+/// A ring with more notes; a note that it has already moves to its end. Its times never fall, whichever machine's clock
+/// they come from, so that a reader may stop at the first note that is too old.
 fn grown<'a>(old: Option<&[u8]>, notes: impl Iterator<Item = &'a Note>, now: u64) -> Bytes {
     let empty = now.to_le_bytes();
     let old = old.filter(|old| old.len() >= HEAD).unwrap_or(&empty);
