@@ -86,8 +86,9 @@ impl Check {
         Ok(self.blobs.delete(&name).await?)
     }
 
-    /// Of the messages that ask for the check of one medium, the first does it, however often it must be tried. Clients who upload to the
-    /// bucket may upload other bytes at any time: a second check might read those, and change a picture that is shown.
+    /// Of the messages that ask for the check of one medium, the first does it, however often it must be tried. Clients
+    /// who upload to the bucket may upload other bytes at any time: a second check might read those, and change a
+    /// picture that is shown.
     async fn turn(&self, id: Ulid, check: Ulid) -> Result<Turn, TableError> {
         let stored = items::read(&*self.tables, id).await?;
         let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
@@ -125,8 +126,8 @@ impl Check {
         Ok(())
     }
 
-    /// Renders outside of the runtime's threads, and not for longer than the bounds allow. A decoder that does not look at the clock
-    /// continues for a while after that, within the bounds on pixels and scans; nobody waits for it.
+    /// Renders outside of the runtime's threads, and not for longer than the bounds allow. A decoder that does not look
+    /// at the clock continues for a while after that, within the bounds on pixels and scans; nobody waits for it.
     async fn look(&self, bytes: Bytes) -> Result<Rendered, String> {
         let kind = Kind::sniff(&bytes).ok_or_else(|| format!("this is {}", describe(&bytes)))?;
         let bounds = self.bounds.clone();
@@ -162,7 +163,7 @@ impl Check {
         if self.turn(id, check).await? != Turn::Mine {
             return Ok(());
         }
-        let finding = Finding::Refused("the picture could not be looked into; try another".to_owned());
+        let finding = Finding::Refused("the picture could not be checked; try another".to_owned());
         self.report(owner, id, finding).await?;
         Ok(self.blobs.delete(&blob::raw(id)).await?)
     }

@@ -51,8 +51,8 @@ impl MessageType for MediaChecked {
         let Body { media: text, finding } = &request.body;
         let id = ids::parse(text).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
         let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
-        // A client may have uploaded again after the bytes were read. This message finds what was uploaded until now; what is uploaded
-        // later finds a medium that is not in state `Checking` any more, and is deleted for that.
+        // A client may have uploaded again after the bytes were read. This message finds what was uploaded until now;
+        // what is uploaded later finds a medium that is not in state `Checking` any more, and is deleted for that.
         let again = raw(&Checked { media: text.clone() });
         let sweep = FollowUp { message_type: CHECK, about: None, body: again };
         // The result was stored before, or the medium was collected meanwhile.

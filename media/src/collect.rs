@@ -1,4 +1,5 @@
-//! Collects media that no post shows: old drafts, uploads that were never finished, and media whose last post was deleted.
+//! Collects media that no post shows: old drafts, uploads that were never finished, and media whose last post was
+//! deleted.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Encodes pictures.
+
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageResult};

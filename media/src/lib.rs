@@ -1,11 +1,11 @@
 //! Media: pictures are uploaded, checked and shown; what others see is never the file that was sent.
 //!
-//! The bytes of an upload go to a blob that nobody is shown, through this service or, with S3, straight from the client. A job on the
-//! check's queue renders it and reports what it found; a handler stores that and tells the owner; from then on posts may show it. What no
-//! post shows is collected.
+//! The bytes of an upload go to a blob that nobody is shown, through this service or, with S3, straight from the
+//! client. A job on the check's queue renders it and reports what it found; a handler stores that and tells the owner;
+//! from then on posts may show it. What no post shows is collected.
 //!
-//! Every picture is decoded within [`Bounds`] and encoded again in three sizes. Nothing else of its file is kept: no place, no name of a
-//! camera or an owner, no second file hidden behind or between.
+//! Every picture is decoded within [`Bounds`] and encoded again in three sizes. Nothing else of its file is kept: no
+//! place, no name of a camera or an owner, no second file hidden behind or between.
 
 mod begin;
 mod blob;

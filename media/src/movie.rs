@@ -12,8 +12,8 @@ use crate::sizes::small;
 use crate::timed::Timed;
 use crate::{decode, shrink};
 
-/// From 1 to 30. Colours are chosen again only for a frame that has more than 256, and this speed is hard to distinguish from the best
-/// quality.
+/// From 1 to 30. Colours are chosen again only for a frame that has more than 256, and this speed is hard to
+/// distinguish from the best quality.
 const SPEED: i32 = 10;
 
 pub(crate) fn render(essence: &Essence, bounds: &Bounds, deadline: Deadline) -> Result<Rendered, Refused> {

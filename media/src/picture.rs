@@ -25,8 +25,8 @@ pub struct Picture {
 /// One picture in all its sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// All of it. JPEG from a JPEG, PNG from a PNG, GIF from an animated GIF and PNG from a still one; from a WebP JPEG or, if it has
-    /// alpha, PNG.
+    /// All of it. JPEG from a JPEG, PNG from a PNG, GIF from an animated GIF and PNG from a still one; from a WebP JPEG
+    /// or, if it has alpha, PNG.
     pub full: Picture,
     /// For a list of posts: JPEG or, with alpha, PNG. The first frame of an animation.
     pub feed: Picture,

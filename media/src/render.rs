@@ -13,11 +13,11 @@ use crate::{decode, encode, movie, scan, shrink};
 
 const FULL_QUALITY: u8 = 90;
 
-/// Decodes `bytes` and encodes them again in three sizes. It uses up to one and a half cores for as long as `bounds` allow, so it must
-/// run on a thread that may be blocked.
+/// Decodes `bytes` and encodes them again in three sizes. It uses up to one and a half cores for as long as `bounds`
+/// allow, so it must run on a thread that may be blocked.
 ///
-/// Everything but the picture itself is left out, its place, time and colour profile included: the picture is turned the right way
-/// up and converted to sRGB instead. An animated PNG or WebP becomes its first frame.
+/// Everything but the picture itself is left out, its place, time and colour profile included: the picture is turned
+/// the right way up and converted to sRGB instead. An animated PNG or WebP becomes its first frame.
 ///
 /// # Errors
 /// When the picture is over a bound, not whole, damaged, or not of `kind`. Never returns half a picture.
@@ -25,7 +25,8 @@ pub fn render(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<Rendered, Ref
     guarded(|| render_all(bytes, kind, bounds))
 }
 
-/// Files may be hostile, and decoders are large. They own everything that they change, so a panic leaves nothing half done.
+/// Files may be hostile, and decoders are large. They own everything that they change, so a panic leaves nothing half
+/// done.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Refused::damaged("its decoder gave up")))
 }

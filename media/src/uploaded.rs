@@ -1,17 +1,18 @@
 //! `media.uploaded`: a client has uploaded the bytes of a medium to the bucket, and the bucket says so.
 //!
-//! Where clients upload to the bucket, the bucket's own notifications are this queue's messages: no envelopes of ours, each delivered at
-//! least once, in any order, and for every upload, also those that this service wrote itself. Every raw blob is followed by a
-//! notification, and what is done for it depends only on the medium's state, which never goes back. So whatever happens at the same
-//! time is harmless:
+//! Where clients upload to the bucket, the bucket's own notifications are this queue's messages: no envelopes of ours,
+//! each delivered at least once, in any order, and for every upload, also those that this service wrote itself. Every
+//! raw blob is followed by a notification, and what is done for it depends only on the medium's state, which never goes
+//! back. So whatever happens at the same time is harmless:
 //!
-//! - The service's own uploads are claimed before their bytes become the blob: their notification finds them in state `Checking`.
-//! - Two notifications of one medium, or one and the collector: a claim succeeds only if the item is still as it was read; the loser is
-//!   retried and finds what the other did. The collector deletes bytes after the state is `Gone`, and bytes that are uploaded later are
-//!   deleted by their own notification.
-//! - When a check is queued twice, it is done once, by the message that comes first ([`crate::check`]); so bytes that are uploaded during
-//!   it are never shown. `media.checked` deletes them when it has ended the state `Checking`, and bytes that are uploaded after that find
-//!   the new state here.
+//! - The service's own uploads are claimed before their bytes become the blob: their notification finds them in state
+//!   `Checking`.
+//! - Two notifications of one medium, or one and the collector: a claim succeeds only if the item is still as it was
+//!   read; the loser is retried and finds what the other did. The collector deletes bytes after the state is `Gone`,
+//!   and bytes that are uploaded later are deleted by their own notification.
+//! - When a check is queued twice, it is done once, by the message that comes first ([`crate::check`]); so bytes that
+//!   are uploaded during it are never shown. `media.checked` deletes them when it has ended the state `Checking`, and
+//!   bytes that are uploaded after that find the new state here.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -182,7 +183,8 @@ impl Job for Uploaded {
         verdicts
     }
 
-    /// Nobody waits for an answer: the message names no user, and its medium is collected as if it had never been uploaded.
+    /// Nobody waits for an answer: the message names no user, and its medium is collected as if it had never been
+    /// uploaded.
     async fn give_up(&self, _message: &Message, _reason: &str) {}
 }
 

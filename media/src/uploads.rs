@@ -85,7 +85,8 @@ impl Uploads {
         Err(unavailable(&"lost every race for the count of loose media"))
     }
 
-    /// Takes the bytes of a medium that was begun. The URL says how many and until when; a sender who has it needs nothing else.
+    /// Takes the bytes of a medium that was begun. The URL says how many and until when; a sender who has it needs
+    /// nothing else.
     pub(crate) async fn put(&self, id: Ulid, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default();
@@ -141,7 +142,8 @@ impl Uploads {
         let writer = self.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
         let received = receive(body, writer, expected, &self.config).await?;
         let Received { kind, bytes, writer } = received;
-        // Of several uploads to one URL only one passes here, unless the first was cut off before its bytes became the blob.
+        // Of several uploads to one URL only one passes here, unless the first was cut off before its bytes became the
+        // blob.
         self.claim_to_write(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
         ask_for_check(&self.outward, id, owner).await.map_err(|error| unavailable(&error))?;

@@ -1,9 +1,10 @@
-//! How fast everybody's timeline is computed through the whole pipeline: `cargo bench -p soundoff --bench pipeline`.
+//! Measures how fast the timelines of all users are computed through the whole pipeline: `cargo bench -p soundoff
+//! --bench pipeline`.
 //!
-//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a file of
-//! friendships; then a tick of everybody goes through schedule_q, precompute_q, TLC, personalize_q, Personalization and the cache, as
-//! under `soundoff up`. The first tick finds everything in the tables, the others have the memory warm. `USERS` sets how many users
-//! there are, 200,000 if it is not set.
+//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a
+//! file of friendships. Then a tick of all users goes through schedule_q, precompute_q, TLC, personalize_q,
+//! Personalization and the cache, as under `soundoff up`. In the first tick everything is read from the tables, in the
+//! others the memory is warm. `USERS` sets the number of users, 200,000 if it is not set.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Walks over a file's parts before anything is decoded: checks how much decoding could cost, and leaves out the parts that the picture
-//! does not need. So decoders, some of which believe any length that they read, never see those.
+//! Walks over a file's parts before anything is decoded: checks how much decoding could cost, and leaves out the parts
+//! that the picture does not need. So decoders, some of which believe any length that they read, never see those.
 
 mod essence;
 mod gif;

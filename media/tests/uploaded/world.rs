@@ -1,4 +1,5 @@
-//! The media's three queues by hand, one message at a time, on embedded adapters; clients put bytes into the blobs by themselves.
+//! Media's three queues by hand, one message at a time, on embedded adapters. Clients upload bytes to the blobs
+//! themselves.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -41,7 +42,7 @@ pub(crate) const CHECKED: &str = "media.checked";
 
 type Hook = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
-/// Blobs that let something happen after a whole one was read, and that may seem larger than they are.
+/// Blobs with a hook that runs after a whole blob was read. They can also seem larger than they are.
 pub(crate) struct Watched {
     files: FileBlobs,
     pub(crate) seems: Mutex<Option<u64>>,
@@ -60,7 +61,7 @@ impl Blobs for Watched {
     }
 
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
-        assert!(self.seems.lock().unwrap().is_none(), "what is too large is never read");
+        assert!(self.seems.lock().unwrap().is_none(), "a blob that is too large is never read");
         let bytes = self.files.get(id, range).await;
         let hook = self.once_read.lock().unwrap().take();
         if let Some(hook) = hook {
@@ -90,7 +91,7 @@ pub(crate) fn alice() -> Handle {
 }
 
 impl World {
-    /// `kept`: how long what no post shows is kept.
+    /// `kept`: how long media are kept that no post shows.
     pub(crate) fn new(kept: Duration) -> Self {
         let data = tempfile::tempdir().unwrap();
         let media = soundoff_media::feature(MediaConfig { kept, ..MediaConfig::default() });
@@ -147,7 +148,7 @@ impl World {
         id
     }
 
-    /// A client puts a picture of so many pixels, and the bucket says so.
+    /// A client uploads a picture of this width, and the bucket says so.
     pub(crate) async fn put(&self, id: Ulid, width: u32) {
         let mut png = Cursor::new(Vec::new());
         DynamicImage::new_rgb8(width, 10).write_to(&mut png, ImageFormat::Png).unwrap();
@@ -192,7 +193,7 @@ impl World {
         Some(self.work(message_type, message).await)
     }
 
-    /// Works until nothing is left to do; all of it must end well.
+    /// Works until nothing is left to do; every verdict must be [`Verdict::Done`].
     pub(crate) async fn settle(&self) {
         loop {
             let mut worked = false;
@@ -212,15 +213,15 @@ impl World {
         media::parse(self.tables.get(Table::Entities, media::key(id)).await.unwrap()).unwrap()
     }
 
-    /// What lies there of a medium: endings of names.
-    pub(crate) async fn lying(&self, id: Ulid) -> Vec<&'static str> {
-        let mut lying = Vec::new();
+    /// Which blobs of a medium exist, as endings of their names.
+    pub(crate) async fn existing(&self, id: Ulid) -> Vec<&'static str> {
+        let mut existing = Vec::new();
         for ending in ["raw", "full", "feed", "thumb"] {
             if self.blobs.files.size(&format!("{id}.{ending}")).await.unwrap().is_some() {
-                lying.push(ending);
+                existing.push(ending);
             }
         }
-        lying
+        existing
     }
 
     /// The width of what is shown.
@@ -236,7 +237,7 @@ impl World {
     }
 }
 
-/// What S3 says of an upload.
+/// S3's notification of an upload.
 pub(crate) fn created(id: Ulid) -> String {
     let object = json!({ "key": format!("media/{id}.raw"), "size": 9, "eTag": "0", "sequencer": "0055AED6DCD90281E5" });
     let record = json!({
