@@ -1,4 +1,4 @@
-//! How long looking into a picture takes, and how much memory: `cargo run --release -p soundoff-media --example render`.
+//! Measures the time and memory of rendering a picture: `cargo run --release -p soundoff-media --example render`.
 
 use std::io::Cursor;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use soundoff_media::{Bounds, Kind, render};
 
-/// How often each is rendered; the median counts.
+/// How often each picture is rendered; the median counts.
 const ROUNDS: usize = 7;
 
 /// A gradient with some grain, as a photograph has.

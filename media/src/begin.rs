@@ -10,10 +10,10 @@ use ulid::Ulid;
 
 use crate::config::MAX_UPLOAD_BYTES;
 
-/// How long the URL is good, in seconds.
+/// How long the URL is valid, in seconds.
 const URL_S: u64 = 3600;
 
-/// What is to be uploaded.
+/// What the client wants to upload.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct MediaBegin {
     /// How many bytes it has, exactly.
@@ -26,24 +26,24 @@ pub(crate) struct MediaBegin {
 pub(crate) struct Begun {
     /// The medium's id, for `post.create` once the push `media.ready` has come.
     media: String,
-    /// Where to.
+    /// Where to upload it.
     upload: Upload,
 }
 
-/// One upload's address.
+/// The address of one upload.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Upload {
     /// The HTTP method: `PUT`, with the picture as body.
     method: &'static str,
-    /// A URL, or the path and query of one on this server. Whoever holds it may upload: keep it to yourself.
+    /// A URL, or the path and query of one on this server. Anybody who has it may upload: keep it to yourself.
     url: String,
-    /// Until when it is good, RFC 3339 UTC with milliseconds.
+    /// Until when it is valid, RFC 3339 UTC with milliseconds.
     expires_at: String,
 }
 
 impl MessageType for MediaBegin {
     const TYPE: &'static str = "media.begin";
-    const SUMMARY: &'static str = "Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` says what came of it.";
+    const SUMMARY: &'static str = "Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result.";
     type Body = Self;
     type Reply = Begun;
 
@@ -53,7 +53,7 @@ impl MessageType for MediaBegin {
             let message = format!("an upload has 1 to {MAX_UPLOAD_BYTES} bytes");
             return Err(Failure::reject(ErrorCode::TooLarge, message));
         }
-        // Not the message's own: ids of messages follow each other, and nobody may guess a medium's.
+        // Not the message's own id: ids of messages follow each other, and nobody must be able to guess a medium's id.
         let (id, expires) = (Ulid::generate(), request.at / 1000 + URL_S);
         let url = cx.uploads.url(id, bytes, expires).await?;
         let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };

@@ -2,12 +2,12 @@
 
 use ulid::Ulid;
 
-/// What was uploaded, until it has been looked into: it is never shown.
+/// What was uploaded, until it has been checked. It is never shown.
 pub(crate) fn raw(id: Ulid) -> String {
     format!("{id}.raw")
 }
 
-/// The medium whose upload is called so.
+/// The medium whose upload has this name.
 pub(crate) fn of_raw(name: &str) -> Option<Ulid> {
     soundoff_common::model::ids::parse(name.strip_suffix(".raw")?)
 }
@@ -17,7 +17,7 @@ pub(crate) fn rendition(id: Ulid, size: &str) -> String {
     format!("{id}.{size}")
 }
 
-/// All that may lie there of a medium.
+/// The names of all blobs that a medium may have.
 pub(crate) fn all(id: Ulid) -> impl Iterator<Item = String> {
     SIZES.into_iter().map(move |size| rendition(id, size)).chain([raw(id)])
 }

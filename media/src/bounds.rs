@@ -1,15 +1,17 @@
+//! How much one picture may cost.
+
 use std::time::{Duration, Instant};
 
-use crate::Refused;
+use crate::refused::Refused;
 
-/// What one pixel can take at worst: sixteen bits of four colours as decoded, eight of them as encoded, and once more turned.
-/// A progressive JPEG's coefficients take no more.
+/// The most memory of one pixel: four colours of sixteen bits as decoded, of eight bits as encoded, and of eight bits
+/// as turned. A progressive JPEG's coefficients take no more.
 const BYTES_PER_PIXEL: u64 = 16;
 
-/// How much one picture may ask for. All are held before the memory is taken.
+/// How much one picture may cost. All bounds are checked before memory is allocated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    /// Pixels of one picture. A frame of a GIF has no more than 12.5 million in any case.
+    /// Pixels of one picture. A frame of a GIF may have at most 12.5 million, whatever this is.
     pub pixels: u64,
     /// Pixels of all frames of an animation together.
     pub animation_pixels: u64,
@@ -17,11 +19,12 @@ pub struct Bounds {
     pub side: u32,
     /// Frames of an animation.
     pub frames: usize,
-    /// Scans of a JPEG: each walks over the whole picture once more.
+    /// Scans of a JPEG: each goes over the whole picture again.
     pub jpeg_scans: usize,
-    /// From the first byte to the last size. A step that is under way is not broken off, so it may be overrun by one.
+    /// Time from the first byte to the last size. A step that has begun is not interrupted, so one step may take
+    /// longer.
     pub time: Duration,
-    /// Bytes of memory while decoding, beside the file itself and a copy of its essence.
+    /// Bytes of memory while decoding, without the file itself and a copy of its essence.
     pub memory: u64,
 }
 
@@ -40,7 +43,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Judges what a header says, before anything is made of that size.
+    /// Checks the size in a header, before anything of that size is allocated.
     pub(crate) fn check_size(&self, width: u32, height: u32) -> Result<(), Refused> {
         if width == 0 || height == 0 {
             return Err(Refused::damaged("a side of no pixels"));
@@ -64,7 +67,7 @@ impl Bounds {
     }
 }
 
-/// When it must be done. Cheap to copy.
+/// The time by which the work must be done. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     begun: Instant,

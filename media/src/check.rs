@@ -1,131 +1,78 @@
-//! `media.check`: looks into what was uploaded, makes what may be shown of it, and passes on what came of it.
+//! `media.check`: checks what was uploaded, makes what may be shown of it, and reports the result.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::Request;
-use hyper::body::Incoming;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use soundoff_common::model::ids;
 use soundoff_common::model::media::{self, Rendition, Renditions, State};
-use soundoff_common::pipeline::catalog::{Pull, Spec};
-use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::envelope::Envelope;
-use soundoff_common::pipeline::feature::{Feature, handler};
-use soundoff_common::pipeline::grants::Touches;
-use soundoff_common::pipeline::handler::raw;
-use soundoff_common::pipeline::tier::Tier;
-use soundoff_common::pipeline::worker::Own;
+use soundoff_common::pipeline::handler::Failure;
+use soundoff_common::pipeline::job::EnvelopeJob;
+use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::queues::Message;
-use soundoff_common::ports::tables::Table;
-use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::telemetry::ReasonLabel;
-use soundoff_common::web::http::Answer;
-use soundoff_common::web::pages::Pages;
-use soundoff_common::web::uploads::UploadKey;
+use soundoff_common::ports::blobs::Blobs;
+use soundoff_common::ports::tables::{TableError, Tables};
+use soundoff_common::protocol::{ErrorCode, Handle};
+use soundoff_common::telemetry::{Metrics, ReasonLabel};
+use tokio::sync::Semaphore;
 use ulid::Ulid;
 
-use crate::blob;
-use crate::checked::{CHECKED, Finding, MediaChecked};
-use crate::config::{CHECKS, MAX_UPLOAD_BYTES, MediaConfig};
+use crate::bounds::Bounds;
+use crate::config::MAX_UPLOAD_BYTES;
 use crate::kind::{Kind, describe};
-use crate::render::{Picture, Rendered, render};
-use crate::service::{Media, MediaDeps};
-use crate::uploaded::{Notification, UPLOADED, Uploaded};
+use crate::messages::{Checked, Finding, report};
+use crate::picture::{Picture, Rendered};
+use crate::render::render;
+use crate::{blob, items};
 
-/// The MessageType of the check, which is a job: [`Media::job`].
-pub(crate) const CHECK: &str = "media.check";
-
-/// Which medium.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Checked {
-    /// Its id.
-    pub(crate) media: String,
+/// Checks pictures.
+pub(crate) struct Check {
+    tables: Arc<dyn Tables>,
+    blobs: Arc<dyn Blobs>,
+    outward: Outward,
+    metrics: Metrics,
+    bounds: Bounds,
+    /// Places for pictures that are being rendered.
+    rendering: Arc<Semaphore>,
 }
 
-/// Media as a feature.
-#[must_use]
-pub fn feature(config: MediaConfig) -> Feature {
-    const ITEMS: &[Table] = &[Table::Entities];
-    const PEOPLE: &[Table] = &[Table::Users, Table::Entities];
-    let made = move |world: &World| {
-        let deps = MediaDeps {
-            tables: world.tables.clone(),
-            blobs: world.blobs()?,
-            outward: world.outward.clone(),
-            verifier: world.verifier()?,
-            uploads: UploadKey::of(&world.secret),
-            metrics: world.metrics.clone(),
-        };
-        anyhow::Ok(Media::new(config.clone(), deps))
-    };
-    let (uploaded, check, pages, collector) = (made.clone(), made.clone(), made.clone(), made);
-    let looks = Spec {
-        pull: Pull::at_most(CHECKS),
-        causes: &[CHECKED],
-        ..Spec::job::<Checked>(Tier::Workers, CHECK, "Looks into an uploaded picture.")
-    };
-    let says = "Has a picture looked into that a client put into the bucket.";
-    let notified = Spec { causes: &[CHECK], ..Spec::job::<Notification>(Tier::Workers, UPLOADED, says) };
-    Feature::new("media")
-        .handles([handler::<crate::begin::MediaBegin>()])
-        .works(notified, move |world| Ok(Uploaded(uploaded(world)?)))
-        .works(looks, move |world| Ok(Check(check(world)?)))
-        .handles([handler::<MediaChecked>()])
-        .shows(Tier::Users, &["/v1/media"], &[CHECK], move |world| Ok(MediaPages(pages(world)?)))
-        .runs(Tier::Users, "collector of media", &[], move |world, stop| {
-            Ok(collector(world)?.run_collector(stop))
-        })
-        .touches(Tier::Users, Touches { reads: PEOPLE, writes: ITEMS, blobs: true, ..Touches::default() })
-        .touches(Tier::Workers, Touches { reads: ITEMS, writes: ITEMS, blobs: true, ..Touches::default() })
-        .keeps(media::HOLDINGS)
-}
-
-/// The pages of the media service.
-struct MediaPages(Arc<Media>);
-
-#[async_trait]
-impl Pages for MediaPages {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        self.0.answer(request).await
-    }
-}
-
-struct Check(Arc<Media>);
-
-/// Whose turn it is to look into a medium.
+/// Which message checks a medium.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
     Mine,
-    /// That of another message, which will.
+    /// Another message does, or has done.
     Anothers,
-    /// Nobody's: it was found what the medium is, or it is gone.
+    /// None: the result is known already, or the medium is gone.
     Over,
 }
 
-impl Media {
-    async fn check(&self, owner: &Handle, id: Ulid, check: Ulid) -> Result<(), String> {
+impl Check {
+    pub(crate) fn new(bounds: Bounds, rendering: Arc<Semaphore>, world: &World) -> anyhow::Result<Self> {
+        let blobs = world.blobs()?;
+        let World { tables, outward, metrics, .. } = world.clone();
+        Ok(Self { tables, blobs, outward, metrics, bounds, rendering })
+    }
+
+    async fn check(&self, owner: &Handle, id: Ulid, check: Ulid) -> Result<(), Failure> {
         let name = blob::raw(id);
         match self.turn(id, check).await? {
             Turn::Mine => {}
             Turn::Anothers => return Ok(()),
-            Turn::Over => return self.deps.blobs.delete(&name).await.map_err(|error| error.to_string()),
+            Turn::Over => return Ok(self.blobs.delete(&name).await?),
         }
-        let Some(bytes) = self.deps.blobs.size(&name).await.map_err(|error| error.to_string())? else {
-            // An earlier run was cut off at its end: what it found is on its way.
+        let Some(bytes) = self.blobs.size(&name).await? else {
+            // An earlier run was cut off at its end: its result is already queued.
             return Ok(());
         };
         let finding = match self.look_at(&name, bytes).await? {
             Ok(rendered) => {
                 let renditions = renditions(&rendered);
-                self.keep(id, rendered).await.map_err(|error| error.to_string())?;
+                self.keep(id, rendered).await?;
                 match self.state(id).await? {
                     Some(State::Checking) => {}
-                    // This message was here twice at once. Both had the same bytes, and what is shown stays.
+                    // This message ran twice at the same time. Both runs had the same bytes, and what is shown stays.
                     Some(State::Ready) => return Ok(()),
                     _ => return self.clear(id).await,
                 }
@@ -134,62 +81,59 @@ impl Media {
             Err(reason) => Finding::Refused(reason),
         };
         let reason = if matches!(finding, Finding::Ready(_)) { "ready" } else { "refused" };
-        self.deps.metrics.media_checked.get_or_create(&ReasonLabel { reason }).inc();
-        self.tell(owner, id, finding).await?;
-        self.deps.blobs.delete(&name).await.map_err(|error| error.to_string())
+        self.metrics.media_checked.get_or_create(&ReasonLabel { reason }).inc();
+        self.report(owner, id, finding).await?;
+        Ok(self.blobs.delete(&name).await?)
     }
 
-    /// Of the messages that ask for one medium's check the first does it, however often it must be tried. Where clients put the bytes
-    /// themselves they may put others at any time: a second check might read those, and change a picture that is shown.
-    async fn turn(&self, id: Ulid, check: Ulid) -> Result<Turn, String> {
-        let stored = self.read(id).await.map_err(|error| error.to_string())?;
+    /// Of the messages that ask for the check of one medium, the first does it, however often it must be tried. Clients
+    /// who upload to the bucket may upload other bytes at any time: a second check might read those, and change a
+    /// picture that is shown.
+    async fn turn(&self, id: Ulid, check: Ulid) -> Result<Turn, TableError> {
+        let stored = items::read(&*self.tables, id).await?;
         let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
             return Ok(Turn::Over);
         };
         match stored.check {
             Some(first) if first == check => Ok(Turn::Mine),
             Some(_) => Ok(Turn::Anothers),
-            None => {
-                let taken = self.deps.tables.write(vec![media::look(id, check)]).await;
-                // Whoever lost the race reads its end when it comes again.
-                taken.map(|()| Turn::Mine).map_err(|error| error.to_string())
-            }
+            // A message that loses the race is retried, and finds out then.
+            None => self.tables.write(vec![media::look(id, check)]).await.map(|()| Turn::Mine),
         }
     }
 
-    async fn state(&self, id: Ulid) -> Result<Option<State>, String> {
-        let stored = self.read(id).await.map_err(|error| error.to_string())?;
+    async fn state(&self, id: Ulid) -> Result<Option<State>, TableError> {
+        let stored = items::read(&*self.tables, id).await?;
         Ok(stored.map(|stored| stored.state))
     }
 
-    /// What comes of a blob that has so many bytes; the inner error is what is wrong with it.
-    async fn look_at(&self, name: &str, bytes: u64) -> Result<Result<Rendered, String>, String> {
+    /// What a blob of this size is rendered to; the inner error is what is wrong with it.
+    async fn look_at(&self, name: &str, bytes: u64) -> Result<Result<Rendered, String>, Failure> {
         if bytes > MAX_UPLOAD_BYTES {
             return Ok(Err(format!("this is larger than {MAX_UPLOAD_BYTES} bytes")));
         }
-        // Bounded here as well: what lies there may have been replaced since.
-        let read = self.deps.blobs.get(name, Some(0..MAX_UPLOAD_BYTES)).await;
-        let bytes =
-            read.map_err(|error| error.to_string())?.ok_or("the upload went away while it was read")?;
-        Ok(self.look(bytes).await)
+        // Bounded here as well: the blob may have been replaced since its size was read.
+        let read = self.blobs.get(name, Some(0..MAX_UPLOAD_BYTES)).await?;
+        let gone = || Failure::Retry(anyhow::anyhow!("the upload went away while it was read"));
+        Ok(self.look(read.ok_or_else(gone)?).await)
     }
 
-    /// Deletes the bytes of a medium that was collected while it was looked into.
-    async fn clear(&self, id: Ulid) -> Result<(), String> {
+    /// Deletes the bytes of a medium that was collected during its check.
+    async fn clear(&self, id: Ulid) -> Result<(), Failure> {
         for name in blob::all(id) {
-            self.deps.blobs.delete(&name).await.map_err(|error| error.to_string())?;
+            self.blobs.delete(&name).await?;
         }
         Ok(())
     }
 
-    /// Renders off the runtime's threads, and not for longer than the bounds allow. A decoder that does not look at the clock goes on for a while
-    /// after that, within the bounds on pixels and scans; nobody waits for it.
+    /// Renders outside of the runtime's threads, and not for longer than the bounds allow. A decoder that does not look
+    /// at the clock continues for a while after that, within the bounds on pixels and scans; nobody waits for it.
     async fn look(&self, bytes: Bytes) -> Result<Rendered, String> {
         let kind = Kind::sniff(&bytes).ok_or_else(|| format!("this is {}", describe(&bytes)))?;
-        let bounds = self.config.bounds.clone();
+        let bounds = self.bounds.clone();
         let limit = bounds.time;
-        // Held by the thread itself: one that nobody waits for any more still takes a place.
-        let place = self.checking.clone().acquire_owned().await.map_err(|error| error.to_string())?;
+        // The thread itself holds the place: it takes up room even when nobody waits for it any more.
+        let place = self.rendering.clone().acquire_owned().await.map_err(|error| error.to_string())?;
         let rendering = tokio::task::spawn_blocking(move || {
             let rendered = render(&bytes, kind, &bounds);
             drop(place);
@@ -205,15 +149,23 @@ impl Media {
     async fn keep(&self, id: Ulid, rendered: Rendered) -> Result<(), Unavailable> {
         let pictures = [rendered.full, rendered.feed, rendered.thumb];
         for (size, picture) in blob::SIZES.into_iter().zip(pictures) {
-            self.deps.blobs.put(&blob::rendition(id, size), picture.bytes.into()).await?;
+            self.blobs.put(&blob::rendition(id, size), picture.bytes.into()).await?;
         }
         Ok(())
     }
 
-    async fn tell(&self, owner: &Handle, id: Ulid, finding: Finding) -> Result<(), String> {
-        let body = raw(&crate::checked::Body { media: id.to_string(), finding });
-        let own = Own { message_type: CHECKED, about: owner.clone(), body };
-        self.deps.outward.queue(vec![own], now_ms()).await
+    async fn report(&self, owner: &Handle, id: Ulid, finding: Finding) -> Result<(), Failure> {
+        report(&self.outward, id, owner, finding).await.map_err(Failure::Retry)
+    }
+
+    /// Refuses a medium whose check is given up, if no other message checks it.
+    async fn refuse(&self, owner: &Handle, id: Ulid, check: Ulid) -> Result<(), Failure> {
+        if self.turn(id, check).await? != Turn::Mine {
+            return Ok(());
+        }
+        let finding = Finding::Refused("the picture could not be checked; try another".to_owned());
+        self.report(owner, id, finding).await?;
+        Ok(self.blobs.delete(&blob::raw(id)).await?)
     }
 }
 
@@ -227,43 +179,19 @@ fn renditions(rendered: &Rendered) -> Renditions {
     Renditions { full: of(&rendered.full), feed: of(&rendered.feed), thumb: of(&rendered.thumb) }
 }
 
-/// Whom a check is for, of which medium, and the message's own id.
-fn parse(message: &Message) -> Result<(Handle, Ulid, Ulid), String> {
-    let envelope = Envelope::parse(&message.body).map_err(|error| format!("not an envelope: {error}"))?;
-    let body: Checked = serde_json::from_str(envelope.body.get()).map_err(|error| error.to_string())?;
-    let id = ids::parse(&body.media).ok_or("not an id")?;
-    Ok((envelope.from, id, envelope.mid))
-}
-
 #[async_trait]
-impl Job for Check {
-    async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(batch.len());
-        for message in batch {
-            verdicts.push(match parse(message) {
-                Ok((owner, id, check)) => match self.0.check(&owner, id, check).await {
-                    Ok(()) => Verdict::Done,
-                    Err(error) => Verdict::Retry(error),
-                },
-                Err(error) => Verdict::Dead(error),
-            });
-        }
-        verdicts
+impl EnvelopeJob for Check {
+    type Body = Checked;
+
+    async fn work(&self, envelope: &Envelope, Checked { media }: Checked) -> Result<(), Failure> {
+        let id = ids::parse(&media).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
+        self.check(&envelope.from, id, envelope.mid).await
     }
 
-    async fn give_up(&self, message: &Message, _reason: &str) {
-        let Ok((owner, id, check)) = parse(message) else { return };
-        let given_up = async {
-            match self.0.turn(id, check).await? {
-                Turn::Mine => {}
-                Turn::Anothers | Turn::Over => return Ok(()),
-            }
-            let finding = Finding::Refused("the picture could not be looked into; try another".to_owned());
-            self.0.tell(&owner, id, finding).await?;
-            self.0.deps.blobs.delete(&blob::raw(id)).await.map_err(|error| error.to_string())
-        };
-        if let Err(error) = given_up.await {
-            tracing::warn!(error, "a check that was given up leaves something to be collected");
+    async fn give_up(&self, envelope: &Envelope, Checked { media }: Checked) {
+        let Some(id) = ids::parse(&media) else { return };
+        if let Err(error) = self.refuse(&envelope.from, id, envelope.mid).await {
+            tracing::warn!(%error, "a check that was given up leaves something to be collected");
         }
     }
 }

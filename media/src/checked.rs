@@ -1,39 +1,17 @@
-//! `media.checked`: what the check found becomes true, and the owner hears, in one transaction.
+//! `media.checked`: stores what the check found, and tells the owner, in one transaction.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use soundoff_common::model::ids;
-use soundoff_common::model::media::{self, Media, Renditions, State};
+use soundoff_common::model::media::{self, Media, State};
 use soundoff_common::pipeline::handler::{
     Context, Failure, FollowUp, MessageType, Nothing, Outcome, Push, Request, Source, Told, raw,
 };
 use soundoff_common::ports::tables::{Change, Table};
 use soundoff_common::protocol::ErrorCode;
 
-use crate::check::{CHECK, Checked};
-
-/// The type of [`MediaChecked`].
-pub(crate) const CHECKED: &str = "media.checked";
-
-/// What the check found.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Finding {
-    /// It may be shown, like this.
-    Ready(Renditions),
-    /// It may not, and why.
-    Refused(String),
-}
-
-/// Which medium, and what was found.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Body {
-    /// Its id.
-    pub(crate) media: String,
-    /// What was found.
-    pub(crate) finding: Finding,
-}
+use crate::messages::{Body, CHECK, CHECKED, Checked, Finding};
 
 /// What the owner hears of a picture that may be shown.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -42,7 +20,7 @@ struct MediaReady {
     media: Media,
 }
 
-/// What the owner hears of one that may not.
+/// What the owner hears of one that must not be shown.
 #[derive(Debug, Serialize, JsonSchema)]
 struct MediaFailed<'a> {
     /// The medium's id.
@@ -73,11 +51,11 @@ impl MessageType for MediaChecked {
         let Body { media: text, finding } = &request.body;
         let id = ids::parse(text).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
         let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
-        // A client may have uploaded again after the bytes were read. Whatever lies there by now, this message finds it; whatever comes later
-        // finds a medium that is not checked any more, and is deleted for that.
+        // A client may have uploaded again after the bytes were read. This message finds what was uploaded until now;
+        // what is uploaded later finds a medium that is not in state `Checking` any more, and is deleted for that.
         let again = raw(&Checked { media: text.clone() });
         let sweep = FollowUp { message_type: CHECK, about: None, body: again };
-        // Found before, or collected meanwhile.
+        // The result was stored before, or the medium was collected meanwhile.
         let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
             return Ok(Outcome::read(Nothing {}).then(sweep));
         };

@@ -1,15 +1,16 @@
-//! Colours brought to sRGB, so that no profile need travel with them: a profile can hold any text, few apps heed one in a small
-//! picture, and all assume sRGB where there is none. Colours that only wider screens can show come out as their nearest.
+//! Converts colours to sRGB, so that no profile need be kept: a profile can hold any text, few apps use one in a small
+//! picture, and all assume sRGB where there is none. Colours that sRGB does not have become the nearest ones that it
+//! has.
 
 use image::DynamicImage;
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 use rayon::prelude::*;
 
 const PIXELS_AT_ONCE: usize = 1 << 14;
-/// Longer ones than those that were judged are not looked at, however well they were packed.
+/// The most bytes of a profile, unpacked; a longer one is ignored.
 const MAX_BYTES: usize = 64 << 10;
 
-/// A profile that is not understood is as good as none.
+/// A profile that is not understood is ignored.
 pub(crate) fn to_srgb(image: &mut DynamicImage, icc: &[u8]) {
     if icc.len() > MAX_BYTES {
         return;

@@ -1,31 +1,33 @@
+//! What operators can choose.
+
 use std::time::Duration;
 
-use crate::Bounds;
+use crate::bounds::Bounds;
 
 /// The most bytes of a `POST /v1/media`.
 pub const MAX_POST_BYTES: u64 = 16 << 20;
-/// The most bytes of an upload that `media.begin` asked for.
+/// The most bytes of an upload to a URL of `media.begin`.
 pub const MAX_UPLOAD_BYTES: u64 = 64 << 20;
 
-/// How many pictures a process looks into at once: each takes up to [`Bounds::memory`], and its file.
+/// How many pictures a process checks at the same time: each takes up to [`Bounds::memory`], and its file.
 pub(crate) const CHECKS: usize = 2;
 
-/// How media are taken in and kept.
+/// How media are uploaded, checked and kept.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
     /// How long media are kept that no post shows.
     pub kept: Duration,
-    /// How many uploads this process takes at once.
+    /// How many uploads this process takes at the same time.
     pub uploads: usize,
-    /// How many of them may be one user's.
+    /// How many of them one user may have.
     pub uploads_per_user: usize,
     /// How long an upload may pause.
     pub pause: Duration,
-    /// How many bytes each such stretch of an upload must bring.
+    /// How many bytes of an upload must arrive in each such time.
     pub slowest: u64,
-    /// How many pictures this process sends at once.
+    /// How many pictures this process sends at the same time.
     pub shown: usize,
-    /// How many pictures this process looks into at once: each takes up to [`Bounds::memory`], and its file.
+    /// How many pictures this process checks at the same time: each takes up to [`Bounds::memory`], and its file.
     pub checks: usize,
     /// What a picture may be.
     pub bounds: Bounds,

@@ -1,4 +1,5 @@
-//! From the essence of a file to its pixels: 8 bits a colour, sRGB, the right way up, and with alpha only if it is used.
+//! From the essence of a file to its pixels: 8 bits for each colour, sRGB, the right way up, and with alpha only if it
+//! is used.
 
 use image::codecs::gif::GifDecoder;
 use image::codecs::png::PngDecoder;
@@ -8,10 +9,12 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::bounds::Deadline;
+use crate::bounds::{Bounds, Deadline};
+use crate::colour;
+use crate::kind::Kind;
+use crate::refused::Refused;
 use crate::scan::Essence;
 use crate::timed::Timed;
-use crate::{Bounds, Kind, Refused, colour};
 
 pub(crate) fn decode(
     essence: Essence,
@@ -52,7 +55,7 @@ pub(crate) fn limits(bounds: &Bounds) -> Limits {
     limits
 }
 
-/// A decoder that was stopped says only that it could not read.
+/// When the time is over, decoders only say that they could not read: the clock says why.
 pub(crate) fn refused(error: ImageError, bounds: &Bounds, deadline: Deadline) -> Refused {
     match (deadline.check(), error) {
         (Err(late), _) => late,
@@ -67,9 +70,9 @@ fn pixels<D: ImageDecoder>(
     bounds: &Bounds,
     deadline: Deadline,
 ) -> Result<DynamicImage, Refused> {
-    // The bounds were held for the size that was walked over; a decoder that reads another one is not believed.
+    // The bounds were checked for the size that the scan found; a decoder that reads another size is not trusted.
     if decoder.dimensions() != (essence.width, essence.height) {
-        return Err(Refused::damaged("it tells two sizes"));
+        return Err(Refused::damaged("it states two sizes"));
     }
     decoder
         .set_limits(limits(bounds))
@@ -77,7 +80,7 @@ fn pixels<D: ImageDecoder>(
         .map_err(|error| refused(error, bounds, deadline))
 }
 
-/// Not by way of `image`, which has the decoder fill with grey what is missing, and gives it no time.
+/// Without `image`, which makes the decoder fill missing parts with grey, and gives it no time limit.
 fn decode_jpeg(essence: &Essence, bounds: &Bounds, deadline: Deadline) -> Result<DynamicImage, Refused> {
     let colours = if essence.grey { ColorSpace::Luma } else { ColorSpace::RGB };
     let side = usize::try_from(bounds.side).map_err(Refused::damaged)?;
@@ -98,10 +101,10 @@ fn decode_jpeg(essence: &Essence, bounds: &Bounds, deadline: Deadline) -> Result
     } else {
         RgbImage::from_raw(width, height, pixels).map(DynamicImage::from)
     };
-    image.ok_or_else(|| Refused::damaged("it tells two sizes"))
+    image.ok_or_else(|| Refused::damaged("it states two sizes"))
 }
 
-/// Grey, coloured, or coloured with alpha: nothing else goes on.
+/// As grey, coloured, or coloured with alpha: later steps know nothing else.
 pub(crate) fn plain(image: DynamicImage) -> DynamicImage {
     let opaque = match &image {
         DynamicImage::ImageRgba8(image) => image.pixels().all(|p| p.0[3] == u8::MAX),

@@ -1,8 +1,12 @@
+//! Encodes pictures.
+
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageResult};
 
-use crate::{Kind, Picture, Refused};
+use crate::kind::Kind;
+use crate::picture::Picture;
+use crate::refused::Refused;
 
 /// JPEG at this quality, or PNG if `image` has alpha.
 pub(crate) fn smallest(image: &DynamicImage, quality: u8) -> Result<Picture, Refused> {

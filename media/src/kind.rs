@@ -1,18 +1,18 @@
-//! What a file is, by its first bytes: what a client says it is counts for nothing.
+//! The kind of a file, by its first bytes. What a client says about it is ignored.
 
-/// How many first bytes [`Kind::sniff`] and [`describe`] look at.
+/// How many bytes [`Kind::sniff`] and [`describe`] read.
 pub const SNIFF_BYTES: usize = 16;
 
-/// A kind of picture that is taken.
+/// A kind of picture that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// JPEG, baseline or progressive.
     Jpeg,
-    /// PNG. Of an animated one the still picture.
+    /// PNG. An animated one becomes its still picture.
     Png,
-    /// GIF, with its movement.
+    /// GIF, with its animation.
     Gif,
-    /// WebP. Of an animated one the first frame.
+    /// WebP. An animated one becomes its first frame.
     Webp,
 }
 
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// What to serve it as.
+    /// The `Content-Type` to serve it with.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// What a file is that [`Kind::sniff`] does not know, and what to send instead: for the error that its sender gets.
+/// What a file is when [`Kind::sniff`] does not know it, and what to send instead: for the error that its sender gets.
 #[must_use]
 pub fn describe(bytes: &[u8]) -> &'static str {
     let head = &bytes[..bytes.len().min(SNIFF_BYTES)];
@@ -75,7 +75,7 @@ pub fn describe(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// ISO base media files, told apart by their major brand.
+/// ISO base media files, distinguished by their major brand.
 fn describe_brand(brand: &[u8]) -> &'static str {
     match brand.get(..4) {
         Some(b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1") => {
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_say_the_kind() {
-        let table: [(&[u8], Option<Kind>); 14] = [
+        let table: &[(&[u8], Option<Kind>)] = &[
             (b"\xFF\xD8\xFF\xE0\0\x10JFIF\0", Some(Kind::Jpeg)),
             (b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR", Some(Kind::Png)),
             (b"GIF87a", Some(Kind::Gif)),
@@ -112,13 +112,13 @@ mod tests {
         ];
         for (bytes, kind) in table {
             assert!(bytes.len() <= SNIFF_BYTES, "{bytes:?}");
-            assert_eq!(Kind::sniff(bytes), kind, "{bytes:?}");
+            assert_eq!(Kind::sniff(bytes), *kind, "{bytes:?}");
         }
     }
 
     #[test]
     fn what_is_refused_is_named() {
-        let table: [(&[u8], &str); 16] = [
+        let table: &[(&[u8], &str)] = &[
             (b"", "empty"),
             (b"\0\0\0\x18ftypheic", "HEIC"),
             (b"\0\0\0\x18ftypmif1", "HEIC"),
@@ -137,7 +137,7 @@ mod tests {
             (b"hello, this is a text", "not a picture that is known here"),
         ];
         for (bytes, name) in table {
-            assert!(describe(bytes).contains(name), "{bytes:?}: {}", describe(bytes));
+            assert!(describe(bytes).contains(*name), "{bytes:?}: {}", describe(bytes));
         }
     }
 }

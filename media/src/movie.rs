@@ -1,15 +1,19 @@
-//! A GIF that moves: decoded, drawn and encoded frame by frame, so that only one is in memory.
+//! An animated GIF: decoded, drawn and encoded frame by frame, so that only one frame is in memory.
 
 use image::codecs::gif::{GifDecoder, GifEncoder};
 use image::{AnimationDecoder, DynamicImage, Frame, ImageDecoder};
 
-use crate::bounds::Deadline;
-use crate::render::{self, FULL_SIDE};
+use crate::bounds::{Bounds, Deadline};
+use crate::kind::Kind;
+use crate::picture::{FULL_SIDE, Picture, Rendered};
+use crate::refused::Refused;
 use crate::scan::Essence;
+use crate::sizes::small;
 use crate::timed::Timed;
-use crate::{Bounds, Kind, Picture, Refused, Rendered, decode, shrink};
+use crate::{decode, shrink};
 
-/// Of 30. Colours are chosen anew only for a frame of more than 256 of them, and this is fast and hard to tell from the best.
+/// From 1 to 30. Colours are chosen again only for a frame that has more than 256, and this speed is hard to
+/// distinguish from the best quality.
 const SPEED: i32 = 10;
 
 pub(crate) fn render(essence: &Essence, bounds: &Bounds, deadline: Deadline) -> Result<Rendered, Refused> {
@@ -42,5 +46,5 @@ pub(crate) fn render(essence: &Essence, bounds: &Bounds, deadline: Deadline) -> 
 }
 
 fn first(image: &DynamicImage) -> Result<(Picture, Picture), Refused> {
-    render::small(&decode::plain(image.clone()))
+    small(&decode::plain(image.clone()))
 }

@@ -1,4 +1,5 @@
-//! From a request's body to a blob: piece by piece, bounded in bytes and time, refused as soon as it is seen to be no picture.
+//! From a request's body to a blob: piece by piece, bounded in bytes and time, refused as soon as it turns out to be no
+//! picture.
 
 use std::time::{Duration, Instant};
 
@@ -11,28 +12,28 @@ use soundoff_common::web::http::{Answer, refuse};
 
 use crate::config::MediaConfig;
 use crate::kind::{Kind, SNIFF_BYTES, describe};
-use crate::service::unavailable;
+use crate::refusals::unavailable;
 
-/// How many bytes gather before they are written.
+/// How many bytes are gathered before they are written.
 const PIECE: usize = 256 * 1024;
-/// How much of a refused body is still read, and for how long, so that its sender gets to read the refusal.
+/// How much of a refused body is still read, and for how long, so that its sender reads the refusal.
 const DRAINED_BYTES: u64 = 64 << 20;
 const DRAINED_FOR: Duration = Duration::from_secs(10);
 
-/// What is known of the bytes before they come.
+/// What is known of the bytes before they arrive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
-    /// At most so many.
+    /// The most bytes.
     AtMost(u64),
-    /// Exactly so many.
+    /// The exact number of bytes.
     Exactly(u64),
 }
 
-/// What came.
+/// What arrived.
 pub(crate) struct Received {
     pub(crate) kind: Kind,
     pub(crate) bytes: u64,
-    /// Not finished yet: what is to be said first is the caller's to know.
+    /// Not finished yet: the caller may have to do something first.
     pub(crate) writer: Box<dyn BlobWriter>,
 }
 
@@ -51,7 +52,7 @@ fn wrong_length(expected: u64) -> Box<Answer> {
     refused(StatusCode::BAD_REQUEST, "bad_message", &format!("exactly {expected} bytes were announced"))
 }
 
-/// Refuses what its header says will not fit, before any of it is read.
+/// Refuses a body whose length does not fit, before any of it is read.
 fn judge_length(body: &Incoming, expected: Expected) -> Result<(), Box<Answer>> {
     let Some(length) = body.size_hint().exact() else { return Ok(()) };
     match expected {
@@ -82,7 +83,7 @@ pub(crate) async fn receive(
     judged
 }
 
-/// Reads on what nobody wants: a sender who is cut off in the middle of sending often never reads why.
+/// Reads what nobody wants: a sender who is cut off while sending often never reads the reason.
 pub(crate) async fn drain(mut body: Incoming) {
     let reading = async {
         let mut read = 0;
@@ -119,7 +120,7 @@ impl Intake {
                     return Err(refused(StatusCode::BAD_REQUEST, "bad_message", "the upload broke off"));
                 }
                 Ok(None) => break,
-                Err(_) => return Err(too_slow("the upload paused for too long; begin it anew")),
+                Err(_) => return Err(too_slow("the upload paused for too long; begin it again")),
             };
             let Ok(data) = frame.into_data() else { continue };
             self.bytes += data.len() as u64;
@@ -153,7 +154,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Decides by the first bytes what this is, once.
+    /// Decides the kind by the first bytes, once.
     fn sniff(&mut self) -> Result<(), Box<Answer>> {
         if self.kind.is_none() {
             self.kind = Some(Kind::sniff(&self.waiting).ok_or_else(|| not_taken(&self.waiting))?);
@@ -176,7 +177,8 @@ fn too_slow(detail: &str) -> Box<Answer> {
     refused(StatusCode::REQUEST_TIMEOUT, "bad_message", detail)
 }
 
-/// How much has come in the present stretch of time: every stretch counts by itself, so that a fast beginning buys no slow rest.
+/// How much has arrived in the current stretch of time. Every stretch counts by itself, so that a fast beginning does
+/// not make up for a slow rest.
 struct Pace {
     since: Instant,
     bytes: u64,
@@ -199,13 +201,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stretch_of_an_upload_brings_enough() {
+    fn every_stretch_of_an_upload_must_bring_enough() {
         let config = MediaConfig { slowest: 1000, ..MediaConfig::default() };
         let begun = Instant::now();
         let mut pace = Pace { since: begun, bytes: 0 };
         let mut comes = |bytes, at: f64| pace.is_too_slow(bytes, begun + config.pause.mul_f64(at), &config);
         assert!(!comes(50_000, 0.5) && !comes(1, 0.9) && !comes(1, 1.0), "the first stretch");
         assert!(!comes(999, 1.5) && !comes(1, 2.0), "just enough");
-        assert!(comes(999, 3.0), "a fast beginning counts no longer");
+        assert!(comes(999, 3.0), "a fast beginning does not count any more");
     }
 }

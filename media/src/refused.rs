@@ -1,6 +1,8 @@
+//! Why a picture is not accepted.
+
 use std::time::Duration;
 
-/// Why a picture is not taken. The text is for the developer of the app that sent it: it says what to do.
+/// Why a picture is not accepted. The text is for the developer of the app that sent it: it says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Width times height is over the bound.
@@ -8,11 +10,11 @@ pub enum Refused {
         "the picture has {width} x {height} = {pixels} pixels and at most {bound} are taken: scale it down before sending"
     )]
     TooManyPixels {
-        /// How wide it says it is.
+        /// Its width, by its own header.
         width: u32,
-        /// How high it says it is.
+        /// Its height, by its own header.
         height: u32,
-        /// Both multiplied.
+        /// Width times height.
         pixels: u64,
         /// [`crate::Bounds::pixels`].
         bound: u64,
@@ -33,7 +35,7 @@ pub enum Refused {
         /// [`crate::Bounds::frames`].
         bound: usize,
     },
-    /// An animation's frames together have more pixels than the bound.
+    /// All frames of an animation together have more pixels than the bound.
     #[error(
         "the frames of the animation together have more than the {bound} pixels that are taken: \
          make it smaller or shorter"
@@ -42,7 +44,7 @@ pub enum Refused {
         /// [`crate::Bounds::animation_pixels`].
         bound: u64,
     },
-    /// A JPEG has more scans than the bound. No camera makes such; a lawful progressive file has about ten.
+    /// A JPEG has more scans than the bound. No camera makes such a file; a usual progressive one has about ten.
     #[error("the JPEG has more than the {bound} scans that are taken: save it as a baseline JPEG")]
     TooManyScans {
         /// [`crate::Bounds::jpeg_scans`].
@@ -57,7 +59,7 @@ pub enum Refused {
         /// [`crate::Bounds::memory`].
         bound: u64,
     },
-    /// It was not done in time.
+    /// It took too long.
     #[error("the picture was not rendered within {} ms: scale it down or save it more plainly", bound.as_millis())]
     TookTooLong {
         /// [`crate::Bounds::time`].
@@ -67,16 +69,16 @@ pub enum Refused {
     #[error("the picture is not whole, its end is missing: send all its bytes")]
     NotWhole,
     /// The file breaks the rules of its kind.
-    #[error("the picture is damaged ({0}): open and save it anew, then send it")]
+    #[error("the picture is damaged ({0}): open and save it again, then send it")]
     Damaged(String),
-    /// Lawful, but nothing that is seen in practice.
+    /// Valid, but not seen in practice.
     #[error("the picture is {0}, which is not taken: save it as a plain JPEG or PNG")]
     Unsupported(&'static str),
 }
 
 impl Refused {
     pub(crate) fn damaged(why: impl std::fmt::Display) -> Self {
-        // Decoders speak in technical terms and at times at length.
+        // Decoders' texts are technical and sometimes long.
         Self::Damaged(why.to_string().chars().filter(|c| !c.is_control()).take(200).collect())
     }
 }

@@ -1,58 +1,32 @@
+//! From a file to a picture in three sizes.
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::DynamicImage;
 
-use crate::bounds::Deadline;
-use crate::{Bounds, Kind, Refused, decode, encode, movie, scan, shrink};
-
-/// The longer side of [`Rendered::full`] at most.
-pub const FULL_SIDE: u32 = 4096;
-/// The longer side of [`Rendered::feed`] at most.
-pub const FEED_SIDE: u32 = 1080;
-/// The longer side of [`Rendered::thumb`] at most.
-pub const THUMB_SIDE: u32 = 320;
+use crate::bounds::{Bounds, Deadline};
+use crate::kind::Kind;
+use crate::picture::{FULL_SIDE, Picture, Rendered};
+use crate::refused::Refused;
+use crate::sizes::small;
+use crate::{decode, encode, movie, scan, shrink};
 
 const FULL_QUALITY: u8 = 90;
-const SMALL_QUALITY: u8 = 82;
 
-/// A picture, encoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// The whole file.
-    pub bytes: Vec<u8>,
-    /// What it is.
-    pub kind: Kind,
-    /// How wide it is.
-    pub width: u32,
-    /// How high it is.
-    pub height: u32,
-}
-
-/// One picture in all its sizes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// All of it: JPEG of a JPEG, PNG of a PNG, GIF of a GIF that moves and PNG of one that does not; of a WebP, JPEG or, if it
-    /// has alpha, PNG.
-    pub full: Picture,
-    /// For a list of posts: JPEG or, with alpha, PNG. Of what moves, the first frame.
-    pub feed: Picture,
-    /// For a corner of the screen, as `feed`.
-    pub thumb: Picture,
-}
-
-/// Decodes `bytes` and encodes them anew in three sizes. It takes a core and a half for as long as `bounds` allow, so it belongs
-/// on a thread that may be kept.
+/// Decodes `bytes` and encodes them again in three sizes. It uses up to one and a half cores for as long as `bounds`
+/// allow, so it must run on a thread that may be blocked.
 ///
-/// What is not of the picture itself stays behind, its place and time and colour profile included: it is turned the right way
-/// up and brought to sRGB instead. Of an animated PNG or WebP the first frame is kept.
+/// Everything but the picture itself is left out, its place, time and colour profile included: the picture is turned
+/// the right way up and converted to sRGB instead. An animated PNG or WebP becomes its first frame.
 ///
 /// # Errors
-/// When it is over a bound, not whole, damaged, or not of `kind`. Never half a picture.
+/// When the picture is over a bound, not whole, damaged, or not of `kind`. Never returns half a picture.
 pub fn render(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<Rendered, Refused> {
     guarded(|| render_all(bytes, kind, bounds))
 }
 
-/// The files are hostile and the decoders large. They own all they change, so nothing half done is left behind.
+/// Files may be hostile, and decoders are large. They own everything that they change, so a panic leaves nothing half
+/// done.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Refused::damaged("its decoder gave up")))
 }
@@ -80,20 +54,10 @@ fn full(image: &DynamicImage, kind: Kind) -> Result<Picture, Refused> {
     }
 }
 
-/// `feed` and `thumb`.
-pub(crate) fn small(image: &DynamicImage) -> Result<(Picture, Picture), Refused> {
-    let feed = shrink::filtered(image, FEED_SIDE);
-    let (feed, thumb) = rayon::join(
-        || encode::smallest(&feed, SMALL_QUALITY),
-        || encode::smallest(&shrink::filtered(&feed, THUMB_SIDE), SMALL_QUALITY),
-    );
-    Ok((feed?, thumb?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::guarded;
-    use crate::Refused;
+    use crate::refused::Refused;
 
     #[test]
     fn a_panic_is_a_refusal() {

@@ -1,4 +1,4 @@
-//! Media on their way out: `GET /v1/media/{id}`, in pieces, with ranges, kept by caches for ever.
+//! `GET /v1/media/{id}`: shows media, in pieces, with ranges, kept by caches forever.
 
 use std::io;
 use std::ops::Range;
@@ -11,19 +11,21 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use soundoff_common::model::media::{Rendition, State};
+use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
+use soundoff_common::ports::tables::Tables;
 use soundoff_common::web::http::{Answer, names_tag, refuse, retry_later};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ulid::Ulid;
 
-use crate::blob;
-use crate::service::{Media, no_such};
+use crate::refusals::{no_such, unavailable};
+use crate::{blob, items};
 
 /// How many bytes are in memory for one reader.
 const PIECE: u64 = 64 * 1024;
-/// A year, which is what caches take for ever: an id is never reused, and its bytes never change.
+/// A year, which caches take as forever: an id is never used again, and its bytes never change.
 const KEPT: &str = "public, max-age=31536000, immutable";
-/// Should a browser ever take a picture for a page, it may do nothing.
+/// If a browser takes a picture for a page, the page may do nothing.
 const POLICY: &str = "default-src 'none'; sandbox";
 
 /// Which bytes were asked for.
@@ -31,11 +33,23 @@ const POLICY: &str = "default-src 'none'; sandbox";
 enum Asked {
     All,
     Part(Range<u64>),
-    /// None that are there.
+    /// Bytes behind the end.
     Nothing,
 }
 
-impl Media {
+/// Shows media.
+pub(crate) struct Show {
+    tables: Arc<dyn Tables>,
+    blobs: Arc<dyn Blobs>,
+    /// Places for answers that are being sent.
+    showing: Arc<Semaphore>,
+}
+
+impl Show {
+    pub(crate) fn new(showing: Arc<Semaphore>, world: &World) -> anyhow::Result<Self> {
+        Ok(Self { tables: world.tables.clone(), blobs: world.blobs()?, showing })
+    }
+
     pub(crate) async fn show(&self, id: Ulid, request: &Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let size = match request.uri().query() {
             None => "full",
@@ -45,7 +59,8 @@ impl Media {
             let detail = "the sizes are ?size=thumb, ?size=feed and ?size=full";
             return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "bad_message", detail)));
         }
-        let stored = self.stored(id).await?.filter(|stored| stored.state == State::Ready);
+        let stored = items::read(&*self.tables, id).await.map_err(|error| unavailable(&error))?;
+        let stored = stored.filter(|stored| stored.state == State::Ready);
         let renditions = stored.and_then(|stored| stored.renditions).ok_or_else(no_such)?;
         let rendition = match size {
             "thumb" => renditions.thumb,
@@ -93,7 +108,7 @@ impl Media {
         match status {
             StatusCode::NOT_MODIFIED => return answer,
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                // True of this range only: no cache may give it to whoever asks for another.
+                // True of this range only: no cache may give it to somebody who asks for another.
                 set(header::CACHE_CONTROL, "no-store");
                 set(header::CONTENT_RANGE, &format!("bytes */{total}"));
                 return answer;
@@ -113,14 +128,14 @@ impl Media {
                 let detail = "too many pictures are being sent; try again";
                 return retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1);
             };
-            let frames = frames(self.deps.blobs.clone(), blob::rendition(id, size), range, place);
+            let frames = frames(self.blobs.clone(), blob::rendition(id, size), range, place);
             *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
         }
         answer
     }
 }
 
-/// A blob's bytes, read as its reader takes them; the place is given back with the last of them.
+/// A blob's bytes, read when the client takes them; the place is given back after the last of them.
 fn frames(
     blobs: Arc<dyn Blobs>,
     name: String,
@@ -134,14 +149,14 @@ fn frames(
         let piece = range.start..range.end.min(range.start + PIECE);
         let bytes = blobs.get(&name, Some(piece)).await.map_err(io::Error::other)?;
         let bytes = bytes.filter(|bytes| !bytes.is_empty());
-        // Collected since the answer began: its length was promised, so the connection breaks off.
+        // Collected since the answer began: its length was promised, so the connection must end.
         let bytes = bytes.ok_or_else(|| io::Error::other("the blob is gone"))?;
         let rest = range.start + bytes.len() as u64..range.end;
         Ok(Some((Frame::data(bytes), (blobs, name, rest, place))))
     })
 }
 
-/// The one range that is asked for. What is no range, or several, is answered with all of it, as RFC 9110 (14.2) lets us.
+/// The one range that was asked for. An invalid range, or several, count as none, as RFC 9110 (14.2) allows.
 fn part(headers: &HeaderMap, tag: &str, total: u64) -> Asked {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else {

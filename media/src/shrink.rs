@@ -1,5 +1,5 @@
-//! Smaller pictures. Pixels are averaged down to twice the size that is wanted, which is fast and takes no memory to speak of;
-//! the last half is done by a good filter, which takes 16 bytes for every pixel it sees.
+//! Makes pictures smaller. Pixels are averaged down to twice the wanted size, which is fast and takes hardly any
+//! memory. A good filter, which takes 16 bytes for every pixel that it reads, does the last half.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,8 @@ fn fit(image: &DynamicImage, side: u32) -> Option<(u32, u32)> {
     (long > side).then(|| (scaled(width), scaled(height)))
 }
 
-/// Resizes with colours weighted by their alpha, or the colours of what cannot be seen would bleed into what can.
+/// Resizes with colours weighted by their alpha; otherwise the colours of invisible pixels would bleed into visible
+/// ones.
 fn associated(image: &DynamicImage, resize: impl Fn(&DynamicImage) -> DynamicImage) -> DynamicImage {
     let DynamicImage::ImageRgba8(straight) = image else { return resize(image) };
     let mut weighted = straight.clone();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_does_not_bleed() {
+    fn invisible_pixels_do_not_bleed() {
         let stripes = RgbaImage::from_fn(200, 200, |x, _| {
             if x % 2 == 0 { Rgba([255, 0, 0, 0]) } else { Rgba([0, 0, 255, 255]) }
         });

@@ -1,12 +1,13 @@
-//! A file in memory that can no longer be read once the time is over: so decoders stop, which know of no time.
+//! A file in memory that can no longer be read when the time is over. It stops decoders, which have no time limit of
+//! their own.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use crate::bounds::Deadline;
 
-/// More is not given at once, or a decoder would be fed for long without being asked.
+/// The most bytes given at once; with more, a decoder would run for long without a check.
 const WINDOW: usize = 16 << 10;
-/// Asking the clock costs more than reading a byte.
+/// Reading the clock costs more than reading a byte.
 const READS_PER_CHECK: u32 = 256;
 
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Timed<'a> {
 
 impl<'a> Timed<'a> {
     pub(crate) fn new(bytes: &'a [u8], deadline: Deadline) -> Self {
-        // So that the first read asks.
+        // So that the first read checks the clock.
         Self { bytes, at: 0, reads: READS_PER_CHECK, given: 0, deadline }
     }
 
@@ -82,8 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Timed;
-    use crate::Bounds;
-    use crate::bounds::Deadline;
+    use crate::bounds::{Bounds, Deadline};
 
     #[test]
     fn it_reads_like_a_file() {
@@ -107,6 +107,6 @@ mod tests {
         file.read_exact(&mut [0; 1000]).unwrap();
         std::thread::sleep(Duration::from_millis(30));
         assert!(file.read_to_end(&mut Vec::new()).is_err());
-        assert!(Timed::new(&bytes, file.deadline).fill_buf().is_err(), "the first read asks");
+        assert!(Timed::new(&bytes, file.deadline).fill_buf().is_err(), "the first read checks the clock");
     }
 }

@@ -1,17 +1,18 @@
-//! `media.uploaded`: a client has put the bytes of a medium into the bucket by itself, and the bucket says so.
+//! `media.uploaded`: a client has uploaded the bytes of a medium to the bucket, and the bucket says so.
 //!
-//! Where clients upload past us, the bucket's own notifications are this queue's messages: no envelopes of ours, at least once each, in
-//! any order, and for every upload, also those that this service wrote itself. Each raw blob that ever comes to lie there is followed
-//! by a notification, and what is done for one depends only on the medium's state, which never goes back. So whatever may happen at
-//! the same time is harmless:
+//! Where clients upload to the bucket, the bucket's own notifications are this queue's messages: no envelopes of ours,
+//! each delivered at least once, in any order, and for every upload, also those that this service wrote itself. Every
+//! raw blob is followed by a notification, and what is done for it depends only on the medium's state, which never goes
+//! back. So whatever happens at the same time is harmless:
 //!
-//! - The service's own uploads are claimed before their bytes become the blob: their notification finds them in state `Checking`.
-//! - Two notifications of one medium, or one and the collector: a claim holds only as the item was read; who loses comes again and finds
-//!   what the other made of it. The collector deletes bytes after the state is `Gone`, and what is put there later is deleted by its
-//!   own notification.
-//! - A check that asks twice is done once, by whichever message is there first ([`crate::check`]); so bytes that are put while it
-//!   goes on are never shown. `media.checked` sweeps them away when it has made the medium something else than `Checking`, and what is
-//!   put after that finds it so here.
+//! - The service's own uploads are claimed before their bytes become the blob: their notification finds them in state
+//!   `Checking`.
+//! - Two notifications of one medium, or one and the collector: a claim succeeds only if the item is still as it was
+//!   read; the loser is retried and finds what the other did. The collector deletes bytes after the state is `Gone`,
+//!   and bytes that are uploaded later are deleted by their own notification.
+//! - When a check is queued twice, it is done once, by the message that comes first ([`crate::check`]); so bytes that
+//!   are uploaded during it are never shown. `media.checked` deletes them when it has ended the state `Checking`, and
+//!   bytes that are uploaded after that find the new state here.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,20 +22,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::media::State;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::worker::Outward;
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::queues::Message;
+use soundoff_common::ports::tables::Tables;
 use ulid::Ulid;
 
-use crate::blob;
-use crate::service::Media;
+use crate::messages::ask_for_check;
+use crate::{blob, items};
 
-/// The MessageType of what the bucket says, which is a job: [`Media::job`].
-pub const UPLOADED: &str = "media.uploaded";
-
-/// What the bucket says: S3's event message, as much of it as is needed.
+/// What the bucket says: the parts of S3's event message that are needed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Notification {
-    /// Objects were made.
+    /// Objects were created.
     Created {
         /// One each.
         #[serde(rename = "Records")]
@@ -65,57 +67,85 @@ pub(crate) struct Place {
 /// An object's name.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Object {
-    /// As in a URL's query: `+` for a space, `%` before two digits.
+    /// Encoded as in a URL's query: `+` for a space, `%` before two digits.
     key: String,
 }
 
-pub(crate) struct Uploaded(pub(crate) Arc<Media>);
+/// Why a message of the bucket cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("no notification of a bucket")]
+    NoNotification,
+    #[error("an event that nobody asked for")]
+    OtherEvent,
+    #[error("a key that is not encoded as keys are")]
+    BadKey,
+    #[error("an object that is no upload")]
+    NoUpload,
+}
 
-impl Media {
-    /// A medium's raw bytes have come to lie in the bucket.
-    async fn uploaded(&self, id: Ulid) -> Result<(), String> {
+/// Queues the checks of uploads.
+pub(crate) struct Uploaded {
+    tables: Arc<dyn Tables>,
+    blobs: Arc<dyn Blobs>,
+    outward: Outward,
+}
+
+impl Uploaded {
+    pub(crate) fn new(world: &World) -> anyhow::Result<Self> {
+        Ok(Self { tables: world.tables.clone(), blobs: world.blobs()?, outward: world.outward.clone() })
+    }
+
+    /// The raw bytes of a medium are in the bucket. Every error is worth another try.
+    async fn uploaded(&self, id: Ulid) -> anyhow::Result<()> {
         let name = blob::raw(id);
-        let stored = self.read(id).await.map_err(|error| error.to_string())?;
+        let stored = items::read(&*self.tables, id).await?;
         let Some(stored) = stored.filter(|stored| matches!(stored.state, State::Uploading | State::Checking))
         else {
-            // Late: after the check, or after it was collected. An id is never used again, so nobody needs them.
-            return self.deps.blobs.delete(&name).await.map_err(|error| error.to_string());
+            // Late: after the check, or after it was collected. An id is never used again, so nobody needs the bytes.
+            return Ok(self.blobs.delete(&name).await?);
         };
         if stored.check.is_some() {
-            // It is being looked into, and will be swept.
+            // Its check is going on, and the bytes will be deleted after it.
             return Ok(());
         }
         if stored.state == State::Uploading {
-            if self.deps.blobs.size(&name).await.map_err(|error| error.to_string())?.is_none() {
+            if self.blobs.size(&name).await?.is_none() {
                 return Ok(());
             }
-            if !self.claim(id, &stored).await.map_err(|error| error.to_string())? {
-                return Err("somebody else was faster".to_owned());
-            }
+            let claimed = items::claim(&*self.tables, id, &stored).await?;
+            anyhow::ensure!(claimed, "somebody else was faster");
         }
-        // Also when it was claimed before: whoever did may have been cut off between the two steps.
-        self.ask_for_check(id, &stored.owner).await
+        // Also when it was claimed before: the process that claimed it may have died between the two steps.
+        ask_for_check(&self.outward, id, &stored.owner).await
+    }
+
+    /// Works on all of some media, even after one has failed; returns the first error.
+    async fn all_uploaded(&self, media: Vec<Ulid>) -> anyhow::Result<()> {
+        let mut done = Ok(());
+        for id in media {
+            done = done.and(self.uploaded(id).await);
+        }
+        done
     }
 }
 
 /// The media whose uploads a message is about.
-fn parse(message: &Message) -> Result<Vec<Ulid>, String> {
-    let said = serde_json::from_slice(&message.body);
-    let said = said.map_err(|_| "no notification of a bucket".to_owned())?;
-    match said {
+fn parse(message: &Message) -> Result<Vec<Ulid>, Unreadable> {
+    match serde_json::from_slice(&message.body).map_err(|_| Unreadable::NoNotification)? {
         Notification::Created { records } => {
             records.iter().map(|record| medium(&record.s3.object.key)).collect()
         }
         Notification::Test { event } if event == "s3:TestEvent" => Ok(Vec::new()),
-        Notification::Test { .. } => Err("an event that nobody asked for".to_owned()),
+        Notification::Test { .. } => Err(Unreadable::OtherEvent),
     }
 }
 
-/// The medium whose upload lies at a key: the name of a blob, behind whatever the bucket keeps blobs under.
-fn medium(key: &str) -> Result<Ulid, String> {
-    let key = decode(key).ok_or("a key that is not encoded as keys are")?;
+/// The medium whose upload has a key: the name of a blob, behind the prefix that the bucket keeps blobs under.
+fn medium(key: &str) -> Result<Ulid, Unreadable> {
+    let key = decode(key).ok_or(Unreadable::BadKey)?;
     let name = key.rsplit('/').next().unwrap_or_default();
-    blob::of_raw(name).ok_or_else(|| "an object that is no upload".to_owned())
+    blob::of_raw(name).ok_or(Unreadable::NoUpload)
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
@@ -142,23 +172,19 @@ impl Job for Uploaded {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(batch.len());
         for message in batch {
-            let media = match parse(message) {
-                Ok(media) => media,
-                Err(error) => {
-                    verdicts.push(Verdict::Dead(error));
-                    continue;
-                }
-            };
-            let mut done = Ok(());
-            for id in media {
-                done = done.and(self.0.uploaded(id).await);
-            }
-            verdicts.push(done.map_or_else(Verdict::Retry, |()| Verdict::Done));
+            verdicts.push(match parse(message) {
+                Ok(media) => match self.all_uploaded(media).await {
+                    Ok(()) => Verdict::Done,
+                    Err(error) => Verdict::Retry(format!("{error:#}")),
+                },
+                Err(error) => Verdict::Dead(error.to_string()),
+            });
         }
         verdicts
     }
 
-    /// Nobody waits for an answer: the message says no user, and its medium is collected as one that was never uploaded.
+    /// Nobody waits for an answer: the message names no user, and its medium is collected as if it had never been
+    /// uploaded.
     async fn give_up(&self, _message: &Message, _reason: &str) {}
 }
 

@@ -1,31 +1,59 @@
-//! Media on their way in: `POST /v1/media`, and the PUT that `media.begin` gave a URL for.
+//! `POST /v1/media`, and the PUT that `media.begin` gave a URL for: takes media in.
+
+use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::json;
 use soundoff_common::model::media::{self, State, Stored};
-use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::worker::Outward;
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::blobs::Blobs;
+use soundoff_common::ports::tables::{Table, TableError, Tables};
+use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::web::http::{Answer, json, refuse};
+use soundoff_common::web::http::{Answer, json, refuse, unauthorized, whole};
+use soundoff_common::web::uploads::UploadKey;
 use ulid::Ulid;
 
-use crate::blob;
-use crate::config::MAX_POST_BYTES;
+use crate::config::{MAX_POST_BYTES, MediaConfig};
 use crate::kind::{Kind, SNIFF_BYTES};
+use crate::messages::ask_for_check;
+use crate::places::Places;
 use crate::receive::{Expected, Received, drain, receive};
-use crate::service::{Media, no_such, unavailable};
+use crate::refusals::{no_such, unavailable};
+use crate::{blob, items};
 
-/// How often an upload that raced another of its user's is begun anew.
+/// How often an upload that lost a race against another of its user is begun again.
 const RACES: u32 = 8;
 
-impl Media {
-    /// Takes a picture in. Its item is there before its bytes: whatever is cut off on the way is collected.
+/// Takes uploads in.
+pub(crate) struct Uploads {
+    config: MediaConfig,
+    places: Places,
+    tables: Arc<dyn Tables>,
+    blobs: Arc<dyn Blobs>,
+    outward: Outward,
+    verifier: Arc<dyn TokenVerifier>,
+    /// Knows the URLs that this service signed.
+    key: UploadKey,
+}
+
+impl Uploads {
+    pub(crate) fn new(config: MediaConfig, places: Places, world: &World) -> anyhow::Result<Self> {
+        let (blobs, verifier, key) = (world.blobs()?, world.verifier()?, UploadKey::of(&world.secret));
+        let World { tables, outward, .. } = world.clone();
+        Ok(Self { config, places, tables, blobs, outward, verifier, key })
+    }
+
+    /// Takes a picture in. Its item is written before its bytes, so that an upload which is cut off is collected.
     pub(crate) async fn post(&self, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let (head, body) = request.into_parts();
         let (id, now) = (Ulid::generate(), now_ms());
         let admitted = async {
             let owner = self.sender(&head.headers).await?;
-            let place = self.place(&owner)?;
+            let place = self.places.take(&owner)?;
             self.begin(id, &owner, now).await?;
             Ok((owner, place))
         };
@@ -43,12 +71,12 @@ impl Media {
 
     async fn begin(&self, id: Ulid, owner: &Handle, now: u64) -> Result<(), Box<Answer>> {
         for _ in 0..RACES {
-            let counted = self.deps.tables.get(Table::Entities, media::count_key(owner)).await;
+            let counted = self.tables.get(Table::Entities, media::count_key(owner)).await;
             let counted = counted.map_err(|error| unavailable(&error))?;
             let writes = media::begin(id, owner, now, counted.as_ref()).map_err(|too_many| {
                 Box::new(refuse(StatusCode::CONFLICT, "conflict", &too_many.to_string()))
             })?;
-            match self.deps.tables.write(writes).await {
+            match self.tables.write(writes).await {
                 Ok(()) => return Ok(()),
                 Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
                 Err(error) => return Err(unavailable(&error)),
@@ -57,25 +85,26 @@ impl Media {
         Err(unavailable(&"lost every race for the count of loose media"))
     }
 
-    /// Takes the bytes of a medium that was begun. The URL says for how many and until when; whoever holds it needs nothing else.
+    /// Takes the bytes of a medium that was begun. The URL says how many and until when; a sender who has it needs
+    /// nothing else.
     pub(crate) async fn put(&self, id: Ulid, request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default();
-        let Some(bytes) = self.deps.uploads.allows(id, query, now_ms() / 1000) else {
-            let detail = "the upload URL is altered or has lapsed; ask for another with media.begin";
+        let Some(bytes) = self.key.allows(id, query, now_ms() / 1000) else {
+            let detail = "the upload URL is altered or has expired; ask for another with media.begin";
             let refusal = refuse(StatusCode::FORBIDDEN, "forbidden", detail);
             return unread(body, Err(Box::new(refusal)));
         };
         let admitted = async {
             let stored = self.stored(id).await?.ok_or_else(no_such)?;
-            // The answer was lost, or the check was not asked for: both are made good.
+            // The answer was lost, or the check was not queued: both are made up for.
             if stored.state == State::Checking
                 && let Some(kind) = self.waiting(id).await?
             {
-                self.ask_for_check(id, &stored.owner).await.map_err(|error| unavailable(&error))?;
+                ask_for_check(&self.outward, id, &stored.owner).await.map_err(|error| unavailable(&error))?;
                 return Ok(Err(said(StatusCode::OK, id, kind, bytes)));
             }
-            let place = self.place(&stored.owner)?;
+            let place = self.places.take(&stored.owner)?;
             Ok(Ok((stored.owner, place)))
         };
         let (owner, place) = match admitted.await {
@@ -88,8 +117,18 @@ impl Media {
         taken
     }
 
-    pub(crate) async fn stored(&self, id: Ulid) -> Result<Option<Stored>, Box<Answer>> {
-        self.read(id).await.map_err(|error| unavailable(&error))
+    /// Who sends this.
+    async fn sender(&self, headers: &HeaderMap) -> Result<Handle, Box<Answer>> {
+        let refused = || Box::new(whole(unauthorized("send a good access token as bearer")));
+        match sign_ins::of_bearer(&*self.tables, &*self.verifier, headers, now_ms() / 1000).await {
+            Ok(Some(claims)) => Ok(claims.user),
+            Ok(None) | Err(Closed::NoUser | Closed::Ended) => Err(refused()),
+            Err(Closed::Unknown(error)) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn stored(&self, id: Ulid) -> Result<Option<Stored>, Box<Answer>> {
+        items::read(&*self.tables, id).await.map_err(|error| unavailable(&error))
     }
 
     async fn take(
@@ -100,23 +139,24 @@ impl Media {
         expected: Expected,
     ) -> Result<Answer, Box<Answer>> {
         let post = matches!(expected, Expected::AtMost(_));
-        let writer = self.deps.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
+        let writer = self.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
         let received = receive(body, writer, expected, &self.config).await?;
         let Received { kind, bytes, writer } = received;
-        // Of several uploads to one URL one gets here, unless the first was cut off before its bytes became the blob.
+        // Of several uploads to one URL only one passes here, unless the first was cut off before its bytes became the
+        // blob.
         self.claim_to_write(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
-        self.ask_for_check(id, owner).await.map_err(|error| unavailable(&error))?;
+        ask_for_check(&self.outward, id, owner).await.map_err(|error| unavailable(&error))?;
         Ok(said(if post { StatusCode::CREATED } else { StatusCode::OK }, id, kind, bytes))
     }
 
-    /// What waits to be looked into, if bytes are there.
+    /// The kind of the bytes that wait for their check, if there are any.
     async fn waiting(&self, id: Ulid) -> Result<Option<Kind>, Box<Answer>> {
-        let head = self.deps.blobs.get(&blob::raw(id), Some(0..SNIFF_BYTES as u64)).await;
+        let head = self.blobs.get(&blob::raw(id), Some(0..SNIFF_BYTES as u64)).await;
         Ok(head.map_err(|error| unavailable(&error))?.and_then(|head| Kind::sniff(&head)))
     }
 
-    /// Ends the uploading of a medium whose bytes are all here and about to become the blob.
+    /// Ends the upload of a medium whose bytes have all arrived and are about to become the blob.
     async fn claim_to_write(&self, id: Ulid) -> Result<(), Box<Answer>> {
         let used = || {
             let detail = "this medium was uploaded already; ask for another with media.begin";
@@ -127,27 +167,27 @@ impl Media {
             return Ok(());
         }
         let claimed = stored.state == State::Uploading
-            && self.claim(id, &stored).await.map_err(|error| unavailable(&error))?;
+            && items::claim(&*self.tables, id, &stored).await.map_err(|error| unavailable(&error))?;
         if claimed { Ok(()) } else { Err(used()) }
     }
 
-    /// Takes back what a refused upload has begun. What stays behind, should this fail, is collected.
+    /// Undoes what a refused upload has begun. If this fails, what is left is collected.
     async fn forget(&self, id: Ulid, begun: &Stored) {
-        let forgotten = self.deps.tables.write(media::end(id, begun)).await;
-        let _collected_otherwise = self.deps.blobs.delete(&blob::raw(id)).await;
+        let forgotten = self.tables.write(media::end(id, begun)).await;
+        let _collected_otherwise = self.blobs.delete(&blob::raw(id)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a refused upload is left to be collected");
         }
     }
 }
 
-/// An answer before the body was read: it is read on, so that its sender gets to read the answer.
+/// An answer before the body was read. The body is read nevertheless, so that its sender reads the answer.
 fn unread(body: Incoming, answer: Result<Answer, Box<Answer>>) -> Result<Answer, Box<Answer>> {
     tokio::spawn(drain(body));
     answer
 }
 
-/// What an upload is answered with.
+/// The answer to an upload.
 fn said(status: StatusCode, id: Ulid, kind: Kind, bytes: u64) -> Answer {
     let media = json!({
         "id": id.to_string(), "url": media::url(id), "content_type": kind.content_type(), "bytes": bytes,

@@ -1,4 +1,4 @@
-//! The one test of a process: what it ever took is told for all of it.
+//! The only test of its process, because the kernel reports the peak of a whole process.
 #![cfg(target_os = "linux")]
 
 use soundoff_media::{Bounds, Kind, Refused, render};
@@ -10,7 +10,7 @@ fn peak() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// The most address space that this process ever had: told even of memory that was taken and never touched.
+/// The most address space that this process ever had. It counts memory that was allocated and never touched.
 fn peak_space() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();

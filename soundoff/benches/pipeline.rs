@@ -1,9 +1,10 @@
-//! How fast everybody's timeline is computed through the whole pipeline: `cargo bench -p soundoff --bench pipeline`.
+//! Measures how fast the timelines of all users are computed through the whole pipeline: `cargo bench -p soundoff
+//! --bench pipeline`.
 //!
-//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a file of
-//! friendships; then a tick of everybody goes through schedule_q, precompute_q, TLC, personalize_q, Personalization and the cache, as
-//! under `soundoff up`. The first tick finds everything in the tables, the others have the memory warm. `USERS` sets how many users
-//! there are, 200,000 if it is not set.
+//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a
+//! file of friendships. Then a tick of all users goes through schedule_q, precompute_q, TLC, personalize_q,
+//! Personalization and the cache, as under `soundoff up`. In the first tick everything is read from the tables, in the
+//! others the memory is warm. `USERS` sets the number of users, 200,000 if it is not set.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,17 +14,21 @@ use soundoff_common::model::{accounts, follows, posts};
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
 use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::feature::{self, Row, Work};
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::pipeline::worker::Outward;
+use soundoff_common::pipeline::world::World as Ports;
 use soundoff_common::ports::queues::Queues as _;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables as _, Write};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::secret::Secret;
+use soundoff_common::web::uploads::UploadKey;
 use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::EmbeddedQueues;
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
-use soundoff_timeline::{Status, TimelineConfig, TimelineDeps, Timelines};
+use soundoff_timeline::{Operators, Status, TimelineConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
@@ -34,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The same world as the computation alone is measured with.
 #[path = "../../timeline/benches/precompute/world.rs"]
-#[expect(dead_code, reason = "nobody has turned to anybody here")]
+#[expect(dead_code, reason = "nobody interacts with anybody here")]
 mod world;
 
 #[path = "../../timeline/benches/precompute/usage.rs"]
@@ -65,30 +70,25 @@ async fn run(follows: &Follows) -> anyhow::Result<()> {
     let users = follows.users();
     eprintln!("{users} users with their follows and posts are in the tables after {:.0?}", begun.elapsed());
 
-    let catalog = Arc::new(Catalog::new(soundoff_timeline::specs()));
+    let config = TimelineConfig { clock_skew: Duration::ZERO, ..TimelineConfig::default() };
+    let tiers = config.tiers.clone();
+    let feature = soundoff_timeline::feature(config);
+    let catalog = Arc::new(feature::catalog(std::slice::from_ref(&feature)));
     let queues =
         EmbeddedQueues::open(&dir.path().join("queues"), &catalog.queue_names(), Default::default())?;
-    let metrics = Metrics::new();
-    let replies =
-        Replies::start(Arc::new(LocalSessions::new()), InternalKey::new(&[7; 32])?, metrics.clone());
-    let deps = TimelineDeps {
-        tables,
-        cache: Arc::new(LocalCache::new(4 << 30)),
-        queues: queues.clone(),
-        outward: Outward { queues: queues.clone(), replies, catalog: catalog.clone() },
-        metrics: metrics.clone(),
-    };
-    let config = TimelineConfig { clock_skew: Duration::ZERO, ..TimelineConfig::default() };
-    let timelines = Timelines::new(config, deps).map_err(anyhow::Error::msg)?;
+    let ports = ports(tables, queues.clone(), catalog.clone())?;
     let stop = CancellationToken::new();
-    for spec in catalog.specs() {
-        let (job, config) = timelines.job(&spec.queue, ConsumerConfig::default());
-        tokio::spawn(consume(queues.clone(), spec.queue.clone(), config, job, metrics.clone(), stop.clone()));
+    for Row { spec, work } in &feature.rows {
+        let Work::Job(make) = work else { anyhow::bail!("{} is no job", spec.message_type) };
+        let (job, config) = (make(&ports)?, spec.pull.within(ConsumerConfig::default()));
+        let metrics = ports.metrics.clone();
+        tokio::spawn(consume(queues.clone(), spec.queue.clone(), config, job, metrics, stop.clone()));
     }
-    let mut before = timelines.status().await?;
+    let operators = Operators::new(tiers, &ports);
+    let mut before = operators.status().await?;
     for name in ["first tick, all from the tables", "second tick, memory warm", "third tick, memory warm"] {
         let (begun, cpu) = (Instant::now(), cpu_seconds()?);
-        timelines.tick_now(&[]).await?;
+        operators.tick_now(&[]).await?;
         let status = loop {
             tokio::time::sleep(Duration::from_millis(5)).await;
             let mut backlog = 0;
@@ -97,7 +97,7 @@ async fn run(follows: &Follows) -> anyhow::Result<()> {
                 backlog += depth.visible + depth.in_flight;
             }
             if backlog == 0 {
-                break timelines.status().await?;
+                break operators.status().await?;
             }
         };
         let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
@@ -106,6 +106,29 @@ async fn run(follows: &Follows) -> anyhow::Result<()> {
     }
     stop.cancel();
     Ok(())
+}
+
+/// The ports that the stages get.
+fn ports(
+    tables: Arc<EmbeddedTables>,
+    queues: Arc<EmbeddedQueues>,
+    catalog: Arc<Catalog>,
+) -> anyhow::Result<Ports> {
+    let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
+    let replies = Replies::start(sessions.clone(), InternalKey::new(&[7; 32])?, metrics.clone());
+    let secret = Secret::new(&[7; 32])?;
+    Ok(Ports {
+        tables,
+        sessions,
+        cache: Arc::new(LocalCache::new(4 << 30)),
+        queues: queues.clone(),
+        uploads: Arc::new(UploadKey::of(&secret)),
+        outward: Outward { queues, replies, catalog },
+        secret,
+        metrics,
+        blobs: None,
+        verifier: None,
+    })
 }
 
 fn report(name: &str, before: &Status, after: &Status, wall: f64, cpu: f64) {
@@ -129,7 +152,7 @@ fn report(name: &str, before: &Status, after: &Status, wall: f64, cpu: f64) {
 }
 
 fn handle(user: usize) -> Handle {
-    format!("u{user:07}").parse().expect("a lawful handle")
+    format!("u{user:07}").parse().expect("a valid handle")
 }
 
 /// Writes in large transactions, many at once; they share commits.

@@ -202,7 +202,7 @@ async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ri
     if tiers.contains(&Tier::Users) {
         return Ok(Some(Ring::open(tables, secret).await?));
     }
-    if tiers.contains(&Tier::Edge) || tiers.contains(&Tier::Workers) {
+    if tiers.contains(&Tier::Edge) {
         return Ok(Some(Ring::follow(tables, secret).await?));
     }
     Ok(None)

@@ -182,7 +182,7 @@ pub(crate) const TIMELINE: [Tier; 4] = [Tier::Schedule, Tier::Compute, Tier::Per
 /// `soundoff timeline`, all of its stages or one.
 pub(crate) async fn timeline(role: TimelineRole, tiers: &[Tier]) -> anyhow::Result<()> {
     let node = open(&role.node.engines, tiers).await?;
-    let timeline = role.timeline.config(CLOCK_SKEW);
+    let timeline = role.timeline.config(CLOCK_SKEW)?;
     let features = features::features(Settings { timeline, ..Settings::default() });
     let benches = node.benches(&features, &role.consumer, |_| true)?;
     let names: Vec<_> = tiers.iter().map(|tier| tier.name()).collect();

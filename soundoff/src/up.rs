@@ -61,7 +61,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
     // One process, one clock.
-    let timeline = config.timeline.config(Duration::ZERO);
+    let timeline = config.timeline.config(Duration::ZERO)?;
     let features = features::features(Settings {
         timeline: timeline.clone(),
         media: config.media.config(),

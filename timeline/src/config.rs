@@ -1,4 +1,4 @@
-//! What operators may choose.
+//! What operators can choose.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use crate::weights::Weights;
 /// How timelines are computed.
 #[derive(Debug, Clone)]
 pub struct TimelineConfig {
-    /// How often users are looked through for whose timeline is due; zero: only when asked to.
+    /// How often the users whose timeline is due are queued; zero: only when operators ask for it.
     pub interval: Duration,
-    /// Who is due how often.
+    /// How often each user is due.
     pub tiers: Tiers,
     /// How items are ranked.
     pub weights: Weights,
-    /// How old may be what only hints at relevance: counts of likes and comments, and whom friends follow.
+    /// How old hints of relevance may be: counts of likes and comments, and whom friends follow.
     pub hints_age: Duration,
     /// How far the clocks of the machines that share the cache may be apart.
     pub clock_skew: Duration,
@@ -32,28 +32,38 @@ impl Default for TimelineConfig {
     }
 }
 
+impl TimelineConfig {
+    /// Checks what can be wrong.
+    ///
+    /// # Errors
+    /// Names the first value that is invalid.
+    pub fn validate(&self) -> Result<(), String> {
+        self.weights.validate()
+    }
+}
+
 /// One tier of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tier {
     /// Users who were seen within this time; `None`: all others.
     within_ms: Option<u64>,
-    /// They are due at every so many ticks.
+    /// They are due at every `every`-th tick.
     every: u64,
 }
 
-/// Who is due how often, such as `1d=1,7d=10,*=60`: users seen within a day at every tick, within a week at every tenth, the rest
-/// at every sixtieth.
+/// How often users are due, such as `1d=1,7d=10,*=60`: users seen within a day at every tick, within a week at every
+/// tenth, the others at every sixtieth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiers(Vec<Tier>);
 
 impl Default for Tiers {
     fn default() -> Self {
-        "1d=1,7d=10,*=60".parse().expect("the default is lawful")
+        "1d=1,7d=10,*=60".parse().expect("the default is valid")
     }
 }
 
 impl Tiers {
-    /// The tier of a user, 0 for the most active, and every how many ticks it is due.
+    /// The tier of a user, 0 for the most active, and the number of ticks from one time that it is due to the next.
     pub(crate) fn of(&self, active_at: u64, now: u64) -> (usize, u64) {
         let idle = now.saturating_sub(active_at);
         let tiers = self.0.iter().enumerate();
@@ -112,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tiers_is_refused_with_an_example() {
+    fn an_invalid_list_of_tiers_is_refused_with_an_example() {
         for text in ["", "1d=1", "*=0", "7d=1,1d=2,*=3", "1x=1,*=2", "1d,*=2", "*=1,*=2", "é=1,*=2"] {
             let error = text.parse::<Tiers>().unwrap_err();
             assert!(error.contains("1d=1,7d=10,*=60"), "{text}: {error}");

@@ -1,13 +1,13 @@
-//! What leads from one page to the next.
+//! The `next` of a page: where the page after it begins.
 
 use soundoff_common::model::ids;
 use ulid::Ulid;
 
 /// Characters of an id.
 const ID: usize = 26;
-/// Characters that tell one shown post from others: forty bits of its id.
+/// Characters that distinguish one shown post from others: forty bits of its id.
 const SHOWN: usize = 10;
-/// The most posts a list leads through.
+/// The most posts in a list.
 pub(crate) const MOST_LISTED: usize = 500;
 
 /// Where a client is in a list.
@@ -15,17 +15,17 @@ pub(crate) const MOST_LISTED: usize = 500;
 pub(crate) struct Cursor {
     /// Names the list that is kept in the cache.
     pub(crate) list: Ulid,
-    /// The newest post that was in it.
+    /// The newest post that was in the list.
     pub(crate) newest: Ulid,
-    /// The oldest post that was in it.
+    /// The oldest post that was in the list.
     pub(crate) oldest: Ulid,
     /// How far into the list.
     pub(crate) offset: u16,
-    /// What has been shown, for when the list is lost.
+    /// What has been shown, in case the list is lost.
     pub(crate) shown: Vec<u64>,
 }
 
-/// What is remembered of a post that was shown.
+/// The part of a shown post's id that a cursor remembers.
 pub(crate) fn mark(post: Ulid) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low forty bits are wanted")]
     let low = post.0 as u64;
@@ -33,7 +33,7 @@ pub(crate) fn mark(post: Ulid) -> u64 {
 }
 
 impl Cursor {
-    /// The cursor that a client sends back, if it is one of ours.
+    /// The cursor that a client sends back; `None` if it is none of ours.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (list, rest) = text.split_at_checked(ID)?;
         let (newest, rest) = rest.split_at_checked(ID)?;

@@ -1,29 +1,35 @@
 //! Whom users follow: from memory, from the cache, from the tables, in this order, by the account's version of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use soundoff_common::model::follows::{PREFIX, Row, following};
 use soundoff_common::pipeline::handler::Failure;
-use soundoff_common::ports::tables::{Query, Table};
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::cache::Cache;
+use soundoff_common::ports::tables::{Query, Table, Tables};
 use soundoff_common::protocol::Handle;
+use soundoff_common::telemetry::Metrics;
 
+use crate::accounts::follows_versions;
 use crate::graph::{Follows, NEWEST_FOLLOWS};
+use crate::measure::looked_up;
+use crate::memory::Memory;
 use crate::reads::{AT_ONCE, few_at_once};
 use crate::shelf::Slot;
-use crate::timelines::{Timelines, millis};
 
 const TTL: Duration = Duration::from_secs(24 * 3_600);
-/// Rows of the first query: most lists need no second.
+/// Rows of the first query: most lists need no second one.
 const FIRST_ROWS: usize = 200;
-/// Rows of the queries after it.
+/// Rows of each later query.
 const MORE_ROWS: usize = 1_000;
 
-/// How many changes a list may be behind that is to catch up.
+/// How many changes a list may be behind to catch up.
 const MOST_BEHIND: u64 = 64;
 
-/// A user whose follows are to be known, and the account's version of them.
+/// A user whose follows are needed, and the account's version of them.
 pub(crate) type Wanted = (Handle, u64);
 
 fn key(user: &Handle) -> String {
@@ -40,7 +46,7 @@ fn encode(version: u64, follows: &[Handle]) -> Bytes {
     bytes.into()
 }
 
-/// The handles, if they are the list of that version.
+/// The handles, if the list is of that version.
 fn decode(bytes: &[u8], version: u64) -> Option<Vec<Handle>> {
     let (head, rest) = bytes.split_first_chunk::<8>()?;
     if u64::from_le_bytes(*head) != version {
@@ -50,7 +56,7 @@ fn decode(bytes: &[u8], version: u64) -> Option<Vec<Handle>> {
     text.split_terminator('\0').map(|handle| handle.parse().ok()).collect()
 }
 
-/// All follows with those of the newest that are not among them, if these are as many as there were changes.
+/// All follows, and those of `newest` that are not among them, if exactly `changes` are not.
 fn with_added(all: &[Slot], newest: &[Slot], changes: usize) -> Option<Box<[Slot]>> {
     let added: Vec<Slot> = newest.iter().copied().filter(|slot| all.binary_search(slot).is_err()).collect();
     if added.len() != changes {
@@ -61,11 +67,43 @@ fn with_added(all: &[Slot], newest: &[Slot], changes: usize) -> Option<Box<[Slot
     Some(all.into())
 }
 
-impl Timelines {
-    /// Whom the users follow, in order, by their accounts of `at`, in milliseconds since 1970.
+/// Reads follow lists into the memory.
+#[derive(Clone)]
+pub(crate) struct FollowLists {
+    memory: Arc<Memory>,
+    tables: Arc<dyn Tables>,
+    cache: Arc<dyn Cache>,
+    metrics: Metrics,
+}
+
+impl FollowLists {
+    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> Self {
+        let World { tables, cache, metrics, .. } = world.clone();
+        Self { memory: memory.clone(), tables, cache, metrics }
+    }
+
+    /// Which of some authors the user follows, by the account as of `now`.
+    pub(crate) async fn followed<'a>(
+        &self,
+        user: &Handle,
+        follows_version: u64,
+        authors: impl Iterator<Item = &'a Handle>,
+        now: u64,
+    ) -> Result<HashSet<Handle>, Failure> {
+        let _numbers_stay = self.memory.keep_numbers().await;
+        let follows = self.know(&[(user.clone(), follows_version)], now).await?;
+        let follows = follows.first().and_then(|follows| follows.all.as_deref()).unwrap_or_default();
+        let graph = self.memory.graph();
+        let is_followed =
+            |author: &&Handle| graph.known(author).is_some_and(|slot| follows.binary_search(&slot).is_ok());
+        Ok(authors.filter(is_followed).cloned().collect())
+    }
+
+    /// Whom the users follow, in order, by their accounts as of `at`, in milliseconds since 1970. The caller keeps the
+    /// numbers.
     ///
-    /// Callers go by what this answers and not by the memory, which others change meanwhile.
-    pub(crate) async fn know_follows(&self, users: &[Wanted], at: u64) -> Result<Vec<Arc<Follows>>, Failure> {
+    /// Callers use the result and not the memory, which others change meanwhile.
+    pub(crate) async fn know(&self, users: &[Wanted], at: u64) -> Result<Vec<Arc<Follows>>, Failure> {
         let mut known = self.remembered(users, at);
         let unknown: Vec<usize> = (0..users.len()).filter(|user| known[*user].is_none()).collect();
         let caught_up =
@@ -75,7 +113,7 @@ impl Timelines {
         }
         let unknown: Vec<usize> = (0..users.len()).filter(|user| known[*user].is_none()).collect();
         let keys: Vec<String> = unknown.iter().map(|user| key(&users[*user].0)).collect();
-        let cached = if keys.is_empty() { Vec::new() } else { self.deps.cache.get_many(&keys).await? };
+        let cached = if keys.is_empty() { Vec::new() } else { self.cache.get_many(&keys).await? };
         let mut missed = Vec::new();
         for (user, cached) in unknown.into_iter().zip(cached) {
             match cached.and_then(|cached| decode(&cached.value, users[user].1)) {
@@ -83,7 +121,7 @@ impl Timelines {
                 None => missed.push(user),
             }
         }
-        self.looked_up("follows", users.len() - missed.len(), missed.len());
+        looked_up(&self.metrics, "follows", users.len() - missed.len(), missed.len());
         // A few at a time, so that a batch of heavy followers is never in memory twice.
         for part in missed.chunks(AT_ONCE) {
             let reads = part.iter().map(|user| self.read_follows(&users[*user].0, usize::MAX));
@@ -95,30 +133,30 @@ impl Timelines {
                 entries.push((key(handle), encode(*version, &list)));
             }
             entries.retain(|(_, value)| value.len() < 1 << 20);
-            self.deps.cache.put_many(entries, TTL).await?;
+            self.cache.put_many(entries, TTL).await?;
         }
         Ok(known.into_iter().map(|follows| follows.expect("what was missed has been read")).collect())
     }
 
-    /// What the memory has of that version.
+    /// What the memory has, where it is of the wanted version.
     fn remembered(&self, users: &[Wanted], at: u64) -> Vec<Option<Arc<Follows>>> {
         let known = {
-            let graph = self.graph();
+            let graph = self.memory.graph();
             let known = |(user, version): &Wanted| {
                 let slot = graph.known(user)?;
                 let follows = graph.follows(slot).filter(|f| f.version == *version && f.all.is_some())?;
                 Some((slot, follows.clone()))
             };
             let known: Vec<Option<(Slot, Arc<Follows>)>> = users.iter().map(known).collect();
-            let oldest = at.saturating_sub(millis(self.config.hints_age) / 2);
+            let oldest = at.saturating_sub(self.memory.hints_age_ms / 2);
             let is_old = known.iter().flatten().any(|(slot, _)| graph.follows_checked_at(*slot) < oldest);
             if !is_old {
                 return known.into_iter().map(|known| Some(known?.1)).collect();
             }
             known
         };
-        // That they have been looked at is written down now and then only: readers need not wait for each other.
-        let mut graph = self.graph_mut();
+        // The time of the check is written only now and then, so that readers need not wait for each other.
+        let mut graph = self.memory.graph_mut();
         known.iter().flatten().for_each(|(slot, _)| graph.checked_follows(*slot, at));
         known.into_iter().map(|known| Some(known?.1)).collect()
     }
@@ -129,20 +167,20 @@ impl Timelines {
 
     fn put_follows(&self, user: &Handle, follows: Follows, at: u64) -> Arc<Follows> {
         let follows = Arc::new(follows);
-        let mut graph = self.graph_mut();
+        let mut graph = self.memory.graph_mut();
         let slot = graph.slot(user);
         graph.set_follows(slot, follows.clone(), at);
         follows
     }
 
-    /// The numbers of people. Nearly all are known, so that nobody who only looks has to wait.
+    /// The numbers of people. Nearly all are known, and looking them up needs no write lock.
     fn slots(&self, people: &[Handle]) -> Vec<Slot> {
         let mut slots: Vec<Option<Slot>> = {
-            let graph = self.graph();
+            let graph = self.memory.graph();
             people.iter().map(|person| graph.known(person)).collect()
         };
         if slots.iter().any(Option::is_none) {
-            let mut graph = self.graph_mut();
+            let mut graph = self.memory.graph_mut();
             for (slot, person) in slots.iter_mut().zip(people).filter(|(slot, _)| slot.is_none()) {
                 *slot = Some(graph.slot(person));
             }
@@ -150,13 +188,15 @@ impl Timelines {
         slots.into_iter().flatten().collect()
     }
 
-    /// Has a list that the memory knows catch up with the account, by the newest rows alone; `None` when that cannot be told.
+    /// Brings a list in the memory up to the account's version by reading only the newest rows; `None` when they do not
+    /// suffice.
     ///
-    /// Every change of the follows raises the account's version by one. When as many are new as there were changes, all of these were
-    /// follows, and the list is the old one and them. Somebody unfollowed, or a follow that was long on its way, leaves fewer.
+    /// Every change of the follows raises the account's version by one. When the number of new rows equals the number
+    /// of changes, all changes were follows, and the list is the old one and the new rows. An unfollow, or a follow
+    /// that arrived late, leaves fewer.
     async fn catch_up(&self, (user, version): &Wanted, at: u64) -> Result<Option<Arc<Follows>>, Failure> {
         let old = {
-            let graph = self.graph();
+            let graph = self.memory.graph();
             graph.known(user).and_then(|slot| graph.follows(slot)).cloned()
         };
         let Some(old) = old.filter(|old| (1..=MOST_BEHIND).contains(&version.saturating_sub(old.version)))
@@ -172,29 +212,29 @@ impl Timelines {
         Ok(Some(self.put_follows(user, Follows { version: *version, newest, all: Some(all) }, at)))
     }
 
-    /// Has the memory know the newest follows of people who lead to friends of friends.
-    pub(crate) async fn know_friends(&self, friends: &[Slot], now: u64) -> Result<(), Failure> {
+    /// Brings the newest follows of people into the memory: they lead to friends of friends.
+    pub(crate) async fn know_newest(&self, friends: &[Slot], now: u64) -> Result<(), Failure> {
         let unknown: Vec<(Slot, Handle)> = {
-            let graph = self.graph();
-            let age = millis(self.config.hints_age);
+            let graph = self.memory.graph();
+            let age = self.memory.hints_age_ms;
             let fresh = |slot: Slot| {
                 graph.follows(slot).is_some() && now.saturating_sub(graph.follows_checked_at(slot)) < age
             };
             let stale = friends.iter().filter(|slot| !fresh(**slot));
             stale.map(|slot| (*slot, graph.handle(*slot).clone())).collect()
         };
-        self.looked_up("friends", friends.len() - unknown.len(), unknown.len());
+        looked_up(&self.metrics, "friends", friends.len() - unknown.len(), unknown.len());
         if unknown.is_empty() {
             return Ok(());
         }
         let handles: Vec<Handle> = unknown.iter().map(|(_, handle)| handle.clone()).collect();
-        let versions = self.follows_versions(&handles).await?;
+        let versions = follows_versions(&*self.tables, &handles).await?;
         let mut changed = Vec::new();
         {
-            let mut graph = self.graph_mut();
+            let mut graph = self.memory.graph_mut();
             for ((slot, handle), version) in unknown.into_iter().zip(versions) {
                 let version = version.unwrap_or(0);
-                // Another may have read later ones meanwhile.
+                // Another task may have read later ones meanwhile.
                 if graph.follows(slot).is_some_and(|follows| follows.version >= version) {
                     graph.checked_follows(slot, now);
                 } else {
@@ -204,7 +244,7 @@ impl Timelines {
         }
         let reads = changed.iter().map(|(handle, ..)| self.read_follows(handle, NEWEST_FOLLOWS));
         let lists = few_at_once(reads.collect()).await?;
-        let mut graph = self.graph_mut();
+        let mut graph = self.memory.graph_mut();
         for ((_, slot, version), newest) in changed.into_iter().zip(lists) {
             let newest = newest.iter().map(|handle| graph.slot(handle)).collect();
             graph.set_follows(slot, Arc::new(Follows { version, newest, all: None }), now);
@@ -223,7 +263,7 @@ impl Timelines {
             if let Some(after) = after.take() {
                 query = query.below(after);
             }
-            let page = self.deps.tables.query(query).await?;
+            let page = self.tables.query(query).await?;
             let last = page.items.last().map(|(sk, _)| sk.clone());
             for (_, item) in page.items {
                 follows.push(item.parse::<Row>()?.who);

@@ -1,9 +1,9 @@
-//! How a timeline lies in the cache: a head, records of fixed width, and the authors they name.
+//! The format of a timeline in the cache: a head, records of fixed width, and the authors that they name.
 //!
-//! Numbers are little-endian. The head is [`HEAD`] bytes: format 1, kind, count of records (u16), count of authors (u16), two bytes
-//! of zero, version (u64), the version of the follows it was made from (u64). A record is [`RECORD`] bytes: the post's id (u128), its
-//! author's index (u16), and three u16: what the parts of its score are, or in a chronological timeline its engagement (u32) and zero.
-//! An author is a byte that names the source, a byte of length, and the handle.
+//! Numbers are little-endian. The head is [`HEAD`] bytes: format 1, kind, count of records (u16), count of authors
+//! (u16), two bytes of zero, version (u64), the version of the follows it was made from (u64). A record is [`RECORD`]
+//! bytes: the post's id (u128), its author's index (u16), and three u16: the parts of its score, or in a chronological
+//! timeline its engagement (u32) and zero. An author is a byte that names the source, a byte of length, and the handle.
 
 use bytes::Bytes;
 use ulid::Ulid;
@@ -12,7 +12,7 @@ use crate::weights::Parts;
 
 /// Bytes before the first record.
 pub(crate) const HEAD: usize = 24;
-/// Bytes of an item in the cache, its share of the authors aside.
+/// Bytes of an item in the cache, without its share of the authors.
 pub(crate) const RECORD: usize = 24;
 const FORMAT: u8 = 1;
 
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn chronological(post: Ulid, author: u16, engagement: u32) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of it")]
+        #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
         let facts = [engagement as u16, (engagement >> 16) as u16, 0];
         Self { post, author, facts }
     }
@@ -63,7 +63,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins one. `version` is when its making began, in milliseconds since 1970.
+    /// Begins a timeline. `version` is when its computation began, in milliseconds since 1970.
     pub(crate) fn new(kind: Kind, version: u64, follows_version: u64, records: usize) -> Self {
         let mut bytes = Vec::with_capacity(HEAD + records * (RECORD + 8));
         bytes.extend_from_slice(&[FORMAT, kind as u8, 0, 0, 0, 0, 0, 0]);
@@ -72,7 +72,7 @@ impl Writer {
         Self { bytes, records: 0, authors: 0 }
     }
 
-    /// Adds a record; all of them come before the first author.
+    /// Adds a record. All records come before the first author.
     pub(crate) fn record(&mut self, record: Record) {
         let Record { post, author, facts: [a, b, c] } = record;
         let mut bytes = [0; RECORD];
@@ -86,7 +86,7 @@ impl Writer {
 
     /// Adds the next author.
     pub(crate) fn author(&mut self, source: u8, handle: &str) {
-        let len = u8::try_from(handle.len()).expect("a handle is 30 bytes at most");
+        let len = u8::try_from(handle.len()).expect("a handle is at most 30 bytes");
         self.bytes.extend_from_slice(&[source, len]);
         self.bytes.extend_from_slice(handle.as_bytes());
         self.authors += 1;
@@ -105,7 +105,7 @@ impl Writer {
     }
 }
 
-/// A timeline as it lies in the cache, read in place.
+/// A timeline in the format of the cache, read in place.
 #[derive(Debug, Clone)]
 pub(crate) struct Timeline {
     bytes: Bytes,
@@ -114,7 +114,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// `None` when the bytes are no timeline of this version's: whoever finds that makes a new one.
+    /// `None` when the bytes are no timeline of this format: callers then make a new one.
     pub(crate) fn read(bytes: Bytes, kind: Kind) -> Option<Self> {
         let head = bytes.get(..HEAD)?;
         if head[..2] != [FORMAT, kind as u8] {
@@ -123,7 +123,7 @@ impl Timeline {
         let count = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let (records, authors) = (count(2), count(4));
         let timeline = Self { records, authors, bytes };
-        // Looked at once, so that nothing below can fail.
+        // Checked once, so that nothing below can fail.
         let sound = timeline.bytes.len() >= timeline.authors_at()
             && timeline.authors().count() == usize::from(authors)
             && timeline.records().all(|record| record.author < authors);
@@ -134,12 +134,13 @@ impl Timeline {
         &self.bytes
     }
 
-    /// When its making began, in milliseconds since 1970: a later one is newer.
+    /// When its computation began, in milliseconds since 1970: of two timelines, the one with the larger version is
+    /// newer.
     pub(crate) fn version(&self) -> u64 {
         self.number(8)
     }
 
-    /// Which follows it was made from.
+    /// The version of the follows that it was made from.
     pub(crate) fn follows_version(&self) -> u64 {
         self.number(16)
     }
@@ -164,7 +165,7 @@ impl Timeline {
         })
     }
 
-    /// Source and handle of each author, in order of their indexes.
+    /// Source and handle of each author, in the order of their indexes.
     pub(crate) fn authors(&self) -> impl Iterator<Item = (u8, &str)> {
         let mut rest = &self.bytes[self.authors_at()..];
         std::iter::from_fn(move || {
@@ -176,7 +177,7 @@ impl Timeline {
     }
 }
 
-/// The version of a timeline of either kind, without a look at the rest.
+/// The version of a timeline of either kind; the rest is not checked.
 pub(crate) fn version_of(bytes: &[u8]) -> Option<u64> {
     let version = bytes.get(8..16).filter(|_| bytes[0] == FORMAT)?;
     Some(u64::from_le_bytes(version.try_into().expect("eight bytes")))

@@ -1,6 +1,6 @@
-//! What this process remembers of follows and author lists, by small numbers instead of names.
+//! What this process remembers of follows and author lists. People have small numbers instead of names.
 //!
-//! All of it can be read again: from the cache, and that from the tables. So it is bounded by beginning anew when it is full.
+//! All of it can be read again, from the cache or from the tables. So when it is full, it is cleared.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use soundoff_common::model::posts::News;
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
-use crate::recent::{RINGS, Rings, ring_of};
+use crate::rings::{RINGS, Rings, ring_of};
 use crate::shelf::{Listed, MAX_LISTED, Shelf, Slot};
 
 /// How many of a user's newest follows lead to friends of friends.
 pub(crate) const NEWEST_FOLLOWS: usize = 16;
-/// The most bytes held, about; past that everything is forgotten.
+/// The most bytes held, about; above that everything is forgotten.
 const MAX_BYTES: usize = 1 << 30;
-/// What a person costs beside their lists: the name, the map's entry, who is suggested to them.
+/// The bytes of a person beside their lists: the name, the map's entry, suggestions.
 const PERSON_BYTES: usize = 280;
 
 /// Whom somebody follows.
@@ -26,12 +26,12 @@ pub(crate) struct Follows {
     pub(crate) version: u64,
     /// The newest follows, newest first.
     pub(crate) newest: Box<[Slot]>,
-    /// All follows, rising; `None` when only the newest were read.
+    /// All follows, sorted; `None` when only the newest were read.
     pub(crate) all: Option<Box<[Slot]>>,
 }
 
 impl Follows {
-    /// Of all follows, newest first.
+    /// From all follows, newest first.
     pub(crate) fn whole(version: u64, slots: Vec<Slot>) -> Self {
         let newest = slots[..slots.len().min(NEWEST_FOLLOWS)].into();
         let mut all = slots;
@@ -45,11 +45,11 @@ impl Follows {
     }
 }
 
-/// Authors whom a source has named and who are remembered for a while.
+/// Authors whom a source has named, remembered for a while.
 #[derive(Debug)]
 struct Suggested {
     source: u8,
-    /// The version of the user's own follows, and when it was, in milliseconds since 1970.
+    /// The version of the user's own follows, and the time, in milliseconds since 1970.
     version: u64,
     at: u64,
     authors: Box<[Slot]>,
@@ -64,10 +64,11 @@ struct Person {
     suggested: Vec<Suggested>,
 }
 
-/// What tells whether an author's list is to be read, apart from all else: of most authors a computation needs to know no more.
+/// What decides whether an author's list must be read. Kept apart, because for most authors a computation needs nothing
+/// else.
 #[derive(Debug, Clone, Copy)]
 struct Age {
-    /// When the tables were read for the list, in milliseconds since 1970; 0: it is to be read.
+    /// When the tables were read for the list, in milliseconds since 1970; 0: it must be read.
     read_at: u64,
     ring: u8,
 }
@@ -89,15 +90,15 @@ pub(crate) struct Graph {
     people: Vec<Person>,
     ages: Vec<Age>,
     shelf: Shelf,
-    /// The newest rings that were read: every list knows what they tell.
+    /// The newest rings that were read: all their notes are in the lists.
     rings: Option<Rings>,
-    /// By ring: what it has lost may be missing in lists that were read before.
+    /// For each ring a time: lists that were read before it may lack notes that the ring has lost.
     floors: [u64; RINGS],
     follow_bytes: usize,
 }
 
 impl Graph {
-    /// The number of a person, a new one if need be. Numbers are good until [`Graph::make_room`] is called.
+    /// The number of a person, a new one if they have none. Numbers are valid until [`Graph::make_room`] is called.
     pub(crate) fn slot(&mut self, handle: &Handle) -> Slot {
         if let Some(slot) = self.slots.get(handle) {
             return *slot;
@@ -123,7 +124,7 @@ impl Graph {
         &self.shelf
     }
 
-    /// Sets the times that posts are counted by, as seen from `now_ms`.
+    /// See [`Shelf::calibrate`].
     pub(crate) fn calibrate(&mut self, now_ms: u64) {
         self.shelf.calibrate(now_ms);
     }
@@ -137,7 +138,7 @@ impl Graph {
         self.people[slot as usize].checked_at
     }
 
-    /// Puts what was read of somebody's follows at `at`, unless another has put later ones.
+    /// Stores the follows that were read at `at`, unless later ones are stored already.
     pub(crate) fn set_follows(&mut self, slot: Slot, follows: Arc<Follows>, at: u64) {
         let person = &mut self.people[slot as usize];
         if person.follows.as_ref().is_some_and(|known| known.version > follows.version) {
@@ -149,13 +150,13 @@ impl Graph {
         person.checked_at = person.checked_at.max(at);
     }
 
-    /// Notes that the follows are still the account's.
+    /// Notes that the follows were still the account's at `at`.
     pub(crate) fn checked_follows(&mut self, slot: Slot, at: u64) {
         let person = &mut self.people[slot as usize];
         person.checked_at = person.checked_at.max(at);
     }
 
-    /// The authors whom a source has named for a user, if that was for these follows and later than `oldest`.
+    /// The authors whom a source has named for a user, if it did so for these follows and later than `oldest`.
     pub(crate) fn suggested(&self, slot: Slot, source: u8, version: u64, oldest: u64) -> Option<&[Slot]> {
         let mut suggested = self.people[slot as usize].suggested.iter();
         let suggested = suggested.find(|suggested| suggested.source == source)?;
@@ -180,26 +181,26 @@ impl Graph {
         people.filter(is_new).collect()
     }
 
-    /// Of some authors those whose lists are to be read: there is none, it may miss what the rings have lost, or its counts are older
-    /// than `oldest`.
+    /// The authors whose lists must be read: there is no list, it may lack notes that the rings have lost, or its
+    /// counts are older than `oldest`.
     pub(crate) fn without_list(&self, authors: &[Slot], oldest: u64) -> Vec<Slot> {
         let floors = self.floors.map(|floor| floor.max(oldest).max(1));
-        let is_to_be_read = |slot: &Slot| {
+        let must_be_read = |slot: &Slot| {
             let Age { read_at, ring } = self.ages[*slot as usize];
             read_at < floors[usize::from(ring)]
         };
-        authors.iter().copied().filter(is_to_be_read).collect()
+        authors.iter().copied().filter(must_be_read).collect()
     }
 
-    /// Whether the rings tell all that has come since an author's list was read.
-    pub(crate) fn can_be_made_right(&self, author: Slot, read_at: u64, skew: u64) -> bool {
+    /// Whether the rings have all that has happened since an author's list was read.
+    pub(crate) fn can_be_corrected(&self, author: Slot, read_at: u64, skew: u64) -> bool {
         let ring = usize::from(self.ages[author as usize].ring);
         let whole = self.rings.as_ref().map_or(0, |rings| rings.since(ring).saturating_add(skew));
         read_at >= whole.max(self.floors[ring])
     }
 
-    /// Puts lists in place of ones that were read earlier. Whoever looks at them next finds them right as of the newest rings: what
-    /// has come since a list was read is in there.
+    /// Replaces lists that were read earlier. The new ones are corrected at once by the newest rings, which have all
+    /// that has happened since a list was read.
     pub(crate) fn set_lists(&mut self, lists: &[ListRead], skew: u64) {
         let mut put = HashSet::new();
         let mut oldest = u64::MAX;
@@ -207,8 +208,8 @@ impl Graph {
             if *read_at < self.ages[*author as usize].read_at {
                 continue;
             }
-            // One that cannot be made right will do this once: it was read after whoever asked for it had begun.
-            let lasts = self.can_be_made_right(*author, *read_at, skew);
+            // A list that cannot be corrected is good enough once: it was read after the caller's work began.
+            let lasts = self.can_be_corrected(*author, *read_at, skew);
             self.ages[*author as usize].read_at = if lasts { *read_at } else { 0 };
             self.shelf.put(*author, posts);
             put.insert(*author);
@@ -220,8 +221,9 @@ impl Graph {
         }
     }
 
-    /// Has all lists know what the rings tell, unless they know newer ones. Lists that may miss what a ring has lost are to be read.
-    pub(crate) fn make_right(&mut self, rings: &Rings, skew: u64) {
+    /// Puts the rings' notes into all lists, unless newer rings were put in already. Lists that may lack notes which a
+    /// ring has lost must be read again.
+    pub(crate) fn correct(&mut self, rings: &Rings, skew: u64) {
         let right_at = self.rings.as_ref().map_or(0, |rings| rings.read_at);
         if rings.read_at <= right_at {
             return;
@@ -236,10 +238,10 @@ impl Graph {
         self.rings = Some(rings.clone());
     }
 
-    /// Puts what was noted at `from` or later into lists of authors who are meant.
+    /// Puts what was noted at `from` or later into the lists of the authors that `is_meant` accepts.
     fn put_in(&mut self, rings: &Rings, from: u64, is_meant: impl Fn(Slot) -> bool) {
         let notes: Vec<_> = rings.notes(from).collect();
-        // A deletion may be noted before what it deletes: it has the last word.
+        // A deletion may be noted before the post that it deletes: the deletion counts.
         let gone = notes.iter().filter(|note| note.2 == News::Deleted);
         let gone: HashSet<Ulid> = gone.map(|note| note.1).collect();
         for (author, post, _) in notes {
@@ -258,7 +260,7 @@ impl Graph {
         match (listed.binary_search_by(|known| post.cmp(&known.id)), gone) {
             (Ok(at), true) => {
                 if listed.len() == MAX_LISTED {
-                    // Another moves up, and only the tables know which.
+                    // Another post moves up, and only the tables know which.
                     self.ages[slot as usize].read_at = 0;
                 }
                 listed.remove(at);
@@ -278,12 +280,12 @@ impl Graph {
         self.bytes() > MAX_BYTES
     }
 
-    /// Forgets everything when there is too much of it. Numbers given before mean nothing then.
+    /// Forgets everything when there is too much. Numbers from before are invalid then.
     pub(crate) fn make_room(&mut self) {
         if self.is_full() {
             tracing::info!(
                 bytes = self.bytes(),
-                "the memory of follows and author lists is full and begins anew"
+                "the memory of follows and author lists is full and is cleared"
             );
             *self = Self::default();
         }
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_become_right_by_notes_and_a_full_one_that_lost_a_post_is_read_again() {
+    fn notes_correct_lists_and_a_full_list_that_lost_a_post_is_read_again() {
         let mut graph = Graph::default();
         let alice = graph.slot(&"alice".parse().unwrap());
         let created = |post, at| ("alice", post, News::Created, at);
@@ -320,76 +322,76 @@ mod tests {
         assert!(!has_list(&graph, alice, 11 * MINUTE), "its counts are too old");
         let rings =
             [created(1, MINUTE), deleted(7, 11 * MINUTE), created(6, 11 * MINUTE), created(7, 11 * MINUTE)];
-        graph.make_right(&Rings::of(9 * MINUTE, &[]), 0);
-        graph.make_right(&Rings::of(12 * MINUTE, &rings), 0);
+        graph.correct(&Rings::of(9 * MINUTE, &[]), 0);
+        graph.correct(&Rings::of(12 * MINUTE, &rings), 0);
         assert_eq!(
             ids(&graph, alice),
             [6, 5, 3],
-            "7 is gone, whichever was noted first; 1 is older than the list"
+            "7 is gone, in whatever order the notes came; 1 is older than the list"
         );
-        graph.make_right(&Rings::of(13 * MINUTE, &[deleted(5, 12 * MINUTE)]), 0);
+        graph.correct(&Rings::of(13 * MINUTE, &[deleted(5, 12 * MINUTE)]), 0);
         assert_eq!(ids(&graph, alice), [6, 3]);
-        assert!(has_list(&graph, alice, 10 * MINUTE), "it was whole and is");
+        assert!(has_list(&graph, alice, 10 * MINUTE), "it is still complete");
 
         graph.set_lists(&read(alice, (100..200).rev(), 14 * MINUTE), 0);
-        graph.make_right(&Rings::of(15 * MINUTE, &[created(200, 14 * MINUTE)]), 0);
+        graph.correct(&Rings::of(15 * MINUTE, &[created(200, 14 * MINUTE)]), 0);
         assert_eq!((ids(&graph, alice)[0], ids(&graph, alice).len()), (200, 100));
         assert!(has_list(&graph, alice, 0));
-        graph.make_right(&Rings::of(16 * MINUTE, &[deleted(150, 15 * MINUTE)]), 0);
+        graph.correct(&Rings::of(16 * MINUTE, &[deleted(150, 15 * MINUTE)]), 0);
         assert!(!has_list(&graph, alice, 0), "the tables know which one moves up");
     }
 
     #[test]
-    fn what_another_knows_better_is_left_alone() {
+    fn newer_lists_and_follows_are_not_overwritten() {
         let mut graph = Graph::default();
         let alice = graph.slot(&"alice".parse().unwrap());
         graph.set_lists(&read(alice, [5], 10 * MINUTE), 0);
         let older = [("alice", 5, News::Created, 12 * MINUTE - 3)];
         let newer = [older[0], ("alice", 5, News::Deleted, 12 * MINUTE - 1)];
-        graph.make_right(&Rings::of(12 * MINUTE, &newer), 0);
+        graph.correct(&Rings::of(12 * MINUTE, &newer), 0);
         graph.set_lists(&read(alice, [5, 4], 11 * MINUTE), 0);
-        assert_eq!(ids(&graph, alice), [4], "a slow reading learns what has come since");
+        assert_eq!(ids(&graph, alice), [4], "a slow read gets what has happened since");
         graph.set_lists(&read(alice, [5], 10 * MINUTE), 0);
-        assert_eq!(ids(&graph, alice), [4], "a reading of before");
-        graph.make_right(&Rings::of(12 * MINUTE - 2, &older), 0);
-        assert_eq!(ids(&graph, alice), [4], "rings of before");
+        assert_eq!(ids(&graph, alice), [4], "an earlier read");
+        graph.correct(&Rings::of(12 * MINUTE - 2, &older), 0);
+        assert_eq!(ids(&graph, alice), [4], "earlier rings");
         graph.set_lists(&read(alice, [6], 13 * MINUTE), 0);
         assert_eq!(ids(&graph, alice), [6]);
 
         let follows = |version, slots| Arc::new(Follows::whole(version, slots));
         graph.set_follows(alice, follows(3, vec![7]), MINUTE);
         graph.set_follows(alice, follows(2, vec![8, 9]), MINUTE);
-        assert_eq!(graph.follows(alice).unwrap().newest[..], [7], "of before");
+        assert_eq!(graph.follows(alice).unwrap().newest[..], [7], "earlier");
         graph.set_follows(alice, follows(4, vec![8, 9]), MINUTE);
         assert_eq!(graph.follows(alice).unwrap().newest[..], [8, 9]);
     }
 
     #[test]
-    fn what_a_ring_has_lost_makes_lists_of_before_worthless() {
+    fn lists_from_before_a_ring_lost_notes_are_read_again() {
         let mut graph = Graph::default();
         let [alice, bob] = ["alice", "bob"].map(|name| graph.slot(&name.parse().unwrap()));
         assert_ne!(ring_of("alice"), ring_of("bob"));
         assert!(!has_list(&graph, alice, 0), "never read");
-        graph.make_right(&Rings::of(10 * MINUTE, &[]), 0);
+        graph.correct(&Rings::of(10 * MINUTE, &[]), 0);
         graph.set_lists(&read(alice, [], 10 * MINUTE), 0);
         graph.set_lists(&read(bob, [], 10 * MINUTE), 0);
         assert!(has_list(&graph, alice, 0) && has_list(&graph, bob, 0));
-        let lost = |since| Rings::of(since + MINUTE, &[]).whole_since(ring_of("alice"), since);
-        graph.make_right(&lost(10 * MINUTE), 0);
+        let lost = |since| Rings::of(since + MINUTE, &[]).complete_since(ring_of("alice"), since);
+        graph.correct(&lost(10 * MINUTE), 0);
         assert!(has_list(&graph, alice, 0), "lost it before the lists were read");
-        graph.make_right(&lost(12 * MINUTE), 0);
+        graph.correct(&lost(12 * MINUTE), 0);
         assert!(!has_list(&graph, alice, 0) && has_list(&graph, bob, 0));
-        assert!(!graph.can_be_made_right(alice, 12 * MINUTE - 1, 0));
-        assert!(graph.can_be_made_right(alice, 12 * MINUTE, 0));
+        assert!(!graph.can_be_corrected(alice, 12 * MINUTE - 1, 0));
+        assert!(graph.can_be_corrected(alice, 12 * MINUTE, 0));
         graph.set_lists(&read(alice, [3], 12 * MINUTE + 5), 6);
-        assert_eq!(ids(&graph, alice), [3], "good for whoever asked for it");
-        assert!(!has_list(&graph, alice, 0), "clocks that are apart: to be read again by others");
+        assert_eq!(ids(&graph, alice), [3], "good enough for the caller");
+        assert!(!has_list(&graph, alice, 0), "clocks differ: others must read it again");
         graph.set_lists(&read(alice, [3], 12 * MINUTE + 6), 6);
         assert!(has_list(&graph, alice, 0));
     }
 
     #[test]
-    fn suggestions_are_for_the_follows_they_were_made_of_and_grow_old() {
+    fn suggestions_hold_for_the_follows_they_were_made_from_and_for_a_while() {
         let mut graph = Graph::default();
         let alice = graph.slot(&"alice".parse().unwrap());
         assert_eq!(graph.suggested(alice, 3, 1, 0), None);

@@ -1,15 +1,14 @@
-//! A list of scored posts: what a page is cut from.
+//! A list of scored posts: what pages are taken from.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
-use crate::affinities::Affinities;
 use crate::format::{Kind, Record, Timeline, Writer};
-use crate::rank::{RankScratch, Rankable, Ranked, arrange, rank};
-use crate::weights::{Parts, Scorer};
+use crate::rank::arrange;
+use crate::weights::Parts;
 
 /// One post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) parts: Parts,
 }
 
-/// Whose posts a list has.
+/// One of the authors of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Author {
     pub(crate) handle: Handle,
@@ -31,9 +30,9 @@ pub(crate) struct Author {
 /// Scored posts in the order in which they are shown.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listing {
-    /// As of when the scores are, in milliseconds since 1970.
+    /// The time that the scores are of, in milliseconds since 1970.
     pub(crate) computed_at: u64,
-    /// Which follows of the reader it is of.
+    /// The version of the reader's follows that it was made from.
     pub(crate) follows_version: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) authors: Vec<Author>,
@@ -44,7 +43,7 @@ impl Listing {
     pub(crate) fn of(timeline: &Timeline) -> Self {
         let entry =
             |record: Record| Entry { post: record.post, author: record.author, parts: record.parts() };
-        // What is no handle cannot be: the timeline was written by us and looked through when it was read.
+        // Every handle is valid: we wrote the timeline, and it was checked when it was read.
         let author = |(source, handle): (u8, &str)| Some(Author { handle: handle.parse().ok()?, source });
         Self {
             computed_at: timeline.version(),
@@ -54,7 +53,7 @@ impl Listing {
         }
     }
 
-    /// The list as it is kept for its next pages.
+    /// The list as the cache keeps it for the next pages.
     pub(crate) fn write(&self) -> Timeline {
         let mut writer =
             Writer::new(Kind::Ranked, self.computed_at, self.follows_version, self.entries.len());
@@ -65,13 +64,14 @@ impl Listing {
         writer.finish()
     }
 
-    /// Adds an author; answers the index.
+    /// Adds an author; returns the index.
     pub(crate) fn add_author(&mut self, handle: &Handle, source: u8) -> u16 {
         self.authors.push(Author { handle: handle.clone(), source });
         u16::try_from(self.authors.len() - 1).expect("lists are shorter")
     }
 
-    /// Best first, the newer first of equals, and no more than `in_a_row` of one author in a row as long as there is another.
+    /// Sorts entries: best first, of equals the newer first, and at most `in_a_row` of one author in a row while
+    /// another is left.
     pub(crate) fn arrange(&mut self, in_a_row: usize) {
         self.entries.sort_unstable_by_key(|entry| Reverse((entry.parts.score(), entry.post)));
         let ordered = std::mem::take(&mut self.entries);
@@ -80,71 +80,4 @@ impl Listing {
             self.entries.extend_from_slice(entries);
         });
     }
-}
-
-/// What ranking a chronological timeline needs, reusable.
-#[derive(Debug, Default)]
-pub(crate) struct Ranking {
-    items: Vec<Rankable>,
-    ranked: Vec<Ranked>,
-    scratch: RankScratch,
-}
-
-impl Ranking {
-    /// Ranks a chronological timeline as of its version; answers each record's index and parts, best first.
-    pub(crate) fn rank(
-        &mut self,
-        timeline: &Timeline,
-        affinities: &Affinities,
-        scorer: &Scorer,
-        in_a_row: usize,
-    ) -> &[Ranked] {
-        let affinity = |(_, author): (u8, &str)| affinities.get(author).copied().unwrap_or(0);
-        let by_author: Vec<u32> = if affinities.is_empty() {
-            vec![0; usize::from(u16::MAX).min(timeline.len())]
-        } else {
-            timeline.authors().map(affinity).collect()
-        };
-        self.items.clear();
-        self.items.extend(timeline.records().map(|record| Rankable {
-            created_ms: record.post.timestamp_ms(),
-            author: record.author,
-            engagement: record.engagement(),
-            affinity: by_author[usize::from(record.author)],
-        }));
-        rank(&self.items, timeline.version(), scorer, in_a_row, &mut self.scratch, &mut self.ranked);
-        &self.ranked
-    }
-
-    /// The ranked timeline of a chronological one.
-    pub(crate) fn ranked(
-        &mut self,
-        timeline: &Timeline,
-        affinities: &Affinities,
-        scorer: &Scorer,
-        in_a_row: usize,
-    ) -> Timeline {
-        let mut writer =
-            Writer::new(Kind::Ranked, timeline.version(), timeline.follows_version(), timeline.len());
-        let posts: Vec<Record> = timeline.records().collect();
-        for Ranked { index, parts } in self.rank(timeline, affinities, scorer, in_a_row) {
-            let Record { post, author, .. } = posts[usize::from(*index)];
-            writer.record(Record::ranked(post, author, *parts));
-        }
-        writer.authors_of(timeline);
-        writer.finish()
-    }
-}
-
-/// Scores a chronological timeline and leaves it in its order.
-pub(crate) fn scored(timeline: &Timeline, affinities: &Affinities, scorer: &Scorer) -> Listing {
-    let mut ranking = Ranking::default();
-    let ranked = ranking.rank(timeline, affinities, scorer, usize::MAX);
-    let parts: HashMap<u16, Parts> = ranked.iter().map(|ranked| (ranked.index, ranked.parts)).collect();
-    let entries = timeline.records().zip(0..).map(|(record, index)| Entry {
-        post: record.post,
-        author: record.author,
-        parts: parts[&index],
-    });
-    Listing { entries: entries.collect(), ..Listing::of(timeline) }
 }

@@ -1,8 +1,8 @@
-//! The newest posts of many author lists: what a chronological timeline is made of.
+//! The newest posts of many author lists: a chronological timeline.
 //!
-//! No heap, and no list is read that has nothing to give. The lists' counts are added up, which tells the latest of the set times that
-//! enough posts are newer than; then just those posts are taken, as each list's count says how many they are, and sorted.
-//! `cargo bench -p soundoff-timeline --bench precompute` measures it.
+//! It needs no heap, and reads no list that has nothing to give. It adds up the lists' counts to find the latest set
+//! time that enough posts are newer than. Then it takes just those posts, whose number in each list is that list's
+//! count, and sorts them. `cargo bench -p soundoff-timeline --bench precompute` measures it.
 
 use ulid::Ulid;
 
@@ -23,13 +23,13 @@ pub struct Pick {
 pub struct Scratch {
     room: Room,
     table: Table,
-    /// The keys of more posts than the table has room for.
+    /// The keys of posts when the table has no room for them.
     many: Vec<u64>,
-    /// Of two readers in turn: one is read while the other is found.
+    /// The posts of two readers in turn: those of one are read while those of the other are found.
     found: [Found; 2],
 }
 
-/// The posts of one reader, not yet read: each one's author's index, and where it lies.
+/// The posts of one reader, not yet read: each one's author's index, and its place.
 type Found = Vec<(u16, u32)>;
 
 /// One reader's newest posts, newest first.
@@ -40,7 +40,7 @@ pub struct Picks<'m> {
 }
 
 impl<'m> Picks<'m> {
-    /// How many they are.
+    /// How many there are.
     #[must_use]
     pub fn len(self) -> usize {
         self.found.len()
@@ -59,7 +59,8 @@ impl<'m> Picks<'m> {
     }
 }
 
-/// The part of a key that tells a post's age: smaller when it is newer. The other half is its place in what was told.
+/// The half of a key that says a post's age: smaller when it is newer. The other half is its position among the
+/// candidates.
 fn age(key: u64) -> u64 {
     key >> 32
 }
@@ -69,11 +70,11 @@ fn at(key: u64) -> u32 {
     key as u32
 }
 
-/// For each of some readers the newest `limit` posts of the authors that they read: `done` is given the reader's index and the posts,
-/// reader after reader. No author may be named twice by one reader.
+/// Finds the newest `limit` posts of the authors of each reader: calls `done` with the reader's index and the posts,
+/// reader after reader. A reader must not name an author twice.
 ///
-/// Nearly all the time of a merge is waiting for memory, so it is asked in advance: for the heads of the next reader's lists before
-/// this one's are looked at, and for this one's posts, which are read after the next one's have been found.
+/// A merge waits for memory nearly all the time. So memory is prefetched: the heads of the next reader's lists before
+/// this reader's heads are read, and this reader's posts, which are read after the next reader's posts have been found.
 ///
 /// # Panics
 /// When a reader has more than 65,536 authors.
@@ -100,24 +101,25 @@ pub fn newest(
     }
 }
 
-/// Finds where a reader's newest posts lie, and asks memory for them.
+/// Finds the places of a reader's newest posts, and prefetches them.
 fn find(shelf: &Shelf, authors: &[Slot], limit: usize, scratch: &mut Scratch) {
     assert!(authors.len() <= 1 << 16, "{} authors", authors.len());
     let Scratch { room, table, many, found: [found, _] } = scratch;
     let (band, most) = band(shelf, authors, limit);
-    let told = shelf.tell(authors, band, most, room);
-    let id = |key: u64| shelf.at(told.place(at(key)).1).id;
-    let keys = if told.ticks.len() < ROOM {
-        sorted(told.ticks, table, id)
+    let candidates = shelf.candidates(authors, band, most, room);
+    let id = |key: u64| shelf.at(candidates.place(at(key)).1).id;
+    let keys = if candidates.ticks.len() < ROOM {
+        sorted(candidates.ticks, table, id)
     } else {
-        sorted_many(told.ticks, limit, many, id)
+        sorted_many(candidates.ticks, limit, many, id)
     };
     found.clear();
-    found.extend(keys[..limit.min(keys.len())].iter().map(|key| told.place(at(*key))));
+    found.extend(keys[..limit.min(keys.len())].iter().map(|key| candidates.place(at(*key))));
     shelf.prefetch_posts(found.iter().map(|(_, place)| *place));
 }
 
-/// The latest set time that at least `limit` posts are as new as, the last one when there are fewer; and how many are at most.
+/// The latest set time that at least `limit` posts are as new as, or the last one when there are fewer posts; and the
+/// most posts that are as new as it.
 fn band(shelf: &Shelf, authors: &[Slot], limit: usize) -> (usize, usize) {
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
     let sums = shelf.sums(authors);
@@ -130,16 +132,17 @@ fn band(shelf: &Shelf, authors: &[Slot], limit: usize) -> (usize, usize) {
 fn sorted<'t>(ticks: &[u32], table: &'t mut Table, id: impl Fn(u64) -> Ulid) -> &'t [u64] {
     let newest = ticks.iter().copied().max().unwrap_or(0);
     let oldest = ticks.iter().copied().min().unwrap_or(0);
-    // Ages fill the key from its highest bit on, whatever the oldest is: those are the bits that are sorted by.
+    // Ages are shifted so that the largest one fills the key from its highest bit on: the table sorts by the highest
+    // bits.
     let shift = 32 + (newest - oldest).leading_zeros();
     let key = |(at, tick): (usize, &u32)| u64::from(newest - *tick) << (shift & 63) | at as u64;
     let bits = |key: u64| key >> (u64::BITS - radix::BITS);
     let keys = table.sort(ticks.iter().enumerate().map(key), bits);
-    tell_apart(keys, bits, id);
+    order_equals(keys, bits, id);
     keys
 }
 
-/// The same, of so many posts that the table has no room for them, and no more than the newest `limit` need be sorted.
+/// The same for posts that the table has no room for. Only the newest `limit` of them need be sorted.
 fn sorted_many<'m>(
     ticks: &[u32],
     limit: usize,
@@ -150,8 +153,8 @@ fn sorted_many<'m>(
     many.extend((0..).zip(ticks).map(|(at, tick): (u32, &u32)| u64::from(!tick) << 32 | u64::from(at)));
     let mut keys = &mut many[..];
     if keys.len() > 2 * limit && limit > 0 {
-        // The times are set too far apart for these authors: most of what was told is not wanted, and need not be sorted. What was
-        // made in the same tick as the last that is wanted may be.
+        // The set times are too far apart for these authors: most candidates are not wanted and need not be sorted,
+        // except those that were made in the same tick as the last wanted one.
         let (_, last, after) = keys.select_nth_unstable(limit - 1);
         let last = age(*last);
         let same = after.iter().filter(|key| age(**key) == last).count();
@@ -159,12 +162,13 @@ fn sorted_many<'m>(
         keys = &mut keys[..limit + same];
     }
     keys.sort_unstable();
-    tell_apart(keys, age, id);
+    order_equals(keys, age, id);
     keys
 }
 
-/// Puts posts in order, newest first, that are so but for those of the same `bits`. Posts of one tick are told apart by their ids.
-fn tell_apart(keys: &mut [u64], bits: impl Fn(u64) -> u64, id: impl Fn(u64) -> Ulid) {
+/// Sorts posts, newest first, which are sorted already except for those of the same `bits`. Posts of one tick are
+/// ordered by their ids.
+fn order_equals(keys: &mut [u64], bits: impl Fn(u64) -> u64, id: impl Fn(u64) -> Ulid) {
     if keys.is_sorted_by(|a, b| age(*a) < age(*b)) {
         return;
     }
@@ -184,7 +188,7 @@ mod tests {
 
     const NOW: u64 = 1_790_000_000_000;
 
-    /// Posts of the last `ms` milliseconds, so that many share a tick when it is short.
+    /// Posts of the last `ms` milliseconds: when that is short, many share a tick.
     fn list(random: &mut StdRng, ms: u64) -> Vec<Listed> {
         let count = if random.random_bool(0.3) { 0 } else { random.random_range(0..=MAX_LISTED) };
         let id = |random: &mut StdRng| Ulid::from_parts(NOW - random.random_range(0..ms), random.random());
@@ -195,7 +199,7 @@ mod tests {
         posts
     }
 
-    /// One reader's, merged between two others'.
+    /// One reader's posts, merged between two other readers.
     fn one(shelf: &Shelf, authors: &[Slot], limit: usize, scratch: &mut Scratch) -> Vec<Pick> {
         let (mut merged, mut order) = (Vec::new(), Vec::new());
         let half = &authors[authors.len() / 2..];
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_merged_is_what_sorting_everything_gives() {
+    fn a_merge_gives_what_sorting_everything_gives() {
         let mut random = StdRng::seed_from_u64(2);
         let mut scratch = Scratch::default();
         for round in 0..3_000 {
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_busy_authors_and_ones_without_a_list_are_merged_too() {
+    fn thousands_of_busy_authors_and_authors_without_a_list_are_merged() {
         let mut shelf = Shelf::default();
         let authors: Vec<Slot> = (0..2_000).collect();
         for slot in 0..1_500_u32 {

@@ -1,6 +1,7 @@
-//! Asking for memory before it is needed.
+//! Loads memory before it is needed.
 
-/// Has the processor bring a value's first cache line while it does something else. A hint: where there is none, nothing happens.
+/// Asks the processor to load a value's first cache line while it does something else. A hint: where there is no such
+/// instruction, nothing happens.
 #[cfg_attr(
     target_arch = "x86_64",
     expect(

@@ -1,14 +1,16 @@
-//! Sorting a timeline's worth of numbers: a hundred or so, of which nothing is known in advance.
+//! Sorts the numbers of one timeline: about a hundred, in any order.
 //!
-//! A sort that compares has to guess about seven times a number, and a wrong guess costs more than the rest of it. Dealing numbers out by
-//! some of their bits has nothing to guess.
+//! With a sort that compares, the processor has to guess about seven branches for each number, and a wrong guess costs
+//! more than the rest of the work. A radix sort, which distributes numbers by some of their bits, has no branches to
+//! guess.
 
-/// Fewer numbers than so many can be dealt out: their places are counted in bytes, so that a table of so many needs no look at its end.
+/// The table sorts fewer numbers than this. Places are counted in bytes, so that with a table of this size no access
+/// needs a bounds check.
 pub(crate) const ROOM: usize = 1 << 8;
-/// By how many bits numbers are told from each other: two deals.
+/// The number of bits that numbers are sorted by: two passes of one digit each.
 pub(crate) const BITS: u32 = 2 * DIGIT_BITS;
 const DIGIT_BITS: u32 = 7;
-/// How many values a digit has.
+/// The number of values of a digit.
 const DIGITS: usize = 1 << DIGIT_BITS;
 
 /// Room to sort in, reusable.
@@ -25,11 +27,11 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Sorts numbers by [`BITS`] bits of each, the lowest of what `bits` makes of it; where those are the same, they stay in the order in
+    /// Sorts numbers by the lowest [`BITS`] bits of `bits(number)`. Numbers with the same bits stay in the order in
     /// which they came.
     ///
     /// # Panics
-    /// When they are [`ROOM`] or more.
+    /// When there are [`ROOM`] numbers or more.
     pub(crate) fn sort(
         &mut self,
         numbers: impl ExactSizeIterator<Item = u64> + Clone,
@@ -55,15 +57,16 @@ impl Table {
     }
 }
 
-/// The place; the one after it is the next to be taken.
+/// Takes a place: returns it, and moves on to the next.
 fn take(place: &mut u8) -> usize {
     let taken = usize::from(*place);
     *place = place.wrapping_add(1);
     taken
 }
 
-/// Where each digit's numbers begin, from how many there are of each: the sums of all counts before. Eight at a time, as the bytes of one
-/// number: times a number of ones, each byte becomes the sum of those up to it.
+/// Where each digit's numbers begin, from the count of each digit: the sums of all counts before it. It adds eight
+/// counts at a time, as the bytes of one number: multiplied by a number whose bytes are all 1, each byte becomes the
+/// sum of the bytes up to it.
 fn begins(counts: &[u8; DIGITS]) -> [u8; DIGITS] {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let mut begins = [0; DIGITS];

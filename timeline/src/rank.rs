@@ -1,30 +1,30 @@
-//! Ranking: score, order, and no long runs of one author. Pure functions.
+//! Ranking: scores, order, and no long runs of one author. Pure functions.
 
 use std::collections::VecDeque;
 
 use crate::radix::{self, ROOM, Table};
 use crate::weights::{Parts, Scorer};
 
-/// The most items that are ranked at once.
+/// The most items in one ranking.
 const MOST: usize = 1 << 14;
 
-/// What ranking needs to know of an item.
+/// What ranking needs of an item.
 #[derive(Debug, Clone, Copy)]
 pub struct Rankable {
     /// When the post was made, in milliseconds since 1970.
     pub created_ms: u64,
-    /// Whose it is: the same number, the same author.
+    /// A number for its author.
     pub author: u16,
-    /// How much people have had to do with it: likes, and comments twice.
+    /// Its likes, and its comments twice.
     pub engagement: u32,
-    /// How much the reader turns to its author, in hundredths of a point.
+    /// How much the reader interacts with its author, in hundredths of a point.
     pub affinity: u32,
 }
 
 /// An item in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ranked {
-    /// Which of the items.
+    /// The item's index.
     pub index: u16,
     /// What its score is made of.
     pub parts: Parts,
@@ -35,15 +35,15 @@ pub struct Ranked {
 pub struct RankScratch {
     /// By index.
     scored: Vec<Ranked>,
-    /// Items as numbers that are smaller the better they are: see [`key`].
+    /// Items as numbers: the better an item, the smaller its number. See [`key`].
     keys: Vec<u64>,
     table: Table,
-    /// Items that wait until somebody else's has come, best first. All of one author: see [`arrange`].
+    /// Items that wait until an item of another author has come, best first. All are from one author: see [`arrange`].
     waiting: VecDeque<u64>,
 }
 
-/// Ranks items that come newest first: by score, the newer of equals first, and never more than `in_a_row` of one author in a row as
-/// long as there is another's. `now_ms` is as of when posts' ages count.
+/// Ranks items, which are sorted newest first: by score, of equals the newer first, and at most `in_a_row` of one
+/// author in a row while there is an item of another author. Posts' ages count as of `now_ms`.
 ///
 /// # Panics
 /// When there are more than 16,384 items.
@@ -78,7 +78,8 @@ pub fn rank(
     arrange(keys, author, in_a_row, waiting, |keys| out.extend(keys.iter().map(|key| scored[index(*key)])));
 }
 
-/// An item as a number that is smaller the better it is: its score inverted, its index, and, for what comes after, its author.
+/// An item as a number, which is smaller for a better item: its inverted score, its index, and, for [`arrange`], its
+/// author.
 fn key(score: u32, index: u16, author: u16) -> u64 {
     u64::from(!score) << 32 | u64::from(index) << 16 | u64::from(author)
 }
@@ -96,10 +97,10 @@ fn author(key: u64) -> u16 {
     key as u16
 }
 
-/// Takes items best first, each time the best that makes no run of one author longer than `in_a_row`.
+/// Takes items best first: each time the best item that makes no run of one author longer than `in_a_row`.
 ///
-/// Only items of one author can wait at a time: they wait because their author's run is full, one item of somebody else's ends it,
-/// and then they come first again, being better than all that is left.
+/// Only items of one author can wait at a time: they wait because their author's run is full, one item of another
+/// author ends it, and then they come first again, because they are better than all that is left.
 pub(crate) fn arrange<I: Copy>(
     mut ordered: &[I],
     author: impl Fn(I) -> u16,
@@ -109,20 +110,20 @@ pub(crate) fn arrange<I: Copy>(
 ) {
     let mut run = Run { author: None, length: 0, most: in_a_row };
     loop {
-        let (free, rest) = ordered.split_at(run.goes_on_through(ordered, &author));
+        let (free, rest) = ordered.split_at(run.add_until_full(ordered, &author));
         take(free);
         if rest.is_empty() {
             break;
         }
-        ordered = until_none_waits(rest, &author, &mut run, waiting, &mut take);
+        ordered = take_until_none_waits(rest, &author, &mut run, waiting, &mut take);
     }
     waiting.drain(..).for_each(|item| take(&[item]));
 }
 
-/// Goes on with items, of which the first must wait, until none waits any more; answers the others. Most items have nothing to do with
-/// waiting, so this is kept out of their way.
+/// Takes items, of which the first must wait, until none waits any more; returns the rest. This is a function of its
+/// own because most items never wait.
 #[inline(never)]
-fn until_none_waits<'i, I: Copy>(
+fn take_until_none_waits<'i, I: Copy>(
     mut ordered: &'i [I],
     author: &impl Fn(I) -> u16,
     run: &mut Run,
@@ -135,10 +136,10 @@ fn until_none_waits<'i, I: Copy>(
             waiting.push_back(*item);
             continue;
         }
-        run.goes_on_with(author(*item));
+        run.add(author(*item));
         take(&[*item]);
         while let Some(first) = waiting.pop_front_if(|first| !run.is_full_for(author(*first))) {
-            run.goes_on_with(author(first));
+            run.add(author(first));
             take(&[first]);
         }
         if waiting.is_empty() {
@@ -148,7 +149,7 @@ fn until_none_waits<'i, I: Copy>(
     ordered
 }
 
-/// The last items' author, and how many they are.
+/// The author of the last items, and how many they are.
 struct Run {
     author: Option<u16>,
     length: usize,
@@ -156,12 +157,12 @@ struct Run {
 }
 
 impl Run {
-    /// Goes on with items up to the first that it is full for; answers how many they are.
-    fn goes_on_through<I: Copy>(&mut self, items: &[I], author: impl Fn(I) -> u16) -> usize {
+    /// Adds items up to the first that it is full for; returns how many.
+    fn add_until_full<I: Copy>(&mut self, items: &[I], author: impl Fn(I) -> u16) -> usize {
         let stop = items.iter().position(|item| {
             let is_full = self.is_full_for(author(*item));
             if !is_full {
-                self.goes_on_with(author(*item));
+                self.add(author(*item));
             }
             is_full
         });
@@ -172,7 +173,7 @@ impl Run {
         self.author == Some(author) && self.length >= self.most
     }
 
-    fn goes_on_with(&mut self, author: u16) {
+    fn add(&mut self, author: u16) {
         self.length = if self.author == Some(author) { self.length + 1 } else { 1 };
         self.author = Some(author);
     }
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
     use crate::weights::Weights;
 
-    /// The same, as docs/timelines.md says it.
+    /// The same, written as in docs/timelines.md.
     fn plainly(items: &[Rankable], now_ms: u64, scorer: &Scorer, in_a_row: usize) -> Vec<Ranked> {
         let ranked = |(index, item): (u16, &Rankable)| {
             let age = scorer.age(now_ms.saturating_sub(item.created_ms));
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn items_are_ranked_as_documented() {
         let mut random = StdRng::seed_from_u64(3);
-        // The heaviest weights have scores of more bits than are sorted by.
+        // With the heaviest weights, scores have more bits than the table sorts by.
         let heaviest = Weights { age: 16.0, affinity: 6.0, popularity: 6.0, ..Weights::default() };
         let scorers = [Weights::default(), heaviest].map(|weights| Scorer::new(&weights));
         let now_ms = 1_790_000_000_000;

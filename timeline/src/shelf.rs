@@ -1,52 +1,54 @@
-//! Author lists side by side in memory, laid out for [`crate::merge`].
+//! Author lists in memory, laid out for [`crate::merge`].
 //!
-//! Merging asks of a list how many of its posts are newer than some set times, then when exactly those few were made, and of the ones that
-//! are picked what they are. So a list's head is one cache line: [`BANDS`] counts of a byte each, and when its first posts were made.
-//! The times of the others lie by themselves, and so do the ids and engagements, so that no line is read in vain.
+//! A merge needs to know how many posts of a list are newer than some set times, then when exactly those few posts were
+//! made, and then the ids and engagements of the posts that it picks. So a list's head is one cache line: [`BANDS`]
+//! counts of one byte each, and the times of its first posts. The times of the other posts are in an array of their
+//! own, and so are ids and engagements, so that no cache line is read needlessly.
 
 use ulid::Ulid;
 
 use crate::prefetch::prefetch;
 
-/// The most posts of one author that are listed, the newest.
+/// The most posts in one author's list: the newest ones.
 pub const MAX_LISTED: usize = 100;
-/// How many counts a list has, one for each of the set times.
+/// How many counts a list has: one for each set time.
 pub(crate) const BANDS: usize = 32;
-/// How long ago the first of the set times is, in milliseconds; each later one is so many times as long ago, and the last is never.
+/// How long ago the first set time is, in milliseconds. Each later one is [`BAND_RATIO`] times as long ago; all posts
+/// are newer than the last one.
 const FIRST_BAND_MS: f64 = 300_000.0;
 const BAND_RATIO: f64 = 1.35;
-/// 2020 began then, in milliseconds since 1970. Posts from before it count as from then.
+/// The start of 2020, in milliseconds since 1970. Older posts count as from then.
 const BASE_MS: u64 = 1_577_836_800_000;
-/// A tick is 2^8 milliseconds, so that 34 years fit a `u32`. What falls into one tick is told apart by its id.
+/// A tick is 2^8 milliseconds, so that 34 years fit into a `u32`. Posts of the same tick are ordered by their ids.
 const TICK_BITS: u32 = 8;
-/// Into which sizes lists' places are cut, in posts.
+/// The sizes of the places for lists, in posts.
 const SIZES: [usize; 10] = [4, 8, 12, 16, 24, 32, 48, 64, 80, MAX_LISTED];
 
 /// One post of an author's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id, and so when it was made.
+    /// Its id, which also says when it was made.
     pub id: Ulid,
-    /// How much people have had to do with it: likes, and comments twice.
+    /// Its likes, and its comments twice.
     pub engagement: u32,
 }
 
 /// The number of a list.
 pub type Slot = u32;
 
-/// How many times of posts have room in a list's head.
+/// How many posts' times a list's head has.
 const FIRST: usize = 7;
-/// How many posts of a list are told at once, wanted or not: those, and what lies behind them.
+/// How many numbers of a head are copied at once, wanted or not: the times, and the number behind them.
 const AT_ONCE: usize = FIRST + 1;
 
-/// What merging looks at first, in one cache line.
+/// What a merge reads first, in one cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Head {
-    /// How many posts are at least as new as each of the set times; as new as the last one are all.
+    /// How many posts are at least as new as each set time. The last count is the list's length.
     counts: [u8; BANDS],
-    /// When the newest posts were made, and last of all where the list begins in `ticks` and `posts`: side by side, as copying eight
-    /// numbers is less work than copying seven.
+    /// When the newest posts were made, and, as the last number, where the list begins in `ticks` and `posts`. They are
+    /// in one array because copying eight numbers is less work than copying seven.
     first: [u32; AT_ONCE],
 }
 
@@ -62,7 +64,7 @@ impl Head {
     }
 }
 
-/// A post as it lies in memory: an id in two halves, as a whole one would have to be aligned to 16 bytes.
+/// A post in memory. The id is in two halves, because a `u128` would have to be aligned to 16 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Stored {
     high: u64,
@@ -77,7 +79,7 @@ pub struct Shelf {
     /// When posts were made.
     ticks: Vec<u32>,
     posts: Vec<Stored>,
-    /// Places of each size that lists have left.
+    /// Free places of each size, which lists have left.
     free: [Vec<u32>; SIZES.len()],
     /// The set times, newest first.
     bands: [u32; BANDS],
@@ -93,7 +95,7 @@ impl Default for Shelf {
     }
 }
 
-/// Room for what is told of posts, reusable.
+/// Room for [`Candidates`], reusable.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     ticks: Vec<u32>,
@@ -102,7 +104,8 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Of each kind as much as is told at most. What grows stays: only a reader of more than any before has room cleared.
+    /// Slices of these lengths. The room never shrinks, so it is cleared only for a reader who needs more than any
+    /// before.
     fn of(&mut self, posts: usize, lists: usize) -> (&mut [u32], &mut [u16], &mut [u32]) {
         if self.ticks.len() < posts || self.lists.len() < posts {
             self.ticks.resize(posts, 0);
@@ -113,19 +116,19 @@ impl Room {
     }
 }
 
-/// What is told of some lists' posts.
+/// The posts of some lists that are at least as new as a set time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told<'r> {
-    /// When each was made.
+pub(crate) struct Candidates<'r> {
+    /// When each post was made.
     pub(crate) ticks: &'r [u32],
-    /// Which list each is of.
+    /// Which list each post is from.
     lists: &'r [u16],
-    /// What leads from a post's place here to its place in memory, by list.
+    /// For each list, what to add to a post's position here to get its place in memory.
     offsets: &'r [u32],
 }
 
-impl Told<'_> {
-    /// The list that a post is of, and where it lies, for [`Shelf::at`].
+impl Candidates<'_> {
+    /// The list of a post, and its place in memory for [`Shelf::at`].
     pub(crate) fn place(self, at: u32) -> (u16, u32) {
         let list = self.lists[at as usize];
         (list, self.offsets[usize::from(list)].wrapping_add(at))
@@ -137,19 +140,20 @@ fn tick(id: Ulid) -> u32 {
     u32::try_from(id.timestamp_ms().saturating_sub(BASE_MS) >> TICK_BITS).unwrap_or(u32::MAX)
 }
 
-/// How many of some times, newest first, are at least as new as each of the set ones.
+/// How many of `ticks`, which are sorted newest first, are at least as new as each set time.
 fn counted(bands: &[u32; BANDS], ticks: &[u32]) -> [u8; BANDS] {
     bands.map(|since| u8::try_from(ticks.partition_point(|tick| *tick >= since)).unwrap_or(u8::MAX))
 }
 
-/// The smallest size that has room for so many posts.
+/// The smallest of [`SIZES`] that has room for `posts` posts, as an index.
 fn size(posts: usize) -> usize {
     SIZES.partition_point(|size| *size < posts)
 }
 
 impl Shelf {
-    /// Sets the times that posts are counted by, as seen from `now_ms` (milliseconds since 1970). Nothing is wrong without it, but
-    /// merging looks at more posts than it must the older they are. Reads every post's time once.
+    /// Renews the set times that posts are counted by, relative to `now_ms` (milliseconds since 1970). Results are
+    /// correct without it, but the older the set times are, the more posts a merge reads needlessly. Reads every post's
+    /// time once.
     pub fn calibrate(&mut self, now_ms: u64) {
         for (band, since) in self.bands.iter_mut().enumerate() {
             #[expect(
@@ -169,15 +173,15 @@ impl Shelf {
         }
     }
 
-    /// As of when the set times are.
+    /// When the set times were renewed, in milliseconds since 1970.
     pub(crate) fn calibrated_ms(&self) -> u64 {
         self.calibrated_ms
     }
 
-    /// Puts an author's list, newest first, in place of the one that was there.
+    /// Replaces an author's list. `posts` are sorted newest first.
     ///
     /// # Panics
-    /// When it is longer than [`MAX_LISTED`] or the whole holds more posts than a `u32` counts: memory ends long before.
+    /// When it is longer than [`MAX_LISTED`], or the shelf has more posts than a `u32` counts: memory ends long before.
     pub fn put(&mut self, slot: Slot, posts: &[Listed]) {
         assert!(posts.len() <= MAX_LISTED, "a list of {} posts", posts.len());
         debug_assert!(posts.is_sorted_by(|a, b| a.id > b.id), "a list is newest first");
@@ -199,7 +203,8 @@ impl Shelf {
         self.heads[at] = head;
     }
 
-    /// Where a list of `posts` goes: where it was if it has the room, else where another has left, else at the end.
+    /// The place of a list of `posts` posts: its old place if the size is right, else a free one, else a new one at the
+    /// end.
     fn place(&mut self, before: Head, posts: usize) -> usize {
         if before.len() > 0 {
             if posts > 0 && size(before.len()) == size(posts) {
@@ -222,7 +227,7 @@ impl Shelf {
         )
     }
 
-    /// A post of a list; 0 is the newest.
+    /// A post of a list; position 0 is the newest.
     #[must_use]
     pub fn get(&self, slot: Slot, position: usize) -> Option<Listed> {
         if position >= self.len(slot) {
@@ -231,36 +236,36 @@ impl Shelf {
         Some(self.at(self.heads[slot as usize].begin() + u32::try_from(position).ok()?))
     }
 
-    /// The post that lies there.
+    /// The post at a place.
     pub(crate) fn at(&self, place: u32) -> Listed {
         let Stored { high, low, engagement } = self.posts[place as usize];
         Listed { id: Ulid(u128::from(high) << 64 | u128::from(low)), engagement }
     }
 
-    /// How many posts a list has; none if it was never put.
+    /// How many posts a list has; 0 if it was never put.
     #[must_use]
     pub fn len(&self, slot: Slot) -> usize {
         self.heads.get(slot as usize).map_or(0, Head::len)
     }
 
-    /// Asks memory for what merging looks at first.
+    /// Prefetches the heads of lists.
     pub(crate) fn prefetch_heads(&self, slots: &[Slot]) {
         slots.iter().filter_map(|slot| self.heads.get(*slot as usize)).for_each(prefetch);
     }
 
-    /// Asks memory for posts.
+    /// Prefetches posts.
     pub(crate) fn prefetch_posts(&self, places: impl Iterator<Item = u32>) {
         for post in places.filter_map(|place| self.posts.get(place as usize)) {
-            // Some lie across two lines.
+            // Some posts are in two cache lines.
             prefetch(&post.high);
             prefetch(&post.engagement);
         }
     }
 
-    /// Of the lists together, how many posts are at least as new as each of the set times; 65,535 stands for that and more.
+    /// How many posts of all these lists are at least as new as each set time; 65,535 stands for that number or more.
     ///
-    /// Not inlined: where the compiler sees what becomes of the sums it takes them apart into single numbers, at twice the time of the
-    /// whole merge. Here they stay in a few wide registers.
+    /// Not inlined: where the compiler sees how the sums are used, it splits them into single numbers, and the whole
+    /// merge takes twice the time. Here they stay in a few wide registers.
     #[inline(never)]
     pub(crate) fn sums(&self, slots: &[Slot]) -> [u16; BANDS] {
         let mut sums = [0; BANDS];
@@ -270,15 +275,19 @@ impl Shelf {
         sums
     }
 
-    /// Of some lists, 65,536 at most, tells every post that is at least as new as a set time: `most` posts at most.
+    /// All posts of at most 65,536 lists that are at least as new as the set time `band`: at most `most` posts.
     ///
-    /// Few lists have more than [`FIRST`] such posts. So that many are told whether they are wanted or not, and the next list's overwrite
-    /// those that are not: nothing is to be guessed about how long a list is, and a wrong guess costs more than some posts.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "lists and posts are counted in as much at the callers'"
-    )]
-    pub(crate) fn tell<'r>(&self, slots: &[Slot], band: usize, most: usize, room: &'r mut Room) -> Told<'r> {
+    /// Few lists have more than [`FIRST`] such posts. So the first [`AT_ONCE`] numbers of each head are copied whether
+    /// they are wanted or not, and those of the next list overwrite the ones that are not. So the processor has no
+    /// branch to guess for a list's length, and a wrong guess costs more than copying some posts.
+    #[expect(clippy::cast_possible_truncation, reason = "callers pass no more lists and posts than fit")]
+    pub(crate) fn candidates<'r>(
+        &self,
+        slots: &[Slot],
+        band: usize,
+        most: usize,
+        room: &'r mut Room,
+    ) -> Candidates<'r> {
         let (ticks, lists, offsets) = room.of(most + AT_ONCE, slots.len());
         let mut count = 0;
         for (list, (slot, offset)) in slots.iter().zip(&mut *offsets).enumerate() {
@@ -291,31 +300,31 @@ impl Shelf {
             }
             let wanted = usize::from(head.counts[band]);
             if wanted > FIRST {
-                self.tell_more(head, &mut ticks[..wanted]);
+                self.copy_more(head, &mut ticks[..wanted]);
                 lists[..wanted].fill(list);
             }
             *offset = head.begin().wrapping_sub(count as u32);
             count += wanted;
         }
-        Told { ticks: &ticks[..count], lists: &lists[..count], offsets }
+        Candidates { ticks: &ticks[..count], lists: &lists[..count], offsets }
     }
 
-    /// Tells when those of a list's posts were made that its head has no room for.
+    /// Copies the times of a list's posts when there are more than its head has.
     #[cold]
     #[inline(never)]
-    fn tell_more(&self, head: &Head, ticks: &mut [u32]) {
+    fn copy_more(&self, head: &Head, ticks: &mut [u32]) {
         let begin = head.begin() as usize;
         ticks.copy_from_slice(&self.ticks[begin..begin + ticks.len()]);
     }
 
-    /// Bytes held, about.
+    /// About how many bytes are held.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.heads.len() * size_of::<Head>() + self.ticks.len() * (4 + size_of::<Stored>())
     }
 }
 
-/// Adds a list's counts to the sums, in a form that becomes a few instructions on many numbers at once.
+/// Adds a list's counts to the sums, written so that the compiler uses a few instructions on many numbers at once.
 #[inline]
 fn add(sums: &mut [u16; BANDS], counts: &[u8; BANDS]) {
     for band in 0..BANDS {
@@ -331,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read_back_as_put_whatever_was_there_before() {
+    fn lists_are_read_back_as_they_were_put() {
         let mut random = StdRng::seed_from_u64(1);
         let mut shelf = Shelf::default();
         let mut plain = vec![Vec::new(); 40];
@@ -353,7 +362,7 @@ mod tests {
             assert_eq!((&read, shelf.len(slot)), (posts, posts.len()));
         }
         assert_eq!((shelf.len(40), shelf.get(40, 0)), (0, None), "never put");
-        // Places are used again: no more than each list's largest, rounded up, and what was left over between sizes.
+        // Places are used again: at most each list's largest place, rounded up, and what was left over between sizes.
         assert!(shelf.bytes() < 40 * SIZES.iter().sum::<usize>() * 40, "{}", shelf.bytes());
     }
 }

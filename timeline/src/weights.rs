@@ -1,24 +1,26 @@
-//! What an item's score is made of, and how much each part weighs.
+//! The parts of an item's score, and the weight of each.
 
 use std::time::Duration;
 
-/// How many units a score of 1 is: parts are whole numbers of units, so that they sum to the score exactly, as doubles too.
+/// The number of units in a score of 1. Parts are whole numbers of units, so that they sum to the score exactly, also
+/// as doubles.
 const UNITS: f64 = 1024.0;
-/// The heaviest weight, so that sums stay far from the largest part.
+/// The heaviest weight, so that sums stay far below the largest number.
 const MOST_WEIGHT: f64 = 16.0;
-/// Minutes, engagements and hundredths of affinity up to here are looked up; what is beyond is worked out.
+/// The parts of smaller minutes, engagements and hundredths of affinity are looked up; those of larger ones are
+/// computed.
 const TABLE: usize = 4_096;
 
 /// How items are ranked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    /// What a new post scores for being new.
+    /// The score of a new post for being new.
     pub age: f64,
-    /// After how long that is half.
+    /// The age at which that is half.
     pub half_life: Duration,
-    /// What each doubling of a reader's deeds towards the author scores.
+    /// The score of each doubling of the reader's interactions with the author.
     pub affinity: f64,
-    /// What each doubling of likes and comments scores.
+    /// The score of each doubling of likes and comments.
     pub popularity: f64,
     /// How many items of one author may follow each other.
     pub in_a_row: usize,
@@ -37,10 +39,10 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Whether these can be ranked by.
+    /// Checks that ranking works with these weights.
     ///
     /// # Errors
-    /// Names the one that cannot be.
+    /// Names the first invalid weight.
     pub fn validate(&self) -> Result<(), String> {
         let weights = [("age", self.age), ("affinity", self.affinity), ("popularity", self.popularity)];
         for (name, weight) in weights {
@@ -63,7 +65,7 @@ impl Weights {
 pub struct Parts {
     /// For being new.
     pub age: u16,
-    /// For how much the reader turns to the author.
+    /// For how much the reader interacts with the author.
     pub affinity: u16,
     /// For likes and comments.
     pub popularity: u16,
@@ -83,7 +85,7 @@ pub fn unit(units: u32) -> f64 {
     f64::from(units) / UNITS
 }
 
-/// Works out parts of scores.
+/// Computes the parts of scores.
 #[derive(Debug)]
 pub struct Scorer {
     weights: Weights,
@@ -101,9 +103,12 @@ fn part(value: f64) -> u16 {
     (UNITS * value).round() as u16
 }
 
-/// Parts beyond what is looked up: seldom asked for, and kept out of the way of those that are.
+/// Parts that are not looked up: rare, and kept apart from the frequent ones.
 impl Weights {
-    #[expect(clippy::cast_precision_loss, reason = "minutes in a double are exact for ages of the universe")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "minutes are exact in a double for longer than the age of the universe"
+    )]
     #[cold]
     fn age_part(&self, minutes: u64) -> u16 {
         part(self.age * (-(minutes as f64) / (self.half_life.as_secs_f64() / 60.0)).exp2())
@@ -121,7 +126,7 @@ impl Weights {
 }
 
 impl Scorer {
-    /// A scorer of these weights, which are taken to be lawful.
+    /// A scorer of these weights, which should be valid ([`Weights::validate`]): with others, scores make no sense.
     #[must_use]
     pub fn new(weights: &Weights) -> Self {
         let numbers = || 0..u32::try_from(TABLE).unwrap_or(u32::MAX);
@@ -144,7 +149,7 @@ impl Scorer {
         }
     }
 
-    /// For a post of so many milliseconds of age.
+    /// For a post that is `ms` milliseconds old.
     #[must_use]
     pub fn age(&self, ms: u64) -> u16 {
         let minutes = ms / 60_000;
@@ -152,14 +157,14 @@ impl Scorer {
         known.copied().unwrap_or_else(|| self.weights.age_part(minutes))
     }
 
-    /// For an author to whom the reader has turned by so many hundredths of a point.
+    /// For an author to whom the reader has an affinity of `hundredths` of a point.
     #[must_use]
     pub fn affinity(&self, hundredths: u32) -> u16 {
         let known = self.affinities.get(hundredths as usize);
         known.copied().unwrap_or_else(|| self.weights.affinity_part(hundredths))
     }
 
-    /// For a post that people have had so much to do with: likes, and comments twice.
+    /// For a post of this engagement: likes, and comments twice.
     #[must_use]
     pub fn popularity(&self, engagement: u32) -> u16 {
         let known = self.popularities.get(engagement as usize);
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_end_where_they_must_not_be_noticed() {
+    fn parts_are_the_same_on_both_sides_of_a_tables_end() {
         let weights = Weights { half_life: Duration::from_secs(30 * 86_400), ..Weights::default() };
         let scorer = Scorer::new(&weights);
         for number in (TABLE as u32 - 3)..(TABLE as u32 + 3) {
@@ -203,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_make_no_sense_are_named() {
-        let lawful = Weights::default();
-        assert_eq!(lawful.validate(), Ok(()));
+    fn an_invalid_weight_is_named() {
+        let valid = Weights::default();
+        assert_eq!(valid.validate(), Ok(()));
         for (bad, name) in [
-            (Weights { age: f64::NAN, ..lawful.clone() }, "age"),
-            (Weights { affinity: -0.1, ..lawful.clone() }, "affinity"),
-            (Weights { popularity: 16.1, ..lawful.clone() }, "popularity"),
-            (Weights { half_life: Duration::ZERO, ..lawful.clone() }, "half-life"),
-            (Weights { in_a_row: 0, ..lawful.clone() }, "in a row"),
+            (Weights { age: f64::NAN, ..valid.clone() }, "age"),
+            (Weights { affinity: -0.1, ..valid.clone() }, "affinity"),
+            (Weights { popularity: 16.1, ..valid.clone() }, "popularity"),
+            (Weights { half_life: Duration::ZERO, ..valid.clone() }, "half-life"),
+            (Weights { in_a_row: 0, ..valid.clone() }, "in a row"),
         ] {
             assert!(bad.validate().unwrap_err().contains(name), "{bad:?}");
         }

@@ -1,12 +1,13 @@
-//! GIF: blocks up to the trailer. Frames and what controls them go on; comments, texts and the extensions of applications do
-//! not, of which one is understood: how often it is to be shown.
+//! GIF: blocks up to the trailer. Frames and their control blocks are kept; comments, texts and the extensions of
+//! applications are not. One extension is understood: the one that says how often the animation repeats.
 
 use image::codecs::gif::Repeat;
 
-use super::{Bytes, Essence};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
-/// The decoder gives a frame no more than 50 MB.
+/// The decoder takes at most 50 MB for a frame.
 const FRAME_PIXELS: u64 = 12_500_000;
 
 const EXTENSION: u8 = 0x21;
@@ -33,7 +34,7 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
                 if frames > bounds.frames {
                     return Err(Refused::TooManyFrames { bound: bounds.frames });
                 }
-                // Each is shown on the whole canvas, however small its own part of it is.
+                // Each frame is drawn on the whole canvas, however small it is itself.
                 pixels += frame(&mut rest, &mut file, bounds)?.max(u64::from(size.0) * u64::from(size.1));
                 if frames > 1 && pixels > bounds.animation_pixels {
                     return Err(Refused::AnimationTooLarge { bound: bounds.animation_pixels });
@@ -59,7 +60,7 @@ fn palette_bytes(flags: u8) -> usize {
     if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
 }
 
-/// Copies a frame and says how many pixels it has.
+/// Copies a frame and returns how many pixels it has.
 fn frame(rest: &mut Bytes<'_>, file: &mut Vec<u8>, bounds: &Bounds) -> Result<u64, Refused> {
     let place = rest.take(9)?;
     let side = |at: usize| u32::from(u16::from_le_bytes([place[at], place[at + 1]]));
@@ -73,14 +74,14 @@ fn frame(rest: &mut Bytes<'_>, file: &mut Vec<u8>, bounds: &Bounds) -> Result<u6
     Ok(u64::from(width) * u64::from(height))
 }
 
-/// Copies an extension if it controls a frame, and says how often all is to be shown if it is about that.
+/// Copies an extension if it controls a frame. Returns how often the animation repeats, if the extension says so.
 fn extension(rest: &mut Bytes<'_>, file: &mut Vec<u8>) -> Result<Option<Repeat>, Refused> {
     let label = rest.u8()?;
     let body = sub_blocks(rest)?;
     match (label, body) {
         (CONTROL, [4, ..]) => {
             file.extend([EXTENSION, CONTROL]);
-            // One block, and the empty one that ends it.
+            // One block, and the empty block that ends the extension.
             file.extend(&body[..5]);
             file.push(0);
             Ok(None)
@@ -99,7 +100,7 @@ fn looping(body: &[u8]) -> Option<Repeat> {
     }
 }
 
-/// Blocks of up to 255 bytes, each after its length, up to an empty one: all together, as they are.
+/// Blocks of up to 255 bytes, each behind its length, up to an empty block: all of them, as they are in the file.
 fn sub_blocks<'a>(rest: &mut Bytes<'a>) -> Result<&'a [u8], Refused> {
     let all = rest.0;
     let mut length = 0;

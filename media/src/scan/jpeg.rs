@@ -1,7 +1,8 @@
 //! JPEG: segments up to the first scan, then scans with segments between them, up to the end marker.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
@@ -13,10 +14,10 @@ const APP14: u8 = 0xEE;
 const EXIF: &[u8] = b"Exif\0\0";
 const ICC: &[u8] = b"ICC_PROFILE\0";
 const ADOBE: &[u8] = b"Adobe";
-/// An Adobe segment says whether four colours are ink, and nothing after these bytes does.
+/// The first bytes of an Adobe segment say whether four colours are ink; the bytes behind them are not needed.
 const ADOBE_BYTES: usize = 12;
 
-/// More than the decoder reads ahead.
+/// More bytes than the decoder reads ahead.
 const PADDING: [u8; 16] = [0; 16];
 
 #[derive(Default)]
@@ -24,7 +25,7 @@ struct Found<'a> {
     size: Option<(u32, u32)>,
     progressive: bool,
     colours: usize,
-    /// Of all scans together.
+    /// The colours of all scans, added up.
     scanned_colours: usize,
     scans: usize,
     exif: Option<&'a [u8]>,
@@ -61,14 +62,15 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
         if found.scanned_colours != found.colours {
             return Err(Refused::damaged("its scans are not of each colour once"));
         }
-        // At an end marker that comes too early the decoder draws grey and is content. At the end of the file it is not.
+        // At an end marker that comes too early the decoder draws grey without an error. At the end of the file it
+        // fails.
         file.extend(PADDING);
     }
     let icc = join_icc(found.icc);
     Ok(Essence { icc, grey: found.colours == 1, ..Essence::still(file, size, found.exif) })
 }
 
-/// Bytes that do not belong there are passed over, as every decoder does: some cameras write them.
+/// Bytes that do not belong there are skipped, as every decoder does: some cameras write them.
 fn next_marker(rest: &mut Bytes<'_>) -> Result<u8, Refused> {
     loop {
         if rest.u8()? != 0xFF {
@@ -124,7 +126,7 @@ fn segment<'a>(
         }
         _ => return Ok(()),
     };
-    // It is no longer than it was, which was told by the same two bytes.
+    // It is not longer than it was, and then its length fitted into the same two bytes.
     let length = u16::try_from(body.len() + 2).map_err(Refused::damaged)?;
     file.extend([0xFF, marker]);
     file.extend(length.to_be_bytes());
@@ -141,7 +143,7 @@ fn frame<'a>(body: &'a [u8], found: &mut Found<'a>, bounds: &Bounds) -> Result<(
         return Err(Refused::Unsupported("a JPEG of more than 8 bits a colour"));
     }
     if found.size.is_some() {
-        return Err(Refused::damaged("it tells its size twice"));
+        return Err(Refused::damaged("it states its size twice"));
     }
     bounds.check_size(width, height)?;
     found.size = Some((width, height));
@@ -149,7 +151,7 @@ fn frame<'a>(body: &'a [u8], found: &mut Found<'a>, bounds: &Bounds) -> Result<(
     Ok(())
 }
 
-/// A scan's bytes, up to the next marker that is neither a restart nor a stuffed byte.
+/// A scan's bytes, up to the next marker. Restart markers and stuffed bytes are part of the scan.
 fn entropy<'a>(rest: &mut Bytes<'a>) -> Result<&'a [u8], Refused> {
     let mut at = 0;
     loop {

@@ -1,7 +1,9 @@
-//! PNG: chunks up to IEND. Those of the still picture go on; texts, times, further frames and whatever is unknown do not.
+//! PNG: chunks up to IEND. Those of the still picture are kept; texts, times, further frames and unknown chunks are
+//! not.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
 const SIGNATURE_BYTES: usize = 8;
 const HEADER_BYTES: usize = 13;
@@ -32,7 +34,7 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
                 file.extend(chunk);
             }
             b"PLTE" | b"tRNS" => file.extend(chunk),
-            // Deflated: even a thousand times of this is bearable.
+            // Compressed: even a thousand times this size is acceptable.
             b"iCCP" if length <= MAX_ICC_BYTES => file.extend(chunk),
             b"eXIf" => exif = exif.or(Some(body)),
             b"IEND" => {

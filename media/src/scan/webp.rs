@@ -1,10 +1,11 @@
-//! WebP: chunks in a RIFF container. The picture's own go on, of an animation those of its first frame.
+//! WebP: chunks in a RIFF container. The picture's own chunks are kept; of an animation, those of its first frame.
 
-use super::{Bytes, Essence, MAX_ICC_BYTES};
-use crate::{Bounds, Refused};
+use super::essence::{Bytes, Essence, MAX_ICC_BYTES};
+use crate::bounds::Bounds;
+use crate::refused::Refused;
 
-/// What Huffman tables can take for each byte that tells of them. The decoder builds up to 65,536 groups of five, whether any
-/// pixel uses them or not, and a table of 80 KB can be told in 150 bytes.
+/// The most memory of Huffman tables for each byte that describes them. The decoder builds up to 65,536 groups of five
+/// tables, even if no pixel uses them, and 150 bytes can describe a table of 80 KB.
 const TABLE_BYTES_PER_BYTE: u64 = 600;
 
 const ALPHA_FLAG: u8 = 0x10;
@@ -31,7 +32,8 @@ impl<'a> Coded<'a> {
         place.get_or_insert(body);
     }
 
-    /// The size that the coded picture has by its own words. The decoder takes memory for that one before it compares.
+    /// The size that the coded picture itself states. The decoder allocates memory for it before it compares it with
+    /// the canvas.
     fn size(&self) -> Result<(u32, u32), Refused> {
         match (self.lossy, self.lossless) {
             (Some([_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..]), None) => {
@@ -46,14 +48,14 @@ impl<'a> Coded<'a> {
         }
     }
 
-    /// Some writers promise what is not there.
+    /// From what is there: some writers set the flag without alpha.
     fn alpha_flag(&self) -> u8 {
         if self.alpha.is_some() || self.lossless.is_some() { ALPHA_FLAG } else { 0 }
     }
 
     fn check(&self, size: (u32, u32), bounds: &Bounds) -> Result<(), Refused> {
         if self.size()? != size {
-            return Err(Refused::damaged("it tells two sizes"));
+            return Err(Refused::damaged("it states two sizes"));
         }
         let tables = [self.alpha, self.lossless].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
         bounds.check_memory(tables as u64 * TABLE_BYTES_PER_BYTE)
@@ -111,7 +113,7 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
     Ok(Essence { icc, ..Essence::still(file, size, exif) })
 }
 
-/// The last chunk's padding may be missing: writers forget it.
+/// The last chunk's padding may be missing: some writers forget it.
 fn next_chunk<'a>(rest: &mut Bytes<'a>) -> Result<Option<(Name, &'a [u8])>, Refused> {
     if rest.0.is_empty() {
         return Ok(None);
@@ -159,7 +161,7 @@ fn write_extended(file: &mut Vec<u8>, flags: u8, (width, height): (u32, u32)) {
     write_chunk(file, b"VP8X", &body);
 }
 
-/// Only of chunks that were read, whose length fits, or of a few bytes.
+/// Only for chunks that were read, whose length fits, or chunks of a few bytes.
 fn write_chunk(file: &mut Vec<u8>, name: &Name, body: &[u8]) {
     file.extend(name);
     file.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());

@@ -1,4 +1,4 @@
-//! Small files that ask for much.
+//! Small files that would cost much.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::samples::{
     vp8x, webp, webp_file,
 };
 
-/// Where a JPEG tells its size.
+/// A JPEG that states this size.
 fn jpeg_of(width: u16, height: u16) -> Vec<u8> {
     let mut bytes = jpeg(&photo(8, 8).into());
     let at = bytes.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap() + 5;
@@ -24,7 +24,7 @@ fn gif_of(width: u16, height: u16) -> Vec<u8> {
     bytes
 }
 
-/// Only the first of it: `image` would first want all pixels.
+/// Only the beginning of a chunk: `image` would want all pixels first.
 fn vp8l_of(width: u32, height: u32) -> Vec<u8> {
     let bits = (width - 1) | (height - 1) << 14;
     riff(b"VP8L", &[&[0x2F][..], &bits.to_le_bytes(), &[0; 20]].concat())
@@ -72,7 +72,7 @@ fn a_size_is_judged_by_the_header() {
 }
 
 #[test]
-fn a_size_that_is_told_twice_must_be_the_same() {
+fn a_size_that_is_stated_twice_must_be_the_same() {
     let image = DynamicImage::from(photo(16, 16));
     let frame =
         |inner: Vec<u8>| riff(b"ANMF", &[&[0; 6][..], &[15, 0, 0, 15, 0, 0], &[0; 4], &inner].concat());
@@ -94,7 +94,7 @@ fn a_size_that_is_told_twice_must_be_the_same() {
     says(&animated(riff(b"ANMF", &beside)), "a frame lies outside of it");
     ok(&animated(frame(vp8l(&image))));
 
-    // A second header in a JPEG would be believed by its decoder.
+    // The decoder would believe a second header in a JPEG.
     let mut bytes = jpeg(&photo(8, 8).into());
     let at = bytes.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
     let second = jpeg_of(5000, 5000)[at..at + 19].to_vec();
@@ -113,7 +113,7 @@ fn what_is_packed_stays_packed() {
     let at = pixels.windows(4).position(|w| w == b"IDAT").unwrap() - 4;
     let end = pixels.len() - 12;
     pixels.splice(at..end, data);
-    // No memory for any of it: it must not be asked for.
+    // There is no memory for any of it: none must be allocated.
     let bounds = Bounds { memory: 1 << 20, ..Bounds::default() };
     for bytes in [png_of(1, 1, &text, &[0, 7]), png_of(1, 1, &profile, &[0, 7]), pixels] {
         assert!(bytes.len() > 200 << 10, "it is a bomb");
@@ -122,7 +122,7 @@ fn what_is_packed_stays_packed() {
         assert!(rendered.is_ok_and(|r| r.full.bytes.len() < 200));
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
-    // A profile that is short enough to be unpacked, and not long after it.
+    // A profile that is short enough to be unpacked, but is too long afterwards.
     let profile = chunk(b"iCCP", &[&b"a\0\0"[..], &deflate(&vec![0; 40 << 20])].concat());
     assert!(render(&png_of(1, 1, &profile, &[0, 7]), Kind::Png, &bounds).is_ok());
 }
@@ -186,7 +186,7 @@ fn memory_is_bounded() {
     for bytes in [png(&image), gif(100, 100, 2), webp(&image), jpeg(&photo(100, 100).into())] {
         assert_eq!(refused(&bytes, &bounds), Refused::TooMuchMemory { bound: 159_999 });
     }
-    // Tables that no pixel uses: judged by how much could be told about them.
+    // Tables that no pixel uses: bounded by how many tables these bytes could describe.
     let noise = DynamicImage::from(photo(200, 200));
     let bounds = Bounds { memory: 10 << 20, ..Bounds::default() };
     assert!(vp8l(&noise).len() > 20 << 10);

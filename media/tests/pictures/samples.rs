@@ -1,4 +1,4 @@
-//! Files of every kind, made here, lawful and otherwise.
+//! Makes files of every kind, valid and invalid.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ use soundoff_media::{Bounds, Kind, Refused, Rendered, render};
 
 pub(crate) const SECRET: &str = "SECRETGPS 48.8584N 2.2945E";
 
-/// A gradient with noise on it, as a camera sees the evening sky.
+/// A gradient with noise, like a photo of the evening sky.
 pub(crate) fn photo(width: u32, height: u32) -> RgbImage {
     let mut random = StdRng::seed_from_u64(7);
     RgbImage::from_fn(width, height, |x, y| {
@@ -73,7 +73,7 @@ pub(crate) fn png_with(image: &DynamicImage, chunks: &[(&[u8; 4], Vec<u8>)]) -> 
     [&plain[..PNG_BODY], &more, &plain[PNG_BODY..]].concat()
 }
 
-/// A PNG that says it is so large, with `data` deflated as its pixels.
+/// A PNG that states this size, with `data` compressed as its pixels.
 pub(crate) fn png_of(width: u32, height: u32, more: &[u8], data: &[u8]) -> Vec<u8> {
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
     let parts = [chunk(b"IHDR", &header), more.to_vec(), chunk(b"IDAT", &deflate(data)), chunk(b"IEND", &[])];
@@ -153,7 +153,7 @@ pub(crate) fn gif_body(gif: &[u8]) -> usize {
     13 + if gif[10] & 0x80 == 0 { 0 } else { 3 << ((gif[10] & 7) + 1) }
 }
 
-/// Exif as cameras write it: an orientation, and where it was.
+/// Exif as cameras write it: an orientation, and a place.
 pub(crate) fn exif(orientation: u16) -> Vec<u8> {
     let text = format!("{SECRET}\0");
     let count = u32::try_from(text.len()).unwrap();
@@ -174,13 +174,13 @@ pub(crate) fn exif_segment(orientation: u16) -> (u8, Vec<u8>) {
     (0xE1, [b"Exif\0\0".to_vec(), exif(orientation)].concat())
 }
 
-/// A grey progressive JPEG of so many scans, of which each after the first says that nothing changes.
+/// A grey progressive JPEG of `scans` scans. Each scan after the first says that nothing changes.
 pub(crate) fn progressive(side: u16, scans: usize) -> Vec<u8> {
     let table = |class: u8| segment(0xC4, &[&[class, 1][..], &[0; 15], &[0]].concat());
     let side_bytes = side.to_be_bytes();
     let frame = [&[8][..], &side_bytes, &side_bytes, &[1, 1, 0x11, 0]].concat();
     let blocks = usize::from(side).div_ceil(8).pow(2);
-    // One bit a block, all zero, filled up with ones.
+    // One bit for each block, all zero, filled up with ones.
     let mut data = vec![0; blocks / 8];
     data.push(0xFF >> (blocks % 8) & 0x7F);
     let mut bytes = [

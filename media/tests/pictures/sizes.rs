@@ -1,4 +1,4 @@
-//! What comes out of what goes in.
+//! Kinds, sizes, orientation and animation of rendered pictures.
 
 use crate::samples::{
     all, anmf, exif, exif_segment, frame_colour, gif, jpeg, jpeg_with, ok, photo, pixels, png, png_with,
@@ -165,7 +165,7 @@ fn alpha_is_kept_where_it_is() {
 fn of_an_animated_webp_the_first_frame_is_kept() {
     let small = DynamicImage::from(corners(20, 16));
     let other = DynamicImage::from(sticker(40, 30));
-    // The first lies at (4, 6) on its canvas.
+    // The first frame is at (4, 6) on its canvas.
     let chunks = [
         vp8x(0x12, 40, 30),
         crate::samples::riff(b"ANIM", &[0; 6]),
@@ -177,7 +177,7 @@ fn of_an_animated_webp_the_first_frame_is_kept() {
     let image = pixels(&rendered.full).into_rgba8();
     assert_eq!(image.dimensions(), (40, 30));
     assert_eq!(image.get_pixel(0, 0).0[3], 0, "beside the frame there is nothing");
-    // Blending rounds.
+    // Blending rounds colours.
     for ((x, y), colour) in [((5, 7), [255, 0, 0, 255]), ((23, 21), [255; 4])] {
         assert!(image.get_pixel(x, y).0.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 2), "{x}, {y}");
     }

@@ -1,4 +1,4 @@
-//! What must not go on: places, names, texts, and files behind or inside of the file.
+//! What must not be kept: places, names, texts, and files behind or inside the file.
 
 use crate::samples::{
     SECRET, all, chunk, deflate, exif, exif_segment, gif, gif_body, jpeg, jpeg_with, ok, photo, png,
@@ -78,13 +78,13 @@ fn assert_clean(name: &str, bytes: &[u8], foreign: &[&str]) {
             let found = picture.bytes.windows(text.len()).any(|w| w == text.as_bytes());
             assert!(!found, "{name}: {text} went on");
         }
-        let lawful = match picture.kind {
+        let allowed = match picture.kind {
             Kind::Jpeg => &["E0", "C0", "C4", "DB", "DA"][..],
             Kind::Png => &["IHDR", "IDAT"],
             _ => &["F9", "FF"],
         };
         for part in parts(picture) {
-            assert!(lawful.contains(&part.as_str()), "{name}: a part {part}");
+            assert!(allowed.contains(&part.as_str()), "{name}: a part {part}");
         }
     }
 }
@@ -139,7 +139,7 @@ fn a_file_that_is_two_files_becomes_one() {
 
     assert_clean("png and html", &png_with(&coloured, &[(b"tEXt", html)]), &["<script>"]);
     assert_clean("png and zip", &[&png(&coloured)[..], zip].concat(), &["SECRETZIP"]);
-    // Inflated, they would be found by whoever looks for them.
+    // Compressed: the bytes are not in the file as they are.
     let packed = png_with(&coloured, &[(b"zTXt", [&b"a\0\0"[..], &deflate(b"SECRETZTXT")].concat())]);
     assert_clean("png and packed text", &packed, &["zTXt"]);
 
@@ -170,8 +170,8 @@ fn a_file_that_is_two_files_becomes_one() {
 }
 
 #[test]
-fn a_profile_is_heeded_and_stays_behind() {
-    // Red and green change places: nothing else would show so plainly that it was heeded.
+fn a_profile_is_used_and_stays_behind() {
+    // Red and green are swapped: nothing else would show so clearly that the profile was used.
     let mut profile = moxcms::ColorProfile::new_srgb();
     (profile.red_colorant, profile.green_colorant) = (profile.green_colorant, profile.red_colorant);
     let icc = profile.encode().unwrap();
@@ -189,7 +189,7 @@ fn a_profile_is_heeded_and_stays_behind() {
         }
     }
 
-    // Not understood, or far too long: as if there were none.
+    // A profile that is not understood, or is far too long, is ignored.
     for broken in [b"no profile".to_vec(), vec![0; 70 << 10], icc[..200].to_vec()] {
         let bytes = png_with(&red, &[(b"iCCP", [b"x\0\0".to_vec(), deflate(&broken)].concat())]);
         let pixel = crate::samples::pixels(&ok(&bytes).full).to_rgb8().get_pixel(8, 8).0;

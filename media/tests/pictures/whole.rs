@@ -1,4 +1,4 @@
-//! Files that are not whole, or not what they were.
+//! Files that are not whole, or were changed.
 
 use image::DynamicImage;
 use rand::rngs::StdRng;
@@ -64,7 +64,7 @@ fn what_comes_behind_the_end_is_not_missed() {
 
 #[test]
 fn a_picture_that_lost_its_middle_is_refused() {
-    // Closed again, as an upload that was cut short and mended would be.
+    // With an end again, as if an upload had been cut off and repaired.
     for image in [DynamicImage::from(photo(300, 200)), DynamicImage::from(photo(300, 200)).to_luma8().into()]
     {
         let whole = jpeg(&image);
@@ -73,7 +73,7 @@ fn a_picture_that_lost_its_middle_is_refused() {
             let cut = [&whole[..kept.max(scan + 20)], b"\0\xFF\xD9"].concat();
             assert!(matches!(refused(&cut, &Bounds::default()), Refused::Damaged(_)), "at {kept}");
         }
-        // Another scan where the first should go on.
+        // Another scan where the first should continue.
         let again = whole[scan..].to_vec();
         let cut = [&whole[..whole.len() / 2], b"\0", &again].concat();
         assert!(matches!(refused(&cut, &Bounds::default()), Refused::Damaged(_)));
@@ -110,7 +110,7 @@ fn no_whole_jpeg_is_taken_for_a_cut_one() {
     }
 }
 
-/// Grey, of four blocks, with a restart marker behind each.
+/// A grey picture of four blocks, with a restart marker behind each.
 fn restarting(end: &[u8]) -> Vec<u8> {
     let table = |class: u8| segment(0xC4, &[&[class, 1][..], &[0; 15], &[0]].concat());
     [
@@ -149,7 +149,7 @@ fn what_is_of_another_kind_is_refused() {
     }
 }
 
-/// Flips bits, overwrites, cuts out, doubles and moves.
+/// Flips bits, overwrites, removes and copies parts.
 fn mutate(bytes: &mut Vec<u8>, random: &mut StdRng) {
     for _ in 0..random.random_range(1..6) {
         let at = random.random_range(0..bytes.len());

@@ -1,5 +1,5 @@
-//! Uploads that clients put into the bucket by themselves: whatever the bucket says, however often, a medium is looked into once, what is
-//! shown never changes, and nothing is left lying.
+//! Uploads of clients to the bucket: whatever the bucket says, however often, a medium is checked once, what is shown
+//! never changes, and nothing is left over.
 
 mod world;
 
@@ -17,14 +17,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const SHOWN: [&str; 3] = ["full", "feed", "thumb"];
 
 #[tokio::test]
-async fn an_upload_is_looked_into_once_however_often_it_is_told() {
+async fn an_upload_is_checked_once_however_often_it_is_notified() {
     let world = World::new(DAY);
     let id = world.begun().await;
     world.put(id, 20).await;
     world.say(&created(id)).await;
     assert_eq!(world.step(UPLOADED).await, Some(Verdict::Done));
     assert_eq!(world.stored(id).await.unwrap().state, State::Checking);
-    // Told again before it is looked into, while, and after.
+    // Notified again before the check, during it, and after it.
     assert_eq!(world.step(UPLOADED).await, Some(Verdict::Done));
     let first = world.next(CHECK).await.unwrap();
     world.work(CHECK, first).await;
@@ -34,7 +34,7 @@ async fn an_upload_is_looked_into_once_however_often_it_is_told() {
     world.say(&created(id)).await;
     world.settle().await;
     assert_eq!(world.pushes().await, ["media.ready"]);
-    assert_eq!((world.lying(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
+    assert_eq!((world.existing(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
     assert_eq!(world.stored(id).await.unwrap().state, State::Ready);
 }
 
@@ -45,7 +45,7 @@ async fn a_claim_whose_check_was_not_asked_for_is_made_good() {
     world.put(id, 20).await;
     let message = world.next(UPLOADED).await.unwrap();
     assert_eq!(world.job(UPLOADED).run(std::slice::from_ref(&message)).await, [Verdict::Done]);
-    // The process died before its question was sent: it is as if there were none.
+    // The process died before it queued the check: it is as if there were none.
     let lost = world.next(CHECK).await.unwrap();
     world.queues.ack(&QueueName::of_type(CHECK), vec![lost.receipt]).await.unwrap();
     assert_eq!(world.work(UPLOADED, message).await, Verdict::Done);
@@ -60,33 +60,33 @@ async fn what_is_no_picture_fails_and_a_late_put_leaves_nothing() {
     world.put_bytes(bad, b"<!doctype html>".to_vec()).await;
     world.settle().await;
     assert_eq!(world.pushes().await, ["media.failed"]);
-    assert!(world.stored(bad).await.is_none() && world.lying(bad).await.is_empty());
+    assert!(world.stored(bad).await.is_none() && world.existing(bad).await.is_empty());
     let ready = world.begun().await;
     world.put(ready, 20).await;
     world.settle().await;
     // After it was refused, and after it was shown.
     for id in [bad, ready] {
         world.put(id, 30).await;
-        assert!(world.lying(id).await.contains(&"raw"));
+        assert!(world.existing(id).await.contains(&"raw"));
         world.settle().await;
-        assert!(!world.lying(id).await.contains(&"raw"));
+        assert!(!world.existing(id).await.contains(&"raw"));
     }
     assert_eq!(world.shown(ready).await, 20);
     // And after it was collected.
     let stop = CancellationToken::new();
-    let (media, stopping) = (world.media.clone(), stop.clone());
-    let collecting = tokio::spawn(media.run_collector(stopping));
+    let (collector, stopping) = (world.clone(), stop.clone());
+    let collecting = tokio::spawn(async move { collector.collect(stopping).await });
     until(async || world.stored(ready).await.is_none()).await;
     stop.cancel();
     collecting.await.unwrap();
     world.put(ready, 30).await;
     world.settle().await;
-    assert!(world.lying(ready).await.is_empty());
+    assert!(world.existing(ready).await.is_empty());
     assert_eq!(world.pushes().await, ["media.failed", "media.ready"]);
 }
 
 #[tokio::test]
-async fn bytes_that_are_put_while_others_are_looked_into_are_never_shown() {
+async fn bytes_that_are_put_while_others_are_checked_are_never_shown() {
     let world = World::new(DAY);
     let id = world.begun().await;
     world.put(id, 20).await;
@@ -96,23 +96,23 @@ async fn bytes_that_are_put_while_others_are_looked_into_are_never_shown() {
     }
     let [first, second] = [world.next(CHECK).await.unwrap(), world.next(CHECK).await.unwrap()];
     assert_eq!(world.work(CHECK, first).await, Verdict::Done);
-    // What was found is not true yet, and the client puts another picture.
+    // The result is not stored yet, and the client uploads another picture.
     world.put(id, 30).await;
     assert_eq!(world.work(CHECK, second.clone()).await, Verdict::Done);
     assert_eq!(world.step(UPLOADED).await, Some(Verdict::Done));
     assert_eq!(world.shown(id).await, 20);
-    // A second check that is given up says nothing of a medium that another looks into.
+    // A second check that is given up says nothing about a medium that another message checks.
     world.job(CHECK).give_up(&second, "tried too often").await;
     assert_eq!(world.step(CHECKED).await, Some(Verdict::Done));
     assert!(world.next(CHECKED).await.is_none());
-    assert_eq!(world.lying(id).await, ["raw", "full", "feed", "thumb"], "until it is swept");
+    assert_eq!(world.existing(id).await, ["raw", "full", "feed", "thumb"], "until they are deleted");
     world.settle().await;
-    assert_eq!((world.lying(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
+    assert_eq!((world.existing(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
     assert_eq!(world.pushes().await, ["media.ready"]);
 }
 
 #[tokio::test]
-async fn one_check_that_runs_twice_at_once_takes_nothing_of_what_is_shown() {
+async fn one_check_that_runs_twice_at_once_deletes_nothing_that_is_shown() {
     let world = World::new(DAY);
     let id = world.begun().await;
     world.put(id, 20).await;
@@ -126,7 +126,7 @@ async fn one_check_that_runs_twice_at_once_takes_nothing_of_what_is_shown() {
     *world.blobs.once_read.lock().unwrap() = Some(Box::new(|| meanwhile.boxed()));
     assert_eq!(world.work(CHECK, check).await, Verdict::Done);
     world.settle().await;
-    assert_eq!((world.lying(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
+    assert_eq!((world.existing(id).await, world.shown(id).await), (SHOWN.to_vec(), 20));
     assert_eq!(world.pushes().await, ["media.ready"]);
 }
 
@@ -150,11 +150,11 @@ async fn what_is_larger_than_an_upload_may_be_is_never_read() {
     *world.blobs.seems.lock().unwrap() = Some(MAX_UPLOAD_BYTES + 1);
     world.settle().await;
     assert_eq!(world.pushes().await, ["media.failed"]);
-    assert!(world.lying(id).await.is_empty());
+    assert!(world.existing(id).await.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_no_notification_ends_in_the_dead_letters_and_the_buckets_test_does_not() {
+async fn what_is_no_notification_becomes_a_dead_letter_and_the_buckets_test_does_not() {
     let world = World::new(DAY);
     let queue = QueueName::of_type(UPLOADED);
     let id = world.begun().await;
@@ -197,11 +197,11 @@ async fn what_is_no_notification_ends_in_the_dead_letters_and_the_buckets_test_d
     assert_eq!(world.stored(id).await.unwrap().state, State::Uploading, "and nothing has happened");
 }
 
-/// Waits until something is so.
+/// Waits until something is true.
 async fn until(is_so: impl AsyncFn() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it does not come to be so");
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not become true");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! The media's three queues by hand, one message at a time, on embedded adapters; clients put bytes into the blobs by themselves.
+//! Media's three queues by hand, one message at a time, on embedded adapters. Clients upload bytes to the blobs
+//! themselves.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -11,26 +12,29 @@ use futures_util::future::BoxFuture;
 use image::{DynamicImage, ImageFormat};
 use serde_json::json;
 use soundoff_common::model::media::{self, Stored};
-use soundoff_common::pipeline::catalog::{Catalog, Work};
-use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict};
+use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::feature::{self, Feature, Work};
 use soundoff_common::pipeline::handler::Context;
 use soundoff_common::pipeline::inbox;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::pipeline::worker::{Outward, Worker};
+use soundoff_common::pipeline::world::World as Ports;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::blobs::{BlobWriter, Blobs};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
 use soundoff_common::ports::tables::{Table, Tables};
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::Handle;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::secret::Secret;
 use soundoff_common::web::uploads::UploadKey;
 use soundoff_embedded::blobs::FileBlobs;
+use soundoff_embedded::cache::LocalCache;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use soundoff_embedded::sessions::LocalSessions;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
-use soundoff_media::{Media, MediaConfig, MediaDeps, UPLOADED};
+use soundoff_media::{MediaConfig, UPLOADED};
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 pub(crate) const CHECK: &str = "media.check";
@@ -38,7 +42,7 @@ pub(crate) const CHECKED: &str = "media.checked";
 
 type Hook = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
-/// Blobs that let something happen after a whole one was read, and that may seem larger than they are.
+/// Blobs with a hook that runs after a whole blob was read. They can also seem larger than they are.
 pub(crate) struct Watched {
     files: FileBlobs,
     pub(crate) seems: Mutex<Option<u64>>,
@@ -57,7 +61,7 @@ impl Blobs for Watched {
     }
 
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
-        assert!(self.seems.lock().unwrap().is_none(), "what is too large is never read");
+        assert!(self.seems.lock().unwrap().is_none(), "a blob that is too large is never read");
         let bytes = self.files.get(id, range).await;
         let hook = self.once_read.lock().unwrap().take();
         if let Some(hook) = hook {
@@ -71,23 +75,14 @@ impl Blobs for Watched {
     }
 }
 
-/// Nobody brings a token here.
-struct NoTokens;
-
-impl TokenVerifier for NoTokens {
-    fn verify(&self, _: &str, _: u64) -> Result<Claims, TokenError> {
-        Err(TokenError::Invalid)
-    }
-}
-
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) queues: Arc<EmbeddedQueues>,
     pub(crate) tables: Arc<EmbeddedTables>,
     pub(crate) blobs: Arc<Watched>,
-    pub(crate) media: Arc<Media>,
     pub(crate) metrics: Metrics,
-    checked: Arc<Worker>,
+    media: Arc<Feature>,
+    ports: Ports,
     _data: Arc<tempfile::TempDir>,
 }
 
@@ -96,10 +91,11 @@ pub(crate) fn alice() -> Handle {
 }
 
 impl World {
-    /// `kept`: how long what no post shows is kept.
+    /// `kept`: how long media are kept that no post shows.
     pub(crate) fn new(kept: Duration) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let catalog = Arc::new(Catalog::new(soundoff_media::specs()));
+        let media = soundoff_media::feature(MediaConfig { kept, ..MediaConfig::default() });
+        let catalog = Arc::new(feature::catalog(std::slice::from_ref(&media)));
         let queues = EmbeddedQueues::open(data.path(), &catalog.queue_names(), Options::default()).unwrap();
         let tables = EmbeddedTables::open(data.path(), &TableOptions::default()).unwrap();
         let files = FileBlobs::open(data.path()).unwrap();
@@ -107,33 +103,39 @@ impl World {
         let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
         let key = InternalKey::new(&[0; 32]).unwrap();
         let replies = Replies::start(sessions.clone(), key, metrics.clone());
-        let outward = Outward { queues: queues.clone(), replies, catalog: catalog.clone() };
-        let deps = MediaDeps {
-            tables: tables.clone(),
-            blobs: blobs.clone(),
-            outward: outward.clone(),
-            verifier: Arc::new(NoTokens),
-            uploads: UploadKey::new(&[0; 32]),
-            metrics: metrics.clone(),
-        };
-        let cx = Context {
+        let secret = Secret::new(&[0; 32]).unwrap();
+        let ports = Ports {
             tables: tables.clone(),
             sessions,
-            uploads: Arc::new(UploadKey::new(&[0; 32])),
+            cache: Arc::new(LocalCache::new(16 << 20)),
+            queues: queues.clone(),
+            uploads: Arc::new(UploadKey::of(&secret)),
+            outward: Outward { queues: queues.clone(), replies, catalog },
+            secret,
             metrics: metrics.clone(),
-            inbox_heads: Arc::default(),
+            blobs: Some(blobs.clone()),
+            // Nobody brings a token here.
+            verifier: None,
         };
-        let spec = catalog.specs().iter().find(|spec| spec.message_type == CHECKED).unwrap();
-        let Work::Handler(run) = spec.work else { panic!("{CHECKED} is a handler") };
-        let media = Media::new(MediaConfig { kept, ..MediaConfig::default() }, deps);
-        let checked = Arc::new(Worker::new(run, cx, outward));
-        Self { queues, tables, blobs, media, metrics, checked, _data: Arc::new(data) }
+        Self { queues, tables, blobs, metrics, media: Arc::new(media), ports, _data: Arc::new(data) }
     }
 
     pub(crate) fn job(&self, message_type: &str) -> Arc<dyn Job> {
-        match self.media.job(message_type, ConsumerConfig::default()) {
-            Some((job, _)) => job,
-            None => self.checked.clone(),
+        let row = self.media.rows.iter().find(|row| row.spec.message_type == message_type).unwrap();
+        match &row.work {
+            Work::Job(make) => make(&self.ports).unwrap(),
+            Work::Handler(run) => {
+                let Ports { tables, sessions, metrics, uploads, outward, .. } = self.ports.clone();
+                let cx = Context { tables, sessions, uploads, metrics, inbox_heads: Arc::default() };
+                Arc::new(Worker::new(*run, cx, outward))
+            }
+        }
+    }
+
+    /// Collects what no post shows, until `stop`.
+    pub(crate) async fn collect(&self, stop: CancellationToken) {
+        for row in &self.media.loops {
+            (row.begin)(&self.ports, stop.clone()).unwrap().await;
         }
     }
 
@@ -146,7 +148,7 @@ impl World {
         id
     }
 
-    /// A client puts a picture of so many pixels, and the bucket says so.
+    /// A client uploads a picture of this width, and the bucket says so.
     pub(crate) async fn put(&self, id: Ulid, width: u32) {
         let mut png = Cursor::new(Vec::new());
         DynamicImage::new_rgb8(width, 10).write_to(&mut png, ImageFormat::Png).unwrap();
@@ -191,7 +193,7 @@ impl World {
         Some(self.work(message_type, message).await)
     }
 
-    /// Works until nothing is left to do; all of it must end well.
+    /// Works until nothing is left to do; every verdict must be [`Verdict::Done`].
     pub(crate) async fn settle(&self) {
         loop {
             let mut worked = false;
@@ -211,15 +213,15 @@ impl World {
         media::parse(self.tables.get(Table::Entities, media::key(id)).await.unwrap()).unwrap()
     }
 
-    /// What lies there of a medium: endings of names.
-    pub(crate) async fn lying(&self, id: Ulid) -> Vec<&'static str> {
-        let mut lying = Vec::new();
+    /// Which blobs of a medium exist, as endings of their names.
+    pub(crate) async fn existing(&self, id: Ulid) -> Vec<&'static str> {
+        let mut existing = Vec::new();
         for ending in ["raw", "full", "feed", "thumb"] {
             if self.blobs.files.size(&format!("{id}.{ending}")).await.unwrap().is_some() {
-                lying.push(ending);
+                existing.push(ending);
             }
         }
-        lying
+        existing
     }
 
     /// The width of what is shown.
@@ -235,7 +237,7 @@ impl World {
     }
 }
 
-/// What S3 says of an upload.
+/// S3's notification of an upload.
 pub(crate) fn created(id: Ulid) -> String {
     let object = json!({ "key": format!("media/{id}.raw"), "size": 9, "eTag": "0", "sequencer": "0055AED6DCD90281E5" });
     let record = json!({

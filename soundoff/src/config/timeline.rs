@@ -37,9 +37,9 @@ pub(crate) struct TimelineArgs {
 }
 
 impl TimelineArgs {
-    /// What the timelines get; `clock_skew` is how far the clocks of their processes may be apart.
-    pub(crate) fn config(&self, clock_skew: Duration) -> TimelineConfig {
-        TimelineConfig {
+    /// What the timelines get; `clock_skew` is how far the clocks of their processes may be apart. Refuses weights that make no sense.
+    pub(crate) fn config(&self, clock_skew: Duration) -> anyhow::Result<TimelineConfig> {
+        let config = TimelineConfig {
             interval: Duration::from_millis(self.timeline_interval_ms),
             tiers: self.timeline_tiers.clone(),
             weights: Weights {
@@ -51,6 +51,8 @@ impl TimelineArgs {
             },
             hints_age: Duration::from_millis(self.timeline_hints_age_ms),
             clock_skew,
-        }
+        };
+        config.validate().map_err(anyhow::Error::msg)?;
+        Ok(config)
     }
 }

@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use soundoff_common::model::accounts;
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
-use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
-use soundoff_timeline::{TimelineConfig, TimelineDeps, Timelines};
+use soundoff_timeline::{Operators, TimelineConfig};
 use soundoff_users::Ring;
 
 use crate::node::Node;
@@ -56,18 +55,16 @@ pub(crate) struct Live {
     pub(crate) replies: Replies,
     /// The consumers, where they are in the same process.
     pub(crate) pool: Option<Arc<Pool>>,
-    pub(crate) timelines: Arc<Timelines>,
+    pub(crate) timelines: Operators,
     pub(crate) ring: Arc<Ring>,
 }
 
 impl Live {
     /// Of a running node, which may have the consumers.
     pub(crate) fn of(node: &Node, pool: Option<Arc<Pool>>, timeline: TimelineConfig) -> anyhow::Result<Self> {
-        let World { tables, cache, queues, outward, metrics, .. } = node.world.clone();
-        let (replies, tables_too) = (outward.replies.clone(), tables.clone());
-        let deps = TimelineDeps { tables, cache, queues, outward, metrics };
-        let timelines = Timelines::new(timeline, deps).map_err(anyhow::Error::msg)?;
-        Ok(Self { tables: tables_too, replies, pool, timelines, ring: node.ring()?.clone() })
+        let (tables, replies) = (node.world.tables.clone(), node.world.outward.replies.clone());
+        let timelines = Operators::new(timeline.tiers, &node.world);
+        Ok(Self { tables, replies, pool, timelines, ring: node.ring()?.clone() })
     }
 }
 

@@ -1,11 +1,11 @@
-//! Item for item: our answers against the peers'.
+//! Compares our results with the peers', item by item.
 
 use std::collections::VecDeque;
 
 use crate::files::Files;
 use crate::ours::IN_A_ROW;
 
-/// Our chronological timelines are the peer's.
+/// Checks that our chronological timelines are the same as the peer's.
 pub(crate) fn chronological(files: &Files, peer: &str) -> anyhow::Result<()> {
     let ours = files.numbers("ours_chronological")?;
     let theirs = files.numbers(&format!("{peer}_chronological"))?;
@@ -15,7 +15,7 @@ pub(crate) fn chronological(files: &Files, peer: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Our ranked timelines are what the peer's scores give: every item's place, and every part of its score.
+/// Checks our ranked timelines against the peer's scores: every item's place, and every part of its score.
 pub(crate) fn ranked(files: &Files) -> anyhow::Result<()> {
     let ours = files.numbers("ours_ranked")?;
     let theirs = files.numbers("peer_ranked")?;
@@ -35,7 +35,7 @@ pub(crate) fn ranked(files: &Files) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the best item that is not a third of one author in a row, over and over.
+/// Takes, again and again, the best item that is not the third of one author in a row.
 fn no_runs(mut rest: VecDeque<&[u32]>) -> Vec<&[u32]> {
     let mut out: Vec<&[u32]> = Vec::new();
     while !rest.is_empty() {

@@ -1,7 +1,7 @@
 //! The world as files that every contender reads: little-endian arrays.
 //!
-//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and follows lie end to end, with the places where
-//! each begins in a file of its own.
+//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and follows are stored end to
+//! end, and the places where they begin are in a file of their own.
 
 use std::cmp::Reverse;
 use std::fs::File;
@@ -12,10 +12,10 @@ use anyhow::Context as _;
 
 use crate::world::World;
 
-/// As of when everything is, in milliseconds since 1970.
+/// The time of the whole world, in milliseconds since 1970.
 pub(crate) const NOW_MS: u64 = 1_790_000_000_000;
 
-/// Where the world lies.
+/// The directory of the world's files.
 #[derive(Debug, Clone)]
 pub(crate) struct Files(pub(crate) PathBuf);
 
@@ -67,7 +67,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Draws a world of so many users and writes it down; answers how many follows and posts it has.
+/// Draws a world of `users` users and writes it to files; returns how many follows and posts it has.
 pub(crate) fn make(dir: &Path, users: usize) -> anyhow::Result<(usize, usize)> {
     let files = Files(dir.to_owned());
     let mut world = World::new(users);

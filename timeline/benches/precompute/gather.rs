@@ -1,4 +1,4 @@
-//! The floor: what reading the same places takes when nothing is done with them.
+//! The lower bound: the time of reading the same places and doing nothing with them.
 
 use std::hint::black_box;
 
@@ -10,8 +10,8 @@ use crate::usage::cpu_seconds;
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// Reads, as often as there are rounds, the head of every follow's list and every post that is on a timeline; prints what a round
-/// takes and how many reads it has. Nothing tells the processor what comes next but the order of the reads.
+/// Reads, in each round, the head of every follow's list and every post that is on a timeline; prints a round's CPU
+/// seconds and number of reads. The processor knows what comes next only from the order of the reads.
 pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
     let follows = files.numbers("follows")?;
     let listed = files.numbers("ours_chronological")?;
@@ -20,7 +20,7 @@ pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
     for _ in 0..rounds {
         let before = cpu_seconds()?;
         let mut sum = 0;
-        // In turn, as a merge reads them: some heads, then some posts.
+        // In turn, in the order of a merge: some heads, then some posts.
         for (follows, listed) in follows.chunks(100).zip(listed.chunks(100)) {
             sum += follows.iter().map(|author| heads[*author as usize].0[0]).sum::<u64>();
             sum += listed.iter().map(|post| posts[*post as usize][0]).sum::<u64>();

@@ -1,10 +1,10 @@
-//! Everybody's timeline at once: `cargo bench -p soundoff-timeline --bench precompute`.
+//! Computes the timelines of all users at once: `cargo bench -p soundoff-timeline --bench precompute`.
 //!
-//! A synthetic world (power-law follows, 10 posts a user over 7 days) is written to files, and each contender finds every user's newest
-//! 100 posts of the authors they follow, in a process of its own, loading not counted. Ours ranks them as well; the peers, DuckDB and
-//! Polars, do not. The answers are compared item for item: the chronological ones with both peers', the ranked ones with scores that
-//! DuckDB works out in SQL. The peers come from PyPI into a virtual environment under `target`; without Python or PyPI they are left out,
-//! and it says so.
+//! A synthetic world (power-law follows, 10 posts a user over 7 days) is written to files, and each contender finds
+//! every user's newest 100 posts of the authors they follow, in a process of its own; loading is not counted. Ours
+//! ranks them as well; the peers, DuckDB and Polars, do not. The results are compared item by item: the chronological
+//! ones with both peers', the ranked ones with scores that DuckDB computes in SQL. The peers come from PyPI into a
+//! virtual environment under `target`; without Python or PyPI they are left out, and the output says so.
 //!
 //! `USERS` sets how many users there are (200,000), `PLOT` names an SVG file to draw the figures into.
 
@@ -26,7 +26,7 @@ use files::Files;
 
 const ROUNDS: usize = 7;
 
-/// What one contender took.
+/// The costs of one contender.
 #[derive(Debug, Clone)]
 struct Figure {
     name: String,
@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Runs this program again for one step; answers the numbers of each line that it prints.
+/// Runs this program again for one step; returns the numbers of each line that it prints.
 fn step(args: &[&str]) -> anyhow::Result<Vec<Vec<f64>>> {
     let output = Command::new(std::env::current_exe()?).args(args).output()?;
     numbers(&output).with_context(|| format!("the step {args:?}"))
@@ -131,7 +131,7 @@ fn show(figure: &Figure, users: usize) {
     );
 }
 
-/// Says how far the computation is from reading alone.
+/// Prints how much more the computation takes than reading alone.
 fn floor(dir: &Path, ours: &Figure) -> anyhow::Result<()> {
     let middle = median(step(&["gather", path(dir)?])?, 0);
     println!(

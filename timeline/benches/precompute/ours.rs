@@ -1,4 +1,4 @@
-//! Our contender: the functions that the pipeline runs, on the same files as the others.
+//! Our contender: the functions that the pipeline runs, on the same files as the peers.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -19,10 +19,10 @@ use crate::usage::{cpu_seconds, peak_mb, resident_mb};
 pub(crate) const ITEMS: usize = 100;
 /// How many of one author may follow each other.
 pub(crate) const IN_A_ROW: usize = 2;
-/// Users are computed in batches of so many, as a message of the pipeline has.
+/// How many users are computed in one batch, as in one message of the pipeline.
 const USERS_AT_ONCE: usize = 500;
 
-/// Everything that is read, as the pipeline holds it in memory.
+/// Everything that is read, in the form in which the pipeline holds it in memory.
 pub(crate) struct Input {
     pub(crate) shelf: Shelf,
     pub(crate) follow_begins: Vec<u32>,
@@ -120,7 +120,7 @@ fn compute(
     });
 }
 
-/// What a timeline adds to the checksum: every item, times its place.
+/// What a timeline adds to the checksum: every item, multiplied by its place.
 fn sum(made: &Made) -> u64 {
     let posts = made.posts.iter().copied();
     let ranked = made.ranked.iter().map(|ranked| u32::from(ranked.index) << 18 | ranked.parts.score());
@@ -149,7 +149,7 @@ fn round(input: &Input, scorer: &Scorer) -> Done {
     batches.into_par_iter().map_init(Scratch::default, batch).reduce(|| (0, 0), add)
 }
 
-/// Measures `rounds` computations of everybody on so many threads, and prints each.
+/// Measures `rounds` computations of all users on `threads` threads, and prints each.
 pub(crate) fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let input = Input::read(files)?;
@@ -165,7 +165,8 @@ pub(crate) fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::R
     Ok(())
 }
 
-/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts, `lengths` how many each user has.
+/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts, `lengths` how many each user
+/// has.
 pub(crate) fn write_down(files: &Files) -> anyhow::Result<()> {
     let input = Input::read(files)?;
     let scorer = Scorer::new(&Weights { in_a_row: IN_A_ROW, ..Weights::default() });

@@ -1,12 +1,12 @@
-"""The peers of the precompute benchmark: the same files, the same answer, in an engine somebody else wrote.
+"""The peers of the precompute benchmark: the same files and the same results, in an engine somebody else wrote.
 
     peers.py duckdb|duckdb-ids|polars|rank DIRECTORY
 
 duckdb and polars find each reader's newest 100 posts of the authors they follow, where posts are known by small numbers that rise with
-time: whoever uses them so has numbered all posts before. duckdb-ids does it by our own ids, 128 bits each. rank takes our chronological timelines, works out every
-item's parts in SQL by docs/timelines.md, and orders each timeline by score. Each prints wall seconds, CPU seconds, the process's peak
-memory in MB and the count of items, and writes its answer as little-endian u32. Loading is not timed; threads are as many as there
-are cores.
+time: to use them like this, all posts must be numbered first. duckdb-ids does it by our own ids, 128 bits each. rank takes our
+chronological timelines, computes every item's parts in SQL by docs/timelines.md, and orders each timeline by score. Each prints wall seconds, CPU seconds, the process's peak
+memory in MB and the count of items, and writes its result as little-endian u32. Loading is not timed; there is a thread for each
+core.
 """
 
 import os

@@ -10,7 +10,7 @@ use crate::{Figure, compare, numbers, show};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/precompute");
 
-/// Has a Python with the peers; answers its path.
+/// Makes a Python environment with the peers; returns its path.
 pub(crate) fn prepared() -> anyhow::Result<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/precompute-peers");
     let python = venv.join("bin/python");
@@ -30,7 +30,7 @@ fn done(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs each peer and compares its answer with ours.
+/// Runs each peer and compares its result with ours.
 pub(crate) fn run(python: &Path, dir: &Path, users: usize) -> anyhow::Result<Vec<Figure>> {
     let files = Files(dir.to_owned());
     let contenders = [
@@ -54,7 +54,7 @@ pub(crate) fn run(python: &Path, dir: &Path, users: usize) -> anyhow::Result<Vec
     Ok(figures)
 }
 
-/// Says how many times the peers' speed ours is, and what part of their memory it takes.
+/// Prints how many times our CPU seconds and our memory the peers use.
 pub(crate) fn ratios(ours: &[Figure], peers: &[Figure]) {
     println!("\nagainst {}:", ours[0].name);
     for peer in peers {

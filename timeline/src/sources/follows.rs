@@ -1,9 +1,9 @@
 //! Whom the user follows.
 
-use super::Source;
+use super::source::Source;
 use crate::shelf::MAX_LISTED;
 
-/// The most follows that are looked at, by number: nobody reads more authors than that.
+/// The most follows that count: nobody reads more authors.
 const MOST: usize = 16_000;
 
 pub(super) const SOURCE: Source = Source {

@@ -1,12 +1,12 @@
-//! Authors whom several of the user's newest follows have newly followed.
+//! Authors whom several of the user's newest follows have recently followed.
 
 use std::cmp::Reverse;
 
-use super::Source;
+use super::source::Source;
 use crate::graph::{Follows, Graph};
 use crate::shelf::Slot;
 
-/// By how many of the user's follows an author must be reached.
+/// How many of the user's follows must follow an author.
 const PATHS: usize = 2;
 /// The most authors.
 const AUTHORS: usize = 8;

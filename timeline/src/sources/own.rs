@@ -1,6 +1,6 @@
 //! The user's own posts.
 
-use super::Source;
+use super::source::Source;
 use crate::shelf::MAX_LISTED;
 
 pub(super) const SOURCE: Source =

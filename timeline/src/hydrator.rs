@@ -1,20 +1,39 @@
-//! From ids to posts: one multi-get for posts, blocks and the reader's account, and again for what moves up in place of what may not
-//! be shown.
+//! From ids to posts: one multi-get for posts, blocks and the reader's account, and another for what moves up in place
+//! of what must not be shown.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use soundoff_common::model::{accounts, blocks, posts};
 use soundoff_common::pipeline::handler::Failure;
-use soundoff_common::ports::tables::{Key, Table};
+use soundoff_common::pipeline::world::World;
+use soundoff_common::ports::tables::{Item, Key, Table, TableError, Tables};
 use soundoff_common::protocol::{Handle, now_ms};
 
-use crate::cursor::mark;
-use crate::fetch::{Place, Shown, shown};
+use crate::cursor::{Cursor, mark};
+use crate::follow_lists::FollowLists;
 use crate::listing::{Entry, Listing};
+use crate::memory::Memory;
+use crate::page::Shown;
 use crate::sources::FOLLOWED;
-use crate::timelines::Timelines;
 
-impl Timelines {
+/// A list, and how far into it a client is.
+pub(crate) struct Place {
+    pub(crate) listing: Listing,
+    pub(crate) cursor: Cursor,
+}
+
+/// Reads posts as they may be shown now.
+pub(crate) struct Hydrator {
+    follows: FollowLists,
+    tables: Arc<dyn Tables>,
+}
+
+impl Hydrator {
+    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> Self {
+        Self { follows: FollowLists::new(memory, world), tables: world.tables.clone() }
+    }
+
     /// The next `limit` items that may be shown; moves the place behind the last of them.
     pub(crate) async fn show(
         &self,
@@ -26,7 +45,7 @@ impl Timelines {
         loop {
             let from = usize::from(place.cursor.offset);
             let wanted = limit - items.len();
-            // A few more than wanted: what may not be shown then costs no second call.
+            // A few more than wanted, so that items that must not be shown cost no second call.
             let upto = (from + wanted + wanted / 8 + 2).min(place.listing.entries.len());
             if wanted == 0 || from >= upto {
                 return Ok(items);
@@ -48,7 +67,7 @@ impl Timelines {
         }
     }
 
-    /// Each entry as it may be shown now; `None` when it may not.
+    /// Each entry as it may be shown now; `None` when it must not be shown.
     async fn hydrated(
         &self,
         user: &Handle,
@@ -67,7 +86,7 @@ impl Timelines {
         }
         let now = now_ms();
         keys.push((Table::Users, accounts::key(user)));
-        let mut found = self.deps.tables.get_many(&keys).await?;
+        let mut found = self.tables.get_many(&keys).await?;
         let follows_version = found.pop().flatten().and_then(|account| account.number("follows_version"));
         let follows_version = follows_version.unwrap_or(0);
         let mut gone: Vec<bool> = entries
@@ -76,7 +95,7 @@ impl Timelines {
             .collect();
         if follows_version != listing.follows_version {
             let authors = entries.iter().map(|entry| &author(entry).handle);
-            let followed = self.followed(user, follows_version, authors, now).await?;
+            let followed = self.follows.followed(user, follows_version, authors, now).await?;
             for (entry, gone) in entries.iter().zip(&mut gone) {
                 *gone |= author(entry).source == FOLLOWED && !followed.contains(&author(entry).handle);
             }
@@ -87,4 +106,9 @@ impl Timelines {
         });
         Ok(items.collect::<Result<_, _>>()?)
     }
+}
+
+fn shown(item: Option<Item>, entry: &Entry) -> Result<Option<Shown>, TableError> {
+    let post = posts::parse(item)?.filter(|post| !post.deleted);
+    Ok(post.map(|post| Shown::new(post.shown(entry.post), entry.parts)))
 }

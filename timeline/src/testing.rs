@@ -1,4 +1,4 @@
-//! A cache for tests in which something can happen between a look and the write that goes by it.
+//! A cache for tests: something can happen between a read and the write that depends on it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -21,12 +21,12 @@ pub(crate) struct TestCache {
 }
 
 impl TestCache {
-    /// Has something happen once, before the next swap.
+    /// Runs `what` once, before the next swap.
     pub(crate) fn meanwhile(&self, what: impl Future<Output = ()> + Send + 'static) {
         *self.meanwhile.lock().unwrap() = Some(Box::pin(what));
     }
 
-    /// What lies at a key.
+    /// The value of a key.
     pub(crate) fn at(&self, key: &str) -> Option<Bytes> {
         self.entries.lock().unwrap().get(key).map(|cached| cached.value.clone())
     }
