@@ -10,7 +10,7 @@ use super::Unavailable;
 use crate::protocol::Handle;
 
 /// What every adapter checks of a record, and how it writes one.
-pub mod lawful;
+pub mod rules;
 
 /// The suite that every adapter of [`Archive`] must pass.
 #[cfg(feature = "contract")]

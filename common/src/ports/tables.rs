@@ -10,7 +10,7 @@ use serde_json::Value;
 /// The suite that every adapter of [`Tables`] must pass.
 #[cfg(feature = "contract")]
 pub mod contract;
-pub mod lawful;
+pub mod rules;
 
 /// Every table. `docs/data-model.md` lists their keys and access patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
