@@ -13,7 +13,7 @@ use crate::protocol::Handle;
 pub mod rules;
 
 /// The suite that every adapter of [`Archive`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// One archived message. Fields are only ever added. It holds no email, phone number, token or IP address.

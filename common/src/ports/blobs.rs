@@ -11,7 +11,7 @@ use super::Unavailable;
 pub mod rules;
 
 /// The suite that every adapter of [`Blobs`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// Blobs.

@@ -88,7 +88,7 @@ mod tests {
         let gone = world.post("alice", "gone").await;
         world.ok("alice", "post.delete", json!({ "post": gone })).await;
         // The row as a list that was read before the deletion has it.
-        let row = super::posts::row_key(&crate::testing::world::user("alice"), gone.parse().unwrap());
+        let row = super::post::row_key(&crate::testing::world::user("alice"), gone.parse().unwrap());
         world.tables.write(vec![Write::put(super::Table::Entities, row, Item::new())]).await.unwrap();
         let list = world.ok("alice", "post.list", json!({ "limit": 1 })).await;
         assert_eq!(list["items"][0]["id"], kept.as_str());
