@@ -15,7 +15,7 @@ use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::error::DisplayErrorContext;
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::archive::{Archive, Record, lawful};
+use soundoff_common::ports::archive::{Archive, Record, rules};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use provision::provision;
@@ -73,14 +73,14 @@ impl FirehoseArchive {
 
 /// A record as Firehose is given it.
 fn encode(record: &Record) -> Result<Bytes, Unavailable> {
-    let place = lawful::time(record)?.format("%Y-%m-%d%H").to_string();
+    let place = rules::time(record)?.format("%Y-%m-%d%H").to_string();
     // The stream reads day and hour off the text of `ts`, so a text that names another zone would be laid elsewhere.
     let named = record.ts.get(..10).zip(record.ts.get(11..13)).map(|(dt, hour)| format!("{dt}{hour}"));
     if named.as_ref() != Some(&place) {
         return Err(Unavailable(format!("firehose: a time to archive by must be in UTC: {:?}", record.ts)));
     }
     let mut line = Vec::with_capacity(512);
-    lawful::write_line(record, &mut line)?;
+    rules::write_line(record, &mut line)?;
     if line.len() > MAX_LINE_BYTES {
         return Err(Unavailable(format!("firehose: a record of {} bytes is too large", line.len())));
     }

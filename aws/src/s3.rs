@@ -11,7 +11,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::blobs::{BlobWriter, Blobs, lawful};
+use soundoff_common::ports::blobs::{BlobWriter, Blobs, rules};
 
 pub use notify::notify;
 pub use uploads::S3Uploads;
@@ -40,7 +40,7 @@ pub struct S3Blobs {
 }
 
 fn key(id: &str) -> Result<String, Unavailable> {
-    lawful::check_id(id)?;
+    rules::check_id(id)?;
     Ok(format!("{PREFIX}{id}"))
 }
 

@@ -67,7 +67,7 @@ async fn changes_do_what_they_say() {
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn unlawful_writes_change_nothing() {
     for engine in EXACT {
-        contract::unlawful_writes_change_nothing(&engine.start().await).await;
+        contract::invalid_writes_change_nothing(&engine.start().await).await;
     }
 }
 
@@ -123,7 +123,7 @@ async fn partitions_are_apart() {
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn reads_refuse_unlawful_calls() {
     for engine in ENGINES {
-        contract::reads_refuse_unlawful_calls(&engine.start().await).await;
+        contract::reads_refuse_invalid_calls(&engine.start().await).await;
     }
 }
 

@@ -76,7 +76,7 @@ async fn the_archive_keeps_its_laws() {
     contract::what_was_put_outlives_a_kill(&Stack::new()).await;
     contract::files_are_complete_at_all_times(&Stack::new()).await;
     contract::many_put_at_once(&Stack::new()).await;
-    contract::unlawful_records_are_refused(&Stack::new()).await;
+    contract::invalid_records_are_refused(&Stack::new()).await;
 }
 
 fn record(ts: &str, body: &str) -> Record {

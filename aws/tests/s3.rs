@@ -52,7 +52,7 @@ async fn blobs_keep_their_laws() {
         contract::sizes_are_what_get_answers(&engine).await;
         contract::ranges_answer_their_bytes(&engine).await;
         contract::delete_is_idempotent(&engine).await;
-        contract::unlawful_ids_are_refused(&engine).await;
+        contract::invalid_ids_are_refused(&engine).await;
     }
 }
 

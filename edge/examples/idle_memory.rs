@@ -1,5 +1,5 @@
-//! What an idle socket costs: opens many from a second process, says hello and pings once on each, and prints the server's resident
-//! memory per socket.
+//! The cost of an idle socket: opens many from a second process, says hello and pings once on each, and prints the server's resident
+//! memory for each socket.
 //!
 //! `cargo run --release -p soundoff-edge --example idle_memory -- [SOCKETS]` (5,000 by default; mind the limit on open files).
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use soundoff_common::model::sign_ins;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::ports::Unavailable;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-/// Ports that remember nothing, so that the memory measured is the edge's own.
+/// Ports that remember nothing, so that the memory measured is the edge's own. They are no fakes of the ports: they break the ports' laws.
 struct Nothing;
 
 #[async_trait]
@@ -78,14 +79,14 @@ impl Sessions for Nothing {
     }
 }
 
-/// Every user is there, and every sign-in, whose number spells its user.
+/// Every user exists, and every sign-in, whose number spells its user.
 fn answer(table: Table, key: &Key) -> Option<Item> {
     if table == Table::Users {
         return Some(Item::new());
     }
     let session: Ulid = key.pk.strip_prefix("sign-in#")?.parse().ok()?;
     let user = session.to_bytes();
-    Some(Item::new().with("user", std::str::from_utf8(&user).ok()?.trim_end_matches('\0')))
+    Some(Item::new().with(sign_ins::attribute::USER, std::str::from_utf8(&user).ok()?.trim_end_matches('\0')))
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::blobs::{BlobWriter, Blobs, lawful};
+use soundoff_common::ports::blobs::{BlobWriter, Blobs, rules};
 use tokio::sync::Semaphore;
 use ulid::Ulid;
 
@@ -44,7 +44,7 @@ impl FileBlobs {
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Unavailable> {
-        lawful::check_id(id)?;
+        rules::check_id(id)?;
         let sum = crc32fast::hash(id.as_bytes());
         Ok(self.root.join(format!("{:02x}", sum >> 24)).join(format!("{id}-{sum:08x}")))
     }

@@ -113,7 +113,7 @@ async fn many_put_at_once() {
 
 #[tokio::test]
 async fn unlawful_records_are_refused() {
-    contract::unlawful_records_are_refused(&Local::new()).await;
+    contract::invalid_records_are_refused(&Local::new()).await;
 }
 
 fn record(id: u32, message_type: &str, hour: u32) -> Record {

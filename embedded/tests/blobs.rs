@@ -59,7 +59,7 @@ async fn delete_is_idempotent() {
 
 #[tokio::test]
 async fn unlawful_ids_are_refused() {
-    contract::unlawful_ids_are_refused(&Local::new()).await;
+    contract::invalid_ids_are_refused(&Local::new()).await;
 }
 
 #[tokio::test]

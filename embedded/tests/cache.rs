@@ -63,7 +63,7 @@ async fn swaps_that_race_lose_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn unlawful_calls_are_refused() {
-    contract::unlawful_calls_are_refused(&Local).await;
+    contract::invalid_calls_are_refused(&Local).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ async fn changes_do_what_they_say() {
 
 #[tokio::test]
 async fn unlawful_writes_change_nothing() {
-    contract::unlawful_writes_change_nothing(&Local::new()).await;
+    contract::invalid_writes_change_nothing(&Local::new()).await;
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn partitions_are_apart() {
 
 #[tokio::test]
 async fn reads_refuse_unlawful_calls() {
-    contract::reads_refuse_unlawful_calls(&Local::new()).await;
+    contract::reads_refuse_invalid_calls(&Local::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,8 +52,7 @@ impl Router {
         message: &Message,
         ingested: &Arc<str>,
     ) -> Result<(Vec<Outgoing>, Option<Record>), Verdict> {
-        let envelope = Routed::parse(&message.body)
-            .map_err(|error| Verdict::Dead(format!("not an envelope: {error}")))?;
+        let envelope = Routed::of(message)?;
         // A type of a newer edge: another try may meet a newer router.
         let route = self
             .catalog

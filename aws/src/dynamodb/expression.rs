@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use soundoff_common::ports::tables::{Change, Condition, TableError, lawful};
+use soundoff_common::ports::tables::{Change, Condition, TableError, rules};
 
 use super::value::{self, Attributes, MADE, PK, SK};
 
@@ -92,7 +92,7 @@ impl Places {
                 Change::Remove(_) => remove.push(name),
             }
         }
-        lawful::size(bytes)?;
+        rules::size(bytes)?;
         if set.is_empty() && add.is_empty() {
             // Law: an update makes the item, even one that only removes.
             let made = self.name(MADE.to_owned());

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, lawful};
+use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, rules};
 
 use super::expression::Places;
 use super::retry::{Fault, Pace, Twice, fault};
@@ -28,7 +28,7 @@ impl DynamoTables {
         let mut wanted: HashMap<&(Table, Key), usize> = HashMap::with_capacity(keys.len());
         let mut each = Vec::with_capacity(keys.len());
         for key in keys {
-            lawful::key(&key.1)?;
+            rules::key(&key.1)?;
             let times = wanted.entry(key).or_default();
             if *times == 0 {
                 each.push(key.clone());
@@ -132,7 +132,7 @@ impl DynamoTables {
     }
 
     pub(super) async fn range(&self, query: &Query) -> Result<Page, TableError> {
-        lawful::query(query)?;
+        rules::query(query)?;
         if is_empty(&query.from, &query.to) {
             return Ok(Page::default());
         }
@@ -197,7 +197,7 @@ impl DynamoTables {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Item)>, TableError> {
-        lawful::scan(segment, segments, limit)?;
+        rules::scan(segment, segments, limit)?;
         let whole = |n: u32| i32::try_from(n).map_err(|_| TableError::Invalid(format!("{n} segments")));
         let (segment, segments) = (whole(segment)?, whole(segments)?);
         let mut after = after.as_ref().map(value::key).transpose()?;
@@ -247,17 +247,17 @@ fn is_empty(from: &Bound<String>, to: &Bound<String>) -> bool {
 /// A lower bound that the engine takes: no higher, but neither empty nor longer than a key.
 fn lowest(from: &Bound<String>) -> Option<String> {
     let (Bound::Included(text) | Bound::Excluded(text)) = from else { return None };
-    (!text.is_empty()).then(|| text[..text.floor_char_boundary(lawful::MAX_KEY_BYTES)].to_owned())
+    (!text.is_empty()).then(|| text[..text.floor_char_boundary(rules::MAX_KEY_BYTES)].to_owned())
 }
 
 /// An upper bound that the engine takes: no lower, as the last character sorts after any other; none where only that character is left.
 fn highest(to: &Bound<String>) -> Option<String> {
     let (Bound::Included(text) | Bound::Excluded(text)) = to else { return None };
-    if text.len() <= lawful::MAX_KEY_BYTES {
+    if text.len() <= rules::MAX_KEY_BYTES {
         return Some(text.clone());
     }
     let last = '\u{10FFFF}';
-    let (kept, rest) = text.split_at(text.floor_char_boundary(lawful::MAX_KEY_BYTES - last.len_utf8()));
+    let (kept, rest) = text.split_at(text.floor_char_boundary(rules::MAX_KEY_BYTES - last.len_utf8()));
     (!rest.starts_with(last)).then(|| format!("{kept}{last}"))
 }
 
@@ -271,9 +271,9 @@ mod tests {
     fn bounds_beyond_a_key_are_widened_to_what_the_engine_takes() {
         let long = "é".repeat(600);
         let low = lowest(&Excluded(long.clone())).unwrap();
-        assert!(low.len() <= lawful::MAX_KEY_BYTES && low <= long);
+        assert!(low.len() <= rules::MAX_KEY_BYTES && low <= long);
         let high = highest(&Excluded(long.clone())).unwrap();
-        assert!(high.len() <= lawful::MAX_KEY_BYTES && high > long);
+        assert!(high.len() <= rules::MAX_KEY_BYTES && high > long);
         let last = "\u{10FFFF}".repeat(300);
         assert_eq!(highest(&Included(last)), None, "what lies between is left out after it was read");
         assert_eq!(highest(&Included("short".to_owned())).as_deref(), Some("short"));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
-use soundoff_common::ports::tables::{Item, Key, TableError, lawful};
+use soundoff_common::ports::tables::{Item, Key, TableError, rules};
 
 /// The partition key's attribute.
 pub(super) const PK: &str = "pk";
@@ -32,7 +32,7 @@ fn is_taken(name: &str) -> bool {
 
 /// A key's attributes.
 pub(super) fn key(key: &Key) -> Result<Attributes, TableError> {
-    lawful::key(key)?;
+    rules::key(key)?;
     let part = |name: &str, text: &str| (name.to_owned(), AttributeValue::S(text.to_owned()));
     Ok(HashMap::from([part(PK, &key.pk), part(SK, &key.sk)]))
 }
@@ -48,7 +48,7 @@ pub(super) fn key_of(attributes: &Attributes) -> Result<Key, TableError> {
 
 /// An item's attributes, without its key.
 pub(super) fn attributes(item: Item) -> Result<Attributes, TableError> {
-    lawful::size(json_bytes(&item)?)?;
+    rules::size(json_bytes(&item)?)?;
     item.0.into_iter().map(|(name, value)| Ok((stored_name(&name), attribute(value)?))).collect()
 }
 
@@ -172,7 +172,7 @@ mod tests {
         for value in [json!(1e300), json!(1e-200), json!([1e126])] {
             assert!(matches!(attribute(value), Err(TableError::Invalid(_))));
         }
-        let large = Item::new().with("a", "x".repeat(lawful::MAX_ITEM_BYTES));
+        let large = Item::new().with("a", "x".repeat(rules::MAX_ITEM_BYTES));
         assert!(matches!(attributes(large), Err(TableError::Invalid(_))));
         let foreign =
             [AttributeValue::N("1.5".into()), AttributeValue::Ss(vec![]), AttributeValue::Ns(vec![])];

@@ -21,7 +21,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     CancellationReason, ConsumedCapacity, ReturnConsumedCapacity, TransactWriteItem,
 };
-use soundoff_common::ports::tables::{Action, Condition, TableError, Write, lawful};
+use soundoff_common::ports::tables::{Action, Condition, TableError, Write, rules};
 use ulid::Ulid;
 
 use super::retry::{Fault, Pace, Twice, fault, quoteless};
@@ -34,7 +34,7 @@ const TRANSACTION_UNITS: f64 = 2.0;
 
 impl DynamoTables {
     pub(super) async fn write_all(&self, mut writes: Vec<Write>) -> Result<(), TableError> {
-        lawful::transaction(&writes)?;
+        rules::transaction(&writes)?;
         if let [Write { action: Action::Check, .. }] = writes.as_slice() {
             return match writes.pop() {
                 Some(write) => self.check(write).await,

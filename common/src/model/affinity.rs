@@ -1,30 +1,38 @@
-//! How often a user turned to an author: small counters by week, added to by workers, read by whoever ranks.
+//! How often a user turned to an author: small counters by week. Workers add to them, the ranking reads them.
 //!
-//! A row counts one author's week. Adding commutes and reads nothing; decay is the reader's, and rows expire by themselves.
+//! A row counts one author's week. Additions commute and read nothing. The reader applies the decay, and rows expire by themselves.
 
 use crate::model::holdings::{Holding, Of};
 use crate::ports::tables::{Change, EXPIRES, Key, Query, Table, Write};
 use crate::protocol::Handle;
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a week's row: `n` counts points.
+    pub mod attribute {
+        N = "n",
+        EXPIRES = crate::ports::tables::EXPIRES,
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[Holding {
     kind: "affinity",
     table: Table::Relationships,
     pk: "affinity#<from>",
     sk: "<week>#<to>",
-    attributes: &["n", "expires"],
+    attributes: attribute::ALL,
     of: Of::Two,
-    summary: "How much one user turned to another in one week: first likes 1, comments 2, direct messages 2. It goes after nine weeks.",
+    summary: "How much one user turned to another in one week: first likes 1, comments 2, direct messages 2. It is removed after nine weeks.",
 }];
 
 /// How many weeks count, the present one included. By then a count has decayed to an eleventh.
 pub const WEEKS: u64 = 8;
-/// After so many weeks a count is worth half.
+/// The half-life of a count, in weeks.
 pub const HALF_LIFE_WEEKS: f64 = 2.0;
 
 const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
-/// What a user did that turned to an author.
+/// What a user did that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     /// Liked a post of theirs for the first time.
@@ -36,7 +44,7 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// What it counts for.
+    /// How many points it counts.
     #[must_use]
     pub fn points(self) -> i64 {
         match self {
@@ -56,14 +64,18 @@ fn partition(user: &Handle) -> String {
     format!("affinity#{user}")
 }
 
+/// The key of the row that counts a week of `user` towards `author`.
+fn key(user: &Handle, week: u64, author: &Handle) -> Key {
+    Key::new(partition(user), format!("{week:05}#{author}"))
+}
+
 /// The write that counts a deed of `user` towards `author`.
 #[must_use]
 pub fn count(user: &Handle, author: &Handle, deed: Deed, at_ms: u64) -> Write {
     let week = week(at_ms);
-    let key = Key::new(partition(user), format!("{week:05}#{author}"));
     let expires = (week + WEEKS + 1) * WEEK_MS / 1000;
-    let changes = vec![Change::Add("n", deed.points()), Change::Set(EXPIRES, expires.into())];
-    Write::update(Table::Relationships, key, changes)
+    let changes = vec![Change::Add(attribute::N, deed.points()), Change::Set(EXPIRES, expires.into())];
+    Write::update(Table::Relationships, key(user, week, author), changes)
 }
 
 /// The rows of a user that still count, oldest week first, at most `limit`.

@@ -1,27 +1,28 @@
-//! Who has blocked whom: nothing of one reaches the other, both ways.
+//! Who has blocked whom. Across a block nothing of one user reaches the other, in both directions.
 
 use crate::model::holdings::{Holding, Of};
+use crate::model::relations::attribute;
 use crate::ports::tables::{Condition, Item, Key, Table, TableError, Tables, Write};
 use crate::protocol::Handle;
 
-/// The kinds of items that are kept of this.
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[Holding {
     kind: "block",
     table: Table::Relationships,
     pk: "block#<from>",
     sk: "s#<to>",
-    attributes: &["on", "mid", "since", "notified"],
+    attributes: attribute::ALL,
     of: Of::Two,
     summary: "The state of a block.",
 }];
 
-/// Where the state of one block lies.
+/// The key of the state of one block.
 #[must_use]
 pub fn key(blocker: &Handle, blocked: &Handle) -> Key {
     Key::new(["block#", blocker.as_str()].concat(), ["s#", blocked.as_str()].concat())
 }
 
-/// Where both states between two users lie, for callers that read more in the same call and then [`judge`].
+/// The keys of both states between two users, for callers that read more in the same call and then [`judge`].
 #[must_use]
 pub fn keys(a: &Handle, b: &Handle) -> [(Table, Key); 2] {
     [(Table::Relationships, key(a, b)), (Table::Relationships, key(b, a))]
@@ -30,8 +31,8 @@ pub fn keys(a: &Handle, b: &Handle) -> [(Table, Key); 2] {
 /// Whether a block stands, by both states as they were read, and their `mid`s for [`unchanged`].
 #[must_use]
 pub fn judge(found: &[Option<Item>]) -> (bool, [Option<String>; 2]) {
-    let blocked = found.iter().flatten().any(|item| item.flag("on"));
-    let mid = |at: usize| found.get(at)?.as_ref()?.text("mid").map(str::to_owned);
+    let blocked = found.iter().flatten().any(|item| item.flag(attribute::ON));
+    let mid = |at: usize| found.get(at)?.as_ref()?.text(attribute::MID).map(str::to_owned);
     (blocked, [mid(0), mid(1)])
 }
 
@@ -52,7 +53,7 @@ pub async fn between(tables: &dyn Tables, user: &Handle, others: &[Handle]) -> R
 pub fn unchanged(a: &Handle, b: &Handle, seen: [Option<String>; 2]) -> Vec<Write> {
     let checks = keys(a, b).into_iter().zip(seen).map(|((table, key), mid)| {
         let condition = match mid {
-            Some(mid) => Condition::Equals("mid", mid.into()),
+            Some(mid) => Condition::Equals(attribute::MID, mid.into()),
             None => Condition::Missing,
         };
         Write::check(table, key, condition)

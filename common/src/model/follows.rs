@@ -1,19 +1,28 @@
-//! The two lists of follows as they are stored: written by workers, read by whoever needs to know who follows whom.
+//! Follows as they are stored, a state and a row in each of two lists: written by workers, read by everything that needs to know who follows whom.
 
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use crate::model::holdings::{Holding, Of};
-use crate::ports::tables::Table;
+use crate::model::relations;
+use crate::ports::tables::{Key, Table};
 use crate::protocol::Handle;
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a list row.
+    pub mod row {
+        WHO = "who",
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[
     Holding {
         kind: "follow",
         table: Table::Relationships,
         pk: "follow#<from>",
         sk: "s#<to>",
-        attributes: &["on", "mid", "since", "notified"],
+        attributes: relations::attribute::ALL,
         of: Of::Two,
         summary: "The state of a follow.",
     },
@@ -22,7 +31,7 @@ pub const HOLDINGS: &[Holding] = &[
         table: Table::Relationships,
         pk: "follow#<from>",
         sk: "l#<since>",
-        attributes: &["who"],
+        attributes: row::ALL,
         of: Of::Two,
         summary: "Whom a user follows: a list row while the state is on.",
     },
@@ -31,13 +40,13 @@ pub const HOLDINGS: &[Holding] = &[
         table: Table::Relationships,
         pk: "followers#<to>",
         sk: "l#<since>",
-        attributes: &["who"],
+        attributes: row::ALL,
         of: Of::Two,
         summary: "Who follows a user: the same row from the other side.",
     },
 ];
 
-/// What every list row's `sk` starts with; the message that made the follow comes after it, so that lists sort by time.
+/// The start of every list row's `sk`. The message that made the follow comes after it, so that lists are in order of time.
 pub const PREFIX: &str = "l#";
 
 /// A list row's item.
@@ -47,14 +56,47 @@ pub struct Row {
     pub who: Handle,
 }
 
-/// Whom `user` follows.
+/// The partition of those whom `user` follows, and of the states of these follows.
 #[must_use]
 pub fn following(user: &Handle) -> String {
     format!("follow#{user}")
 }
 
-/// Who follows `user`.
+/// The partition of those who follow `user`.
 #[must_use]
 pub fn followers(user: &Handle) -> String {
     format!("followers#{user}")
+}
+
+/// The key of the state of one follow.
+#[must_use]
+pub fn key(from: &Handle, to: &Handle) -> Key {
+    Key::new(following(from), format!("s#{to}"))
+}
+
+/// The key of a follow's row in the list of those whom `from` follows; `since` is the message that made the follow.
+#[must_use]
+pub fn following_key(from: &Handle, since: Ulid) -> Key {
+    Key::new(following(from), row_sk(since))
+}
+
+/// The key of a follow's row in the list of those who follow `to`.
+#[must_use]
+pub fn followers_key(to: &Handle, since: Ulid) -> Key {
+    Key::new(followers(to), row_sk(since))
+}
+
+fn row_sk(since: Ulid) -> String {
+    format!("{PREFIX}{since}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::holdings::assert_knows;
+
+    #[test]
+    fn serde_knows_every_attribute() {
+        assert_knows(row::ALL, &Row { who: "ann".parse().unwrap() }, &[]);
+    }
 }

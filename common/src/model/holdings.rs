@@ -1,9 +1,25 @@
 //! Every kind of item in the tables, and whose it is.
 //!
-//! Each feature declares what it keeps. The tables in `docs/data-model.md` are generated from that; debug builds refuse to write an item of no
+//! Each feature declares what it keeps. The tables in `docs/data-model.md` are generated from that. Debug builds refuse to write an item of no
 //! declared kind, or an attribute that its kind does not name, so that nothing is forgotten.
 
 use crate::ports::tables::{Action, Change, Key, Table, Write};
+
+/// Names the attributes of one kind of item, once: a module with a const for each name, and `ALL` for the kind's [`Holding`].
+#[macro_export]
+macro_rules! attributes {
+    ($(#[$doc:meta])* $vis:vis mod $module:ident { $($name:ident = $text:expr),* $(,)? }) => {
+        $(#[$doc])*
+        $vis mod $module {
+            $(
+                #[doc = concat!("The name of the attribute ", stringify!($text), ".")]
+                $vis const $name: &str = $text;
+            )*
+            /// All of them.
+            $vis const ALL: &[&str] = &[$($name),*];
+        }
+    };
+}
 
 /// Whose an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +47,7 @@ pub struct Holding {
     pub attributes: &'static [&'static str],
     /// Whose it is.
     pub of: Of,
-    /// What it holds and when it goes, in one line.
+    /// What it holds and when it is removed, in one line.
     pub summary: &'static str,
 }
 
@@ -54,7 +70,7 @@ impl Holding {
     }
 }
 
-/// Whether a text is of such a form. A part in angle brackets stands for one character or more.
+/// Whether a text has this form. A part in angle brackets stands for one character or more.
 fn fits(form: &str, text: &str) -> bool {
     let Some((before, rest)) = form.split_once('<') else { return form == text };
     let Some(text) = text.strip_prefix(before) else { return false };
@@ -65,6 +81,21 @@ fn fits(form: &str, text: &str) -> bool {
     let literal = after.split('<').next().unwrap_or_default();
     let mut ends = text.match_indices(literal).map(|(at, _)| at).filter(|at| *at > 0);
     ends.any(|at| fits(after, &text[at..]))
+}
+
+/// Checks that `declared`, the attributes of a kind, are those that serde writes for `full`, a value that lacks no optional part, and those of
+/// `beside`, which are written without the struct.
+///
+/// # Panics
+/// When they are not.
+#[cfg(any(test, feature = "contract"))]
+pub fn assert_knows(declared: &[&str], full: &impl serde::Serialize, beside: &[&str]) {
+    use std::collections::BTreeSet;
+    let item = crate::ports::tables::Item::of(full);
+    let written: BTreeSet<&str> = item.0.keys().map(String::as_str).chain(beside.iter().copied()).collect();
+    assert_eq!(written, declared.iter().copied().collect(), "what serde writes, and what is declared");
+    assert_eq!(written.len(), declared.len(), "an attribute is declared twice: {declared:?}");
+    assert_eq!(written.len(), item.0.len() + beside.len(), "serde writes some of {beside:?} already");
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use ulid::Ulid;
 
-/// The id that `text` spells, in its one lawful spelling: several spellings of one id would make several keys.
+/// The id that `text` spells. Only one spelling is valid: several spellings of one id would make several keys.
 #[must_use]
 pub fn parse(text: &str) -> Option<Ulid> {
     let id = Ulid::from_string(text).ok()?;

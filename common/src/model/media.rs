@@ -1,4 +1,4 @@
-//! Media as stored and shown: taken in and checked by the media service, named by posts.
+//! Media as stored and shown: the media service receives and checks them, posts name them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,23 +9,42 @@ use crate::model::holdings::{Holding, Of};
 use crate::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Write};
 use crate::protocol::Handle;
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a medium.
+    pub mod attribute {
+        OWNER = "owner",
+        STATE = "state",
+        POSTS = "posts",
+        LOOSE = "loose",
+        CHECK = "check",
+        RENDITIONS = "renditions",
+    }
+}
+
+crate::attributes! {
+    /// The attributes of a user's count of loose media.
+    pub mod counted {
+        N = "n",
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[
     Holding {
         kind: "medium",
         table: Table::Entities,
         pk: "media#<id>",
         sk: "media",
-        attributes: &["owner", "state", "posts", "loose", "check", "renditions"],
+        attributes: attribute::ALL,
         of: Of::User,
-        summary: "A medium. `check` is the message that looks into it, the first that asked; `posts` counts the posts that show it; `loose` is the time since when none does, 0 when it is to be collected at once.",
+        summary: "A medium. `check` is the message that checks it, the first that asked; `posts` counts the posts that show it; `loose` is the time since when none does, 0 when it must be collected at once.",
     },
     Holding {
         kind: "count of media",
         table: Table::Entities,
         pk: "media-count#<h>",
         sk: "loose",
-        attributes: &["n"],
+        attributes: counted::ALL,
         of: Of::User,
         summary: "How many of a user's media are in no post, at most 100.",
     },
@@ -42,7 +61,7 @@ pub const HOLDINGS: &[Holding] = &[
 
 /// The most media of one post.
 pub const MAX_PER_POST: usize = 4;
-/// The most media of one user that no post shows: uploads under way, drafts, and what waits to be collected.
+/// The most media of one user that no post shows: uploads in progress, drafts, and media that wait to be collected.
 pub const MAX_LOOSE: u64 = 100;
 
 /// How far a medium has come.
@@ -51,19 +70,19 @@ pub const MAX_LOOSE: u64 = 100;
 pub enum State {
     /// Its bytes are still to come.
     Uploading,
-    /// Its bytes wait to be looked into.
+    /// Its bytes wait for the check.
     Checking,
     /// It may be shown.
     Ready,
-    /// It is on its way out: nobody sees it any more.
+    /// It will be removed: nobody sees it any more.
     Gone,
 }
 
 impl State {
-    /// The change that makes it a medium's.
+    /// The change that gives a medium this state.
     #[must_use]
     pub fn set(self) -> Change {
-        Change::Set("state", json!(self))
+        Change::Set(attribute::STATE, json!(self))
     }
 }
 
@@ -80,7 +99,7 @@ pub struct Rendition {
     pub height: u32,
 }
 
-/// What the check made of a picture.
+/// What the check makes from a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renditions {
     /// All of it.
@@ -94,17 +113,17 @@ pub struct Renditions {
 /// A medium's item.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
-    /// Who brought it.
+    /// Who uploaded it.
     pub owner: Handle,
     /// How far it has come.
     pub state: State,
     /// In how many posts it is.
     #[serde(default)]
     pub posts: u64,
-    /// Since when no post shows it, in milliseconds since 1970; 0 when it is to be collected at once, none while a post shows it.
+    /// Since when no post shows it, in milliseconds since 1970; 0 when it must be collected at once, none while a post shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loose: Option<u64>,
-    /// The message that looks into it, once one does: of several that ask for the same, one does the work.
+    /// The message that checks it, once there is one: of several that ask for the same, one does the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Ulid>,
     /// What may be shown, once it is ready.
@@ -117,7 +136,7 @@ pub struct Stored {
 pub struct Media {
     /// Names it, in `post.create`.
     pub id: String,
-    /// Where all of it is, from the server's address on.
+    /// The path of all of it on the server.
     pub url: String,
     /// Where a smaller one for lists is, at most 1080 pixels a side.
     pub feed: String,
@@ -144,22 +163,22 @@ impl Media {
     }
 }
 
-/// Where a medium is to be had, from the server's address on.
+/// The path of a medium on the server.
 #[must_use]
 pub fn url(id: Ulid) -> String {
     format!("/v1/media/{id}")
 }
 
-/// Where a medium's item lies, in [`Table::Entities`].
+/// The key of a medium's item in [`Table::Entities`].
 #[must_use]
 pub fn key(id: Ulid) -> Key {
     Key::new(format!("media#{id}"), "media")
 }
 
-/// Over how many partitions the rows of loose media are spread.
+/// The number of partitions over which the rows of loose media are spread.
 pub const LOOSE_SHARDS: u8 = 16;
 
-/// Where the row lies by which a loose medium is found again: partitions by the id, rows in order of time.
+/// The key of the row by which a loose medium is found again: the partition follows from the id, rows are in order of time.
 #[must_use]
 pub fn loose_key(id: Ulid, since: u64) -> Key {
     let shard = id.to_bytes()[15] % LOOSE_SHARDS;
@@ -191,18 +210,18 @@ pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
     found.map(Item::parse).transpose()
 }
 
-/// Where the count of a user's loose media lies, in [`Table::Entities`].
+/// The key of the count of a user's loose media in [`Table::Entities`].
 #[must_use]
 pub fn count_key(owner: &Handle) -> Key {
     Key::new(format!("media-count#{owner}"), "loose")
 }
 
 fn count(owner: &Handle, by: i64) -> Write {
-    Write::update(Table::Entities, count_key(owner), vec![Change::Add("n", by)])
+    Write::update(Table::Entities, count_key(owner), vec![Change::Add(counted::N, by)])
 }
 
 impl Stored {
-    /// A medium whose bytes are still to come, loose from `now` on (milliseconds since 1970).
+    /// A medium whose bytes are not there yet, loose from `now` on (milliseconds since 1970).
     #[must_use]
     pub fn begun(owner: &Handle, now: u64) -> Self {
         Self {
@@ -226,13 +245,13 @@ pub struct TooManyLoose;
 /// # Errors
 /// [`TooManyLoose`].
 pub fn begin(id: Ulid, owner: &Handle, now: u64, counted: Option<&Item>) -> Result<Vec<Write>, TooManyLoose> {
-    let loose = counted.and_then(|item| item.number("n"));
+    let loose = counted.and_then(|item| item.number(counted::N));
     if loose.unwrap_or(0) >= MAX_LOOSE {
         return Err(TooManyLoose);
     }
     let unchanged = match loose {
-        Some(n) => Condition::Equals("n", n.into()),
-        None => Condition::Absent("n"),
+        Some(n) => Condition::Equals(counted::N, n.into()),
+        None => Condition::Absent(counted::N),
     };
     let stored = Stored::begun(owner, now);
     Ok(vec![
@@ -244,37 +263,44 @@ pub fn begin(id: Ulid, owner: &Handle, now: u64, counted: Option<&Item>) -> Resu
 
 fn as_read(stored: &Stored) -> Condition {
     let loose = match stored.loose {
-        Some(since) => Condition::Equals("loose", since.into()),
-        None => Condition::Absent("loose"),
+        Some(since) => Condition::Equals(attribute::LOOSE, since.into()),
+        None => Condition::Absent(attribute::LOOSE),
     };
     Condition::All(vec![
-        Condition::Equals("state", json!(stored.state)),
-        Condition::Equals("posts", stored.posts.into()),
+        Condition::Equals(attribute::STATE, json!(stored.state)),
+        Condition::Equals(attribute::POSTS, stored.posts.into()),
         loose,
     ])
 }
 
-/// The write that moves a medium on, under the condition that it is as read.
+/// The write that changes a medium, under the condition that it is as read.
 #[must_use]
 pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
     Write::update(Table::Entities, key(id), changes).when(as_read(stored))
 }
 
-/// The write by which one message comes to be the one that looks into a medium.
+/// The write by which one message becomes the one that checks a medium.
 #[must_use]
 pub fn look(id: Ulid, check: Ulid) -> Write {
-    let free = vec![Condition::Equals("state", json!(State::Checking)), Condition::Absent("check")];
-    let changes = vec![Change::Set("check", json!(check))];
+    let free = vec![
+        Condition::Equals(attribute::STATE, json!(State::Checking)),
+        Condition::Absent(attribute::CHECK),
+    ];
+    let changes = vec![Change::Set(attribute::CHECK, json!(check))];
     Write::update(Table::Entities, key(id), changes).when(Condition::All(free))
 }
 
-/// The writes by which a post shows media of its author's that were read.
+/// The writes by which a post shows media of its author. They were read before.
 #[must_use]
 pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2 * media.len() + 1);
     let mut held = 0;
     for (id, stored) in media {
-        writes.push(change(*id, stored, vec![Change::Add("posts", 1), Change::Remove("loose")]));
+        writes.push(change(
+            *id,
+            stored,
+            vec![Change::Add(attribute::POSTS, 1), Change::Remove(attribute::LOOSE)],
+        ));
         if let Some(since) = stored.loose {
             writes.push(Write::delete(Table::Entities, loose_key(*id, since)));
             held += 1;
@@ -284,17 +310,17 @@ pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     writes
 }
 
-/// The writes by which a post shows its author's media no longer: those that no other post shows nobody sees from then on, and they are collected
-/// at once.
+/// The writes by which a post no longer shows its author's media. Nobody sees those that no other post shows from then on, and they are
+/// collected at once.
 #[must_use]
 pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2 * media.len() + 1);
     let mut freed = 0;
     for (id, stored) in media {
-        let mut changes = vec![Change::Add("posts", -1)];
+        let mut changes = vec![Change::Add(attribute::POSTS, -1)];
         if stored.posts <= 1 {
             changes.push(State::Gone.set());
-            changes.push(Change::Set("loose", 0.into()));
+            changes.push(Change::Set(attribute::LOOSE, 0.into()));
             writes.push(Write::put(Table::Entities, loose_key(*id, 0), Item::new()));
             freed += 1;
         }
@@ -304,7 +330,7 @@ pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     writes
 }
 
-/// The writes by which a loose medium ends that was read.
+/// The writes that remove a loose medium. It was read before.
 #[must_use]
 pub fn end(id: Ulid, stored: &Stored) -> Vec<Write> {
     let mut writes = vec![Write::delete(Table::Entities, key(id)).when(as_read(stored))];
@@ -313,4 +339,22 @@ pub fn end(id: Ulid, stored: &Stored) -> Vec<Write> {
         writes.push(count(&stored.owner, -1));
     }
     writes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::holdings::assert_knows;
+
+    #[test]
+    fn serde_knows_every_attribute() {
+        let full = Rendition { content_type: "image/png".to_owned(), bytes: 1, width: 2, height: 3 };
+        let renditions = Renditions { feed: full.clone(), thumb: full.clone(), full };
+        let full = Stored {
+            check: Some(Ulid(1)),
+            renditions: Some(renditions),
+            ..Stored::begun(&"ann".parse().unwrap(), 1)
+        };
+        assert_knows(attribute::ALL, &full, &[]);
+    }
 }

@@ -8,4 +8,5 @@ pub mod holdings;
 pub mod ids;
 pub mod media;
 pub mod posts;
+pub mod relations;
 pub mod sign_ins;

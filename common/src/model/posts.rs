@@ -1,4 +1,4 @@
-//! Posts as they are stored and shown: made by workers, read by whoever shows posts.
+//! Posts as they are stored and shown: made by workers, read by everything that shows posts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,28 @@ use crate::model::media::{Media, Rendition};
 use crate::ports::tables::{Item, Key, Table, TableError};
 use crate::protocol::{Handle, rfc3339};
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a post.
+    pub mod attribute {
+        AUTHOR = "author",
+        TEXT = "text",
+        CREATED_AT = "created_at",
+        LIKES = "likes",
+        COMMENTS = "comments",
+        MEDIA = "media",
+        DELETED = "deleted",
+        DELETED_BY = "deleted_by",
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[
     Holding {
         kind: "post",
         table: Table::Entities,
         pk: "post#<pid>",
         sk: "post",
-        attributes: &["author", "text", "created_at", "likes", "comments", "media", "deleted", "deleted_by"],
+        attributes: attribute::ALL,
         of: Of::User,
         summary: "A post, or its tombstone: `deleted`, without `text` and `media`.",
     },
@@ -27,7 +41,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "<pid>",
         attributes: &[],
         of: Of::User,
-        summary: "A row in its author's list. It goes when the post is deleted.",
+        summary: "A row in its author's list. It is removed when the post is deleted.",
     },
 ];
 
@@ -51,7 +65,7 @@ pub struct Post {
     pub media: Vec<Media>,
 }
 
-/// A medium as a post's item names it: what is shown of it never changes.
+/// A medium as a post's item names it: what is shown never changes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attached {
     /// The medium.
@@ -61,12 +75,12 @@ pub struct Attached {
     pub full: Rendition,
 }
 
-/// A post's item. A deleted one stays, without its text: what arrives late for it must find out.
+/// A post's item. A deleted post stays, without its text, so that messages that arrive late for it find that out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
     /// Who wrote it.
     pub author: Handle,
-    /// What it says; a tombstone says nothing.
+    /// What it says; empty in a tombstone.
     #[serde(default)]
     pub text: String,
     /// Milliseconds since 1970.
@@ -75,7 +89,7 @@ pub struct Stored {
     pub likes: u64,
     /// How many comments it has.
     pub comments: u64,
-    /// What it shows; a tombstone shows nothing.
+    /// What it shows; empty in a tombstone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<Attached>,
     /// It is a tombstone.
@@ -96,25 +110,25 @@ impl Stored {
     }
 }
 
-/// Where a post and its comments lie.
+/// The partition of a post and its comments.
 #[must_use]
 pub fn partition(id: Ulid) -> String {
     format!("post#{id}")
 }
 
-/// Where a post's item lies.
+/// The key of a post's item.
 #[must_use]
 pub fn key(id: Ulid) -> Key {
     Key::new(partition(id), "post")
 }
 
-/// Where an author's list of posts lies: a row each, gone when the post is deleted.
+/// The partition of an author's list of posts: one row for each post, removed when the post is deleted.
 #[must_use]
 pub fn list_partition(author: &Handle) -> String {
     format!("posts#{author}")
 }
 
-/// Where a post's row in its author's list lies.
+/// The key of a post's row in its author's list.
 #[must_use]
 pub fn row_key(author: &Handle, id: Ulid) -> Key {
     Key::new(list_partition(author), id.to_string())
@@ -128,7 +142,7 @@ pub fn parse(found: Option<Item>) -> Result<Option<Stored>, TableError> {
     found.map(Item::parse).transpose()
 }
 
-/// What has become of a post.
+/// What happened to a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum News {
@@ -144,11 +158,33 @@ pub const FANOUT: &str = "post.fanout";
 /// The body of [`FANOUT`]: one page of a fan-out. The sender is the post's author.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PostFanout {
-    /// What has become of the post.
+    /// What happened to the post.
     pub news: News,
     /// The post's id.
     pub post: String,
     /// Where in the author's followers the page before this one ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::holdings::assert_knows;
+
+    #[test]
+    fn serde_knows_every_attribute() {
+        let full = Rendition { content_type: "image/png".to_owned(), bytes: 1, width: 2, height: 3 };
+        let full = Stored {
+            author: "ann".parse().unwrap(),
+            text: "hi".to_owned(),
+            created_at: 1,
+            likes: 2,
+            comments: 3,
+            media: vec![Attached { id: Ulid(4), full }],
+            deleted: true,
+            deleted_by: Some(Ulid(5)),
+        };
+        assert_knows(attribute::ALL, &full, &[]);
+    }
 }

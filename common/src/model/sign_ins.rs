@@ -1,5 +1,5 @@
-//! Sign-ins: what an access token's `sid` stands for. The User service makes and ends them; whoever takes a token looks here whether
-//! it still opens anything.
+//! Sign-ins: what an access token's `sid` stands for. The User service makes and ends them; every service that takes a token checks here
+//! whether the token is still valid.
 
 use hyper::HeaderMap;
 use ulid::Ulid;
@@ -11,42 +11,54 @@ use crate::ports::tokens::{Claims, TokenVerifier};
 use crate::protocol::Role;
 use crate::web::http::bearer;
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a session: whose it is, since when (milliseconds since 1970), and its refresh tokens.
+    pub mod attribute {
+        USER = "user",
+        CREATED_AT = "created_at",
+        REFRESH = "refresh",
+        BEFORE = "before",
+        ROTATED_AT = "rotated_at",
+        RETRIED_AT = "retried_at",
+        EXPIRES = crate::ports::tables::EXPIRES,
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[Holding {
     kind: "session",
     table: Table::Entities,
     pk: "sign-in#<sid>",
     sk: "sign-in",
-    attributes: &["user", "created_at", "refresh", "before", "rotated_at", "retried_at", "expires"],
+    attributes: attribute::ALL,
     of: Of::User,
-    summary: "A session: hashes of its refresh tokens, and when they changed. Its end is its absence.",
+    summary: "A session: hashes of its refresh tokens, and when they changed. When a session ends, its item is removed.",
 }];
 
-/// Where a sign-in lies in [`Table::Entities`], for as long as it lives: `user` says whose it is, `created_at` since when (milliseconds since
-/// 1970).
+/// The key of a sign-in in [`Table::Entities`]. The item is there for as long as the sign-in is valid.
 #[must_use]
 pub fn key(session: Ulid) -> Key {
     Key::new(format!("sign-in#{session}"), "sign-in")
 }
 
-/// Why a token that was once good opens nothing.
+/// Why a token that was once valid no longer is.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
     /// There is no such user.
     #[error("there is no such user")]
     NoUser,
-    /// The sign-in has ended: logged out, revoked or lapsed.
+    /// The sign-in has ended: logged out, revoked or expired.
     #[error("the session has ended; sign in again")]
     Ended,
-    /// Nobody knows now.
+    /// It cannot be checked now.
     #[error("the tables do not answer: {0}")]
     Unknown(#[from] TableError),
 }
 
-/// What the bearer token of a request says, if it opens anything at `now_s` (seconds since 1970); `None` when there is none.
+/// What the bearer token of a request says, if it is valid at `now_s` (seconds since 1970); `None` when there is none.
 ///
 /// # Errors
-/// [`Closed`] when there is one that does not, or nobody can tell.
+/// [`Closed`] when there is one that is not valid, or when that cannot be checked.
 pub async fn of_bearer(
     tables: &dyn Tables,
     verifier: &dyn TokenVerifier,
@@ -59,48 +71,55 @@ pub async fn of_bearer(
     Ok(Some(claims))
 }
 
-/// A token that opens something.
+/// A valid token.
 #[derive(Debug)]
 pub struct Open {
-    /// What its user may do now: what the token says, and no more than what the account says.
+    /// What its user may do now: the lesser of what the token and the account say.
     pub role: Role,
     still: [Write; 2],
 }
 
 impl Open {
-    /// Holds a transaction to its being so still.
+    /// Checks that make a transaction fail when the token is no longer valid at its commit.
     #[must_use]
     pub fn still(self) -> [Write; 2] {
         self.still
     }
 }
 
-/// Whether a token that was found good opens anything at `now_s` (seconds since 1970).
+/// Checks that a token whose signature is good is still valid at `now_s` (seconds since 1970).
 ///
 /// # Errors
-/// [`Closed`] when it does not, or nobody can tell.
+/// [`Closed`] when it is not, or when that cannot be checked.
 pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<Open, Closed> {
     let (user, session) = (accounts::key(&claims.user), key(claims.session));
     let keys = [(Table::Users, user.clone()), (Table::Entities, session.clone())];
     let mut found = tables.get_many(&keys).await?.into_iter();
     let (account, sign_in) = (found.next().flatten(), found.next().flatten());
     let account = account.ok_or(Closed::NoUser)?;
-    let sign_in = sign_in.filter(|sign_in| sign_in.text("user") == Some(claims.user.as_str()));
+    let sign_in = sign_in.filter(|sign_in| sign_in.text(attribute::USER) == Some(claims.user.as_str()));
     let sign_in = sign_in.ok_or(Closed::Ended)?;
-    // Engines remove what has expired late.
-    let lapsed = sign_in.number(EXPIRES).is_some_and(|at| at <= now_s);
-    let begun = sign_in.number("created_at").unwrap_or(0);
-    let revoked_at = account.number("revoked_at");
-    if lapsed || revoked_at.is_some_and(|revoked| begun <= revoked) {
+    // Engines remove expired items late.
+    let expired = sign_in.number(EXPIRES).is_some_and(|at| at <= now_s);
+    let begun = sign_in.number(attribute::CREATED_AT).unwrap_or(0);
+    let revoked_at = account.number(accounts::attribute::REVOKED_AT);
+    if expired || revoked_at.is_some_and(|revoked| begun <= revoked) {
         return Err(Closed::Ended);
     }
-    let role = account.text("role").map_or(Ok(Role::User), str::parse).map_err(TableError::Corrupt)?;
+    let role = account
+        .text(accounts::attribute::ROLE)
+        .map_or(Ok(Role::User), str::parse)
+        .map_err(TableError::Corrupt)?;
     let unrevoked = match revoked_at {
-        Some(at) => Condition::Equals("revoked_at", at.into()),
-        None => Condition::All(vec![Condition::Exists, Condition::Absent("revoked_at")]),
+        Some(at) => Condition::Equals(accounts::attribute::REVOKED_AT, at.into()),
+        None => Condition::All(vec![Condition::Exists, Condition::Absent(accounts::attribute::REVOKED_AT)]),
     };
     let still = [
-        Write::check(Table::Entities, session, Condition::Equals("user", claims.user.as_str().into())),
+        Write::check(
+            Table::Entities,
+            session,
+            Condition::Equals(attribute::USER, claims.user.as_str().into()),
+        ),
         Write::check(Table::Users, user, unrevoked),
     ];
     Ok(Open { role: role.min(claims.role), still })

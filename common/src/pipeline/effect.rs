@@ -18,32 +18,43 @@ use crate::pipeline::inbox_heads::Turn;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
 use crate::protocol::{ErrorCode, Handle};
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of a dedupe record: the message that did it, a fingerprint of what was sent, the reply, and the places of its pushes.
+    pub(crate) mod attribute {
+        MID = "mid",
+        SAID = "said",
+        REPLY = "reply",
+        PUSHES = "pushes",
+        EXPIRES = crate::ports::tables::EXPIRES,
+    }
+}
+
+/// The kinds of items declared here.
 pub(crate) const HOLDINGS: &[Holding] = &[
     Holding {
         kind: "dedupe record of a client message",
         table: Table::Dedupe,
         pk: "<h>",
         sk: "i#<id>",
-        attributes: &["mid", "said", "reply", "pushes", "expires"],
+        attributes: attribute::ALL,
         of: Of::User,
-        summary: "What the message with this `id` has done. It goes after 7 days.",
+        summary: "What the message with this `id` has done. It is removed after 7 days.",
     },
     Holding {
         kind: "dedupe record of a message of ours",
         table: Table::Dedupe,
         pk: "<h>",
         sk: "m#<mid>",
-        attributes: &["mid", "said", "reply", "pushes", "expires"],
+        attributes: attribute::ALL,
         of: Of::User,
         summary: "The same for an internal message that changes something.",
     },
 ];
 
-/// How long a repetition of an `id` is known: 7 days, in seconds. An app that was offline longer must look before it repeats.
+/// How long a repetition of an `id` is recognised: 7 days, in seconds. An app that was offline longer must look before it repeats.
 pub(crate) const DEDUPE_KEPT_S: u64 = 7 * 24 * 3600;
 
-/// How often a transaction that lost a race is decided anew before the message goes back to its queue.
+/// How often a transaction that lost a race is decided again before the message goes back to its queue.
 const DECISIONS: u32 = 12;
 
 /// The [`Run`] of a handler.
@@ -65,11 +76,11 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
             }
             Err(retry) => return Err(retry),
         };
-        debug_assert!(
-            outcome.is_declared(M::TELLS, M::CAUSES),
-            "{} tells or causes what its TELLS or CAUSES does not name",
-            M::TYPE
-        );
+        if cfg!(debug_assertions)
+            && let Some(undeclared) = outcome.undeclared(M::TELLS, M::CAUSES)
+        {
+            panic!("{} {undeclared}", M::TYPE);
+        }
         let Outcome { reply, effect, events, follow_ups } = outcome;
         let reply = crate::pipeline::handler::raw(&reply);
         let Some(effect) = effect else {
@@ -80,7 +91,7 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {
                 if let Some(mut done) = recorded(cx, envelope).await? {
                     if !done.duplicate {
-                        // Our own first run was cut off after its commit: what comes after a commit is owed still.
+                        // Our own first run was cut off after its commit: what comes after the commit must still be done.
                         done.events = events;
                         done.follow_ups = follow_ups;
                     }
@@ -101,7 +112,7 @@ async fn pause(decision: u32) {
     tokio::time::sleep(Duration::from_micros(micros)).await;
 }
 
-/// Commits an effect with its inbox entries and dedupe record; answers the entries' places.
+/// Commits an effect with its inbox entries and dedupe record; returns the entries' places.
 async fn commit(
     cx: &Context,
     envelope: &Envelope,
@@ -134,7 +145,7 @@ async fn commit(
     Ok(pushed)
 }
 
-/// Writes, and gives the turn at the receivers' inboxes on as early as the tables allow.
+/// Writes, and passes the turn at the receivers' inboxes on as early as the tables allow.
 async fn hand_over(
     cx: &Context,
     writes: Vec<Write>,
@@ -146,7 +157,7 @@ async fn hand_over(
     if receivers.is_empty() || !cx.tables.judges_in_order() {
         return write.await;
     }
-    // The first poll hands it over; should it not, what builds on it fails its condition and is decided anew.
+    // The first poll hands the write over. If it does not, what builds on it fails its condition and is decided again.
     let answer = futures_util::poll!(&mut write);
     cx.inbox_heads.pass(turn, receivers, heads);
     let answer = match answer {
@@ -167,7 +178,7 @@ fn entry(push: &Push, envelope: &Envelope) -> inbox::Entry {
 }
 
 fn dedupe_key(envelope: &Envelope) -> Key {
-    // Internal messages have no id of a client's; clients choose theirs from all of Unicode, and hex keeps them lawful keys.
+    // Internal messages have no client's id. Clients choose theirs from all of Unicode; in hex they are valid keys.
     let sk = if envelope.id.is_empty() {
         format!("m#{}", envelope.mid)
     } else {
@@ -176,7 +187,7 @@ fn dedupe_key(envelope: &Envelope) -> Key {
     Key::new(envelope.from.as_str(), sk)
 }
 
-/// What a message says, in few bytes: the same `id` must not mean two things.
+/// A fingerprint of a message: the same `id` must not mean two things.
 fn fingerprint(envelope: &Envelope) -> String {
     let said = format!("{}\n{}", envelope.message_type, envelope.body.get());
     hex(&digest(&SHA256, said.as_bytes()).as_ref()[..12])
@@ -185,10 +196,10 @@ fn fingerprint(envelope: &Envelope) -> String {
 fn record(envelope: &Envelope, reply: &RawValue, pushed: &[Pushed]) -> Write {
     let places: Vec<_> = pushed.iter().map(|p| json!([p.to.as_str(), p.seq])).collect();
     let item = Item::new()
-        .with("mid", envelope.mid.to_string())
-        .with("said", fingerprint(envelope))
-        .with("reply", reply.get())
-        .with("pushes", places)
+        .with(attribute::MID, envelope.mid.to_string())
+        .with(attribute::SAID, fingerprint(envelope))
+        .with(attribute::REPLY, reply.get())
+        .with(attribute::PUSHES, places)
         .with(EXPIRES, envelope.at / 1000 + DEDUPE_KEPT_S);
     Write::put(Table::Dedupe, dedupe_key(envelope), item).when(Condition::Missing)
 }
@@ -197,15 +208,15 @@ fn record(envelope: &Envelope, reply: &RawValue, pushed: &[Pushed]) -> Write {
 async fn recorded(cx: &Context, envelope: &Envelope) -> Result<Option<Done>, Failure> {
     let Some(item) = cx.tables.get(Table::Dedupe, dedupe_key(envelope)).await? else { return Ok(None) };
     let corrupt = |what: &str| TableError::Corrupt(format!("dedupe record without {what}"));
-    let mid = item.text("mid").ok_or_else(|| corrupt("mid"))?;
+    let mid = item.text(attribute::MID).ok_or_else(|| corrupt(attribute::MID))?;
     let duplicate = mid != envelope.mid.to_string();
-    if duplicate && item.text("said") != Some(&fingerprint(envelope)) {
+    if duplicate && item.text(attribute::SAID) != Some(&fingerprint(envelope)) {
         let message = "this id was used for another message; choose a new id for each message";
         return Err(Failure::reject(ErrorCode::Conflict, message));
     }
-    let reply = item.text("reply").and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let reply = item.text(attribute::REPLY).and_then(|text| RawValue::from_string(text.to_owned()).ok());
     let mut pushes = Vec::new();
-    for place in item.get("pushes").and_then(|v| v.as_array()).into_iter().flatten() {
+    for place in item.get(attribute::PUSHES).and_then(|v| v.as_array()).into_iter().flatten() {
         let to = place[0].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| corrupt("receivers"))?;
         let seq = place[1].as_u64().ok_or_else(|| corrupt("places"))?;
         pushes.push(Pushed { to, seq, push: None });

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use crate::pipeline::consumer::Verdict;
+use crate::ports::queues::Message;
 use crate::protocol::Handle;
 
-/// The socket a message came from, so that its reply finds back.
+/// The socket that a message came from, so that its reply finds the way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The edge process.
@@ -37,11 +39,11 @@ pub struct Envelope {
     pub origin: Option<Origin>,
     /// When the edge took it, in milliseconds since 1970.
     pub at: u64,
-    /// What the type says; nobody but the type's worker looks inside.
+    /// The body, as the type defines it; only the type's worker looks inside.
     pub body: Box<RawValue>,
 }
 
-/// An [`Envelope`] about to be written, of what lies elsewhere.
+/// An [`Envelope`] that is about to be written, made of borrowed parts.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Stamped<'a> {
     /// As [`Envelope::mid`].
@@ -59,7 +61,7 @@ pub struct Stamped<'a> {
     pub origin: Option<&'a Origin>,
     /// When the edge took it, in milliseconds since 1970.
     pub at: u64,
-    /// What the type says.
+    /// The body, as the type defines it.
     pub body: &'a RawValue,
 }
 
@@ -76,7 +78,7 @@ impl Stamped<'_> {
     }
 }
 
-/// What a router needs of an envelope, most of it as it lies in the message.
+/// What a router needs of an envelope, most of it borrowed from the message.
 #[derive(Debug, Deserialize)]
 pub struct Routed<'a> {
     /// As [`Envelope::mid`].
@@ -88,7 +90,7 @@ pub struct Routed<'a> {
     pub from: Handle,
     /// When the edge took it, in milliseconds since 1970.
     pub at: u64,
-    /// What the type says.
+    /// The body, as the type defines it.
     #[serde(borrow)]
     pub body: &'a RawValue,
 }
@@ -97,9 +99,9 @@ impl<'a> Routed<'a> {
     /// Reads what is needed to route a message.
     ///
     /// # Errors
-    /// When the bytes are no envelope: somebody else wrote to our queue, or it is corrupt.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+    /// The verdict on a message that is no envelope.
+    pub fn of(message: &'a Message) -> Result<Self, Verdict> {
+        serde_json::from_slice(&message.body).map_err(|error| no_envelope(&error))
     }
 }
 
@@ -112,11 +114,24 @@ impl Envelope {
         Stamped { mid, id, message_type, from, origin, at, body }.bytes()
     }
 
+    /// The envelope of a queue's message.
+    ///
+    /// # Errors
+    /// The verdict on a message that is no envelope.
+    pub fn of(message: &Message) -> Result<Self, Verdict> {
+        Self::parse(&message.body).map_err(|error| no_envelope(&error))
+    }
+
     /// Reads an envelope back.
     ///
     /// # Errors
-    /// When the bytes are none: somebody else wrote to our queue, or it is corrupt.
+    /// When the bytes are no envelope: somebody else wrote to our queue, or it is corrupt.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
+}
+
+/// Another try would find the same bytes.
+fn no_envelope(error: &serde_json::Error) -> Verdict {
+    Verdict::Dead(format!("not an envelope: {error}"))
 }

@@ -171,15 +171,20 @@ impl<R> Outcome<R> {
         self
     }
 
-    /// Whether all that users are to hear, and all messages that follow, are declared.
-    pub(crate) fn is_declared(&self, tells: &[Told], causes: &[&str]) -> bool {
-        let declared = |channel, name| tells.iter().any(|t| (t.channel, t.told_type) == (channel, name));
-        if !self.follow_ups.iter().all(|follow_up| causes.contains(&follow_up.message_type)) {
-            return false;
+    /// The first push, event or follow-up that a handler's `TELLS` and `CAUSES` do not name, in words.
+    pub(crate) fn undeclared(&self, tells: &[Told], causes: &[&str]) -> Option<String> {
+        let told = |channel, name| tells.iter().any(|t| (t.channel, t.told_type) == (channel, name));
+        let mut follow_ups = self.follow_ups.iter().map(|follow_up| follow_up.message_type);
+        if let Some(caused) = follow_ups.find(|caused| !causes.contains(caused)) {
+            return Some(format!("causes the message {caused}, which its CAUSES does not name"));
         }
-        let mut pushes = self.effect.iter().flat_map(|effect| &effect.pushes);
-        pushes.all(|push| declared(Channel::Push, push.push_type))
-            && self.events.iter().all(|event| declared(Channel::Event, event.event_type))
+        let mut pushes = self.effect.iter().flat_map(|effect| &effect.pushes).map(|push| push.push_type);
+        if let Some(push) = pushes.find(|push| !told(Channel::Push, push)) {
+            return Some(format!("pushes {push}, which its TELLS does not name"));
+        }
+        let mut events = self.events.iter().map(|event| event.event_type);
+        let event = events.find(|event| !told(Channel::Event, event))?;
+        Some(format!("sends the event {event}, which its TELLS does not name"))
     }
 
     /// With a message of our own, queued after the commit, perhaps more than once.

@@ -1,6 +1,6 @@
 //! The inbox: durable pushes per user, gapless by `seq`, with a cursor per device.
 //!
-//! One partition a user in [`Table::Inbox`]: `head` holds the newest `seq`, `e#<seq>` an entry, `d#<device>` a device's cursor.
+//! One partition for each user in [`Table::Inbox`]: `head` holds the newest `seq`, `e#<seq>` an entry, `d#<device>` a device's cursor.
 //! Workers append in the same transaction as the effect; edges read and ack.
 
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,40 @@ use crate::ports::tables::{
 };
 use crate::protocol::Handle;
 
-/// The kinds of items that are kept of this.
+crate::attributes! {
+    /// The attributes of an inbox's head.
+    pub mod head {
+        SEQ = "seq",
+    }
+}
+
+crate::attributes! {
+    /// The attributes of an entry.
+    pub mod entry {
+        TYPE = "type",
+        MID = "mid",
+        BY = "by",
+        BODY = "body",
+        EXPIRES = crate::ports::tables::EXPIRES,
+    }
+}
+
+crate::attributes! {
+    /// The attributes of a device's cursor.
+    pub mod device {
+        CURSOR = "cursor",
+        EXPIRES = crate::ports::tables::EXPIRES,
+    }
+}
+
+/// The kinds of items declared here.
 pub const HOLDINGS: &[Holding] = &[
     Holding {
         kind: "head of an inbox",
         table: Table::Inbox,
         pk: "<h>",
         sk: "head",
-        attributes: &["seq"],
+        attributes: head::ALL,
         of: Of::User,
         summary: "The newest place in a user's inbox.",
     },
@@ -31,25 +57,25 @@ pub const HOLDINGS: &[Holding] = &[
         table: Table::Inbox,
         pk: "<h>",
         sk: "e#<seq>",
-        attributes: &["type", "mid", "by", "body", "expires"],
+        attributes: entry::ALL,
         of: Of::User,
-        summary: "A durable push. `by` is whose content it is, withheld from readers across a block. It goes when all known devices have it, or after 30 days.",
+        summary: "A durable push. `by` is whose content it is, withheld from readers across a block. It is removed when all known devices have it, or after 30 days.",
     },
     Holding {
         kind: "cursor of a device",
         table: Table::Inbox,
         pk: "<h>",
         sk: "d#<device>",
-        attributes: &["cursor", "expires"],
+        attributes: device::ALL,
         of: Of::User,
-        summary: "How far a device has acknowledged.",
+        summary: "The last `seq` that a device has acknowledged.",
     },
 ];
 
-/// How long an entry waits for a device, and how long a device that never comes back is waited for: 30 days, in seconds.
+/// How long an entry waits for a device, and how long we wait for a device that never comes back: 30 days, in seconds.
 pub const KEPT_S: u64 = 30 * 24 * 3600;
 
-/// The type and body of an entry whose author and reader have blocked each other since: `seq` stays gapless, the content is gone.
+/// The type of an entry whose author and reader have a block between them since. `seq` stays gapless, the body is empty.
 pub const WITHHELD: &str = "withheld";
 
 /// One durable push.
@@ -62,20 +88,26 @@ pub struct Entry {
     pub mid: Ulid,
     /// Whose content it is.
     pub by: Handle,
-    /// What the type says.
+    /// The body, as the type defines it.
     pub body: Box<RawValue>,
 }
 
-fn head_key(user: &Handle) -> Key {
+/// The key of the head of a user's inbox.
+#[must_use]
+pub fn head_key(user: &Handle) -> Key {
     Key::new(user.as_str(), "head")
 }
 
-fn entry_key(user: &Handle, seq: u64) -> Key {
+/// The key of an entry.
+#[must_use]
+pub fn entry_key(user: &Handle, seq: u64) -> Key {
     Key::new(user.as_str(), format!("e#{seq:020}"))
 }
 
-fn device_key(user: &Handle, device: &str) -> Key {
-    // Devices are named by clients: hex keeps any name a lawful key.
+/// The key of a device's cursor.
+#[must_use]
+pub fn device_key(user: &Handle, device: &str) -> Key {
+    // Clients choose the names of devices: in hex any name is a valid key.
     Key::new(user.as_str(), format!("d#{}", hex(device.as_bytes())))
 }
 
@@ -91,22 +123,25 @@ fn seq_of(sk: &str) -> Result<u64, TableError> {
 pub async fn heads(tables: &dyn Tables, users: &[Handle]) -> Result<Vec<u64>, TableError> {
     let keys: Vec<_> = users.iter().map(|user| (Table::Inbox, head_key(user))).collect();
     let items = tables.get_many(&keys).await?;
-    Ok(items.into_iter().map(|item| item.and_then(|i| i.number("seq")).unwrap_or(0)).collect())
+    Ok(items.into_iter().map(|item| item.and_then(|i| i.number(head::SEQ)).unwrap_or(0)).collect())
 }
 
-/// The writes that append `entries` after `head`. They fail as one if anybody else has appended since `head` was read.
+/// The writes that append `entries` after `newest`. They all fail if anybody else has appended since `newest` was read.
 #[must_use]
-pub fn append(user: &Handle, head: u64, entries: &[Entry], now_s: u64) -> Vec<Write> {
-    let newest = head + entries.len() as u64;
-    let expected = if head == 0 { Condition::Absent("seq") } else { Condition::Equals("seq", head.into()) };
-    let bump = vec![Change::Set("seq", newest.into())];
+pub fn append(user: &Handle, newest: u64, entries: &[Entry], now_s: u64) -> Vec<Write> {
+    let bumped = newest + entries.len() as u64;
+    let expected = match newest {
+        0 => Condition::Absent(head::SEQ),
+        newest => Condition::Equals(head::SEQ, newest.into()),
+    };
+    let bump = vec![Change::Set(head::SEQ, bumped.into())];
     let mut writes = vec![Write::update(Table::Inbox, head_key(user), bump).when(expected)];
-    for (seq, entry) in (head + 1..).zip(entries) {
+    for (seq, Entry { push_type, mid, by, body }) in (newest + 1..).zip(entries) {
         let item = Item::new()
-            .with("type", entry.push_type.as_str())
-            .with("mid", entry.mid.to_string())
-            .with("by", entry.by.as_str())
-            .with("body", entry.body.get())
+            .with(entry::TYPE, push_type.as_str())
+            .with(entry::MID, mid.to_string())
+            .with(entry::BY, by.as_str())
+            .with(entry::BODY, body.get())
             .with(EXPIRES, now_s + KEPT_S);
         writes.push(Write::put(Table::Inbox, entry_key(user, seq), item));
     }
@@ -118,16 +153,16 @@ fn entry_of(item: &Item) -> Result<Entry, TableError> {
         |name| item.text(name).ok_or_else(|| TableError::Corrupt(format!("inbox entry without {name}")));
     let corrupt = |what: &str| TableError::Corrupt(format!("inbox entry with a bad {what}"));
     Ok(Entry {
-        push_type: text("type")?.to_owned(),
-        mid: text("mid")?.parse().map_err(|_| corrupt("mid"))?,
-        by: text("by")?.parse().map_err(|_| corrupt("by"))?,
-        body: RawValue::from_string(text("body")?.to_owned()).map_err(|_| corrupt("body"))?,
+        push_type: text(entry::TYPE)?.to_owned(),
+        mid: text(entry::MID)?.parse().map_err(|_| corrupt(entry::MID))?,
+        by: text(entry::BY)?.parse().map_err(|_| corrupt(entry::BY))?,
+        body: RawValue::from_string(text(entry::BODY)?.to_owned()).map_err(|_| corrupt(entry::BODY))?,
     })
 }
 
-/// Up to `limit` entries after `after`, in order, with what a block has withheld since.
+/// Up to `limit` entries after `after`, in order. Content across a block is withheld.
 ///
-/// The first `seq` is over `after + 1` only when older ones are gone by age.
+/// The first `seq` is over `after + 1` only when older entries have expired.
 ///
 /// # Errors
 /// When the tables do not answer, or an entry is corrupt.
@@ -157,7 +192,7 @@ pub async fn read(
     Ok(entries)
 }
 
-/// Where a device goes on.
+/// Where a device resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resume {
     /// The last `seq` the device has seen.
@@ -166,7 +201,7 @@ pub struct Resume {
     pub head: u64,
 }
 
-/// Where a device goes on: at its own `cursor`, else after its last ack, else (never seen) at the newest. A device that is new is remembered.
+/// Where a device resumes: at its own `cursor`, else after its last ack, else (never seen) at the newest. A new device is remembered.
 ///
 /// # Errors
 /// When the tables do not answer.
@@ -178,12 +213,12 @@ pub async fn resume(
     now_s: u64,
 ) -> Result<Resume, TableError> {
     let (head, remembered) = places(tables, user, device).await?;
-    let known = remembered.as_ref().and_then(|item| item.number("cursor"));
+    let known = remembered.as_ref().and_then(|item| item.number(device::CURSOR));
     let cursor = cursor.or(known).unwrap_or(head).min(head);
-    // A device that comes back is waited for anew; one write in half the time is enough.
-    let lapses = remembered.and_then(|item| item.number(EXPIRES)).unwrap_or(0);
+    // The wait for a device that comes back starts again; one write in half the time is enough.
+    let expires = remembered.and_then(|item| item.number(EXPIRES)).unwrap_or(0);
     if let Some(device) = device
-        && lapses < now_s + KEPT_S / 2
+        && expires < now_s + KEPT_S / 2
     {
         save_cursor(tables, user, device, known.unwrap_or(cursor), now_s).await?;
     }
@@ -199,7 +234,7 @@ async fn places(
     let mut keys = vec![(Table::Inbox, head_key(user))];
     keys.extend(device.map(|device| (Table::Inbox, device_key(user, device))));
     let mut found = tables.get_many(&keys).await?.into_iter();
-    let head = found.next().flatten().and_then(|item| item.number("seq")).unwrap_or(0);
+    let head = found.next().flatten().and_then(|item| item.number(head::SEQ)).unwrap_or(0);
     Ok((head, found.next().flatten()))
 }
 
@@ -210,13 +245,14 @@ async fn save_cursor(
     cursor: u64,
     now_s: u64,
 ) -> Result<(), TableError> {
-    let item = Item::new().with("cursor", cursor).with(EXPIRES, now_s + KEPT_S);
+    let item = Item::new().with(device::CURSOR, cursor).with(EXPIRES, now_s + KEPT_S);
     tables.write(vec![Write::put(Table::Inbox, device_key(user, device), item)]).await
 }
 
-/// Remembers that a device holds everything up to `cursor`, and drops what all known devices hold.
+/// Remembers that a device holds everything up to `cursor`, and removes what all known devices hold.
 ///
-/// A cursor past the newest entry counts as the newest, one below an earlier ack as nothing. Costs one write, two reads and one write per 100 dropped entries, so callers gather acks.
+/// A cursor past the newest entry counts as the newest; one below an earlier ack changes nothing. Costs one write, two reads and one write per
+/// 100 removed entries, so callers gather acks.
 ///
 /// # Errors
 /// When the tables do not answer.
@@ -228,18 +264,20 @@ pub async fn ack(
     now_s: u64,
 ) -> Result<(), TableError> {
     let (head, remembered) = places(tables, user, Some(device)).await?;
-    let known = remembered.and_then(|item| item.number("cursor"));
+    let known = remembered.and_then(|item| item.number(device::CURSOR));
     let cursor = cursor.min(head);
     if known.is_some_and(|known| known >= cursor) {
-        // A device has one word to keep; two of its sockets may say it in any order.
+        // Two sockets of one device may send their acks in any order.
         return Ok(());
     }
     save_cursor(tables, user, device, cursor, now_s).await?;
     let devices = tables.query(Query::prefix(Table::Inbox, user.as_str(), "d#", 1000)).await?;
     let alive = devices.items.iter().filter(|(_, item)| item.number(EXPIRES).is_none_or(|at| at > now_s));
-    let Some(held_by_all) = alive.filter_map(|(_, item)| item.number("cursor")).min() else { return Ok(()) };
+    let Some(held_by_all) = alive.filter_map(|(_, item)| item.number(device::CURSOR)).min() else {
+        return Ok(());
+    };
     if devices.more {
-        // So many devices are no person's; age trims for them.
+        // No person has that many devices; their entries are removed by age.
         return Ok(());
     }
     loop {
@@ -250,7 +288,29 @@ pub async fn ack(
             return Ok(());
         }
         let gone =
-            page.items.into_iter().map(|(sk, _)| Write::delete(Table::Inbox, Key::new(user.as_str(), sk)));
-        tables.write(gone.collect()).await?;
+            page.items.iter().map(|(sk, _)| Ok(Write::delete(Table::Inbox, entry_key(user, seq_of(sk)?))));
+        tables.write(gone.collect::<Result<_, TableError>>()?).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::holdings::assert_knows;
+
+    #[test]
+    fn an_entry_is_written_with_all_its_attributes_and_read_back() {
+        let body = RawValue::from_string(r#"{"n":1}"#.to_owned()).unwrap();
+        let ann: Handle = "ann".parse().unwrap();
+        let made = Entry { push_type: "note".to_owned(), mid: Ulid(1), by: ann.clone(), body };
+        assert_knows(entry::ALL, &made, &[entry::EXPIRES]);
+        let writes = append(&ann, 6, std::slice::from_ref(&made), 100);
+        assert_eq!(writes[1].key, entry_key(&ann, 7));
+        let crate::ports::tables::Action::Put(item) = &writes[1].action else { panic!("an entry is put") };
+        assert_knows(entry::ALL, item, &[]);
+        assert_eq!(item.number(EXPIRES), Some(100 + KEPT_S));
+        let read = entry_of(item).unwrap();
+        assert_eq!((read.push_type, read.mid, read.by), (made.push_type, made.mid, made.by));
+        assert_eq!(read.body.get(), made.body.get());
     }
 }

@@ -53,9 +53,9 @@ impl Worker {
     }
 
     async fn one(&self, message: &Message) -> Verdict {
-        let envelope = match Envelope::parse(&message.body) {
+        let envelope = match Envelope::of(message) {
             Ok(envelope) => envelope,
-            Err(error) => return Verdict::Dead(format!("not an envelope: {error}")),
+            Err(verdict) => return verdict,
         };
         match (self.run)(&self.cx, &envelope).await {
             Ok(done) => self.outward.send(&envelope, done).await,
@@ -172,7 +172,7 @@ impl Outward {
 
     /// Tells a sender that its message is given up and lies in the dead letters.
     pub async fn give_up(&self, message: &Message) {
-        let Ok(envelope) = Envelope::parse(&message.body) else { return };
+        let Ok(envelope) = Envelope::of(message) else { return };
         let text = "the message could not be processed; it is kept for the operators of this service";
         self.refuse(&envelope, &ErrorBody::new(ErrorCode::Internal, text)).await;
     }

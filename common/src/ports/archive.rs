@@ -10,10 +10,10 @@ use super::Unavailable;
 use crate::protocol::Handle;
 
 /// What every adapter checks of a record, and how it writes one.
-pub mod lawful;
+pub mod rules;
 
 /// The suite that every adapter of [`Archive`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// One archived message. Fields are only ever added. It holds no email, phone number, token or IP address.

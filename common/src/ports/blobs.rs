@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::Unavailable;
 
 /// What every adapter checks of an id.
-pub mod lawful;
+pub mod rules;
 
 /// The suite that every adapter of [`Blobs`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// Blobs.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Unavailable;
 
 /// The suite that every adapter of [`Cache`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// Names one write of one key: two writes never have the same.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Unavailable;
 
 /// The suite that every adapter of [`Courier`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// One mail or text.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The suite that every adapter of [`Queues`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// A queue's name, such as `main_q` or `post_create_q`: lower-case letters, digits and `_`.

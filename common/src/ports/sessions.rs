@@ -10,7 +10,7 @@ use super::Unavailable;
 use crate::protocol::Handle;
 
 /// The suite that every adapter of [`Sessions`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
 /// One socket of a user. Equal registrations are the same socket: `boot` and `connection` are the token by which only its maker removes it.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The suite that every adapter of [`Tables`] must pass.
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
-pub mod lawful;
+pub mod rules;
 
 /// Every table. `docs/data-model.md` lists their keys and access patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,30 +1,31 @@
-//! The ports in memory.
+//! The ports in memory, with what tests need to hold them, make them fail and look into them.
+//!
+//! Tables and sessions are the fakes of `soundoff_common::ports::memory`. The queues only record: an edge sends and does nothing else.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
-use soundoff_common::model::sign_ins;
+use serde_json::json;
+use soundoff_common::model::{accounts, sign_ins};
 use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::pipeline::inbox::{self, Entry};
 use soundoff_common::ports::Unavailable;
+use soundoff_common::ports::memory::{MemorySessions, MemoryTables};
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
 };
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{
-    Action, Change, Condition, Item, Key, Page, Query, Table, TableError, Tables, Write,
+    Change, Condition, Item, Key, Page, Query, Table, TableError, Tables, Write,
 };
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use tokio::sync::watch;
 use ulid::Ulid;
 
-/// Reading what is this user's panics.
+/// Reads of this user's items panic.
 pub(crate) const FAULTY: &str = "faulty";
 
 /// Where a test can hold a port's calls.
@@ -66,8 +67,10 @@ impl Gate {
     }
 }
 
+/// Decides about one message of a client.
 type Judge = Box<dyn Fn(&Envelope) -> Result<(), QueueError> + Send>;
 
+/// Records what is sent.
 #[derive(Default)]
 pub(crate) struct FakeQueues {
     pub(crate) gate: Gate,
@@ -153,6 +156,7 @@ impl Queues for FakeQueues {
     }
 }
 
+/// The Session Cache in memory, with gates and failures.
 #[derive(Default)]
 pub(crate) struct FakeSessions {
     /// Holds puts after they have taken effect.
@@ -160,20 +164,16 @@ pub(crate) struct FakeSessions {
     pub(crate) failing: AtomicBool,
     pub(crate) puts: AtomicUsize,
     last: Mutex<Option<(Handle, Registration)>>,
-    entries: Mutex<HashMap<Handle, Vec<(Registration, Instant)>>>,
+    memory: MemorySessions,
 }
 
 impl FakeSessions {
     pub(crate) fn all(&self) -> Vec<(Handle, Registration)> {
-        let entries = self.entries.lock().unwrap();
-        let now = Instant::now();
-        let alive =
-            entries.iter().flat_map(|(user, list)| list.iter().map(move |(r, until)| (user, r, until)));
-        alive.filter(|(.., until)| **until > now).map(|(user, r, _)| (user.clone(), r.clone())).collect()
+        self.memory.all()
     }
 
     pub(crate) fn of(&self, user: &str) -> Vec<Registration> {
-        self.all().into_iter().filter(|(handle, _)| handle.as_str() == user).map(|(_, r)| r).collect()
+        self.memory.of(&user.parse().unwrap())
     }
 
     pub(crate) fn last_put(&self) -> Option<(Handle, Registration)> {
@@ -181,13 +181,11 @@ impl FakeSessions {
     }
 
     pub(crate) fn flush(&self) {
-        self.entries.lock().unwrap().clear();
+        self.memory.clear();
     }
 
     pub(crate) fn insert(&self, user: &str, registration: Registration) {
-        let until = Instant::now() + Duration::from_secs(3600);
-        let mut entries = self.entries.lock().unwrap();
-        entries.entry(user.parse().unwrap()).or_default().push((registration, until));
+        self.memory.put(&user.parse().unwrap(), &registration, Duration::from_secs(3600));
     }
 
     fn check(&self) -> Result<(), Unavailable> {
@@ -202,14 +200,7 @@ impl FakeSessions {
 impl Sessions for FakeSessions {
     async fn put_many(&self, new: &[(Handle, Registration)], ttl: Duration) -> Result<(), Unavailable> {
         self.check()?;
-        {
-            let mut entries = self.entries.lock().unwrap();
-            for (user, registration) in new {
-                let list = entries.entry(user.clone()).or_default();
-                list.retain(|(other, _)| other != registration);
-                list.push((registration.clone(), Instant::now() + ttl));
-            }
-        }
+        self.memory.put_many(new, ttl).await?;
         *self.last.lock().unwrap() = new.last().cloned();
         self.puts.fetch_add(1, Ordering::SeqCst);
         self.put_gate.pass().await;
@@ -218,19 +209,16 @@ impl Sessions for FakeSessions {
 
     async fn get_many(&self, handles: &[Handle]) -> Result<Vec<Vec<Registration>>, Unavailable> {
         self.check()?;
-        Ok(handles.iter().map(|user| self.of(user.as_str())).collect())
+        self.memory.get_many(handles).await
     }
 
     async fn remove(&self, user: &Handle, registration: &Registration) -> Result<bool, Unavailable> {
         self.check()?;
-        let mut entries = self.entries.lock().unwrap();
-        let Some(list) = entries.get_mut(user) else { return Ok(false) };
-        let before = list.len();
-        list.retain(|(other, _)| other != registration);
-        Ok(list.len() < before)
+        self.memory.remove(user, registration).await
     }
 }
 
+/// The tables in memory, with gates and failures.
 #[derive(Default)]
 pub(crate) struct FakeTables {
     /// Holds queries, which only reading the inbox makes, before they read.
@@ -241,72 +229,58 @@ pub(crate) struct FakeTables {
     pub(crate) get_gate: Gate,
     pub(crate) failing: AtomicBool,
     pub(crate) queries: AtomicUsize,
-    items: Mutex<BTreeMap<(Table, Key), Item>>,
+    memory: MemoryTables,
 }
 
 impl FakeTables {
+    /// Adds a user and their sign-in, where they are not there yet.
     pub(crate) fn add_user(&self, user: &str) {
-        let key = Key::new(format!("user#{user}"), "profile");
-        let mut items = self.items.lock().unwrap();
-        items.entry((Table::Users, key)).or_default();
-        let sign_in = (Table::Entities, sign_ins::key(session_of(user)));
-        items.entry(sign_in).or_insert_with(|| Item::new().with("user", user));
+        let handle: Handle = user.parse().unwrap();
+        let sign_in = Item::new().with(sign_ins::attribute::USER, user);
+        let sign_in = Write::put(Table::Entities, sign_ins::key(session_of(user)), sign_in);
+        for write in [accounts::create(&handle, 1), sign_in.when(Condition::Missing)] {
+            match self.memory.apply(vec![write]) {
+                Ok(()) | Err(TableError::ConditionFailed { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     pub(crate) fn revoke(&self, user: &str, at: u64) {
-        let key = Key::new(format!("user#{user}"), "profile");
-        self.items.lock().unwrap().insert((Table::Users, key), Item::new().with("revoked_at", at));
+        let revoked = vec![Change::Set(accounts::attribute::REVOKED_AT, at.into())];
+        let key = accounts::key(&user.parse().unwrap());
+        self.memory.apply(vec![Write::update(Table::Users, key, revoked)]).unwrap();
     }
 
-    /// Appends one entry to a user's inbox; answers its seq.
+    /// Appends one entry to a user's inbox; returns its seq.
     pub(crate) async fn append(&self, user: &str, text: &str) -> u64 {
         let user: Handle = user.parse().unwrap();
-        let mut items = self.items.lock().unwrap();
-        let head_key = (Table::Inbox, Key::new(user.as_str(), "head"));
-        let head = items.get(&head_key).and_then(|item| item.number("seq")).unwrap_or(0);
-        let body = serde_json::value::to_raw_value(&json!({"text": text})).unwrap();
-        let entry =
-            Entry { push_type: "note".to_owned(), mid: ulid::Ulid(u128::from(head)), by: user.clone(), body };
-        for write in inbox::append(&user, head, &[entry], now_ms() / 1000) {
-            apply(&mut items, write);
+        loop {
+            let head = self.memory.peek(Table::Inbox, inbox::head_key(&user));
+            let head = head.and_then(|item| item.number(inbox::head::SEQ)).unwrap_or(0);
+            let body = serde_json::value::to_raw_value(&json!({"text": text})).unwrap();
+            let mid = Ulid(u128::from(head));
+            let entry = Entry { push_type: "note".to_owned(), mid, by: user.clone(), body };
+            match self.memory.apply(inbox::append(&user, head, &[entry], now_ms() / 1000)) {
+                Ok(()) => return head + 1,
+                Err(TableError::ConditionFailed { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
-        head + 1
     }
 
     /// Takes entries away, as age does.
     pub(crate) fn expire(&self, user: &str, seqs: std::ops::RangeInclusive<u64>) {
-        let mut items = self.items.lock().unwrap();
+        let user: Handle = user.parse().unwrap();
         for seq in seqs {
-            items.remove(&(Table::Inbox, Key::new(user, format!("e#{seq:020}")))).expect("an entry");
+            let gone = Write::delete(Table::Inbox, inbox::entry_key(&user, seq)).when(Condition::Exists);
+            self.memory.apply(vec![gone]).expect("an entry");
         }
     }
 
     pub(crate) fn cursor_of(&self, user: &str, device: &str) -> Option<u64> {
-        let hex: String = device.bytes().map(|b| format!("{b:02x}")).collect();
-        let items = self.items.lock().unwrap();
-        items.get(&(Table::Inbox, Key::new(user, format!("d#{hex}"))))?.number("cursor")
-    }
-
-    fn page(&self, query: &Query) -> Page {
-        let items = self.items.lock().unwrap();
-        let within = |sk: &str| {
-            let from = match &query.from {
-                Bound::Included(low) => sk >= low.as_str(),
-                Bound::Excluded(low) => sk > low.as_str(),
-                Bound::Unbounded => true,
-            };
-            from && match &query.to {
-                Bound::Included(high) => sk <= high.as_str(),
-                Bound::Excluded(high) => sk < high.as_str(),
-                Bound::Unbounded => true,
-            }
-        };
-        let all = items.iter().filter(|((table, key), _)| *table == query.table && key.pk == query.pk);
-        let found = all
-            .filter(|((_, key), _)| within(&key.sk))
-            .map(|((_, key), item)| (key.sk.clone(), item.clone()));
-        let items: Vec<_> = found.take(query.limit).collect();
-        Page { more: items.len() == query.limit, items }
+        let key = inbox::device_key(&user.parse().unwrap(), device);
+        self.memory.peek(Table::Inbox, key)?.number(inbox::device::CURSOR)
     }
 
     fn check(&self) -> Result<(), TableError> {
@@ -317,79 +291,38 @@ impl FakeTables {
     }
 }
 
-fn apply(items: &mut BTreeMap<(Table, Key), Item>, write: Write) {
-    let at = (write.table, write.key);
-    match write.action {
-        Action::Put(item) => drop(items.insert(at, item)),
-        Action::Delete => drop(items.remove(&at)),
-        Action::Check => {}
-        Action::Update(changes) => {
-            let item = items.entry(at).or_default();
-            for change in changes {
-                match change {
-                    Change::Set(name, value) => drop(item.0.insert(name.to_owned(), value)),
-                    Change::Remove(name) => drop(item.0.remove(name)),
-                    Change::Add(name, n) => {
-                        let old = item.get(name).and_then(Value::as_i64).unwrap_or(0);
-                        item.0.insert(name.to_owned(), (old + n).into());
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn holds(item: Option<&Item>, condition: &Condition) -> bool {
-    match condition {
-        Condition::Always => true,
-        Condition::Exists => item.is_some(),
-        Condition::Missing => item.is_none(),
-        Condition::Equals(name, value) => item.and_then(|item| item.get(name)) == Some(value),
-        Condition::Absent(name) => item.is_none_or(|item| item.get(name).is_none()),
-        Condition::All(all) => all.iter().all(|condition| holds(item, condition)),
-    }
-}
-
 #[async_trait]
 impl Tables for FakeTables {
     async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
         self.get_gate.pass().await;
         self.check()?;
         assert!(!keys.iter().any(|(_, key)| key.pk.contains(FAULTY)), "a planted fault");
-        let items = self.items.lock().unwrap();
-        Ok(keys.iter().map(|key| items.get(key).cloned()).collect())
+        self.memory.get_many(keys).await
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), TableError> {
         self.check()?;
-        let mut items = self.items.lock().unwrap();
-        for (index, write) in writes.iter().enumerate() {
-            if !holds(items.get(&(write.table, write.key.clone())), &write.condition) {
-                return Err(TableError::ConditionFailed { index });
-            }
-        }
-        writes.into_iter().for_each(|write| apply(&mut items, write));
-        Ok(())
+        self.memory.write(writes).await
     }
 
     async fn query(&self, query: Query) -> Result<Page, TableError> {
         self.queries.fetch_add(1, Ordering::SeqCst);
         self.query_gate.pass().await;
         self.check()?;
-        let page = self.page(&query);
+        let page = self.memory.query(query).await?;
         self.page_gate.pass().await;
         Ok(page)
     }
 
     async fn scan(
         &self,
-        _: Table,
-        _: u32,
-        _: u32,
-        _: Option<Key>,
-        _: usize,
+        table: Table,
+        segment: u32,
+        segments: u32,
+        after: Option<Key>,
+        limit: usize,
     ) -> Result<Vec<(Key, Item)>, TableError> {
-        Ok(Vec::new())
+        self.memory.scan(table, segment, segments, after, limit).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use chrono::{Datelike as _, Timelike as _};
 use serde::de::IgnoredAny;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::archive::{Record, lawful};
+use soundoff_common::ports::archive::{Record, rules};
 
 /// A line, its newline included, and how much of its start names the file that it belongs to.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ impl Line {
 }
 
 pub(super) fn encode(record: &Record) -> Result<Line, Unavailable> {
-    let ts = lawful::time(record)?;
+    let ts = rules::time(record)?;
     let mut bytes = Vec::with_capacity(512);
     let (year, month, day, hour) = (ts.year(), ts.month(), ts.day(), ts.hour());
     let written = write!(bytes, "{} {year:04}-{month:02}-{day:02} {hour:02}", record.message_type);
     written.expect("writing to memory does not fail");
     let group = bytes.len();
     bytes.push(b' ');
-    lawful::write_line(record, &mut bytes)?;
+    rules::write_line(record, &mut bytes)?;
     Ok(Line { bytes, group })
 }
 
@@ -58,7 +58,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let json = words.next()?;
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let lawful =
-        lawful::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
+        rules::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
     // All of it, not only its ends: what a crash cut short may hold blocks of anything.
     serde_json::from_slice::<IgnoredAny>(json).ok()?;
     lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })

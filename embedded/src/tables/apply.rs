@@ -2,7 +2,7 @@
 
 use redb::{ReadableTable, StorageError, WriteTransaction};
 use serde_json::Value;
-use soundoff_common::ports::tables::{Action, Change, Condition, Item, Table, TableError, Write, lawful};
+use soundoff_common::ports::tables::{Action, Change, Condition, Item, Table, TableError, Write, rules};
 
 use super::row;
 use super::schema::{DATA, EXPIRY};
@@ -26,7 +26,7 @@ enum PreparedAction {
 
 /// Checks all that can be told without looking at the store.
 pub(super) fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, TableError> {
-    lawful::transaction(&writes)?;
+    rules::transaction(&writes)?;
     let mut prepared = Vec::with_capacity(writes.len());
     for Write { table, key, action, condition } in writes {
         let action = match action {

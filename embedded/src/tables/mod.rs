@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use async_trait::async_trait;
 use redb::{Database, ReadableTable};
-use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write, lawful};
+use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write, rules};
 use tokio::sync::{mpsc, oneshot};
 
 use read::Snapshots;
@@ -190,7 +190,7 @@ impl Tables for EmbeddedTables {
     }
 
     async fn query(&self, query: Query) -> Result<Page, TableError> {
-        lawful::query(&query)?;
+        rules::query(&query)?;
         self.read(query.limit, move |snapshot| snapshot.query(&query)).await
     }
 
@@ -202,7 +202,7 @@ impl Tables for EmbeddedTables {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Item)>, TableError> {
-        lawful::scan(segment, segments, limit)?;
+        rules::scan(segment, segments, limit)?;
         let after = after.map(|key| row::encode_key(&key)).transpose()?;
         // It may walk the whole table for one page, so it never runs on the caller's thread.
         self.read(usize::MAX, move |snapshot| {

@@ -6,7 +6,7 @@
 
 use std::ops::Bound;
 
-use soundoff_common::ports::tables::{EXPIRES, Item, Key, TableError, lawful};
+use soundoff_common::ports::tables::{EXPIRES, Item, Key, TableError, rules};
 
 /// The expiry of an item that has none. Zero is not free for that: a client may write it.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -14,7 +14,7 @@ pub(super) const NEVER: u64 = u64::MAX;
 const HEADER: usize = 8;
 
 pub(super) fn encode_key(key: &Key) -> Result<Vec<u8>, TableError> {
-    lawful::key(key)?;
+    rules::key(key)?;
     Ok(join(&key.pk, 0, &key.sk))
 }
 
@@ -48,7 +48,7 @@ pub(super) fn range(
     from: &Bound<String>,
     to: &Bound<String>,
 ) -> Result<Option<KeyRange>, TableError> {
-    lawful::partition(pk)?;
+    rules::partition(pk)?;
     let low = match from {
         Bound::Included(sk) => Bound::Included(join(pk, 0, sk)),
         Bound::Excluded(sk) => Bound::Excluded(join(pk, 0, sk)),
@@ -74,7 +74,7 @@ pub(super) fn encode_item(item: &Item) -> Result<Vec<u8>, TableError> {
     bytes.extend_from_slice(&expires.to_be_bytes());
     serde_json::to_writer(&mut bytes, item)
         .map_err(|e| TableError::Invalid(format!("the item is not storable: {e}")))?;
-    lawful::size(bytes.len() - HEADER)?;
+    rules::size(bytes.len() - HEADER)?;
     Ok(bytes)
 }
 

@@ -2,26 +2,34 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::ports::tables::{Item, Key, TableError};
+use soundoff_common::model::holdings::{Holding, Of};
+use soundoff_common::ports::tables::{Item, Key, Table, TableError};
 use soundoff_common::protocol::{Handle, rfc3339};
 use ulid::Ulid;
 
 use crate::posts::post;
-use soundoff_common::model::holdings::{Holding, Of};
-use soundoff_common::ports::tables::Table;
 
-/// The kinds of items that are kept of this.
+soundoff_common::attributes! {
+    /// The attributes of a comment.
+    pub(crate) mod attribute {
+        AUTHOR = "author",
+        TEXT = "text",
+        CREATED_AT = "created_at",
+    }
+}
+
+/// The kinds of items declared here.
 pub(crate) const HOLDINGS: &[Holding] = &[Holding {
     kind: "comment",
     table: Table::Entities,
     pk: "post#<pid>",
     sk: "c#<cid>",
-    attributes: &["author", "text", "created_at"],
+    attributes: attribute::ALL,
     of: Of::User,
     summary: "A comment, beside its post.",
 }];
 
-/// What every comment's `sk` starts with.
+/// The start of every comment's `sk`.
 pub(crate) const PREFIX: &str = "c#";
 
 /// A comment.
@@ -59,7 +67,19 @@ impl Stored {
     }
 }
 
-/// Where a comment lies: beside its post.
+/// The key of a comment, beside its post.
 pub(crate) fn key(post: Ulid, id: Ulid) -> Key {
     Key::new(post::partition(post), format!("{PREFIX}{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use soundoff_common::model::holdings::assert_knows;
+
+    #[test]
+    fn serde_knows_every_attribute() {
+        let full = Stored { author: "ann".parse().unwrap(), text: "hi".to_owned(), created_at: 1 };
+        assert_knows(attribute::ALL, &full, &[]);
+    }
 }

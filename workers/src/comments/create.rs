@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::affinity::{self, Deed};
+use soundoff_common::model::posts::attribute;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 
@@ -44,7 +45,7 @@ impl MessageType for CommentCreate {
         let block = Block::between(cx, from, &about.author).await?;
         block.may_act()?;
         let comment = Stored { author: from.clone(), text: text.clone(), created_at: request.at };
-        let count = vec![Change::Add("comments", 1)];
+        let count = vec![Change::Add(attribute::COMMENTS, 1)];
         let mut writes = vec![
             Write::put(Table::Entities, comment::key(post, id), Item::of(&comment)).when(Condition::Missing),
             Write::update(Table::Entities, post::key(post), count).when(post::live()),

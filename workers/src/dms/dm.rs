@@ -3,20 +3,29 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::holdings::{Holding, Of};
-use soundoff_common::ports::tables::Table;
-use soundoff_common::ports::tables::{Item, TableError};
+use soundoff_common::ports::tables::{Item, Key, Table, TableError};
 use soundoff_common::protocol::{Handle, rfc3339};
 use ulid::Ulid;
 
-/// The kinds of items that are kept of this.
+soundoff_common::attributes! {
+    /// The attributes of a direct message.
+    pub(crate) mod attribute {
+        FROM = "from",
+        TO = "to",
+        TEXT = "text",
+        CREATED_AT = "created_at",
+    }
+}
+
+/// The kinds of items declared here.
 pub(crate) const HOLDINGS: &[Holding] = &[Holding {
     kind: "direct message",
     table: Table::Entities,
     pk: "dm#<a>#<b>",
     sk: "<mid>",
-    attributes: &["from", "to", "text", "created_at"],
+    attributes: attribute::ALL,
     of: Of::Two,
-    summary: "A direct message; `<a>` is the lesser handle, whoever writes.",
+    summary: "A direct message; `<a>` is the lesser of the two handles, whichever of them writes.",
 }];
 
 /// A direct message.
@@ -62,8 +71,25 @@ impl Stored {
     }
 }
 
-/// Where two people's messages lie: one place, whoever writes.
+/// The partition of two people's messages: one for both directions.
 pub(crate) fn partition(a: &Handle, b: &Handle) -> String {
     let (a, b) = if a < b { (a, b) } else { (b, a) };
     format!("dm#{a}#{b}")
+}
+
+/// The key of a message.
+pub(crate) fn key(a: &Handle, b: &Handle, id: Ulid) -> Key {
+    Key::new(partition(a, b), id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use soundoff_common::model::holdings::assert_knows;
+
+    #[test]
+    fn serde_knows_every_attribute() {
+        let (from, to) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+        assert_knows(attribute::ALL, &Stored { from, to, text: "hi".to_owned(), created_at: 1 }, &[]);
+    }
 }

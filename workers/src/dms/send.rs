@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::affinity::{self, Deed};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
-use soundoff_common::ports::tables::{Condition, Item, Key, Table, Write};
+use soundoff_common::ports::tables::{Condition, Item, Table, Write};
 use soundoff_common::protocol::Handle;
 
 use crate::dms::dm::{self, OneMessage, Stored};
@@ -40,7 +40,7 @@ impl MessageType for DmSend {
         standing.may_act()?;
         let stored =
             Stored { from: from.clone(), to: to.clone(), text: text.clone(), created_at: request.at };
-        let key = Key::new(dm::partition(from, to), id.to_string());
+        let key = dm::key(from, to, id);
         let mut writes = vec![Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing)];
         writes.push(affinity::count(from, to, Deed::Message, request.at));
         writes.extend(standing.unchanged());

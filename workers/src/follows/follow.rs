@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use soundoff_common::model::accounts;
-pub(crate) use soundoff_common::model::follows::{PREFIX, Row, followers, following};
-use soundoff_common::ports::tables::{Change, Condition, Item, Key, Table, Write};
+use soundoff_common::model::accounts::{self, attribute};
+pub(crate) use soundoff_common::model::follows::{PREFIX, Row, followers, following, key};
+use soundoff_common::model::follows::{followers_key, following_key};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 use soundoff_common::protocol::Handle;
 
 use crate::rules::toggles::Turn;
@@ -25,11 +26,6 @@ pub(crate) struct User {
     pub(crate) user: Handle,
 }
 
-/// Where the state of one follow lies.
-pub(crate) fn key(from: &Handle, to: &Handle) -> Key {
-    Key::new(following(from), format!("s#{to}"))
-}
-
 /// Follows that change in one transaction, at most one a direction.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
@@ -45,9 +41,7 @@ impl Moves {
         if !turn.flipped {
             return;
         }
-        let row = format!("{PREFIX}{}", turn.row);
-        for (partition, who) in [(following(from), to), (followers(to), from)] {
-            let key = Key::new(partition, row.clone());
+        for (key, who) in [(following_key(from, turn.row), to), (followers_key(to, turn.row), from)] {
             self.writes.push(if turn.on {
                 Write::put(Table::Relationships, key, Item::of(&Row { who: who.clone() }))
             } else {
@@ -63,12 +57,12 @@ impl Moves {
     pub(crate) fn writes(self) -> Vec<Write> {
         let mut writes = self.writes;
         for (user, (followers, following)) in self.counts {
-            let changes = [("followers", followers), ("following", following)];
+            let changes = [(attribute::FOLLOWERS, followers), (attribute::FOLLOWING, following)];
             let changes = changes.into_iter().filter(|(_, delta)| *delta != 0);
             let mut changes: Vec<_> = changes.map(|(count, delta)| Change::Add(count, delta)).collect();
             if following != 0 {
                 // Whoever keeps a copy of the list sees by it that the list is another.
-                changes.push(Change::Add("follows_version", 1));
+                changes.push(Change::Add(attribute::FOLLOWS_VERSION, 1));
             }
             let write = Write::update(Table::Users, accounts::key(&user), changes);
             writes.push(write.when(Condition::Exists));

@@ -2,6 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::holdings::{Holding, Of};
+use soundoff_common::model::posts::attribute;
+use soundoff_common::model::relations;
 use soundoff_common::pipeline::handler::{Context, Failure};
 use soundoff_common::ports::tables::{Change, Key, Table, Write};
 use soundoff_common::protocol::Handle;
@@ -9,15 +12,14 @@ use ulid::Ulid;
 
 use crate::posts::post;
 use crate::rules::toggles::{Toggle, Turn};
-use soundoff_common::model::holdings::{Holding, Of};
 
-/// The kinds of items that are kept of this.
+/// The kinds of items declared here.
 pub(crate) const HOLDINGS: &[Holding] = &[Holding {
     kind: "like",
     table: Table::Relationships,
     pk: "like#<pid>",
     sk: "s#<h>",
-    attributes: &["on", "mid", "since", "notified"],
+    attributes: relations::attribute::ALL,
     of: Of::User,
     summary: "The state of a like.",
 }];
@@ -38,7 +40,7 @@ pub(crate) struct Likes {
     pub(crate) likes: u64,
 }
 
-/// Where the state of one like lies.
+/// The key of the state of one like.
 pub(crate) fn key(post: Ulid, user: &Handle) -> Key {
     Key::new(format!("like#{post}"), format!("s#{user}"))
 }
@@ -61,7 +63,7 @@ pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn) -> (Vec<Write>, u64) {
     };
     writes.push(match delta {
         0 => Write::check(Table::Entities, post::key(post), post::live()),
-        delta => Write::update(Table::Entities, post::key(post), vec![Change::Add("likes", delta)])
+        delta => Write::update(Table::Entities, post::key(post), vec![Change::Add(attribute::LIKES, delta)])
             .when(post::live()),
     });
     (writes, likes.saturating_add_signed(delta))

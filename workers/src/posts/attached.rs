@@ -90,7 +90,7 @@ mod tests {
         world.tables.write(media::begin(id, &alice, START + 1, counted.as_ref()).unwrap()).await.unwrap();
         let size = json!({ "content_type": "image/png", "bytes": 9, "width": 2, "height": 1 });
         let sizes = json!({ "full": size, "feed": size, "thumb": size });
-        let changes = vec![state.set(), Change::Set("renditions", sizes)];
+        let changes = vec![state.set(), Change::Set(media::attribute::RENDITIONS, sizes)];
         world.tables.write(vec![Write::update(Table::Entities, media::key(id), changes)]).await.unwrap();
         id
     }
@@ -105,7 +105,7 @@ mod tests {
 
     async fn loose(world: &World) -> u64 {
         let counted = world.tables.get(Table::Entities, media::count_key(&user("alice"))).await.unwrap();
-        counted.and_then(|item| item.number("n")).unwrap_or(0)
+        counted.and_then(|item| item.number(media::counted::N)).unwrap_or(0)
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ impl MessageType for PostCreate {
             deleted: false,
             deleted_by: None,
         };
-        let count = vec![Change::Add("posts", 1)];
+        let count = vec![Change::Add(accounts::attribute::POSTS, 1)];
         let mut writes = vec![
             Write::put(Table::Entities, post::key(id), Item::of(&post)).when(Condition::Missing),
             Write::put(Table::Entities, post::row_key(author, id), Item::new()),

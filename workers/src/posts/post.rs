@@ -10,7 +10,7 @@ use soundoff_common::protocol::{ErrorCode, Handle};
 use ulid::Ulid;
 
 pub(crate) use soundoff_common::model::posts::{
-    FANOUT, Post, Stored, key, list_partition, parse, partition, row_key,
+    FANOUT, Post, Stored, attribute, key, list_partition, parse, partition, row_key,
 };
 
 use crate::rules::people::Block;
@@ -24,7 +24,7 @@ pub(crate) struct OnePost {
 
 /// Holds a transaction to the post being there and not deleted.
 pub(crate) fn live() -> Condition {
-    Condition::All(vec![Condition::Exists, Condition::Absent("deleted")])
+    Condition::All(vec![Condition::Exists, Condition::Absent(attribute::DELETED)])
 }
 
 /// The post that a body names. A text that is no id names no post, and never becomes a key.

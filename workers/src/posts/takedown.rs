@@ -44,12 +44,12 @@ impl Takedown {
             return Ok(Vec::new());
         }
         let tombstone = vec![
-            Change::Set("deleted", true.into()),
-            Change::Set("deleted_by", request.mid.to_string().into()),
-            Change::Remove("text"),
-            Change::Remove("media"),
+            Change::Set(post::attribute::DELETED, true.into()),
+            Change::Set(post::attribute::DELETED_BY, request.mid.to_string().into()),
+            Change::Remove(post::attribute::TEXT),
+            Change::Remove(post::attribute::MEDIA),
         ];
-        let count = vec![Change::Add("posts", -1)];
+        let count = vec![Change::Add(accounts::attribute::POSTS, -1)];
         let mut writes = vec![
             Write::update(Table::Entities, post::key(self.id), tombstone).when(post::live()),
             Write::delete(Table::Entities, post::row_key(self.author(), self.id)),

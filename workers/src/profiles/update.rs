@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::model::accounts::{self, Account};
+use soundoff_common::model::accounts::{self, Account, attribute};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, TableError, Write};
 use soundoff_common::protocol::ErrorCode;
@@ -62,7 +62,9 @@ impl MessageType for ProfileUpdate {
         let found = cx.tables.get(Table::Users, key.clone()).await?;
         let item = found.ok_or_else(|| Failure::reject(ErrorCode::NotFound, "you have no account"))?;
         let (mut changes, mut conditions) = (Vec::new(), vec![Condition::Exists]);
-        for (fields, value) in [(("name", "name_mid"), name), (("bio", "bio_mid"), bio)] {
+        for (fields, value) in
+            [((attribute::NAME, attribute::NAME_MID), name), ((attribute::BIO, attribute::BIO_MID), bio)]
+        {
             let Some(value) = value else { continue };
             if let Some((change, condition)) = change(&item, fields, value, request.mid)? {
                 changes.extend(change);
@@ -72,8 +74,12 @@ impl MessageType for ProfileUpdate {
         let mut account: Account = item.parse()?;
         for change in &changes {
             match change {
-                Change::Set("name", value) => account.name = value.as_str().unwrap_or_default().to_owned(),
-                Change::Set("bio", value) => account.bio = value.as_str().unwrap_or_default().to_owned(),
+                Change::Set(attribute::NAME, value) => {
+                    account.name = value.as_str().unwrap_or_default().to_owned()
+                }
+                Change::Set(attribute::BIO, value) => {
+                    account.bio = value.as_str().unwrap_or_default().to_owned()
+                }
                 _ => {}
             }
         }

@@ -105,7 +105,7 @@ mod tests {
     use soundoff_common::ports::tables::{Key, Write};
 
     use super::*;
-    use crate::testing::memory::MemoryTables;
+    use soundoff_common::ports::memory::MemoryTables;
 
     async fn page(tables: &MemoryTables, window: Window, shown: impl Fn(u128) -> bool) -> (List<u128>, u32) {
         let mut pages = Pages::new(Table::Relationships, "p".to_owned(), "l#", window);

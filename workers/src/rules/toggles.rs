@@ -3,20 +3,9 @@
 //! Queues do not order, so the later of two messages is the one with the greater `mid`, whichever arrives first. A relation that is
 //! off stays as a tombstone: without it an older `add` that arrives late would switch on what was switched off after it.
 
-use serde::{Deserialize, Serialize};
+use soundoff_common::model::relations::{State, attribute};
 use soundoff_common::ports::tables::{Condition, Item, Key, Table, TableError, Write};
 use ulid::Ulid;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct State {
-    on: bool,
-    /// The latest message that has been heeded.
-    mid: Ulid,
-    /// The message that brought this state about; names the list rows of a relation that is on.
-    since: Ulid,
-    /// Whether the other side has ever been told: it outlives every `remove`.
-    notified: bool,
-}
 
 /// A relation as it was read.
 #[derive(Debug)]
@@ -82,8 +71,8 @@ impl Toggle {
         // Both attributes: `sever` can change the one and leave the other.
         let expected = match self.seen {
             Some(seen) => Condition::All(vec![
-                Condition::Equals("mid", seen.mid.to_string().into()),
-                Condition::Equals("on", seen.on.into()),
+                Condition::Equals(attribute::MID, seen.mid.to_string().into()),
+                Condition::Equals(attribute::ON, seen.on.into()),
             ]),
             None => Condition::Missing,
         };

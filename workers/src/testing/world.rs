@@ -11,14 +11,13 @@ use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::pipeline::feature::Work;
 use soundoff_common::pipeline::handler::{Context, Done, Failure, Run, raw};
 use soundoff_common::pipeline::inbox_heads::InboxHeads;
+use soundoff_common::ports::memory::{MemorySessions, MemoryTables};
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::uploads::UploadKey;
 use ulid::Ulid;
-
-use crate::testing::memory::{MemorySessions, MemoryTables};
 
 /// When tests begin, in milliseconds since 1970: 2023-11-14T22:13:20Z.
 pub(crate) const START: u64 = 1_700_000_000_000;

@@ -187,7 +187,7 @@ pub async fn many_put_at_once(harness: &impl Harness) {
 }
 
 /// A type or time that would name another place is refused, and nothing of that call is archived.
-pub async fn unlawful_records_are_refused(harness: &impl Harness) {
+pub async fn invalid_records_are_refused(harness: &impl Harness) {
     let archive = harness.open().await;
     let good = record("post.create", "2026-11-22T13:00:00Z", "{}");
     let ts = "2026-11-22T13:00:00Z";

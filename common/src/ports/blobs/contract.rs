@@ -156,7 +156,7 @@ pub async fn delete_is_idempotent(harness: &impl Harness) {
 }
 
 /// An id never names a path: whatever could is refused by every call.
-pub async fn unlawful_ids_are_refused(harness: &impl Harness) {
+pub async fn invalid_ids_are_refused(harness: &impl Harness) {
     let blobs = harness.open().await;
     let long = "a".repeat(101);
     let ids = [

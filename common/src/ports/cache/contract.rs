@@ -179,7 +179,7 @@ pub async fn memory_is_bounded(harness: &impl Harness) {
 }
 
 /// What memcached could not take is refused by every adapter, so that nothing works on a laptop only.
-pub async fn unlawful_calls_are_refused(harness: &impl Harness) {
+pub async fn invalid_calls_are_refused(harness: &impl Harness) {
     let cache = harness.open().await;
     let long = "k".repeat(201);
     for key in ["", "a b", "a\nb", "a\0b", "é", "\u{7f}", &long] {

@@ -16,12 +16,12 @@ mod writes;
 pub use model::random_operations_agree_with_a_model;
 pub use reads::{
     get_many_answers_in_order, partitions_are_apart, query_bounds_and_limits, query_orders_by_bytes,
-    reads_refuse_unlawful_calls, scan_answers_everything_once, writes_are_seen_at_once,
+    reads_refuse_invalid_calls, scan_answers_everything_once, writes_are_seen_at_once,
 };
 pub use writes::{
     changes_do_what_they_say, compare_and_set_has_one_winner, conditions_hold_as_they_say,
-    handed_over_writes_are_judged_in_order, increments_add_up, survives_reopening,
-    transactions_are_all_or_nothing, unexpired_items_stay, unlawful_writes_change_nothing,
+    handed_over_writes_are_judged_in_order, increments_add_up, invalid_writes_change_nothing,
+    survives_reopening, transactions_are_all_or_nothing, unexpired_items_stay,
 };
 
 /// How a test comes by the adapter.

@@ -186,7 +186,7 @@ pub async fn partitions_are_apart(harness: &impl Harness) {
 }
 
 /// Law 4, for reads.
-pub async fn reads_refuse_unlawful_calls(harness: &impl Harness) {
+pub async fn reads_refuse_invalid_calls(harness: &impl Harness) {
     let tables = harness.open().await;
     for limit in [0, 1_001] {
         let result = tables.query(Query { limit, ..all("p") }).await;

@@ -229,7 +229,7 @@ pub async fn changes_do_what_they_say(harness: &impl Harness) {
 }
 
 /// Law 4: what breaks the rules is refused as such, and nothing of it is done.
-pub async fn unlawful_writes_change_nothing(harness: &impl Harness) {
+pub async fn invalid_writes_change_nothing(harness: &impl Harness) {
     let tables = harness.open().await;
     let pk = partition("unlawful");
     put(&*tables, T, &pk, "text", Item::new().with("n", "three").with("half", 1.5)).await;

@@ -1,0 +1,287 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::lock::lock;
+use crate::ports::queues::{
+    DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
+};
+use crate::protocol::now_ms;
+
+/// Queues in memory.
+pub struct MemoryQueues {
+    lines: Mutex<Lines>,
+    /// Wakes receives that wait: something may be visible now.
+    news: Notify,
+}
+
+struct Lines {
+    by_name: BTreeMap<QueueName, Line>,
+    /// The last number that was given to a message.
+    last: u64,
+}
+
+/// One queue. Messages are named by numbers that rise.
+#[derive(Default)]
+struct Line {
+    messages: BTreeMap<u64, Held>,
+    dead: BTreeMap<u64, DeadLetter>,
+}
+
+struct Held {
+    body: Bytes,
+    sent_at: u64,
+    attempt: u32,
+    hidden_until: Option<Instant>,
+}
+
+impl Held {
+    fn is_visible(&self, now: Instant) -> bool {
+        self.hidden_until.is_none_or(|until| until <= now)
+    }
+}
+
+impl Lines {
+    fn of(&mut self, queue: &QueueName) -> Result<&mut Line, QueueError> {
+        self.by_name.get_mut(queue).ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
+    }
+
+    fn push(&mut self, queue: &QueueName, body: Bytes, sent_at: u64) -> Result<(), QueueError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(QueueError::TooLarge(body.len()));
+        }
+        self.last += 1;
+        let number = self.last;
+        let held = Held { body, sent_at, attempt: 0, hidden_until: None };
+        self.of(queue)?.messages.insert(number, held);
+        Ok(())
+    }
+}
+
+/// A receipt names the message and the attempt.
+fn receipt(number: u64, attempt: u32) -> Receipt {
+    Receipt(Bytes::from(format!("{number}:{attempt}")))
+}
+
+fn named(receipt: &Receipt) -> Option<(u64, u32)> {
+    let (number, attempt) = std::str::from_utf8(&receipt.0).ok()?.split_once(':')?;
+    Some((number.parse().ok()?, attempt.parse().ok()?))
+}
+
+impl MemoryQueues {
+    /// These queues, all empty.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = QueueName>) -> Self {
+        let by_name = names.into_iter().map(|name| (name, Line::default())).collect();
+        Self { lines: Mutex::new(Lines { by_name, last: 0 }), news: Notify::new() }
+    }
+
+    /// Makes everything that is not acked visible, as a restart does.
+    pub fn restart(&self) {
+        let mut lines = lock(&self.lines);
+        let lines = lines.by_name.values_mut();
+        lines.flat_map(|line| line.messages.values_mut()).for_each(|held| held.hidden_until = None);
+        self.news.notify_waiters();
+    }
+
+    /// The bodies of all messages of a queue that are not acked, in the order in which they were sent.
+    pub fn bodies(&self, queue: &QueueName) -> Vec<Bytes> {
+        let mut lines = lock(&self.lines);
+        lines.of(queue).map_or_else(
+            |_| Vec::new(),
+            |line| line.messages.values().map(|held| held.body.clone()).collect(),
+        )
+    }
+
+    /// Up to `max` visible messages, and when the next one becomes visible.
+    fn take(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        visibility: Duration,
+    ) -> Result<(Vec<Message>, Option<Instant>), QueueError> {
+        let now = Instant::now();
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        let mut taken = Vec::new();
+        for (number, held) in line.messages.iter_mut().filter(|(_, held)| held.is_visible(now)).take(max) {
+            held.attempt += 1;
+            held.hidden_until = Some(now + visibility);
+            taken.push(Message {
+                receipt: receipt(*number, held.attempt),
+                body: held.body.clone(),
+                attempt: held.attempt,
+                sent_at: held.sent_at,
+            });
+        }
+        Ok((taken, line.messages.values().filter_map(|held| held.hidden_until).min()))
+    }
+}
+
+#[async_trait]
+impl Queues for MemoryQueues {
+    async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let mut lines = lock(&self.lines);
+        let sent = batch.into_iter().map(|Outgoing { queue, body }| lines.push(&queue, body, now_ms()));
+        let sent = sent.collect();
+        self.news.notify_waiters();
+        sent
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        let until = Instant::now() + wait;
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            let (taken, next) = self.take(queue, max, visibility)?;
+            if !taken.is_empty() || until <= Instant::now() {
+                return Ok(taken);
+            }
+            let wake = next.map_or(until, |next| next.min(until));
+            tokio::select! { () = news => {}, () = tokio::time::sleep_until(wake) => {} }
+        }
+    }
+
+    async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        for (number, _) in receipts.iter().filter_map(named) {
+            line.messages.remove(&number);
+        }
+        Ok(())
+    }
+
+    async fn extend(
+        &self,
+        queue: &QueueName,
+        receipts: Vec<Receipt>,
+        visibility: Duration,
+    ) -> Result<(), QueueError> {
+        let until = Instant::now() + visibility;
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        for (number, attempt) in receipts.iter().filter_map(named) {
+            let held = line.messages.get_mut(&number).filter(|held| held.attempt == attempt);
+            held.into_iter().for_each(|held| held.hidden_until = Some(until));
+        }
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        let Some((number, _)) = named(&receipt) else { return Ok(()) };
+        if let Some(held) = line.messages.remove(&number) {
+            let letter = DeadLetter {
+                key: number.to_string(),
+                body: String::from_utf8_lossy(&held.body).into_owned(),
+                reason: reason.to_owned(),
+                attempts: Some(held.attempt),
+                buried_at: now_ms(),
+            };
+            line.dead.insert(number, letter);
+        }
+        Ok(())
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<Depth, QueueError> {
+        let (now, now_ms) = (Instant::now(), now_ms());
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        let visible = line.messages.values().filter(|held| held.is_visible(now)).count();
+        let oldest = line.messages.values().map(|held| held.sent_at).min();
+        Ok(Depth {
+            visible: visible as u64,
+            in_flight: (line.messages.len() - visible) as u64,
+            oldest_age_ms: oldest.map_or(0, |sent_at| now_ms.saturating_sub(sent_at)),
+            dead: line.dead.len() as u64,
+        })
+    }
+
+    async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        Ok(lock(&self.lines).of(queue)?.dead.values().take(limit).cloned().collect())
+    }
+
+    async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError> {
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        let numbers: Vec<u64> = line.dead.keys().copied().take(limit).collect();
+        let letters: Vec<DeadLetter> = numbers.iter().filter_map(|number| line.dead.remove(number)).collect();
+        for letter in &letters {
+            lines.push(queue, Bytes::copy_from_slice(letter.body.as_bytes()), now_ms())?;
+        }
+        self.news.notify_waiters();
+        Ok(letters.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ports::queues::contract::{self, Harness};
+
+    struct One(Arc<MemoryQueues>);
+
+    #[async_trait]
+    impl Harness for One {
+        async fn fresh(&self) -> Arc<dyn Queues> {
+            self.0.clone()
+        }
+
+        async fn restarted(&self, queues: Arc<dyn Queues>) -> Arc<dyn Queues> {
+            self.0.restart();
+            queues
+        }
+    }
+
+    fn one() -> One {
+        One(Arc::new(MemoryQueues::new(["alpha_q", "beta_q"].map(QueueName::new))))
+    }
+
+    /// Side by side: most of them wait for a second or more.
+    macro_rules! laws {
+        ($($law:ident,)*) => {
+            #[tokio::test]
+            async fn keeps_the_laws_of_queues() {
+                tokio::join!($(async { contract::$law(&one()).await },)*);
+            }
+        };
+    }
+
+    laws! {
+        send_answers_per_entry,
+        sent_survives_a_restart,
+        hidden_until_visibility_lapses,
+        receive_is_bounded,
+        receive_wakes_at_once,
+        one_batch_wakes_many_receivers,
+        receive_wakes_for_a_lapse,
+        ack_is_for_good,
+        ack_takes_stale_receipts,
+        acked_stays_away_after_a_restart,
+        extend_replaces_visibility,
+        stale_extend_changes_nothing,
+        attempts_are_counted,
+        bury_moves_to_the_dead_letters,
+        redrive_brings_back,
+        redriven_ignores_old_receipts,
+        unacked_is_visible_after_a_restart,
+        many_receivers_share,
+        unknown_queues_are_refused,
+        forwarded_is_there_at_once_and_after_a_restart,
+    }
+}
