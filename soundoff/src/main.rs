@@ -3,11 +3,13 @@
 mod acceptor;
 mod asyncapi;
 mod chaos;
+mod coding;
 mod config;
 mod datadir;
 mod deployment;
 mod engines;
 mod features;
+mod files;
 mod health;
 mod node;
 mod ops;
@@ -22,7 +24,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use config::{Cli, Command};
+use config::{Cli, Command, TimelineCommand};
+use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::operator::OperatorKey;
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
@@ -57,7 +60,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Router(role) => roles::router(*role).await,
         Command::Workers { command: Some(command), .. } => ops::cli::workers(command).await,
         Command::Workers { command: None, role } => roles::workers(*role).await,
-        Command::Timeline { command: Some(command), .. } => ops::timeline::run(command).await,
+        Command::Timeline { command: Some(command), .. } => timeline(command).await,
         Command::Timeline { command: None, role } => roles::timeline(*role, &roles::TIMELINE).await,
         Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
         Command::Users { command: None, role } => roles::users(*role).await,
@@ -74,5 +77,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Asyncapi => asyncapi::print(),
+    }
+}
+
+async fn timeline(command: TimelineCommand) -> anyhow::Result<()> {
+    match command {
+        TimelineCommand::Schedule(role) => roles::timeline(*role, &[Tier::Schedule]).await,
+        TimelineCommand::Compute(role) => roles::timeline(*role, &[Tier::Compute]).await,
+        TimelineCommand::Personalize(role) => roles::timeline(*role, &[Tier::Personalize]).await,
+        TimelineCommand::Fetch(role) => roles::timeline(*role, &[Tier::Fetch]).await,
+        TimelineCommand::Tick { users, at } => ops::timeline::tick(users, &at).await,
+        TimelineCommand::Status { at, json } => ops::timeline::status(&at, json).await,
     }
 }

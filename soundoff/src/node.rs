@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::ConsumerArgs;
+use crate::config::{ConsumerArgs, EngineArgs};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pages::Mounted;
@@ -80,6 +80,14 @@ impl Node {
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
         Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds: kinds.into() })
+    }
+
+    /// A process that runs `tiers` on a deployment's engines.
+    pub(crate) async fn managed(args: &EngineArgs, tiers: &[Tier]) -> anyhow::Result<Self> {
+        let plan = Plan::managed(args)?;
+        let secret = args.secret.read()?;
+        let key = InternalKey::new(&secret.key("internal deliveries"))?;
+        Self::open(&plan, secret, key, tiers).await
     }
 
     /// The keys of access tokens.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::QueueName;
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{EdgeRole, EngineArgs, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
+use crate::config::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 use crate::engines::Plan;
 use crate::features::{self, Settings};
 use crate::health::{self, Health, Needs};
@@ -31,14 +30,6 @@ use crate::{acceptor, engines, serve, shutdown};
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// What ending may take beyond the time that is configured for it.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// A process of some tiers, on a deployment's engines.
-pub(crate) async fn open(args: &EngineArgs, tiers: &[Tier]) -> anyhow::Result<Node> {
-    let plan = Plan::managed(args)?;
-    let secret = args.secret.read()?;
-    let key = InternalKey::new(&secret.key("internal deliveries"))?;
-    Node::open(&plan, secret, key, tiers).await
-}
 
 /// The operators' page of a process that does these parts, and pulls these queues.
 fn ops_page(
@@ -81,7 +72,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
             SocketAddr::new(ip, address.port())
         }
     };
-    let node = open(&role.node.engines, &[Tier::Edge]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?;
     let ring = node.ring()?.clone();
     ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
@@ -150,7 +141,7 @@ async fn beside_health(
 
 /// `soundoff router`.
 pub(crate) async fn router(role: RouterRole) -> anyhow::Result<()> {
-    let node = open(&role.node.engines, &[Tier::Router]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Router]).await?;
     let features = features::features(Settings::default());
     let benches = node.benches(&features, &role.consumer, |_| true)?;
     consume("router", &[Part::Queues], &role.node, &node, &features, benches).await?;
@@ -169,7 +160,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         let known = ours.contains(&name.as_str());
         anyhow::ensure!(known, "workers do nothing with {name}; they work on {}", ours.join(", "));
     }
-    let node = open(&role.node.engines, &[Tier::Workers]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?;
     let features = features::features(Settings { media: role.media.config(), ..Settings::default() });
     let wanted = |name: &str| role.only.is_empty() || role.only.iter().any(|only| only == name);
     let benches = node.benches(&features, &role.consumer, wanted)?;
@@ -181,7 +172,7 @@ pub(crate) const TIMELINE: [Tier; 4] = [Tier::Schedule, Tier::Compute, Tier::Per
 
 /// `soundoff timeline`, all of its stages or one.
 pub(crate) async fn timeline(role: TimelineRole, tiers: &[Tier]) -> anyhow::Result<()> {
-    let node = open(&role.node.engines, tiers).await?;
+    let node = Node::managed(&role.node.engines, tiers).await?;
     let timeline = role.timeline.config(CLOCK_SKEW);
     let features = features::features(Settings { timeline, ..Settings::default() });
     let benches = node.benches(&features, &role.consumer, |_| true)?;
@@ -208,7 +199,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         carried,
         "nobody would carry codes to people: set --smtp-url and --texts-url, or --dev to have them in /dev/outbox"
     );
-    let node = open(&role.node.engines, &[Tier::Users]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Users]).await?;
     let ring = node.ring()?;
     let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });

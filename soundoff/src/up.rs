@@ -23,7 +23,7 @@ use crate::features::{self, Settings};
 use crate::node::Node;
 use crate::ops::page::{OpsPage, Part, Place};
 use crate::ops::{self, Live, Ops};
-use crate::pages::{Dev, Site};
+use crate::pages::{Dev, Mounted, Site};
 use crate::pool::Pool;
 use crate::{acceptor, shutdown};
 
@@ -77,8 +77,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let names = node.catalog.queue_names();
     let ops = Arc::new(Ops { queues: node.engines.queues.clone(), names, live: Some(live) });
     let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
-    let pages = Site::new(node.pages(&features, Tier::Users)?, dev, node.upload_place().await?.as_str());
-    let pages = pages.with_ops(OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop));
+    let mut mounted = node.pages(&features, Tier::Users)?;
+    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop);
+    mounted.push(Mounted { paths: &["/ops"], pages: operators });
+    let pages = Site::new(mounted, dev, node.upload_place().await?.as_str());
     let edges = Edges::start(&config, node.edge_deps(Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;
     let kept_up = CancellationToken::new();

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConsumerArgs, EdgeArgs, EngineArgs, MediaArgs, TimelineArgs, UsersArgs};
+use super::engines::EngineArgs;
+use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs};
+use super::timeline::TimelineArgs;
+use super::users::UsersArgs;
 
 /// What every role has.
 #[derive(Debug, Args)]

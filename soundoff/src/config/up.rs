@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConsumerArgs, EdgeArgs, MediaArgs, TimelineArgs, UsersArgs};
+use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs};
+use super::timeline::TimelineArgs;
+use super::users::UsersArgs;
 
 /// Everything `soundoff up` can be told.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod blobs;
 mod cache;
 #[cfg(feature = "aws")]
 mod managed;
+mod opening;
 mod queues;
 mod sessions;
 mod tables;
@@ -29,6 +30,7 @@ use crate::config::{EngineArgs, UpConfig};
 
 #[cfg(feature = "aws")]
 pub(crate) use managed::{private_ip, provision};
+use opening::Opening;
 pub(crate) use queues::open_log;
 
 /// The engine of each port.
@@ -42,16 +44,6 @@ pub(crate) struct Plan {
     uploads: uploads::Engine,
     #[cfg(feature = "aws")]
     managed: Option<EngineArgs>,
-}
-
-/// What engines share while they are opened.
-struct Opening {
-    metrics: Metrics,
-    secret: Secret,
-    #[cfg(feature = "aws")]
-    managed: Option<managed::Clients>,
-    upkeep: Vec<BoxFuture<'static, ()>>,
-    closings: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 /// The engines behind the ports, and the deployment's secret.
@@ -154,16 +146,6 @@ impl Plan {
             upkeep,
             closings,
         })
-    }
-}
-
-#[cfg(feature = "aws")]
-impl Opening {
-    /// The clients of managed engines.
-    fn managed(&self) -> anyhow::Result<&managed::Clients> {
-        self.managed
-            .as_ref()
-            .ok_or_else(|| anyhow::anyhow!("a managed engine without a deployment's settings"))
     }
 }
 

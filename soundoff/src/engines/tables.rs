@@ -8,7 +8,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::now_ms;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
-use super::Opening;
+use super::opening::Opening;
 
 /// How often expired items are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use soundoff_common::ports::uploads::Uploads;
 use soundoff_common::web::uploads::UploadKey;
 
-use super::Opening;
+use super::opening::Opening;
 
 /// One of the places.
 pub(super) enum Engine {

@@ -18,7 +18,7 @@ use super::{Ask, Live, Ops, QueueRow, server};
 use crate::config::{At, DlqCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
 use crate::engines::open_log;
-use crate::roles;
+use crate::node::Node;
 
 /// How many of the oldest dead letters `dlq show` looks through.
 const MOST_SHOWN: usize = 10_000;
@@ -46,7 +46,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
 
 /// Does it on the engines of a deployment.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
-    let node = roles::open(&at.engines, &[Tier::Users]).await?;
+    let node = Node::managed(&at.engines, &[Tier::Users]).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
     Ops { queues: node.engines.queues.clone(), names, live: Some(live) }.answer(ask).await

@@ -28,7 +28,7 @@ use super::depths::Looked;
 use super::history::{History, Since};
 use super::{Ask, Ops};
 use crate::engines::Engines;
-use crate::pages::files;
+use crate::files;
 
 /// The most letters that are listed, the oldest: with the largest bodies there are, they take 25 MB for a moment.
 const MOST_LISTED: usize = 100;
@@ -184,7 +184,7 @@ impl OpsPage {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Some(file) = files::answer(&files::OPS, &files::policy(None), &request) {
+        if let Some(file) = files::answer(files::OPS, &files::policy(None), &request) {
             return file;
         }
         let answered = match (request.method(), request.uri().path()) {

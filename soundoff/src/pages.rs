@@ -1,7 +1,5 @@
 //! Plain HTTP on public ports: signing in, media and the app; for development also a console, tokens and the outbox.
 
-pub(crate) mod files;
-
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +12,7 @@ use soundoff_common::web::http::{Answer, json, read_json, refuse};
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
-use crate::ops::page::OpsPage;
+use crate::files;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -41,7 +39,6 @@ impl Mounted {
 pub(crate) struct Site {
     mounted: Vec<Mounted>,
     dev: Option<Dev>,
-    ops: Option<Arc<OpsPage>>,
     policy: HeaderValue,
 }
 
@@ -52,12 +49,7 @@ impl Site {
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
-        Self { mounted, dev, ops: None, policy: files::policy(origin.as_deref()) }
-    }
-
-    /// With the operators' page, where no internal port has it.
-    pub(crate) fn with_ops(self, ops: Arc<OpsPage>) -> Self {
-        Self { ops: Some(ops), ..self }
+        Self { mounted, dev, policy: files::policy(origin.as_deref()) }
     }
 }
 
@@ -73,12 +65,7 @@ impl Pages for Site {
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {
             return mounted.pages.answer(request).await;
         }
-        if let Some(ops) = &self.ops
-            && OpsPage::serves(path)
-        {
-            return ops.answer(request).await;
-        }
-        if let Some(answer) = files::answer(&files::APP, &self.policy, &request) {
+        if let Some(answer) = files::answer(files::APP, &self.policy, &request) {
             return answer;
         }
         match &self.dev {
@@ -95,7 +82,7 @@ impl Dev {
     }
 
     async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
-        if let Some(answer) = files::answer(&files::CONSOLE, policy, &request) {
+        if let Some(answer) = files::answer(files::CONSOLE, policy, &request) {
             return answer;
         }
         match (request.method(), request.uri().path()) {
