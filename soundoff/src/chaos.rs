@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use soundoff_common::lock::lock;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::ports::queues::Message;
 
@@ -46,7 +47,7 @@ impl Chaos {
     }
 
     fn strikes(&self, rate: f64) -> bool {
-        self.random.lock().expect("nobody panics with it").random_bool(rate)
+        lock(&self.random).random_bool(rate)
     }
 }
 

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::{ConsumerArgs, EngineArgs};
+use crate::config::{EngineArgs, Pulling};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pages::Mounted;
@@ -131,7 +131,7 @@ impl Node {
     pub(crate) fn benches(
         &self,
         features: &[Feature],
-        args: &ConsumerArgs,
+        args: &Pulling,
         wanted: impl Fn(&str) -> bool,
     ) -> anyhow::Result<Vec<Bench>> {
         let mut benches = Vec::new();
@@ -150,7 +150,7 @@ impl Node {
         Ok(benches)
     }
 
-    fn router(&self, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+    fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
         let archive = self.engines.archive.clone().context("the router has no archive")?;
         let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
@@ -203,7 +203,7 @@ async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ri
     Ok(None)
 }
 
-fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &Pulling) -> anyhow::Result<Bench> {
     let spec = &row.spec;
     let config: ConsumerConfig = spec.pull.within(args.worker());
     let mut job: Arc<dyn Job> = match &row.work {

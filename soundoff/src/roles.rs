@@ -143,7 +143,7 @@ async fn beside_health(
 pub(crate) async fn router(role: RouterRole) -> anyhow::Result<()> {
     let node = Node::managed(&role.node.engines, &[Tier::Router]).await?;
     let features = features::features(Settings::default());
-    let benches = node.benches(&features, &role.consumer, |_| true)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), |_| true)?;
     consume("router", &[Part::Queues], &role.node, &node, &features, benches).await?;
     match &node.engines.archive {
         Some(archive) => archive.flush().await.map_err(anyhow::Error::from),
@@ -163,7 +163,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
     let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?;
     let features = features::features(Settings { media: role.media.config(), ..Settings::default() });
     let wanted = |name: &str| role.only.is_empty() || role.only.iter().any(|only| only == name);
-    let benches = node.benches(&features, &role.consumer, wanted)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), wanted)?;
     consume("workers", &[Part::Queues], &role.node, &node, &features, benches).await
 }
 
@@ -175,7 +175,7 @@ pub(crate) async fn timeline(role: TimelineRole, tiers: &[Tier]) -> anyhow::Resu
     let node = Node::managed(&role.node.engines, tiers).await?;
     let timeline = role.timeline.config(CLOCK_SKEW);
     let features = features::features(Settings { timeline, ..Settings::default() });
-    let benches = node.benches(&features, &role.consumer, |_| true)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), |_| true)?;
     let names: Vec<_> = tiers.iter().map(|tier| tier.name()).collect();
     let name = format!("timeline {}", names.join(" "));
     consume(&name, &[Part::Queues, Part::Timelines], &role.node, &node, &features, benches).await

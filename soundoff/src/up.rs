@@ -38,8 +38,8 @@ fn secret(data: &DataDir, config: &UpConfig) -> anyhow::Result<Secret> {
         return datadir::secret(path, false);
     }
     // Not made again beside tables: what they hold was sealed with the one that is missing.
-    let fresh = !data.path().join("tables.redb").exists();
-    let secret = datadir::secret(&data.path().join("secret.key"), fresh);
+    let fresh = !data.path().join(datadir::TABLES_FILE).exists();
+    let secret = datadir::secret(&data.path().join(datadir::SECRET_FILE), fresh);
     secret.context("the data was made under a secret: bring its file back, or begin with another --data")
 }
 
@@ -51,6 +51,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         "`up` gives tokens to whoever asks, so it listens on loopback only; {} is not",
         config.listen
     );
+    config.check()?;
     config.edge.config(config.drain()).validate().context("the edge cannot be run like this")?;
     let public = acceptor::listen(config.listen, "--listen")?;
     let data = DataDir::hold(&config.data)?;
@@ -69,7 +70,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     });
     let pool = Arc::new(Pool::new(
         node.engines.metrics.clone(),
-        node.benches(&features, &config.consumer, |_| true)?,
+        node.benches(&features, &config.consumer.pulling(), |_| true)?,
     ));
     pool.start().await;
     let stop = CancellationToken::new();

@@ -33,7 +33,7 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
         (&["--slots", "0"], "--slots"),
         (&["--max-receives", "0"], "--max-receives"),
         (&["--listen", "nowhere"], "--listen"),
-        (&["--frame-bytes", "0"], "frame_bytes"),
+        (&["--frame-bytes", "0"], "--frame-bytes"),
         (&["--heartbeat-ms", "0"], "heartbeat"),
         (&["--chaos", "post.create=2"], "--chaos"),
         (&["--chaos", "no.such=0.5"], "no.such"),
@@ -71,6 +71,54 @@ fn weights_that_make_no_sense_are_refused_at_the_start() {
 }
 
 #[test]
+fn commands_say_where_they_have_looked_for_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().canonicalize().unwrap();
+    let queues = |args: &[&str]| {
+        let output = soundoff().arg("queues").args(args).current_dir(&here).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    std::fs::create_dir(here.join("photos")).unwrap();
+    std::fs::write(here.join("photos/cat.jpg"), "").unwrap();
+    for (args, looked) in
+        [(&[][..], "soundoff-data"), (&["--data", "data"], "data"), (&["--data", "photos"], "photos")]
+    {
+        let said = queues(args);
+        assert!(said.contains(&here.join(looked).display().to_string()), "{said}");
+        assert!(said.contains("--data") && said.contains("SOUNDOFF_DATA"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(here.join("photos")).unwrap().count(), 1, "nothing is written there");
+    assert!(!here.join("soundoff-data").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_somebody_else_in_a_data_directory_are_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("cat.jpg"), "").unwrap();
+    let said = refused(&["--listen", "127.0.0.1:0"], &photos);
+    assert!(said.contains("cat.jpg") && said.contains("fresh directory with --data"), "{said}");
+    assert_eq!(std::fs::read_dir(&photos).unwrap().count(), 1, "nothing is written there");
+
+    // Among our own files they are named, and nothing more.
+    let mut server = Server::start(&[]);
+    assert!(!server.log().contains("files"), "all that is there is ours: {}", server.log());
+    server.kill();
+    server.restart();
+    assert!(!server.log().contains("files"), "all that is there is ours: {}", server.log());
+    server.kill();
+    std::fs::write(server.data().join("notes.txt"), "").unwrap();
+    server.restart();
+    let begun = Instant::now();
+    while !server.log().contains("notes.txt") {
+        assert!(begun.elapsed() < PATIENCE, "not named: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[test]
 fn a_mistyped_variable_is_refused_by_name() {
     for args in [&["up"][..], &["queues"]] {
         let output = soundoff().args(args).env("SOUNDOFF_LISTN", "127.0.0.1:0").output().unwrap();
@@ -99,7 +147,7 @@ fn help_names_every_command() {
         "router",
         "provision",
         "health",
-        "queue-list",
+        "deployment",
     ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),
@@ -117,25 +165,27 @@ fn help_names_every_command() {
 
 #[test]
 fn a_role_says_what_it_lacks() {
-    let refused = |args: &[&str], says: &[&str]| {
+    let refused_with = |secret: Option<&str>, args: &[&str], says: &str| {
         let mut role = soundoff();
         role.args(args).env_remove("AWS_REGION").env("AWS_EC2_METADATA_DISABLED", "true");
+        role.envs(secret.map(|secret| ("SOUNDOFF_SECRET", secret)));
         let output = role.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.status.success() && says.iter().any(|words| said.contains(words)),
-            "{args:?}: {said}"
-        );
+        assert!(!output.status.success() && said.contains(says), "{args:?}: {said}");
     };
+    let refused = |args: &[&str], says: &str| refused_with(None, args, says);
+    // A build without AWS says so before it asks for anything else: nothing else would help.
+    let or_aws = |says: &'static str| if cfg!(feature = "aws") { says } else { "--features aws" };
     let any = ["127.0.0.1:0"; 2];
     let listen = ["--listen", any[0], "--internal-listen", any[1]];
-    // Without the feature, how to get it; with it, what it needs first.
-    refused(&["router"], &["--features aws", "--aws-region"]);
-    refused(&[&["edge"], &listen[..]].concat(), &["--features aws", "--aws-region"]);
-    refused(&["workers", "--only", "post.creat"], &["post.create"]);
-    refused(&["users", "--dev", "--listen", "0.0.0.0:0"], &["loopback only"]);
-    refused(&[&["users"], &listen[..]].concat(), &["--smtp-url and --texts-url"]);
-    refused(&["health", "--internal-listen", "127.0.0.1:1"], &["onnect"]);
+    let secret = Some("0123456789abcdef0123456789abcdef");
+    refused(&["router"], or_aws("SOUNDOFF_SECRET"));
+    refused_with(secret, &["router"], or_aws("--aws-region"));
+    refused_with(secret, &[&["edge"], &listen[..]].concat(), or_aws("--aws-region"));
+    refused(&["workers", "--only", "post.creat"], "post.create");
+    refused(&["users", "--dev", "--listen", "0.0.0.0:0"], "loopback only");
+    refused(&[&["users"], &listen[..]].concat(), or_aws("--smtp-url and --texts-url"));
+    refused(&["health", "--internal-listen", "127.0.0.1:1"], "onnect");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

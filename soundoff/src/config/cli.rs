@@ -12,6 +12,12 @@ use tracing_subscriber::EnvFilter;
 use super::engines::{EngineArgs, SecretArgs};
 use super::roles::{EdgeRole, RouterRole, TimelineRole, UsersRole, WorkersRole};
 use super::up::UpConfig;
+use super::values;
+
+/// The most dead letters of one list: all of them are in memory for a moment, each up to a message's size.
+const MOST_LISTED: u64 = 10_000;
+/// The most dead letters of one redrive.
+const MOST_REDRIVEN: u64 = 1_000_000;
 
 /// An open-source backend for live social apps.
 ///
@@ -27,8 +33,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Log {
-    /// What to log to stderr: off, error, warn, info, debug, or a filter such as `warn,soundoff_edge=debug`.
-    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn", global = true)]
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `warn,soundoff_edge=debug`.
+    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn", global = true, value_parser = values::log_filter)]
     level: String,
 }
 
@@ -88,7 +94,7 @@ pub(crate) enum Command {
     /// Ask the role that runs in this container whether it lives (for its health check).
     Health {
         /// Its internal port's address.
-        #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090")]
+        #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090", value_parser = values::address)]
         internal_listen: SocketAddr,
     },
     /// Print the key with which an operator sees a deployment's dead letters on the page /ops of its processes.
@@ -118,8 +124,8 @@ pub(crate) enum DlqCommand {
     List {
         /// Such as post_create_q.
         queue: QueueArg,
-        /// At most so many.
-        #[arg(long, default_value_t = 100)]
+        /// At most this many.
+        #[arg(long, default_value_t = 100, value_parser = values::whole::<usize>(1..=MOST_LISTED))]
         limit: usize,
         #[command(flatten)]
         at: At,
@@ -137,8 +143,8 @@ pub(crate) enum DlqCommand {
     Redrive {
         /// Such as post_create_q.
         queue: QueueArg,
-        /// At most so many.
-        #[arg(long, default_value_t = 1000)]
+        /// At most this many; run it again for more.
+        #[arg(long, default_value_t = 1000, value_parser = values::whole::<usize>(1..=MOST_REDRIVEN))]
         limit: usize,
         #[command(flatten)]
         at: At,

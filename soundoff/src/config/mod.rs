@@ -7,11 +7,15 @@ mod roles;
 mod timeline;
 mod up;
 mod users;
+mod values;
 
 pub(crate) use cli::{
     At, Cli, Command, DlqCommand, TimelineCommand, UsersCommand, WorkersCommand, refuse_unknown_environment,
 };
 pub(crate) use engines::EngineArgs;
-pub(crate) use parts::{ConsumerArgs, ROUTER_SLOTS};
+pub(crate) use parts::{Pulling, ROUTER_SLOTS};
 pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use up::UpConfig;
+
+#[cfg(test)]
+mod tests;

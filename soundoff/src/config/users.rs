@@ -11,21 +11,28 @@ use soundoff_users::{
     AppleConfig, AppleWeb, Outbox, Ring, Smtp, TwitterConfig, UsersConfig, UsersSettings, Webhook,
 };
 
+use super::values::{YEAR_S, whole};
+
+/// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
+const LONGEST_ACCESS_S: u64 = 900;
+/// No address on the net can ask faster than this, so that it means no limit.
+const MOST_PER_MINUTE: u64 = 1_000_000;
+
 /// How users sign in (docs/sign-in.md).
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Signing in")]
 pub(crate) struct UsersArgs {
     /// How long an access token is good, in seconds.
-    #[arg(long, env = "SOUNDOFF_ACCESS_TOKEN_S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
+    #[arg(long, env = "SOUNDOFF_ACCESS_TOKEN_S", default_value_t = 900, value_parser = whole::<u64>(1..=LONGEST_ACCESS_S))]
     access_token_s: u64,
     /// How long a sign-in is good, in seconds, however often it is refreshed.
-    #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = clap::value_parser!(u64).range(1..=366 * 24 * 3600))]
+    #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = whole::<u64>(1..=YEAR_S))]
     refresh_token_s: u64,
     /// How many one-time codes an address on the net may ask for in a minute.
-    #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = whole::<u32>(1..=MOST_PER_MINUTE))]
     codes_per_minute: u32,
     /// How many sign-ins, tries of codes and refreshes an address on the net may make in a minute.
-    #[arg(long, env = "SOUNDOFF_SIGN_INS_PER_MINUTE", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "SOUNDOFF_SIGN_INS_PER_MINUTE", default_value_t = 120, value_parser = whole::<u32>(1..=MOST_PER_MINUTE))]
     sign_ins_per_minute: u32,
     /// The mail server for codes, such as `smtps://user:password@mail.example.org`; without one they lie in /dev/outbox.
     #[arg(long, env = "SOUNDOFF_SMTP_URL", hide_env_values = true)]

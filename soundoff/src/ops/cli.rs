@@ -35,8 +35,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
             Err(unreachable) => tracing::debug!("nobody answers for the data directory: {unreachable:#}"),
         }
     }
-    anyhow::ensure!(data.is_dir(), "there is no data directory {}; name one with --data", data.display());
-    let held = DataDir::hold(data)?;
+    let held = DataDir::hold_used(data)?;
     let names = crate::features::catalog().queue_names();
     let queues = open_log(held.path(), &names, None)?;
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use soundoff_common::hex::hex;
+use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::QueueName;
-use soundoff_common::protocol::now_ms;
+use soundoff_common::protocol::{millis, now_ms};
 use soundoff_common::telemetry::Metrics;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -108,11 +109,10 @@ impl History {
                 }
             }
         }
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Since {
             boot: &self.boot,
-            every_ms: ms(EVERY),
-            keeps_ms: ms(EVERY) * MOST as u64,
+            every_ms: millis(EVERY),
+            keeps_ms: millis(EVERY) * MOST as u64,
             queues: &self.queues,
             next,
             at: samples.map(|sample| sample.at).collect(),
@@ -122,7 +122,7 @@ impl History {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().expect("nothing panics under this lock")
+        lock(&self.kept)
     }
 }
 
