@@ -1,4 +1,4 @@
-//! The data directory: one process at a time, and how to reach that process.
+//! The data directory: one process at a time holds it, and says how to reach it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -15,11 +15,11 @@ use soundoff_common::web::secret::Secret;
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// Locked while this lives; the kernel lets go of it however the process ends.
+    /// Locked while this value lives; the kernel releases the lock however the process ends.
     _lock: File,
 }
 
-/// Where the running process takes operators' commands. The file is for its owner's eyes only: it holds the key.
+/// Where the running process takes operators' commands. Only the file's owner may read it: it holds the key.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OpsAddress {
     pub(crate) address: SocketAddr,
@@ -142,8 +142,8 @@ impl DataDir {
     }
 }
 
-/// The secret in the file at `path`, of any 32 bytes or more; line breaks at its end do not count. One that is missing is made, for its
-/// owner's eyes only, when `make` says so.
+/// The secret in the file at `path`: at least 32 bytes; line breaks at its end do not count. With `make`, a missing file is made, and only its
+/// owner may read it.
 pub(crate) fn secret(path: &Path, make: bool) -> anyhow::Result<Secret> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,

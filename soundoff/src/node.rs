@@ -1,4 +1,4 @@
-//! What a process is wired from: engines, features, and the world that each tier sees.
+//! The parts of a process: engines, features, and the world that each tier sees.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ use crate::features;
 use crate::pages::Mounted;
 use crate::pool::Bench;
 
-/// The parts that a process of some tiers is put together from.
+/// The parts of a process that runs some tiers.
 pub(crate) struct Node {
     pub(crate) engines: Engines,
     pub(crate) catalog: Arc<Catalog>,
     /// Signs deliveries from workers to edges.
     pub(crate) key: InternalKey,
-    /// The keys of access tokens, where a tier takes or gives them.
+    /// The keys of access tokens, if a tier checks or issues tokens.
     pub(crate) ring: Option<Arc<Ring>>,
     /// The world without the bounds of any tier, for operators.
     pub(crate) world: World,
@@ -101,7 +101,7 @@ impl Node {
         self.world.of(tier, &grants, &self.kinds)
     }
 
-    /// An example of where clients put large media: the app's page has to be allowed to go there.
+    /// An example of a URL where clients put large media: the app's page must be allowed to go there.
     pub(crate) async fn upload_place(&self) -> anyhow::Result<String> {
         let url = self.engines.uploads.url(Ulid::nil(), 1, now_ms() / 1000 + 60).await;
         url.map_err(anyhow::Error::from).context("cannot sign uploads")
@@ -138,7 +138,7 @@ impl Node {
         if self.tiers.contains(&Tier::Router) {
             benches.push(self.router(args)?);
         }
-        // One for all handlers of the process: those of different types append to the same inboxes.
+        // All handlers of the process share it: handlers of different types append to the same inboxes.
         let heads = Arc::<InboxHeads>::default();
         for tier in &self.tiers {
             let world = self.world(*tier);
@@ -165,7 +165,7 @@ impl Node {
         rows.map(|row| Ok(Mounted { paths: row.paths, pages: (row.make)(&world)? })).collect()
     }
 
-    /// Starts what the features of this process's tiers have run beside, until `stop`.
+    /// Starts the background loops of this process's tiers, until `stop`.
     pub(crate) fn begin_loops(&self, features: &[Feature], stop: &CancellationToken) -> anyhow::Result<()> {
         for row in features.iter().flat_map(|feature| &feature.loops) {
             if self.tiers.contains(&row.tier) {
@@ -191,7 +191,7 @@ impl Node {
     }
 }
 
-/// The keys of access tokens, as far as these tiers need them: who signs people in makes keys, edges only follow them.
+/// The keys of access tokens, if these tiers need them: the tier that signs people in makes keys, others only follow them.
 async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ring>>> {
     let (tables, secret) = (engines.tables.clone(), &engines.secret);
     if tiers.contains(&Tier::Users) {

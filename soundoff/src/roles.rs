@@ -1,4 +1,4 @@
-//! One role a process, on managed engines: each a plain function from top to bottom.
+//! The roles of a deployment, one for each process, on managed engines: each is a plain function from top to bottom.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,10 +28,10 @@ use crate::{acceptor, engines, serve, shutdown};
 
 /// How far the clocks of a deployment's machines may be apart.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
-/// What ending may take beyond the time that is configured for it.
+/// How long a drain may take beyond the time that is configured for it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The operators' page of a process that does these parts, and pulls these queues.
+/// The operators' page of a process that does these `parts` and pulls the queues `names`.
 fn ops_page(
     node: &Node,
     parts: &'static [Part],
@@ -42,7 +42,7 @@ fn ops_page(
     OpsPage::start(Place::Deployment, parts, ops, &node.engines, stop)
 }
 
-/// Waits to be asked to stop, then for `drain`, but not for ever.
+/// Waits until the process is asked to stop, then for `drain`, but not forever.
 async fn until_stopped(
     args: &NodeArgs,
     stop: &CancellationToken,
@@ -55,7 +55,7 @@ async fn until_stopped(
     drained.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")))
 }
 
-/// How many batches an edge hands to SQS before it gathers by itself: that queue gathers better, for it knows when it sends next.
+/// How many batches an edge hands to SQS at once. More than elsewhere: the adapter of SQS gathers better, as it knows when it sends next.
 const SENDS_IN_FLIGHT: usize = 64;
 
 /// `soundoff edge`.
@@ -186,10 +186,10 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let loopback = role.listen.ip().is_loopback();
     anyhow::ensure!(
         loopback || !role.dev,
-        "--dev gives tokens to whoever asks, so it goes with loopback only; {} is not",
+        "--dev gives tokens to anybody who asks, so it goes with loopback only; {} is not",
         role.listen
     );
-    // Said before anything else that is missing: without these engines nothing else helps.
+    // Checked first: without these engines nothing else helps.
     Plan::managed(&role.node.engines)?;
     let public = acceptor::listen(role.listen, "--listen")?;
     let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;

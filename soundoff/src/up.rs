@@ -1,4 +1,4 @@
-//! `soundoff up`: the whole pipeline in one process, on embedded adapters. One plain function builds it from top to bottom.
+//! `soundoff up`: the whole pipeline in one process, on embedded engines. One plain function builds it from top to bottom.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use crate::pages::{Dev, Mounted, Site};
 use crate::pool::Pool;
 use crate::{acceptor, shutdown};
 
-/// What a drain may take beyond the time that clients have to leave.
+/// How long a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
-/// All of it.
+/// This process does everything.
 const PARTS: &[Part] = &[Part::Edge, Part::Queues, Part::Timelines, Part::Users];
 
 /// The secret that the data was made under.
@@ -37,7 +37,7 @@ fn secret(data: &DataDir, config: &UpConfig) -> anyhow::Result<Secret> {
     if let Some(path) = &config.secret_file {
         return datadir::secret(path, false);
     }
-    // Not made again beside tables: what they hold was sealed with the one that is missing.
+    // A missing secret is not replaced when there are tables: what they hold was sealed with it.
     let fresh = !data.path().join(datadir::TABLES_FILE).exists();
     let secret = datadir::secret(&data.path().join(datadir::SECRET_FILE), fresh);
     secret.context("the data was made under a secret: bring its file back, or begin with another --data")
@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let config = *config;
     anyhow::ensure!(
         config.listen.ip().is_loopback(),
-        "`up` gives tokens to whoever asks, so it listens on loopback only; {} is not",
+        "`up` gives tokens to anybody who asks, so it listens on loopback only; {} is not",
         config.listen
     );
     config.check()?;

@@ -56,7 +56,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at messages that were given up, and bring them back.
+    /// Look at dead letters (messages that were given up), and bring them back.
     Dlq {
         #[command(subcommand)]
         command: DlqCommand,
@@ -91,13 +91,13 @@ pub(crate) enum Command {
     },
     /// Make the queues, tables, stream and bucket that are missing, for self-hosted engines and stand-ins; on AWS Terraform does that.
     Provision(Box<EngineArgs>),
-    /// Ask the role that runs in this container whether it lives (for its health check).
+    /// Ask the role that runs in this container whether it is alive (for its health check).
     Health {
-        /// Its internal port's address.
+        /// The address of its internal port.
         #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090", value_parser = values::address)]
         internal_listen: SocketAddr,
     },
-    /// Print the key with which an operator sees a deployment's dead letters on the page /ops of its processes.
+    /// Print the key with which an operator may see a deployment's dead letters on the page /ops of its processes.
     OpsKey(Box<SecretArgs>),
     /// Print the deployment's queues and services, and what each may touch, as JSON (infra/terraform/deployment.json).
     Deployment,
@@ -105,13 +105,13 @@ pub(crate) enum Command {
     Asyncapi,
 }
 
-/// What a command is about: one machine's data, or a deployment on AWS.
+/// What a command works on: one machine's data, or a deployment on AWS.
 #[derive(Debug, Args)]
 pub(crate) struct At {
     /// The data directory of `soundoff up`.
     #[arg(long, env = "SOUNDOFF_DATA", default_value = "soundoff-data")]
     pub(crate) data: PathBuf,
-    /// The deployment on AWS that the settings below name, instead of a data directory.
+    /// Work on the deployment on AWS that the settings below name, instead of a data directory.
     #[arg(long, env = "SOUNDOFF_AWS")]
     pub(crate) aws: bool,
     #[command(flatten)]
@@ -120,9 +120,9 @@ pub(crate) struct At {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqCommand {
-    /// List the dead letters of a queue, oldest first: key, when, why.
+    /// List the dead letters of a queue, oldest first: key, time, reason.
     List {
-        /// Such as post_create_q.
+        /// The queue, such as post_create_q.
         queue: QueueArg,
         /// At most this many.
         #[arg(long, default_value_t = 100, value_parser = values::whole::<usize>(1..=MOST_LISTED))]
@@ -130,9 +130,9 @@ pub(crate) enum DlqCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Show one dead letter whole.
+    /// Show all of one dead letter.
     Show {
-        /// Such as post_create_q.
+        /// The queue, such as post_create_q.
         queue: QueueArg,
         /// Its key, from `list`.
         key: String,
@@ -141,7 +141,7 @@ pub(crate) enum DlqCommand {
     },
     /// Put dead letters back on their queue, oldest first, as if just sent.
     Redrive {
-        /// Such as post_create_q.
+        /// The queue, such as post_create_q.
         queue: QueueArg,
         /// At most this many; run it again for more.
         #[arg(long, default_value_t = 1000, value_parser = values::whole::<usize>(1..=MOST_REDRIVEN))]
@@ -170,16 +170,16 @@ impl std::str::FromStr for QueueArg {
 pub(crate) enum UsersCommand {
     /// Make a user a moderator or an admin, or a plain user again.
     Role {
-        /// Who.
+        /// The user's handle.
         user: Handle,
         /// user, moderator or admin.
         role: Role,
         #[command(flatten)]
         at: At,
     },
-    /// Make a new key for access tokens; it signs two minutes later, when everybody knows it.
+    /// Make a new key for access tokens; it signs from two minutes later, when every process knows it.
     RotateKeys {
-        /// Drop all others at once, for when one has leaked: every access token opens nothing from now on, and is to be refreshed.
+        /// Drop all other keys at once, if one has leaked: no access token is valid from now on, and clients must refresh theirs.
         #[arg(long)]
         drop_old: bool,
         #[command(flatten)]
@@ -187,7 +187,7 @@ pub(crate) enum UsersCommand {
     },
     /// Close all of a user's sockets and refuse every token issued so far.
     Revoke {
-        /// Who.
+        /// The user's handle.
         user: Handle,
         #[command(flatten)]
         at: At,
@@ -210,7 +210,7 @@ pub(crate) enum WorkersCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TimelineCommand {
-    /// Run the stage that finds who is due.
+    /// Run the stage that finds users whose timeline is due.
     Schedule(Box<TimelineRole>),
     /// Run the stage that gathers candidates (TLC).
     Compute(Box<TimelineRole>),
@@ -218,14 +218,14 @@ pub(crate) enum TimelineCommand {
     Personalize(Box<TimelineRole>),
     /// Run the stage that answers `timeline.fetch`.
     Fetch(Box<TimelineRole>),
-    /// Queue the timelines of some users, or of everybody, whether they are due or not.
+    /// Compute the timelines of some users, or of everybody, whether they are due or not.
     Tick {
-        /// Whose; everybody's when none is named.
+        /// Handles of the users; everybody when none is named.
         users: Vec<Handle>,
         #[command(flatten)]
         at: At,
     },
-    /// Show how old timelines are, how many are computed, how often they are missing, and where the time goes.
+    /// Show how old timelines are, how many are computed, how often one is missing, and which stage takes how long.
     Status {
         #[command(flatten)]
         at: At,
@@ -235,7 +235,7 @@ pub(crate) enum TimelineCommand {
     },
 }
 
-/// Refuses a `SOUNDOFF_…` variable that no flag reads: a typing error must not silently mean the default.
+/// Refuses a `SOUNDOFF_…` variable that no flag reads: a typing mistake must not silently mean the default.
 pub(crate) fn refuse_unknown_environment() -> anyhow::Result<()> {
     let mut known = BTreeSet::new();
     collect(&Cli::command(), &mut known);

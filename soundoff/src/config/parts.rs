@@ -1,4 +1,4 @@
-//! What several commands can be told about one part of the pipeline.
+//! Flags about one part of the pipeline, which several commands share.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use soundoff_media::MediaConfig;
 use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
 
-/// What closing the sockets that are left may take, after the time clients had to leave by themselves.
+/// How long it may take to close the remaining sockets, after the time that clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
 
 /// How many messages of main_q a router works on at once.
 pub(crate) const ROUTER_SLOTS: usize = 4096;
 
-/// What the shortest interval of an edge may be: below that, a busy machine alone makes clients late.
+/// The shortest interval of an edge: below it, a busy machine alone makes clients late.
 const SHORTEST_MS: u64 = 100;
 /// The bound of [`EdgeConfig::validate`].
 const LARGEST_FRAME: u64 = 16 << 20;
@@ -52,7 +52,7 @@ pub(crate) struct EdgeArgs {
 }
 
 impl EdgeArgs {
-    /// What every edge gets; clients have `drain` to leave when it stops.
+    /// The configuration of every edge; clients have `drain` to leave when it stops.
     pub(crate) fn config(&self, drain: Duration) -> EdgeConfig {
         EdgeConfig {
             goaway: (Duration::ZERO, drain / 2),
@@ -134,10 +134,10 @@ impl Pulling {
     }
 }
 
-/// How media are kept.
+/// How long media are kept.
 #[derive(Debug, Args)]
 pub(crate) struct MediaArgs {
-    /// How long pictures are kept that no post shows, in seconds.
+    /// How long pictures that no post shows are kept, in seconds.
     #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = whole::<u64>(1..=10 * YEAR_S))]
     media_kept_s: u64,
 }

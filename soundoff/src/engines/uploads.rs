@@ -1,4 +1,4 @@
-//! Where clients put large media by themselves.
+//! Where clients upload large media directly.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use soundoff_common::web::uploads::UploadKey;
 
 use super::opening::Opening;
 
-/// One of the places.
+/// One of these places.
 pub(super) enum Engine {
     /// The media pages, which sign their own URLs.
     Pages,

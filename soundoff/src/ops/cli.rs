@@ -1,4 +1,4 @@
-//! The commands of operators. They ask the running process, or the store itself when none runs.
+//! The operators' commands. They ask the running process, or open the store themselves when no process runs.
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -31,8 +31,8 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     if let Some(ops) = datadir::announced(data)? {
         match remote(&ops, &ask).await {
             Ok(answer) => return answer,
-            // A killed process leaves its address behind; whether it still lives, the lock decides.
-            Err(unreachable) => tracing::debug!("nobody answers for the data directory: {unreachable:#}"),
+            // A killed process leaves its address behind. The lock decides whether a process still runs.
+            Err(unreachable) => tracing::debug!("no process answers for the data directory: {unreachable:#}"),
         }
     }
     let held = DataDir::hold_used(data)?;
@@ -43,7 +43,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     answer
 }
 
-/// Does it on the engines of a deployment.
+/// Does it on a deployment's engines.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
     let node = Node::managed(&at.engines, &[Tier::Users]).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
