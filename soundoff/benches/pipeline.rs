@@ -2,8 +2,8 @@
 //!
 //! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a file of
 //! friendships; then a tick of everybody goes through schedule_q, precompute_q, TLC, personalize_q, Personalization and the cache, as
-//! under `soundoff up`. The first tick finds everything in the tables, the others have the memory warm. `USERS` sets how many users
-//! there are, 200,000 if it is not set.
+//! under `soundoff up`. The first tick reads everything from the tables, the others find the caches warm. `USERS` sets how many users
+//! there are, 200,000 by default.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,10 +129,10 @@ fn report(name: &str, before: &Status, after: &Status, wall: f64, cpu: f64) {
 }
 
 fn handle(user: usize) -> Handle {
-    format!("u{user:07}").parse().expect("a lawful handle")
+    format!("u{user:07}").parse().expect("a valid handle")
 }
 
-/// Writes in large transactions, many at once; they share commits.
+/// Writes in large transactions, many at once, which share commits.
 struct Filler {
     tables: Arc<EmbeddedTables>,
     batch: Vec<Write>,
@@ -155,9 +155,9 @@ impl Filler {
     }
 }
 
-/// Who follows whom: from a file of friendships, or made up.
+/// Who follows whom: from a file of friendships, or generated.
 enum Follows {
-    /// By person; a friendship is a follow each way.
+    /// By person; a friendship is a follow in each direction.
     Friends(Vec<Vec<u32>>),
     Synthetic(usize),
 }

@@ -12,7 +12,7 @@ fn output(args: &[&str]) -> Output {
     soundoff().args(args).output().unwrap()
 }
 
-/// All numbers that `up` takes, as small or as large as they may be; without those at which a client of a busy machine may be too late.
+/// The numbers of `up` at their lower ends, without those at which a client on a busy machine would be too late.
 const SMALLEST: [&str; 20] = [
     "--edges=1",
     "--frame-bytes=1000",
@@ -35,6 +35,7 @@ const SMALLEST: [&str; 20] = [
     "--timeline-half-life-min=1",
     "--timeline-in-a-row=1",
 ];
+/// The numbers of `up` at their upper ends.
 const LARGEST: [&str; 22] = [
     "--edges=4",
     "--heartbeat-ms=86400000",
@@ -61,7 +62,7 @@ const LARGEST: [&str; 22] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_post_works_with_numbers_as_small_and_as_large_as_they_may_be() {
+async fn a_post_works_with_the_smallest_and_the_largest_numbers() {
     for flags in [&SMALLEST[..], &LARGEST] {
         let server = Server::start(flags);
         let tokens = tokens(&server.address, &["ann"]).await;

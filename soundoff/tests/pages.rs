@@ -1,4 +1,4 @@
-//! What browsers get: the app wherever users sign in, and which ways to do so it may offer.
+//! What browsers get: the app, wherever users sign in, and the ways to sign in that it may offer.
 
 mod support;
 
