@@ -155,7 +155,7 @@ fn handle(user: usize) -> Handle {
     format!("u{user:07}").parse().expect("a valid handle")
 }
 
-/// Writes in large transactions, many at once; they share commits.
+/// Writes in large transactions, many at once, which share commits.
 struct Filler {
     tables: Arc<EmbeddedTables>,
     batch: Vec<Write>,
@@ -178,9 +178,9 @@ impl Filler {
     }
 }
 
-/// Who follows whom: from a file of friendships, or made up.
+/// Who follows whom: from a file of friendships, or generated.
 enum Follows {
-    /// By person; a friendship is a follow each way.
+    /// By person; a friendship is a follow in each direction.
     Friends(Vec<Vec<u32>>),
     Synthetic(usize),
 }

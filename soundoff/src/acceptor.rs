@@ -1,4 +1,4 @@
-//! The public port: deals accepted sockets to the edges in turn.
+//! The public port: accepts sockets and deals them to the edges in turn.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -14,18 +14,18 @@ use tokio_util::sync::CancellationToken;
 /// How many accepted sockets wait for an edge that is slow to take them.
 pub(crate) const SOCKETS_WAITING: usize = 128;
 
-/// How many connections the kernel keeps until they are accepted. Of more it drops the greeting, and a client that comes back with all
-/// others says it again a second later. The system's own limit (`net.core.somaxconn`) holds as well.
+/// How many connections the kernel keeps until they are accepted. It drops the SYN of any further one, and the client sends it again only a
+/// second later: that would slow down a moment when all clients come back at once. The system's own limit (`net.core.somaxconn`) holds as well.
 const BACKLOG: u32 = 4096;
 
 /// Listens at an address, which an operator chooses with `flag`.
 ///
 /// # Errors
-/// Somebody else listens there, or the machine has no such address.
+/// Another process listens there, or the machine has no such address.
 pub(crate) fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // What the last process left half closed is no reason to wait.
+        // Do not wait for sockets that the last process left half closed.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -41,7 +41,8 @@ fn watched(public: std::net::TcpListener) -> io::Result<AsyncFd<mio::net::TcpLis
     AsyncFd::new(mio::net::TcpListener::from_std(public))
 }
 
-/// Accepts until `stop`, one edge after the other. A full edge's turn waits: its backlog is the kernel's, and bounded.
+/// Accepts until `stop`, for one edge after the other. When an edge is full its turn waits: then new connections are in the kernel's backlog,
+/// which is bounded.
 ///
 /// # Errors
 /// The runtime cannot watch the listener.
@@ -50,8 +51,8 @@ pub(crate) async fn deal(
     edges: Vec<mpsc::Sender<TcpStream>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    // The runtime watches the listener only. What its own accepts would be watched one by one, and most connections are answered at once
-    // and go to a reactor, which watches them itself.
+    // The runtime watches only the listener. Its own `accept` would make it watch each socket too, for nothing: most connections are answered at
+    // once and go to a reactor, which watches them itself.
     let public = watched(public.into_std()?)?;
     for edge in edges.iter().cycle() {
         let accepted = tokio::select! {
@@ -66,7 +67,7 @@ pub(crate) async fn deal(
                 }
             }
             Err(error) => {
-                // Usually out of files: existing sockets must go before new ones can come.
+                // Usually the process is out of file descriptors: existing sockets must close before new ones can come.
                 tracing::warn!(%error, "cannot accept");
                 let pause = tokio::time::sleep(Duration::from_millis(100));
                 tokio::select! { () = pause => {}, () = stop.cancelled() => return Ok(()) }

@@ -8,7 +8,7 @@ use soundoff_common::pipeline::handler::{Channel, Nothing, Source, Told};
 use soundoff_common::pipeline::inbox::WITHHELD;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorCode, SUBPROTOCOL, ServerFrame};
 
-/// What an inbox says by itself.
+/// The push that an inbox makes by itself.
 const WITHHELD_PUSH: Told = Told::push::<Nothing>(
     WITHHELD,
     "Holds the place of a push whose author and you have blocked each other since.",
@@ -96,7 +96,7 @@ fn reply(schemas: &mut SchemaGenerator, spec: &Spec) -> Value {
     json!({ "title": format!("{} reply", spec.message_type), "payload": payload })
 }
 
-/// All that users hear unasked.
+/// All pushes and events: what users hear without asking.
 fn all_told(catalog: &Catalog) -> Vec<Told> {
     let by_handlers = catalog.specs().iter().flat_map(|spec| spec.tells).copied();
     by_handlers.chain([WITHHELD_PUSH]).collect()

@@ -1,4 +1,4 @@
-//! Seeded failures, for developers who want to see how their client copes, and for our own tests.
+//! Seeded failures, for developers who want to see how their client handles them, and for our own tests.
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use soundoff_common::lock::lock;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::ports::queues::Message;
 
@@ -32,8 +33,8 @@ impl FromStr for ChaosRule {
     }
 }
 
-/// A job whose runs fail now and then: before the work at the rule's rate, and as often as half of that after it, when the
-/// effect has happened and only the ack is missing.
+/// A job whose runs fail now and then: before the work at the rule's rate, and after it at half of that rate, when the effect has happened and
+/// only the ack is missing.
 pub(crate) struct Chaos {
     job: Arc<dyn Job>,
     rate: f64,
@@ -46,7 +47,7 @@ impl Chaos {
     }
 
     fn strikes(&self, rate: f64) -> bool {
-        self.random.lock().expect("nobody panics with it").random_bool(rate)
+        lock(&self.random).random_bool(rate)
     }
 }
 

@@ -22,7 +22,7 @@ struct Queue {
     #[serde(rename = "type")]
     message_type: &'static str,
     archived: bool,
-    /// At most this many messages of it at once in one task; as configured when null.
+    /// How many of its messages one task works on at once; null means as configured.
     slots: Option<usize>,
     /// How many pushes and events one message can cause.
     tells: usize,

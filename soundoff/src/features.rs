@@ -1,4 +1,4 @@
-//! The one list of features. `up` runs all of them, a role those of its tiers, and the deployment is written from it.
+//! The one list of features. `up` runs all of them, a role runs those of its tiers, and the deployment is generated from it.
 
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::feature::{self, Feature};
@@ -6,12 +6,12 @@ use soundoff_media::MediaConfig;
 use soundoff_timeline::TimelineConfig;
 use soundoff_users::UsersSettings;
 
-/// What features can be told. The default is enough to list them.
+/// The features' settings. The default is enough to list them.
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) timeline: TimelineConfig,
     pub(crate) media: MediaConfig,
-    /// Only where people sign in.
+    /// Only in a process where people sign in.
     pub(crate) users: Option<UsersSettings>,
 }
 

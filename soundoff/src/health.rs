@@ -1,4 +1,4 @@
-//! The internal port of roles that are no edge: /healthz, /readyz, /metrics, /ops; and the command that asks for the first.
+//! The internal port of all roles except edges: /healthz, /readyz, /metrics, /ops; and the command `health`, which asks for /healthz.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) enum Needs {
     Tables,
 }
 
-/// What is asked on the internal port.
+/// What the internal port answers from.
 pub(crate) struct Health {
     queues: Arc<dyn Queues>,
     tables: Arc<dyn Tables>,
@@ -53,7 +53,7 @@ pub(crate) async fn run(listener: TcpListener, health: Health, ended: Cancellati
 }
 
 impl Health {
-    /// Of a process on these engines; it is not ready any more from `draining` on.
+    /// The health of a process on these engines. From `draining` on it is not ready.
     pub(crate) fn new(
         engines: &Engines,
         needs: Needs,
@@ -96,7 +96,7 @@ impl Health {
     }
 }
 
-/// `soundoff health`: whether the process of this container lives.
+/// `soundoff health`: asks whether the process in this container is alive.
 pub(crate) async fn ask(internal: SocketAddr) -> anyhow::Result<()> {
     let uri = format!("http://127.0.0.1:{}/healthz", internal.port()).parse()?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();

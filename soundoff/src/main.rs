@@ -1,13 +1,15 @@
-//! `soundoff`: one binary, every role. This crate is the only place that wires.
+//! `soundoff`: one binary for every role. This crate is the only place that wires the others together.
 
 mod acceptor;
 mod asyncapi;
 mod chaos;
+mod coding;
 mod config;
 mod datadir;
 mod deployment;
 mod engines;
 mod features;
+mod files;
 #[cfg(test)]
 mod generated;
 mod health;
@@ -24,17 +26,18 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use config::{Cli, Command};
+use config::{Cli, Command, TimelineCommand};
+use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::operator::OperatorKey;
 
-/// Measured: computing timelines takes a fifth less processor time than with the system's (`docs/benchmarks.md`).
+/// Measured: computing timelines takes a fifth less processor time than with the system's allocator (`docs/benchmarks.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Where the kernel gives huge pages to who asks, the allocator asks, and one small value in two megabytes keeps them all: 36 KB a user who
-    // is there instead of 10 (`docs/benchmarks.md`). A kernel that cannot leave it is no reason not to start.
+    // The allocator asks the kernel for huge pages, and then one small value keeps two megabytes in memory: 36 KB for each connected user instead
+    // of 10 (`docs/benchmarks.md`). If the kernel cannot turn this off, we start all the same.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);
@@ -59,7 +62,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Router(role) => roles::router(*role).await,
         Command::Workers { command: Some(command), .. } => ops::cli::workers(command).await,
         Command::Workers { command: None, role } => roles::workers(*role).await,
-        Command::Timeline { command: Some(command), .. } => ops::timeline::run(command).await,
+        Command::Timeline { command: Some(command), .. } => timeline(command).await,
         Command::Timeline { command: None, role } => roles::timeline(*role, &roles::TIMELINE).await,
         Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
         Command::Users { command: None, role } => roles::users(*role).await,
@@ -76,5 +79,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Asyncapi => asyncapi::print(),
+    }
+}
+
+async fn timeline(command: TimelineCommand) -> anyhow::Result<()> {
+    match command {
+        TimelineCommand::Schedule(role) => roles::timeline(*role, &[Tier::Schedule]).await,
+        TimelineCommand::Compute(role) => roles::timeline(*role, &[Tier::Compute]).await,
+        TimelineCommand::Personalize(role) => roles::timeline(*role, &[Tier::Personalize]).await,
+        TimelineCommand::Fetch(role) => roles::timeline(*role, &[Tier::Fetch]).await,
+        TimelineCommand::Tick { users, at } => ops::timeline::tick(users, &at).await,
+        TimelineCommand::Status { at, json } => ops::timeline::status(&at, json).await,
     }
 }

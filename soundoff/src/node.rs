@@ -1,4 +1,4 @@
-//! What a process is wired from: engines, features, and the world that each tier sees.
+//! The parts of a process: engines, features, and the world that each tier sees.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,18 +27,18 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::ConsumerArgs;
+use crate::config::{EngineArgs, Pulling};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pool::Bench;
 
-/// The parts that a process of some tiers is put together from.
+/// The parts of a process that runs some tiers.
 pub(crate) struct Node {
     pub(crate) engines: Engines,
     pub(crate) catalog: Arc<Catalog>,
     /// Signs deliveries from workers to edges.
     pub(crate) key: InternalKey,
-    /// The keys of access tokens, where a tier takes or gives them.
+    /// The keys of access tokens, if a tier checks or issues tokens.
     pub(crate) ring: Option<Arc<Ring>>,
     /// The world without the bounds of any tier, for operators.
     pub(crate) world: World,
@@ -95,6 +95,14 @@ impl Node {
         Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds: kinds.into() })
     }
 
+    /// A process that runs `tiers` on a deployment's engines.
+    pub(crate) async fn managed(args: &EngineArgs, tiers: &[Tier]) -> anyhow::Result<Self> {
+        let plan = Plan::managed(args)?;
+        let secret = args.secret.read()?;
+        let key = InternalKey::new(&secret.key("internal deliveries"))?;
+        Self::open(&plan, secret, key, tiers).await
+    }
+
     /// The keys of access tokens.
     pub(crate) fn ring(&self) -> anyhow::Result<&Arc<Ring>> {
         self.ring.as_ref().context("no tier of this process has keys of access tokens")
@@ -106,7 +114,7 @@ impl Node {
         self.world.of(tier, &grants, &self.kinds)
     }
 
-    /// An example of where clients put large media: the app's page has to be allowed to go there.
+    /// An example of a URL where clients put large media: the app's page must be allowed to go there.
     pub(crate) async fn upload_place(&self) -> anyhow::Result<String> {
         let url = self.engines.uploads.url(Ulid::nil(), 1, now_ms() / 1000 + 60).await;
         url.map_err(anyhow::Error::from).context("cannot sign uploads")
@@ -136,14 +144,14 @@ impl Node {
     pub(crate) fn benches(
         &self,
         features: &[Feature],
-        args: &ConsumerArgs,
+        args: &Pulling,
         wanted: impl Fn(&str) -> bool,
     ) -> anyhow::Result<Vec<Bench>> {
         let mut benches = Vec::new();
         if self.tiers.contains(&Tier::Router) {
             benches.push(self.router(args)?);
         }
-        // One for all handlers of the process: those of different types append to the same inboxes.
+        // All handlers of the process share it: handlers of different types append to the same inboxes.
         let heads = Arc::<InboxHeads>::default();
         for tier in &self.tiers {
             let world = self.world(*tier);
@@ -155,7 +163,7 @@ impl Node {
         Ok(benches)
     }
 
-    fn router(&self, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+    fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
         let archive = self.engines.archive.clone().context("the router has no archive")?;
         let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
@@ -170,7 +178,7 @@ impl Node {
         rows.map(|row| Ok(Mounted { paths: row.paths, pages: (row.make)(&world)? })).collect()
     }
 
-    /// Starts what the features of this process's tiers have run beside, until `stop`.
+    /// Starts the background loops of this process's tiers, until `stop`.
     pub(crate) fn begin_loops(&self, features: &[Feature], stop: &CancellationToken) -> anyhow::Result<()> {
         for row in features.iter().flat_map(|feature| &feature.loops) {
             if self.tiers.contains(&row.tier) {
@@ -196,7 +204,7 @@ impl Node {
     }
 }
 
-/// The keys of access tokens, as far as these tiers need them: who signs people in makes keys, edges only follow them.
+/// The keys of access tokens, if these tiers need them: the tier that signs people in makes keys, others only follow them.
 async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ring>>> {
     let (tables, secret) = (engines.tables.clone(), &engines.secret);
     if tiers.contains(&Tier::Users) {
@@ -208,7 +216,7 @@ async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ri
     Ok(None)
 }
 
-fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &ConsumerArgs) -> anyhow::Result<Bench> {
+fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &Pulling) -> anyhow::Result<Bench> {
     let spec = &row.spec;
     let config: ConsumerConfig = spec.pull.within(args.worker());
     let mut job: Arc<dyn Job> = match &row.work {

@@ -1,4 +1,4 @@
-//! The router's and the workers' consumers, which can be stopped and started as one.
+//! The consumers of the router and the workers, which are started and stopped together.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Pool {
         Self { metrics, benches, shift: Mutex::default() }
     }
 
-    /// Starts every consumer, unless they run already.
+    /// Starts every consumer, unless they already run.
     pub(crate) async fn start(&self) {
         let mut shift = self.shift.lock().await;
         if shift.is_some() {
@@ -49,7 +49,7 @@ impl Pool {
         *shift = Some(Shift { stop, consumers });
     }
 
-    /// Stops receiving, and answers when what was in progress is done.
+    /// Stops receiving, and returns when all work in progress is done.
     pub(crate) async fn stop(&self) {
         if let Some(Shift { stop, consumers }) = self.shift.lock().await.take() {
             stop.cancel();

@@ -1,4 +1,4 @@
-//! One role a process, on managed engines: each a plain function from top to bottom.
+//! The roles of a deployment, one for each process, on managed engines: each is a plain function from top to bottom.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::QueueName;
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{EdgeRole, EngineArgs, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
+use crate::config::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 use crate::engines::Plan;
 use crate::features::{self, Settings};
 use crate::health::{self, Health, Needs};
@@ -29,18 +28,10 @@ use crate::{acceptor, engines, serve, shutdown};
 
 /// How far the clocks of a deployment's machines may be apart.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
-/// What ending may take beyond the time that is configured for it.
+/// How long a drain may take beyond the time that is configured for it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A process of some tiers, on a deployment's engines.
-pub(crate) async fn open(args: &EngineArgs, tiers: &[Tier]) -> anyhow::Result<Node> {
-    let plan = Plan::managed(args)?;
-    let secret = args.secret.read()?;
-    let key = InternalKey::new(&secret.key("internal deliveries"))?;
-    Node::open(&plan, secret, key, tiers).await
-}
-
-/// The operators' page of a process that does these parts, and pulls these queues.
+/// The operators' page of a process that does these `parts` and pulls the queues `names`.
 fn ops_page(
     node: &Node,
     parts: &'static [Part],
@@ -51,7 +42,7 @@ fn ops_page(
     OpsPage::start(Place::Deployment, parts, ops, &node.engines, stop)
 }
 
-/// Waits to be asked to stop, then for `drain`, but not for ever.
+/// Waits until the process is asked to stop, then for `drain`, but not forever.
 async fn until_stopped(
     args: &NodeArgs,
     stop: &CancellationToken,
@@ -64,7 +55,7 @@ async fn until_stopped(
     drained.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")))
 }
 
-/// How many batches an edge hands to SQS before it gathers by itself: that queue gathers better, for it knows when it sends next.
+/// How many batches an edge hands to SQS at once. More than elsewhere: the adapter of SQS gathers better, as it knows when it sends next.
 const SENDS_IN_FLIGHT: usize = 64;
 
 /// `soundoff edge`.
@@ -81,7 +72,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
             SocketAddr::new(ip, address.port())
         }
     };
-    let node = open(&role.node.engines, &[Tier::Edge]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?;
     let ring = node.ring()?.clone();
     ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
@@ -150,9 +141,9 @@ async fn beside_health(
 
 /// `soundoff router`.
 pub(crate) async fn router(role: RouterRole) -> anyhow::Result<()> {
-    let node = open(&role.node.engines, &[Tier::Router]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Router]).await?;
     let features = features::features(Settings::default());
-    let benches = node.benches(&features, &role.consumer, |_| true)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), |_| true)?;
     consume("router", &[Part::Queues], &role.node, &node, &features, benches).await?;
     match &node.engines.archive {
         Some(archive) => archive.flush().await.map_err(anyhow::Error::from),
@@ -169,10 +160,10 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         let known = ours.contains(&name.as_str());
         anyhow::ensure!(known, "workers do nothing with {name}; they work on {}", ours.join(", "));
     }
-    let node = open(&role.node.engines, &[Tier::Workers]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?;
     let features = features::features(Settings { media: role.media.config(), ..Settings::default() });
     let wanted = |name: &str| role.only.is_empty() || role.only.iter().any(|only| only == name);
-    let benches = node.benches(&features, &role.consumer, wanted)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), wanted)?;
     consume("workers", &[Part::Queues], &role.node, &node, &features, benches).await
 }
 
@@ -181,10 +172,10 @@ pub(crate) const TIMELINE: [Tier; 4] = [Tier::Schedule, Tier::Compute, Tier::Per
 
 /// `soundoff timeline`, all of its stages or one.
 pub(crate) async fn timeline(role: TimelineRole, tiers: &[Tier]) -> anyhow::Result<()> {
-    let node = open(&role.node.engines, tiers).await?;
+    let node = Node::managed(&role.node.engines, tiers).await?;
     let timeline = role.timeline.config(CLOCK_SKEW)?;
     let features = features::features(Settings { timeline, ..Settings::default() });
-    let benches = node.benches(&features, &role.consumer, |_| true)?;
+    let benches = node.benches(&features, &role.consumer.pulling(), |_| true)?;
     let names: Vec<_> = tiers.iter().map(|tier| tier.name()).collect();
     let name = format!("timeline {}", names.join(" "));
     consume(&name, &[Part::Queues, Part::Timelines], &role.node, &node, &features, benches).await
@@ -195,10 +186,10 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let loopback = role.listen.ip().is_loopback();
     anyhow::ensure!(
         loopback || !role.dev,
-        "--dev gives tokens to whoever asks, so it goes with loopback only; {} is not",
+        "--dev gives tokens to anybody who asks, so it goes with loopback only; {} is not",
         role.listen
     );
-    // Said before anything else that is missing: without these engines nothing else helps.
+    // Checked first: without these engines nothing else helps.
     Plan::managed(&role.node.engines)?;
     let public = acceptor::listen(role.listen, "--listen")?;
     let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;
@@ -208,7 +199,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         carried,
         "nobody would carry codes to people: set --smtp-url and --texts-url, or --dev to have them in /dev/outbox"
     );
-    let node = open(&role.node.engines, &[Tier::Users]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Users]).await?;
     let ring = node.ring()?;
     let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });

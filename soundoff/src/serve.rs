@@ -1,4 +1,4 @@
-//! HTTP on a listener of ours, within bounds: operators, health, and public pages that no edge answers.
+//! A bounded HTTP server for the ports that no edge serves: operators, health, and public pages.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,11 +22,11 @@ use tokio_util::task::TaskTracker;
 const CONNECTIONS: usize = 4096;
 /// How long a request's header may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long what was answered may lie unread: whoever asks and does not listen must not hold our memory.
+/// How long an answer may stay unread: a client that asks and does not read must not hold our memory.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Serves until `stop`, then finishes the calls that are under way. Each request carries its [`Peer`]: the connection's other end or, behind
-/// so many `proxies`, who that far back in `X-Forwarded-For` asked.
+/// Serves until `stop`, then finishes the calls in progress. Each request carries its [`Peer`]: the other end of the connection or, behind
+/// `proxies`, the address that the outermost of them has written into `X-Forwarded-For`.
 pub(crate) async fn serve<F, A>(listener: TcpListener, proxies: usize, stop: CancellationToken, answer: F)
 where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -52,7 +52,7 @@ where
                 });
             }
             (Err(error), _) => {
-                // Usually out of files: existing connections must go before new ones can come.
+                // Usually the process is out of file descriptors: existing connections must close before new ones can come.
                 tracing::warn!(%error, "cannot accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -67,7 +67,7 @@ where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
-    // Without these, answers are slower and bounds on connections still hold.
+    // If these fail, answers are slower, and the bounds on connections still hold.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
     let other_end = stream.peer_addr().ok().map(|address| address.ip());
@@ -75,7 +75,7 @@ where
         if let Some(client) = client(request.headers(), other_end, proxies) {
             request.extensions_mut().insert(Peer(client));
         }
-        // In a task of its own: a client that leaves must not be able to cut a call off between two of its steps.
+        // In a task of its own: a client that leaves must not stop a call between two of its steps.
         let answered = tokio::spawn(answer(request));
         async move {
             Ok::<_, Infallible>(answered.await.unwrap_or_else(|error| {
@@ -89,7 +89,7 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // A client that breaks off has its reasons; there is nobody to tell.
+    // If the client breaks the connection, there is nobody left to report it to.
     tokio::select! {
         _ended = connection.as_mut() => {}
         () = stop.cancelled() => {
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Who asks. Each proxy adds whom it heard to the end of the list, and what is before that anybody can have written.
+/// The client's address. Each proxy adds the address that it heard from to the end of the list; anything before that, anybody can have written.
 fn client(headers: &HeaderMap, other_end: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
     if proxies == 0 {
         return other_end;
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_whom_the_outermost_proxy_of_ours_heard() {
+    fn a_client_is_the_address_that_our_outermost_proxy_heard() {
         let balancer: IpAddr = "10.0.0.1".parse().unwrap();
         let asked = |lists: &[&str], proxies| {
             let mut headers = HeaderMap::new();

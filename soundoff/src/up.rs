@@ -1,4 +1,4 @@
-//! `soundoff up`: the whole pipeline in one process, on embedded adapters. One plain function builds it from top to bottom.
+//! `soundoff up`: the whole pipeline in one process, on embedded engines. One plain function builds it from top to bottom.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::config::UpConfig;
 use crate::datadir::{self, DataDir, OpsAddress};
 use crate::engines::Plan;
 use crate::features::{self, Settings};
-use crate::node::Node;
+use crate::node::{Mounted, Node};
 use crate::ops::page::{OpsPage, Part, Place};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
 use crate::pool::Pool;
 use crate::{acceptor, shutdown};
 
-/// What a drain may take beyond the time that clients have to leave.
+/// How long a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
-/// All of it.
+/// This process does everything.
 const PARTS: &[Part] = &[Part::Edge, Part::Queues, Part::Timelines, Part::Users];
 
 /// The secret that the data was made under.
@@ -37,9 +37,9 @@ fn secret(data: &DataDir, config: &UpConfig) -> anyhow::Result<Secret> {
     if let Some(path) = &config.secret_file {
         return datadir::secret(path, false);
     }
-    // Not made again beside tables: what they hold was sealed with the one that is missing.
-    let fresh = !data.path().join("tables.redb").exists();
-    let secret = datadir::secret(&data.path().join("secret.key"), fresh);
+    // A missing secret is not replaced when there are tables: what they hold was sealed with it.
+    let fresh = !data.path().join(datadir::TABLES_FILE).exists();
+    let secret = datadir::secret(&data.path().join(datadir::SECRET_FILE), fresh);
     secret.context("the data was made under a secret: bring its file back, or begin with another --data")
 }
 
@@ -48,9 +48,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let config = *config;
     anyhow::ensure!(
         config.listen.ip().is_loopback(),
-        "`up` gives tokens to whoever asks, so it listens on loopback only; {} is not",
+        "`up` gives tokens to anybody who asks, so it listens on loopback only; {} is not",
         config.listen
     );
+    config.check()?;
     config.edge.config(config.drain()).validate().context("the edge cannot be run like this")?;
     let public = acceptor::listen(config.listen, "--listen")?;
     let data = DataDir::hold(&config.data)?;
@@ -69,7 +70,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     });
     let pool = Arc::new(Pool::new(
         node.engines.metrics.clone(),
-        node.benches(&features, &config.consumer, |_| true)?,
+        node.benches(&features, &config.consumer.pulling(), |_| true)?,
     ));
     pool.start().await;
     let stop = CancellationToken::new();
@@ -77,8 +78,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let names = node.catalog.queue_names();
     let ops = Arc::new(Ops { queues: node.engines.queues.clone(), names, live: Some(live) });
     let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
-    let pages = Site::new(node.pages(&features, Tier::Users)?, dev, node.upload_place().await?.as_str());
-    let pages = pages.with_ops(OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop));
+    let mut mounted = node.pages(&features, Tier::Users)?;
+    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop);
+    mounted.push(Mounted { paths: &["/ops"], pages: operators });
+    let pages = Site::new(mounted, dev, node.upload_place().await?.as_str());
     let edges = Edges::start(&config, node.edge_deps(Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;
     let kept_up = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! The archive as the data team finds it: whole gzip files of JSON lines, every archived message in them once its duplicates are dropped.
+//! The archive as the data team finds it: whole gzip files of JSON lines. Without duplicates, every archived message is in them once.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every record by its id, from files that lie where their records say.
+/// Every record by its id, from files that are where their records say.
 fn records(data: &Path) -> BTreeMap<String, Value> {
     let events = data.join("archive/events");
     let mut records = BTreeMap::new();
@@ -60,7 +60,7 @@ async fn every_message_is_in_the_archive_after_a_kill_and_a_drain() {
                 0 => ("post.create", json!({ "text": format!("line\nbreak {n} — “é”") })),
                 1 => ("dm.send", json!({ "to": "bob", "text": n.to_string() })),
                 2 => ("profile.get", json!({})),
-                // Refused by its worker, archived all the same: it was accepted.
+                // Its worker refused it. It is archived all the same, since it was accepted.
                 _ => ("follow.add", json!({ "user": "nobody_here" })),
             };
             ids.insert(ann.submit(message_type, body.clone()).await, (message_type, body));

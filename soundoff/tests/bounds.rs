@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::client::{Client, Next};
 use support::{PATIENCE, Server, UNPACED, refused, tokens};
 
-/// Tries until a socket is welcomed: room comes back when the server has noticed who left.
+/// Tries until a socket is welcomed: there is room again when the server has noticed that another has left.
 async fn welcomed(server: &Server, token: &Value) -> Client {
     let begun = Instant::now();
     loop {
@@ -21,7 +21,7 @@ async fn welcomed(server: &Server, token: &Value) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn law_10_a_user_holds_so_many_sockets_on_all_edges_together() {
+async fn law_10_the_sockets_of_a_user_are_bounded_on_all_edges_together() {
     let server = Server::start(&["--edges", "2", "--sockets-per-user", "3"]);
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut held = Vec::new();
@@ -125,7 +125,7 @@ async fn law_10_a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing_d
     let server = Server::start(&UNPACED);
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
-    // A small window, so that the kernels do not hold it all.
+    // A small window, so that the kernels do not buffer everything.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(server.address.parse().unwrap()).await.unwrap();
@@ -164,7 +164,7 @@ async fn law_10_a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing_d
     }
 }
 
-/// What each type refuses, and with which code.
+/// Bodies that each type refuses, and with which code.
 fn bad_messages(post: &Value) -> Vec<(&'static str, Value, &'static str)> {
     let long = |length: usize| "x".repeat(length);
     vec![
@@ -264,7 +264,7 @@ async fn used() -> Server {
     server
 }
 
-/// Puts damage into a file, has `up` refuse it by name, and takes the damage out again.
+/// Damages a file, checks that `up` refuses it by name, and repairs it.
 fn damaged(server: &Server, file: &Path, damage: impl Fn(&mut Vec<u8>)) {
     let whole = std::fs::read(file).unwrap();
     let mut torn = whole.clone();
@@ -282,7 +282,7 @@ async fn law_12_damage_to_our_own_files_stops_the_process_and_is_named() {
     let mut server = used().await;
     let log = largest(&server.data().join("queues"));
     damaged(&server, &log, |bytes| {
-        // Of what is written: zeros follow, for what is to come.
+        // Within the written part: zeros follow it, as room for more.
         let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
         bytes[end / 2] ^= 0x10;
     });
@@ -290,7 +290,7 @@ async fn law_12_damage_to_our_own_files_stops_the_process_and_is_named() {
     let tables = server.data().join("tables.redb");
     damaged(&server, &tables, |bytes| bytes[..512].fill(0xaa));
     damaged(&server, &tables, |bytes| bytes.truncate(5000));
-    // Whole again, it goes on where it was.
+    // Repaired, it continues where it was.
     server.restart();
     server.settled();
 }

@@ -33,7 +33,7 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
         (&["--slots", "0"], "--slots"),
         (&["--max-receives", "0"], "--max-receives"),
         (&["--listen", "nowhere"], "--listen"),
-        (&["--frame-bytes", "0"], "frame_bytes"),
+        (&["--frame-bytes", "0"], "--frame-bytes"),
         (&["--heartbeat-ms", "0"], "heartbeat"),
         (&["--chaos", "post.create=2"], "--chaos"),
         (&["--chaos", "no.such=0.5"], "no.such"),
@@ -65,9 +65,57 @@ fn weights_that_make_no_sense_are_refused_at_the_start() {
         let said = refused(&["--listen", "127.0.0.1:0", &flag], dir.path());
         assert!(said.contains(named), "{flag}: {said}");
     }
-    // Half-lives beyond all time are no reason to stop, and neither are weights of nothing.
+    // Half-lives longer than all time are valid, and so are weights of zero.
     let longest = format!("--timeline-half-life-min={}", u64::MAX);
     drop(Server::start(&[&longest, "--timeline-age-weight=0", "--timeline-popularity-weight=16"]));
+}
+
+#[test]
+fn commands_say_where_they_have_looked_for_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().canonicalize().unwrap();
+    let queues = |args: &[&str]| {
+        let output = soundoff().arg("queues").args(args).current_dir(&here).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    std::fs::create_dir(here.join("photos")).unwrap();
+    std::fs::write(here.join("photos/cat.jpg"), "").unwrap();
+    for (args, looked) in
+        [(&[][..], "soundoff-data"), (&["--data", "data"], "data"), (&["--data", "photos"], "photos")]
+    {
+        let said = queues(args);
+        assert!(said.contains(&here.join(looked).display().to_string()), "{said}");
+        assert!(said.contains("--data") && said.contains("SOUNDOFF_DATA"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(here.join("photos")).unwrap().count(), 1, "nothing is written there");
+    assert!(!here.join("soundoff-data").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_somebody_else_in_a_data_directory_are_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let photos = dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("cat.jpg"), "").unwrap();
+    let said = refused(&["--listen", "127.0.0.1:0"], &photos);
+    assert!(said.contains("cat.jpg") && said.contains("fresh directory with --data"), "{said}");
+    assert_eq!(std::fs::read_dir(&photos).unwrap().count(), 1, "nothing is written there");
+
+    // Next to our own files they are only named.
+    let mut server = Server::start(&[]);
+    assert!(!server.log().contains("files"), "all that is there is ours: {}", server.log());
+    server.kill();
+    server.restart();
+    assert!(!server.log().contains("files"), "all that is there is ours: {}", server.log());
+    server.kill();
+    std::fs::write(server.data().join("notes.txt"), "").unwrap();
+    server.restart();
+    let begun = Instant::now();
+    while !server.log().contains("notes.txt") {
+        assert!(begun.elapsed() < PATIENCE, "not named: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[test]
@@ -117,25 +165,27 @@ fn help_names_every_command() {
 
 #[test]
 fn a_role_says_what_it_lacks() {
-    let refused = |args: &[&str], says: &[&str]| {
+    let refused_with = |secret: Option<&str>, args: &[&str], says: &str| {
         let mut role = soundoff();
         role.args(args).env_remove("AWS_REGION").env("AWS_EC2_METADATA_DISABLED", "true");
+        role.envs(secret.map(|secret| ("SOUNDOFF_SECRET", secret)));
         let output = role.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.status.success() && says.iter().any(|words| said.contains(words)),
-            "{args:?}: {said}"
-        );
+        assert!(!output.status.success() && said.contains(says), "{args:?}: {said}");
     };
+    let refused = |args: &[&str], says: &str| refused_with(None, args, says);
+    // A build without AWS says so before it asks for anything else, which would not help.
+    let or_aws = |says: &'static str| if cfg!(feature = "aws") { says } else { "--features aws" };
     let any = ["127.0.0.1:0"; 2];
     let listen = ["--listen", any[0], "--internal-listen", any[1]];
-    // Without the feature, how to get it; with it, what it needs first.
-    refused(&["router"], &["--features aws", "--aws-region"]);
-    refused(&[&["edge"], &listen[..]].concat(), &["--features aws", "--aws-region"]);
-    refused(&["workers", "--only", "post.creat"], &["post.create"]);
-    refused(&["users", "--dev", "--listen", "0.0.0.0:0"], &["loopback only"]);
-    refused(&[&["users"], &listen[..]].concat(), &["--smtp-url and --texts-url"]);
-    refused(&["health", "--internal-listen", "127.0.0.1:1"], &["onnect"]);
+    let secret = Some("0123456789abcdef0123456789abcdef");
+    refused(&["router"], or_aws("SOUNDOFF_SECRET"));
+    refused_with(secret, &["router"], or_aws("--aws-region"));
+    refused_with(secret, &[&["edge"], &listen[..]].concat(), or_aws("--aws-region"));
+    refused(&["workers", "--only", "post.creat"], "post.create");
+    refused(&["users", "--dev", "--listen", "0.0.0.0:0"], "loopback only");
+    refused(&[&["users"], &listen[..]].concat(), or_aws("--smtp-url and --texts-url"));
+    refused(&["health", "--internal-listen", "127.0.0.1:1"], "onnect");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,7 +216,7 @@ async fn signals_drain_and_the_exit_is_clean() {
             let window: Vec<u64> = serde_json::from_value(goaway["reconnect_after_ms"].clone()).unwrap();
             assert!(window.len() == 2 && window[0] <= window[1], "{goaway}");
         }
-        // A message sent into the drain is either refused or accepted, and then it counts.
+        // A message sent during the drain is either refused, or accepted and done.
         let late = ann.submit("dm.send", json!({ "to": "bob", "text": "into the drain" })).await;
         let mut accepted = 1;
         loop {
@@ -195,7 +245,7 @@ async fn queues_show_the_same_whether_it_runs_or_not() {
     let mut server = Server::start(&UNPACED);
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
-    // What the hello has put on the queues is done.
+    // The messages that the hello put on the queues are done.
     ann.event("timeline").await;
     server.command(&["workers", "pause"]);
     for n in 0..7 {
@@ -234,7 +284,7 @@ async fn queues_show_the_same_whether_it_runs_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_user_is_out_at_once_and_old_tokens_stay_shut() {
+async fn a_revoked_user_is_out_at_once_and_old_tokens_stay_refused() {
     let server = Server::start(&["--edges", "2"]);
     let before = tokens(&server.address, &["ann", "bob"]).await;
     let mut held = Vec::new();
@@ -255,7 +305,7 @@ async fn a_revoked_user_is_out_at_once_and_old_tokens_stay_shut() {
     let nobody = output(&["users", "revoke", "nobody_here", "--data", &data]);
     assert!(!nobody.status.success() && String::from_utf8_lossy(&nobody.stderr).contains("nobody_here"));
 
-    // Tokens count in seconds: those of the next one open again.
+    // Tokens count time in seconds: those of the next second are valid again.
     let begun = Instant::now();
     loop {
         let fresh = tokens(&server.address, &["ann"]).await;
@@ -318,14 +368,14 @@ async fn another_secret_than_the_data_was_made_under_is_refused() {
         let said = refused(&["--listen", "127.0.0.1:0", &flag], server.data());
         assert!(said.contains(says), "{flag}: {said}");
     }
-    // The same secret from a file of its own, with the line break that editors leave.
+    // The same secret in another file, with the line break that editors add.
     let own = std::fs::read_to_string(server.data().join("secret.key")).unwrap();
     server.restart_with(&[&file("same", &format!("{own}\n"))]);
     tokens(&server.address, &["ann"]).await;
 }
 
 #[test]
-fn providers_that_secrets_would_go_to_in_the_clear_are_refused() {
+fn providers_to_which_secrets_would_go_unencrypted_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let apple = ["--apple-client-ids", "a", "--apple-jwks-url"];
     let twitter =

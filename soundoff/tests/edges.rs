@@ -1,4 +1,4 @@
-//! Two edges behind one port: who is where makes no difference, and moving between them loses, doubles and reorders nothing.
+//! Two edges behind one port: it makes no difference who is on which, and moving between them loses, doubles and reorders nothing.
 
 mod support;
 
@@ -55,7 +55,7 @@ async fn people_on_different_edges_reach_each_other() {
         assert_eq!(online, BTreeSet::from(["ann", "bob"]));
     }
 
-    // One user's devices on both edges: each push comes to both, a reply to the one that asked.
+    // One user's devices are on both edges: each push goes to both, a reply only to the one that asked.
     let mut laptop = away_from(&bob, &server.address, &tokens["bob"], Some("laptop")).await;
     ann.call("dm.send", json!({ "to": "bob", "text": "to both of you" })).await;
     let (one, other) =
@@ -67,7 +67,7 @@ async fn people_on_different_edges_reach_each_other() {
     server.settled();
 }
 
-/// Takes in a frame, checking that a push joins onto what came before.
+/// Takes a frame, and checks that a push continues where the one before ended.
 fn note(frame: &Value, next: &mut u64, texts: &mut Vec<String>) {
     if frame["op"] == "push" {
         assert_eq!(frame["seq"], *next, "out of order: {frame}");
@@ -80,7 +80,7 @@ fn note(frame: &Value, next: &mut u64, texts: &mut Vec<String>) {
 async fn a_socket_that_moves_all_the_time_loses_doubles_and_reorders_nothing() {
     let mut random = StdRng::seed_from_u64(seed());
     let moves = if is_long() { 10_000 } else { 1_000 };
-    // Sockets that went without a word are noticed soon, but not at once.
+    // Sockets that disappeared silently are noticed soon, but not at once.
     let server = Server::start(&[&UNPACED[..], &["--edges", "2", "--sockets-per-user", "1000"]].concat());
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
@@ -134,7 +134,7 @@ async fn a_socket_that_moves_all_the_time_loses_doubles_and_reorders_nothing() {
     server.settled();
 }
 
-/// The `seq` of the first push that comes to a device which leaves its place to the server.
+/// The `seq` of the first push to a device that leaves it to the server where to continue.
 async fn first_push(server: &Server, token: &Value, device: &str) -> u64 {
     let mut client = Client::hello(&server.address, token, Some(device), None).await;
     let push = client.until(|frame| frame["op"] == "push").await.unwrap();
@@ -158,7 +158,7 @@ async fn each_device_goes_on_at_its_own_place() {
     assert_eq!(phone.closed().await, 1000);
     laptop.vanish(true);
 
-    // An ack is written down behind the scenes; until then the device gets more than it needs, never less.
+    // An ack is stored a little later; until then the device gets more than it needs, never less.
     let begun = Instant::now();
     loop {
         let first = first_push(&server, &tokens["bob"], "phone").await;
@@ -173,7 +173,7 @@ async fn each_device_goes_on_at_its_own_place() {
     tablet.vanish(false);
     ann.call("dm.send", json!({ "to": "bob", "text": "7" })).await;
     assert_eq!(first_push(&server, &tokens["bob"], "tablet").await, 7, "a new device begins at the newest");
-    // What everybody has goes; each device still goes on where it was.
+    // Entries that every device has are removed; each device still continues where it was.
     for device in ["phone", "laptop", "tablet"] {
         let mut client = Client::hello(&server.address, &tokens["bob"], Some(device), Some(7)).await;
         client.send(json!({ "op": "ack", "cursor": 7 })).await;

@@ -1,4 +1,4 @@
-//! Ten thousand frames and requests that nobody should send: the process lives, others notice nothing, memory stays bounded.
+//! Ten thousand frames and requests that nobody should send: the process survives, other users notice nothing, memory stays bounded.
 
 #[path = "fuzz/frames.rs"]
 mod frames;
@@ -23,7 +23,7 @@ const MIB: u64 = 1024 * 1024;
 /// How many attackers there are at once.
 const ATTACKERS: usize = 8;
 
-/// Somebody who behaves, and must be served all along; answers how often they were, and their longest wait.
+/// A well-behaved user, who must be served all the time; returns how often they were, and their longest wait.
 fn bystander(
     server: &Server,
     token: &Value,
@@ -46,7 +46,7 @@ fn bystander(
     })
 }
 
-/// Takes turns at the numbers up to `most`, `ATTACKERS` at once, each attacker with randomness of its own.
+/// Shares the numbers up to `most` among `ATTACKERS` that run at once, each with its own random numbers.
 async fn attack<F>(most: usize, random: &mut StdRng, one: impl Fn(StdRng, Arc<AtomicUsize>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -60,12 +60,12 @@ where
     }
 }
 
-/// Takes one from what is left.
+/// Takes one of the remaining numbers.
 fn take(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
 }
 
-/// What stays when the attackers are gone.
+/// What remains when the attackers are gone.
 async fn nothing_is_left(server: &mut Server, token: &Value, before: u64) {
     assert!(server.lives(), "{}", server.log());
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Timelines on a graph of people as they are: a few whom very many follow, and many whom few do.
+//! Timelines on a realistic graph of people: very many follow a few of them, and few follow the many others.
 
 mod support;
 
@@ -21,13 +21,13 @@ const AT_ONCE: usize = 32;
 /// More posts than an author's list or a timeline holds.
 const MANY_POSTS: usize = 120;
 
-/// What one person says, in order.
+/// The messages of one person, in order.
 struct Said {
     follows: Vec<String>,
     posts: Vec<String>,
 }
 
-/// Friendships, `a b` a line, from the file that TEST_GRAPH names, or of about 120 people.
+/// Friendships, from the file that TEST_GRAPH names (`a b` in each line), or made up for about 120 people.
 fn friendships(random: &mut StdRng) -> Vec<(String, String)> {
     if let Ok(path) = std::env::var("TEST_GRAPH") {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -37,7 +37,7 @@ fn friendships(random: &mut StdRng) -> Vec<(String, String)> {
         };
         return text.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect();
     }
-    // Whoever comes makes friends with ends of friendships there are: whoever has many gets more.
+    // A new person becomes a friend of people picked from existing friendships, so that people with many friends get more.
     let mut ends = vec![0, 1];
     let mut pairs = BTreeSet::from([(0, 1)]);
     for comer in 2..120 {
@@ -51,7 +51,7 @@ fn friendships(random: &mut StdRng) -> Vec<(String, String)> {
     pairs.into_iter().map(|(a, b)| (format!("u_{a}"), format!("u_{b}"))).collect()
 }
 
-/// Runs something for each of many, some at once; answers in order.
+/// Runs something for each of many, some at once; returns the results in order.
 async fn for_each<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Vec<R>
 where
     R: Send + 'static,
@@ -68,7 +68,7 @@ where
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// Tokens of everybody; makes those who do not exist.
+/// Tokens for everybody; makes the accounts that do not exist.
 async fn everybody(server: &Server, names: &[String]) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for part in names.chunks(100) {
@@ -79,7 +79,7 @@ async fn everybody(server: &Server, names: &[String]) -> BTreeMap<String, Value>
     all
 }
 
-/// Sends many messages without waiting for each; answers their bodies, in order.
+/// Sends many messages without waiting for each; returns the bodies of their replies, in order.
 async fn send_all(client: &mut Client, messages: Vec<(&'static str, Value)>) -> Vec<Value> {
     let mut bodies = Vec::new();
     for part in messages.chunks(200) {
@@ -97,7 +97,7 @@ async fn send_all(client: &mut Client, messages: Vec<(&'static str, Value)>) -> 
     bodies
 }
 
-/// Everybody follows their friends, posts, and likes some of what there is.
+/// Everybody follows their friends, posts, and likes some of the posts.
 async fn live(
     server: &Server,
     tokens: &BTreeMap<String, Value>,
@@ -137,7 +137,7 @@ async fn live(
     model
 }
 
-/// Everybody likes a few posts, old ones as gladly as new ones.
+/// Everybody likes a few posts, old ones as often as new ones.
 async fn like(server: &Server, tokens: &BTreeMap<String, Value>, model: &mut Model, random: &mut StdRng) {
     let posts: Vec<_> = model.posts.keys().copied().collect();
     let likes = tokens.keys().map(|name| {
@@ -204,7 +204,8 @@ async fn a_graph_of_people_sees_what_the_model_says_to_the_last_page() {
     assert_eq!(server.metric("soundoff_timeline_fallbacks_total").await, fallbacks, "a page was not ready");
 }
 
-/// What many follow costs as much as what few do: one change of one author's list, and a page of followers at a time for who is online.
+/// A post of somebody whom many follow costs as much as any other: one change of one author's list; its followers who are online are looked up
+/// one page at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
     const FOLLOWERS: usize = 620;
@@ -239,7 +240,7 @@ async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
     let post = star.call("post.create", json!({ "text": "to all of you" })).await["post"]["id"].take();
     server.settled();
     assert_eq!(server.metric(fan_outs).await - before[1], FOLLOWERS.div_ceil(FOLLOWERS_A_PAGE) as f64);
-    // A reply to the star, an event for each who is online, and what was still on its way to those who have just come.
+    // A reply to the star, an event for each follower who is online, and what was still on its way to those who have just connected.
     let delivered = server.metric("soundoff_edge_deliveries_total").await - delivered;
     assert!((2.0..=10.0).contains(&delivered), "{delivered} deliveries");
     for _ in 0..2 {
@@ -258,7 +259,7 @@ async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
         assert_eq!(items(&page)[0].post, id(&post), "the same id, live and on the page");
         assert_eq!(items(&page).len(), 2);
     }
-    // Who was not there finds it on the page that was computed for them.
+    // A follower who was not online finds it on the page that was computed for them.
     let fallbacks = server.metric("soundoff_timeline_fallbacks_total").await;
     let mut late = Client::hello(&address, &tokens[&names[FOLLOWERS - 1]], None, None).await;
     let first = late.event("timeline").await;
@@ -268,7 +269,7 @@ async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tick_reaches_everybody_however_many_there_are() {
-    // More than one message looks at, in each part of the user table.
+    // More users than one message looks at, in each part of the user table.
     const USERS: usize = 5_000;
     let server = Server::start(&["--timeline-interval-ms", "0"]);
     let names: Vec<String> = (0..USERS).map(|n| format!("crowd_{n:04}")).collect();

@@ -1,4 +1,4 @@
-//! Law 6: deleted and blocked content is never shown after the deletion or the block was answered.
+//! Law 6: deleted and blocked content is never shown once the deletion or the block has been answered.
 
 mod support;
 
@@ -14,13 +14,13 @@ use support::{Server, UNPACED, seed, tokens};
 /// Somebody who sends the same few messages again and again.
 struct Sender {
     stop: Arc<AtomicBool>,
-    /// How often all of them were answered.
+    /// How often all of them have been answered.
     rounds: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Sender {
-    /// Sends `says` round and round; refusals are as good as replies.
+    /// Sends `says` in a loop; refusals count like replies.
     fn start(mut client: Client, says: Vec<(&'static str, Value)>) -> Self {
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counted) = (stop.clone(), rounds.clone());
@@ -40,8 +40,8 @@ impl Sender {
         Self { stop, rounds, task }
     }
 
-    /// Waits until a round that began after this call is over. A reply is heard after what it causes was handed to the edges: nothing
-    /// that was sent before is on its way any more.
+    /// Waits until a round that began after this call is over. A reply comes after everything it causes was handed to the edges: so nothing
+    /// that was sent before this call is still on its way.
     async fn has_been_refused(&self, meanwhile: &mut Client) {
         let enough = self.rounds.load(Ordering::Acquire) + 2;
         while self.rounds.load(Ordering::Acquire) < enough {
@@ -85,7 +85,7 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
             ann.until(|frame| is_from(frame, "bob")).await.unwrap();
         }
         ann.call("block.add", json!({ "user": "bob" })).await;
-        // What is asked for from here on shows nothing of him.
+        // From here on, no answer shows anything of him.
         for (message_type, body) in [
             ("dm.list", json!({ "with": "bob" })),
             ("post.list", json!({ "user": "bob" })),
@@ -98,14 +98,14 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
         assert_eq!(comments["items"], json!([]), "comments across a block");
         let followers = ann.call("follow.list", json!({ "direction": "followers" })).await;
         assert_eq!(followers["items"], json!([]), "followers across a block");
-        // The whole inbox, from the start: what he wrote before is withheld, too.
+        // The whole inbox, from the start: what he wrote before is withheld as well.
         let mut again = Client::hello(&server.address, &tokens["ann"], None, Some(0)).await;
         for seq in 1..=again.head() {
             let push = again.until(|frame| frame["op"] == "push").await.unwrap();
             assert_eq!(push["seq"], seq);
             assert!(!is_from(&push, "bob"), "{push}");
         }
-        // What was on its way to her when the block was answered may have come; then nothing comes any more, whatever he sends.
+        // Pushes that were on their way to her when the block was answered may have come; after that nothing comes, whatever he sends.
         sending.has_been_refused(&mut ann).await;
         ann.pending.clear();
         sending.has_been_refused(&mut ann).await;

@@ -1,9 +1,9 @@
 //! `kill -9` at random moments under load: no accepted effect is lost, none happens twice.
 //!
 //! Five people send every type that has an effect, many at once. The process is killed and started again on the same directory, some
-//! times a round. Each person goes by the delivery rules of docs/protocol.md: says the same `id` again where it heard no outcome. Half
-//! of the messages are exempt: once accepted they are never repeated, so that a repetition cannot hide a loss. In the end everything
-//! is read back and compared with what was sent.
+//! times in each round. Each person follows the delivery rules of docs/protocol.md: it sends the same `id` again if it heard no outcome.
+//! Half of the messages are exempt: once accepted they are never sent again, so that a repetition cannot hide a loss. In the end
+//! everything is read back and compared with what was sent.
 
 #[path = "kill/compare.rs"]
 mod compare;
@@ -20,9 +20,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use support::{Server, UNPACED, is_long, seed, tokens};
 
-/// Who sends.
+/// The people who send.
 const PEOPLE: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
-/// Who is blocked and unblocked, and does nothing else.
+/// Is blocked and unblocked, and does nothing else.
 const TROLLS: [&str; 3] = ["troll_a", "troll_b", "troll_c"];
 /// Every type with an effect.
 const EFFECTS: [&str; 10] = [
@@ -42,7 +42,7 @@ async fn people(server: &Server, random: &mut StdRng) -> Vec<Person> {
     let mut tokens = tokens(&server.address, &[&PEOPLE[..], &TROLLS].concat()).await;
     let mut people = Vec::new();
     for (at, handle) in PEOPLE.into_iter().enumerate() {
-        // Some ack what they have and go on behind it; the others keep everything waiting and ask for old entries again.
+        // Some ack what they have and continue behind it; the others ack nothing and ask for old entries again.
         people.push(Person::new(handle, tokens[handle].take(), at % 2 == 0, random.random()));
     }
     let mut posts = Vec::new();
@@ -54,7 +54,7 @@ async fn people(server: &Server, random: &mut StdRng) -> Vec<Person> {
     people
 }
 
-/// Everybody sends for a while, and the process is killed under them.
+/// Everybody sends for a while, and the process is killed meanwhile.
 async fn load_and_kill(server: &mut Server, people: Vec<Person>, random: &mut StdRng) -> Vec<Person> {
     let killed = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
@@ -66,10 +66,10 @@ async fn load_and_kill(server: &mut Server, people: Vec<Person>, random: &mut St
         }));
     }
     let (load, backlog) = (random.random_range(20..800), random.random_range(0..100));
-    // No synchronisation: the moment is the fault.
+    // Not synchronised on purpose: the kill must come at any moment.
     tokio::time::sleep(Duration::from_millis(load)).await;
     if random.random_bool(0.5) {
-        // More is accepted than done, as when workers are slow.
+        // More is accepted than worked off, as when workers are slow.
         server.command(&["workers", "pause"]);
         tokio::time::sleep(Duration::from_millis(backlog)).await;
     }
@@ -99,7 +99,7 @@ async fn finish(server: &Server, people: Vec<Person>) -> Vec<Person> {
     people
 }
 
-/// One round on a fresh directory; answers how many runs were tried again.
+/// One round on a fresh directory; returns how many runs were retried.
 async fn round(args: &[&str], random: &mut StdRng) -> f64 {
     let mut server = Server::start(&[&UNPACED[..], args].concat());
     let mut people = people(&server, random).await;
@@ -140,7 +140,7 @@ async fn runs_that_fail_before_or_after_their_work_change_nothing() {
     for number in 0..rounds {
         println!("round {number}");
         let chaos_seed = random.random::<u32>().to_string();
-        // Tried again soon and as often as it takes: nothing is to end in the dead letters here.
+        // Retried soon and as often as needed: nothing may end in the dead letters here.
         let mut args = vec!["--visibility-ms", "500", "--max-receives", "1000", "--chaos-seed", &chaos_seed];
         let rules: Vec<String> = EFFECTS.iter().map(|effect| format!("{effect}=0.3")).collect();
         args.extend(rules.iter().flat_map(|rule| ["--chaos", rule]));

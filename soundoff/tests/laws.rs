@@ -1,4 +1,4 @@
-//! Laws 1 to 6 of the architecture, one after the other, on the real binary. What kills, edges and bounds prove is in their own files.
+//! Laws 1 to 6 of the architecture, one after the other, on the real binary. Kills, edges and bounds have files of their own.
 
 mod support;
 
@@ -20,7 +20,7 @@ async fn law_1_accepted_survives_a_kill_in_the_same_moment() {
         let mut bob = Client::hello(&server.address, &tokens["bob"], Some("phone"), None).await;
         let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
         if round % 2 == 0 {
-            // Nothing is worked on before the kill: what happens afterwards came out of the queue.
+            // Nothing is worked on before the kill: everything that happens afterwards came from the queue.
             server.command(&["workers", "pause"]);
         }
         for n in 0..BURST {
@@ -97,7 +97,7 @@ async fn law_3_toggles_that_overtake_each_other_end_as_the_last_one_said() {
     let mut turns = 0;
     for _ in 0..40 {
         let post = bob.call("post.create", json!({ "text": "toggle me" })).await["post"]["id"].take();
-        // Like and unlike lie in different queues: nothing but the law orders them.
+        // Like and unlike are in different queues: only the law puts them in order.
         let last = random.random_bool(0.5);
         let mut says: Vec<bool> = (0..random.random_range(1..8)).map(|_| random.random_bool(0.5)).collect();
         says.push(last);
@@ -132,7 +132,7 @@ async fn law_4_an_inbox_goes_on_from_every_cursor_without_a_gap() {
     let server = Server::start(&[&UNPACED[..], &["--edges", "2", "--sockets-per-user", "1000"]].concat());
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
-    // More than the edge reads at once.
+    // More entries than the edge reads at once.
     const SENT: u64 = 120;
     let mut ids = Vec::new();
     for n in 1..=SENT {
@@ -149,7 +149,7 @@ async fn law_4_an_inbox_goes_on_from_every_cursor_without_a_gap() {
         for seq in cursor + 1..=SENT + cursor {
             assert_eq!(bob.at_once("push", "dm.received").await["seq"], seq, "from {cursor}");
         }
-        // One that comes after all that was read.
+        // One that comes after everything that was read.
         ann.call("dm.send", json!({ "to": "bob", "text": "live" })).await;
         assert_eq!(bob.at_once("push", "dm.received").await["seq"], SENT + cursor + 1);
         ann.pending.clear();
@@ -170,7 +170,7 @@ async fn law_4_a_push_that_comes_while_its_reader_connects_is_not_missed() {
         let delay = Duration::from_micros(random.random_range(0..20_000));
         let (address, token) = (server.address.clone(), tokens["bob"].clone());
         let connecting = tokio::spawn(async move {
-            // Spreads the connection over the time that the message is on its way.
+            // Connects at various moments while the message is on its way.
             tokio::time::sleep(delay).await;
             let mut bob = Client::hello(&address, &token, Some("phone"), Some(seq - 1)).await;
             assert_eq!(bob.at_once("push", "dm.received").await["seq"], seq);
@@ -184,12 +184,12 @@ async fn law_4_a_push_that_comes_while_its_reader_connects_is_not_missed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn law_4_a_push_that_comes_while_old_ones_are_still_read_is_not_missed() {
-    // Whole pages of the edge's, so that the last one ends where the inbox ended when the reader came.
+    // Whole pages as the edge reads them, so that the last one ends where the inbox ended when the reader came.
     const OLD: u64 = 500;
     let server = Server::start(&UNPACED);
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
-    // More than the kernels hold for a reader with a small window, so that the edge waits for it in the middle.
+    // More than the kernels buffer for a reader with a small window, so that the edge waits for it in the middle.
     let text = "€".repeat(4000);
     for _ in 0..OLD / 20 {
         let mut ids = Vec::new();
@@ -206,7 +206,7 @@ async fn law_4_a_push_that_comes_while_old_ones_are_still_read_is_not_missed() {
     let stream = socket.connect(server.address.parse().unwrap()).await.unwrap();
     let mut bob = Client::hello_on(stream, &tokens["bob"], None, Some(0)).await.unwrap();
     ann.call("dm.send", json!({ "to": "bob", "text": "new" })).await;
-    // Behind its reply the push is at bob's edge.
+    // When the reply has come, the push is at bob's edge.
     ann.call("profile.get", json!({})).await;
     for seq in 1..=OLD + 1 {
         assert_eq!(bob.at_once("push", "dm.received").await["seq"], seq);
@@ -251,7 +251,7 @@ async fn law_5_the_end_of_an_old_socket_does_not_unregister_the_new_one() {
         let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
         let mut old = Client::hello(&server.address, &tokens["bob"], Some("phone"), None).await;
         for n in 0..150 {
-            // The same device is back before its old socket is cleared away; which is first, the scheduler decides.
+            // The same device is back before its old socket is removed; the scheduler decides which comes first.
             let mut new = if n % 2 == 0 {
                 old.vanish(n % 4 == 0);
                 Client::hello(&server.address, &tokens["bob"], Some("phone"), None).await
@@ -262,7 +262,7 @@ async fn law_5_the_end_of_an_old_socket_does_not_unregister_the_new_one() {
                 new
             };
             for _ in 0..2 {
-                // An event is kept nowhere: only a registration brings it.
+                // An event is not stored: only a registered socket gets it.
                 ann.call("typing", json!({ "to": "bob" })).await;
                 new.at_once("event", "typing").await;
             }

@@ -1,4 +1,4 @@
-//! Media through the public port: in, looked into, shown, and gone again, whatever strangers send.
+//! Media through the public port: uploaded, checked, shown and removed again, whatever strangers send.
 
 mod support;
 
@@ -27,12 +27,12 @@ async fn one_user(args: &[&str]) -> (Server, String, Client) {
 
 async fn upload(server: &Server, token: &str, bytes: &[u8]) -> Answer {
     let bearer = format!("Bearer {token}");
-    // What the header says is of no account.
+    // The content type in the header does not count.
     let headers = [("authorization", bearer.as_str()), ("content-type", "text/html")];
     web(&server.address, "POST /v1/media", &headers, bytes).await
 }
 
-/// Uploads a picture that is taken; answers its id.
+/// Uploads a picture, which must be accepted; returns its id.
 async fn taken(server: &Server, token: &str, bytes: &[u8]) -> String {
     let answer = upload(server, token, bytes).await;
     assert_eq!(answer.status, 201, "{answer:?}");
@@ -43,7 +43,7 @@ async fn shown(server: &Server, path: &str) -> Answer {
     web(&server.address, &format!("GET {path}"), &[], b"").await
 }
 
-/// How many blobs lie in a data directory, whole or half written.
+/// How many blobs are in a data directory, whole or half written.
 fn blobs(data: &Path) -> usize {
     let mut count = 0;
     let mut left = vec![data.join("blobs")];
@@ -162,10 +162,10 @@ async fn what_is_no_picture_is_refused_at_the_door_and_leaves_nothing() {
         let answer = web(&server.address, "POST /v1/media", &[("authorization", authorization)], &png).await;
         assert_eq!((answer.status, answer.code()), (401, "unauthorized".to_owned()), "{what}");
     }
-    // Who sends much before being refused gets to read why.
+    // A client that sends much before it is refused can read why.
     let answer = web(&server.address, "POST /v1/media", &[("authorization", "Bearer x")], &big).await;
     assert_eq!((answer.status, answer.code()), (401, "unauthorized".to_owned()));
-    // Chunks tell no length: the limit holds all the same.
+    // A chunked body announces no length: the limit holds all the same.
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked")];
     let mut exchange = Exchange::begin(&server.address, "POST /v1/media", &headers).await;
@@ -257,7 +257,7 @@ async fn fifty_megabytes_go_by_a_url_of_their_own_in_bounded_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_url_is_good_for_one_upload_of_its_length() {
+async fn an_upload_url_is_valid_for_one_upload_of_its_length() {
     let (server, _token, mut alice) = one_user(&[]).await;
     let png = picture(40, 30, ImageFormat::Png);
     let (id, url) = begin(&mut alice, png.len()).await;
@@ -276,7 +276,7 @@ async fn an_upload_url_is_good_for_one_upload_of_its_length() {
     assert_eq!((short.status, short.code()), (400, "bad_message".to_owned()));
     let page = vec![b'<'; png.len()];
     assert_eq!(put(&server, &url, &page).await.status, 415);
-    // One that breaks off leaves the URL good.
+    // An upload that breaks off leaves the URL valid.
     let length = png.len().to_string();
     let mut broken =
         Exchange::begin(&server.address, &format!("PUT {url}"), &[("content-length", &length)]).await;
@@ -288,7 +288,7 @@ async fn an_upload_url_is_good_for_one_upload_of_its_length() {
     alice.push("media.ready").await;
     let again = put(&server, &url, &png).await;
     assert_eq!((again.status, again.code()), (409, "conflict".to_owned()));
-    // Until it has been looked into, an upload whose answer was lost may be made again.
+    // Until it has been checked, an upload whose answer was lost may be repeated.
     let (_, url) = begin(&mut alice, png.len()).await;
     server.command(&["workers", "pause"]);
     let answers = [put(&server, &url, &png).await, put(&server, &url, &png).await];
@@ -322,7 +322,7 @@ async fn uploads_that_stall_are_ended_and_nobody_takes_all_the_room() {
         let mut exchange = Exchange::begin(&server.address, "POST /v1/media", &headers).await;
         exchange.send(&png[..20]).await;
         stalled.push(exchange);
-        // Its draft is there: it has its place.
+        // Its draft exists: the upload counts.
         blobs_become(&server, n).await;
     }
     let fifth = upload(&server, &token, &png).await;
@@ -377,7 +377,7 @@ async fn nobody_fills_the_disk_with_what_no_post_shows() {
     alice.call("post.create", json!({ "text": "one less", "media": [draft] })).await;
     taken(&server, &token, &png).await;
     assert_eq!(upload(&server, &token, &png).await.status, 409);
-    // What is refused, and what is collected, counts no longer.
+    // Uploads that were refused or collected count no longer.
     alice.push("media.ready").await;
     server.reaches("soundoff_media_collected_total", 100.0).await;
     assert_eq!(upload(&server, &token, b"no picture at all").await.status, 415);
@@ -388,7 +388,7 @@ async fn nobody_fills_the_disk_with_what_no_post_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_and_does_not_read_holds_little() {
+async fn a_client_that_asks_and_does_not_read_holds_little() {
     let (server, token, mut alice) = one_user(&[]).await;
     let id = taken(&server, &token, &noise(1600, 1200)).await;
     let ready = alice.push("media.ready").await;
@@ -398,7 +398,7 @@ async fn who_asks_and_does_not_read_holds_little() {
     for _ in 0..200 {
         deaf.push(Exchange::begin(&server.address, &format!("GET /v1/media/{id}"), &[]).await);
     }
-    // Whoever reads is served meanwhile.
+    // Clients that read are served meanwhile.
     let got = shown(&server, &format!("/v1/media/{id}")).await;
     assert_eq!(got.status, 200);
     let grown = server.resident().saturating_sub(before);

@@ -11,7 +11,7 @@ use support::{PATIENCE, Server, UNPACED, tokens};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-/// Waits until a metric has a value, and tells how long that took.
+/// Waits until a metric has a value, and returns how long that took.
 async fn becomes(server: &Server, name: &str, value: f64) -> Duration {
     let begun = Instant::now();
     loop {
@@ -25,7 +25,7 @@ async fn becomes(server: &Server, name: &str, value: f64) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gauges_tell_how_full_each_queue_is() {
+async fn gauges_report_how_full_each_queue_is() {
     let poisoned = [&UNPACED[..], &["--chaos", "post.get=1", "--max-receives", "1"]].concat();
     let server = Server::start(&poisoned);
     let version = format!("soundoff_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
@@ -34,7 +34,7 @@ async fn gauges_tell_how_full_each_queue_is() {
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
     ann.event("timeline").await;
 
-    // Every queue has its gauges, also one on which nothing was ever.
+    // Every queue has its gauges, also one that was never used.
     let main = |what: &str| format!("soundoff_queue_{what}{{queue=\"main_q\"}}");
     becomes(&server, &main("visible"), 0.0).await;
     let (status, text) = support::http(metrics_address(&server), "GET", "/metrics", "").await;
@@ -93,7 +93,7 @@ async fn a_page_that_is_opened_later_sees_what_was_before() {
     let seen = loop {
         let seen = data(&server, 0).await;
         let whole = &seen["whole"];
-        // The socket is there longer than the messages, which are over.
+        // The socket is still there when the messages are done.
         if most(&whole["accepted"]) > 0.0 && most(&whole["done"]) > 0.0 && most(&whole["sockets"]) > 0.0 {
             break seen;
         }
@@ -122,7 +122,7 @@ async fn a_page_that_is_opened_later_sees_what_was_before() {
     assert!(new["at"][0].as_u64() > last && new["next"].as_u64().unwrap() > next, "{new}");
     assert!(new.to_string().len() < 4000, "{} bytes for a sample", new.to_string().len());
 
-    // Another process counts anew, and says that it is another.
+    // Another process counts from zero, and says that it is another.
     server.kill();
     server.restart();
     let again = data(&server, next).await;
@@ -154,7 +154,7 @@ async fn the_page_sees_dead_letters_and_brings_them_back() {
     let envelope: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
     assert_eq!(envelope["body"]["post"], post);
 
-    // Another site's page in the same browser changes nothing, and neither does one that has our address under its own name.
+    // Another site's page in the same browser can change nothing, nor can one whose own name resolves to our address.
     let redrive = json!({ "queue": "post_get_q", "limit": 10 });
     let evil = post_from(&server, "https://evil.example", "/ops/redrive", redrive.clone()).await;
     assert_eq!((evil.status, evil.code()), (403, "forbidden".to_owned()));
@@ -162,7 +162,7 @@ async fn the_page_sees_dead_letters_and_brings_them_back() {
     assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
     assert!((server.metric("soundoff_queue_dead").await - 1.0).abs() < f64::EPSILON);
 
-    // The fault is gone: the letter is done when it is brought back.
+    // The fault is gone: the letter is worked off when it is brought back.
     server.kill();
     server.restart_with(&[]);
     let mut ann = Client::hello(&server.address, &tokens["ann"], Some("phone"), None).await;

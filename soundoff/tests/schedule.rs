@@ -1,4 +1,4 @@
-//! When timelines are computed: ticks, tiers, whoever is missing, and what becomes of the work when the process dies.
+//! When timelines are computed: ticks, tiers, missing timelines, and what happens to the work when the process dies.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::client::Client;
 use support::readers::{Readers, hold, id, is_of, items, ms};
 use support::{PATIENCE, Server, UNPACED, is_long, seed, tokens};
 
-/// Computes only when asked to, and from counts as they are now.
+/// Timelines are computed only when asked for, and from the current counts.
 const BY_HAND: [&str; 6] =
     ["--timeline-interval-ms", "0", "--timeline-hints-age-ms", "0", "--max-receives", "1000"];
 /// The queues of a computation, in order, and what is worked on in each.
@@ -94,7 +94,7 @@ async fn a_tick_that_finds_work_of_an_earlier_one_is_skipped_and_counted() {
     until("what was queued is done", || server.timelines()["backlog"] == 0);
     let status = server.timelines();
     assert_eq!((&status["missing"], &status["active"]), (&json!(0), &json!(2)), "{status}");
-    // Computed by itself, and lately.
+    // Computed by the schedule, and recently.
     readers.post("ann").await;
     let begun = Instant::now();
     let post = *readers.model.posts.keys().next().unwrap();
@@ -108,7 +108,7 @@ async fn a_tick_that_finds_work_of_an_earlier_one_is_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn whoever_was_here_lately_is_computed_more_often_than_others() {
+async fn recent_users_are_computed_more_often_than_others() {
     let tiers = ["--timeline-interval-ms", "50", "--timeline-tiers", "1d=1,*=40"];
     let server = Server::start(&[&tiers[..], &UNPACED].concat());
     let dormant: Vec<String> = (0..20).map(|n| format!("away_{n:02}")).collect();
@@ -119,14 +119,14 @@ async fn whoever_was_here_lately_is_computed_more_often_than_others() {
     here.event("timeline").await;
     until("who said hello is active", || server.timelines()["active"] == 1);
     let begun = (server.metric(TICKS).await, server.metric(COMPUTED).await);
-    // At every tick one, and within any 40 ticks each of the others once.
+    // One user at every tick, and each of the others once within any 40 ticks.
     server.reaches(TICKS, begun.0 + 45.0).await;
     let (ticks, computed) = (server.metric(TICKS).await - begun.0, server.metric(COMPUTED).await - begun.1);
     let of_others = (computed - ticks) / 20.0;
     assert!(of_others >= 0.9, "{computed} computed in {ticks} ticks");
     assert!(ticks > 3.0 * of_others, "{computed} computed in {ticks} ticks");
 
-    // Those whose turn falls into ticks that are skipped are due at the next one that is not.
+    // Users whose tick is skipped are due at the next one that is not skipped.
     server.command(&["workers", "pause"]);
     server.reaches(SKIPPED, server.metric(SKIPPED).await + 50.0).await;
     let paused = (server.metric(TICKS).await, server.metric(COMPUTED).await);
@@ -146,7 +146,7 @@ async fn whoever_was_here_lately_is_computed_more_often_than_others() {
 }
 
 #[tokio::test]
-async fn whoever_is_missing_is_asked_for_once_however_many_fetch() {
+async fn a_missing_timeline_is_asked_for_once_however_many_fetch() {
     let stuck = ["--chaos", "timeline.personalize=1"];
     let mut server = Server::start(&[&BY_HAND[..], &UNPACED, &stuck].concat());
     let mut readers = Readers::connect(&server, &["ann", "bob"].map(str::to_owned)).await;
@@ -157,7 +157,7 @@ async fn whoever_is_missing_is_asked_for_once_however_many_fetch() {
     for _ in 0..3 {
         readers.post("bob").await;
     }
-    // Eight devices, three fetches each, all at once; what they ask for never gets ready.
+    // Eight devices, three fetches each, all at once; the timeline that they ask for is never finished.
     let tokens = tokens(&server.address, &["ann"]).await;
     let mut fetching = Vec::new();
     for _ in 0..8 {
@@ -184,7 +184,7 @@ async fn whoever_is_missing_is_asked_for_once_however_many_fetch() {
     server.reaches(done, 2.0).await;
     let gathered = server.metric(done).await;
     assert!(gathered < 6.0, "{gathered} for two who are missing, each at most once in ten seconds");
-    // All of the cache goes with the process; pages are as right as before.
+    // The whole cache is lost with the process; pages are as correct as before.
     server.kill();
     server.restart();
     let mut again = Readers::connect(&server, &["ann", "bob"].map(str::to_owned)).await;
@@ -192,7 +192,7 @@ async fn whoever_is_missing_is_asked_for_once_however_many_fetch() {
     assert_eq!(server.metric(COMPUTED).await, 0.0);
 }
 
-/// While timelines are computed whoever reads sees the old one or the new one, and each of them whole.
+/// While timelines are computed, readers see the old one or the new one, and always a whole one.
 #[tokio::test]
 async fn a_timeline_is_the_old_one_or_the_new_one_and_never_of_both() {
     let limping = ["--chaos", "timeline.compute=0.3", "--chaos", "timeline.personalize=0.3"];
@@ -233,7 +233,7 @@ async fn a_timeline_is_the_old_one_or_the_new_one_and_never_of_both() {
     assert!(olds > 0, "nobody read while it was computed");
 }
 
-/// Killed with the work in front of each stage: after the restart it is done, though nobody asks for it.
+/// The process is killed with work waiting for each stage: after the restart the work is done, though nobody asks for it.
 #[tokio::test]
 async fn a_tick_that_is_killed_between_any_two_stages_is_finished_after_the_restart() {
     let args = [&BY_HAND[..], &UNPACED].concat();
@@ -269,7 +269,7 @@ async fn a_tick_that_is_killed_between_any_two_stages_is_finished_after_the_rest
     }
 }
 
-/// Killed anywhere between a tick and the stored timelines.
+/// The process is killed anywhere between a tick and the stored timelines.
 #[tokio::test]
 async fn a_tick_that_is_killed_at_any_moment_is_finished_after_the_restart() {
     let mut random = StdRng::seed_from_u64(seed());
@@ -280,7 +280,7 @@ async fn a_tick_that_is_killed_at_any_moment_is_finished_after_the_restart() {
     let names = readers.names.clone();
     for _ in 0..if is_long() { 60 } else { 8 } {
         server.command(&["timeline", "tick"]);
-        // No synchronisation: the moment is the fault.
+        // Not synchronised on purpose: the kill must come at any moment.
         std::thread::sleep(Duration::from_micros(random.random_range(0..30_000)));
         drop(readers.clients);
         server.kill();
@@ -288,7 +288,7 @@ async fn a_tick_that_is_killed_at_any_moment_is_finished_after_the_restart() {
         server.settled();
         assert_eq!(server.timelines()["backlog"], 0);
         let mut again = Readers::connect(&server, &names).await;
-        // What was finished before the kill went with the cache: those see their candidates, the others the computed timeline.
+        // Timelines finished before the kill were lost with the cache: their users see candidates, the others the computed timeline.
         let mut fresh = readers.model.clone();
         fresh.forget_computed();
         names.iter().for_each(|name| readers.model.compute(name));
@@ -300,7 +300,7 @@ async fn a_tick_that_is_killed_at_any_moment_is_finished_after_the_restart() {
         again.model = readers.model;
         readers = again;
     }
-    // Left alone, the schedule brings all of it back.
+    // Left alone, the schedule computes all of them again.
     let ticking = ["--timeline-interval-ms", "100"];
     server.restart_with(&ticking);
     until("everybody's is computed", || {

@@ -1,4 +1,4 @@
-//! Sessions on live sockets: they lapse, are renewed, end alone or all together, on whichever edge.
+//! Sessions on live sockets: they expire, are renewed, end alone or all together, on any edge.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::Server;
 use support::client::{Client, Next};
 use support::web::{Exchange, post, sign_in, web};
 
-/// What a revocation may take to close a socket.
+/// How long a revocation may take to close a socket.
 const SOON: Duration = Duration::from_secs(2);
 
 fn edge(client: &Client) -> String {
@@ -89,21 +89,21 @@ async fn refreshes_that_race_or_lose_their_answer_harm_no_session() {
         token = won[0].clone();
     }
 
-    // The answer was lost: asked for once more, it is the same. Asked for again, somebody has a copy.
+    // The answer was lost: a second request gets the same answer. A third means that somebody has a copy of the token.
     let next = refresh(&server, &token).await.json()["refresh_token"].take();
     assert_eq!(refresh(&server, &token).await.json()["refresh_token"], next);
     let refused = refresh(&server, &token).await;
     assert_eq!((refused.status, refused.code()), (401, "unauthorized".to_owned()));
     assert_eq!(refresh(&server, &next).await.status, 401, "the session has ended");
 
-    // After ten seconds nobody's answer is on its way any more.
+    // After ten seconds no answer can still be on its way.
     let spent = sign_in(&server, "alice").await["refresh_token"].take();
     let next = refresh(&server, &spent).await.json()["refresh_token"].take();
     tokio::time::sleep(Duration::from_millis(10_100)).await;
     assert_eq!(refresh(&server, &spent).await.status, 401);
     assert_eq!(refresh(&server, &next).await.status, 401, "the session has ended");
 
-    // Who has the next token has had the answer.
+    // A client that has the next token has received the answer.
     let first = sign_in(&server, "bob").await["refresh_token"].take();
     let second = refresh(&server, &first).await.json()["refresh_token"].take();
     let third = refresh(&server, &second).await.json()["refresh_token"].take();
@@ -128,7 +128,7 @@ async fn logging_out_closes_the_sessions_sockets_and_revoking_all_of_them() {
     for client in &mut laptops {
         is_open(client).await;
     }
-    // A client that hangs up at once was heard, and then its sockets close, or it was not, and nothing has happened.
+    // A client hangs up at once. Either it was heard, and then its sockets close, or it was not, and then nothing happens.
     for n in 0..8 {
         let left = sign_in(&server, &format!("carla{n}")).await;
         let mut socket = Client::hello(&server.address, &left["access_token"], None, None).await;
@@ -149,7 +149,7 @@ async fn logging_out_closes_the_sessions_sockets_and_revoking_all_of_them() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    // The registrations of those that stay have stayed: a push finds them.
+    // The remaining sockets are still registered: a push finds them.
     let mut bob = {
         let session = sign_in(&server, "bob").await;
         Client::hello(&server.address, &session["access_token"], None, None).await
@@ -163,14 +163,14 @@ async fn logging_out_closes_the_sessions_sockets_and_revoking_all_of_them() {
     server.command(&["users", "revoke", "alice"]);
     all_closed(&mut laptops, 4503, begun).await;
     assert_eq!(refresh(&server, &laptop["refresh_token"]).await.status, 401);
-    // A new sign-in is good again, at once.
+    // A new sign-in works at once.
     let back = sign_in(&server, "alice").await;
     Client::hello(&server.address, &back["access_token"], None, None).await;
     server.settled();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_lapses_is_announced_renewed_on_the_live_socket_or_closes_it() {
+async fn a_token_that_expires_is_announced_renewed_on_the_live_socket_or_closes_it() {
     let server = Server::start(&["--access-token-s", "8"]);
     let session = sign_in(&server, "alice").await;
     assert_eq!(session["expires_in"], 8);
@@ -179,7 +179,7 @@ async fn a_token_that_lapses_is_announced_renewed_on_the_live_socket_or_closes_i
     let due = renewed.until(|frame| frame["op"] == "auth_due").await.unwrap();
     assert!(due["expires_in_ms"].as_u64().unwrap() <= 8000, "{due}");
 
-    // Nobody else's token will do, and the socket survives being offered one.
+    // Another user's token is refused, and the socket stays open.
     let bob = sign_in(&server, "bob").await;
     renewed.send(json!({ "op": "auth", "token": bob["access_token"] })).await;
     let refused = renewed.until(|frame| frame["op"] == "error").await.unwrap();
@@ -208,7 +208,7 @@ async fn a_socket_belongs_to_the_session_of_its_last_token() {
     is_open(&mut client).await;
     post(&server.address, "/v1/auth/logout", &json!({ "refresh_token": second["refresh_token"] })).await;
     assert_eq!(client.closed().await, 4503);
-    // A session that has ended is no way back in.
+    // A session that has ended cannot be used again.
     let mut client = {
         let third = sign_in(&server, "alice").await;
         Client::hello(&server.address, &third["access_token"], None, None).await

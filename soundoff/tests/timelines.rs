@@ -1,4 +1,4 @@
-//! Timelines are what docs/timelines.md says, whatever happens meanwhile.
+//! Timelines are what docs/timelines.md says, whatever happens at the same time.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::client::Client;
 use support::readers::{Readers, id, items, ms};
 use support::{PATIENCE, Server, UNPACED, is_long, seed};
 
-/// Computes only when asked to, and from counts as they are now.
+/// Timelines are computed only when asked for, and from the current counts.
 const BY_HAND: [&str; 8] = [
     "--timeline-interval-ms",
     "0",
@@ -44,7 +44,7 @@ async fn pages_are_what_the_model_says_whatever_people_do() {
 }
 
 #[tokio::test]
-async fn a_long_timeline_keeps_the_newest_hundred_and_its_pages_join_while_it_is_computed_anew() {
+async fn a_long_timeline_keeps_the_newest_hundred_and_its_pages_join_while_it_is_computed_again() {
     let server = Server::start(&BY_HAND);
     let mut random = StdRng::seed_from_u64(seed());
     let mut readers = Readers::meet_a_follower(&server, "l", 4).await;
@@ -67,7 +67,7 @@ async fn a_long_timeline_keeps_the_newest_hundred_and_its_pages_join_while_it_is
     readers.read(&server, &names[0], &mut random, 0).await;
 }
 
-/// With what production remembers: author lists stay in memory for minutes, and only the notes of what is recent keep them right.
+/// With caches as in production: author lists stay in memory for minutes, and only the notes of recent changes keep them correct.
 #[tokio::test]
 async fn remembered_lists_are_kept_right_by_what_is_recent() {
     let server =
@@ -80,7 +80,7 @@ async fn remembered_lists_are_kept_right_by_what_is_recent() {
     }
     readers.compute(&server, &names);
     for round in 0..if is_long() { 60 } else { 10 } {
-        // One author has more than a list holds, so that what is deleted must be made up for.
+        // One author has more posts than a list holds, so that others must replace deleted ones.
         for _ in 0..random.random_range(0..60) {
             let author = if random.random_bool(0.7) { 2 } else { random.random_range(0..5) };
             readers.post(&names[author]).await;
@@ -100,14 +100,14 @@ async fn remembered_lists_are_kept_right_by_what_is_recent() {
     }
 }
 
-/// Pages after a restart: the list that a cursor leads through went with the process. The first fetch may be done once more, as its
-/// ack may have gone, too, and makes another list.
+/// Pages after a restart: the list that a cursor leads through was lost with the process. The first fetch may be done twice, as its ack may have
+/// been lost as well, and makes another list.
 #[tokio::test]
 async fn a_cursor_outlives_the_cache_without_a_post_twice_or_left_out() {
     let mut server = Server::start(&BY_HAND);
     let mut readers = Readers::meet_a_follower(&server, "c", 3).await;
     let names = readers.names.clone();
-    // A hundred are on the timeline, and 30 that are newer come with them: the list is longer than any computation makes it.
+    // A hundred posts are on the timeline, and 30 newer ones are added: the list is longer than a computation makes it.
     for n in 0..150 {
         if n == 120 {
             readers.compute(&server, &names);
@@ -134,7 +134,7 @@ async fn a_cursor_outlives_the_cache_without_a_post_twice_or_left_out() {
     assert_eq!(shown, expected);
 }
 
-/// What may not be shown makes room: a page has as many items as were asked for while there are any.
+/// Items that must not be shown are replaced: a page has as many items as were asked for, while there are enough.
 #[tokio::test]
 async fn a_page_is_never_shorter_for_what_is_gone_from_it() {
     let server = Server::start(&BY_HAND);
@@ -144,7 +144,7 @@ async fn a_page_is_never_shorter_for_what_is_gone_from_it() {
         readers.post(&names[1 + n % 3]).await;
     }
     readers.compute(&server, &names);
-    // Of the first 60 items 36 are deleted; then an author blocks the reader, and the reader unfollows another.
+    // 36 of the first 60 items are deleted; then an author blocks the reader, and the reader unfollows another.
     let newest: Vec<_> = readers.model.posts.keys().rev().take(60).copied().collect();
     for post in newest.iter().enumerate().filter(|(at, _)| at % 5 > 1).map(|(_, post)| *post) {
         readers.delete(post).await;
@@ -183,7 +183,7 @@ async fn the_first_page_comes_unasked_and_somebody_new_gets_a_real_one() {
     assert_eq!(id(&page["body"]["items"][0]["post"]["id"]), post);
     assert!(page["body"]["next"].is_null(), "{page}");
     assert!(device.pending.is_empty(), "{:?}", device.pending);
-    // It went to the socket that said hello, and to no other of the user's.
+    // It went to the socket that said hello, and to no other socket of the user.
     let other = readers.clients.get_mut(&names[0]).unwrap();
     other.call("presence.get", json!({ "users": [] })).await;
     let pages = other.pending.iter().filter(|frame| frame["type"] == "timeline").count();
@@ -193,7 +193,7 @@ async fn the_first_page_comes_unasked_and_somebody_new_gets_a_real_one() {
     }
 }
 
-/// From 10 µs to 10 ms, short ones as often as long ones.
+/// A pause from 10 µs to 10 ms, short ones as often as long ones.
 fn moment(random: &mut StdRng) -> Duration {
     Duration::from_secs_f64(10f64.powf(random.random_range(-5.0..-2.0)))
 }
@@ -203,12 +203,12 @@ struct Pair {
     reader: Client,
     author: Client,
     names: Vec<String>,
-    /// Whether the reader follows the author; they are brought together by friends otherwise, and a block ends no follow.
+    /// Whether the reader follows the author. If not, a common friend connects them; then a block ends no follow.
     follows: bool,
     random: StdRng,
-    /// How often a fetch that raced with the end of a post showed it: never, once.
+    /// How often a fetch that raced with the end of a post did not show it, and did.
     raced: [u64; 2],
-    /// How often the page after the end was from a timeline that had been computed before the post was made, and after it.
+    /// How often the page after the end came from a timeline that was computed before the post was made, and after it.
     computed: [u64; 2],
 }
 
@@ -218,12 +218,12 @@ impl Pair {
         let (me, them) = (&self.names[0], &self.names[1]);
         let (reader, author) = (&mut self.reader, &mut self.author);
         if self.follows {
-            // What a block ended begins anew.
+            // The follow that the block ended begins again.
             reader.call("follow.add", json!({ "user": them })).await;
         }
         let post = author.call("post.create", json!({ "text": "soon gone" })).await["post"]["id"].take();
         let shows = |page: &Value| items(page).iter().any(|item| item.post == id(&post));
-        // No synchronisation: the moments are the fault.
+        // Not synchronised on purpose: the steps must come at any moment.
         tokio::time::sleep(moment(&mut self.random)).await;
         let asked = reader.submit("timeline.fetch", json!({})).await;
         tokio::time::sleep(moment(&mut self.random)).await;
@@ -250,8 +250,8 @@ impl Pair {
     }
 }
 
-/// Law 6, for what is computed ahead: nothing is shown after its deletion or the block was answered. All the while everybody's
-/// timeline is computed over and over.
+/// Law 6, for timelines computed ahead: nothing is shown once its deletion or the block has been answered. Meanwhile everybody's
+/// timeline is computed again and again.
 #[tokio::test]
 async fn law_6_what_goes_while_it_is_computed_and_fetched_is_not_shown_after_the_reply() {
     let ticking = ["--timeline-interval-ms", "50", "--timeline-hints-age-ms", "0"];
@@ -302,7 +302,7 @@ async fn law_6_what_goes_while_it_is_computed_and_fetched_is_not_shown_after_the
     server.settled();
 }
 
-/// What is posted while timelines are computed and fetched is on them afterwards: no note of it falls between two readings.
+/// Posts made while timelines are computed and fetched are on them afterwards: no note of a post is lost between two reads.
 #[tokio::test]
 async fn nothing_is_lost_that_is_posted_while_timelines_are_computed() {
     let server = Server::start(&[&["--timeline-interval-ms", "2"][..], &UNPACED].concat());
@@ -345,7 +345,7 @@ async fn nothing_is_lost_that_is_posted_while_timelines_are_computed() {
     }
 }
 
-/// Whom somebody follows is known whole, though others look at only the newest of it at the same time.
+/// The whole list of follows is used, though others read only its newest part at the same time.
 #[tokio::test]
 async fn a_page_is_whole_while_follows_change_and_timelines_are_computed() {
     let ticking = ["--timeline-interval-ms", "2", "--timeline-hints-age-ms", "0"];

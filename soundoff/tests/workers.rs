@@ -1,4 +1,4 @@
-//! Laws 7 to 9: stalled workers slow no sender, work in progress is bounded, poison ends in the dead letters.
+//! Laws 7 to 9: stalled workers slow down no sender, work in progress is bounded, poisoned messages end in the dead letters.
 
 mod support;
 
@@ -21,20 +21,20 @@ async fn law_7_with_all_workers_stopped_messages_are_accepted_and_done_later() {
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
     let mut bob = Client::hello(&server.address, &tokens["bob"], None, Some(0)).await;
-    // What the hellos have put on the queues is done.
+    // The messages that the hellos put on the queues are done.
     ann.event("timeline").await;
     bob.event("timeline").await;
     assert!(server.command(&["workers", "pause"]).contains("paused"));
     let mut ids = Vec::new();
     for n in 0..SENT {
         let id = ann.submit("dm.send", json!({ "to": "bob", "text": n.to_string() })).await;
-        // Each waits for the one before: a backlog slows nobody.
+        // Each waits for the one before: a backlog slows down no sender.
         ann.until(|frame| frame["op"] == "accepted" && frame["id"] == *id).await.unwrap();
         ids.push(id);
     }
     assert!(ann.pending.iter().all(|frame| frame["op"] != "reply"), "paused, and somebody worked");
     let visible = row(&server.queues(), "main_q")["visible"].as_u64().unwrap() as usize;
-    // An engine that packs counts packs.
+    // An engine that packs several messages into one counts the packs.
     assert!(
         visible == SENT || std::env::var("TEST_SOUNDOFF").is_ok() && (1..SENT).contains(&visible),
         "{visible} wait"
@@ -94,7 +94,7 @@ async fn law_8_no_more_is_worked_on_than_there_are_slots() {
     server.settled();
 }
 
-/// Waits until a queue has so many dead letters.
+/// Waits until a queue has `count` dead letters.
 fn await_dead(server: &Server, queue: &str, count: usize) {
     let begun = Instant::now();
     while row(&server.queues(), queue)["dead"] != count {
@@ -125,13 +125,13 @@ async fn law_9_poison_ends_in_the_dead_letters_and_can_be_read_and_brought_back(
     assert_eq!((&envelope["id"], &envelope["from"]), (&json!("poison-1"), &json!("ann")));
     assert_eq!(envelope["body"]["post"], post);
 
-    // Still poison: back again, tried as often as before, and no loop.
+    // Still poisoned: it comes back, is tried as often as before, and does not loop.
     assert!(server.command(&["dlq", "redrive", "post_get_q"]).starts_with("1 message"));
     assert_eq!(ann.outcome("poison-1").await.unwrap()["error"]["code"], "internal");
     await_dead(&server, "post_get_q", 1);
     assert_eq!(server.metric("soundoff_consumer_retried_total").await, 4.0);
 
-    // The fault is gone: what lies in the dead letters outlived the process, and is done when it is brought back.
+    // The fault is gone. The dead letters have outlived the process, and are worked off when they are brought back.
     server.kill();
     server.restart_with(&[]);
     await_dead(&server, "post_get_q", 1);

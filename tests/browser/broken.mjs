@@ -6,7 +6,7 @@ const WEB = new URL("../../web/", import.meta.url);
 /** `[file, text, instead]`: the file in `web/`, exactly one piece of its text, and what stands there instead. */
 const fault = process.env.BROKEN ? JSON.parse(process.env.BROKEN) : null;
 
-/** Has a browser get the broken file in place of the good one. */
+/** Gives a browser the broken file in place of the good one. */
 export async function breakIn(context) {
   if (!fault) return;
   const [file, text, instead] = fault;
@@ -15,7 +15,9 @@ export async function breakIn(context) {
   const body = source.replace(text, () => instead);
   const isIt = ({ pathname }) => pathname === `/${file}`;
   await context.route(isIt, async (route) => {
-    const response = await route.fetch({ headers: { ...route.request().headers(), "if-none-match": "" } });
+    // Whole and unpacked: the broken text takes its place.
+    const whole = { "if-none-match": "", "accept-encoding": "identity" };
+    const response = await route.fetch({ headers: { ...route.request().headers(), ...whole } });
     await route.fulfill({ response, body });
   });
 }

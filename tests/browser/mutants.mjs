@@ -109,6 +109,12 @@ const MUTANTS = {
   ],
   budget: [
     [
+      "the app is too large",
+      "app/router.js",
+      "// Where the reader is:",
+      `// ${Array.from({ length: 4_000 }, (_, n) => Math.sin(n)).join("")}:`,
+    ],
+    [
       "rows jump",
       "app/dom.js",
       "return rows(list, ...how);\n",

@@ -15,10 +15,10 @@ pub(crate) struct EngineArgs {
     /// The AWS region. Default: as the AWS SDK finds it (AWS_REGION, the profile, the instance).
     #[arg(long, env = "SOUNDOFF_AWS_REGION")]
     pub(crate) aws_region: Option<String>,
-    /// What the names of queues and tables begin with.
+    /// The prefix of the names of queues and tables.
     #[arg(long, env = "SOUNDOFF_PREFIX", default_value = "soundoff-")]
     pub(crate) prefix: String,
-    /// The memcached nodes, `host:port`, separated by commas: Session Cache and timelines.
+    /// The memcached nodes, each `host:port`, separated by commas. They hold the Session Cache and timelines.
     #[arg(long, env = "SOUNDOFF_MEMCACHED", value_delimiter = ',', default_value = "127.0.0.1:11211")]
     pub(crate) memcached: Vec<String>,
     /// Speak TLS to the memcached nodes.
@@ -30,22 +30,22 @@ pub(crate) struct EngineArgs {
     /// The Firehose delivery stream of the archive.
     #[arg(long, env = "SOUNDOFF_ARCHIVE_STREAM", default_value = "soundoff-archive")]
     pub(crate) archive_stream: String,
-    /// The bucket that `provision` has a new archive stream write to.
+    /// The bucket that a new archive stream of `provision` writes to.
     #[arg(long, env = "SOUNDOFF_ARCHIVE_BUCKET", default_value = "soundoff-archive")]
     pub(crate) archive_bucket: String,
     /// The S3 bucket of media.
     #[arg(long, env = "SOUNDOFF_MEDIA_BUCKET", default_value = "soundoff-media")]
     pub(crate) media_bucket: String,
-    /// Where SQS is spoken, such as `http://127.0.0.1:9324` (ElasticMQ). Default: AWS itself; the same below.
+    /// The address of SQS or of a stand-in, such as `http://127.0.0.1:9324` (ElasticMQ). Default: AWS itself; the same below.
     #[arg(long, env = "SOUNDOFF_SQS_ENDPOINT")]
     pub(crate) sqs_endpoint: Option<String>,
-    /// Where DynamoDB is spoken (ScyllaDB's Alternator, DynamoDB Local).
+    /// The address of DynamoDB or of a stand-in (ScyllaDB's Alternator, DynamoDB Local).
     #[arg(long, env = "SOUNDOFF_DYNAMODB_ENDPOINT")]
     pub(crate) dynamodb_endpoint: Option<String>,
-    /// Where Firehose is spoken.
+    /// The address of Firehose or of a stand-in.
     #[arg(long, env = "SOUNDOFF_FIREHOSE_ENDPOINT")]
     pub(crate) firehose_endpoint: Option<String>,
-    /// Where S3 is spoken.
+    /// The address of S3 or of a stand-in.
     #[arg(long, env = "SOUNDOFF_S3_ENDPOINT")]
     pub(crate) s3_endpoint: Option<String>,
     #[command(flatten)]

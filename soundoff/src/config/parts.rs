@@ -1,4 +1,4 @@
-//! What several commands can be told about one part of the pipeline.
+//! Flags about one part of the pipeline, which several commands share.
 
 use std::time::Duration;
 
@@ -7,42 +7,52 @@ use soundoff_common::pipeline::consumer::ConsumerConfig;
 use soundoff_edge::EdgeConfig;
 use soundoff_media::MediaConfig;
 
+use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
 
-/// What closing the sockets that are left may take, after the time clients had to leave by themselves.
+/// How long it may take to close the remaining sockets, after the time that clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
 
 /// How many messages of main_q a router works on at once.
 pub(crate) const ROUTER_SLOTS: usize = 4096;
 
+/// The shortest interval of an edge: below it, a busy machine alone makes clients late.
+const SHORTEST_MS: u64 = 100;
+/// The bound of [`EdgeConfig::validate`].
+const LARGEST_FRAME: u64 = 16 << 20;
+/// A `hello` with an access token and the longest names has room in this many bytes.
+const SMALLEST_FRAME: u64 = 1_000;
+/// No socket can send faster than this, so that it means no limit.
+const FASTEST: u64 = 1_000_000;
+
 /// How an edge behaves.
 #[derive(Debug, Args)]
 pub(crate) struct EdgeArgs {
     /// How often clients ping, in milliseconds; two missed intervals close the socket.
-    #[arg(long, env = "SOUNDOFF_HEARTBEAT_MS", default_value_t = 30_000)]
+    #[arg(long, env = "SOUNDOFF_HEARTBEAT_MS", default_value_t = 30_000, value_parser = whole::<u64>(SHORTEST_MS..=DAY_MS))]
     heartbeat_ms: u64,
     /// How long a new socket has for its hello, in milliseconds.
-    #[arg(long, env = "SOUNDOFF_HELLO_TIMEOUT_MS", default_value_t = 5_000)]
+    #[arg(long, env = "SOUNDOFF_HELLO_TIMEOUT_MS", default_value_t = 5_000, value_parser = whole::<u64>(SHORTEST_MS..=DAY_MS))]
     hello_timeout_ms: u64,
     /// The largest inbound frame, in bytes.
-    #[arg(long, env = "SOUNDOFF_FRAME_BYTES", default_value_t = 32 * 1024)]
-    frame_bytes: usize,
-    /// How many messages a second a socket may send for long.
-    #[arg(long, env = "SOUNDOFF_MESSAGES_PER_SECOND", default_value_t = 100)]
+    #[arg(long, env = "SOUNDOFF_FRAME_BYTES", default_value_t = 32 * 1024, value_parser = whole::<usize>(SMALLEST_FRAME..=LARGEST_FRAME))]
+    pub(super) frame_bytes: usize,
+    /// How many messages a second a socket may send in the long run.
+    #[arg(long, env = "SOUNDOFF_MESSAGES_PER_SECOND", default_value_t = 100, value_parser = whole::<u32>(1..=FASTEST))]
     messages_per_second: u32,
     /// How many messages a socket may send at once.
-    #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200)]
+    #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200, value_parser = whole::<u32>(1..=FASTEST))]
     burst: u32,
     /// How many sockets a user may hold.
-    #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10)]
+    #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10, value_parser = whole::<usize>(1..=10_000))]
     sockets_per_user: usize,
     /// How many sockets an edge takes before it sheds load.
-    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", default_value_t = 100_000)]
+    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", default_value_t = 100_000, value_parser = whole::<usize>(1..=10_000_000))]
     max_sockets: usize,
 }
 
 impl EdgeArgs {
-    /// What every edge gets; clients have `drain` to leave when it stops.
+    /// The configuration of every edge; clients have `drain` to leave when it stops.
     pub(crate) fn config(&self, drain: Duration) -> EdgeConfig {
         EdgeConfig {
             goaway: (Duration::ZERO, drain / 2),
@@ -60,49 +70,75 @@ impl EdgeArgs {
     }
 }
 
-/// How queues are pulled.
+/// SQS moves a message to the dead letters by itself after this many receives (`maxReceiveCount`, infra/terraform), and then nobody
+/// answers its sender. So our own consumers, which do answer, must give up no later.
+pub(crate) const SQS_RECEIVES: u64 = 10;
+/// The queues of `up` have no such limit: a message may be tried for as long as somebody wants to watch.
+pub(crate) const OWN_RECEIVES: u64 = 1_000;
+/// The shortest visibility timeout. It is extended each half of it; a run that a busy machine delays for longer is done twice.
+const SHORTEST_VISIBILITY_MS: u64 = 100;
+/// The longest visibility timeout of SQS.
+const LONGEST_VISIBILITY_MS: u64 = 12 * HOUR_MS;
+
+/// How queues are pulled that let a message be received at most `MOST_RECEIVES` times.
 #[derive(Debug, Args)]
-pub(crate) struct ConsumerArgs {
+pub(crate) struct ConsumerArgs<const MOST_RECEIVES: u64> {
     /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
-    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = whole::<u16>(1..=65_535))]
     slots: u16,
     /// How long a message in progress stays out of sight, in milliseconds; extended while work goes on.
-    #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000)]
+    #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000, value_parser = whole::<u64>(SHORTEST_VISIBILITY_MS..=LONGEST_VISIBILITY_MS))]
     visibility_ms: u64,
-    /// How often a message is tried before it goes to the dead letters.
-    #[arg(long, env = "SOUNDOFF_MAX_RECEIVES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often a message is tried before it goes to the dead letters. On AWS at most 10 times, after which SQS itself gives up.
+    #[arg(long, env = "SOUNDOFF_MAX_RECEIVES", default_value_t = 5, value_parser = whole::<u32>(1..=MOST_RECEIVES))]
     max_receives: u32,
     /// Make a share of a type's runs fail, to see how a client copes: `post.create=0.1`. Repeatable; for development.
     #[arg(long, env = "SOUNDOFF_CHAOS", value_name = "TYPE=RATE", value_delimiter = ',')]
-    pub(crate) chaos: Vec<ChaosRule>,
+    chaos: Vec<ChaosRule>,
     /// The seed of `--chaos`: the same seed makes the same choices.
-    #[arg(long, env = "SOUNDOFF_CHAOS_SEED", default_value_t = 1)]
-    pub(crate) chaos_seed: u64,
+    #[arg(long, env = "SOUNDOFF_CHAOS_SEED", default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
+    chaos_seed: u64,
 }
 
-impl ConsumerArgs {
-    /// How a type's queue is pulled.
-    pub(crate) fn worker(&self) -> ConsumerConfig {
-        ConsumerConfig {
+impl<const MOST_RECEIVES: u64> ConsumerArgs<MOST_RECEIVES> {
+    /// How this process pulls its queues.
+    pub(crate) fn pulling(&self) -> Pulling {
+        let config = ConsumerConfig {
             slots: usize::from(self.slots),
             visibility: Duration::from_millis(self.visibility_ms),
             max_receives: self.max_receives,
             ..ConsumerConfig::default()
-        }
+        };
+        Pulling { config, chaos: self.chaos.clone(), chaos_seed: self.chaos_seed }
+    }
+}
+
+/// How a process pulls its queues, and which of its runs fail on purpose.
+#[derive(Debug)]
+pub(crate) struct Pulling {
+    config: ConsumerConfig,
+    pub(crate) chaos: Vec<ChaosRule>,
+    pub(crate) chaos_seed: u64,
+}
+
+impl Pulling {
+    /// How a type's queue is pulled.
+    pub(crate) fn worker(&self) -> ConsumerConfig {
+        self.config
     }
 
     /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for the
     /// time the archive takes to share its disk syncs.
     pub(crate) fn router(&self) -> ConsumerConfig {
-        ConsumerConfig { slots: ROUTER_SLOTS, batch: 256, ..self.worker() }
+        ConsumerConfig { slots: ROUTER_SLOTS, batch: 256, ..self.config }
     }
 }
 
-/// How media are kept.
+/// How long media are kept.
 #[derive(Debug, Args)]
 pub(crate) struct MediaArgs {
-    /// How long pictures are kept that no post shows, in seconds.
-    #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How long pictures that no post shows are kept, in seconds.
+    #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = whole::<u64>(1..=10 * YEAR_S))]
     media_kept_s: u64,
 }
 

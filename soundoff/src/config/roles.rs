@@ -1,20 +1,29 @@
-//! What one role of a deployment can be told.
+//! The flags of each role of a deployment.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConsumerArgs, EdgeArgs, EngineArgs, MediaArgs, TimelineArgs, UsersArgs};
+use super::engines::EngineArgs;
+use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, SQS_RECEIVES};
+use super::timeline::TimelineArgs;
+use super::users::UsersArgs;
+use super::values::{address, reachable, whole};
 
-/// What every role has.
+/// A container of ECS is killed 120 s after it was asked to stop; closing what is left takes up to 10 of them.
+const LONGEST_DRAIN_MS: u64 = 100_000;
+/// The most balancers in a row in front of a process.
+const MOST_PROXIES: u64 = 16;
+
+/// The flags of every role.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// Where /healthz, /readyz and /metrics are, and an edge's deliveries. Port 0 takes a free one and prints it.
-    #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090", value_parser = address)]
     pub(crate) internal_listen: SocketAddr,
-    /// How long what is in progress may take when the process stops, in milliseconds; on an edge also how long clients have to leave.
-    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(..=100_000))]
+    /// How long work in progress may take when the process stops, in milliseconds; on an edge also how long clients have to leave.
+    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 60_000, value_parser = whole::<u64>(0..=LONGEST_DRAIN_MS))]
     drain_ms: u64,
     #[command(flatten)]
     pub(crate) engines: EngineArgs,
@@ -31,10 +40,10 @@ impl NodeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EdgeRole {
     /// Where apps connect. Port 0 takes a free one and prints it.
-    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
-    /// The `ip:port` by which workers reach this edge's internal port. Default: this machine's private address, from the metadata of ECS or EC2.
-    #[arg(long, env = "SOUNDOFF_ADVERTISE")]
+    /// The `ip:port` at which workers reach this edge's internal port. Default: this machine's private address, from the metadata of ECS or EC2.
+    #[arg(long, env = "SOUNDOFF_ADVERTISE", value_parser = reachable)]
     pub(crate) advertise: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) edge: EdgeArgs,
@@ -46,7 +55,7 @@ pub(crate) struct EdgeRole {
 #[derive(Debug, Args)]
 pub(crate) struct RouterRole {
     #[command(flatten)]
-    pub(crate) consumer: ConsumerArgs,
+    pub(crate) consumer: ConsumerArgs<SQS_RECEIVES>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
@@ -54,11 +63,11 @@ pub(crate) struct RouterRole {
 /// `soundoff workers`.
 #[derive(Debug, Args)]
 pub(crate) struct WorkersRole {
-    /// Work only on these types, separated by commas: a tier of its own. Default: on all.
+    /// Work only on these types, separated by commas, so that they have processes of their own. Default: all types.
     #[arg(long, env = "SOUNDOFF_ONLY", value_name = "TYPES", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     #[command(flatten)]
-    pub(crate) consumer: ConsumerArgs,
+    pub(crate) consumer: ConsumerArgs<SQS_RECEIVES>,
     #[command(flatten)]
     pub(crate) media: MediaArgs,
     #[command(flatten)]
@@ -69,7 +78,7 @@ pub(crate) struct WorkersRole {
 #[derive(Debug, Args)]
 pub(crate) struct TimelineRole {
     #[command(flatten)]
-    pub(crate) consumer: ConsumerArgs,
+    pub(crate) consumer: ConsumerArgs<SQS_RECEIVES>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
     #[command(flatten)]
@@ -80,13 +89,14 @@ pub(crate) struct TimelineRole {
 #[derive(Debug, Args)]
 pub(crate) struct UsersRole {
     /// Where apps sign in and media are. Port 0 takes a free one and prints it.
-    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
-    /// Give tokens to whoever asks at /dev/tokens, and show codes in /dev/outbox. For trying things out: on loopback only.
+    /// Give tokens to anybody who asks at /dev/tokens, and show codes in /dev/outbox. For trying things out, on loopback only.
     #[arg(long)]
     pub(crate) dev: bool,
-    /// How many balancers or proxies of yours stand before this port. Each adds whom it heard to X-Forwarded-For, and limits go by that address.
-    #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0)]
+    /// How many balancers or proxies of yours are in front of this port. Each adds the address that it heard from to X-Forwarded-For; limits count by
+    /// the one that the outermost added.
+    #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
     pub(crate) proxies: usize,
     #[command(flatten)]
     pub(crate) media: MediaArgs,

@@ -1,4 +1,4 @@
-//! Everything `soundoff up` can be told.
+//! The flags of `soundoff up`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,40 +6,52 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConsumerArgs, EdgeArgs, MediaArgs, TimelineArgs, UsersArgs};
+use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
+use super::timeline::TimelineArgs;
+use super::users::UsersArgs;
+use super::values::{HOUR_MS, local, whole};
 
-/// Everything `soundoff up` can be told.
+/// Below this the queues would not hold one message of the smallest frames there are; see also [`UpConfig::check`].
+const SMALLEST_QUEUES: u64 = 1 << 10;
+/// More than any disk of one machine, and far from where sums overflow.
+const LARGEST_QUEUES: u64 = 1 << 50;
+/// Enough for some values of the largest size.
+const SMALLEST_CACHE: u64 = 4 << 20;
+/// More than the memory of a machine that `up` is meant for.
+const LARGEST_CACHE: u64 = 64 << 30;
+
+/// The flags of `soundoff up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpConfig {
-    /// Where apps connect. Port 0 takes a free one and prints it.
-    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Where apps connect, on this machine only: an address, or a port alone. Port 0 takes a free one and prints it.
+    #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "127.0.0.1:8080", value_parser = local)]
     pub(crate) listen: SocketAddr,
     /// Where everything is kept.
     #[arg(long, env = "SOUNDOFF_DATA", default_value = "soundoff-data")]
     pub(crate) data: PathBuf,
-    /// How many edge nodes to run; the public port hands sockets to them in turn.
-    #[arg(long, env = "SOUNDOFF_EDGES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// How many edge nodes to run, 1 to 64; the public port hands sockets to them in turn.
+    #[arg(long, env = "SOUNDOFF_EDGES", default_value_t = 1, value_parser = whole::<u16>(1..=64))]
     pub(crate) edges: u16,
     #[command(flatten)]
     pub(crate) edge: EdgeArgs,
     /// How many bytes of undelivered messages the queues hold before senders get `overloaded`.
-    #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30)]
+    #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30, value_parser = whole::<u64>(SMALLEST_QUEUES..=LARGEST_QUEUES))]
     pub(crate) queue_bytes: u64,
-    /// How many bytes of timelines and lists are kept in memory; what has no room is computed again.
-    #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4 << 20..))]
+    /// How many bytes of timelines and lists are kept in memory; anything that has no room is computed again.
+    #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = whole::<usize>(SMALLEST_CACHE..=LARGEST_CACHE))]
     pub(crate) cache_bytes: usize,
     /// The file with the deployment's secret, at least 32 random bytes, which protects addresses, token keys and upload URLs. Default: secret.key in the
-    /// data directory, made when it is not there.
+    /// data directory, which is made when it is missing.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) media: MediaArgs,
     #[command(flatten)]
-    pub(crate) consumer: ConsumerArgs,
+    pub(crate) consumer: ConsumerArgs<OWN_RECEIVES>,
     /// How long clients have to leave when the process stops, in milliseconds; it stops at once when none are left.
-    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 3_000)]
+    #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 3_000, value_parser = whole::<u64>(0..=HOUR_MS))]
     drain_ms: u64,
-    // Last, as their headings hold for whatever follows.
+    // Last: their headings in --help hold for all flags that follow.
     #[command(flatten)]
     pub(crate) users: UsersArgs,
     #[command(flatten)]
@@ -47,6 +59,20 @@ pub(crate) struct UpConfig {
 }
 
 impl UpConfig {
+    /// Checks what no flag can check by itself.
+    ///
+    /// # Errors
+    /// Names the flags that do not go together.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.queue_bytes > self.edge.frame_bytes as u64,
+            "--queue-bytes {} has no room for one message of --frame-bytes {}: every sender would get `overloaded`",
+            self.queue_bytes,
+            self.edge.frame_bytes
+        );
+        Ok(())
+    }
+
     /// How long clients have to leave.
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)

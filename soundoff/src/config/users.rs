@@ -1,4 +1,4 @@
-//! How users sign in, as flags and environment.
+//! How users sign in: flags and environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,32 +11,39 @@ use soundoff_users::{
     AppleConfig, AppleWeb, Outbox, Ring, Smtp, TwitterConfig, UsersConfig, UsersSettings, Webhook,
 };
 
+use super::values::{YEAR_S, whole};
+
+/// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
+const LONGEST_ACCESS_S: u64 = 900;
+/// No IP address can ask faster than this, so that it means no limit.
+const MOST_PER_MINUTE: u64 = 1_000_000;
+
 /// How users sign in (docs/sign-in.md).
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Signing in")]
 pub(crate) struct UsersArgs {
-    /// How long an access token is good, in seconds.
-    #[arg(long, env = "SOUNDOFF_ACCESS_TOKEN_S", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=900))]
+    /// How long an access token is valid, in seconds; at most 900.
+    #[arg(long, env = "SOUNDOFF_ACCESS_TOKEN_S", default_value_t = 900, value_parser = whole::<u64>(1..=LONGEST_ACCESS_S))]
     access_token_s: u64,
-    /// How long a sign-in is good, in seconds, however often it is refreshed.
-    #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = clap::value_parser!(u64).range(1..=366 * 24 * 3600))]
+    /// How long a sign-in is valid, in seconds, however often it is refreshed.
+    #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = whole::<u64>(1..=YEAR_S))]
     refresh_token_s: u64,
-    /// How many one-time codes an address on the net may ask for in a minute.
-    #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many one-time codes an IP address may ask for in a minute.
+    #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = whole::<u32>(1..=MOST_PER_MINUTE))]
     codes_per_minute: u32,
-    /// How many sign-ins, tries of codes and refreshes an address on the net may make in a minute.
-    #[arg(long, env = "SOUNDOFF_SIGN_INS_PER_MINUTE", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many sign-ins, attempts at codes and refreshes an IP address may make in a minute.
+    #[arg(long, env = "SOUNDOFF_SIGN_INS_PER_MINUTE", default_value_t = 120, value_parser = whole::<u32>(1..=MOST_PER_MINUTE))]
     sign_ins_per_minute: u32,
-    /// The mail server for codes, such as `smtps://user:password@mail.example.org`; without one they lie in /dev/outbox.
+    /// The mail server for codes, such as `smtps://user:password@mail.example.org`; without one they are in /dev/outbox.
     #[arg(long, env = "SOUNDOFF_SMTP_URL", hide_env_values = true)]
     smtp_url: Option<String>,
-    /// Whom mail comes from.
+    /// The sender of mail.
     #[arg(long, env = "SOUNDOFF_MAIL_FROM", default_value = "Sound Off <no-reply@localhost>")]
     mail_from: String,
-    /// Where texts are POSTed as `{"to","text"}`, to be passed on to your carrier; without it they lie in /dev/outbox.
+    /// Where text messages are POSTed as `{"to","text"}`, for you to pass on to your carrier; without it they are in /dev/outbox.
     #[arg(long, env = "SOUNDOFF_TEXTS_URL")]
     texts_url: Option<String>,
-    /// What goes along with texts as bearer token.
+    /// The bearer token of these POSTs.
     #[arg(long, env = "SOUNDOFF_TEXTS_TOKEN", hide_env_values = true, requires = "texts_url")]
     texts_token: Option<String>,
     /// Your apps' identifiers at Apple (bundle and service ids), separated by commas; turns Sign in with Apple on.
@@ -48,10 +55,10 @@ pub(crate) struct UsersArgs {
     /// Where Apple's keys are.
     #[arg(long, env = "SOUNDOFF_APPLE_JWKS_URL", default_value = "https://appleid.apple.com/auth/keys")]
     apple_jwks_url: String,
-    /// Which of them the web app's is (a service id); without it the app in the browser does not offer Apple.
+    /// Which of `--apple-client-ids` is the web app's (a service id); without it the app in the browser does not offer Apple.
     #[arg(long, env = "SOUNDOFF_APPLE_WEB_CLIENT_ID", requires = "apple_client_ids")]
     apple_web_client_id: Option<String>,
-    /// Where the web app sends users of Apple.
+    /// Where the web app sends users to sign in with Apple.
     #[arg(
         long,
         env = "SOUNDOFF_APPLE_AUTHORIZE_URL",
@@ -61,13 +68,13 @@ pub(crate) struct UsersArgs {
     /// Your app's client id at Twitter/X; turns sign-in with it on.
     #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_ID", requires = "twitter_redirect_uris")]
     twitter_client_id: Option<String>,
-    /// Its secret; none for a public client.
+    /// The secret of that client; a public client has none.
     #[arg(long, env = "SOUNDOFF_TWITTER_CLIENT_SECRET", hide_env_values = true)]
     twitter_client_secret: Option<String>,
     /// Where Twitter/X may send users back to, separated by commas.
     #[arg(long, env = "SOUNDOFF_TWITTER_REDIRECT_URIS", value_delimiter = ',')]
     twitter_redirect_uris: Vec<String>,
-    /// Where apps send users of Twitter/X.
+    /// Where apps send users to sign in with Twitter/X.
     #[arg(
         long,
         env = "SOUNDOFF_TWITTER_AUTHORIZE_URL",
@@ -77,15 +84,15 @@ pub(crate) struct UsersArgs {
     /// Where codes are exchanged for tokens.
     #[arg(long, env = "SOUNDOFF_TWITTER_TOKEN_URL", default_value = "https://api.x.com/2/oauth2/token")]
     twitter_token_url: String,
-    /// Where a token is asked whose it is.
+    /// Where the user of a token is looked up.
     #[arg(long, env = "SOUNDOFF_TWITTER_USER_URL", default_value = "https://api.x.com/2/users/me")]
     twitter_user_url: String,
-    /// Where in that answer the user's id is (a JSON pointer).
+    /// Where in that response the user's id is (a JSON pointer).
     #[arg(long, env = "SOUNDOFF_TWITTER_USER_POINTER", default_value = "/data/id")]
     twitter_user_pointer: String,
 }
 
-/// The couriers of codes, and the outbox that stands in where none is configured.
+/// The couriers of codes, and the outbox that takes their place where none is configured.
 pub(crate) struct Couriers {
     pub(crate) mail: Arc<dyn Courier>,
     pub(crate) texts: Arc<dyn Courier>,
@@ -95,7 +102,7 @@ pub(crate) struct Couriers {
 }
 
 impl Couriers {
-    /// What the User service of a process is made of. With `dev` the outbox can be read.
+    /// The settings of a process's User service. With `dev` the outbox can be read.
     pub(crate) fn settings(&self, config: UsersConfig, ring: &Arc<Ring>, dev: bool) -> UsersSettings {
         let (mail, texts) = (self.mail.clone(), self.texts.clone());
         UsersSettings { config, ring: ring.clone(), mail, texts, outbox: dev && !self.carried }
@@ -103,7 +110,7 @@ impl Couriers {
 }
 
 impl UsersArgs {
-    /// What the User service gets.
+    /// The configuration of the User service.
     pub(crate) fn config(&self) -> anyhow::Result<UsersConfig> {
         let apple = (!self.apple_client_ids.is_empty()).then(|| {
             anyhow::Ok(AppleConfig {
@@ -144,7 +151,7 @@ impl UsersArgs {
         Ok(Some(AppleWeb { client_id, authorize_url }))
     }
 
-    /// Who carries codes.
+    /// The couriers of codes.
     pub(crate) fn couriers(&self) -> anyhow::Result<Couriers> {
         let outbox = Arc::new(Outbox::default());
         let mail: Arc<dyn Courier> = match &self.smtp_url {

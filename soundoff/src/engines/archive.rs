@@ -6,7 +6,7 @@ use std::sync::Arc;
 use soundoff_common::ports::archive::Archive;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
 
-use super::Opening;
+use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {

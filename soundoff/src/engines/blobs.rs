@@ -6,7 +6,7 @@ use std::sync::Arc;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_embedded::blobs::FileBlobs;
 
-use super::Opening;
+use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {

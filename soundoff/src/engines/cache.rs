@@ -5,7 +5,7 @@ use std::sync::Arc;
 use soundoff_common::ports::cache::Cache;
 use soundoff_embedded::cache::LocalCache;
 
-use super::Opening;
+use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {

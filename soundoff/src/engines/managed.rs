@@ -1,4 +1,5 @@
-//! What managed engines share: one AWS client and one memcached client a process; and how they are made where Terraform does not.
+//! What managed engines share: one AWS client and one memcached client for each process. Also `provision`, which makes queues and tables where
+//! Terraform does not.
 
 use soundoff_aws::memcached::{Memcached, MemcachedOptions};
 use soundoff_aws::sqs::{self, SqsOptions};
@@ -55,7 +56,7 @@ pub(crate) async fn provision(args: &EngineArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address by which other machines of the deployment reach this one.
+/// The address at which other machines of the deployment reach this one.
 pub(crate) async fn private_ip() -> anyhow::Result<std::net::IpAddr> {
     soundoff_aws::private_ip().await
 }

@@ -1,10 +1,11 @@
-//! Which engine is behind each port. Each port is chosen by itself: a mix of this machine's engines and managed ones is another [`Plan`].
+//! Which engine is behind each port. Each port's engine is chosen separately: a mix of embedded and managed engines is another [`Plan`].
 
 mod archive;
 mod blobs;
 mod cache;
 #[cfg(feature = "aws")]
 mod managed;
+mod opening;
 mod queues;
 mod sessions;
 mod tables;
@@ -29,9 +30,10 @@ use crate::config::{EngineArgs, UpConfig};
 
 #[cfg(feature = "aws")]
 pub(crate) use managed::{private_ip, provision};
+use opening::Opening;
 pub(crate) use queues::open_log;
 
-/// The engine of each port.
+/// Which engine each port gets.
 pub(crate) struct Plan {
     queues: queues::Engine,
     tables: tables::Engine,
@@ -44,16 +46,6 @@ pub(crate) struct Plan {
     managed: Option<EngineArgs>,
 }
 
-/// What engines share while they are opened.
-struct Opening {
-    metrics: Metrics,
-    secret: Secret,
-    #[cfg(feature = "aws")]
-    managed: Option<managed::Clients>,
-    upkeep: Vec<BoxFuture<'static, ()>>,
-    closings: Vec<Box<dyn FnOnce() + Send>>,
-}
-
 /// The engines behind the ports, and the deployment's secret.
 pub(crate) struct Engines {
     pub(crate) queues: Arc<dyn Queues>,
@@ -61,15 +53,15 @@ pub(crate) struct Engines {
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) uploads: Arc<dyn Uploads>,
-    /// Where some tier of this process archives.
+    /// Present if a tier of this process archives.
     pub(crate) archive: Option<Arc<dyn Archive>>,
-    /// Where some tier of this process has media.
+    /// Present if a tier of this process works with media.
     pub(crate) blobs: Option<Arc<dyn Blobs>>,
     pub(crate) metrics: Metrics,
     pub(crate) secret: Secret,
-    /// What engines want done for as long as the process runs.
+    /// What engines need done for as long as the process runs.
     pub(crate) upkeep: Vec<BoxFuture<'static, ()>>,
-    /// What they want done at its end; these block.
+    /// What they need done at its end; these calls block.
     pub(crate) closings: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -93,7 +85,7 @@ impl Plan {
     /// Everything on the managed engines of a deployment.
     ///
     /// # Errors
-    /// When this binary was built without them.
+    /// This binary was built without them.
     #[cfg(feature = "aws")]
     pub(crate) fn managed(args: &EngineArgs) -> anyhow::Result<Self> {
         Ok(Self {
@@ -111,13 +103,13 @@ impl Plan {
     /// Everything on the managed engines of a deployment.
     ///
     /// # Errors
-    /// When this binary was built without them.
+    /// This binary was built without them.
     #[cfg(not(feature = "aws"))]
     pub(crate) fn managed(_args: &EngineArgs) -> anyhow::Result<Self> {
         anyhow::bail!(MISSING)
     }
 
-    /// Opens what tiers with these grants need.
+    /// Opens the engines that tiers with these grants need.
     pub(crate) async fn open(&self, secret: Secret, grants: &[Arc<Grants>]) -> anyhow::Result<Engines> {
         let metrics = Metrics::new();
         let mut opening = Opening {
@@ -154,16 +146,6 @@ impl Plan {
             upkeep,
             closings,
         })
-    }
-}
-
-#[cfg(feature = "aws")]
-impl Opening {
-    /// The clients of managed engines.
-    fn managed(&self) -> anyhow::Result<&managed::Clients> {
-        self.managed
-            .as_ref()
-            .ok_or_else(|| anyhow::anyhow!("a managed engine without a deployment's settings"))
     }
 }
 

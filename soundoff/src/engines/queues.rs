@@ -6,7 +6,7 @@ use std::sync::Arc;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
-use super::Opening;
+use super::opening::Opening;
 
 /// One of them.
 pub(crate) enum Engine {

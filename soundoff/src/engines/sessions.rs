@@ -6,7 +6,7 @@ use std::time::Duration;
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_embedded::sessions::LocalSessions;
 
-use super::Opening;
+use super::opening::Opening;
 
 /// How often expired registrations are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

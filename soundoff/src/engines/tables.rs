@@ -8,7 +8,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::now_ms;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
-use super::Opening;
+use super::opening::Opening;
 
 /// How often expired items are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ async fn sweep(tables: Arc<EmbeddedTables>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        // As many batches as there is work for: what expires must not come faster than it goes.
+        // Until a batch is not full: items must not expire faster than they are removed.
         loop {
             match tables.sweep(now_ms() / 1000, SWEEP_ITEMS).await {
                 Ok(removed) if removed == SWEEP_ITEMS => {}

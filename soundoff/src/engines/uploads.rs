@@ -1,13 +1,13 @@
-//! Where clients put large media by themselves.
+//! Where clients upload large media directly.
 
 use std::sync::Arc;
 
 use soundoff_common::ports::uploads::Uploads;
 use soundoff_common::web::uploads::UploadKey;
 
-use super::Opening;
+use super::opening::Opening;
 
-/// One of the places.
+/// One of these places.
 pub(super) enum Engine {
     /// The media pages, which sign their own URLs.
     Pages,

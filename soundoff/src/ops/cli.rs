@@ -1,4 +1,4 @@
-//! The commands of operators. They ask the running process, or the store itself when none runs.
+//! The operators' commands. They ask the running process, or open the store themselves when no process runs.
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{Ask, Live, Ops, QueueRow, server};
 use crate::config::{At, DlqCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
 use crate::engines::open_log;
-use crate::roles;
+use crate::node::Node;
 
 /// How many of the oldest dead letters `dlq show` looks through.
 const MOST_SHOWN: usize = 10_000;
@@ -31,12 +31,11 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     if let Some(ops) = datadir::announced(data)? {
         match remote(&ops, &ask).await {
             Ok(answer) => return answer,
-            // A killed process leaves its address behind; whether it still lives, the lock decides.
-            Err(unreachable) => tracing::debug!("nobody answers for the data directory: {unreachable:#}"),
+            // A killed process leaves its address behind. The lock decides whether a process still runs.
+            Err(unreachable) => tracing::debug!("no process answers for the data directory: {unreachable:#}"),
         }
     }
-    anyhow::ensure!(data.is_dir(), "there is no data directory {}; name one with --data", data.display());
-    let held = DataDir::hold(data)?;
+    let held = DataDir::hold_used(data)?;
     let names = crate::features::catalog().queue_names();
     let queues = open_log(held.path(), &names, None)?;
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
@@ -44,9 +43,9 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     answer
 }
 
-/// Does it on the engines of a deployment.
+/// Does it on a deployment's engines.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
-    let node = roles::open(&at.engines, &[Tier::Users]).await?;
+    let node = Node::managed(&at.engines, &[Tier::Users]).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
     Ops { queues: node.engines.queues.clone(), names, live: Some(live) }.answer(ask).await

@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// How often this machine's own queues are looked at: that costs a lock each.
+/// How often this machine's own queues are looked at: that costs one lock each.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often those of a deployment are, while somebody watches: that costs two requests each.
+/// How often a deployment's queues are looked at while somebody watches: that costs two requests each.
 const EVERY_WATCHED: Duration = Duration::from_secs(10);
-/// How long somebody who was seen watching counts as doing so.
+/// For how long somebody who was seen watching counts as still watching.
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// The queues that a process tells about.
+/// The queues whose depths a process reports.
 pub(super) struct Looked {
     pub(super) queues: Arc<dyn Queues>,
     pub(super) names: Vec<QueueName>,
@@ -29,7 +29,7 @@ impl Looked {
             match self.queues.depth(queue).await {
                 Ok(depth) => self.depths.show(queue, &depth),
                 Err(error) => {
-                    tracing::debug!(%queue, %error, "its depth cannot be seen");
+                    tracing::debug!(%queue, %error, "cannot read the depth");
                     self.depths.forget(queue);
                 }
             }
@@ -49,7 +49,7 @@ impl Looked {
         }
     }
 
-    /// Looks for as long as somebody watches, until `stop`. What nobody watches has no gauges.
+    /// Looks for as long as somebody watches, until `stop`. While nobody watches there are no gauges.
     pub(super) async fn while_watched(self, mut watched: watch::Receiver<Instant>, stop: CancellationToken) {
         while stop.run_until_cancelled(watched.changed()).await.is_some_and(|changed| changed.is_ok()) {
             while watched.borrow_and_update().elapsed() < WATCHED {

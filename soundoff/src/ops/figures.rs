@@ -1,17 +1,17 @@
-//! What the operators' page plots: a fixed list, each figure out of two looks at `/metrics`.
+//! What the operators' page plots: a fixed list of figures, each computed from two looks at `/metrics`.
 
 use soundoff_common::ports::queues::QueueName;
 
 use super::scrape::Scrape;
 
-/// How a figure comes of the metrics.
+/// How a figure is computed from the metrics.
 #[derive(Debug, Clone, Copy)]
 enum Of {
-    /// As it is now.
+    /// The value as it is now.
     Gauge(&'static str),
-    /// By how much it grew, a second.
+    /// By how much the value grew per second.
     Rate(&'static str),
-    /// What so large a share of the observations since then was below, in seconds.
+    /// The quantile at this share of the observations since the earlier look, in seconds.
     Quantile(&'static str, f64),
 }
 
@@ -19,7 +19,7 @@ const ACCEPTED_SECONDS: &str = "soundoff_edge_accepted_seconds_bucket";
 const RUN_SECONDS: &str = "soundoff_consumer_run_seconds_bucket";
 const DONE: &str = "soundoff_consumer_done_total";
 
-/// Of the process as a whole. Those of consumers leave the router out: whatever it is done with, others do after it.
+/// The figures of the process as a whole. Those of consumers leave the router out: every message that it handles, another consumer handles again.
 const WHOLE: [(&str, Of); 14] = [
     ("sockets", Of::Gauge("soundoff_edge_sockets")),
     ("accepted", Of::Rate("soundoff_edge_accepted_total")),
@@ -37,7 +37,7 @@ const WHOLE: [(&str, Of); 14] = [
     ("calls", Of::Rate("soundoff_users_calls_total")),
 ];
 
-/// Of each queue.
+/// The figures of each queue.
 const EACH: [(&str, Of); 6] = [
     ("visible", Of::Gauge("soundoff_queue_visible")),
     ("in_flight", Of::Gauge("soundoff_queue_in_flight")),
@@ -58,7 +58,7 @@ impl Of {
     fn figure(self, earlier: &Scrape, now: &Scrape, seconds: f64, wanted: impl Fn(&str) -> bool) -> f64 {
         match self {
             Self::Gauge(name) => now.sum(name, wanted).unwrap_or(f64::NAN),
-            // What has never happened has no counter.
+            // Something that has never happened has no counter.
             Self::Rate(name) => {
                 let [before, after] = [earlier, now].map(|look| look.sum(name, &wanted).unwrap_or(0.0));
                 (after - before) / seconds
@@ -74,14 +74,14 @@ pub(super) fn look(text: &str) -> Scrape {
     Scrape::read(text, &wanted)
 }
 
-/// Which figures there are, in the order of [`figures`]: of which queue, and its name.
+/// The queue and the name of each figure, in the order of [`figures`].
 pub(super) fn columns(queues: &[QueueName]) -> Vec<(Option<&QueueName>, &'static str)> {
     let whole = WHOLE.iter().map(|(name, _)| (None, *name));
     let each = queues.iter().flat_map(|queue| EACH.iter().map(move |(name, _)| (Some(queue), *name)));
     whole.chain(each).collect()
 }
 
-/// All figures of the time between two looks.
+/// All figures for the time between two looks.
 pub(super) fn figures(earlier: &Scrape, now: &Scrape, seconds: f64, queues: &[QueueName]) -> Box<[f32]> {
     let main = QueueName::main();
     let routes_only = queues == [main.clone()];

@@ -1,6 +1,6 @@
-//! The last ten minutes of a process's figures, in memory, so that a page that is opened later shows what was before.
+//! The last ten minutes of a process's figures, in memory, so that a page that is opened later shows what happened before.
 //!
-//! 300 samples of 14 figures and 6 for each queue, 4 bytes each: 250 KB with all 32 queues, however busy the process is. They go with it.
+//! 300 samples of 14 figures and 6 for each queue, 4 bytes each: 250 KB with all 32 queues, however busy the process is. They are lost when it ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 use soundoff_common::hex::hex;
+use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::QueueName;
-use soundoff_common::protocol::now_ms;
+use soundoff_common::protocol::{millis, now_ms};
 use soundoff_common::telemetry::Metrics;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +19,12 @@ use super::figures::{columns, figures, look};
 
 /// How often a sample is taken.
 const EVERY: Duration = Duration::from_secs(2);
-/// How many are kept: ten minutes.
+/// How many samples are kept: ten minutes.
 const MOST: usize = 300;
 
 /// The samples of one process.
 pub(super) struct History {
-    /// Samples are counted anew in each process.
+    /// Names this process: each one counts its samples from zero.
     boot: String,
     queues: Vec<QueueName>,
     kept: Mutex<Kept>,
@@ -31,7 +32,7 @@ pub(super) struct History {
 
 #[derive(Default)]
 struct Kept {
-    /// The number of the oldest sample that is kept.
+    /// The number of the oldest kept sample.
     first: u64,
     samples: VecDeque<Sample>,
 }
@@ -42,7 +43,7 @@ struct Sample {
     figures: Box<[f32]>,
 }
 
-/// Samples from one on, column by column.
+/// All samples from a certain one on, column by column.
 #[derive(serde::Serialize)]
 pub(super) struct Since<'a> {
     boot: &'a str,
@@ -89,7 +90,7 @@ impl History {
         kept.samples.push_back(Sample { at, figures });
     }
 
-    /// The samples from number `since` on, or all when this process has not come so far.
+    /// The samples from number `since` on, or all when this process has not reached that number.
     pub(super) fn since(&self, since: u64) -> Since<'_> {
         let kept = self.kept();
         let next = kept.first + kept.samples.len() as u64;
@@ -108,11 +109,10 @@ impl History {
                 }
             }
         }
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Since {
             boot: &self.boot,
-            every_ms: ms(EVERY),
-            keeps_ms: ms(EVERY) * MOST as u64,
+            every_ms: millis(EVERY),
+            keeps_ms: millis(EVERY) * MOST as u64,
             queues: &self.queues,
             next,
             at: samples.map(|sample| sample.at).collect(),
@@ -122,11 +122,11 @@ impl History {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().expect("nothing panics under this lock")
+        lock(&self.kept)
     }
 }
 
-/// Figures as short JSON: whole numbers as they are, others to four digits, `null` for what is not known.
+/// Figures as short JSON: whole numbers as they are, others with four digits, `null` for unknown ones.
 struct Column(Vec<f32>);
 
 impl Serialize for Column {
@@ -147,7 +147,7 @@ impl Serialize for Column {
 }
 
 fn to_four_digits(figure: f64) -> f64 {
-    // Through text, which alone rounds decimals without a rest that would be printed.
+    // Through text: only that rounds decimals so that no further digits are printed.
     format!("{figure:.3e}").parse().unwrap_or(figure)
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let new = answer(&history, 303);
         assert_eq!((&new["at"], &new["whole"]["sockets"]), (&json!([303_000, 304_000]), &json!([303, 304])));
         assert_eq!(answer(&history, 305)["at"], json!([]));
-        // Asked by a page that knows an earlier process, whose boot will tell it so.
+        // From a page that knows an earlier process; the new `boot` shows it that this is another one.
         assert_eq!(answer(&history, 306)["at"].as_array().unwrap().len(), MOST);
     }
 

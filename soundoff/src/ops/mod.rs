@@ -1,4 +1,4 @@
-//! What operators ask of a store or a running process: one list of commands, over loopback HTTP or on the store itself.
+//! What operators can ask: one list of commands, for a running process over loopback HTTP, or for a store that no process runs on.
 
 pub(crate) mod cli;
 mod depths;
@@ -25,7 +25,7 @@ use soundoff_users::Ring;
 use crate::node::Node;
 use crate::pool::Pool;
 
-/// One thing to do.
+/// One command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ask {
@@ -53,14 +53,14 @@ pub(crate) struct QueueRow {
 pub(crate) struct Live {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) replies: Replies,
-    /// The consumers, where they are in the same process.
+    /// The consumers, if they are in the same process.
     pub(crate) pool: Option<Arc<Pool>>,
     pub(crate) timelines: Operators,
     pub(crate) ring: Arc<Ring>,
 }
 
 impl Live {
-    /// Of a running node, which may have the consumers.
+    /// What a running node has; `pool` if the consumers are in the same process.
     pub(crate) fn of(node: &Node, pool: Option<Arc<Pool>>, timeline: TimelineConfig) -> anyhow::Result<Self> {
         let (tables, replies) = (node.world.tables.clone(), node.world.outward.replies.clone());
         let timelines = Operators::new(timeline.tiers, &node.world);
@@ -68,16 +68,16 @@ impl Live {
     }
 }
 
-/// Answers operators.
+/// Does what operators ask.
 pub(crate) struct Ops {
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) names: Vec<QueueName>,
-    /// Absent when the store is looked at while nothing runs on it.
+    /// Absent for a store that no process runs on.
     pub(crate) live: Option<Live>,
 }
 
 impl Ops {
-    /// Does it; the answer is JSON of the ask's own kind.
+    /// Does it; returns JSON whose shape depends on the command.
     pub(crate) async fn answer(&self, ask: Ask) -> anyhow::Result<Value> {
         match ask {
             Ask::Queues => {
@@ -134,8 +134,8 @@ async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
     change_account(live, user, Change::Set("revoked_at", revoked_at.into()), Kind::Revoke).await
 }
 
-/// A role is in the account and in every token issued from now on. Sockets come back with a fresh token, so that one that was taken away is
-/// gone at once.
+/// A role is in the account and in every token issued from now on. All of the user's sockets are closed and come back with a fresh token, so
+/// that a role that was taken away ends at once.
 async fn set_role(live: &Live, user: Handle, role: Role) -> anyhow::Result<Value> {
     change_account(live, user, Change::Set("role", role.name().into()), Kind::Renew).await
 }

@@ -1,7 +1,7 @@
 //! The operators' page: what `/metrics` has said in the last ten minutes, and the dead letters.
 //!
-//! Plots are as public as `/metrics`, which is on the same port. Dead letters are what people have written, so under `up`, where whoever is on
-//! the machine may do anything, other sites' pages may not; and on a deployment nobody may without the operator's key.
+//! Plots are as public as `/metrics`, which is on the same port. Dead letters hold what people have written. Under `up`, where anybody on the
+//! machine may do anything, only the pages of other sites must not see them; on a deployment one needs the operator's key.
 
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ use super::depths::Looked;
 use super::history::{History, Since};
 use super::{Ask, Ops};
 use crate::engines::Engines;
-use crate::pages::files;
+use crate::files;
 
-/// The most letters that are listed, the oldest: with the largest bodies there are, they take 25 MB for a moment.
+/// The most letters in a list, which has the oldest. With the largest possible bodies they take 25 MB for a moment.
 const MOST_LISTED: usize = 100;
-/// The most letters of one redrive.
+/// The most letters in one redrive.
 const MOST_REDRIVEN: usize = 1000;
 const MAX_BODY_BYTES: usize = 4096;
 
@@ -45,7 +45,7 @@ pub(crate) enum Place {
     Deployment,
 }
 
-/// What a process does, and so which plots mean anything.
+/// A part of what a process does; it decides which plots mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Part {
@@ -57,7 +57,7 @@ pub(crate) enum Part {
 
 /// Who may see and move dead letters.
 enum Guard {
-    /// Whoever can ask, but no page of another site that asks for them.
+    /// Anybody who can reach the port, except pages of other sites.
     SameOrigin,
     Key {
         key: OperatorKey,
@@ -71,7 +71,7 @@ pub(crate) struct OpsPage {
     history: Arc<History>,
     guard: Guard,
     parts: &'static [Part],
-    /// Letters are looked at by one request at a time: their bodies lie in memory meanwhile.
+    /// One request at a time looks at letters: meanwhile their bodies are in memory.
     turn: Mutex<()>,
 }
 
@@ -81,7 +81,7 @@ struct Data<'a> {
     version: &'static str,
     now: u64,
     parts: &'static [Part],
-    /// Whether the dead letters want the operator's key.
+    /// Whether dead letters need the operator's key.
     key: bool,
     #[serde(flatten)]
     since: Since<'a>,
@@ -104,7 +104,7 @@ struct Redrive {
     limit: usize,
 }
 
-/// A dead letter without what was written in it. What is no envelope has no sender and type.
+/// A dead letter without the text of its author. A letter that is no envelope has no sender and no type.
 #[derive(Serialize)]
 struct Listed {
     key: String,
@@ -127,7 +127,7 @@ impl From<DeadLetter> for Listed {
         let envelope = envelope.as_ref();
         Self {
             key: letter.key,
-            // What we queue ourselves has no client's id.
+            // Messages that we queue ourselves have no client's id.
             id: envelope.map(|it| it.id.clone()).filter(|id| !id.is_empty()),
             mid: envelope.map(|it| it.mid.to_string()),
             message_type: envelope.map(|it| it.message_type.clone()),
@@ -148,7 +148,7 @@ fn refusal(status: StatusCode, code: &str, detail: &str) -> Refusal {
 }
 
 impl OpsPage {
-    /// Begins to take samples, until `stop`. `ops` names the queues that the page is about.
+    /// Makes the page, and takes samples until `stop`. `ops` names the page's queues.
     pub(crate) fn start(
         place: Place,
         parts: &'static [Part],
@@ -184,7 +184,7 @@ impl OpsPage {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Some(file) = files::answer(&files::OPS, &files::policy(None), &request) {
+        if let Some(file) = files::answer(files::OPS, &files::policy(None), &request) {
             return file;
         }
         let answered = match (request.method(), request.uri().path()) {
@@ -204,7 +204,7 @@ impl OpsPage {
             && request.headers().contains_key(header::AUTHORIZATION)
         {
             self.may_see_letters(request.headers())?;
-            // From now on the queues are looked at, which is paid for.
+            // From now on we look at the queues, and each look costs money.
             seen.send_replace(Instant::now());
         }
         let since = match request.uri().query() {
@@ -305,7 +305,8 @@ impl Pages for OpsPage {
     }
 }
 
-/// Whether a browser says that a page of ours asks. What says nothing is no browser of these days, and has the command line.
+/// Whether a browser says that the request comes from our own page. A client that says nothing is no current browser, and can use the command
+/// line.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
     let (site, origin) = (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN));

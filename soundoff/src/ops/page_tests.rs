@@ -10,7 +10,7 @@ use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
 use super::*;
 
-/// A page, and its queue with as many dead letters as asked for.
+/// A page, and its queue with some dead letters.
 struct Desk {
     page: OpsPage,
     queues: Arc<EmbeddedQueues>,
@@ -72,7 +72,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
         ("/ops/redrive", json!({ "queue": "post_get_q", "limit": 1 })),
     ];
     for (path, body) in &requests {
-        // What under `up` proves that our own page asks proves nothing here.
+        // Headers that prove under `up` that our own page asks prove nothing here.
         let ours = [("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")];
         for headers in [
             &ours[..],
@@ -113,7 +113,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
     let (status, moved) = desk.post(requests[2].0, &with_key, requests[2].1.clone()).await;
     assert_eq!((status, &moved["moved"]), (StatusCode::OK, &json!(1)));
 
-    // Plots are for whoever sees /metrics; but queues are looked at only for an operator.
+    // Anybody who sees /metrics may see plots; but only for an operator do we look at the queues.
     assert!(!watched.has_changed().unwrap());
     assert_eq!(desk.ask("GET /ops/data", &[], "").await.0, StatusCode::OK);
     assert_eq!(

@@ -1,19 +1,19 @@
-//! What a process says on `/metrics`, read back as numbers.
+//! Reads the text of `/metrics` back into numbers.
 
 use std::collections::HashMap;
 
-/// The numbers of one look, by metric and queue; what has no queue is of the queue "". Other labels are summed up.
+/// The numbers of one look, by metric and queue; a metric without a queue is under the queue "". Values that differ in other labels are added up.
 #[derive(Debug, Default)]
 pub(super) struct Scrape {
     numbers: HashMap<&'static str, HashMap<String, f64>>,
     buckets: HashMap<&'static str, HashMap<String, Buckets>>,
 }
 
-/// A histogram's bounds, rising, each with how many observations were at most so large.
+/// A histogram's upper bounds in rising order, each with the number of observations up to it.
 type Buckets = Vec<(f64, f64)>;
 
 impl Scrape {
-    /// Reads the numbers of the `wanted` metrics. Histograms are wanted by the name of their buckets.
+    /// Reads the numbers of the `wanted` metrics. A histogram is named by its buckets (`…_bucket`).
     pub(super) fn read(text: &str, wanted: &[&'static str]) -> Self {
         let mut scrape = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -36,14 +36,14 @@ impl Scrape {
         scrape
     }
 
-    /// The sum over the queues that are wanted; `None`: the metric has none of them.
+    /// The sum over the wanted queues; `None` if the metric has none of them.
     pub(super) fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
         let numbers = self.numbers.get(name)?.iter().filter(|(queue, _)| wanted(queue));
         numbers.map(|(_, value)| *value).reduce(|one, other| one + other)
     }
 
-    /// The quantile of what was observed since an earlier look, within the bucket as if all in it were evenly spread (as Prometheus'
-    /// `histogram_quantile`); `None`: nothing was.
+    /// The quantile of the observations since an earlier look; `None` if there were none. Within a bucket they count as evenly spread, as in
+    /// Prometheus' `histogram_quantile`.
     pub(super) fn quantile(
         &self,
         earlier: &Self,

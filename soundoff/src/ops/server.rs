@@ -1,4 +1,4 @@
-//! The operators' port of a running process: loopback only, every request signed with the key in the data directory.
+//! The operators' port of a running process: on loopback only, and every request is signed with the key in the data directory.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ask, Ops};
 use crate::serve;
 
-/// Where asks are POSTed.
+/// The path to which commands are POSTed.
 pub(crate) const PATH: &str = "/ops";
 
 const MAX_ASK_BYTES: usize = 64 * 1024;

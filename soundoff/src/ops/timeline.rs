@@ -1,39 +1,33 @@
 //! `soundoff timeline …`.
 
 use anyhow::Context as _;
-use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::protocol::Handle;
 use soundoff_timeline::Status;
 
 use super::Ask;
 use super::cli::ask;
-use crate::config::TimelineCommand;
-use crate::roles;
+use crate::config::At;
 
-/// Runs one of the commands.
-pub(crate) async fn run(command: TimelineCommand) -> anyhow::Result<()> {
-    match command {
-        TimelineCommand::Schedule(role) => roles::timeline(*role, &[Tier::Schedule]).await?,
-        TimelineCommand::Compute(role) => roles::timeline(*role, &[Tier::Compute]).await?,
-        TimelineCommand::Personalize(role) => roles::timeline(*role, &[Tier::Personalize]).await?,
-        TimelineCommand::Fetch(role) => roles::timeline(*role, &[Tier::Fetch]).await?,
-        TimelineCommand::Tick { users, at } => {
-            let whose = match users.len() {
-                0 => "everybody's timelines are".to_owned(),
-                1 => format!("the timeline of {} is", users[0]),
-                count => format!("{count} timelines are"),
-            };
-            ask(&at, Ask::TimelineTick { users }).await?;
-            println!("{whose} being computed; `soundoff timeline status` shows how far it is");
-        }
-        TimelineCommand::Status { at, json } => {
-            let answer = ask(&at, Ask::TimelineStatus).await?;
-            if json {
-                println!("{answer}");
-                return Ok(());
-            }
-            show(&serde_json::from_value(answer).context("an answer of another version")?);
-        }
+/// `soundoff timeline tick`.
+pub(crate) async fn tick(users: Vec<Handle>, at: &At) -> anyhow::Result<()> {
+    let whose = match users.len() {
+        0 => "everybody's timelines are".to_owned(),
+        1 => format!("the timeline of {} is", users[0]),
+        count => format!("{count} timelines are"),
+    };
+    ask(at, Ask::TimelineTick { users }).await?;
+    println!("{whose} being computed; `soundoff timeline status` shows how far it is");
+    Ok(())
+}
+
+/// `soundoff timeline status`.
+pub(crate) async fn status(at: &At, json: bool) -> anyhow::Result<()> {
+    let answer = ask(at, Ask::TimelineStatus).await?;
+    if json {
+        println!("{answer}");
+        return Ok(());
     }
+    show(&serde_json::from_value(answer).context("an answer of another version")?);
     Ok(())
 }
 

@@ -75,12 +75,12 @@ impl Wire {
         read.is_ok_and(|n| n > 0)
     }
 
-    /// Whether the bytes were taken; a server that has closed takes none.
+    /// Whether the server took the bytes; one that has closed takes none.
     async fn write(&mut self, bytes: &[u8]) -> bool {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads nothing").is_ok()
     }
 
-    /// Says no more, and waits until the server has nothing to say either.
+    /// Sends nothing more, and waits until the server ends, too.
     async fn end(mut self) {
         let _ = self.stream.shutdown().await;
         while self.more().await {
@@ -105,7 +105,7 @@ impl Wire {
         }
     }
 
-    /// Reads until the error that answers `marker`; the errors before it, and whether the server closed instead.
+    /// Reads until the error that answers `marker`; returns the errors before it, and whether the server closed instead.
     async fn answers(&mut self, marker: &str) -> (Vec<String>, bool) {
         let mut errors = Vec::new();
         loop {
@@ -132,7 +132,7 @@ fn whole(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first, bytes.get(at..at + len)?, at + len))
 }
 
-/// Sends bad frames, on as many connections as it takes, until no number is left.
+/// Sends bad frames until no number is left, on a new connection whenever the server closes.
 pub(crate) async fn attacker(address: String, token: Value, mut random: StdRng, left: Arc<AtomicUsize>) {
     let hello = frame(TEXT, json!({ "op": "hello", "token": token }).to_string().as_bytes());
     while take(&left) {
@@ -165,12 +165,12 @@ pub(crate) async fn attacker(address: String, token: Value, mut random: StdRng, 
     }
 }
 
-/// Texts that may or may not be frames, each with a look at what the server makes of it.
+/// Sends texts that may or may not be frames, and checks how the server answers each.
 async fn texts(wire: &mut Wire, random: &mut StdRng, left: &AtomicUsize) {
     for number in 0..10 {
         let text = mutated_text(random);
         wire.write(&frame(TEXT, text.as_bytes())).await;
-        // Whatever the text was, this is answered by an error of its own, unless the socket is closed.
+        // Whatever the text was, this gets its own error, unless the socket is closed.
         let marker = format!("marker-{number}");
         let said = json!({ "op": "send", "id": marker, "type": "no.such", "body": {} });
         wire.write(&frame(TEXT, said.to_string().as_bytes())).await;

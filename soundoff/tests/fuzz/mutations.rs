@@ -55,7 +55,7 @@ fn position(text: &str, random: &mut StdRng) -> usize {
     text.floor_char_boundary(random.random_range(0..=text.len()))
 }
 
-/// A text that once was a frame.
+/// A text made from a frame.
 pub(crate) fn mutated_text(random: &mut StdRng) -> String {
     let mut text = (*VALID.choose(random).unwrap()).to_owned();
     for _ in 0..random.random_range(1..4) {
@@ -110,7 +110,7 @@ pub(crate) fn anything(random: &mut StdRng) -> Vec<u8> {
         7 => frame(TEXT, &vec![b'x'; random.random_range(60_000..200_000)]),
         8 => frame(0x80 | random.random_range(8..11), &noise(random, 130)),
         9 => frame(random.random(), &noise(random, 50)),
-        // Announces far more than ever comes.
+        // Announces far more bytes than it sends.
         10 => [&[TEXT, 0xff][..], &random.random::<u64>().to_be_bytes(), &noise(random, 20)].concat(),
         _ => frame(TEXT, text.as_bytes()).repeat(random.random_range(1..30)),
     }
@@ -124,7 +124,7 @@ fn flipped(mut bytes: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
-/// A text in pieces, with control frames between them, some of it in the wrong order.
+/// A text in fragments, with control frames between them, and some fragments in the wrong order.
 fn fragments(text: &[u8], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = Vec::new();
     let pieces: Vec<&[u8]> = text.chunks(random.random_range(1..20)).collect();

@@ -85,7 +85,7 @@ fn request(random: &mut StdRng) -> Vec<u8> {
 /// One request; its answer, if there is one, is not a server error.
 pub(crate) async fn one(mut stream: TcpStream, random: &mut StdRng) {
     let request = request(random);
-    // The server may have enough before all is written.
+    // The server may refuse before everything is written.
     let _ = timeout(PATIENCE, stream.write_all(&request)).await.expect("nobody reads");
     if random.random_bool(0.3) {
         return;
@@ -98,7 +98,7 @@ pub(crate) async fn one(mut stream: TcpStream, random: &mut StdRng) {
     assert!(wanted, "{}\nwas answered\n{text}", String::from_utf8_lossy(&request));
 }
 
-/// Deliveries without the key: none gets in.
+/// Deliveries without the key: none is taken.
 pub(crate) async fn forged_deliveries(internal: &str) {
     let body = r#"{"boot":"x","deliveries":[{"kind":"revoke","to":["ann"]}]}"#;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
@@ -120,7 +120,7 @@ pub(crate) async fn forged_deliveries(internal: &str) {
     }
 }
 
-/// Heads that come a byte at a time are cut off, however many there are.
+/// Connections that send their heads byte by byte are closed, however many there are.
 pub(crate) async fn slow(address: &str) {
     let mut dripping = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -130,7 +130,7 @@ pub(crate) async fn slow(address: &str) {
             for byte in b"GET / HTTP/1.1\r\n".iter().chain(b"x".iter().cycle()) {
                 let mut end = [0; 256];
                 let wrote = stream.write_all(&[*byte]).await;
-                // The pace of the drip, which is the attack.
+                // Sending slowly is the attack.
                 let read = timeout(Duration::from_millis(100), stream.read(&mut end)).await;
                 if wrote.is_err() || matches!(read, Ok(Ok(0) | Err(_))) {
                     return;
@@ -139,5 +139,5 @@ pub(crate) async fn slow(address: &str) {
         });
     }
     let all = async { while dripping.join_next().await.is_some() {} };
-    timeout(PATIENCE, all).await.expect("slow heads are served for ever");
+    timeout(PATIENCE, all).await.expect("slow heads are served forever");
 }

@@ -1,4 +1,4 @@
-//! What the server says in the end, against what people sent.
+//! Compares what the server says in the end with what people sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +52,7 @@ fn of<'a>(person: &'a Person, message_type: &'a str) -> impl Iterator<Item = &'a
     person.sent.values().filter(move |sent| sent.message_type == message_type)
 }
 
-/// Things that were made, by their text: each exactly once, under the id that its maker was told.
+/// Posts and other things, by their text: each exactly once, under the id that its author got in the reply.
 fn each_once<'a>(what: &str, found: &[Value], expected: impl Iterator<Item = &'a Sent>) {
     let mut by_text: BTreeMap<&str, &Value> = BTreeMap::new();
     for item in found {
@@ -96,13 +96,13 @@ async fn comments(post: &str, people: &[Person], reader: &mut Client) {
     assert_eq!(counted["post"]["comments"], found.len(), "{counted}");
 }
 
-/// Which message has the last word on a target: the later `mid`, where all of them are known.
+/// Which message decides the state of a target: the one with the latest `mid`, if all are known.
 fn winner<'a>(person: &'a Person, target: &str) -> Option<&'a Sent> {
     let last: Vec<&Sent> = person.last[target].iter().map(|id| &person.sent[id]).collect();
     let known = last.iter().all(|sent| sent.said == 1 && sent.mids.len() == 1);
     match &last[..] {
         [only] => Some(only),
-        // Said again, one of them may have been taken then: which, its sender cannot know.
+        // One of them was sent twice, and either time may have counted: its sender cannot know which.
         several if known => several.iter().copied().max_by_key(|sent| sent.mids.first().cloned()),
         _ => None,
     }
@@ -164,7 +164,7 @@ async fn blocks(person: &Person, reader: &mut Client) {
     }
 }
 
-/// Gapless, each `mid` once, and exactly what others did.
+/// The inbox has no gaps, each `mid` once, and exactly what others did.
 fn inbox(person: &Person, people: &[Person]) {
     let all: Vec<u64> = person.inbox.keys().copied().collect();
     assert_eq!(all, (1..=person.cursor()).collect::<Vec<_>>(), "{}: gaps", person.handle);
@@ -213,7 +213,7 @@ fn key(push: &Value) -> String {
     }
 }
 
-/// A liker or follower is news once, and never when there was none.
+/// A like or a follow is pushed once, and never without one.
 fn told_once(by: &Person, target: &str, times: Option<usize>) {
     let adds: Vec<&Sent> = by
         .sent

@@ -1,4 +1,4 @@
-//! Somebody with one device that never forgets: what it sent, what it heard, how far it is in its inbox.
+//! A person whose one device never forgets what it sent, what it heard, and how far it is in its inbox.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::support::client::{Client, Next};
 
 /// How many messages a person has in flight.
 const WINDOW: usize = 24;
-/// After which silence an `id` is said again (delivery rule 1).
+/// After how long without an answer an `id` is sent again (delivery rule 1).
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What everybody acts on.
+/// The posts that everybody acts on.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// Author and id of posts to comment and like.
@@ -31,13 +31,13 @@ pub(crate) struct Sent {
     pub(crate) id: String,
     pub(crate) message_type: &'static str,
     pub(crate) body: Value,
-    /// What it switches, for toggles and fields: such as `like#…`.
+    /// What it changes, for toggles and fields, such as `like#…`.
     pub(crate) target: Option<String>,
     /// Nothing else was sent to the target at the same time.
     pub(crate) alone: bool,
     /// Not repeated once it was accepted.
     pub(crate) trusting: bool,
-    /// How often it was said.
+    /// How often it was sent.
     pub(crate) said: usize,
     /// Every `mid` under which it was accepted.
     pub(crate) mids: BTreeSet<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Whether its person still wants to hear something.
+    /// Whether its sender still waits for something.
     fn is_open(&self) -> bool {
         self.reply.is_none() && (!self.trusting || self.mids.is_empty())
     }
@@ -92,7 +92,7 @@ impl Person {
         self.sent.len()
     }
 
-    /// How many messages were accepted, never answered and never said again: only their effect tells of them.
+    /// How many messages were accepted, never answered and never sent again: only their effect shows that they were done.
     pub(crate) fn unheard(&self) -> usize {
         self.sent.values().filter(|sent| sent.reply.is_none()).count()
     }
@@ -121,7 +121,7 @@ impl Person {
         posts
     }
 
-    /// Connects, repeats what is open, and goes on: sending more, or (`finishing`) until all is answered. An error is a broken socket.
+    /// Connects, sends open messages again, and then sends more, or (`finishing`) waits until all are answered. An error is a broken socket.
     pub(crate) async fn live(&mut self, address: &str, finishing: bool) -> Result<(), ()> {
         let Some(mut client) = self.connect(address).await else {
             assert!(!finishing, "no connection");
@@ -156,7 +156,7 @@ impl Person {
         }
     }
 
-    /// Reads on until everything that is in the inbox has come.
+    /// Reads until everything in the inbox has come.
     pub(crate) async fn catch_up(&mut self, address: &str) {
         let mut client = self.connect(address).await.unwrap();
         while self.cursor() < client.head() {
@@ -167,20 +167,20 @@ impl Person {
         }
     }
 
-    /// Back on the same device, sometimes from an older place in the inbox. `None` when the server is gone.
+    /// Connects the same device again, sometimes from an older place in the inbox. `None` when the server is gone.
     async fn connect(&mut self, address: &str) -> Option<Client> {
         let stream = tokio::net::TcpStream::connect(address).await.ok()?;
         let mut cursor = self.cursor();
         if !self.acking && self.random.random_bool(0.5) {
             cursor = self.random.random_range(0..=cursor);
         }
-        // An acking device may leave its place to the server: what it acked it has.
+        // A device that acks may leave its place to the server: it has what it acked.
         let cursor = (!self.acking || self.random.random_bool(0.7)).then_some(cursor);
         self.next_seq = cursor.map(|cursor| cursor + 1);
         Client::hello_on(stream, &self.token, Some("phone"), cursor).await.ok()
     }
 
-    /// Says everything again that has no outcome yet, in the order in which it was said first.
+    /// Sends everything again that has no outcome yet, in the order in which it was first sent.
     async fn repeat(&mut self, client: &mut Client) {
         for sent in self.sent.values_mut().filter(|sent| sent.is_open()) {
             sent.said += 1;
@@ -207,7 +207,7 @@ impl Person {
         }
     }
 
-    /// A toggle or a field, or two to three toggles of one target at once; nothing while the target's last are open.
+    /// One toggle or field, or two to three toggles of one target at once; nothing while the target's last messages are open.
     fn switch_something(&mut self) -> Vec<String> {
         let (target, types) = self.choose_target();
         let open = |id: &String| self.sent[id].reply.is_none();
@@ -247,7 +247,7 @@ impl Person {
         }
     }
 
-    /// Writes a message down before it is sent; answers its id.
+    /// Stores a message before it is sent; returns its id.
     fn note(&mut self, message_type: &'static str, target: Option<&str>) -> String {
         self.numbered += 1;
         let id = format!("{}-{:06}", self.handle, self.numbered);
@@ -275,7 +275,7 @@ impl Person {
         id
     }
 
-    /// Takes in one frame.
+    /// Takes one frame.
     fn hear(&mut self, frame: &Value) {
         match frame["op"].as_str().unwrap() {
             "accepted" => {

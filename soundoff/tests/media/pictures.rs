@@ -1,4 +1,4 @@
-//! Pictures as phones make them, and as nobody honest does.
+//! Pictures as phones make them, and pictures that only an attacker makes.
 
 use std::io::Cursor;
 
@@ -22,7 +22,7 @@ pub(crate) fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A picture of random pixels, which no format makes small: about three bytes a pixel.
+/// A picture of random pixels, which no format can compress: about three bytes for each pixel.
 pub(crate) fn noise(width: u32, height: u32) -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(1);
     let mut pixels = vec![0; (width * height * 3) as usize];
@@ -33,7 +33,7 @@ pub(crate) fn noise(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A photograph lying on its side, with its place in EXIF: a GPS directory, and the secret as its area's name.
+/// A photograph turned on its side, with its location in EXIF: a GPS directory, and the secret as the area's name.
 pub(crate) fn with_gps() -> Vec<u8> {
     let plain = picture(640, 480, ImageFormat::Jpeg);
     let mut tiff = b"MM\0\x2a\0\0\0\x08".to_vec();
@@ -61,7 +61,7 @@ pub(crate) fn with_gps() -> Vec<u8> {
     jpeg
 }
 
-/// A JPEG that is an archive, too, and holds a page in its comment.
+/// A JPEG that is an archive as well, and holds a page in its comment.
 pub(crate) fn polyglot() -> Vec<u8> {
     let plain = picture(64, 64, ImageFormat::Jpeg);
     let comment = b"<script>alert('SECRETGPS')</script>";
@@ -74,7 +74,7 @@ pub(crate) fn polyglot() -> Vec<u8> {
     jpeg
 }
 
-/// A few bytes that ask for gigabytes: a PNG whose header says 60,000 pixels a side.
+/// A few bytes that ask for gigabytes: a PNG whose header says 60,000 pixels on each side.
 pub(crate) fn bomb() -> Vec<u8> {
     let mut png = picture(8, 8, ImageFormat::Png);
     png[16..20].copy_from_slice(&60_000u32.to_be_bytes());

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::PATIENCE;
 
-/// Sooner than any healing behind the scenes: edges compare inboxes and re-assert registrations every 15 s at the soonest.
+/// Shorter than any repair in the background: edges compare inboxes and renew registrations at most every 15 s.
 const BEFORE_HEALING: Duration = Duration::from_secs(10);
 
 /// What came next on a socket.
@@ -27,7 +27,7 @@ pub(crate) enum Next {
 /// One socket after its hello.
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
-    /// Frames that came while another was waited for.
+    /// Frames that came while the test waited for another.
     pub(crate) pending: VecDeque<Value>,
     /// The welcome frame.
     pub(crate) welcome: Value,
@@ -56,7 +56,7 @@ impl Client {
             .unwrap_or_else(|next| panic!("no welcome: {next:?}"))
     }
 
-    /// Connects and says hello; what came instead of a welcome otherwise.
+    /// Connects and says hello; an error is what came instead of a welcome.
     pub(crate) async fn try_hello(
         address: &str,
         token: &Value,
@@ -105,7 +105,7 @@ impl Client {
         let _ = self.socket.send(Message::text(frame.to_string())).await;
     }
 
-    /// Goes without a word, as a phone without network does; `reset` has the kernel say RST instead of FIN.
+    /// Disappears silently, as a phone without network does; with `reset` the kernel sends RST instead of FIN.
     pub(crate) fn vanish(self, reset: bool) {
         if reset {
             self.socket.get_ref().set_zero_linger().unwrap();
@@ -117,7 +117,7 @@ impl Client {
         self.welcome["cursor"].as_u64().unwrap()
     }
 
-    /// Sends a message under a fresh id; answers the id.
+    /// Sends a message under a fresh id; returns the id.
     pub(crate) async fn submit(&mut self, message_type: &str, body: Value) -> String {
         self.sent += 1;
         let id = format!("{}-{}", self.prefix, self.sent);
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// The first frame, pending or new, that `wanted` takes; others wait.
+    /// The first frame, pending or new, that `wanted` accepts; others stay pending.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, Next> {
         if let Some(at) = self.pending.iter().position(&wanted) {
             return Ok(self.pending.remove(at).unwrap());
@@ -184,7 +184,7 @@ impl Client {
         reply["body"].take()
     }
 
-    /// Sends a message that must fail; answers the error's code.
+    /// Sends a message that must fail; returns the error's code.
     pub(crate) async fn refused(&mut self, message_type: &str, body: Value) -> String {
         let id = self.submit(message_type, body).await;
         let outcome = self.outcome(&id).await.unwrap();
@@ -192,7 +192,7 @@ impl Client {
         outcome["error"]["code"].as_str().unwrap().to_owned()
     }
 
-    /// The next push or event of a type; it must come before healing would bring it.
+    /// The next push or event of a type; it must come before a repair in the background would bring it.
     pub(crate) async fn at_once(&mut self, op: &str, frame_type: &str) -> Value {
         let wanted = |frame: &Value| frame["op"] == op && frame["type"] == frame_type;
         let came = timeout(BEFORE_HEALING, self.until(wanted)).await;
@@ -209,7 +209,7 @@ impl Client {
         self.until(|f| f["op"] == "event" && f["type"] == event_type).await.unwrap()
     }
 
-    /// Waits for the server to close; answers the code.
+    /// Waits for the server to close; returns the code.
     pub(crate) async fn closed(&mut self) -> u16 {
         loop {
             if let Next::Closed(code, _) = self.next().await {

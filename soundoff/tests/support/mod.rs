@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Long enough for two noisy cores; a test that waits so long has failed.
+/// Long enough for two busy cores; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Faster than any socket of a test can send.
@@ -62,7 +62,7 @@ impl Server {
         &self.data
     }
 
-    /// `kill -9`, and nothing of it left when this returns.
+    /// `kill -9`; the process is gone when this returns.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -125,7 +125,7 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Runs a `soundoff` command on this data directory; answers its standard output.
+    /// Runs a `soundoff` command on this data directory; returns its standard output.
     pub(crate) fn command(&self, args: &[&str]) -> String {
         let output = soundoff().args(args).arg("--data").arg(&self.data).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -145,7 +145,7 @@ impl Server {
         values.sum()
     }
 
-    /// Waits until a metric is that high.
+    /// Waits until a metric has reached `value`.
     pub(crate) async fn reaches(&self, name: &str, value: f64) {
         let begun = Instant::now();
         while self.metric(name).await < value {
@@ -188,7 +188,7 @@ impl Drop for Server {
     }
 }
 
-/// The binary under test, without what the environment would tell it. TEST_SOUNDOFF names another, such as `tests/deployment/up.py`, whose
+/// The binary under test, without the variables of the environment. TEST_SOUNDOFF names another one, such as `tests/deployment/up.py`, whose
 /// `up` is a deployment of many processes on stand-ins for AWS.
 pub(crate) fn soundoff() -> Command {
     let binary = std::env::var("TEST_SOUNDOFF");
@@ -199,7 +199,7 @@ pub(crate) fn soundoff() -> Command {
     command
 }
 
-/// Runs `soundoff up` where it must refuse; answers what it said.
+/// Runs `soundoff up`, which must refuse; returns what it said.
 pub(crate) fn refused(args: &[&str], data: &Path) -> String {
     let mut up = soundoff();
     up.arg("up").args(args).arg("--data").arg(data).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -222,14 +222,14 @@ pub(crate) fn refused(args: &[&str], data: &Path) -> String {
     error
 }
 
-/// A seed of this run's own, or the one in SEED; printed, so that a failure can be had again.
+/// A new seed, or the one in SEED; printed, so that a failure can be repeated.
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("SEED={seed}");
     seed
 }
 
-/// Whether the long proofs are asked for.
+/// Whether the long tests were asked for.
 pub(crate) fn is_long() -> bool {
     std::env::var("TEST_LONG").is_ok_and(|long| long == "1")
 }
@@ -266,7 +266,7 @@ fn spawn(args: &[String], data: &Path, log: &Log) -> (Child, String, Vec<String>
         panic!("the server did not start: {error}");
     };
     if let Some(mut stderr) = child.stderr.take() {
-        // Read away, or a chatty server would block on a full pipe.
+        // Read all of it, or a server that logs much would block on a full pipe.
         let log = log.clone();
         std::thread::spawn(move || {
             let mut chunk = [0; 8192];
@@ -279,7 +279,7 @@ fn spawn(args: &[String], data: &Path, log: &Log) -> (Child, String, Vec<String>
     (child, address, metrics)
 }
 
-/// One plain HTTP/1.1 request on a fresh connection; answers status and body.
+/// One plain HTTP/1.1 request on a fresh connection; returns status and body.
 pub(crate) async fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();

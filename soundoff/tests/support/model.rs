@@ -1,4 +1,4 @@
-//! What docs/timelines.md says, once more, as plainly as can be: lists are walked and sorted whole, numbers are f64.
+//! What docs/timelines.md says, as simple code: whole lists are walked and sorted, numbers are f64.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -33,10 +33,10 @@ struct Seen {
     points: u64,
 }
 
-/// What the pages of one list are cut from, gone items included.
+/// What the pages of one list are cut from, removed items included.
 #[derive(Debug)]
 pub(crate) struct List {
-    /// What no page has had yet.
+    /// What has not been on a page yet.
     pub(crate) rest: VecDeque<Item>,
     /// Whom the user followed when it was made.
     followed: Vec<String>,
@@ -75,7 +75,7 @@ fn age(post: Ulid, computed_at: u64) -> u32 {
     part((-(minutes as f64) / 360.0).exp2())
 }
 
-/// Best first, newer first of equals, then never more than two of one author in a row while there is another.
+/// Best first, the newer of equals first, and never more than two posts of one author in a row while there is another author.
 fn arranged(mut items: Vec<Item>) -> Vec<Item> {
     items.sort_by_key(|item| Reverse((item.parts.iter().sum::<u32>(), item.post)));
     let mut out: Vec<Item> = Vec::new();
@@ -251,7 +251,7 @@ impl Model {
         arranged(items)
     }
 
-    /// The next page of a list: what may be shown of it now, `limit` items as long as there are any.
+    /// The next page of a list: the items that may be shown now, `limit` of them while there are enough.
     pub(crate) fn page(&self, user: &str, list: &mut List, limit: usize) -> Vec<Item> {
         let mut page = Vec::new();
         while page.len() < limit

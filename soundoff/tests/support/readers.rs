@@ -59,7 +59,7 @@ pub(crate) fn is_of(model: &Model, name: &str, page: &Value) -> bool {
     model.page(name, &mut list, 100) == items(page)
 }
 
-/// Reads a user's whole timeline, while nothing happens, and holds it to the model; answers how many items it has.
+/// Reads a user's whole timeline while nothing happens, and compares it with the model; returns its number of items.
 pub(crate) async fn hold(client: &mut Client, model: &Model, name: &str, limit: usize) -> usize {
     let mut page = client.call("timeline.fetch", json!({ "limit": limit })).await;
     let mut list = model.first(name, ms(&page["computed_at"]));
@@ -83,7 +83,7 @@ impl Readers {
         readers
     }
 
-    /// The same; the first of them follows all others.
+    /// The same, and the first of them follows all others.
     pub(crate) async fn meet_a_follower(server: &Server, prefix: &str, count: usize) -> Self {
         let mut readers = Self::meet(server, prefix, count).await;
         let names = readers.names.clone();
@@ -93,7 +93,7 @@ impl Readers {
         readers
     }
 
-    /// Connects users who may have been there before.
+    /// Connects users who may exist already.
     pub(crate) async fn connect(server: &Server, names: &[String]) -> Self {
         let tokens = tokens(&server.address, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let mut clients = BTreeMap::new();
@@ -108,7 +108,7 @@ impl Readers {
         self.clients.get_mut(name).unwrap().call(message_type, body).await
     }
 
-    /// Has the timelines of some users computed, by the operators' command.
+    /// Computes the timelines of some users, with the operators' command.
     pub(crate) fn compute(&mut self, server: &Server, names: &[String]) {
         server.settled();
         let mut command = vec!["timeline", "tick"];
@@ -151,7 +151,7 @@ impl Readers {
         self.model.block(from, to);
     }
 
-    /// Something that somebody does, at random.
+    /// Somebody does something at random.
     pub(crate) async fn act(&mut self, server: &Server, random: &mut StdRng) {
         let names = self.names.clone();
         let mut pair = names.choose_multiple(random, 2).cloned();
@@ -186,7 +186,7 @@ impl Readers {
         }
     }
 
-    /// Reads a user's whole timeline page by page, with `between` things happening after each, and holds it to the model.
+    /// Reads a user's whole timeline page by page, does `between` random things after each, and compares it with the model.
     pub(crate) async fn read(&mut self, server: &Server, name: &str, random: &mut StdRng, between: usize) {
         server.settled();
         let mut body = json!({ "limit": random.random_range(1..=40) });
@@ -194,7 +194,7 @@ impl Readers {
         let computed = self.model.is_computed(name);
         let mut list = self.model.first(name, ms(&page["computed_at"]));
         if !computed {
-            // Asked for by this fetch, unless somebody did shortly before: made sure of, so that the model knows.
+            // This fetch asks for a computation, unless another did shortly before. Make sure of it, so that the model knows.
             self.compute(server, &[name.to_owned()]);
         }
         let mut page = page;

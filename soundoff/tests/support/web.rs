@@ -1,4 +1,4 @@
-//! Plain HTTP as strangers speak it: any headers, any bytes, as slowly and as torn as a test likes.
+//! Plain HTTP as any client may speak it: any headers, any bytes, as slow and as broken as a test likes.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Exchange {
         Self(stream)
     }
 
-    /// Sends bytes; a server that has had enough may not take them.
+    /// Sends bytes; a server that has refused already may not take them.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
     }
@@ -60,7 +60,7 @@ impl Exchange {
     pub(crate) async fn answer(mut self) -> Answer {
         let mut wire = Vec::new();
         let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut wire)).await;
-        // A reset after the answer is as good as its end.
+        // A reset after the answer counts as its end.
         let _ = read.expect("an answer comes");
         let at = wire.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
         let head = String::from_utf8(wire[..at].to_vec()).unwrap();
@@ -72,7 +72,7 @@ impl Exchange {
     }
 }
 
-/// One request with a body whose length is told.
+/// One request with a body of a known length.
 pub(crate) async fn web(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let length = body.len().to_string();
     let headers: Vec<_> = headers.iter().copied().chain([("content-length", length.as_str())]).collect();
@@ -92,7 +92,7 @@ pub(crate) async fn post(address: &str, path: &str, body: &Value) -> Answer {
     .await
 }
 
-/// A session by mail: the answer of `verify` for a handle that may be new.
+/// Signs in by mail; returns the answer of `verify`. The handle may be new.
 pub(crate) async fn sign_in(server: &Server, handle: &str) -> Value {
     let email = format!("{handle}@example.org");
     let address = &server.address;
@@ -101,7 +101,7 @@ pub(crate) async fn sign_in(server: &Server, handle: &str) -> Value {
         if started.status != 429 {
             break started;
         }
-        // An address gets its next code after some seconds.
+        // An address can get its next code only after some seconds.
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     assert_eq!(started.status, 202, "{started:?}");

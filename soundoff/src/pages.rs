@@ -1,6 +1,4 @@
-//! Plain HTTP on public ports: signing in, media and the app; for development also a console, tokens and the outbox.
-
-pub(crate) mod files;
+//! Plain HTTP on public ports: sign-in, media and the app; for development also a console, tokens and the outbox.
 
 use std::sync::Arc;
 
@@ -14,45 +12,39 @@ use soundoff_common::web::http::{Answer, json, read_json, refuse};
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
+use crate::files;
 use crate::node::Mounted;
-use crate::ops::page::OpsPage;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// What only a machine of one's own answers: it asks for no proof of who asks.
+/// What is served only on a developer's own machine, because it asks for no proof of identity.
 pub(crate) struct Dev {
     tokens: DevTokens,
     outbox: Arc<Outbox>,
 }
 
-/// The features' pages, the app, and perhaps what is for development.
+/// The features' pages, the app, and perhaps the pages for development.
 pub(crate) struct Site {
     mounted: Vec<Mounted>,
     dev: Option<Dev>,
-    ops: Option<Arc<OpsPage>>,
     policy: HeaderValue,
 }
 
 impl Site {
-    /// The pages, and the policy that their media allow: `upload` is a URL where clients put large ones.
+    /// The site. Its content policy allows uploads to the host of `upload`, a URL where clients put large media.
     pub(crate) fn new(mounted: Vec<Mounted>, dev: Option<Dev>, upload: &str) -> Self {
-        // A path is on this server, which pages may talk to anyway.
+        // A path without a host is on this server, which pages may talk to anyway.
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
-        Self { mounted, dev, ops: None, policy: files::policy(origin.as_deref()) }
-    }
-
-    /// With the operators' page, where no internal port has it.
-    pub(crate) fn with_ops(self, ops: Arc<OpsPage>) -> Self {
-        Self { ops: Some(ops), ..self }
+        Self { mounted, dev, policy: files::policy(origin.as_deref()) }
     }
 }
 
 #[async_trait]
 impl Pages for Site {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        // A page of the wide web can make this machine's browser ask us (DNS rebinding); its Host gives it away.
+        // A page on the web can make this machine's browser ask us (DNS rebinding); then the Host is another one.
         if self.dev.is_some() && !asks_loopback(request.headers()) {
             let detail = "use http://127.0.0.1 or http://localhost";
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
@@ -61,12 +53,7 @@ impl Pages for Site {
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {
             return mounted.pages.answer(request).await;
         }
-        if let Some(ops) = &self.ops
-            && OpsPage::serves(path)
-        {
-            return ops.answer(request).await;
-        }
-        if let Some(answer) = files::answer(&files::APP, &self.policy, &request) {
+        if let Some(answer) = files::answer(files::APP, &self.policy, &request) {
             return answer;
         }
         match &self.dev {
@@ -77,13 +64,13 @@ impl Pages for Site {
 }
 
 impl Dev {
-    /// Tokens for accounts in `tables`, and what couriers do not carry.
+    /// Gives tokens for accounts in `tables`, and shows the codes that no courier carries.
     pub(crate) fn new(tables: &Arc<dyn Tables>, ring: &Arc<Ring>, outbox: Arc<Outbox>) -> Self {
         Self { tokens: DevTokens::new(tables.clone(), Issuer::new(ring.clone())), outbox }
     }
 
     async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
-        if let Some(answer) = files::answer(&files::CONSOLE, policy, &request) {
+        if let Some(answer) = files::answer(files::CONSOLE, policy, &request) {
             return answer;
         }
         match (request.method(), request.uri().path()) {
@@ -108,7 +95,7 @@ impl Dev {
     }
 }
 
-/// An edge that stands behind a balancer, which sends everything else elsewhere.
+/// The pages of an edge behind a balancer, which sends all other requests elsewhere: none.
 pub(crate) struct NoPages;
 
 #[async_trait]
