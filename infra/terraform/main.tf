@@ -1,4 +1,4 @@
-# One deployment. The data plane is always made; what computes, only with create_compute.
+# One deployment. The data plane is always made; network, cache, balancer and services only with create_compute.
 
 locals {
   compute = var.create_compute ? 1 : 0
@@ -108,7 +108,7 @@ module "network" {
   log_days    = var.log_days
 }
 
-# The processes' group is made here, as cache and balancer know it, too.
+# The processes' group is made here, because cache and balancer refer to it, too.
 resource "aws_security_group" "processes" {
   #checkov:skip=CKV2_AWS_5:the services module attaches it
   count = local.compute
