@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills `soundoff up` with SIGKILL while people write to each other, then reads its archive with the data team's SQL: every accepted message is in it, once.
+"""Kills `soundoff up` with SIGKILL while people write to each other, then reads its archive with
+the data team's SQL: every accepted message is in it, once.
 
 UNDER_TEST names the binary; without it the workspace's debug build is taken.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the product on what Terraform has applied to a stand-in, each service with its own policy and nothing more, and sends messages through.
+"""Runs the product on what Terraform applied to a stand-in, each service with its own policy only, and sends messages.
 
     applied.py OUTPUTS.JSON     what `terraform output -json` says in examples/stand-in
 

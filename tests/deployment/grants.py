@@ -1,4 +1,4 @@
-"""Services that may do what their policy says and nothing else, on a stand-in that enforces policies (MiniStack with AUTH=true)."""
+"""Services that may do only what their policy says, on a stand-in that enforces policies (MiniStack with AUTH=true)."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def client(service, keys=None):
 
 
 def hold_to_policies(policies, media_bucket):
-    """The keys of a principal for each service, as environment. It has only the service's policy, and the stand-in is shown to enforce it."""
+    """The keys of a principal for each service, as environment. It has only the service's policy; this is proven."""
     iam, keys, run = client("iam"), {}, secrets.token_hex(4)
     for name, policy in policies.items():
         user = f"{name}-{run}"

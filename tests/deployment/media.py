@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts pictures straight into a deployment's bucket, by the URLs of media.begin, and checks the results and what is left behind.
+"""Puts pictures straight into a deployment's bucket, by the URLs of media.begin; checks results and leftovers.
 
 The bucket's own notifications bring them in (MiniStack sends them, as S3 does): nothing here speaks of an upload to the deployment.
 """
@@ -130,7 +130,7 @@ async def killed(bench):
         for role in workers:
             role.process.send_signal(signal.SIGSTOP)
         assert (await asyncio.to_thread(ask, "PUT", url, picture))[0] == 200
-        # The first time before they could do anything, then a few milliseconds later each time: between the steps of what follows.
+        # The first kill comes before they could do anything, the others a few milliseconds later each: between the steps.
         if number:
             for role in workers:
                 role.process.send_signal(signal.SIGCONT)

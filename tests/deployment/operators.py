@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An operator looks at a deployment: everybody sees plots; dead letters and the depth of queues need the key, on the processes that pull the queue."""
+"""An operator's view of a deployment: everybody sees plots; dead letters and depths need the key."""
 
 import asyncio
 import json

@@ -78,7 +78,7 @@ async function cursors(backend, rosa, write) {
   });
 }
 
-/** The seqs that a device without a cursor gets. An ack is stored soon after the socket closes, so at first they may begin before `first`. */
+/** The seqs that a device without a cursor gets. They may begin before `first` until the ack is stored. */
 async function resumed(backend, token, device, first) {
   const deadline = Date.now() + 10_000;
   for (;;) {

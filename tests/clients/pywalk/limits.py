@@ -64,7 +64,7 @@ async def strict():
 
 
 async def insist(app, kind, bodies):
-    """Awaits the replies to frames that were sent, {id: body}, and sends refused ones again at the time the server says; returns the bodies."""
+    """Awaits the replies to sent frames, {id: body}; sends refused ones again when the server says. Returns the bodies."""
     replies = {}
     async with asyncio.timeout(3 * WITHIN):
         while len(replies) < len(bodies):

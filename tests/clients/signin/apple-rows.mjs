@@ -1,4 +1,4 @@
-// What is no id_token of ours to take. Each row makes one that differs from a good one in what its name says, and in nothing else.
+// id_tokens that must be refused. Each row's token differs from a valid one in what its name says, and in nothing else.
 import { KeyObject, createHash, createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { CompactSign, SignJWT, exportJWK, generateKeyPair, importJWK } from "jose";
 import { altered, forged, hmac, partsOf, pss, scratched, signed } from "./forge.mjs";

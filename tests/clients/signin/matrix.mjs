@@ -99,7 +99,7 @@ async function controls(world) {
   });
 }
 
-/** An address's first code after its second was sent. Begun early: five seconds must pass between the two, which the rows fill. */
+/** An address's first code after its second was sent. Begun early: five seconds must lie between them. */
 async function supersededCode(world) {
   const mail = api.freshMail();
   const first = await api.codeFor(world.backend, mail);

@@ -1,4 +1,4 @@
-// A provider that signs anything (oauth2-mock-server): the issuer of Apple's part. It serves its key set, and counts the requests.
+// A provider that signs anything (oauth2-mock-server), in Apple's place. It serves its key set and counts the requests.
 import { randomUUID } from "node:crypto";
 import { OAuth2Issuer, OAuth2Service } from "oauth2-mock-server";
 import { must } from "../jswalk/checks.mjs";
