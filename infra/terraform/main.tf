@@ -141,7 +141,7 @@ resource "aws_vpc_security_group_ingress_rule" "deliver" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "processes" {
-  #checkov:skip=CKV_AWS_382:mail servers and webhooks are on whatever port an operator names
+  #checkov:skip=CKV_AWS_382:mail servers and webhooks are on any port that an operator names
   count = local.compute
 
   security_group_id = aws_security_group.processes[0].id

@@ -190,7 +190,7 @@ async function repeating(mara, nils) {
     equal((await mara.get("post.list", {})).items.filter((item) => item.text === "copied").length, 1);
   });
   await check("the same id for another message is a conflict", async () => {
-    equal(await mara.fails("dm.send", { to: "nils", text: "Thrice?" }, "twice"), "conflict");
+    equal(await mara.fails("dm.send", { to: "nils", text: "Three times?" }, "twice"), "conflict");
     equal(await mara.fails("follow.add", { user: "nils" }, "twice"), "conflict");
   });
 }

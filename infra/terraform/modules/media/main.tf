@@ -8,7 +8,7 @@ locals {
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:one region, like the tables that say what the pictures are
   #checkov:skip=CKV_AWS_18:requests are counted by the processes; access logs would hold users' addresses
-  #checkov:skip=CKV_AWS_21:what a user deletes is to be gone; a version would keep it
+  #checkov:skip=CKV_AWS_21:what a user deletes must be gone; a version would keep it
   bucket        = local.bucket
   force_destroy = var.force_destroy
 }

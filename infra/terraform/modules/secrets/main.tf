@@ -51,7 +51,7 @@ resource "aws_kms_alias" "this" {
 }
 
 resource "aws_secretsmanager_secret" "this" {
-  #checkov:skip=CKV2_AWS_57:the secret is the root of sealed values and is never made anew beside data (docs/sign-in.md)
+  #checkov:skip=CKV2_AWS_57:the secret is the root of sealed values and is never made again beside existing data (docs/sign-in.md)
   name                    = "${var.prefix}secret"
   description             = "At least 32 random bytes as text. Fill it by hand, once: see README.md."
   kms_key_id              = aws_kms_key.this.arn
