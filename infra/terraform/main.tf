@@ -1,4 +1,4 @@
-# One deployment. The data plane is always made; what computes, only with create_compute.
+# One deployment. The data plane is always made; network, cache, balancer and services only with create_compute.
 
 locals {
   compute = var.create_compute ? 1 : 0
@@ -109,7 +109,7 @@ module "network" {
   log_days    = var.log_days
 }
 
-# The processes' group is made here, as cache and balancer know it, too.
+# The processes' group is made here, because cache and balancer refer to it, too.
 resource "aws_security_group" "processes" {
   #checkov:skip=CKV2_AWS_5:the services module attaches it
   count = local.compute
@@ -142,7 +142,7 @@ resource "aws_vpc_security_group_ingress_rule" "deliver" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "processes" {
-  #checkov:skip=CKV_AWS_382:mail servers and webhooks are on whatever port an operator names
+  #checkov:skip=CKV_AWS_382:mail servers and webhooks are on any port that an operator names
   count = local.compute
 
   security_group_id = aws_security_group.processes[0].id

@@ -29,17 +29,17 @@ output "table_names" {
 }
 
 output "archive_bucket" {
-  description = "Where the archive lies, under events/."
+  description = "The archive's bucket; records are under events/."
   value       = module.archive.bucket
 }
 
 output "athena_workgroup" {
-  description = "Where the data team asks. Null without the archive's catalog."
+  description = "Athena's workgroup, for the data team. Null without the archive's catalog."
   value       = module.archive.workgroup
 }
 
 output "media_bucket" {
-  description = "Where pictures lie."
+  description = "The bucket of pictures."
   value       = module.media.bucket
 }
 
@@ -49,12 +49,12 @@ output "cdn_domain" {
 }
 
 output "secret_arn" {
-  description = "The secret to be filled by hand, once."
+  description = "The secret. Fill it by hand, once."
   value       = module.secrets.secret_arn
 }
 
 output "alarm_topic_arn" {
-  description = "Subscribe whoever is on call."
+  description = "The topic of alarms: subscribe the people on call."
   value       = module.secrets.alarm_topic_arn
 }
 

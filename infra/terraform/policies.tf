@@ -1,4 +1,4 @@
-# What each process may do, and nothing else. Names are known before anything is made, so ARNs are written out: a plan shows them whole.
+# What each process may do, and nothing else. All names are known in advance, so ARNs are written out and a plan shows them in full.
 
 locals {
   prefix = "${var.name}-${var.environment}-"
@@ -25,7 +25,7 @@ locals {
           Resource = [for name in may.pulls : "${local.sqs}${name}"]
         },
         {
-          # What operators do on its page /ops: see and move the dead letters of its own queues.
+          # For operators on the process's page /ops: see and move the dead letters of its own queues.
           Sid      = "Redrive"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
@@ -39,7 +39,7 @@ locals {
           Resource = distinct([for name in concat(may.sends, may.pulls, [for name in may.pulls : "${name}_dlq"]) : "${local.sqs}${name}"])
         },
         {
-          # At its start each process looks whether everything is there, by name; later whether queues and their DLQs answer, and how full they are.
+          # Each process checks at its start that everything exists, by name; later that queues and DLQs answer, and how full they are.
           Sid      = "Find"
           Effect   = "Allow"
           Action   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]

@@ -20,7 +20,7 @@ variable "environment" {
 }
 
 variable "region" {
-  description = "The AWS region, the provider's."
+  description = "The AWS region, the same as the provider's."
   type        = string
 
   validation {
@@ -46,7 +46,7 @@ variable "create_compute" {
 }
 
 variable "create_autoscaling" {
-  description = "Scale services by themselves."
+  description = "Scale services automatically."
   type        = bool
   default     = true
 }
@@ -64,7 +64,7 @@ variable "create_dashboard" {
 }
 
 variable "create_cdn" {
-  description = "Put CloudFront before the media bucket."
+  description = "Put CloudFront in front of the media bucket."
   type        = bool
   default     = false
 }
@@ -126,7 +126,7 @@ variable "nat" {
 }
 
 variable "drain_seconds" {
-  description = "How long a process that stops lets its clients go."
+  description = "How long clients have to leave a process that stops."
   type        = number
   default     = 100
 
@@ -137,7 +137,7 @@ variable "drain_seconds" {
 }
 
 variable "deregistration_delay_seconds" {
-  description = "How long the balancer keeps connections to a process that leaves. Above drain_seconds."
+  description = "How long the balancer keeps connections to a process that stops. Must be above drain_seconds."
   type        = number
   default     = 120
 
@@ -170,7 +170,7 @@ variable "requests_per_5_minutes" {
 }
 
 variable "max_receives" {
-  description = "Receives after which SQS moves a message to its DLQ by itself; above the workers' own limit of 5, which tells the sender."
+  description = "Receives after which SQS moves a message to its DLQ by itself; above the workers' own limit of 5, at which the sender gets an error."
   type        = number
   default     = 10
 

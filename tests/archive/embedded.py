@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills `soundoff up` with SIGKILL while people write to each other, then reads its archive with the data team's SQL: every accepted message is in it, once.
+"""Kills `soundoff up` with SIGKILL while people write to each other, then reads its archive with
+the data team's SQL: every accepted message is in it, once.
 
 UNDER_TEST names the binary; without it the workspace's debug build is taken.
 """
@@ -21,7 +22,7 @@ KILLS = int(os.environ.get("KILL_ROUNDS", "3"))
 
 
 async def kill(server, letters):
-    """Ends the process, and has a new one go on with its data; clients look for it at its new address."""
+    """Ends the process and starts a new one on its data; clients look for it at its new address."""
     server.kill()
     await server.process.wait()
     await server.start()
@@ -34,7 +35,7 @@ def address(server):
 
 
 def deliver_again(archive):
-    """Lays a file a second time, as an archive that is at-least-once may."""
+    """Copies a file, as an at-least-once archive may."""
     file = next(path for path in sorted(archive.glob("events/**/*.gz")))
     shutil.copy(file, file.with_name(f"again-{file.name}"))
 

@@ -1,4 +1,4 @@
-// Signs users in against identity providers, a mail server and a carrier of texts that others have written: `npm ci && node signin.mjs`.
+// Signs users in with identity providers, a mail server and a carrier of texts that others wrote: `npm ci && node signin.mjs`.
 // UNDER_TEST names the binary; without it the workspace's debug build is taken.
 import { check, tally } from "./jswalk/checks.mjs";
 import { carriers } from "./signin/carriers.mjs";

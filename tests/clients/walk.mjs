@@ -1,5 +1,5 @@
 // Walks the whole protocol with the `ws` package, as somebody's app would: `npm ci && node walk.mjs`.
-// UNDER_TEST names the binary; without it the workspace's debug build is taken.
+// UNDER_TEST names the binary; the default is the workspace's debug build.
 import { check, tally } from "./jswalk/checks.mjs";
 import { comeback } from "./jswalk/comeback.mjs";
 import { doors } from "./jswalk/doors.mjs";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the product on what Terraform has applied to a stand-in, each service with its own policy and nothing more, and sends messages through.
+"""Runs the product on what Terraform applied to a stand-in, each service with its own policy only, and sends messages.
 
     applied.py OUTPUTS.JSON     what `terraform output -json` says in examples/stand-in
 
@@ -65,7 +65,7 @@ class Counting(Client):
 
 
 def environment_of(outputs):
-    """What Terraform says, and what only this machine knows."""
+    """Terraform's settings, and those that only this machine knows."""
     ministack = os.environ["TEST_MINISTACK"]
     return outputs["environment"]["value"] | {
         "SOUNDOFF_SQS_ENDPOINT": ministack,
@@ -92,7 +92,7 @@ async def progress(people, begun):
 
 
 async def send_all(deployment, people):
-    """Everybody talks until all messages are spent."""
+    """All people talk until all messages are sent."""
     talk = Talk(people, MESSAGES)
     begun = time.monotonic()
     telling = asyncio.create_task(progress(people, begun))
@@ -105,14 +105,14 @@ async def send_all(deployment, people):
         missing = [name for person in people for name in person.waiting]
         print(f"not done within {SECONDS} s: {len(missing)} without a reply, such as {missing[:3]}")
     except Refused:
-        print("given up: what others need was refused")
+        print("given up: messages that others need were refused")
     finally:
         telling.cancel()
     return talk, time.monotonic() - begun
 
 
 def faults_of(people, talk):
-    """What a client may not see: no reply, two replies, a reply that is not ok, a push twice or missing."""
+    """What a client must not see: no reply, two replies, a reply that is not ok, a push twice or missing."""
     faults = [f"{person.handle}: {what}" for person in people for what in person.wrong]
     for person in people:
         if person.waiting:

@@ -1,4 +1,4 @@
-"""What the data team finds in an archive."""
+"""Reads an archive as the data team does."""
 
 import pathlib
 from concurrent.futures import ThreadPoolExecutor

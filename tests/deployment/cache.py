@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Takes the memcached nodes away under load (flushed, restarted, cut off) and measures when pushes are live again; nothing durable may be lost.
+"""Takes the memcached nodes away under load (flushed, restarted, cut off) and measures when pushes are live
+again; nothing durable must be lost.
 
-No socket is reconnected for it. After a flush every edge asserts its sockets anew within a third of the
+No socket is reconnected for it. After a flush every edge asserts its sockets again within a third of the
 registrations' life (60 s), so 20 s is the bound, and a little for the message itself.
 """
 

@@ -1,4 +1,4 @@
-"""A client as an app has one: it resends what was not answered, goes on at its cursor, and comes back whenever a socket ends."""
+"""A client like an app's: it resends unanswered messages, goes on at its cursor, and reconnects when a socket ends."""
 
 import asyncio
 import json
@@ -22,9 +22,9 @@ class Client:
         self.address, self.handle, self.token = address, handle, token
         self.cursor, self.count = 0, 0
         self.waiting = {}  # id -> (frame, future)
-        self.accepted = {}  # mid -> id, as heard
+        self.accepted = {}  # mid -> id, as received
         self.pushes = []  # (seq, type, body), each once
-        self.wrong = []  # what no client may see
+        self.wrong = []  # what no client must see
         self.socket, self.ended = None, False
         self.pushed = asyncio.Event()
         self.task = asyncio.create_task(self.live())
@@ -86,7 +86,7 @@ class Client:
         await socket.send(json.dumps({"op": "ack", "cursor": self.cursor}))
 
     async def call(self, message_type, body):
-        """Sends until it is answered, whatever happens meanwhile; answers the reply."""
+        """Sends until there is an answer, across reconnects; returns the reply."""
         self.count += 1
         name = f"{self.handle}-{self.count}"
         frame = json.dumps({"op": "send", "id": name, "type": message_type, "body": body})

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a deployment asks of AWS and what that costs: idle, and under load at three rates. The figures in docs/cost.md are from here.
+"""Counts a deployment's requests to AWS and their cost: idle, and under load at three rates. The
+figures in docs/cost.md are from here.
 
     cargo build -p soundoff --features aws && cargo build -p loadtest
     TEST_BINARY=$PWD/target/debug/soundoff tests/standins/with .venv/bin/python tests/deployment/cost.py

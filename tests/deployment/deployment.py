@@ -34,7 +34,7 @@ def free_port():
 
 
 def new_environment():
-    """Names and secret of a deployment that nobody else has."""
+    """Unique names and a secret for a deployment."""
     prefix = f"t{secrets.token_hex(4)}-"
     ministack = os.environ["TEST_MINISTACK"]
     return {
@@ -50,7 +50,7 @@ def new_environment():
         "SOUNDOFF_AWS_REGION": "us-east-1",
         "SOUNDOFF_MEMCACHED": f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}",
         "SOUNDOFF_DRAIN_MS": "3000",
-        # What MiniStack hands to a receive whose process was killed is lost until this has passed.
+        # Messages that MiniStack hands to a killed process are lost until this has passed.
         "SOUNDOFF_VISIBILITY_MS": "3000",
     }
 
@@ -125,7 +125,7 @@ class Memcached:
 
     @staticmethod
     def node(port):
-        # As whoever runs this: who changes the user loses the signal that ends it with its parent.
+        # As the user who runs this: a process that changes its user loses the signal that ends it with its parent.
         user = pwd.getpwuid(os.getuid()).pw_name
         command = ["memcached", "-l", "127.0.0.1", "-p", port, "-I", "2m", "-u", user]
         return subprocess.Popen(command, preexec_fn=with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -153,7 +153,7 @@ class Memcached:
 
 
 class Balancer:
-    """What stands before edges and the User service: connections go to edges in turn, and by path to the User service."""
+    """The balancer: connections go to edges in turn, and by path to the User service."""
 
     def __init__(self, listen, edges, users):
         self.edges, self.users, self.turn = edges, users, itertools.count()
@@ -246,7 +246,7 @@ class Deployment:
         return json.loads(output.stdout)
 
     def settled(self, patience=120):
-        """Waits until every queue is empty; answers the dead letters by queue."""
+        """Waits until every queue is empty; returns the dead letters by queue."""
         begun = time.monotonic()
         while time.monotonic() - begun < patience:
             rows = self.queues()
@@ -256,7 +256,7 @@ class Deployment:
         raise SystemExit(f"not settled: {[row for row in rows if row['visible'] or row['in_flight']]}")
 
     def stop(self):
-        """SIGTERM to all; answers the worst exit code."""
+        """Sends SIGTERM to all; returns the worst exit code."""
         for role in self.roles():
             role.process.terminate()
         worst = max(abs(role.process.wait(timeout=PATIENCE)) for role in self.roles())

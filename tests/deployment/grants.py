@@ -1,4 +1,4 @@
-"""Services that may do what their policy says and nothing else, on a stand-in that looks (MiniStack with AUTH=true)."""
+"""Services that may do only what their policy says, on a stand-in that enforces policies (MiniStack with AUTH=true)."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def client(service, keys=None):
 
 
 def hold_to_policies(policies, media_bucket):
-    """The keys of a principal for each service, as environment, that has the service's policy alone; proven to be held to it."""
+    """The keys of a principal for each service, as environment. It has only the service's policy; this is proven."""
     iam, keys, run = client("iam"), {}, secrets.token_hex(4)
     for name, policy in policies.items():
         user = f"{name}-{run}"
@@ -38,8 +38,8 @@ def hold_to_policies(policies, media_bucket):
         iam.put_user_policy(UserName=user, PolicyName="work", PolicyDocument=as_ministack_asks(policy))
         key = iam.create_access_key(UserName=user)["AccessKey"]
         keys[name] = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    must_refuse(lambda: client("sqs", keys["edge"]).list_queues(), "policies are not looked at: start the stand-in with AUTH=true")
-    # The bucket's own policy refuses what does not come over TLS, and this stand-in speaks none.
+    must_refuse(lambda: client("sqs", keys["edge"]).list_queues(), "policies are not enforced: start the stand-in with AUTH=true")
+    # The bucket's own policy refuses requests without TLS, and this stand-in speaks none.
     must_refuse(lambda: client("s3", keys["workers"]).head_bucket(Bucket=media_bucket), "the media bucket is open without TLS")
     client("s3").delete_bucket_policy(Bucket=media_bucket)
     return keys
@@ -55,7 +55,7 @@ def must_refuse(ask, otherwise):
 
 
 def denied(logs):
-    """What a service was refused, from what the processes said."""
+    """Requests that services were refused, from the processes' logs."""
     found = []
     for path in filter(pathlib.Path.is_file, logs.iterdir()):
         lines = [line for line in path.read_text().splitlines() if "not authorized" in line or "AccessDenied" in line]

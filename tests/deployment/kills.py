@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills each role with SIGKILL while people write to each other, and counts: accepted = applied + in the DLQ + still queued, and nothing twice.
+"""Kills each role with SIGKILL while people write to each other, and counts:
+accepted = applied + in the DLQ + still queued, and nothing twice.
 
 Then the archive is read from S3, with the data team's SQL: every accepted message is in it.
 """

@@ -1,4 +1,4 @@
-"""People who write to each other without end, and what of it must be found wherever it is looked for."""
+"""People who write to each other until stopped, and the checks of what must be found afterwards."""
 
 import asyncio
 import itertools
@@ -42,11 +42,11 @@ class Letters:
         return sum(len(texts) for texts in self.said.values())
 
     def accepted(self):
-        """The ids that were said to be durable."""
+        """The ids that were accepted."""
         return {mid for person in self.people for mid in person.accepted}
 
     async def faults(self):
-        """What is missing or twice in people's lists and among their pushes, and what no client may see."""
+        """What is missing or double in people's lists and among their pushes, and what no client must see."""
         faults = []
         for one, other in itertools.combinations(self.people, 2):
             found = Counter(await asyncio.wait_for(listed(one, other.handle), timeout=60))
@@ -67,8 +67,8 @@ class Letters:
             await person.close()
 
     def archived(self, directory):
-        """Says how many ids of theirs the data team finds in an archive; answers what is wrong with them."""
-        # The edge itself reports sessions; nobody sent those.
+        """Prints how many of their ids the data team finds in an archive; returns the faults."""
+        # The edge itself sends these; no client did.
         rows = [(mid, text) for mid, kind, text in events_of(directory, "id, type, body.text") if kind != "user_session"]
         texts, accepted, faults = dict(rows), self.accepted(), []
         if len(texts) != len(rows):
@@ -79,8 +79,8 @@ class Letters:
         unheard = texts.keys() - accepted
         heard = {texts[mid] for mid in texts.keys() & accepted}
         if strange := [texts[mid] for mid in unheard if texts[mid] not in heard]:
-            faults.append(f"the archive holds what nobody sent: {strange}")
-        print(f"{self.count()} messages; {len(accepted)} ids heard as accepted, {len(texts)} archived, {len(unheard)} of them unheard")
+            faults.append(f"the archive holds records that nobody sent: {strange}")
+        print(f"{self.count()} messages; {len(accepted)} ids accepted, {len(texts)} archived, {len(unheard)} of them without an accepted")
         return faults
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts pictures straight into a deployment's bucket, by the URLs of media.begin, and looks what comes of them and what is left lying.
+"""Puts pictures straight into a deployment's bucket, by the URLs of media.begin; checks results and leftovers.
 
 The bucket's own notifications bring them in (MiniStack sends them, as S3 does): nothing here speaks of an upload to the deployment.
 """
@@ -37,7 +37,7 @@ async def until(what, is_so):
     begun = time.monotonic()
     while not is_so():
         if time.monotonic() - begun > PATIENCE:
-            raise SystemExit(f"it does not come to be so: {what}")
+            raise SystemExit(f"this does not happen: {what}")
         await asyncio.sleep(0.05)
 
 
@@ -61,7 +61,7 @@ class Bench:
         return sorted(entry["Key"].rsplit(".", 1)[1] for entry in listed)
 
     def pushes(self, medium):
-        """What was pushed of a medium: type and body."""
+        """The pushes about a medium: type and body."""
         named = [(kind, body, body.get("media", body)["id"]) for _, kind, body in self.client.pushes if kind.startswith("media.")]
         return [(kind, body) for kind, body, of in named if of == medium]
 
@@ -71,7 +71,7 @@ class Bench:
 
 
 async def shown(bench):
-    """Begun, put, ready, posted, shown; and what is put again is deleted."""
+    """Begun, put, ready, posted, shown; and a second PUT is deleted."""
     picture = png(1500)
     medium, url = await bench.begin(len(picture))
     for wrong in (picture[:-1], picture + b"\0"):
@@ -87,7 +87,7 @@ async def shown(bench):
     status, bytes_shown = ask("GET", address)
     assert status == 200 and len(bytes_shown) == body["media"]["bytes"]
     await until("no raw object", lambda: bench.objects(medium) == ["feed", "full", "thumb"])
-    assert ask("PUT", url, png(1500)[::-1])[0] == 200, "the URL is still good for S3"
+    assert ask("PUT", url, png(1500)[::-1])[0] == 200, "the URL is still valid for S3"
     await until("no raw object after a late PUT", lambda: "raw" not in bench.objects(medium))
     await asyncio.to_thread(bench.deployment.settled, PATIENCE)
     assert bench.objects(medium) == ["feed", "full", "thumb"] and ask("GET", address) == (200, bytes_shown)
@@ -95,7 +95,7 @@ async def shown(bench):
 
 
 async def refused(bench):
-    """What is no picture fails, and nothing stays."""
+    """A file that is no picture fails, and nothing of it stays."""
     page = b"<!doctype html><script>alert(1)</script>"
     medium, url = await bench.begin(len(page))
     assert ask("PUT", url, page)[0] == 200
@@ -107,7 +107,7 @@ async def refused(bench):
 
 
 async def posted(bench):
-    """POST /v1/media: the service's own upload is told by the bucket as well, and looked into once."""
+    """POST /v1/media: the bucket reports the service's own upload as well, and it is checked once."""
     connection = http.client.HTTPConnection(bench.deployment.balancer.address, timeout=30)
     connection.request("POST", "/v1/media", png(300), {"authorization": f"Bearer {bench.client.token}"})
     answer = connection.getresponse()
@@ -125,12 +125,12 @@ async def killed(bench):
         picture = png(200 + number)
         medium, url = await bench.begin(len(picture))
         media.append(medium)
-        # None works while the picture comes in, so whoever starts next has it before it.
+        # No worker runs while the picture comes in, so the next one that starts finds it waiting.
         workers = bench.deployment.workers
         for role in workers:
             role.process.send_signal(signal.SIGSTOP)
         assert (await asyncio.to_thread(ask, "PUT", url, picture))[0] == 200
-        # The first time before they could do anything, then a few milliseconds later each time: between the steps of what follows.
+        # The first kill comes before they could do anything, the others a few milliseconds later each: between the steps.
         if number:
             for role in workers:
                 role.process.send_signal(signal.SIGCONT)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An operator before a deployment: plots are there for everybody, dead letters and the depth of queues for the key, on the processes that pull the queue."""
+"""An operator's view of a deployment: everybody sees plots; dead letters and depths need the key."""
 
 import asyncio
 import json
@@ -53,10 +53,10 @@ def commands_key(environment):
 
 
 async def poison(deployment):
-    """One message that nobody can do."""
+    """One message that always fails."""
     [ann] = people_of(deployment.balancer.address, ["ann"])
     reply = await ann.call("post.get", {"post": "01JD0000000000000000000000"})
-    expect("a poisoned message's sender hears of it", reply.get("error", {}).get("code") == "internal")
+    expect("a poisoned message's sender gets an error", reply.get("error", {}).get("code") == "internal")
     await ann.close()
 
 
@@ -70,12 +70,12 @@ def look(deployment, key):
         expect(f"{role.args[0]} says what it does", ask(role, "/ops/data")[1]["parts"] == parts)
     for wrong in [None, "00" * 32, key[:-2], "é"]:
         code = ask(worker, "/ops/letters", listed, wrong and wrong.encode().decode("latin-1"))[0]
-        expect(f"letters are shut to the key {wrong and wrong[:4]}", code == 401)
-    expect("nobody looks how full the queues are", DEPTH not in worker.metrics())
+        expect(f"letters are closed to the key {wrong and wrong[:4]}", code == 401)
+    expect("no process asks how full the queues are", DEPTH not in worker.metrics())
 
     ask(worker, "/ops/data", key=key)
-    until("with the key somebody does", lambda: f"{DEPTH} 1" in worker.metrics())
-    expect("only where the operator looks", DEPTH not in other.metrics())
+    until("with the key one does", lambda: f"{DEPTH} 1" in worker.metrics())
+    expect("only the one that the operator looks at", DEPTH not in other.metrics())
     status, answer = ask(other, "/ops/letters", listed, key)
     letter = answer["letters"][0] if status == 200 and answer["letters"] else {}
     expect("any worker lists the letter", (letter.get("type"), letter.get("from"), letter.get("attempts")) == ("post.get", "ann", 1))

@@ -22,7 +22,7 @@ class Talk:
         self.people, self.left = people, messages
         self.random, self.sent = random.Random(1), Counter()
         self.posts, self.uploads = [], []
-        # The last two block each other now and then; whoever speaks to either would be refused meanwhile.
+        # The last two block each other now and then; messages of others to either would be refused meanwhile.
         *self.friendly, self.cross, self.hurt = people
 
     async def call(self, person, kind, body):
@@ -39,14 +39,14 @@ class Talk:
         return ["media.begin", *(kind for acts in (self.acts(), self.quarrels()) for kinds, _, _ in acts for kind in kinds)]
 
     async def begin(self):
-        """Posts to speak about, friends to hear of them, and pictures."""
+        """Posts to speak about, friends who get them, and pictures."""
         for person in self.friendly:
             made = await self.call(person, "post.create", {"text": f"{person.handle} is here"})
             self.posts.append(made["post"]["id"])
             self.uploads.append(asyncio.create_task(self.upload(person)))
 
     async def upload(self, person):
-        """By a URL into the bucket that the workers sign; ends when it may be shown."""
+        """Uploads by a URL into the bucket that the workers sign; ends when it may be shown."""
         bytes_ = png(64)
         begun = await self.call(person, "media.begin", {"bytes": len(bytes_)})
         request = urllib.request.Request(begun["upload"]["url"], bytes_, method="PUT")
@@ -63,7 +63,7 @@ class Talk:
                 person.wrong.append("its picture is not ready")
 
     def side_by_side(self, person):
-        """How many messages somebody has under way at once: two who quarrel take turns."""
+        """How many messages a person has on their way at once: two who quarrel take turns."""
         return 1 if person is self.cross else 24
 
     async def keep_on(self, person):

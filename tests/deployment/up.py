@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands in for the soundoff binary in the tests that speak to its public face: `up` runs a whole deployment, one role a process.
+"""Takes the place of the soundoff binary in tests that use its public port: `up` runs a whole deployment, one role a process.
 
 `workers pause` ends the processes that pull, and `workers resume` starts them again. Every flag of `up` becomes the environment variable of the same name, for the roles to read. Other commands go to the deployment whose
 `--data` they name.
@@ -49,7 +49,7 @@ def serve_metrics(deployment):
 
 
 def pause_when_asked(deployment, data):
-    """Follows the wish for a pause, a file, and says by another that it is so."""
+    """Watches a file that asks for a pause, and writes another when it is done."""
     wish, is_so = data / "pause", data / "paused"
     while True:
         if wish.exists() != is_so.exists():

@@ -143,7 +143,7 @@ run "archive" {
 
   assert {
     condition     = aws_glue_catalog_table.events[0].parameters["storage.location.template"] == "s3://soundoff-test-archive-123456789012/events/type=$${type}/dt=$${dt}/hour=$${hour}/"
-    error_message = "Athena looks where Firehose writes."
+    error_message = "Athena reads where Firehose writes."
   }
 
   assert {
@@ -182,7 +182,7 @@ run "media" {
       for queue in aws_s3_bucket_notification.this.queue :
       queue.queue_arn == "arn:aws:sqs:us-east-1:123456789012:u" && queue.events == toset(["s3:ObjectCreated:*"]) && queue.filter_prefix == "media/" && queue.filter_suffix == ".raw"
     ]) && length(aws_s3_bucket_notification.this.queue) == 1
-    error_message = "The queue hears of uploads, and of nothing else that comes to lie there."
+    error_message = "The queue gets notifications of uploads, and of no other objects."
   }
 
   assert {
@@ -193,6 +193,6 @@ run "media" {
         StringEquals                   = { "aws:SourceAccount" = "123456789012" }
       }
     ])
-    error_message = "Only this account's bucket of pictures may speak there."
+    error_message = "Only this account's bucket of pictures may send there."
   }
 }

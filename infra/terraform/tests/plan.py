@@ -46,7 +46,7 @@ def main():
     check(all(c["transit_encryption_enabled"] and c["engine"] == "memcached" for c in of("aws_elasticache_cluster")), "the cache speaks in clear")
     check(len(of("aws_s3_bucket")) == len(of("aws_s3_bucket_public_access_block")) == 3, "a bucket without public access block")
     heard = [(q["filter_prefix"], q["filter_suffix"]) for n in of("aws_s3_bucket_notification") for q in n["queue"]]
-    check(heard == [("media/", ".raw")] and len(of("aws_sqs_queue_policy")) == 1, "nobody hears of uploads")
+    check(heard == [("media/", ".raw")] and len(of("aws_sqs_queue_policy")) == 1, "no queue is notified of uploads")
     check(len(of("aws_dynamodb_table")) == 5, "five tables")
     check(not of("aws_secretsmanager_secret_version"), "the secret is in Terraform's state")
 

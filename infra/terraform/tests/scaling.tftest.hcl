@@ -93,12 +93,12 @@ run "scaling" {
         for metric in policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics : metric if metric.return_data
       ]) == 1 && length(policy.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics) <= 10
     ])
-    error_message = "What may go to zero tasks is at 0 % without a message, whatever an idle process takes, and at 1 % at least with one; within ten metrics."
+    error_message = "A service that may go to zero tasks is at 0 % without a message, however much an idle process takes, and at least at 1 % with one; within ten metrics."
   }
 
   assert {
     condition     = keys(aws_appautoscaling_policy.memory) == ["edge"]
-    error_message = "Who has no queue follows its memory, and nobody else."
+    error_message = "Services without queues scale on memory, and no others."
   }
 
   assert {
@@ -106,7 +106,7 @@ run "scaling" {
       for service in values(aws_ecs_service.this) :
       length([for strategy in service.capacity_provider_strategy : 1 if strategy.capacity_provider == "FARGATE" && strategy.base == 1]) == 1
     ]) && length([for strategy in aws_ecs_service.this["edge"].capacity_provider_strategy : 1 if strategy.capacity_provider == "FARGATE_SPOT"]) == 0
-    error_message = "Everybody has one task that nobody takes away; edges are never spot."
+    error_message = "Every service has one task on demand; edges are never spot."
   }
 }
 

@@ -63,7 +63,7 @@ run "processes_are_told" {
 
   assert {
     condition     = output.environment["SOUNDOFF_DRAIN_MS"] == "100000" && output.environment["SOUNDOFF_ARCHIVE_STREAM"] == "soundoff-test-archive" && output.environment["SOUNDOFF_MEDIA_BUCKET"] == "soundoff-test-media-123456789012"
-    error_message = "How long to drain, where to archive, where pictures lie."
+    error_message = "How long to drain, where to archive, where pictures are stored."
   }
 }
 

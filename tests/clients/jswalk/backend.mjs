@@ -11,15 +11,15 @@ import { brief, must } from "./checks.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.UNDER_TEST ?? join(here, "../../../target/debug/soundoff");
-// A variable SOUNDOFF_… that is no setting of the server is an error to it.
+// The server refuses a variable SOUNDOFF_… that is no setting.
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SOUNDOFF_")));
 const run = promisify(execFile);
 
 export class Backend {
-  /** All that it has said on stderr. */
+  /** Everything that it wrote to stderr. */
   log = "";
 
-  /** Starts a server with the flags, uses it and throws it away, whatever happens. */
+  /** Starts a server with the flags, uses it and removes it, also after an error. */
   static async with(flags, use) {
     const home = await mkdtemp(join(tmpdir(), "soundoff-walk-"));
     const backend = new Backend(join(home, "data"));
@@ -64,14 +64,14 @@ export class Backend {
     await this.exit;
   }
 
-  /** Asks the process to end; answers its exit code. */
+  /** Asks the process to end; returns its exit code. */
   async stop() {
     this.process.kill("SIGTERM");
     const [code] = await this.exit;
     return code;
   }
 
-  /** An operator's command on this data directory; answers what it prints. */
+  /** Runs an operator's command on this data directory; returns its output. */
   async operate(...words) {
     const { stdout } = await run(binary, [...words, "--data", this.data], { env: environment, timeout: 30_000 });
     return stdout;
@@ -98,7 +98,7 @@ export class Backend {
     return { status: answer.status, type: answer.headers.get("content-type"), body: await answer.json() };
   }
 
-  /** Creates a user if need be; answers a token. */
+  /** Creates a user if needed; returns a token. */
   async token(handle, seconds) {
     const { status, body } = await this.post("/dev/tokens", { handles: [handle], ...(seconds && { expires_in: seconds }) });
     must(status === 200, body);

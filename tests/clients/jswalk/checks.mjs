@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 
 const counts = { passed: 0, failed: 0 };
 
-/** Runs one named check; when it fails that is told, and the walk goes on. Answers whether it has passed. */
+/** Runs one named check. A failure is printed and the walk goes on. Returns whether it passed. */
 export async function check(name, body) {
   try {
     await body();
@@ -19,7 +19,7 @@ export async function check(name, body) {
   }
 }
 
-/** Prints the tally; answers the process's exit code. */
+/** Prints the totals; returns the process's exit code. */
 export function tally() {
   console.log(`${counts.passed} passed, ${counts.failed} failed`);
   return counts.failed > 0 || counts.passed === 0 ? 1 : 0;
@@ -30,7 +30,7 @@ export function brief(value) {
   return text.length > 600 ? `${text.slice(0, 600)}…` : text.replaceAll("\n", " ");
 }
 
-/** Strict equality of values whose difference is told in brief. */
+/** Strict equality; a difference is printed in brief. */
 export function equal(found, expected) {
   if (!isDeepEqual(found, expected)) throw new Error(`found ${brief(found)}, expected ${brief(expected)}`);
 }
@@ -44,8 +44,8 @@ function isDeepEqual(a, b) {
   }
 }
 
-export function must(condition, told) {
-  if (!condition) throw new Error(brief(told));
+export function must(condition, message) {
+  if (!condition) throw new Error(brief(message));
 }
 
 /** Checks that an object has exactly these keys, each of a kind: "string", "number", "time", "ulid" or a value. */

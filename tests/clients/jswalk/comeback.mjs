@@ -53,17 +53,17 @@ async function cursors(backend, rosa, write) {
     equal(phone.frames[0].op, "welcome");
     await phone.bye();
   });
-  await check("a cursor before what every device has acked is told where the inbox goes on", async () => {
-    // What all devices hold is dropped soon after the last of them has said so.
+  await check("a cursor below what every device has acked gets the place where the inbox goes on", async () => {
+    // Entries that all devices have are deleted soon after the last ack.
     const deadline = Date.now() + 10_000;
-    let phone, told;
+    let phone, error;
     do {
       await phone?.bye();
       phone = await Phone.open(backend, rosa, { cursor: 2 });
       await phone.take((f) => f.seq === 9, "the newest push");
-      told = phone.frames.find((f) => f.op === "error");
-    } while (!told && Date.now() < deadline);
-    equal(wellFormed(told.error).code, "not_found");
+      error = phone.frames.find((f) => f.op === "error");
+    } while (!error && Date.now() < deadline);
+    equal(wellFormed(error.error).code, "not_found");
     equal(phone.seqs(), [7, 8, 9]);
     await phone.bye();
   });
@@ -78,7 +78,7 @@ async function cursors(backend, rosa, write) {
   });
 }
 
-/** The seqs a device gets that comes without a cursor. An ack is written down soon after the socket closes, so not at once from `first` on. */
+/** The seqs that a device without a cursor gets. They may begin before `first` until the ack is stored. */
 async function resumed(backend, token, device, first) {
   const deadline = Date.now() + 10_000;
   for (;;) {
@@ -90,7 +90,7 @@ async function resumed(backend, token, device, first) {
 }
 
 async function crowd(backend, rosa, write) {
-  await check("all devices get all pushes, and only the asker the reply", async () => {
+  await check("all devices get all pushes, and only the sender the reply", async () => {
     const phones = await Promise.all(["a", "b", "c"].map((device) => Phone.open(backend, rosa, { device })));
     await write("11", "12");
     for (const phone of phones) equal((await dms(phone, 2)).toSorted((a, b) => a - b), [11, 12]);
@@ -164,7 +164,7 @@ async function restart(backend, rosa, theo) {
 }
 
 async function accident(backend) {
-  await check("kill -9: what was accepted takes effect once, what is sent again too", async () => {
+  await check("kill -9: accepted messages take effect once, also those sent again", async () => {
     const phone = await Phone.open(backend, await backend.token("vera"));
     const ids = Array.from({ length: 100 }, (_, n) => `crash-${n}`);
     for (const id of ids) phone.post("post.create", { text: id }, id);

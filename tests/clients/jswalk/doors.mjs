@@ -1,4 +1,4 @@
-// Doors that close: the upgrade, tokens, frames that are none, limits, and every close code.
+// Doors that close: the upgrade, tokens, invalid frames, limits, and every close code.
 import { Backend } from "./backend.mjs";
 import { check, equal, must, shape } from "./checks.mjs";
 import { Phone, wellFormed } from "./phone.mjs";
@@ -71,7 +71,7 @@ async function welcome(backend) {
     await phone.roundTrip();
     equal(await phone.bye(), 1000);
   });
-  await check("what the client does not know it may send: unknown fields are ignored", async () => {
+  await check("unknown fields are ignored", async () => {
     const phone = await Phone.dial(backend);
     phone.write({ op: "hello", token: await backend.token("xaver"), version: 99, extensions: ["x"] });
     await phone.take((f) => f.op === "welcome", "welcome");
@@ -90,7 +90,7 @@ async function keys(backend) {
       equal(await phone.closeCode(), 4500);
     }
   });
-  await check("4005: a token lapses on a live socket, after auth_due", async () => {
+  await check("4005: a token expires on a live socket, after auth_due", async () => {
     const phone = await Phone.open(backend, await backend.token("yara", 3));
     const due = await phone.take((f) => f.op === "auth_due", "auth_due");
     shape(due, { op: "auth_due", expires_in_ms: "number" });
@@ -116,7 +116,7 @@ async function keys(backend) {
     equal((await phone.get("profile.get", {})).user.handle, "yara");
     await phone.bye();
   });
-  await check("4503: an operator revokes a user's sessions, and the token is worth nothing", async () => {
+  await check("4503: an operator revokes a user's sessions, and the token opens nothing", async () => {
     const victim = await Phone.open(backend, token);
     const bystander = await Phone.open(backend, await backend.token("zeno"));
     await backend.operate("users", "revoke", "yara");
@@ -196,16 +196,16 @@ async function breaches(backend) {
 
 async function impatience(backend) {
   const token = await backend.token("cora");
-  await check("4007: who does not say hello", async () => {
+  await check("4007: a device that does not say hello", async () => {
     const phone = await Phone.dial(backend);
     equal(await phone.closeCode(), 4007);
   });
-  await check("4007: who says something else first", async () => {
+  await check("4007: a device that sends something else first", async () => {
     const phone = await Phone.dial(backend);
     phone.write({ op: "ping" });
     equal(await phone.closeCode(), 4007);
   });
-  await check("4003: who is silent for two heartbeats, while a pinging neighbour stays", async () => {
+  await check("4003: a device that is silent for two heartbeats; a pinging neighbour stays", async () => {
     const neighbour = (await Phone.open(backend, token)).keepAlive();
     equal(neighbour.welcome.heartbeat_ms, 500);
     const silent = await Phone.open(backend, token);
@@ -229,7 +229,7 @@ async function impatience(backend) {
 
 async function narrowness(backend) {
   const phone = await Phone.open(backend, await backend.token("dora"));
-  await check("rate_limited: the burst passes, the rest is told when to come again, and comes again", async () => {
+  await check("rate_limited: the burst passes, the rest gets a time to come again, and comes again", async () => {
     equal(phone.welcome.limits, { frame_bytes: 4096, messages_per_second: 20 });
     const texts = Array.from({ length: 30 }, (_, n) => `rush ${n}`);
     for (const text of texts) phone.post("post.create", { text }, text);
@@ -245,7 +245,7 @@ async function narrowness(backend) {
       refusals += 1;
       equal(wellFormed(frame.error).code, "rate_limited");
       must(frame.error.retry_after_ms > 0, frame);
-      // Waiting as told.
+      // Wait as the server says.
       setTimeout(() => phone.post("post.create", { text: frame.id }, frame.id), frame.error.retry_after_ms);
     }
     must(refusals >= 15, `${refusals} refusals`);
@@ -257,7 +257,7 @@ async function narrowness(backend) {
     other.write(`{"op":"ping","fill":"${"f".repeat(4096)}"}`);
     equal(await other.closeCode(), 4501);
   });
-  await check("4418: a full edge says for how long to stay away", async () => {
+  await check("4418: a full edge says how long to stay away", async () => {
     const others = [await Phone.open(backend, await backend.token("dirk")), await Phone.open(backend, await backend.token("dana"))];
     const surplus = await Phone.dial(backend);
     const { code, reason } = await surplus.closed;
@@ -272,7 +272,7 @@ async function narrowness(backend) {
 
 async function fullness(backend) {
   const emil = await Phone.open(backend, await backend.token("emil"));
-  await check("overloaded: a full queue says so, and takes every message once in the end", async () => {
+  await check("overloaded: a full queue refuses, and takes every message once in the end", async () => {
     await backend.operate("workers", "pause");
     const text = "字".repeat(2000);
     const ids = Array.from({ length: 40 }, (_, n) => `load-${n}`);
@@ -302,11 +302,11 @@ async function fullness(backend) {
 async function gluttony(backend) {
   const emil = await Phone.open(backend, await backend.token("emil"));
   for (let n = 0; n < 40; n++) await emil.get("post.create", { text: `${n} ${"字".repeat(1900)}` });
-  await check("4002: who asks and asks and reads no answer", async () => {
+  await check("4002: a device that asks and reads no answer", async () => {
     const glutton = await Phone.open(backend, await backend.token("gero"));
     glutton.socket.pause();
     for (let n = 0; n < 150; n++) glutton.post("post.list", { user: "emil", limit: 40 });
-    // Offline is how its closing shows to others; then it is time to read what is left.
+    // Others see it close by its being offline; then the rest can be read.
     while ((await emil.get("presence.get", { users: ["gero"] })).online.length > 0);
     glutton.socket.resume();
     equal(await glutton.closeCode(), 4002);

@@ -32,7 +32,7 @@ async function introductions(mara, nils) {
     const { user } = await mara.get("profile.get", {});
     shape(user, { handle: "mara", name: "string", bio: "string", followers: 0, following: 0, posts: 0, created_at: "time" });
   });
-  await check("profile.update changes what is named and nothing else", async () => {
+  await check("profile.update changes the given fields and nothing else", async () => {
     await nils.get("profile.update", { bio: "I sail." });
     const { user } = await nils.get("profile.update", { name: "Nils 🚤" });
     equal([user.name, user.bio], ["Nils 🚤", "I sail."]);
@@ -41,7 +41,7 @@ async function introductions(mara, nils) {
 }
 
 async function following(mara, nils, olga) {
-  await check("follow.add tells the followed, with the message's mid", async () => {
+  await check("follow.add pushes to the followed, with the message's mid", async () => {
     const { mid, reply } = await nils.call("follow.add", { user: "mara" });
     equal(reply, { op: "reply", id: reply.id, ok: true, body: { user: "mara" } });
     equal(await mara.pushed("follow.added"), { op: "push", seq: 1, type: "follow.added", mid, body: { by: "nils" } });
@@ -68,7 +68,7 @@ async function following(mara, nils, olga) {
 
 async function writing(mara, nils, olga) {
   let post;
-  await check("post.create answers with the post and shows it to followers online", async () => {
+  await check("post.create replies with the post and shows it to followers online", async () => {
     ({ post } = await mara.get("post.create", { text: "Tonight at eight?\nBring “food”." }));
     shape(post, { id: "string", author: "mara", text: "Tonight at eight?\nBring “food”.", created_at: "time", likes: 0, comments: 0 });
     equal(await nils.hears("post.created"), { post });
@@ -98,7 +98,7 @@ async function writing(mara, nils, olga) {
 }
 
 async function talkingAboutIt(mara, nils, olga, { id }) {
-  await check("like.add counts and tells the author", async () => {
+  await check("like.add counts and pushes to the author", async () => {
     const { mid, reply } = await nils.call("like.add", { post: id });
     equal(reply.body, { post: id, likes: 1 });
     const push = await mara.pushed("like.added");
@@ -106,13 +106,13 @@ async function talkingAboutIt(mara, nils, olga, { id }) {
     equal((await nils.get("post.get", { post: id })).liked, true);
     equal((await olga.get("post.get", { post: id })).liked, false);
   });
-  await check("like.remove takes it back; liking again does not tell again", async () => {
+  await check("like.remove takes it back; liking again does not push again", async () => {
     equal(await nils.get("like.remove", { post: id }), { post: id, likes: 0 });
     equal(await nils.get("like.add", { post: id }), { post: id, likes: 1 });
     equal(await olga.get("like.add", { post: id }), { post: id, likes: 2 });
     equal((await mara.pushed("like.added")).body.by, "olga");
   });
-  await check("comment.create answers, counts and tells the author", async () => {
+  await check("comment.create replies, counts and pushes to the author", async () => {
     const { mid, reply } = await olga.call("comment.create", { post: id, text: "I bring soup." });
     const { comment } = reply.body;
     shape(comment, { id: "string", post: id, author: "olga", text: "I bring soup.", created_at: "time" });
@@ -128,7 +128,7 @@ async function talkingAboutIt(mara, nils, olga, { id }) {
 
 async function regrets(mara, nils, olga, { id }) {
   await check("post.delete is the author's alone", async () => equal(await nils.fails("post.delete", { post: id }), "forbidden"));
-  await check("post.delete tells followers online and leaves nothing", async () => {
+  await check("post.delete sends an event to followers online and leaves nothing", async () => {
     equal((await mara.get("post.delete", { post: id })).post.id, id);
     equal((await nils.hears("post.deleted")).post.id, id);
     const attempts = [["post.get", {}], ["like.add", {}], ["like.remove", {}], ["comment.create", { text: "x" }], ["comment.list", {}]];
@@ -190,7 +190,7 @@ async function repeating(mara, nils) {
     equal((await mara.get("post.list", {})).items.filter((item) => item.text === "copied").length, 1);
   });
   await check("the same id for another message is a conflict", async () => {
-    equal(await mara.fails("dm.send", { to: "nils", text: "Thrice?" }, "twice"), "conflict");
+    equal(await mara.fails("dm.send", { to: "nils", text: "Three times?" }, "twice"), "conflict");
     equal(await mara.fails("follow.add", { user: "nils" }, "twice"), "conflict");
   });
 }

@@ -67,7 +67,7 @@ class App:
         return self.welcome
 
     def keep_beating(self):
-        """Pings as the protocol asks, for servers with a short heartbeat."""
+        """Pings as the protocol says, for servers with a short heartbeat."""
 
         async def beat():
             while True:
@@ -93,7 +93,7 @@ class App:
                 self.arrival.notify_all()
 
     async def look_away(self):
-        """Stops reading, as an app that hangs."""
+        """Stops reading, like an app that hangs."""
         self.reader.cancel()
         await asyncio.wait([self.reader])
 
@@ -133,9 +133,9 @@ class App:
         return id
 
     async def ask(self, kind, body, *, id=None):
-        """Sends and awaits both answers: the accepted frame and the reply frame."""
+        """Sends, and awaits the accepted frame and the reply frame."""
         id = await self.send(kind, body, id=id)
-        # They come side by side: a reply may overtake its accepted.
+        # A reply may overtake its accepted.
         reply = await self.expect("reply", id=id)
         accepted = await self.expect("accepted", id=id)
         assert is_ulid(accepted["mid"]), accepted
@@ -176,7 +176,7 @@ class App:
         return [(frame["seq"], frame["type"]) for frame in self.log if frame["op"] == "push"]
 
     async def close_code(self, within=WITHIN):
-        """Waits for the server to close; answers the code."""
+        """Waits for the server to close; returns the code."""
         await asyncio.wait_for(asyncio.shield(self.reader), within)
         self._stop_beating()
         return self.ws.close_code
@@ -188,7 +188,7 @@ class App:
         return await self.close_code()
 
     def vanish(self):
-        """Cuts the connection without a word."""
+        """Cuts the connection without a close frame."""
         self._stop_beating()
         self.ws.transport.abort()
 

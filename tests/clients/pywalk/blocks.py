@@ -34,15 +34,15 @@ async def walk():
 
 
 async def silence(one, other, witness, post):
-    """Nothing of `other` reaches `one`, whoever of the two has blocked."""
+    """Nothing of `other` reaches `one`, whichever of the two has blocked."""
     name = f"block: {other.user} to {one.user}"
-    with check(f"{name}: acts are forbidden"):
+    with check(f"{name}: actions are forbidden"):
         same(await other.refused("dm.send", {"to": one.user, "text": "hey"}), "forbidden")
         same(await other.refused("follow.add", {"user": one.user}), "forbidden")
         if post["author"] == one.user:
             same(await other.refused("comment.create", {"post": post["id"], "text": "hey"}), "forbidden")
             same(await other.refused("like.add", {"post": post["id"]}), "forbidden")
-    with check(f"{name}: what is there is not found"):
+    with check(f"{name}: existing content is not found"):
         same(await other.refused("profile.get", {"user": one.user}), "not_found")
         same(await other.refused("post.list", {"user": one.user}), "not_found")
         same(await other.refused("follow.list", {"user": one.user, "direction": "followers"}), "not_found")

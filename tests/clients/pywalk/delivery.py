@@ -50,7 +50,7 @@ async def resuming(server, eve, sender):
         await phone.pong()
         same(await phone.leave(), 1000)
         await tell(sender, "seven")
-        # An ack is written down soon after the socket has closed: a device that is back at once may be told more than it needs.
+        # An ack is stored soon after the socket has closed: a device that is back at once may get more than it needs.
         async with asyncio.timeout(WITHIN):
             while True:
                 phone = await App.enter(server, eve, device="phone")
@@ -66,7 +66,7 @@ async def resuming(server, eve, sender):
         same(await heard(phone, 1), [(7, "seven")])
         same(phone.pushes(), [(7, "dm.received")])
         await phone.leave()
-    with check("resume: all that came since the cursor, before anything newer"):
+    with check("resume: everything since the cursor comes before anything newer"):
         await tell(sender, "eight")
         watch = await App.connect(server)
         await watch.frame({"op": "hello", "token": eve, "device": "watch", "cursor": 6})
@@ -87,7 +87,7 @@ async def devices(server, eve, sender):
         await tell(sender, "to all")
         for app in several:
             same(await heard(app, 1), [(11, "to all")])
-    with check("devices: a reply goes to the socket that asked alone"):
+    with check("devices: a reply goes only to the socket that asked"):
         await several[0].ok("profile.get", {}, id="asked-here")
         for app in several[1:]:
             await app.pong()

@@ -1,4 +1,4 @@
-"""Chapter: the upgrade, hello, and frames that are none."""
+"""Chapter: the upgrade, hello, and invalid frames."""
 
 import json
 
@@ -51,7 +51,7 @@ async def upgrades(server):
     with check("upgrade: another path is a 404 with problem+json"):
         status, kind, problem = await server.post("/v1/nothing", {})
         assert 400 <= status < 500 and kind == "application/problem+json" and problem["status"] == status, problem
-    with check("tokens: a handle that is none is refused with problem+json"):
+    with check("tokens: an invalid handle is refused with problem+json"):
         status, kind, problem = await server.post("/dev/tokens", {"handles": ["No Such"]})
         assert status == 400 and kind == "application/problem+json" and problem["title"], (status, kind, problem)
 
@@ -172,7 +172,7 @@ async def bad_frames(server):
             await app.pong()
     with check("bad_frame: an id of 64 characters is fine"):
         await app.ok("profile.get", {}, id="ï" * 64)
-    with check("unknown_type: a type nobody knows"):
+    with check("unknown_type: a type that does not exist"):
         same(await app.refused("no.such", {}), "unknown_type")
     with check("unknown_type: a type that only the server itself sends"):
         same(await app.refused("post.fanout", {}), "unknown_type")

@@ -23,14 +23,14 @@ async def strict():
         with check("4007: no hello in time"):
             mute = await App.connect(server)
             same(await mute.close_code(), 4007)
-        with check("4003: no frame for two heartbeats; who pings stays"):
+        with check("4003: no frame for two heartbeats; a socket that pings stays"):
             lively = await App.enter(server, jan)
             lively.keep_beating()
             same(lively.welcome["heartbeat_ms"], 600)
             silent = await App.enter(server, kim)
             same(await silent.close_code(), 4003)
             await lively.pong()
-        with check("4505: one socket too many, those before it stay"):
+        with check("4505: one socket too many; the earlier ones stay"):
             second = await App.enter(server, jan)
             second.keep_beating()
             third = await App.connect(server)
@@ -64,7 +64,7 @@ async def strict():
 
 
 async def insist(app, kind, bodies):
-    """Awaits the replies to frames that were sent, {id: body}, and sends the refused again when they were told to; answers the bodies."""
+    """Awaits the replies to sent frames, {id: body}; sends refused ones again when the server says. Returns the bodies."""
     replies = {}
     async with asyncio.timeout(3 * WITHIN):
         while len(replies) < len(bodies):
@@ -75,7 +75,7 @@ async def insist(app, kind, bodies):
                 continue
             error = checked_error(frame)
             assert error["retry"], frame
-            # Waiting as told is the protocol here, not a guess at how long something takes.
+            # The server says how long to wait; this is no guess at how long something takes.
             await asyncio.sleep((error.get("retry_after_ms") or 100) / 1000)
             await app.send(kind, bodies[frame["id"]], id=frame["id"])
     return replies
@@ -142,17 +142,17 @@ async def slow_reader():
         sender = await App.enter(server, sue)
         for n in range(12):
             await sender.ok("dm.send", {"to": "ron", "text": f"{n} " + "🐌" * 3900})
-        with check("4002: who asks for much and does not read it is closed"):
+        with check("4002: a device that asks for much and does not read it is closed"):
             slow = await stubborn(server, ron)
             cursor = slow.welcome["cursor"]
             ids = [await slow.send("dm.list", {"with": "sue", "limit": 12}) for _ in range(60)]
-            # A closing socket is no device any more: that it is offline says that it is time to look at the close frame.
+            # A closing socket no longer counts as a device: once it is offline, the close frame can be read.
             while (await sender.ok("presence.get", {"users": ["ron"]}))["online"]:
                 pass
             await sender.ok("dm.send", {"to": "ron", "text": "meanwhile"})
             slow.listen()
             same(await slow.close_code(), 4002)
-        with check("4002: nothing durable is lost, and what was asked may be asked again"):
+        with check("4002: nothing durable is lost, and reads may be repeated"):
             again = await App.enter(server, ron, device="slow", cursor=cursor)
             same((await again.push("dm.received"))["body"]["message"]["text"], "meanwhile")
             _, reply = await again.ask("dm.list", {"with": "sue", "limit": 12}, id=ids[-1])

@@ -61,7 +61,7 @@ async def follows(ada, bob, cyd):
         same(await bob.ok("follow.add", {"user": "ada"}), {"user": "ada"})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 1)
         same((await bob.ok("profile.get", {}))["user"]["following"], 1)
-    with check("follow.remove, and the followed hears of a follower once"):
+    with check("follow.remove, and the followed gets one push for each follower"):
         same(await bob.ok("follow.remove", {"user": "ada"}), {"user": "ada"})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 0)
         await bob.ok("follow.add", {"user": "ada"})
@@ -95,7 +95,7 @@ async def posts(ada, bob, cyd):
         same((post["author"], post["text"], post["likes"], post["comments"]), ("ada", "Grüße 👋", 0, 0))
         assert is_time(post["created_at"]) and isinstance(post["id"], str), post
         same(await bob.event("post.created"), {"post": post})
-    with check("post.create: who does not follow hears nothing"):
+    with check("post.create: a user who does not follow gets nothing"):
         await cyd.pong()
         assert not [frame for frame in cyd.log if frame.get("type") == "post.created"], cyd.log
     with check("post.get: anybody's, not liked yet"):
@@ -129,7 +129,7 @@ async def posts(ada, bob, cyd):
 
 async def likes(ada, bob, cyd, post):
     named = {"post": post["id"]}
-    with check("like.add: counts, tells the author, shows in post.get"):
+    with check("like.add: counts, pushes to the author, shows in post.get"):
         accepted, reply = await bob.ask("like.add", named)
         same(reply["body"], named | {"likes": 1})
         push = await ada.push("like.added")
@@ -179,7 +179,7 @@ async def deletion(ada, bob, cyd, post):
         deleted = (await ada.ok("post.delete", named))["post"]
         same((deleted["id"], deleted["author"]), (post["id"], "ada"))
         same((await bob.event("post.deleted"))["post"]["id"], post["id"])
-    with check("post.delete: it is gone for everybody and everything"):
+    with check("post.delete: it is gone for every user and every type"):
         for app in (ada, bob, cyd):
             same(await app.refused("post.get", named), "not_found")
         same(await bob.refused("like.add", named), "not_found")

@@ -10,11 +10,11 @@ failed = []
 
 @contextlib.contextmanager
 def check(name):
-    """Runs the block as one named check; a failure is told and the walk goes on."""
+    """Runs the block as one named check; a failure is printed and the walk goes on."""
     began = time.monotonic()
     try:
         yield
-    except Exception as error:  # whatever goes wrong is this check's failure, not the end of the walk
+    except Exception as error:  # any error is this check's failure, not the end of the walk
         failed.append(name)
         where = traceback.extract_tb(error.__traceback__)[-1]
         for frame in traceback.extract_tb(error.__traceback__):

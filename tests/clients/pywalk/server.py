@@ -12,7 +12,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("UNDER_TEST", str(ROOT / "target/debug/soundoff"))
-# A variable SOUNDOFF_… that is no setting of the server is an error to it.
+# The server refuses a variable SOUNDOFF_… that is no setting.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("SOUNDOFF_")}
 READY_WITHIN = 30
 DRAINED_WITHIN = 30
@@ -32,7 +32,7 @@ class Server:
         return self
 
     async def start(self):
-        """Starts the binary, also after it has stopped: on the same data."""
+        """Starts the binary, also again after it has stopped, on the same data."""
         self.process = await asyncio.create_subprocess_exec(
             BINARY, "up", "--listen", "127.0.0.1:0", "--data", self.data, *self.flags,
             stdout=asyncio.subprocess.PIPE, stderr=self.errors, env=ENVIRONMENT,
@@ -75,7 +75,7 @@ class Server:
         return await asyncio.wait_for(self.process.wait(), 30)
 
     async def command(self, *arguments):
-        """Runs an operator's command on this server's data directory; answers its stdout."""
+        """Runs an operator's command on this server's data directory; returns its stdout."""
         process = await asyncio.create_subprocess_exec(
             BINARY, *arguments, "--data", self.data, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=ENVIRONMENT,

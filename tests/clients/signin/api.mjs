@@ -42,7 +42,7 @@ export function refused(answer, status, code) {
   return answer;
 }
 
-/** The answer must be a session: with this handle, and made anew or not. */
+/** The answer must be a session: with this handle, and created or not. */
 export function session(answer, { handle, created }) {
   must(answer.status === 200, `${answer.status} ${answer.text}`);
   const { access_token: access, refresh_token: refresh, expires_in: seconds, user } = answer.body;
@@ -72,7 +72,7 @@ export const outbox = async (backend) => (await call(backend, "/dev/outbox", { m
 const CODE = /\b\d{6}\b/;
 export const codeIn = (text) => CODE.exec(text)?.[0];
 
-/** A code is on its way; answers the request that it belongs to. */
+/** Sends a code; returns the request that it belongs to. */
 export function started(answer) {
   equal(answer.status, 202);
   shape(answer.body, { request: "ulid", expires_in: 600 });

@@ -1,4 +1,4 @@
-// What is no id_token of ours to take. Each row makes one that differs from a good one in what its name says, and in nothing else.
+// id_tokens that must be refused. Each row's token differs from a valid one in what its name says, and in nothing else.
 import { KeyObject, createHash, createPublicKey, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { CompactSign, SignJWT, exportJWK, generateKeyPair, importJWK } from "jose";
 import { altered, forged, hmac, partsOf, pss, scratched, signed } from "./forge.mjs";
@@ -35,16 +35,16 @@ export const goodClaims = (mock, nonce) => ({ iss: mock.url, aud: APP, sub: rand
 /** Signed by jose, as a provider would. */
 export const minted = (key, header, claims) => new SignJWT(claims).setProtectedHeader(header).sign(key);
 
-/** The table: [name, how the token is made, then what comes of it unless that is 401 unauthorized]. */
+/** The table: [name, how the token is made, then the result unless that is 401 unauthorized]. */
 export function appleRows({ mock, keys, openid, used, user }) {
   const { kid, right, attacker, attackerJwk, pem, publicJwk } = keys;
   const claims = (nonce, change) => ({ ...goodClaims(mock, nonce), ...change });
   const header = { alg: "RS256", kid, typ: "JWT" };
   // By the provider itself, which lets the claims be changed before it signs.
-  const told = (change) => (nonce) => mock.idToken({ nonce, change });
-  const claiming = (change) => told(({ payload }) => Object.assign(payload, change));
-  const without = (...names) => told(({ payload }) => names.forEach((name) => delete payload[name]));
-  const heading = (change) => told((token) => { token.header = { ...token.header, ...change }; });
+  const changed = (change) => (nonce) => mock.idToken({ nonce, change });
+  const claiming = (change) => changed(({ payload }) => Object.assign(payload, change));
+  const without = (...names) => changed(({ payload }) => names.forEach((name) => delete payload[name]));
+  const heading = (change) => changed((token) => { token.header = { ...token.header, ...change }; });
   const hs256 = (secret) => (nonce) => minted(Buffer.from(secret), { ...header, alg: "HS256" }, claims(nonce));
   const by = (alg) => async (nonce) => minted(await keys.as(alg), { ...header, alg }, claims(nonce));
   const attacking = (change) => (nonce) => minted(attacker, { ...header, ...change }, claims(nonce));
@@ -92,7 +92,7 @@ export function appleRows({ mock, keys, openid, used, user }) {
     ["audience missing", without("aud")],
     ["audience null", claiming({ aud: null })],
     ["an unknown kid", heading({ kid: randomUUID() })],
-    ["no kid", told((token) => { delete token.header.kid; })],
+    ["no kid", changed((token) => { delete token.header.kid; })],
     ["an empty kid", heading({ kid: "" })],
     ["kid of a file", heading({ kid: "../../../../dev/null" })],
     ["kid of a query", heading({ kid: `' UNION SELECT '${kid}' --` })],

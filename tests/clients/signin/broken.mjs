@@ -9,7 +9,7 @@ const json = (response, status, value) => {
 };
 const token = (value = "t") => (response) => json(response, 200, { access_token: value, token_type: "Bearer", expires_in: 60 });
 
-/** How the token endpoint answers, by the code that it is sent; the rest is up to who is asked whose the token is. */
+/** How the token endpoint answers, by the code that it gets; the user endpoint decides the rest. */
 const EXCHANGES = {
   garbage: (response) => json(response, 200, "}{"),
   empty: (response) => json(response, 200, ""),
@@ -31,7 +31,7 @@ const EXCHANGES = {
   invalid_grant: (response) => json(response, 400, { error: "invalid_grant" }),
 };
 
-/** How the user endpoint answers, by the token that it is shown. */
+/** How the user endpoint answers, by the token that it gets. */
 const USERS = {
   "user-500": (response) => json(response, 500, {}),
   "user-401": (response) => json(response, 401, {}),

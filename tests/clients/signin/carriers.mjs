@@ -41,7 +41,7 @@ function keep(secrets, ...values) {
 async function byMail({ backend, mailServer, secrets }) {
   const [mail, handle] = [api.freshMail(), api.freshHandle()];
   let user;
-  await check("mail: a code comes by SMTP, after a password, from whom the operator says", async () => {
+  await check("mail: a code comes by SMTP, after a password, from the operator's sender address", async () => {
     api.started(await api.auth(backend, "email/start", { email: mail }));
     const { from, to, text } = await api.until("the mail", () => mailServer.mailTo(mail));
     equal([from, to], ["no-reply@example.org", [mail]]);

@@ -27,7 +27,7 @@ export function altered(token, { header, payload }) {
   return [base64({ ...json(head), ...header }), base64({ ...json(body), ...payload }), signature].join(".");
 }
 
-/** The token with a character of its signature changed: never its last, whose low bits may not count. */
+/** The token with one character of its signature changed: never the last, whose low bits may be ignored. */
 export function scratched(token) {
   const at = token.lastIndexOf(".") + 5;
   return `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;

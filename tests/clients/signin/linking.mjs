@@ -1,4 +1,4 @@
-// Several ways into one account, and none into another's; and nothing that tells who has one.
+// Several ways into one account, and none into another's; and no answer reveals who has one.
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
 import { Backend } from "../jswalk/backend.mjs";
@@ -74,7 +74,7 @@ async function fourWays({ backend, openid, apple }) {
     api.refused(await api.auth(backend, "apple", await apple(), dora.access), 409, "conflict");
     equal((await api.identities(backend, dora.access)).length, 20);
   });
-  await check("link: whoever has logged out links nothing more", async () => {
+  await check("link: a user who has logged out links nothing more", async () => {
     const emil = await api.signUp(backend);
     equal((await api.auth(backend, "logout", { refresh_token: emil.refresh })).status, 204);
     api.refused(await api.auth(backend, "apple", await apple(), emil.access), 401, "unauthorized");
@@ -123,7 +123,7 @@ async function unlinking({ backend, apple }) {
   const sub = randomUUID();
   api.linked(await api.auth(backend, "apple", await apple(sub), anna.access), { handle: anna.handle, kind: "apple" });
   const ids = Object.fromEntries((await api.identities(backend, anna.access)).map(({ kind, id }) => [kind, id]));
-  await check("unlink: nobody else's, and nothing that is none", async () => {
+  await check("unlink: not another user's, and no invalid id", async () => {
     const bert = await api.signUp(backend);
     api.refused(await remove(ids.email, bert.access), 404, "not_found");
     for (const id of ["x", "email.x", `email.${"0".repeat(64)}`]) api.refused(await remove(id), 404, "not_found");
@@ -174,10 +174,10 @@ async function handles({ backend, apple }) {
   });
 }
 
-/** No answer tells a known address from an unknown one. */
+/** No answer distinguishes a known address from an unknown one. */
 async function silence({ backend }) {
   const { mail } = await api.signUp(backend);
-  const told = ({ status, text, headers }) => {
+  const seen = ({ status, text, headers }) => {
     const rest = Object.fromEntries([...headers].filter(([name]) => name !== "date"));
     // Each request has a name of its own, of one length.
     return JSON.stringify([status, text.replace(/[0-9A-Z]{26}/, "a request"), rest]);
@@ -187,16 +187,16 @@ async function silence({ backend }) {
       const answer = await api.auth(backend, "email/start", { email: mail });
       return answer.status === 202 && answer;
     });
-    equal(told(await api.auth(backend, "email/start", { email: api.freshMail("anna") })), told(known));
+    equal(seen(await api.auth(backend, "email/start", { email: api.freshMail("anna") })), seen(known));
   });
   await check("silence: and to a wrong code", async () => {
     const [known, unknown] = [mail, api.freshMail()];
     const answers = [];
-    for (const email of [known, unknown]) answers.push(told(await api.auth(backend, "email/verify", { email, code: "x" })));
+    for (const email of [known, unknown]) answers.push(seen(await api.auth(backend, "email/verify", { email, code: "x" })));
     equal(answers[0], answers[1]);
     must(answers[0].startsWith("[401"), answers[0]);
   });
-  await check("silence: that an address is nobody's is told to who has its code alone", async () => {
+  await check("silence: only somebody who has an address's code learns that it has no account", async () => {
     api.refused(await api.verify(backend, api.freshMail()), 409, "handle_required");
   });
 }
@@ -224,7 +224,7 @@ async function limits() {
     await check("without their flags Apple and Twitter/X are not there: 404 not_configured", async () => {
       for (const path of ["apple", "twitter"]) api.refused(await api.auth(backend, path, {}), 404, "not_configured");
     });
-    await check("calls that are none: 404 not_found; other methods: 405 and the one to use", async () => {
+    await check("unknown calls: 404 not_found; other methods: 405 and the one to use", async () => {
       const unknown = await api.auth(backend, "google", {});
       equal([unknown.status, unknown.body.code], [404, "not_found"]);
       for (const [method, path, allow] of [["GET", "/v1/auth/apple", "POST"], ["POST", "/v1/auth/identities", "GET"], ["POST", "/.well-known/jwks.json", "GET"]]) {

@@ -43,7 +43,7 @@ export async function matrix({ openid }) {
   } finally {
     await mock.close();
   }
-  await lapsed();
+  await expired();
   await broken();
 }
 
@@ -59,7 +59,7 @@ async function table(world, group, rows, attempt) {
   }
 }
 
-/** The same tokens and codes as in the tables, with nothing wrong with them: a refusal there is for the reason that the row names. */
+/** The same tokens and codes as in the tables, but valid: so a refusal there is for the reason that the row names. */
 async function controls(world) {
   const { backend, mock, keys } = world;
   world.user = await api.signUp(backend);
@@ -99,7 +99,7 @@ async function controls(world) {
   });
 }
 
-/** An address's first code after its second was sent. Begun early: between the two lie five seconds, which the rows fill. */
+/** An address's first code after its second was sent. Begun early: five seconds must lie between them. */
 async function supersededCode(world) {
   const mail = api.freshMail();
   const first = await api.codeFor(world.backend, mail);
@@ -127,7 +127,7 @@ async function access(world) {
     world.rows += 1;
     await check(`access: ${name} opens no socket, by header or hello, and no call`, () => opensNothing(world.backend, token));
   }
-  await check("a proof brought along with a bad access token signs nobody in, and is not used up", async () => {
+  await check("a proof with an invalid access token signs nobody in, and is not used up", async () => {
     const [nonce, handle] = [randomUUID(), api.freshHandle()];
     const id_token = await world.mock.idToken({ nonce });
     api.refused(await api.auth(world.backend, "apple", { id_token, nonce, handle }, `${world.user.access}x`), 401, "unauthorized");
@@ -152,10 +152,10 @@ async function afterwards({ backend, ghosts, rows, user }) {
   });
 }
 
-/** Real tokens that lapse after a second. */
-async function lapsed() {
+/** Real tokens that expire after a second. */
+async function expired() {
   await Backend.with(["--access-token-s", "1", ...api.WIDE], async (backend) => {
-    await check("access: a lapsed token opens no socket, by header or hello, and no call; its refresh token still does", async () => {
+    await check("access: an expired token opens no socket, by header or hello, and no call; its refresh token still does", async () => {
       const { access, refresh, handle } = await api.signUp(backend);
       const { iat, exp } = api.claimsOf(access);
       equal(exp - iat, 1);

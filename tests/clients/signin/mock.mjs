@@ -1,4 +1,4 @@
-// A provider that signs whatever it is told to (oauth2-mock-server): the issuer of Apple's part. Its key set is served by it, and counted.
+// A provider that signs anything (oauth2-mock-server), in Apple's place. It serves its key set and counts the requests.
 import { randomUUID } from "node:crypto";
 import { OAuth2Issuer, OAuth2Service } from "oauth2-mock-server";
 import { must } from "../jswalk/checks.mjs";
@@ -11,7 +11,7 @@ export const OTHER_APP = "org.example.soundoff.web";
 export class Mock {
   /** How often its keys were fetched. */
   fetches = 0;
-  /** Keys that the package will not hold: it knows no shared secrets. They are published along with its own. */
+  /** Keys that the package cannot hold: it has no shared secrets. They are published along with its own. */
   odd = [];
   /** An attacker's key set, for tokens that say to look there; and how often somebody did. */
   baitKeys = [];
@@ -50,7 +50,7 @@ export class Mock {
     return ["--apple-client-ids", `${APP},${OTHER_APP}`, "--apple-issuer", this.url, "--apple-jwks-url", `${this.url}/jwks`];
   }
 
-  /** Keeps whoever fetches its keys waiting, until what this answers is called. */
+  /** Lets requests for its keys wait until the returned function is called. */
   hold() {
     let release;
     this.#held = new Promise((resolve) => { release = resolve; });
@@ -66,7 +66,7 @@ export class Mock {
     this.service = new OAuth2Service(this.issuer);
   }
 
-  /** An id_token of a code flow with a nonce; `change` has a say before it is signed. */
+  /** An id_token of a code flow with a nonce; `change` may change it before it is signed. */
   async idToken({ nonce = randomUUID(), sub = randomUUID(), change } = {}) {
     const asked = new URLSearchParams({ response_type: "code", client_id: APP, redirect_uri: BACK, scope: "openid", ...(nonce && { nonce }) });
     const redirect = await fetch(`${this.url}/authorize?${asked}`, { redirect: "manual" });

@@ -40,7 +40,7 @@ export class OpenId {
       ],
       jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: randomUUID(), use: "sig", alg: "RS256" }] },
       cookies: { keys: [randomUUID()] },
-      // So that a code without a challenge can be had, which the server must not take.
+      // So that a code without a challenge can be made, which the server must not take.
       pkce: { required: () => false },
       findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
       ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },

@@ -5,12 +5,12 @@ import { bodyOf, listen } from "./listen.mjs";
 
 export class MailServer {
   mails = [];
-  /** What has begun to be delivered, whatever comes of it. */
+  /** Mails whose delivery has begun, successful or not. */
   recipients = [];
-  /** What is waited for before a recipient is judged. */
+  /** Awaited before a recipient is accepted or refused. */
   held = Promise.resolve();
 
-  /** With a user it wants a password; with `refuse` it takes nobody's mail. */
+  /** With a user it needs a password; with `refuse` it refuses every recipient. */
   static async open({ user, password, refuse = false } = {}) {
     const post = new MailServer();
     post.server = new SMTPServer({

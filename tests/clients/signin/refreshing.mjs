@@ -86,17 +86,17 @@ async function inTurn({ backend, refresh, next }) {
   });
 }
 
-/** Many at once with one token: whoever is answered has the same next one. Answers what became of each. */
+/** Many refreshes at once with one token: all that succeed get the same next token. Returns all answers. */
 async function crowd({ backend, refresh }, many) {
   const user = await api.signUp(backend);
   const answers = await Promise.all(Array.from({ length: many }, () => refresh(user.refresh)));
   const good = answers.filter(({ status }) => status === 200);
-  must(good.length > 0, "nobody is answered");
+  must(good.length > 0, "no refresh succeeds");
   equal(new Set(good.map(({ body }) => body.refresh_token)).size, 1);
   return { answers, token: good[0].body.refresh_token };
 }
 
-/** Two at once: nobody is thrown out, and the sign-in lives. */
+/** Two at once: none ends the session, and the sign-in lives. */
 async function race(world) {
   const { answers, token } = await crowd(world, 2);
   must(answers.every(({ status }) => status !== 401), `thrown out: ${answers.map(({ status }) => status)}`);
@@ -109,7 +109,7 @@ async function atOnce(world) {
   await check(`refresh: ${ROUNDS} rounds of two at once`, async () => {
     for (let round = 0; round < ROUNDS; round++) await race(world);
   });
-  // Of a crowd, who comes so late that two have been answered already counts as a thief; never are two next tokens given out.
+  // In a crowd, a request that comes after two answers counts as theft; two different next tokens are never given out.
   await check(`refresh: ${ROUNDS} rounds of eight at once: one next token`, async () => {
     for (let round = 0; round < ROUNDS; round++) await crowd(world, 8);
   });
@@ -127,16 +127,16 @@ async function leaving({ backend, refresh }) {
     late.write({ op: "hello", token: user.access });
     equal(await late.closeCode(), 4503);
   });
-  await check("logout: of nothing that lives is 204 as well, and an access token logs nobody out", async () => {
+  await check("logout: of an ended session is 204 as well, and an access token logs nobody out", async () => {
     const user = await api.signUp(backend);
     for (const refresh_token of ["x", "", user.access]) equal((await api.auth(backend, "logout", { refresh_token })).status, 204);
     await api.opensSocket(backend, user);
   });
 }
 
-/** What an operator does to a user shows at the next refresh. */
+/** An operator's change to a user shows at the next refresh. */
 async function operated({ backend, refresh, next }) {
-  await check("role: a refresh says what the user has become, up and down", async () => {
+  await check("role: a refresh gives the user's new role, up and down", async () => {
     const user = await api.signUp(backend);
     let token = user.refresh;
     for (const role of ["moderator", "admin", "user"]) {
@@ -155,8 +155,8 @@ async function operated({ backend, refresh, next }) {
     equal(await phone.closeCode(), 4503);
     api.refused(await refresh(last), 401, "unauthorized");
   });
-  await check("revoke: who signs in right after it gets a session that is one", async () => {
-    // Three times, for the revocation and the sign-in must fall into one second to be told apart by their order alone.
+  await check("revoke: a user who signs in right after it gets a valid session", async () => {
+    // Three times: revocation and sign-in must fall into one second, so that only their order distinguishes them.
     for (let round = 0; round < 3; round++) {
       const user = await api.signUp(backend);
       // The code is asked for before, so that it can be used at once.
@@ -197,7 +197,7 @@ async function keyRenewal() {
       }
       const fetches = mock.fetches;
       await mock.rotate();
-      await check("keys: while the provider takes its time over new ones, those at hand open the door at once", async () => {
+      await check("keys: while the provider is slow to send new ones, the known ones work at once", async () => {
         const release = mock.hold();
         try {
           let asking;
@@ -217,7 +217,7 @@ async function keyRenewal() {
         must(mock.fetches > fetches && mock.fetches <= fetches + 2, `${mock.fetches - fetches} fetches`);
         api.refused(await attempt(...before[1]), 401, "unauthorized");
       });
-      await check("keys: those at hand are good while the provider is away", async () => {
+      await check("keys: the known ones work while the provider is away", async () => {
         const nonce = randomUUID();
         const token = await mock.idToken({ nonce });
         await mock.close();
@@ -225,7 +225,7 @@ async function keyRenewal() {
       });
     });
     await Backend.with([...api.WIDE, ...mock.appleFlags()], async (backend) => {
-      await check("keys: none at hand and the provider away: 503 overloaded", async () => {
+      await check("keys: none known and the provider away: 503 overloaded", async () => {
         const nonce = randomUUID();
         const token = await minted((await generateKeyPair("RS256")).privateKey, { alg: "RS256", kid: "k" }, goodClaims(mock, nonce));
         api.refused(await api.auth(backend, "apple", { id_token: token, nonce }), 503, "overloaded");

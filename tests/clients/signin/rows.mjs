@@ -60,7 +60,7 @@ export function codeRows({ backend, known }) {
       const mine = (await auth(backend, "email/start", { email: freshMail() })).body.request;
       return sent(() => ({ request: mine }));
     }],
-    ["a request that is none", () => sent(() => ({ request: "../../x" }))],
+    ["an invalid request", () => sent(() => ({ request: "../../x" }))],
     ["an empty request", () => sent(() => ({ request: "" }))],
     ["a request that is a number", () => sent(() => ({ request: 7 })), 400, "bad_message"],
     ["five digits", () => sent(({ code }) => ({ code: code.slice(0, 5) }))],
@@ -73,15 +73,15 @@ export function codeRows({ backend, known }) {
     ["a code that is a list of codes", () => sent(({ code }) => ({ code: [code, other(code)] })), 400, "bad_message"],
     ["no address", () => sent(() => ({ email: undefined })), 400, "bad_message"],
     ["two addresses at once", () => sent(({ mail }) => ({ email: `${mail},${freshMail()}` })), 400, "bad_message"],
-    ["a phone's code at the door for mail", async () => {
+    ["a phone's code sent as a mail code", async () => {
       const phone = freshPhone();
       return { kind: "email", body: { email: freshMail(), phone, code: await codeFor(backend, phone) } };
     }],
-    ["a phone's number and code at the door for mail", async () => {
+    ["a phone's number and code sent as mail", async () => {
       const phone = freshPhone();
       return { kind: "email", body: { phone, code: await codeFor(backend, phone) } };
     }, 400, "bad_message"],
-    ["a code of mail at the door for phones", async () => {
+    ["a mail code sent as a phone code", async () => {
       const phone = freshPhone();
       const code = await codeFor(backend, freshMail());
       return { kind: "phone", body: { phone, code } };

@@ -13,7 +13,7 @@ export async function social({ openid }) {
   });
 }
 
-/** What an access token must be, by a verifier that knows our key set alone. */
+/** Checks an access token with a verifier that knows only our key set. */
 async function wellMade(backend, { access, handle }) {
   const answer = await api.call(backend, "/.well-known/jwks.json", { method: "GET" });
   equal(answer.headers.get("cache-control"), "public, max-age=60");
@@ -34,11 +34,11 @@ async function byCode(backend, openid) {
   await check("twitter: the same code with a handle signs up", async () => {
     first = api.session(await api.auth(backend, "twitter", { ...grant, handle }), { handle, created: true });
   });
-  await check("twitter: the session's token is well made, and opens a socket as that user", async () => {
+  await check("twitter: the session's token is well-formed, and opens a socket as that user", async () => {
     await wellMade(backend, first);
     await api.opensSocket(backend, first);
   });
-  await check("twitter: a second login signs the same account in, whatever handle it asks for", async () => {
+  await check("twitter: a second login signs the same account in, with any handle in the request", async () => {
     const again = { ...(await openid.code(login)), handle: api.freshHandle("other") };
     const second = api.session(await api.auth(backend, "twitter", again), { handle, created: false });
     must(second.refresh !== first.refresh, "two sign-ins share a refresh token");
@@ -58,11 +58,11 @@ async function byToken(backend, openid) {
     api.refused(await api.auth(backend, "apple", proof), 409, "handle_required"));
   let first;
   await check("apple: the same token with a handle signs up", async () => {
-    // What the provider wrote in its header is what our tables of forgeries start from.
+    // Our tables of forgeries start from the provider's header.
     equal(decodeProtectedHeader(proof.id_token).alg, "RS256");
     first = api.session(await api.auth(backend, "apple", { ...proof, handle }), { handle, created: true });
   });
-  await check("apple: the session's token is well made, and opens a socket as that user", async () => {
+  await check("apple: the session's token is well-formed, and opens a socket as that user", async () => {
     await wellMade(backend, first);
     await api.opensSocket(backend, first);
   });

@@ -1,4 +1,4 @@
-# The data plane on a stand-in for AWS: queues, tables, archive, media and keys; nothing that computes.
+# The data plane on a stand-in for AWS: queues, tables, archive, media and keys; no services.
 
 terraform {
   required_version = ">= 1.9"
@@ -22,7 +22,7 @@ provider "aws" {
   access_key                  = "test"
   secret_key                  = "test"
   skip_credentials_validation = true
-  skip_requesting_account_id  = false # the stand-in answers; ARNs of Glue and Athena need it
+  skip_requesting_account_id  = false # the stand-in knows it; ARNs of Glue and Athena need it
   skip_metadata_api_check     = true
   skip_region_validation      = true
   s3_use_path_style           = true
@@ -71,7 +71,7 @@ output "policies" {
 }
 
 output "archive_bucket" {
-  description = "Where the archive lies."
+  description = "The archive's bucket."
   value       = module.soundoff.archive_bucket
 }
 

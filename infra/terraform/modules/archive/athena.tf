@@ -1,4 +1,4 @@
-# Partitions are computed from their names: no crawler, and a new hour needs nobody.
+# Partitions are computed from their names: there is no crawler, and a new hour needs no work.
 
 locals {
   database = replace("${var.prefix}archive", "-", "_")
@@ -56,7 +56,7 @@ resource "aws_glue_catalog_table" "events" {
     input_format  = "org.apache.hadoop.mapred.TextInputFormat"
     output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
 
-    # This one hands nested `body` over as JSON text.
+    # This serializer returns the nested `body` as JSON text.
     ser_de_info {
       serialization_library = "org.openx.data.jsonserde.JsonSerDe"
       parameters            = { "ignore.malformed.json" = "true" }

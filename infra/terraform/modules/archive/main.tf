@@ -189,7 +189,8 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
     processing_configuration {
       enabled = true
 
-      # A record of several lines, from whichever producer, is taken apart before partitioning; the router sends each line as one.
+      # A record of several lines, from any producer, is split before partitioning; the router sends each line as one
+      # record.
       processors {
         type = "RecordDeAggregation"
         parameters {
@@ -210,7 +211,7 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
         }
       }
 
-      # Taking records apart takes the line ends away.
+      # Splitting records removes the line ends.
       processors {
         type = "AppendDelimiterToRecord"
         parameters {

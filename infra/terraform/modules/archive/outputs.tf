@@ -4,7 +4,7 @@ output "stream" {
 }
 
 output "bucket" {
-  description = "Where records lie, under events/."
+  description = "The bucket; records are under events/."
   value       = aws_s3_bucket.this["events"].bucket
 }
 

@@ -4,7 +4,7 @@ variable "prefix" {
 }
 
 variable "account_id" {
-  description = "The AWS account; part of the buckets' names, which are unique in the world."
+  description = "The AWS account; part of the buckets' names, which must be globally unique."
   type        = string
 }
 

@@ -8,7 +8,7 @@ resource "aws_elasticache_subnet_group" "this" {
 resource "aws_elasticache_parameter_group" "this" {
   name        = "${var.prefix}memcached16"
   family      = "memcached1.6"
-  description = "Rings of news may outgrow one megabyte"
+  description = "Rings may grow beyond one megabyte"
 
   parameter {
     name  = "max_item_size"
@@ -46,7 +46,7 @@ resource "aws_elasticache_cluster" "this" {
 
 resource "aws_cloudwatch_metric_alarm" "evictions" {
   alarm_name          = "${var.prefix}cache-evictions"
-  alarm_description   = "The cache drops what is still wanted, registrations of sockets among it: give it more memory."
+  alarm_description   = "The cache evicts entries that are still wanted, such as registrations of sockets: give it more memory."
   namespace           = "AWS/ElastiCache"
   metric_name         = "Evictions"
   dimensions          = { CacheClusterId = aws_elasticache_cluster.this.cluster_id }

@@ -24,12 +24,12 @@ variable "node_type" {
 }
 
 variable "nodes" {
-  description = "How many nodes; with two or more they lie in several zones."
+  description = "How many nodes; two or more are spread over several zones."
   type        = number
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that hear of alarms."
+  description = "SNS topics that get alarms."
   type        = list(string)
   default     = []
 }

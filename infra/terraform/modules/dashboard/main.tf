@@ -1,4 +1,5 @@
-# One screen: what waits, how long, what was given up, what runs, what the public sees, what the tables refuse.
+# One screen: waiting messages and their age, dead letters, running tasks, the public side, and what the tables
+# throttle.
 
 locals {
   sqs = "AWS/SQS"

@@ -29,6 +29,6 @@ variable "services" {
 }
 
 variable "balancer" {
-  description = "The load balancer as metrics name it, or null."
+  description = "The load balancer's name in metrics, or null."
   type        = string
 }

@@ -1,6 +1,7 @@
-# The public door. An ALB, not an NLB: one name serves websockets, sign-in and media by path, a WAF can stand before it, TLS ends here,
-# and its idle timeout is ours to set. What an NLB would do better (a static address, no billing by new connections and rules) is worth
-# less here: sockets live long, and a balancer that picks the least loaded edge spreads a reconnect herd.
+# The public entry. An ALB, not an NLB: one name serves websockets, sign-in and media by path, a WAF can stand in front
+# of it, TLS ends here, and we can set its idle timeout. An NLB's advantages (a static address, no billing by new
+# connections and rules) are worth less here: sockets live long, and a balancer that picks the least loaded edge spreads
+# a reconnect herd.
 
 locals {
   # A rule has at most five paths.
@@ -93,7 +94,7 @@ resource "aws_lb_listener_rule" "users" {
   }
 }
 
-# The internal port's paths exist on another port; should one ever appear on the public one, it stays closed.
+# The internal port's paths are on another port. Should one ever appear on the public port, it stays closed.
 resource "aws_lb_listener_rule" "internal" {
   listener_arn = aws_lb_listener.tls.arn
   priority     = 5
@@ -116,7 +117,7 @@ resource "aws_lb_listener_rule" "internal" {
 
 resource "aws_wafv2_web_acl" "this" {
   name        = "${var.prefix}public"
-  description = "Before the load balancer"
+  description = "In front of the load balancer"
   scope       = "REGIONAL"
 
   default_action {
@@ -159,7 +160,7 @@ resource "aws_wafv2_web_acl" "this" {
             count {}
           }
         }
-        # A picture's bytes may look like anything; they are decoded and encoded anew.
+        # A picture's bytes may look like anything; they are decoded and encoded again.
         rule_action_override {
           name = "CrossSiteScripting_BODY"
           action_to_use {
@@ -212,7 +213,7 @@ resource "aws_cloudwatch_log_group" "waf" {
   kms_key_id        = var.kms_key_arn
 }
 
-# Only what was blocked is logged, and no token.
+# Only blocked requests are logged, and no token.
 resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this.arn
   log_destination_configs = [aws_cloudwatch_log_group.waf.arn]

@@ -9,7 +9,7 @@ output "zone_id" {
 }
 
 output "arn_suffix" {
-  description = "The balancer as metrics name it."
+  description = "The balancer's name in metrics."
   value       = aws_lb.this.arn_suffix
 }
 

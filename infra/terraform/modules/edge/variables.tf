@@ -24,12 +24,12 @@ variable "idle_timeout_seconds" {
 }
 
 variable "drain_seconds" {
-  description = "How long a process has to let its clients go."
+  description = "How long clients have to leave a process that stops."
   type        = number
 }
 
 variable "deregistration_delay_seconds" {
-  description = "How long connections to a leaving process are kept."
+  description = "How long connections to a process that stops are kept."
   type        = number
 
   validation {

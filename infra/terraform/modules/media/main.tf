@@ -1,4 +1,4 @@
-# Pictures: private, encrypted, reached by the media pages and (if wanted) by CloudFront.
+# Pictures: private, encrypted, read by the media pages and (if wanted) by CloudFront.
 
 locals {
   bucket = "${var.prefix}media-${var.account_id}"
@@ -8,7 +8,7 @@ locals {
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:one region, like the tables that say what the pictures are
   #checkov:skip=CKV_AWS_18:requests are counted by the processes; access logs would hold users' addresses
-  #checkov:skip=CKV_AWS_21:what a user deletes is to be gone; a version would keep it
+  #checkov:skip=CKV_AWS_21:what a user deletes must be gone; a version would keep it
   bucket        = local.bucket
   force_destroy = var.force_destroy
 }
@@ -60,7 +60,8 @@ resource "aws_s3_bucket_cors_configuration" "this" {
   }
 }
 
-# Clients put pictures here by themselves; the bucket says so on a queue, and workers look into them. Keys as in aws/src/s3.rs.
+# Clients put pictures here by themselves; the bucket reports them on a queue, and workers check them. Keys are as in
+# aws/src/s3.rs.
 resource "aws_s3_bucket_notification" "this" {
   bucket = aws_s3_bucket.this.id
 
@@ -72,11 +73,11 @@ resource "aws_s3_bucket_notification" "this" {
     filter_suffix = ".raw"
   }
 
-  # S3 tries the queue first.
+  # S3 tests the queue when the notification is made.
   depends_on = [aws_sqs_queue_policy.uploads]
 }
 
-# The queue is encrypted with SQS's own key, so S3 needs nothing of KMS.
+# The queue is encrypted with SQS's own key, so S3 needs no right to a KMS key.
 resource "aws_sqs_queue_policy" "uploads" {
   queue_url = var.upload_queue.url
   policy = jsonencode({

@@ -1,5 +1,5 @@
 output "bucket" {
-  description = "Where pictures lie, for SOUNDOFF_MEDIA_BUCKET."
+  description = "The bucket of pictures, for SOUNDOFF_MEDIA_BUCKET."
   value       = aws_s3_bucket.this.bucket
 }
 

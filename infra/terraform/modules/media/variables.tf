@@ -19,12 +19,12 @@ variable "origins" {
 }
 
 variable "upload_queue" {
-  description = "The queue on which the bucket says what was uploaded."
+  description = "The queue on which the bucket reports uploads."
   type        = object({ url = string, arn = string })
 }
 
 variable "create_cdn" {
-  description = "Put CloudFront before the renditions."
+  description = "Put CloudFront in front of the renditions."
   type        = bool
 }
 

@@ -14,7 +14,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = "${var.prefix}vpc" }
 }
 
-# The default group is left without rules, so that nothing works by accident.
+# The default group has no rules, so that nothing works by accident.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
 }

@@ -19,7 +19,7 @@ variable "zones" {
 }
 
 variable "nat" {
-  description = "A NAT gateway per zone, for calls to the outside: mail, texts, Apple, Twitter. AWS itself is reached by endpoints either way."
+  description = "A NAT gateway per zone, for calls to the outside: mail, texts, Apple, Twitter. AWS itself is always reached by endpoints."
   type        = bool
 }
 

@@ -35,7 +35,7 @@ resource "aws_sqs_queue" "this" {
   })
 }
 
-# Nobody else's queue may use ours as its DLQ.
+# No other queue may use ours as its DLQ.
 resource "aws_sqs_queue_redrive_allow_policy" "dead" {
   for_each = var.queues
 

@@ -9,7 +9,7 @@ variable "queues" {
 }
 
 variable "max_receives" {
-  description = "Receives after which SQS itself moves a message to its DLQ. Above the workers' own limit, which tells the sender: this one only catches what kills processes."
+  description = "Receives after which SQS itself moves a message to its DLQ. Above the workers' own limit, at which the sender gets an error: this one only catches messages that kill processes."
   type        = number
   default     = 10
 }
@@ -21,7 +21,7 @@ variable "visibility_seconds" {
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that hear of alarms."
+  description = "SNS topics that get alarms."
   type        = list(string)
   default     = []
 }

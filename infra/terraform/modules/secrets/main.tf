@@ -1,4 +1,5 @@
-# One key for everything at rest, and the deployment's secret, which Terraform never sees: its state would hold it legibly.
+# One key for everything at rest, and the deployment's secret. Terraform never sees the secret: its state would hold it
+# in plain text.
 
 resource "aws_kms_key" "this" {
   description             = "${var.prefix}data at rest"
@@ -50,9 +51,9 @@ resource "aws_kms_alias" "this" {
 }
 
 resource "aws_secretsmanager_secret" "this" {
-  #checkov:skip=CKV2_AWS_57:the secret is the root of sealed values and is never made anew beside data (docs/sign-in.md)
+  #checkov:skip=CKV2_AWS_57:the secret is the root of sealed values and is never made again beside existing data (docs/sign-in.md)
   name                    = "${var.prefix}secret"
-  description             = "At least 32 random bytes as text. To be filled by hand, once: see README.md."
+  description             = "At least 32 random bytes as text. Fill it by hand, once: see README.md."
   kms_key_id              = aws_kms_key.this.arn
   recovery_window_in_days = 30
 }

@@ -4,11 +4,11 @@ output "kms_key_arn" {
 }
 
 output "secret_arn" {
-  description = "The deployment's secret, to be filled by hand."
+  description = "The deployment's secret. Fill it by hand."
   value       = aws_secretsmanager_secret.this.arn
 }
 
 output "alarm_topic_arn" {
-  description = "Where alarms are told."
+  description = "The topic of alarms."
   value       = aws_sns_topic.alarms.arn
 }

@@ -8,7 +8,7 @@ locals {
 resource "aws_ecs_cluster" "this" {
   name = "${var.prefix}cluster"
 
-  # RunningTaskCount, which the scaling divides by, comes from here.
+  # This gives RunningTaskCount, by which the scaling divides.
   setting {
     name  = "containerInsights"
     value = "enabled"
@@ -98,7 +98,7 @@ resource "aws_ecs_service" "this" {
   deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = each.value.public ? 60 : null
 
-  # Always some tasks that nobody takes away; the rest may be cheap where a task that goes is only work done again.
+  # Some tasks are always on demand. The rest may be spot where losing a task only means that work is done again.
   capacity_provider_strategy {
     capacity_provider = "FARGATE"
     base              = each.value.on_demand_base
@@ -134,7 +134,7 @@ resource "aws_ecs_service" "this" {
   }
 
   lifecycle {
-    ignore_changes = [desired_count] # the scaling's business
+    ignore_changes = [desired_count] # set by the scaling
   }
 
   depends_on = [aws_ecs_cluster_capacity_providers.this, aws_iam_role_policy.task, aws_iam_role_policy.execution]

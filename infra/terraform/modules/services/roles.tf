@@ -1,5 +1,5 @@
 locals {
-  # The image's repository, where it is one of ECR.
+  # The image's repository, if it is in ECR.
   ecr          = try(regex("^([0-9]{12})[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com/([^:@]+)", var.image), null)
   repositories = local.ecr == null ? [] : ["arn:aws:ecr:${local.ecr[1]}:${local.ecr[0]}:repository/${local.ecr[2]}"]
 
@@ -13,7 +13,7 @@ locals {
   })
 }
 
-# What starts containers: image, secret, logs. No process has it.
+# The role that starts containers: image, secret, logs. No process has it.
 resource "aws_iam_role" "execution" {
   name               = "${var.prefix}execution"
   assume_role_policy = local.assume_by_tasks
@@ -30,7 +30,7 @@ resource "aws_iam_role_policy" "execution" {
       Resource = [repository]
       }], [
       {
-        # AWS knows no resource for this one.
+        # AWS has no resource for this action.
         Effect   = "Allow"
         Action   = ["ecr:GetAuthorizationToken"]
         Resource = "*"

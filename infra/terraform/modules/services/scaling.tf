@@ -1,7 +1,8 @@
-# Backlog per task: visible SQS messages over running tasks; processors; and where there is no queue, memory. With several policies a
-# service gets the largest number that any of them asks for, and shrinks only when all agree.
+# Services scale on backlog per task (visible SQS messages over running tasks), on processors, and where there is no
+# queue on memory. With several policies a service gets the largest number that any of them asks for, and shrinks only
+# when all agree.
 #
-# An alarm takes ten metrics, and may not search, so a tier of many queues has one policy for each seven of them.
+# An alarm takes ten metrics, and must not search, so a tier of many queues has one policy for each seven of them.
 
 locals {
   scaled = var.autoscaling ? { for name, service in var.services : name => service if service.max > 0 } : {}
@@ -90,7 +91,8 @@ resource "aws_appautoscaling_policy" "backlog" {
   }
 }
 
-# Target tracking multiplies what runs, and nothing times anything is nothing: from zero tasks an alarm starts the first.
+# Target tracking multiplies the running tasks, and zero times anything is zero: from zero tasks an alarm starts the
+# first.
 resource "aws_appautoscaling_policy" "wake" {
   for_each = local.chunks
 
@@ -159,8 +161,9 @@ resource "aws_cloudwatch_metric_alarm" "wake" {
   }
 }
 
-# Processors. Backlog alone swings: a service that keeps up has none, so it would lose one task after the other until one too many is gone,
-# and three minutes later, with a backlog that says nothing of how many tasks keep up, get far too many.
+# Processors. Backlog alone swings: a service that keeps up has none, so it would lose one task after the other until
+# one too many is gone. Three minutes later it would get far too many, since a backlog does not say how many tasks are
+# enough.
 resource "aws_appautoscaling_policy" "cpu" {
   for_each = { for name, service in local.scaled : name => service if service.min > 0 }
 
@@ -180,10 +183,11 @@ resource "aws_appautoscaling_policy" "cpu" {
   }
 }
 
-# The same for a service that may go to zero tasks. There it has no figure, and a policy without one neither grows nor shrinks anything: the
-# wake alarm starts the first task and asks no policy. But on the way to zero an idle processor is never quite at 0 %, and a part of a task
-# counts as one. So the figure is 0 in a minute in which the queues gave out nothing, and 1 at least in others: a service that does a little
-# each minute keeps its last task, though nothing ever waits for it.
+# The same for a service that may go to zero tasks. There is no figure then, and a policy without a figure neither grows
+# nor shrinks anything: the wake alarm starts the first task and asks no policy. But on the way to zero an idle
+# processor is never quite at 0 %, and a part of a task counts as one. So the figure is 0 in a minute in which the
+# queues gave out nothing, and at least 1 in others: a service that does a little each minute keeps its last task,
+# though no message ever waits for it.
 resource "aws_appautoscaling_policy" "cpu_from_zero" {
   for_each = { for name, chunk in local.chunks : name => chunk if local.scaled[chunk.service].min == 0 }
 
@@ -248,8 +252,8 @@ resource "aws_appautoscaling_policy" "cpu_from_zero" {
   }
 }
 
-# Who pulls no queue holds sockets, and those cost memory: an edge that many people hang on and say nothing is not busy. At 50 % of 1 GB it
-# has some 85,000 sockets, and sheds at 100,000.
+# A service without queues holds sockets, and those cost memory: an edge with many silent sockets is not busy. At 50 %
+# of 1 GB it has some 85,000 sockets, and sheds load at 100,000.
 resource "aws_appautoscaling_policy" "memory" {
   for_each = { for name, service in local.scaled : name => service if length(service.queues) == 0 }
 
