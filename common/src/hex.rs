@@ -1,6 +1,6 @@
 //! Bytes as lower-case hex digits: for keys of any text, signatures and fingerprints.
 
-/// Two digits a byte.
+/// Two digits for each byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -8,7 +8,7 @@ pub fn hex(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// The bytes that hex digits of either case spell; `None` when they are none.
+/// The bytes that hex digits of either case spell; `None` when the text is not hex.
 #[must_use]
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {

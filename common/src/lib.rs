@@ -1,9 +1,9 @@
-//! What every part of Sound Off shares, as a stair: each folder may use those above it in this list, and none below.
+//! What every part of Sound Off shares, as a stair: each folder may use those above it in this list, and none below it.
 //!
 //! 1. `protocol`: what clients and edges say to each other.
-//! 2. `ports`: what the pipeline needs from engines, a trait and its laws each.
+//! 2. `ports`: what the pipeline needs from engines: a trait and its laws for each.
 //! 3. `telemetry`: the metrics.
-//! 4. `web`: what pages on HTTP share, and the keys that follow from the deployment's secret.
+//! 4. `web`: what pages on HTTP share, and the keys that are derived from the deployment's secret.
 //! 5. `model`: people, posts, media and who relates to whom, as stored and shown.
 //! 6. `pipeline`: from an envelope on a queue to an effect, replies and pushes; and the seam at which features join it.
 //!

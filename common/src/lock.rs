@@ -1,4 +1,4 @@
-//! Locks whose holders leave what they guard whole at every step, so that a panic in one of them spoils nothing for the others.
+//! Locks whose holders keep the guarded data valid at every step, so that the others can go on after a panic of one of them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

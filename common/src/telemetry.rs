@@ -40,7 +40,7 @@ pub struct StageLabel {
     pub stage: &'static str,
 }
 
-/// One kind of call, and what it came to.
+/// One kind of call, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CallLabel {
     /// From a fixed set.
@@ -80,7 +80,7 @@ pub struct Metrics {
     pub edge_events_dropped: Counter,
     /// Deliveries taken from workers.
     pub edge_deliveries: Counter,
-    /// Requests to the internal port that proved no knowledge of the key.
+    /// Requests to the internal port that were not signed with the key.
     pub edge_unsigned_requests: Counter,
     /// Messages taken from a queue.
     pub consumer_received: Family<QueueLabel, Counter>,
@@ -104,7 +104,7 @@ pub struct Metrics {
     pub reply_posts_failed: Counter,
     /// Calls to the User service.
     pub users_calls: Family<CallLabel, Counter>,
-    /// Media that were checked, by what came of it.
+    /// Media that were checked, by the result.
     pub media_checked: Family<ReasonLabel, Counter>,
     /// Media that were collected.
     pub media_collected: Counter,
@@ -112,13 +112,13 @@ pub struct Metrics {
     pub timeline_computed: Counter,
     /// Seconds of work, by stage, summed over threads.
     pub timeline_stage_seconds: Family<StageLabel, Counter<f64, AtomicU64>>,
-    /// Look-ups that the cache or this process's memory answered, by what was looked for.
+    /// Look-ups that the cache or this process's memory answered, by what was looked up.
     pub timeline_cache_hits: Family<StageLabel, Counter>,
-    /// Look-ups that went on to the tables, by what was looked for.
+    /// Look-ups that went on to the tables, by what was looked up.
     pub timeline_cache_misses: Family<StageLabel, Counter>,
     /// First pages and later ones that were shown.
     pub timeline_fetches: Counter,
-    /// First pages gathered at once, as no computed timeline was there.
+    /// First pages gathered at once, because there was no computed timeline.
     pub timeline_fallbacks: Counter,
     /// Ticks that put work on the queues.
     pub timeline_ticks: Counter,
@@ -130,7 +130,7 @@ pub struct Metrics {
     pub timeline_missing: Gauge,
     /// How full queues are.
     pub depths: Depths,
-    /// What managed services are asked and paid.
+    /// Requests to managed services, and their cost.
     pub bill: Bill,
     /// 1 while a node of memcached does not answer and counts as empty, 0 otherwise.
     pub memcached_away: Family<NodeLabel, Gauge>,

@@ -1,4 +1,7 @@
-//! Ports that keep what they must in memory and answer at once.
+//! Ports that keep only what they must, in memory, and return at once.
+//!
+//! They are a measuring device and no fakes of the ports: their own instructions are part of every count, so they stay as small as they are,
+//! break most of the ports' laws, and do not use `soundoff_common::ports::memory`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +30,7 @@ const USERS: u32 = 256;
 
 /// One of them. A user's token is their handle.
 pub(crate) fn user(n: u32) -> Handle {
-    format!("user{n:04}").parse().expect("a lawful handle")
+    format!("user{n:04}").parse().expect("a valid handle")
 }
 
 fn session(n: u32) -> Ulid {
@@ -44,7 +47,7 @@ struct Line {
 /// All ports but the archive.
 pub(crate) struct Memory {
     rows: BTreeMap<(Table, Key), Item>,
-    /// None where nobody receives: what is sent is forgotten.
+    /// None where nobody receives: then what is sent is discarded.
     lines: Option<Mutex<BTreeMap<QueueName, Line>>>,
     registered: Mutex<BTreeMap<Handle, Vec<Registration>>>,
 }
@@ -66,12 +69,12 @@ impl Memory {
         Self { rows, lines, registered: Mutex::default() }
     }
 
-    /// Queues that forget what is sent.
+    /// Queues that discard what is sent.
     pub(crate) fn forgetting() -> Self {
         Self::new(None)
     }
 
-    /// Queues that hand on what is sent.
+    /// Queues that deliver what is sent.
     pub(crate) fn queueing() -> Self {
         Self::new(Some(Mutex::default()))
     }
@@ -207,7 +210,7 @@ impl Pages for Memory {
     }
 }
 
-/// An archive that forgets.
+/// An archive that discards all records.
 pub(crate) struct NoArchive;
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! The router: main_q in, per-type queues and the archive out.
 //!
-//! It knows nothing of any type but what the catalog says, and passes bodies on as the bytes they came in.
+//! It knows only what the catalog says about a type, and passes bodies on as the bytes in which they arrived.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Router {
         ingested: &Arc<str>,
     ) -> Result<(Vec<Outgoing>, Option<Record>), Verdict> {
         let envelope = Routed::of(message)?;
-        // A type of a newer edge: another try may meet a newer router.
+        // A type of a newer edge: another try may reach a newer router.
         let route = self
             .catalog
             .route(&envelope.message_type)
@@ -92,7 +92,7 @@ impl Job for Router {
                 Err(verdict) => verdicts[at] = verdict,
             }
         }
-        // Both, and only then the ack: a message that is cut off in between goes to both again, and readers of both dedupe.
+        // The ack comes after both: a message that is cut off in between goes to both again, and readers of both dedupe.
         let (sent, put) = tokio::join!(self.queues.forward(out), self.archive.put(records));
         for (at, sent) in owners.into_iter().zip(sent) {
             if let Err(error) = sent {

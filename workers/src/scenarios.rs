@@ -1,4 +1,4 @@
-//! What holds across message types: once each, in any order, in any race, and hidden across blocks.
+//! What is true across message types: one effect each, in any order, in any race, and hidden across blocks.
 
 mod costs;
 mod once;

@@ -1,6 +1,6 @@
 //! The tables of handlers. A new MessageType is a file of its own, and one line in its noun's `handlers!`; a new noun is one word in `nouns!`.
 //!
-//! Both make the `mod` lines as well, so that a file cannot be forgotten. `cargo fmt` does not look behind macros: `./generate` formats all files.
+//! Both make the `mod` lines as well, so that a file cannot be forgotten. `cargo fmt` does not look into macros: `./generate` formats all files.
 
 /// Declares the files of a noun's handlers, and their rows in the order of the protocol document.
 macro_rules! handlers {

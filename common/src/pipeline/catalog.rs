@@ -13,14 +13,14 @@ use crate::protocol::Role;
 /// How a queue is pulled, within what the process is configured to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pull {
-    /// At most this many messages at once; `None`: as configured.
+    /// The most messages at once; `None`: as configured.
     pub slots: Option<usize>,
-    /// All messages that have gathered are one run of the job.
+    /// Whether all messages that have gathered are one run of the job.
     pub together: bool,
 }
 
 impl Pull {
-    /// As configured, one message a run.
+    /// As configured, one message in each run.
     pub const ONE_BY_ONE: Self = Self { slots: None, together: false };
 
     /// The same with at most `slots` messages at once.
@@ -29,7 +29,7 @@ impl Pull {
         Self { slots: Some(slots), together: false }
     }
 
-    /// How the queue is pulled where others are pulled as `base` says.
+    /// How the queue is pulled in a process that is configured with `base`.
     #[must_use]
     pub fn within(self, base: ConsumerConfig) -> ConsumerConfig {
         let slots = self.slots.map_or(base.slots, |most| most.min(base.slots));
@@ -50,7 +50,7 @@ pub struct Spec {
     pub pull: Pull,
     /// Who may send it.
     pub source: Source,
-    /// The least that a client's user must be to send it.
+    /// The least role of a user whose client may send it.
     pub role: Role,
     /// Whether the router archives it.
     pub archived: bool,
@@ -60,7 +60,7 @@ pub struct Spec {
     pub body_schema: fn(&mut SchemaGenerator) -> Schema,
     /// The reply's JSON Schema.
     pub reply_schema: fn(&mut SchemaGenerator) -> Schema,
-    /// What users hear of it.
+    /// The pushes and events that it may send to users.
     pub tells: &'static [Told],
     /// The MessageTypes that it may put on queues.
     pub causes: &'static [&'static str],
@@ -86,7 +86,7 @@ impl Spec {
         }
     }
 
-    /// The row of a job with such a body: sent by ourselves only, not archived, on the queue named after the type.
+    /// The row of a job with this body: only we send it, it is not archived, and its queue is named after the type.
     #[must_use]
     pub fn job<B: JsonSchema>(tier: Tier, message_type: &'static str, summary: &'static str) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Spec {
 pub struct Route {
     /// Whether clients may send it.
     pub from_clients: bool,
-    /// The least that a client's user must be.
+    /// The least role of a user whose client may send it.
     pub role: Role,
     /// Whether it is archived.
     pub archived: bool,
@@ -136,7 +136,7 @@ impl Catalog {
     /// The catalog of a table of handlers.
     ///
     /// # Panics
-    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table, to be seen at start.
+    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table, which shows at the start.
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
         let mut routes: HashMap<&'static str, Route> = HashMap::new();

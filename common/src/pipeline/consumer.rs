@@ -1,4 +1,4 @@
-//! The pull loop: takes work only with a free slot, keeps long work out of sight, acks what is done.
+//! The pull loop: receives work only with a free slot, extends the visibility timeout of long work, acks what is done.
 
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
@@ -22,7 +22,7 @@ pub struct ConsumerConfig {
     pub slots: usize,
     /// The most messages in one run of the job.
     pub batch: usize,
-    /// How long a received message stays out of sight; extended while its run goes on.
+    /// The visibility timeout of a received message; extended while its run goes on.
     pub visibility: Duration,
     /// How long a receive waits for the first message.
     pub wait: Duration,
@@ -42,31 +42,31 @@ impl Default for ConsumerConfig {
     }
 }
 
-/// What became of one message.
+/// The outcome of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Done with, whether it took effect or its sender was told why not.
+    /// Done: it took effect, or its sender got the reason why not.
     Done,
-    /// To be tried again; the text says why, for the log.
+    /// It must be tried again; the text says why, for the log.
     Retry(String),
-    /// Not worth another try.
+    /// Another try would not help.
     Dead(String),
 }
 
 /// What a queue's messages are for.
 #[async_trait]
 pub trait Job: Send + Sync + 'static {
-    /// Runs some messages, one verdict each, in order. A panic counts as [`Verdict::Retry`] for all of them.
+    /// Runs some messages; returns a verdict for each, in order. A panic counts as [`Verdict::Retry`] for all of them.
     async fn run(&self, batch: &[Message]) -> Vec<Verdict>;
 
-    /// Tells whoever waits for this message that it is given up, before it is buried.
+    /// Reports to the sender, if one waits, that this message is given up, before it is buried.
     async fn give_up(&self, message: &Message, reason: &str);
 }
 
 /// The most receipts in one ack.
 const ACKS: usize = 4096;
 
-/// Tasks that share what one receive brought, for each core: enough that a long run leaves something to the other cores.
+/// How many tasks for each core share what one receive brought: enough that a long run leaves work for the other cores.
 const TASKS_PER_CORE: usize = 2;
 
 const UNPOISONED: &str = "nothing panics while it frees a slot";
@@ -83,7 +83,7 @@ struct Consumer {
     acks: mpsc::UnboundedSender<Receipt>,
 }
 
-/// The messages of one run, and the slots that they hold.
+/// The messages of one run, and their slots.
 struct Batch {
     messages: Vec<Message>,
     slots: OwnedSemaphorePermit,
@@ -98,11 +98,11 @@ pub async fn consume(
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    // Unbounded but never long: a receipt waits here only while its message holds no slot and one ack is in flight.
+    // Unbounded but never long: a receipt waits here only while its message holds no slot and another ack is in flight.
     let (acks, pending) = mpsc::unbounded_channel();
     let acking = tokio::spawn(ack_all(queues.clone(), queue.clone(), pending));
     let metrics = metrics.of_consumer(&queue);
-    // Asked once: the answer is put together from files.
+    // Asked once: the answer is read from files.
     let tasks = TASKS_PER_CORE * std::thread::available_parallelism().map_or(1, NonZero::get);
     let consumer = Arc::new(Consumer { queues, queue, config, job, metrics, tasks, acks });
     consumer.pull(stop).await;
@@ -112,12 +112,12 @@ pub async fn consume(
     }
 }
 
-/// Acks receipts, gathering whatever comes while one ack is in flight: an adapter may take its time over one, so that the next is fuller.
+/// Acks receipts, and gathers those that come while one ack is in flight: when an adapter takes long over one, the next one is fuller.
 async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::UnboundedReceiver<Receipt>) {
     let mut receipts = Vec::new();
     while pending.recv_many(&mut receipts, ACKS).await > 0 {
         if let Err(error) = queues.ack(&queue, std::mem::take(&mut receipts)).await {
-            // They come again, and their dedupe records stop a second effect.
+            // The messages come again, and their dedupe records prevent a second effect.
             tracing::warn!(%queue, %error, "cannot ack");
         }
     }
@@ -175,7 +175,7 @@ impl Consumer {
         Some(permits)
     }
 
-    /// Shares what was received among a few tasks: one for each message would cost as much as a short run does.
+    /// Shares what was received among a few tasks: one task for each message would cost as much as a short run.
     fn start(
         self: &Arc<Self>,
         messages: Vec<Message>,
@@ -201,7 +201,7 @@ impl Consumer {
         }
     }
 
-    /// Runs batches side by side, and extends the visibility of those that take long. The slots of each are free as soon as it ends.
+    /// Runs batches side by side, and extends the visibility timeout of those that take long. The slots of each are free as soon as it ends.
     async fn run_all(&self, batches: Vec<Batch>) {
         let (messages, slots): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|batch| (batch.messages, Some(batch.slots))).unzip();
@@ -229,7 +229,7 @@ impl Consumer {
                 }
             }
         };
-        // Side by side: an engine that is slow to extend holds up no run.
+        // Side by side: an engine that is slow to extend delays no run.
         tokio::select! {
             biased;
             () = finish => {}
@@ -244,7 +244,7 @@ impl Consumer {
         if batch.iter().any(is_worn_out) {
             let (worn_out, rest): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(is_worn_out);
             for message in worn_out {
-                // Its last try ended without a word: the process died with it.
+                // Its last try ended without a verdict: the process died with it.
                 self.bury(&message, "the process died while working on it").await;
             }
             self.work(&rest).await;
@@ -267,7 +267,9 @@ impl Consumer {
     async fn verdicts(&self, batch: &[Message]) -> Vec<Verdict> {
         match AssertUnwindSafe(self.job.run(batch)).catch_unwind().await {
             Ok(verdicts) if verdicts.len() == batch.len() => verdicts,
-            Ok(_) => vec![Verdict::Retry("the job lost count of its messages".to_owned()); batch.len()],
+            Ok(_) => {
+                vec![Verdict::Retry("the job returned another number of verdicts".to_owned()); batch.len()]
+            }
             Err(_) => vec![Verdict::Retry("the job panicked".to_owned()); batch.len()],
         }
     }
@@ -289,7 +291,7 @@ impl Consumer {
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);
                 let receipts = vec![message.receipt.clone()];
                 if let Err(error) = self.queues.extend(&self.queue, receipts, pause).await {
-                    tracing::warn!(queue = %self.queue, %error, "cannot hasten the next try");
+                    tracing::warn!(queue = %self.queue, %error, "cannot bring the next try forward");
                 }
             }
             Verdict::Dead(reason) => self.bury(message, &reason).await,

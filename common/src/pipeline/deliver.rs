@@ -1,4 +1,4 @@
-//! What workers say to an edge's internal port, and how they prove who they are.
+//! What workers send to an edge's internal port, and how they prove that they are ours.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use ulid::Ulid;
 use crate::hex::{hex, unhex};
 use crate::protocol::Handle;
 
-/// Where an edge takes deliveries.
+/// The path at which an edge takes deliveries.
 pub const DELIVER_PATH: &str = "/deliver";
 
 /// The header with the time of signing, in milliseconds since 1970.
@@ -19,13 +19,13 @@ pub const TIME_HEADER: &str = "x-soundoff-time";
 /// The header with the signature, in hex.
 pub const SIGNATURE_HEADER: &str = "x-soundoff-signature";
 
-/// How far the clocks of a worker and an edge may be apart, in milliseconds.
+/// The largest difference between the clocks of a worker and an edge, in milliseconds.
 pub const CLOCK_SKEW_MS: u64 = 30_000;
 
 /// The largest request an edge reads, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a delivery is, and so how an edge treats it when a socket is slow.
+/// The kind of a delivery. It decides how an edge treats it when a socket is slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -41,7 +41,7 @@ pub enum Kind {
     Renew,
 }
 
-/// One frame for some users' sockets on this edge. `F` is a `&RawValue` where a frame is read as it lies in a request.
+/// One frame for some users' sockets on this edge. `F` is a `&RawValue` where a frame is borrowed from a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivery<F = Box<RawValue>> {
     /// What it is.
@@ -65,7 +65,7 @@ pub struct Delivery<F = Box<RawValue>> {
 /// The body of `POST /deliver`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeliverRequest<D = Delivery> {
-    /// Which edge process is meant: a recycled address refuses with 409.
+    /// Which edge process is meant: another process at a recycled address refuses with 409.
     pub boot: Arc<str>,
     /// What to deliver, in order.
     pub deliveries: Vec<D>,
@@ -88,7 +88,7 @@ impl std::fmt::Debug for InternalKey {
     }
 }
 
-/// A key that is too short to keep anybody out.
+/// The key is too short to be safe.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the internal key must be at least 32 bytes")]
 pub struct KeyTooShort;
@@ -120,7 +120,7 @@ impl InternalKey {
         (time, hex(tag.as_ref()))
     }
 
-    /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. Takes the same time whatever is wrong with the signature.
+    /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. It takes the same time, whatever is wrong with the signature.
     #[must_use]
     pub fn verify(&self, method: &str, path: &str, body: &[u8], headers: (&str, &str), now_ms: u64) -> bool {
         let (time, signature) = headers;

@@ -225,3 +225,27 @@ async fn recorded(cx: &Context, envelope: &Envelope) -> Result<Option<Done>, Fai
     let reply = reply.ok_or_else(|| corrupt("reply"))?;
     Ok(Some(Done { reply, duplicate, pushes, events: Vec::new(), follow_ups: Vec::new() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::model::holdings::assert_knows;
+    use crate::pipeline::handler::raw;
+    use crate::ports::tables::Action;
+
+    #[test]
+    fn a_record_has_all_its_attributes_and_the_key_of_its_kind() {
+        let from: Handle = "ann".parse().unwrap();
+        for (id, kind) in [("one", &HOLDINGS[0]), ("", &HOLDINGS[1])] {
+            let (id, message_type) = (id.to_owned(), "note.make".to_owned());
+            let (mid, from, body) = (Ulid(1), from.clone(), raw(&1));
+            let envelope = Envelope { mid, id, message_type, from, origin: None, at: 1, body };
+            let write = record(&envelope, &raw(&2), &[]);
+            assert!(kind.is_at(write.table, &write.key), "{:?} is of {}", write.key, kind.kind);
+            let Action::Put(item) = write.action else { panic!("a record is put") };
+            assert_knows(attribute::ALL, &item, &[]);
+        }
+    }
+}

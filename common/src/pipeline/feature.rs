@@ -1,11 +1,11 @@
-//! The seam at which a feature joins the pipeline: one value that says all there is to say of it.
+//! The seam at which a feature joins the pipeline: one value that declares everything about it.
 //!
-//! A feature says which messages it works on and in which tier, what it shows on HTTP, what runs beside, what it may touch, and what it keeps of
-//! users. The binary has one list of features; a process takes from it what belongs to its tiers, and the deployment's queues, services and
-//! policies are written from the same list.
+//! A feature declares which messages it works on and in which tier, what it shows on HTTP, what runs in the background, what it may touch, and what
+//! it keeps of users. The binary has one list of features; a process takes from it what belongs to its tiers, and the deployment's queues,
+//! services and policies are generated from the same list.
 //!
-//! It is a value and no trait, so that all of it can be listed without anything being opened. State that its jobs, pages and loops share is
-//! made before and captured by them; ports come from the [`World`] of the tier in which each of them runs.
+//! It is a value and no trait, so that all of it can be listed before any port is opened. State that its jobs, pages and loops share is
+//! made first and captured by them; ports come from the [`World`] of the tier in which each of them runs.
 
 use std::sync::Arc;
 
@@ -38,9 +38,9 @@ pub struct Row {
 
 /// What is done with a type's messages.
 pub enum Work {
-    /// A handler runs on each.
+    /// A handler runs on each message.
     Handler(Run),
-    /// A job does, which is made for the process.
+    /// A job runs, which is made for the process.
     Job(Make<dyn Job>),
 }
 
@@ -48,7 +48,7 @@ pub enum Work {
 pub struct PageRow {
     /// The tier that serves them.
     pub tier: Tier,
-    /// The paths: each of them, and all that lies below it.
+    /// The paths: each of them, and everything below it.
     pub paths: &'static [&'static str],
     /// The MessageTypes that the pages may put on queues.
     pub causes: &'static [&'static str],
@@ -56,7 +56,7 @@ pub struct PageRow {
     pub make: Make<dyn Pages>,
 }
 
-/// What runs beside the queues for as long as the process lives.
+/// A background loop that runs as long as the process.
 pub struct LoopRow {
     /// The tier that runs it.
     pub tier: Tier,
@@ -76,7 +76,7 @@ pub struct Feature {
     pub rows: Vec<Row>,
     /// What it shows.
     pub pages: Vec<PageRow>,
-    /// What runs beside.
+    /// Its background loops.
     pub loops: Vec<LoopRow>,
     /// What it touches, by tier, beside the queues of its rows.
     pub touches: Vec<(Tier, Touches)>,
@@ -147,14 +147,14 @@ impl Feature {
         self
     }
 
-    /// That may touch these in one tier.
+    /// With the right to touch these in one tier.
     #[must_use]
     pub fn touches(mut self, tier: Tier, touches: Touches) -> Self {
         self.touches.push((tier, touches));
         self
     }
 
-    /// That keeps items of these kinds.
+    /// With items of these kinds.
     #[must_use]
     pub fn keeps(mut self, holdings: &[Holding]) -> Self {
         self.holdings.extend_from_slice(holdings);

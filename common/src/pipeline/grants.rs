@@ -1,4 +1,4 @@
-//! What each service may touch: declared by features, written into the deployment's policies, and held to in debug builds.
+//! What each service may touch: features declare it, the deployment's policies are generated from it, and debug builds enforce it.
 
 use std::collections::BTreeSet;
 

@@ -39,18 +39,18 @@ pub struct Context {
 pub struct Request<B> {
     /// The sender.
     pub from: Handle,
-    /// The message's id: unique, and rising per edge, so that the later of two toggles has the greater.
+    /// The message's id: unique, and rising for each edge, so that the later of two toggles has the greater one.
     pub mid: Ulid,
     /// When the edge took it, in milliseconds since 1970.
     pub at: u64,
-    /// What the sender said.
+    /// The body that the sender sent.
     pub body: B,
 }
 
 /// Why a handler did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Bad input: the sender is told, and nothing has changed.
+    /// Bad input: the sender gets the reason, and nothing has changed.
     #[error("rejected: {0}")]
     Reject(ErrorBody),
     /// Not now: the message comes back later.
@@ -86,18 +86,18 @@ pub struct Push {
     pub push_type: &'static str,
     /// Whose content it is: withheld from readers who block them.
     pub by: Handle,
-    /// What the type says.
+    /// The body, as the type defines it.
     pub body: Box<RawValue>,
 }
 
-/// A live event for whoever is online.
+/// A live event for users who are online.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// For whom.
     pub to: Vec<Handle>,
     /// What happened, such as `typing`.
     pub event_type: &'static str,
-    /// What the type says.
+    /// The body, as the type defines it.
     pub body: Box<RawValue>,
 }
 
@@ -112,7 +112,7 @@ pub struct FollowUp {
     pub body: Box<RawValue>,
 }
 
-/// JSON of anything of ours, raw.
+/// Raw JSON of a value of our own types.
 ///
 /// # Panics
 /// If it cannot be JSON: only our own types come here.
@@ -121,7 +121,7 @@ pub fn raw(value: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("our own types are JSON")
 }
 
-/// A body or reply with nothing to say.
+/// An empty body or reply.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Nothing {}
 
@@ -143,7 +143,7 @@ pub struct Outcome<R> {
 }
 
 impl<R> Outcome<R> {
-    /// An answer that changes nothing: it may be given again and again.
+    /// A reply that changes nothing: it may be given any number of times.
     pub fn read(reply: R) -> Self {
         Self { reply, effect: None, events: Vec::new(), follow_ups: Vec::new() }
     }
@@ -204,19 +204,19 @@ pub enum Source {
     Internal,
 }
 
-/// How what a message causes comes to users.
+/// How users get what a message causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     /// Through their inbox.
     Push,
-    /// Live, to whoever is online.
+    /// Live, to users who are online.
     Event,
 }
 
-/// What users hear of a message, beside the reply to its sender.
+/// A push or event that a message may cause, beside the reply to its sender.
 #[derive(Debug, Clone, Copy)]
 pub struct Told {
-    /// How it comes.
+    /// How users get it.
     pub channel: Channel,
     /// What happened, such as `dm.received`.
     pub told_type: &'static str,
@@ -227,13 +227,13 @@ pub struct Told {
 }
 
 impl Told {
-    /// A push with such a body.
+    /// A push with this body.
     #[must_use]
     pub const fn push<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
         Self { channel: Channel::Push, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
     }
 
-    /// An event with such a body.
+    /// An event with this body.
     #[must_use]
     pub const fn event<B: JsonSchema>(told_type: &'static str, summary: &'static str) -> Self {
         Self { channel: Channel::Event, told_type, summary, body_schema: SchemaGenerator::subschema_for::<B> }
@@ -250,17 +250,17 @@ pub trait MessageType: Send + Sync + 'static {
     const QUEUE: Option<&'static str> = None;
     /// Who may send it.
     const SOURCE: Source = Source::Client;
-    /// What a client's user must at least be to send it.
+    /// The least role of a user whose client may send it.
     const ROLE: Role = Role::User;
     /// Whether it is archived.
     const ARCHIVED: bool = true;
     /// The service that works on it.
     const TIER: Tier = Tier::Workers;
-    /// All that users may hear of it, beside the reply to its sender.
+    /// All pushes and events that it may cause, beside the reply to its sender.
     const TELLS: &'static [Told] = &[];
     /// The MessageTypes of all messages that may follow it.
     const CAUSES: &'static [&'static str] = &[];
-    /// What the sender says.
+    /// The body that the sender sends.
     type Body: DeserializeOwned + JsonSchema + Send + Sync;
     /// What the sender gets back.
     type Reply: Serialize + JsonSchema + Send;
@@ -272,7 +272,7 @@ pub trait MessageType: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome<Self::Reply>, Failure>> + Send;
 }
 
-/// An inbox entry that has been appended and wants to be on its way. Without a frame it only says that `seq` exists.
+/// An inbox entry that has been appended and must be delivered. Without a push it only says that `seq` exists.
 #[derive(Debug, Clone)]
 pub struct Pushed {
     /// Whose inbox.
@@ -283,7 +283,7 @@ pub struct Pushed {
     pub push: Option<Push>,
 }
 
-/// What running a message has come to.
+/// The result of running a message.
 #[derive(Debug)]
 pub struct Done {
     /// What the sender gets back.
@@ -300,3 +300,33 @@ pub struct Done {
 
 /// Runs a handler on an envelope, whatever its body type.
 pub type Run = for<'a> fn(&'a Context, &'a Envelope) -> BoxFuture<'a, Result<Done, Failure>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_handler_has_not_declared_is_named() {
+        let to: Handle = "ann".parse().unwrap();
+        let push = Push { to: to.clone(), push_type: "note.made", by: to.clone(), body: raw(&1) };
+        let event = Event { to: vec![to], event_type: "note.seen", body: raw(&1) };
+        let then = FollowUp { message_type: "note.index", about: None, body: raw(&1) };
+        let outcome = Outcome::effect((), Vec::new()).push(push).event(event).then(then);
+        let (pushes, sends) = (Told::push::<u8>("note.made", ""), Told::event::<u8>("note.seen", ""));
+        let swapped = [Told::event::<u8>("note.made", ""), Told::push::<u8>("note.seen", "")];
+        for (tells, causes, undeclared) in [
+            (&[pushes, sends][..], &["note.index"][..], None),
+            (
+                &[pushes, sends],
+                &["note.find"],
+                Some("causes the message note.index, which its CAUSES does not name"),
+            ),
+            (&[sends], &["note.index"], Some("pushes note.made, which its TELLS does not name")),
+            (&[pushes], &["note.index"], Some("sends the event note.seen, which its TELLS does not name")),
+            (&swapped, &["note.index"], Some("pushes note.made, which its TELLS does not name")),
+        ] {
+            assert_eq!(outcome.undeclared(tells, causes).as_deref(), undeclared);
+        }
+        assert_eq!(Outcome::read(()).undeclared(&[], &[]), None);
+    }
+}

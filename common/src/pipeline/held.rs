@@ -1,4 +1,4 @@
-//! Tables and queues that refuse what their tier does not declare, for debug builds: a missing grant fails a test instead of a deployment.
+//! Tables and queues that refuse what their tier does not declare, for debug builds: a missing grant fails in a test instead of in a deployment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl HeldQueues {
         if self.grants.pulls.contains(queue) { Ok(()) } else { Err(self.refused("pulls", queue)) }
     }
 
-    /// The first queue of a batch that may not be sent to.
+    /// The first queue of a batch that this tier must not send to.
     fn forbidden<'a>(&self, batch: &'a [Outgoing]) -> Option<&'a QueueName> {
         let may = |queue: &QueueName| self.grants.sends.contains(queue) || self.grants.pulls.contains(queue);
         batch.iter().map(|outgoing| &outgoing.queue).find(|queue| !may(queue))
@@ -180,5 +180,143 @@ impl Queues for HeldQueues {
     async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError> {
         self.may_pull(queue)?;
         self.queues.redrive(queue, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::holdings::Of;
+    use crate::ports::memory::{MemoryQueues, MemoryTables};
+    use crate::ports::tables::{Change, Condition};
+
+    /// Notes in the entities: read, scanned and written; the users are read only.
+    fn tables() -> HeldTables {
+        let grants = Grants {
+            reads: [Table::Entities, Table::Users].into(),
+            scans: [Table::Entities].into(),
+            writes: [Table::Entities].into(),
+            ..Grants::default()
+        };
+        let note = Holding {
+            kind: "note",
+            table: Table::Entities,
+            pk: "note#<id>",
+            sk: "note",
+            attributes: &["text", "n"],
+            of: Of::User,
+            summary: "A note.",
+        };
+        HeldTables::new(Arc::new(MemoryTables::default()), Tier::Workers, Arc::new(grants), [note].into())
+    }
+
+    fn key() -> Key {
+        Key::new("note#1", "note")
+    }
+
+    fn put(table: Table, key: Key, attribute: &str) -> Write {
+        Write::put(table, key, Item::new().with(attribute, 1))
+    }
+
+    fn refusal<T: std::fmt::Debug>(what: &str) -> impl Fn(&Result<T, TableError>) -> bool {
+        let text = format!("the tier workers declares nothing that {what}");
+        move |answer| matches!(answer, Err(TableError::Invalid(found)) if *found == text)
+    }
+
+    #[tokio::test]
+    async fn writes_are_held_to_table_kind_and_attributes() {
+        let note = |changes| Write::update(Table::Entities, key(), changes);
+        let set = |name| Change::Set(name, 1.into());
+        for write in [
+            put(Table::Entities, key(), "text"),
+            note(vec![set("text"), Change::Add("n", 1), Change::Remove("text")]),
+            Write::check(Table::Entities, key(), Condition::Exists),
+            Write::delete(Table::Entities, key()),
+        ] {
+            let tables = tables();
+            tables.write(vec![put(Table::Entities, key(), "n")]).await.unwrap();
+            assert_eq!(tables.write(vec![write.clone()]).await, Ok(()), "{write:?}");
+        }
+        let elsewhere = Key::new("letter#1", "note");
+        for (write, what) in [
+            (put(Table::Users, key(), "text"), "writes users"),
+            (Write::delete(Table::Users, key()), "writes users"),
+            (Write::check(Table::Users, key(), Condition::Exists), "writes users"),
+            (put(Table::Entities, elsewhere, "text"), r#"keeps an item at "letter#1" "note" in entities"#),
+            (put(Table::Entities, key(), "colour"), "keeps the attribute colour of a note"),
+            (note(vec![set("text"), set("colour")]), "keeps the attribute colour of a note"),
+            (note(vec![Change::Add("likes", 1)]), "keeps the attribute likes of a note"),
+            (note(vec![Change::Remove("colour")]), "keeps the attribute colour of a note"),
+        ] {
+            let tables = tables();
+            let answer =
+                tables.write(vec![put(Table::Entities, Key::new("note#2", "note"), "n"), write]).await;
+            assert!(refusal(what)(&answer), "{what}: {answer:?}");
+            let beside = tables.get(Table::Entities, Key::new("note#2", "note")).await;
+            assert_eq!(beside, Ok(None), "nothing of a refused transaction is written");
+        }
+    }
+
+    #[tokio::test]
+    async fn reads_and_scans_are_held_to_tables() {
+        let tables = tables();
+        for (table, reads, scans) in [
+            (Table::Entities, true, true),
+            (Table::Users, true, false),
+            (Table::Inbox, false, false),
+            (Table::Relationships, false, false),
+        ] {
+            let name = table.name();
+            let got = tables.get_many(&[(Table::Entities, key()), (table, Key::new("p", "s"))]).await;
+            let queried = tables.query(Query::prefix(table, "p", "", 1)).await;
+            let scanned = tables.scan(table, 0, 1, None, 1).await;
+            assert_eq!((got.is_ok(), queried.is_ok(), scanned.is_ok()), (reads, reads, scans), "{name}");
+            assert!(reads || refusal(&format!("reads {name}"))(&got), "{got:?}");
+            assert!(reads || refusal(&format!("reads {name}"))(&queried), "{queried:?}");
+            assert!(scans || refusal(&format!("scans {name}"))(&scanned), "{scanned:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn queues_are_held_to_what_is_pulled_and_sent() {
+        let [pulled, sent, other] = ["pulled_q", "sent_q", "other_q"].map(QueueName::new);
+        let grants =
+            Grants { pulls: [pulled.clone()].into(), sends: [sent.clone()].into(), ..Grants::default() };
+        let all = [pulled.clone(), sent.clone(), other.clone()];
+        let queues = HeldQueues::new(Arc::new(MemoryQueues::new(all)), Tier::Workers, Arc::new(grants));
+        let outgoing = |queue: &QueueName| Outgoing { queue: queue.clone(), body: "{}".into() };
+        let receipt = || Receipt("1:1".into());
+        for (queue, pulls, sends) in [(&pulled, true, true), (&sent, false, true), (&other, false, false)] {
+            let answers = [
+                queues.send(vec![outgoing(&pulled), outgoing(queue)]).await,
+                queues.forward(vec![outgoing(&pulled), outgoing(queue)]).await,
+            ];
+            for answer in answers.into_iter().flatten() {
+                assert!(refuses(&answer, sends, &format!("sends to {queue}")), "{answer:?}");
+            }
+            assert!(queues.depth(queue).await.is_ok(), "every tier may look at every depth");
+            let got = queues.receive(queue, 1, Duration::ZERO, Duration::ZERO).await.map(drop);
+            let rest = [
+                got,
+                queues.extend(queue, vec![receipt()], Duration::ZERO).await,
+                queues.bury(queue, receipt(), "why").await,
+                queues.dead_letters(queue, 1).await.map(drop),
+                queues.redrive(queue, 1).await.map(drop),
+                queues.ack(queue, vec![receipt()]).await,
+            ];
+            for answer in rest {
+                assert!(refuses(&answer, pulls, &format!("pulls {queue}")), "{answer:?}");
+            }
+        }
+    }
+
+    /// Whether an answer is `Ok` where it `may` be, and otherwise the refusal of `what`.
+    fn refuses(answer: &Result<(), QueueError>, may: bool, what: &str) -> bool {
+        let text = format!("the tier workers declares nothing that {what}");
+        match answer {
+            Ok(()) => may,
+            Err(QueueError::Unavailable(found)) => !may && *found == text,
+            Err(_) => false,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Keeps the workers of one process from racing each other for one user's inbox.
 //!
-//! The transactions alone keep inboxes right: an append holds only if the head is still as it was read. Here appends to one inbox take turns,
-//! and where the engine judges writes in the order they are handed over, the next append builds on one that has not committed yet,
-//! so that a celebrity's pushes share commits instead of waiting for one each.
+//! The transactions alone keep inboxes correct: an append succeeds only if the head is still as it was read. Here appends to one inbox take
+//! turns. Where the engine judges writes in the order in which they are handed over, the next append builds on one that has not committed
+//! yet, so that a celebrity's pushes share commits instead of waiting for one each.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::pipeline::inbox;
 use crate::ports::tables::{TableError, Tables};
 use crate::protocol::Handle;
 
-/// An inbox with appends that have been handed over and not been answered.
+/// An inbox with appends that have been handed over and have not returned.
 #[derive(Debug, Clone, Copy)]
 struct Ahead {
     /// The newest `seq` once they have all committed.
@@ -53,7 +53,7 @@ impl InboxHeads {
         tables: &dyn Tables,
         receivers: &[Handle],
     ) -> Result<Turn<'_>, TableError> {
-        // One order for everybody, each lock once: two appends never wait for each other.
+        // The same order for all, each lock once: two appends never wait for each other.
         let mut numbers: Vec<usize> = receivers.iter().map(|user| self.slot_of(user)).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -91,7 +91,7 @@ impl InboxHeads {
         }
     }
 
-    /// Notes that an append which was passed has been answered. After one that failed, the next reads the head anew.
+    /// Notes that an append which was passed has returned. After one that failed, the next one reads the head again.
     pub(crate) async fn settle(&self, receivers: &[Handle], committed: bool) {
         for user in receivers {
             let mut slot = self.0[self.slot_of(user)].lock().await;

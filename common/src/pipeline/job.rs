@@ -29,7 +29,7 @@ pub trait EnvelopeJob: Send + Sync + 'static {
     /// Ends what a message has begun, before it goes to the dead letters.
     async fn give_up(&self, _envelope: &Envelope, _body: Self::Body) {}
 
-    /// The way to senders who wait for an answer; `None` where only we send such messages.
+    /// The way to senders who wait for an answer; `None` where only we send messages of this type.
     fn answers(&self) -> Option<&Outward> {
         None
     }

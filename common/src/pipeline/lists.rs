@@ -6,7 +6,7 @@ use crate::protocol::ErrorCode;
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 100;
 
-/// How many items a page is to have, by what the client asked for.
+/// The number of items on a page, by what the client asked for.
 ///
 /// # Errors
 /// A rejection when it is not 1 to 100.

@@ -1,7 +1,7 @@
-//! Gets frames from workers to sockets: Session Cache look-ups and POSTs to edges, both shared by whatever gathers meanwhile.
+//! Gets frames from workers to sockets: Session Cache look-ups and POSTs to edges. Frames that gather meanwhile share both.
 //!
 //! Two stages, each gathering while it works (natural batching, no timer): one multi-get for the handles of many parcels, then a
-//! lane per edge process that sends one POST for many deliveries. A lane whose edge is dead holds up nobody else's.
+//! lane per edge process that sends one POST for many deliveries. A lane whose edge is dead delays no other lane.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,13 +48,13 @@ const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// A delivery and, for a reply, the socket that asked.
 #[derive(Debug, Clone)]
 pub struct Parcel {
-    /// What to deliver; `connection` is filled in on the way.
+    /// What to deliver; `connection` is filled in later.
     pub delivery: Delivery,
     /// Deliver to this socket; to all of the user's when it is gone.
     pub origin: Option<Origin>,
 }
 
-/// Resolves, by being dropped, when the last part of what a caller handed in is delivered or given up.
+/// Its receiver resolves when the last clone is dropped: when all parts of what a caller handed in are delivered or given up.
 type Ticket = Arc<oneshot::Sender<()>>;
 
 struct Waiting {
@@ -104,7 +104,7 @@ impl Replies {
         Self { parcels }
     }
 
-    /// Delivers; answers when every part has been taken by its edge or given up.
+    /// Delivers; returns when every part has been taken by its edge or given up.
     ///
     /// Giving up loses nothing durable: a sender repeats its `id`, an inbox is read at the next connection.
     pub async fn deliver(&self, parcels: Vec<Parcel>) {
@@ -121,7 +121,7 @@ impl Replies {
         let _dropped_by_the_last_part = delivered.await;
     }
 
-    /// Closes a user's sockets, or those of one sign-in, on whichever edges hold them.
+    /// Closes a user's sockets, or those of one sign-in, on all edges that hold them.
     pub async fn close(&self, kind: Kind, user: Handle, session: Option<Ulid>) {
         let delivery = Delivery { kind, to: vec![user], connection: None, session, seq: None, frame: None };
         self.deliver(vec![Parcel { delivery, origin: None }]).await;
@@ -137,7 +137,7 @@ async fn look_up(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
         for (edge, part) in parts {
             let lane = lanes.entry(edge).or_insert_with_key(|edge| Lane::to(&inner, edge));
             lane.used = now;
-            // A full lane means an edge slower than its workers: waiting here would stall every other edge.
+            // A full lane means that an edge is slower than its workers: waiting here would stall every other edge.
             if let Err(error) = lane.parts.try_send(part) {
                 inner.metrics.reply_posts_failed.inc();
                 tracing::warn!(%error, "an edge's lane is full; its deliveries wait in inboxes");
@@ -147,7 +147,7 @@ async fn look_up(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Waiting>) {
     }
 }
 
-/// The way to one edge process. Its task ends, after what it holds, when the lane is dropped.
+/// The way to one edge process. When the lane is dropped, its task finishes what it holds and ends.
 struct Lane {
     parts: mpsc::Sender<Part>,
     used: Instant,
@@ -240,7 +240,7 @@ async fn run_lane(inner: Arc<Inner>, edge: EdgeProcess, mut parts: mpsc::Receive
     }
 }
 
-/// Posts deliveries whose frames are so many bytes together.
+/// Posts deliveries. `frames` is the number of bytes of their frames in total.
 async fn post_batch(inner: &Inner, edge: &EdgeProcess, batch: Vec<Part>, frames: usize) {
     let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
     let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
@@ -304,14 +304,14 @@ async fn clear_missing(inner: &Inner, edge: &EdgeProcess, batch: &[Part], answer
         };
         for (_, registration) in part.registrations.iter().filter(|(handle, _)| *handle == user) {
             if let Err(error) = inner.sessions.remove(&user, registration).await {
-                tracing::warn!(%error, "cannot remove a stale registration; it lapses by itself");
+                tracing::warn!(%error, "cannot remove a stale registration; it expires by itself");
             }
         }
         if part.delivery.kind == Kind::Reply && part.delivery.connection.is_some() {
             let delivery = Delivery { connection: None, to: vec![user], ..part.delivery.clone() };
             let waiting = Waiting { parcel: Parcel { delivery, origin: None }, ticket: part.ticket.clone() };
             if let Some(parcels) = inner.again.upgrade() {
-                // Full look-ups drop a second chance only; the sender repeats its id.
+                // When the look-ups are full, only a second chance is lost; the sender repeats its id.
                 let _ = parcels.try_send(waiting);
             }
         }

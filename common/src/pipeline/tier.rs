@@ -12,9 +12,9 @@ pub enum Tier {
     Edge,
     /// Pages on HTTP: signing in, media, the app.
     Users,
-    /// From main_q to the types' queues and the archive.
+    /// Moves messages from main_q to the types' queues and the archive.
     Router,
-    /// Handlers, and jobs of no tier of their own.
+    /// Runs handlers, and jobs without a tier of their own.
     Workers,
     /// Finds whose timeline is due.
     Schedule,

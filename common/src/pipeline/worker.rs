@@ -85,7 +85,7 @@ impl Job for Worker {
 impl Outward {
     async fn send(&self, envelope: &Envelope, done: Done) -> Verdict {
         let Done { reply, duplicate, pushes, events, follow_ups } = done;
-        // Queued before anything is said: a reply that was heard promises that what follows will follow.
+        // Queued before anything is sent: a reply promises that the messages which follow are safe.
         if let Err(error) = self.follow(envelope, follow_ups).await {
             return Verdict::Retry(error);
         }
@@ -111,7 +111,7 @@ impl Outward {
     /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since 1970.
     ///
     /// # Errors
-    /// The queues' reason, when they did not take all of them.
+    /// The queues' reason, when they did not take all messages.
     pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), String> {
         let batch = self.outgoing(messages, at)?;
         if batch.is_empty() { Ok(()) } else { queued(self.queues.send(batch).await) }
@@ -150,7 +150,7 @@ impl Outward {
         self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
     }
 
-    /// Sends the socket that a message came from a live event.
+    /// Sends a live event to the socket that a message came from.
     pub async fn event(&self, envelope: &Envelope, event_type: &str, body: &RawValue) {
         let frame = raw(&ServerFrame::Event { event_type, body });
         let mut parcel = live(Kind::Event, vec![envelope.from.clone()], None, Some(frame));
@@ -158,7 +158,7 @@ impl Outward {
         self.replies.deliver(vec![parcel]).await;
     }
 
-    /// Tells a sender that its message was refused.
+    /// Answers a sender that its message was refused.
     pub async fn refuse(&self, envelope: &Envelope, error: &ErrorBody) {
         let frame = ServerFrame::Reply {
             id: &envelope.id,
@@ -170,7 +170,7 @@ impl Outward {
         self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
     }
 
-    /// Tells a sender that its message is given up and lies in the dead letters.
+    /// Answers a sender that its message is given up and is among the dead letters.
     pub async fn give_up(&self, message: &Message) {
         let Ok(envelope) = Envelope::of(message) else { return };
         let text = "the message could not be processed; it is kept for the operators of this service";
@@ -183,7 +183,7 @@ fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), String> {
     answers.map_err(|error| format!("cannot queue what follows: {error}"))
 }
 
-/// The reply to whoever asked; nobody asked for an internal message.
+/// The reply to the sender; an internal message has no sender who waits.
 fn reply_parcel(envelope: &Envelope, frame: &ServerFrame<'_>) -> Option<Parcel> {
     let origin = envelope.origin.clone()?;
     let delivery = Delivery {

@@ -24,11 +24,11 @@ pub struct World {
     pub tables: Arc<dyn Tables>,
     /// Who is online where.
     pub sessions: Arc<dyn Sessions>,
-    /// What may be lost: timelines, lists.
+    /// Data that may be lost: timelines, lists.
     pub cache: Arc<dyn Cache>,
     /// The queues themselves. Messages of ours go through [`Self::outward`].
     pub queues: Arc<dyn Queues>,
-    /// Where clients put large media by themselves.
+    /// Where clients upload large media themselves.
     pub uploads: Arc<dyn Uploads>,
     /// To the types' queues and to the sockets.
     pub outward: Outward,
@@ -60,8 +60,8 @@ impl World {
         self.verifier.clone().ok_or_else(|| anyhow::anyhow!("this tier takes no access tokens"))
     }
 
-    /// The same world as one tier sees it. Debug builds refuse whatever the tier's grants do not name, as a deployment's policies would;
-    /// release builds leave that to the policies.
+    /// The same world as one tier sees it. Debug builds refuse everything that the tier's grants do not name, as a deployment's policies
+    /// would; release builds leave that to the policies.
     #[must_use]
     pub fn of(&self, tier: Tier, grants: &Arc<Grants>, kinds: &Arc<[Holding]>) -> Self {
         let mut world = self.clone();

@@ -1,4 +1,4 @@
-//! Everything that happened, for the data team.
+//! The archive of everything that happened, for the data team.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct Record {
     pub ingest_ts: Arc<str>,
     /// The sender's handle.
     pub user_key: Handle,
-    /// Ties together everything one message caused.
+    /// The same for everything that one message caused.
     pub trace_id: Arc<str>,
     /// The message's body, on one line.
     pub body: Box<RawValue>,
@@ -41,12 +41,12 @@ pub struct Record {
 /// The archive.
 ///
 /// Laws, each in the contract suite:
-/// 1. A record is archived at least once, once `put` answered `Ok`, whatever is killed afterwards.
-/// 2. A file under `events/` is complete: a reader never meets half a file.
-/// 3. Files lie at `events/type=T/dt=YYYY-MM-DD/hour=HH/`, by `ts`, as gzip of JSON lines, each line ended by a newline.
+/// 1. A record is archived at least once after `put` returned `Ok`, whatever is killed afterwards.
+/// 2. A file under `events/` is complete: a reader never finds half a file.
+/// 3. Files are at `events/type=T/dt=YYYY-MM-DD/hour=HH/`, by `ts`, as gzip of JSON lines, each line ends with a newline.
 #[async_trait]
 pub trait Archive: Send + Sync + 'static {
-    /// Archives records; durable once `Ok`. May wait a little to share one disk sync, so it is kept off every reply's path.
+    /// Archives records; durable once `Ok`. It may wait a little to share one disk sync, so no reply waits for it.
     async fn put(&self, records: Vec<Record>) -> Result<(), Unavailable>;
 
     /// Makes what was put readable now rather than at the next roll.

@@ -17,10 +17,10 @@ pub mod contract;
 /// Blobs.
 ///
 /// Laws, each in the contract suite:
-/// 1. A blob is whole or absent, and durable once `put` or [`BlobWriter::finish`] answered `Ok`; a writer that is dropped leaves nothing.
-/// 2. `get` of a range answers those bytes, cut at the blob's end.
+/// 1. A blob is whole or absent, and durable once `put` or [`BlobWriter::finish`] returned `Ok`; a writer that is dropped leaves nothing.
+/// 2. `get` of a range returns those bytes, cut at the blob's end.
 /// 3. `delete` is idempotent.
-/// 4. `size` is the length of what `get` answers.
+/// 4. `size` is the length of what `get` returns.
 ///
 /// Ids are 1 to 100 letters, digits, `-`, `_` and `.`, not starting with `.`; anything else is refused, so that no id names a path.
 #[async_trait]
@@ -45,12 +45,12 @@ pub trait Blobs: Send + Sync + 'static {
     async fn delete(&self, id: &str) -> Result<(), Unavailable>;
 }
 
-/// A blob that comes in parts. Dropped before it is finished, nothing of it stays.
+/// A blob that comes in parts. When it is dropped before it is finished, nothing is stored.
 #[async_trait]
 pub trait BlobWriter: Send {
     /// Takes the next bytes.
     async fn write(&mut self, bytes: Bytes) -> Result<(), Unavailable>;
 
-    /// Makes the blob be there, whole.
+    /// Makes the whole blob visible.
     async fn finish(self: Box<Self>) -> Result<(), Unavailable>;
 }

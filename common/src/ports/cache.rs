@@ -20,7 +20,7 @@ pub struct Stamp(pub u64);
 pub struct Cached {
     /// The bytes.
     pub value: Bytes,
-    /// The write they came from, for [`Cache::swap_many`].
+    /// The write that stored it, for [`Cache::swap_many`].
     pub stamp: Stamp,
 }
 
@@ -29,7 +29,7 @@ pub struct Cached {
 pub struct Swap {
     /// The key.
     pub key: String,
-    /// What was read there; `None`: nothing.
+    /// The stamp that was read there; `None` when nothing was there.
     pub seen: Option<Stamp>,
     /// The new value.
     pub value: Bytes,
@@ -38,12 +38,12 @@ pub struct Swap {
 /// A cache.
 ///
 /// Laws, each in the contract suite:
-/// 1. A value is what the last write of its key said, or absent: never another key's, never half.
+/// 1. A value is what the last write of its key stored, or absent: never another key's, never half.
 /// 2. It is absent once its `ttl` has passed.
-/// 3. `get_many` answers one value a key, in order.
+/// 3. `get_many` returns one value for each key, in order.
 /// 4. Its memory is bounded: old entries make room.
-/// 5. `swap_many` writes where the key still is as it was seen, in one step with looking, and answers for each whether it did.
-///    Of two who saw the same one writes.
+/// 5. `swap_many` writes where the key is still as it was read, in one step with the check, and returns for each whether it wrote.
+///    Of two callers that read the same, one writes.
 ///
 /// Keys are 1 to 200 printable ASCII characters without spaces; values at most 1 MiB (memcached's limits).
 #[async_trait]
@@ -54,6 +54,6 @@ pub trait Cache: Send + Sync + 'static {
     /// Stores values for `ttl`, whatever is there.
     async fn put_many(&self, entries: Vec<(String, Bytes)>, ttl: Duration) -> Result<(), Unavailable>;
 
-    /// Stores each value for `ttl` if its key is as it was seen; answers in order which were stored.
+    /// Stores each value for `ttl` if its key is as it was read; returns in order which were stored.
     async fn swap_many(&self, swaps: Vec<Swap>, ttl: Duration) -> Result<Vec<bool>, Unavailable>;
 }

@@ -1,4 +1,4 @@
-//! Mails and texts on their way out.
+//! Mails and texts that are sent to users.
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -20,7 +20,7 @@ pub struct Notice {
     pub text: String,
 }
 
-/// A notice holds an address and usually a code: neither belongs into a log.
+/// A notice holds an address and usually a code: neither must get into a log.
 impl std::fmt::Debug for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Notice(…)")
@@ -34,6 +34,6 @@ impl std::fmt::Debug for Notice {
 /// 2. A carrier that refuses, or is not there, is an error that repeats neither address nor text.
 #[async_trait]
 pub trait Courier: Send + Sync + 'static {
-    /// Hands a notice over.
+    /// Hands a notice over to the carrier.
     async fn send(&self, notice: &Notice) -> Result<(), Unavailable>;
 }

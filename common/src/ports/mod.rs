@@ -1,4 +1,4 @@
-//! The ports: what the pipeline needs from the world, one file each.
+//! The ports: what the pipeline needs from engines, one file for each.
 //!
 //! Each file holds the trait, its laws in words, and (behind the feature `contract`) the suite that every adapter must pass. Behind the same
 //! feature, `memory` has a fake of a port for tests, which passes that suite too.

@@ -22,8 +22,8 @@ impl QueueName {
     /// If `name` holds anything but lower-case letters, digits and `_`: names are written in code, so this is a defect of ours.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        assert!(!name.is_empty() && name.bytes().all(lawful), "not a queue name: {name:?}");
+        let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        assert!(!name.is_empty() && name.bytes().all(valid), "not a queue name: {name:?}");
         Self(name.into())
     }
 
@@ -61,7 +61,7 @@ pub struct Outgoing {
     pub body: Bytes,
 }
 
-/// The largest body any adapter takes, in bytes: SQS tools of older kinds refuse more.
+/// The largest body that any adapter takes, in bytes: older SQS tools refuse more.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Proof of one receive, needed to ack, extend or bury. Opaque to callers.
@@ -97,13 +97,13 @@ pub struct Depth {
 /// A message that was given up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Names the letter within its queue, stable while it lies there.
+    /// Names the letter within its queue; stable while the letter is there.
     pub key: String,
     /// The body as it was sent, as text.
     pub body: String,
     /// Why it was given up.
     pub reason: String,
-    /// How often it was received; not there when the engine itself has given it up.
+    /// How often it was received; absent when the engine itself gave it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// When it was buried, in milliseconds since 1970.
@@ -130,31 +130,32 @@ pub enum QueueError {
 /// Durable queues.
 ///
 /// Laws, each in the contract suite:
-/// 1. `send` answers per entry, in order; an entry that is `Ok` survives `kill -9` and power loss from then on. A refused entry leaves the others alone.
-/// 2. A message is received again until it is acked, after its visibility has lapsed, and by nobody before that.
-/// 3. `receive` answers at most `max`, waits at most `wait` for the first, and answers empty when none came. It wakes at once for a new message.
+/// 1. `send` returns a result for each entry, in order; an entry that is `Ok` survives `kill -9` and power loss from then on. A refused entry leaves the others alone.
+/// 2. A message is received again until it is acked, after its visibility timeout, and by nobody before that.
+/// 3. `receive` returns at most `max` messages, waits at most `wait` for the first, and returns none when none came. It wakes at once for a new message.
 /// 4. `ack` removes for good, is idempotent, and works on messages of any age, also by an older receive's receipt; after a restart nothing acked comes back.
-///    Power loss alone may bring back what was acked in the last moments: that is one more delivery, which handlers answer anyway.
+///    Only power loss may bring back what was acked in the last moments: that is one more delivery, which handlers expect anyway.
 ///    An adapter that packs several bodies into one engine message may, after a crash, bring back acked members of a pack that was not yet
 ///    settled whole: the same.
-/// 5. `extend` replaces the visibility, counted from now; zero makes the message visible at once. A receipt whose message another has received since changes nothing.
+/// 5. `extend` replaces the visibility timeout, counted from now; zero makes the message visible at once. A receipt whose message another
+///    consumer has received since changes nothing.
 /// 6. `attempt` counts receives and survives a restart.
-/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are void. An engine
-///    that cannot move sends first and deletes after: a crash in between may leave both, never neither.
+/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are
+///    void. An engine that cannot move a message sends first and deletes after: a crash in between may leave both, never neither.
 /// 8. Everything unacked is visible after a restart.
-/// 9. `forward` is `send` for bodies that stand on a received message: they survive `kill -9` at once, and power loss unless that message's ack
-///    is lost as well; then it comes again, and they are forwarded again. So whoever forwards acks afterwards, and need not wait for a disk.
+/// 9. `forward` is `send` for bodies that follow from a received message: they survive `kill -9` at once, and power loss unless that message's ack
+///    is lost as well; then it comes again, and they are forwarded again. So callers ack after they forward, and need not wait for a disk.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {
-    /// Sends entries to their queues; one answer an entry, in order.
+    /// Sends entries to their queues; one result for each entry, in order.
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;
 
-    /// Sends entries that follow from a received message which is not acked yet; one answer an entry, in order.
+    /// Sends entries that follow from a received message which is not acked yet; one result for each entry, in order.
     async fn forward(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         self.send(batch).await
     }
 
-    /// Takes up to `max` messages out of sight for `visibility`, waiting up to `wait` for the first.
+    /// Receives up to `max` messages and hides them for `visibility`; waits up to `wait` for the first.
     async fn receive(
         &self,
         queue: &QueueName,
@@ -166,7 +167,7 @@ pub trait Queues: Send + Sync + 'static {
     /// Removes messages for good.
     async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError>;
 
-    /// Keeps messages out of sight for `visibility` from now.
+    /// Keeps messages hidden for `visibility` from now.
     async fn extend(
         &self,
         queue: &QueueName,
@@ -183,6 +184,6 @@ pub trait Queues: Send + Sync + 'static {
     /// The oldest dead letters, at most `limit`.
     async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Moves up to `limit` of the oldest dead letters back; answers how many.
+    /// Moves up to `limit` of the oldest dead letters back; returns how many.
     async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError>;
 }

@@ -19,7 +19,7 @@ pub mod contract;
 pub struct Registration {
     /// The internal address of the edge, `ip:port`.
     pub edge: Arc<str>,
-    /// The edge process: drawn anew at every start, so a recycled address is told from the old one.
+    /// The edge process: drawn again at every start, so that a recycled address differs from the old one.
     pub boot: Arc<str>,
     /// The socket within the edge process; never reused by it.
     pub connection: u64,
@@ -29,9 +29,9 @@ pub struct Registration {
 ///
 /// Laws, each in the contract suite:
 /// 1. A handle has any number of registrations; `put` adds or refreshes its own and touches no other.
-/// 2. `remove` takes away exactly the given registration, and says whether it was there. It never takes another's.
+/// 2. `remove` removes exactly the given registration, and returns whether it was there. It never removes another's.
 /// 3. A registration is gone once its `ttl` has passed since its last `put`; refreshing one does not prolong another.
-/// 4. `get_many` answers one list a handle, in order. All of it may vanish at any time; entries come back by `put`.
+/// 4. `get_many` returns one list for each handle, in order. All registrations may vanish at any time; they come back by `put`.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Adds or refreshes registrations.

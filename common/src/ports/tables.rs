@@ -17,13 +17,13 @@ pub mod rules;
 pub enum Table {
     /// Accounts, and nothing else: they are scanned.
     Users,
-    /// Posts, comments, direct messages.
+    /// Posts, comments, direct messages, media; and of the User service: sign-ins, identities, codes, nonces, exchanges and token keys.
     Entities,
-    /// Follows, likes, blocks: who relates to whom.
+    /// Who relates to whom: the states and lists of follows, likes and blocks, and affinities.
     Relationships,
-    /// Durable pushes per user, and how far each device has seen them.
+    /// Durable pushes of each user, and the cursor of each of their devices.
     Inbox,
-    /// What each client message did, so that its repetition does nothing.
+    /// What each message with an effect did, so that its repetition does nothing.
     Dedupe,
 }
 
@@ -50,7 +50,7 @@ impl Table {
 /// An engine removes it at some time after that; a reader that cares must look at the value itself.
 pub const EXPIRES: &str = "expires";
 
-/// Where an item lies: partition `pk`, and `sk` within it, ordered by bytes. Neither is empty or holds a NUL; 1,024 bytes at most each.
+/// The key of an item: partition `pk`, and `sk` within it, ordered by bytes. Neither is empty or holds a NUL; at most 1,024 bytes each.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// The partition.
@@ -90,7 +90,7 @@ impl Item {
         }
     }
 
-    /// The same item with an attribute more.
+    /// The same item with one more attribute.
     #[must_use]
     pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
         self.0.insert(attribute.to_owned(), value.into());
@@ -124,7 +124,7 @@ impl Item {
     /// The item as one of our types.
     ///
     /// # Errors
-    /// [`TableError::Corrupt`] when it does not fit: we wrote it, so it is our own corruption.
+    /// [`TableError::Corrupt`] when it does not fit: we wrote it, so the corruption is ours.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, TableError> {
         serde_json::from_value(Value::Object(self.0)).map_err(|e| TableError::Corrupt(e.to_string()))
     }
@@ -167,7 +167,7 @@ impl Condition {
 pub enum Change {
     /// Sets it.
     Set(&'static str, Value),
-    /// Adds to a whole number; an absent one counts as 0.
+    /// Adds to a whole number; an absent attribute counts as 0.
     Add(&'static str, i64),
     /// Removes it.
     Remove(&'static str),
@@ -188,7 +188,7 @@ impl Change {
 pub enum Action {
     /// Replaces the whole item.
     Put(Item),
-    /// Changes attributes; an item that is not there is made.
+    /// Changes attributes; an item that is not there is created.
     Update(Vec<Change>),
     /// Removes the item, if there is one.
     Delete,
@@ -210,7 +210,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Puts an item, whatever was there.
+    /// Puts an item and replaces one that was there.
     #[must_use]
     pub fn put(table: Table, key: Key, item: Item) -> Self {
         Self { table, key, action: Action::Put(item), condition: Condition::Always }
@@ -258,7 +258,7 @@ pub struct Query {
     pub to: Bound<String>,
     /// Highest `sk` first.
     pub descending: bool,
-    /// At most so many items, 1 to 1,000.
+    /// The most items, 1 to 1,000.
     pub limit: usize,
 }
 
@@ -279,14 +279,14 @@ impl Query {
         self
     }
 
-    /// Only what lies below `sk`.
+    /// Only items below `sk`.
     #[must_use]
     pub fn below(mut self, sk: impl Into<String>) -> Self {
         self.to = Bound::Excluded(sk.into());
         self
     }
 
-    /// Only what lies above `sk`.
+    /// Only items above `sk`.
     #[must_use]
     pub fn above(mut self, sk: impl Into<String>) -> Self {
         self.from = Bound::Excluded(sk.into());
@@ -316,7 +316,7 @@ pub enum TableError {
     #[error("another transaction was at the same items")]
     Conflict,
     /// The call breaks the port's rules: too many writes, two on one item, a bad key.
-    #[error("not a lawful call: {0}")]
+    #[error("not a valid call: {0}")]
     Invalid(String),
     /// What is stored does not fit our types.
     #[error("corrupt item: {0}")]
@@ -330,16 +330,16 @@ pub enum TableError {
 ///
 /// Laws, each in the contract suite:
 /// 1. `write` does all of its writes or none, each under its condition, and is durable once `Ok`.
-/// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect the same state one fails.
-/// 3. A read that starts after a write answered sees it.
-/// 4. At most [`MAX_WRITES`] writes a call and one per item, lawful keys, items of at most 400 KB, and sums of whole numbers that fit 64 bits;
-///    anything else is [`TableError::Invalid`] and changes nothing. A call that is wrong in two ways is refused for either.
-/// 5. `query` answers in order of `sk` by bytes, never another partition's items.
-/// 6. `scan` over all segments and pages answers every item that was there throughout exactly once.
-/// 7. Where `judges_in_order`, writes are judged in the order in which they were handed over, each against what those before it leave.
+/// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect the same state, one fails.
+/// 3. A read that starts after a write has returned sees it.
+/// 4. At most [`MAX_WRITES`] writes in a call and one for each item, valid keys, items of at most 400 KB, and sums of whole numbers that fit 64 bits;
+///    anything else is [`TableError::Invalid`] and changes nothing. A call that is wrong in two ways is refused for one of them.
+/// 5. `query` returns items in order of `sk` by bytes, never another partition's items.
+/// 6. `scan` over all segments and pages returns every item that was there all the time exactly once.
+/// 7. Where `judges_in_order`, writes are judged in the order in which they were handed over, each against the state that those before it leave.
 #[async_trait]
 pub trait Tables: Send + Sync + 'static {
-    /// Items by key, one answer a key, in order. Any number of keys.
+    /// Items by key: one result for each key, in order. Any number of keys.
     async fn get_many(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError>;
 
     /// One item.
@@ -347,8 +347,8 @@ pub trait Tables: Send + Sync + 'static {
         Ok(self.get_many(&[(table, key)]).await?.pop().flatten())
     }
 
-    /// Whether transactions of this process are judged in the order in which their futures were first polled, each against what
-    /// those before it leave behind. Callers may then build on a write that has not been answered yet.
+    /// Whether transactions of this process are judged in the order in which their futures were first polled, each against the state that
+    /// those before it leave. Callers may then build on a write that has not returned yet.
     fn judges_in_order(&self) -> bool {
         false
     }
@@ -360,7 +360,7 @@ pub trait Tables: Send + Sync + 'static {
     async fn query(&self, query: Query) -> Result<Page, TableError>;
 
     /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key. Only an empty page is the end: an
-    /// engine may answer fewer than `limit` before it.
+    /// engine may return fewer than `limit` before it.
     async fn scan(
         &self,
         table: Table,

@@ -11,16 +11,16 @@ pub struct Claims {
     pub user: Handle,
     /// The sign-in this token came from (`sid`).
     pub session: Ulid,
-    /// What the user was when it was issued.
+    /// The user's role when it was issued.
     pub role: Role,
-    /// When it lapses, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub expires_at: u64,
 }
 
-/// A token that opens nothing. The text never holds the token.
+/// Why a token is refused. The text never holds the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was good once.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
     /// It is not one of ours: malformed, foreign, altered or not yet valid.
@@ -30,15 +30,15 @@ pub enum TokenError {
 
 /// Judges access tokens.
 ///
-/// Fails closed: anything unclear is [`TokenError::Invalid`].
+/// It fails closed: everything unclear is [`TokenError::Invalid`].
 pub trait TokenVerifier: Send + Sync + 'static {
-    /// What the token says, if it is good at `now` (seconds since 1970).
+    /// What the token says, if it is valid at `now` (seconds since 1970).
     ///
     /// # Errors
-    /// [`TokenError`] when it opens nothing.
+    /// [`TokenError`] when it is not valid.
     fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError>;
 
-    /// Changes when tokens that were good before may open nothing any more: what was remembered of them is to be forgotten.
+    /// Changes when tokens that were valid may no longer be: callers must forget what they remember of tokens.
     fn epoch(&self) -> u64 {
         0
     }

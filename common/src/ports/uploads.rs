@@ -1,4 +1,4 @@
-//! Where clients put large media by themselves.
+//! Where clients upload large media themselves.
 
 use async_trait::async_trait;
 use ulid::Ulid;
@@ -7,7 +7,8 @@ use super::Unavailable;
 
 /// Uploads.
 ///
-/// Law: whoever holds the URL may PUT the raw bytes of that one medium, exactly so many, until it lapses, and can do nothing else with it.
+/// Law: anybody who holds the URL may PUT the raw bytes of that one medium, of exactly that length, until it expires, and can do nothing else with
+/// it.
 #[async_trait]
 pub trait Uploads: Send + Sync + 'static {
     /// Where to PUT the `bytes` bytes of the medium `id` until `expires` (seconds since 1970): a URL, or the path and query of one when the

@@ -10,13 +10,13 @@ pub enum CloseCode {
     TooSlow = 4002,
     /// No frame for two heartbeat intervals.
     NoHeartbeat = 4003,
-    /// The access token lapsed on a live socket.
+    /// The access token expired on a live socket.
     TokenExpired = 4005,
     /// No `hello` in time.
     NoHello = 4007,
     /// The edge sheds load; the reason holds `retry_after_ms`.
     Shedding = 4418,
-    /// The token opens nothing.
+    /// The token is not valid.
     BadToken = 4500,
     /// The client does not speak this protocol.
     ProtocolViolation = 4501,

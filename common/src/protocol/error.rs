@@ -13,11 +13,11 @@ pub enum ErrorCode {
     UnknownType,
     /// A part of the message is over its limit.
     TooLarge,
-    /// The socket sends faster than it may.
+    /// The socket sends faster than allowed.
     RateLimited,
     /// The server has no room now.
     Overloaded,
-    /// The token does not open this.
+    /// The token is not valid for this.
     Unauthorized,
     /// The user may not do this.
     Forbidden,
@@ -25,7 +25,7 @@ pub enum ErrorCode {
     NotFound,
     /// The same `id` was used for another message, or the state forbids it.
     Conflict,
-    /// A fault of ours; the message is kept for operators.
+    /// Our own fault; the message is kept for operators.
     Internal,
 }
 

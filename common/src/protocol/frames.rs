@@ -155,7 +155,7 @@ pub enum ServerFrame<'a> {
         cursor: u64,
         /// How often to ping.
         heartbeat_ms: u64,
-        /// When the token lapses, RFC 3339.
+        /// When the token expires, RFC 3339.
         token_expires_at: &'a str,
         /// What the socket may do.
         limits: Limits,
@@ -206,14 +206,14 @@ pub enum ServerFrame<'a> {
     },
     /// The answer to `ping`.
     Pong,
-    /// The token is about to lapse.
+    /// The token will expire soon.
     AuthDue {
-        /// How long it is still good.
+        /// How long it is still valid.
         expires_in_ms: u64,
     },
     /// The token was replaced.
     AuthOk {
-        /// When the new one lapses, RFC 3339.
+        /// When the new one expires, RFC 3339.
         token_expires_at: &'a str,
     },
     /// A frame was refused; nothing was queued.

@@ -20,7 +20,7 @@ impl Handle {
     }
 }
 
-/// So that a map by handle can be asked with text. Both hash alike, as the handle is its text.
+/// A map by handle can be queried with text. Both have the same hash, as the handle is its text.
 impl std::borrow::Borrow<str> for Handle {
     fn borrow(&self) -> &str {
         &self.0
@@ -31,8 +31,8 @@ impl std::str::FromStr for Handle {
     type Err = NotAHandle;
 
     fn from_str(text: &str) -> Result<Self, NotAHandle> {
-        let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if (3..=30).contains(&text.len()) && text.bytes().all(lawful) {
+        let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if (3..=30).contains(&text.len()) && text.bytes().all(valid) {
             Ok(Self(text.into()))
         } else {
             Err(NotAHandle)
@@ -68,7 +68,7 @@ mod tests {
     use super::Handle;
 
     #[test]
-    fn only_lawful_handles_are_taken() {
+    fn only_valid_handles_are_taken() {
         for good in ["abc", "a_1", &"x".repeat(30)] {
             assert_eq!(good.parse::<Handle>().unwrap().as_str(), good);
         }

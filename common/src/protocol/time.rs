@@ -2,11 +2,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
 
-/// Now, in milliseconds since 1970. Called where a request enters; inner functions take the time as a value.
+/// Now, in milliseconds since 1970. Code calls this where a request enters; inner functions take the time as a value.
 #[must_use]
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }
 
 /// RFC 3339 UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`. Times past the year 9999 are cut to 1970.

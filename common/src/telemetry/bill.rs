@@ -1,4 +1,4 @@
-//! What managed services are asked and what that costs, in all and for a million messages.
+//! Requests to managed services and their cost, in total and for a million messages.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,7 @@ pub struct RequestLabel {
     pub action: String,
 }
 
-/// What a managed service bills.
+/// A unit that a managed service bills.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct BillLabel {
     /// From a fixed set.
@@ -34,12 +34,12 @@ pub struct Bill {
     pub requests: Family<RequestLabel, Counter>,
     /// Units billed.
     pub units: Family<BillLabel, Counter<f64, AtomicU64>>,
-    /// What those units cost, in US dollars.
+    /// The cost of those units, in US dollars.
     pub dollars: Family<BillLabel, Counter<f64, AtomicU64>>,
     sums: Arc<Sums>,
 }
 
-/// The same without labels, and what it is divided by.
+/// The same without labels, and the number of messages to divide by.
 #[derive(Debug, Default)]
 struct Sums {
     requests: Counter,
@@ -56,7 +56,7 @@ impl Bill {
         self.sums.requests.inc();
     }
 
-    /// Bills units of what costs so much a million.
+    /// Bills units, by their price for a million.
     pub fn charge(&self, label: &BillLabel, units: f64, dollars_per_million: f64) {
         let dollars = units * dollars_per_million / 1e6;
         self.units.get_or_create(label).inc_by(units);

@@ -7,7 +7,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::{Bill, Metrics, QueueLabel};
 use crate::ports::queues::QueueName;
 
-/// The metrics of one queue's consumer, looked up once: each is told of every message.
+/// The metrics of one queue's consumer, looked up once because each counts every message.
 #[derive(Debug, Clone)]
 pub struct ConsumerMetrics {
     /// Messages taken from the queue.
@@ -22,12 +22,12 @@ pub struct ConsumerMetrics {
     pub in_flight: Gauge,
     /// Seconds from receive to verdict.
     pub run_seconds: Histogram,
-    /// What the process pays for.
+    /// The process's bill.
     pub bill: Bill,
 }
 
 impl Metrics {
-    /// Those of a queue's consumer.
+    /// The metrics of a queue's consumer.
     #[must_use]
     pub fn of_consumer(&self, queue: &QueueName) -> ConsumerMetrics {
         let label = QueueLabel { queue: queue.to_string() };

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use super::QueueLabel;
 use crate::ports::queues::{Depth, QueueName};
 
-/// The gauges of queues. A queue that nobody looks at has none, rather than old ones. Cloning shares them.
+/// The gauges of queues. A queue that nobody looks at has no gauges, instead of old values. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Depths {
     visible: Family<QueueLabel, Gauge>,
@@ -30,7 +30,7 @@ impl Depths {
         self.dead.get_or_create(&label).set(whole(depth.dead));
     }
 
-    /// Takes a queue's gauges away, until it is seen again.
+    /// Removes a queue's gauges, until it is seen again.
     pub fn forget(&self, queue: &QueueName) {
         let label = QueueLabel { queue: queue.to_string() };
         self.visible.remove(&label);

@@ -19,14 +19,14 @@ use crate::web::problem::problem;
 /// An answer's body: whole, or streamed.
 pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// Who is at the other end of the connection, left with each request by the edge.
+/// The client's address, which the edge attaches to each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// How long a small body may take to come.
+/// How long a small body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A whole answer as any answer.
+/// A whole body as the body of an answer.
 #[must_use]
 pub fn whole(response: Response<Full<Bytes>>) -> Answer {
     response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
@@ -55,7 +55,7 @@ pub fn refuse(status: StatusCode, code: &str, detail: &str) -> Answer {
     whole(problem(status, code, detail))
 }
 
-/// A refusal that may pass when the client waits for so many seconds.
+/// A refusal with the number of seconds after which the client may try again.
 #[must_use]
 pub fn retry_later(status: StatusCode, code: &str, detail: &str, seconds: u64) -> Answer {
     let mut answer = refuse(status, code, detail);
@@ -63,14 +63,14 @@ pub fn retry_later(status: StatusCode, code: &str, detail: &str, seconds: u64) -
     answer
 }
 
-/// The refusal when something that is needed does not answer.
+/// The refusal when a service that is needed does not answer.
 #[must_use]
 pub fn not_now() -> Answer {
     let detail = "this cannot be served now; try again";
     retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1)
 }
 
-/// The refusal of another method than `allowed`.
+/// The refusal of a method other than `allowed`.
 #[must_use]
 pub fn method_not_allowed(allowed: &'static str) -> Answer {
     let detail = format!("this address takes {allowed}");
@@ -97,7 +97,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 /// Reads a request's JSON body of at most `most` bytes.
 ///
 /// # Errors
-/// The refusal to answer with. It never repeats the body; `example` shows what one looks like.
+/// The refusal to answer with. It never repeats the body; `example` shows a good one.
 pub async fn read_json<T, B>(request: Request<B>, most: usize, example: &str) -> Result<T, Box<Answer>>
 where
     T: DeserializeOwned,
@@ -117,14 +117,14 @@ where
         }
     };
     serde_json::from_slice(&body).map_err(|error| {
-        // The error's own words may repeat what was sent, such as a token: its place and kind say enough.
+        // The error's own text may repeat what was sent, such as a token: its place and kind say enough.
         let at = format!("line {} column {}", error.line(), error.column());
         let what = if error.is_data() { "a field is missing or of the wrong kind" } else { "it is not JSON" };
         refused(StatusCode::BAD_REQUEST, "bad_message", &format!("send {example}: {what} ({at})"))
     })
 }
 
-/// The bearer token, if there is an `Authorization`; `Err` when that is of another kind.
+/// The bearer token, if there is an `Authorization` header; `Err` when that is of another kind.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
     let value = headers.get(header::AUTHORIZATION)?;
@@ -135,14 +135,14 @@ pub fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
     Some(token.ok_or(()))
 }
 
-/// Whether a list of entity tags names ours. Weak ones will do for `If-None-Match` (RFC 9110, 13.1.2).
+/// Whether a list of entity tags names ours. Weak ones are enough for `If-None-Match` (RFC 9110, 13.1.2).
 #[must_use]
 pub fn names_tag(tags: &HeaderValue, tag: &str) -> bool {
     let tags = tags.to_str().unwrap_or_default();
     tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
 }
 
-/// The refusal of a request whose bearer token is missing or opens nothing.
+/// The refusal of a request whose bearer token is missing or not valid.
 #[must_use]
 pub fn unauthorized(detail: &str) -> Response<Full<Bytes>> {
     let mut refusal = problem(StatusCode::UNAUTHORIZED, "unauthorized", detail);

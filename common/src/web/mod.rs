@@ -1,4 +1,4 @@
-//! What pages on HTTP share, and the keys that follow from the deployment's secret.
+//! What pages on HTTP share, and the keys that are derived from the deployment's secret.
 
 pub mod http;
 pub mod operator;

@@ -1,11 +1,11 @@
-//! The key with which an operator looks into a deployment's dead letters and brings them back.
+//! The key with which an operator reads a deployment's dead letters and redrives them.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::hex::{hex, unhex};
 use crate::web::secret::Secret;
 
-/// One key for a deployment. It follows from the secret, so no process has to be told it, and another secret ends it.
+/// One key for a deployment. It is derived from the secret, so no process needs it in its configuration, and a new secret makes it invalid.
 #[derive(Clone)]
 pub struct OperatorKey([u8; 32]);
 
@@ -28,7 +28,7 @@ impl OperatorKey {
         hex(&self.0)
     }
 
-    /// Whether somebody shows this key. Takes the same time whatever is wrong with one of the right length.
+    /// Whether a text is this key. It takes the same time, whatever is wrong with a text of the right length.
     #[must_use]
     pub fn is_shown_by(&self, text: &str) -> bool {
         unhex(text).is_some_and(|shown| verify_slices_are_equal(&self.0, &shown).is_ok())

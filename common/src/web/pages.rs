@@ -9,6 +9,6 @@ use super::http::Answer;
 /// Some pages on a port.
 #[async_trait]
 pub trait Pages: Send + Sync + 'static {
-    /// Answers a request. On the public port it carries its [`Peer`](super::http::Peer). The body is not bounded: the page has to do that.
+    /// Answers a request. On the public port it carries its [`Peer`](super::http::Peer). The body is not bounded: the page must do that.
     async fn answer(&self, request: Request<Incoming>) -> Answer;
 }

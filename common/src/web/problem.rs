@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode, header};
 
-/// What a call fails with that is to be answered otherwise than it would have been.
+/// An error that replaces the answer of a call.
 pub type Refusal = Box<Response<Full<Bytes>>>;
 
 /// An `application/problem+json` answer that no cache keeps: `code` is for programs, spelled as in error frames where they have one for it; `detail` says

@@ -1,8 +1,8 @@
-//! The one secret of a deployment, and the keys for each purpose that come of it.
+//! The one secret of a deployment, and the keys for each purpose that are derived from it.
 
 use aws_lc_rs::hkdf;
 
-/// A secret of at least 32 bytes. What it becomes for one purpose tells nothing of what it becomes for another.
+/// A secret of at least 32 bytes. The key for one purpose reveals nothing about the key for another.
 #[derive(Clone)]
 pub struct Secret(hkdf::Prk);
 
@@ -12,13 +12,13 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A secret that is too short to keep anything.
+/// The secret is too short to be safe.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the secret must be at least 32 bytes of randomness")]
 pub struct SecretTooShort;
 
 impl Secret {
-    /// The secret of its bytes.
+    /// The secret from its bytes.
     ///
     /// # Errors
     /// [`SecretTooShort`].
@@ -32,7 +32,7 @@ impl Secret {
     /// The key for a purpose (HKDF-SHA256, RFC 5869).
     ///
     /// # Panics
-    /// Never: 32 bytes are within what HKDF gives.
+    /// Never: HKDF can give 32 bytes.
     #[must_use]
     pub fn key(&self, purpose: &str) -> [u8; 32] {
         let info = [purpose.as_bytes()];

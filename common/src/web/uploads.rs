@@ -12,7 +12,7 @@ use crate::web::secret::Secret;
 /// Where signed uploads go, before the id.
 pub const UPLOAD_PATH: &str = "/v1/media/uploads/";
 
-/// Signs and knows upload URLs of the media service itself.
+/// Signs and checks upload URLs of the media service itself.
 #[derive(Clone)]
 pub struct UploadKey(hmac::Key);
 
@@ -29,7 +29,7 @@ impl UploadKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Signs with the key that a deployment's secret gives for this.
+    /// Signs with the key for this purpose that is derived from a deployment's secret.
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         Self::new(&secret.key("media uploads"))
@@ -46,14 +46,14 @@ impl UploadKey {
         format!("{UPLOAD_PATH}{id}?bytes={bytes}&expires={expires}&signature={}", hex(tag.as_ref()))
     }
 
-    /// How many bytes an upload to `id` has, if the query was signed here and has not lapsed at `now` (seconds since 1970).
+    /// The length in bytes of an upload to `id`, if the query was signed here and has not expired at `now` (seconds since 1970).
     #[must_use]
     pub fn allows(&self, id: Ulid, query: &str, now: u64) -> Option<u64> {
         let mut fields = [None; 3];
         for part in query.split('&') {
             let (name, value) = part.split_once('=')?;
             let at = ["bytes", "expires", "signature"].iter().position(|known| *known == name)?;
-            // A field given twice would leave open which of the two was signed.
+            // With a field given twice it would be open which of the two was signed.
             if fields[at].replace(value).is_some() {
                 return None;
             }
@@ -84,7 +84,7 @@ mod tests {
         let url = key.sign(id, 1000, 50);
         let query = url.split_once('?').unwrap().1;
         assert_eq!(key.allows(id, query, 49), Some(1000));
-        assert_eq!(key.allows(id, query, 50), None, "lapsed");
+        assert_eq!(key.allows(id, query, 50), None, "expired");
         assert_eq!(key.allows(Ulid::from_parts(1, 2), query, 49), None, "another id");
         assert_eq!(UploadKey::new(&[2; 32]).allows(id, query, 49), None, "another key");
         for altered in [

@@ -131,13 +131,14 @@ impl Ops {
 
 async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
     let revoked_at = now_ms();
-    change_account(live, user, Change::Set("revoked_at", revoked_at.into()), Kind::Revoke).await
+    change_account(live, user, Change::Set(accounts::attribute::REVOKED_AT, revoked_at.into()), Kind::Revoke)
+        .await
 }
 
 /// A role is in the account and in every token issued from now on. All of the user's sockets are closed and come back with a fresh token, so
 /// that a role that was taken away ends at once.
 async fn set_role(live: &Live, user: Handle, role: Role) -> anyhow::Result<Value> {
-    change_account(live, user, Change::Set("role", role.name().into()), Kind::Renew).await
+    change_account(live, user, Change::Set(accounts::attribute::ROLE, role.name().into()), Kind::Renew).await
 }
 
 async fn change_account(live: &Live, user: Handle, change: Change, close: Kind) -> anyhow::Result<Value> {

@@ -1,4 +1,4 @@
-//! `block.add`: nothing of one reaches the other from here on, both ways, and neither follows the other.
+//! `block.add`: from then on nothing of one user reaches the other, in both directions, and neither follows the other.
 
 use soundoff_common::model::blocks;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
@@ -30,7 +30,7 @@ impl MessageType for BlockAdd {
         let mut moves = Moves::default();
         for ((a, b), item) in pairs.into_iter().zip(found) {
             let follow = Toggle::of(follow::key(a, b), item)?;
-            // Taken back already by a later `block.remove`: it still ends the follows that came before it, and no others.
+            // A later `block.remove` may have taken this block back already. It still ends the follows that came before it, and no others.
             let turn = if block.on { follow.sever(mid) } else { follow.turn(false, mid, false) };
             moves.add(a, b, turn);
         }

@@ -40,7 +40,7 @@ impl MessageType for CommentList {
         loop {
             let parsed = rows.into_iter().map(|(id, item)| Ok((id, Stored::parse(item)?)));
             let found = parsed.collect::<Result<Vec<_>, TableError>>()?;
-            // The post's author is asked for together with the comments': one read for both.
+            // The post's author is looked up together with those of the comments: one read for both.
             let authors = found.iter().map(|(_, comment)| &comment.author).chain([&about.author]);
             let hidden = people::hidden(&*cx.tables, me, authors).await?;
             if hidden.contains(&about.author) {

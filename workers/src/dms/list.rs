@@ -1,4 +1,4 @@
-//! `dm.list`: what two people have written to each other, newest first. A block hides all of it from both while it stands.
+//! `dm.list`: what two people have written to each other, newest first. A block hides all of it from both users.
 
 use futures_util::future::try_join;
 use schemars::JsonSchema;

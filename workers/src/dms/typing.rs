@@ -1,4 +1,4 @@
-//! `typing`: a live sign that the sender writes to somebody. Unstored; lost when the other is offline.
+//! `typing`: a live sign that the sender writes to somebody. It is not stored, and lost when the other user is offline.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

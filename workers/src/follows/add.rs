@@ -1,4 +1,4 @@
-//! `follow.add`: the sender follows a user. Last writer wins by `mid`; the followed hears of each follower once.
+//! `follow.add`: the sender follows a user. The last writer wins by `mid`; the followed user gets one push for each follower.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::rules::toggles::Toggle;
 /// The handler.
 pub(crate) struct FollowAdd;
 
-/// What the followed hears.
+/// The push to the followed user.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FollowAdded<'a> {
     /// Who follows.

@@ -26,16 +26,16 @@ pub(crate) struct User {
     pub(crate) user: Handle,
 }
 
-/// Follows that change in one transaction, at most one a direction.
+/// Follows that change in one transaction, at most one in each direction.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     writes: Vec<Write>,
-    /// By account: followers, following. One write an account, however many follows move.
+    /// By account: followers, following. One write for each account, however many follows change.
     counts: BTreeMap<Handle, (i64, i64)>,
 }
 
 impl Moves {
-    /// Adds what `from`'s follow of `to` has come to.
+    /// Adds the change of `from`'s follow of `to`.
     pub(crate) fn add(&mut self, from: &Handle, to: &Handle, turn: Turn) {
         self.writes.extend(turn.write);
         if !turn.flipped {
@@ -53,7 +53,7 @@ impl Moves {
         self.counts.entry(to.clone()).or_default().0 += delta;
     }
 
-    /// All of it as writes.
+    /// All changes as writes.
     pub(crate) fn writes(self) -> Vec<Write> {
         let mut writes = self.writes;
         for (user, (followers, following)) in self.counts {
@@ -61,7 +61,7 @@ impl Moves {
             let changes = changes.into_iter().filter(|(_, delta)| *delta != 0);
             let mut changes: Vec<_> = changes.map(|(count, delta)| Change::Add(count, delta)).collect();
             if following != 0 {
-                // Whoever keeps a copy of the list sees by it that the list is another.
+                // A copy of the list is stale when its version differs.
                 changes.push(Change::Add(attribute::FOLLOWS_VERSION, 1));
             }
             let write = Write::update(Table::Users, accounts::key(&user), changes);

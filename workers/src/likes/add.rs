@@ -1,4 +1,4 @@
-//! `like.add`: the sender likes a post. Last writer wins by `mid`; the author hears of each liker once.
+//! `like.add`: the sender likes a post. The last writer wins by `mid`; the author gets one push for each liker.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::rules::people::Block;
 /// The handler.
 pub(crate) struct LikeAdd;
 
-/// What the author hears.
+/// The push to the author.
 #[derive(Debug, Serialize, JsonSchema)]
 struct LikeAdded<'a> {
     /// The id of their post.

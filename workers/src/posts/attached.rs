@@ -1,4 +1,4 @@
-//! The media of a post: whose they are, and that they passed.
+//! The media of a post: checks that they are the author's and have passed.
 
 use soundoff_common::model::ids;
 use soundoff_common::model::media::{self, MAX_PER_POST, State};
@@ -48,7 +48,7 @@ pub(crate) async fn chosen(
     Ok((attached, media::attach(author, &media)))
 }
 
-/// The writes by which a post that goes lets go of its media.
+/// The writes by which a post that is taken down releases its media.
 pub(crate) async fn released(
     cx: &Context,
     author: &Handle,
@@ -82,7 +82,7 @@ mod tests {
 
     use crate::testing::world::{START, World, user};
 
-    /// A medium of alice's that has passed, or not.
+    /// A medium of alice in this state.
     async fn medium(world: &World, state: State) -> Ulid {
         let id = Ulid::generate();
         let alice = user("alice");

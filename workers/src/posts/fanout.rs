@@ -1,7 +1,7 @@
-//! `post.fanout`, our own: tells the online followers of an author what has become of a post, one page of followers a message.
+//! `post.fanout`, an internal message: reports to the online followers of an author what happened to a post, one page of followers for each message.
 //!
-//! A page is bounded and may be repeated; the next page is a message of its own, so that a celebrity's million followers hold up
-//! nobody and a crash costs one page. What is told is what the tables say then: a post deleted meanwhile is not announced.
+//! A page is bounded and may be repeated. The next page is a message of its own, so that a celebrity's million followers delay nobody and a
+//! crash costs one page. Followers get what the tables say at that time: a post that was deleted meanwhile is not announced.
 
 use futures_util::future::try_join;
 use soundoff_common::model::posts::{News, PostFanout};
@@ -15,7 +15,7 @@ use crate::follows::follow::{self, Row};
 use crate::posts::post::{self, OnePost};
 use crate::rules::people;
 
-/// How many followers one message looks at.
+/// The number of followers that one message looks at.
 const FOLLOWERS_AT_ONCE: usize = 500;
 
 /// The handler.
@@ -38,7 +38,7 @@ impl MessageType for Fanout {
     async fn handle(cx: &Context, request: &Request<PostFanout>) -> Result<Outcome<Nothing>, Failure> {
         let (author, body) = (&request.from, &request.body);
         let id = post::id(&body.post)?;
-        // Newest first: followers who come while it runs are behind it, so it always ends.
+        // Newest first: followers who arrive while it runs are not reached, so it always ends.
         let partition = follow::followers(author);
         let mut query = Query::prefix(Table::Relationships, partition, follow::PREFIX, FOLLOWERS_AT_ONCE);
         query = query.newest_first();

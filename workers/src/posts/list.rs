@@ -42,7 +42,7 @@ impl MessageType for PostList {
             let items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
             let mut found = Vec::with_capacity(rows.len());
             for ((id, _), item) in rows.into_iter().zip(items) {
-                // Deleted since the list was read: what is gone is not shown.
+                // A post that was deleted since the list was read is not shown.
                 let post = post::parse(item)?.filter(|post| !post.deleted);
                 found.push((id, post.map(|post| post.shown(id))));
             }

@@ -1,4 +1,4 @@
-//! Posts: made, shown, listed, taken down, and told to followers.
+//! Posts: made, shown, listed, taken down, and announced to followers.
 
 mod attached;
 pub(crate) mod post;

@@ -1,4 +1,4 @@
-//! Who may see a post, and what is said of one.
+//! Who may see a post, and what is reported about one.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,12 +22,12 @@ pub(crate) struct OnePost {
     pub(crate) post: Post,
 }
 
-/// Holds a transaction to the post being there and not deleted.
+/// Makes a transaction fail when the post is missing or deleted.
 pub(crate) fn live() -> Condition {
     Condition::All(vec![Condition::Exists, Condition::Absent(attribute::DELETED)])
 }
 
-/// The post that a body names. A text that is no id names no post, and never becomes a key.
+/// The id of the post that a body names. A text that is no id names no post, and never becomes a key.
 pub(crate) fn id(text: &str) -> Result<Ulid, Failure> {
     ids::parse(text).ok_or_else(no_such_post)
 }
@@ -37,7 +37,7 @@ pub(crate) fn undeleted(found: Option<Item>) -> Result<Stored, Failure> {
     parse(found)?.filter(|post| !post.deleted).ok_or_else(no_such_post)
 }
 
-/// The post `id` if `reader` may see it: two reads, as the author is known after the first only.
+/// The post `id` if `reader` may see it. It takes two reads, as the author is known only after the first.
 pub(crate) async fn visible(
     cx: &Context,
     reader: &Handle,
@@ -58,17 +58,17 @@ pub(crate) fn no_such_post() -> Failure {
     Failure::reject(ErrorCode::NotFound, "there is no such post")
 }
 
-/// Tells online followers of the sender what has become of a post.
+/// Reports to online followers of the sender what happened to a post.
 pub(crate) fn tell_followers(news: News, id: Ulid) -> FollowUp {
     fan_out(&PostFanout { news, post: id.to_string(), before: None })
 }
 
-/// Tells online followers of its author that a post is gone.
+/// Reports to online followers of its author that a post is gone.
 pub(crate) fn tell_followers_of(author: &Handle, id: Ulid) -> FollowUp {
     FollowUp { about: Some(author.clone()), ..tell_followers(News::Deleted, id) }
 }
 
-/// A page of a fan-out as the message it is.
+/// A page of a fan-out as a message.
 pub(crate) fn fan_out(page: &PostFanout) -> FollowUp {
     FollowUp { message_type: FANOUT, about: None, body: raw(page) }
 }

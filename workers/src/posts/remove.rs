@@ -1,4 +1,4 @@
-//! `post.remove`: a moderator takes anybody's post down, as its author would.
+//! `post.remove`: a moderator takes anybody's post down, as its author could.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(crate) struct PostRemove {
     post: String,
 }
 
-/// What the author hears.
+/// The push to the author.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Removed {
     /// The id of their post.
@@ -35,7 +35,7 @@ impl MessageType for PostRemove {
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
         let takedown = Takedown::of(cx, request, &request.body.post).await?;
         let (writes, news) = (takedown.writes(cx, request).await?, takedown.news());
-        // By the author: no block between author and moderator hides it.
+        // The author counts as the sender of the push: no block between author and moderator hides it.
         let author = takedown.author().clone();
         let body = raw(&Removed { post: takedown.id.to_string() });
         let push = Push { to: author.clone(), push_type: "post.removed", by: author, body };

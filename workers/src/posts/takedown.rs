@@ -1,4 +1,4 @@
-//! A post on its way out, by its author or by a moderator.
+//! Taking a post down, by its author or by a moderator.
 
 use soundoff_common::model::accounts;
 use soundoff_common::pipeline::handler::{Context, Failure, FollowUp, Request};
@@ -13,7 +13,7 @@ use crate::posts::post::{self, OnePost, Stored};
 pub(crate) struct Takedown {
     pub(crate) id: Ulid,
     post: Stored,
-    /// The message has taken it down before: its first run was cut off after the commit, and followers may not know yet.
+    /// Whether the message has taken it down before: its first run was cut off after the commit, and followers may not know yet.
     pub(crate) is_done: bool,
 }
 
@@ -34,7 +34,7 @@ impl Takedown {
         &self.post.author
     }
 
-    /// The writes that leave its tombstone, and nothing of it in any list; none when that is done.
+    /// The writes that make it a tombstone and remove it from every list; none when that is done.
     pub(crate) async fn writes<B>(
         &self,
         cx: &Context,
@@ -59,12 +59,12 @@ impl Takedown {
         Ok(writes)
     }
 
-    /// What its author's online followers are told.
+    /// The message that announces it to its author's online followers.
     pub(crate) fn news(&self) -> FollowUp {
         post::tell_followers_of(self.author(), self.id)
     }
 
-    /// What the sender is answered.
+    /// The reply to the sender.
     pub(crate) fn reply(self) -> OnePost {
         OnePost { post: self.post.shown(self.id) }
     }

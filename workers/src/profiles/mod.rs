@@ -1,4 +1,4 @@
-//! People as others see them, and whether they are there.
+//! People as others see them, and whether they are online.
 
 mod profile;
 

@@ -10,7 +10,7 @@ use soundoff_common::protocol::{ErrorCode, Handle};
 
 use crate::rules::people;
 
-/// The most users in one question.
+/// The most users in one request.
 const MAX_USERS: usize = 100;
 
 /// Of whom.

@@ -22,7 +22,7 @@ pub(crate) struct ProfileUpdate {
     bio: Option<String>,
 }
 
-/// One field's change, under the condition that no later one has come between.
+/// One field's change, under the condition that no later change has come between.
 fn change(
     item: &Item,
     (field, field_mid): (&'static str, &'static str),
@@ -30,11 +30,11 @@ fn change(
     mid: Ulid,
 ) -> Result<Option<(Vec<Change>, Condition)>, TableError> {
     let seen = item.text(field_mid);
-    let heeded: Option<Ulid> = seen.map(str::parse).transpose().map_err(|_| {
+    let applied: Option<Ulid> = seen.map(str::parse).transpose().map_err(|_| {
         let what = format!("an account whose {field_mid} is no id");
         TableError::Corrupt(what)
     })?;
-    if heeded.is_some_and(|heeded| mid <= heeded) {
+    if applied.is_some_and(|applied| mid <= applied) {
         return Ok(None);
     }
     let condition = match seen {

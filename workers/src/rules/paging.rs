@@ -1,4 +1,4 @@
-//! Lists: newest first by `mid`, with a cursor that stays good whatever is added or removed meanwhile.
+//! Lists: newest first by `mid`, with a cursor that stays valid whatever is added or removed meanwhile.
 
 use std::ops::Bound;
 
@@ -9,7 +9,7 @@ use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
 use soundoff_common::{model::ids, pipeline::lists};
 use ulid::Ulid;
 
-/// How often a page is read on for because some of it may not be shown. A page that is short after that still has its cursor.
+/// The most reads for one page, where some rows must not be shown. A page that is still short after that has its cursor.
 const MAX_READS: u32 = 5;
 
 /// One page of a list, newest first.
@@ -40,7 +40,7 @@ impl Window {
     }
 }
 
-/// A page in the making: read, keep what may be shown, read on while it is not full.
+/// A page that is being built: read, keep what may be shown, read on while it is not full.
 pub(crate) struct Pages<T> {
     query: Query,
     prefix: &'static str,
@@ -80,7 +80,7 @@ impl<T> Pages<T> {
         rows.collect()
     }
 
-    /// Takes the rows just read, `None` for what may not be shown. Says whether to read on.
+    /// Takes the rows just read, `None` for what must not be shown. Returns whether to read on.
     pub(crate) fn keep(&mut self, rows: impl IntoIterator<Item = (Ulid, Option<T>)>) -> bool {
         for (id, item) in rows {
             if self.kept.len() == self.query.limit {

@@ -1,4 +1,4 @@
-//! Another user as they stand to the sender: whether they exist, and whether a block lies between.
+//! Another user's standing to the sender: whether they exist, and whether a block stands between the two.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 pub(crate) struct Block {
     stands: bool,
-    /// What [`Block::unchanged`] holds them to; none for one and the same user.
+    /// The state that [`Block::unchanged`] checks; none when both are the same user.
     seen: Option<[Option<String>; 2]>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn meet(
     Ok((Standing { pair: (me.clone(), other.clone()), account, block }, found))
 }
 
-/// The items at `keys`, in one read with the account of `other`, which must be there. For what a block does not touch.
+/// The items at `keys`, in one read with the account of `other`, which must exist. For acts that a block does not concern.
 pub(crate) async fn find(
     cx: &Context,
     other: &Handle,
@@ -61,7 +61,7 @@ impl Standing {
         self.account.ok_or_else(no_such_user)
     }
 
-    /// Refuses what needs no more than that they exist.
+    /// Refuses when they do not exist.
     pub(crate) fn exists(&self) -> Result<(), Failure> {
         self.account.as_ref().map(|_| ()).ok_or_else(no_such_user)
     }
@@ -71,25 +71,25 @@ impl Standing {
         self.block.stands
     }
 
-    /// Refuses to show what is theirs across a block, with the words for what does not exist.
+    /// Refuses to show what is theirs across a block, with the error for what does not exist.
     pub(crate) fn may_see(&self) -> Result<(), Failure> {
         if self.block.stands { Err(no_such_user()) } else { self.exists() }
     }
 
-    /// Refuses to act towards them across a block.
+    /// Refuses an act towards them across a block.
     pub(crate) fn may_act(&self) -> Result<(), Failure> {
         self.exists()?;
         self.block.may_act()
     }
 
-    /// Holds a transaction to the blocks as read.
+    /// Checks that make a transaction fail when a block has changed since it was read.
     pub(crate) fn unchanged(self) -> Vec<Write> {
         self.block.unchanged(&self.pair.0, &self.pair.1)
     }
 }
 
 impl Block {
-    /// What stands between two users, read apart from their accounts. Nobody blocks themselves: that costs no read.
+    /// The block between two users, read without their accounts. Nobody blocks themselves: that costs no read.
     pub(crate) async fn between(cx: &Context, a: &Handle, b: &Handle) -> Result<Self, TableError> {
         if a == b {
             return Ok(Self::judge(&[]));
@@ -115,7 +115,7 @@ impl Block {
         Ok(())
     }
 
-    /// Holds a transaction to the blocks as read.
+    /// Checks that make a transaction fail when a block has changed since it was read.
     pub(crate) fn unchanged(self, a: &Handle, b: &Handle) -> Vec<Write> {
         self.seen.map_or_else(Vec::new, |seen| blocks::unchanged(a, b, seen))
     }

@@ -1,4 +1,4 @@
-//! What a text from a client must be. Lengths count Unicode characters, as the protocol does.
+//! The rules for a text from a client. Lengths count Unicode characters, as the protocol does.
 
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::protocol::ErrorCode;
@@ -14,7 +14,7 @@ pub(crate) const MAX_NAME: usize = 50;
 /// The most characters of a bio.
 pub(crate) const MAX_BIO: usize = 300;
 
-/// A text that says something: 1 to `most` characters, not all blank, line breaks and tabs as its only control characters.
+/// Checks a text that must not be blank: 1 to `most` characters, with line breaks and tabs as its only control characters.
 pub(crate) fn message(text: &str, most: usize) -> Result<(), Failure> {
     within("text", text, most)?;
     if text.trim().is_empty() {
@@ -23,13 +23,13 @@ pub(crate) fn message(text: &str, most: usize) -> Result<(), Failure> {
     without_controls("text", text, &['\n', '\r', '\t'])
 }
 
-/// A name: one line, or empty.
+/// Checks a name: one line, or empty.
 pub(crate) fn name(text: &str) -> Result<(), Failure> {
     within("name", text, MAX_NAME)?;
     without_controls("name", text, &[])
 }
 
-/// A bio: some lines, or empty.
+/// Checks a bio: some lines, or empty.
 pub(crate) fn bio(text: &str) -> Result<(), Failure> {
     within("bio", text, MAX_BIO)?;
     without_controls("bio", text, &['\n', '\r', '\t'])

@@ -1,7 +1,7 @@
-//! Relations that are on or off, last writer wins by `mid`: likes, follows, blocks.
+//! Relations that are on or off: likes, follows, blocks. The last writer wins by `mid`.
 //!
 //! Queues do not order, so the later of two messages is the one with the greater `mid`, whichever arrives first. A relation that is
-//! off stays as a tombstone: without it an older `add` that arrives late would switch on what was switched off after it.
+//! off stays as a tombstone: without it an older `add` that arrives late would switch on what was switched off later.
 
 use soundoff_common::model::relations::{State, attribute};
 use soundoff_common::ports::tables::{Condition, Item, Key, Table, TableError, Write};
@@ -19,18 +19,18 @@ pub(crate) struct Toggle {
 pub(crate) struct Turn {
     /// The state afterwards.
     pub(crate) on: bool,
-    /// Whether that is another state than before: only then do counters and list rows change.
+    /// Whether the state has changed: only then counters and list rows change.
     pub(crate) flipped: bool,
-    /// Whether the other side hears of it, once ever.
+    /// Whether the other side is notified, which happens at most once.
     pub(crate) news: bool,
     /// Names the list rows that a flip makes or removes.
     pub(crate) row: Ulid,
-    /// The state row's change; none when a later message has been heeded.
+    /// The state row's change; none when a later message has been applied.
     pub(crate) write: Option<Write>,
 }
 
 impl Toggle {
-    /// The relation whose state row lies at `key` in the relationships.
+    /// The relation whose state is at `key` in the relationships.
     pub(crate) fn of(key: Key, found: Option<Item>) -> Result<Self, TableError> {
         Ok(Self { key, seen: found.map(Item::parse).transpose()? })
     }
@@ -40,7 +40,7 @@ impl Toggle {
         self.seen.as_ref().is_some_and(|state| state.on)
     }
 
-    /// Switches it on or off as of `mid`. `telling`: the other side is to hear of the first time it is on.
+    /// Switches it on or off as of `mid`. With `telling`, the other side is notified of the first time it is on.
     pub(crate) fn turn(self, on: bool, mid: Ulid, telling: bool) -> Turn {
         match &self.seen {
             Some(state) if mid <= state.mid => {
@@ -50,7 +50,7 @@ impl Toggle {
         }
     }
 
-    /// Switches it off whatever its `mid` is: a block ends a follow that came after it, too.
+    /// Switches it off whatever its `mid` is: a block also ends a follow that came after it.
     pub(crate) fn sever(self, mid: Ulid) -> Turn {
         match &self.seen {
             Some(state) if state.on => {

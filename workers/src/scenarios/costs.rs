@@ -1,4 +1,4 @@
-//! What each type costs in calls to the tables, as `docs/data-model.md` states it: a read more per message is a defect, too.
+//! The number of calls to the tables that each type makes, as `docs/data-model.md` states it: one more read for a message is a defect.
 
 use serde_json::json;
 

@@ -46,14 +46,14 @@ async fn a_repeated_message_has_one_effect_and_the_first_reply() {
         let after = world.tables.all();
         assert_ne!(before, after, "{message_type} changes something here");
 
-        // Cut off after the commit and before the reply: the queue hands the very same message out again.
+        // Cut off after the commit and before the reply: the queue delivers the same message again.
         let again = world.run(&first).await.unwrap();
         assert_eq!(world.tables.all(), after, "{message_type} delivered twice");
         assert_eq!((reply(&again), again.duplicate), (reply(&done), false), "{message_type}");
         assert_eq!(places(&again), places(&done), "{message_type}");
         assert!(again.pushes.iter().all(|p| p.push.is_none()), "an inbox is read, not repeated from memory");
         let owed = |done: &Done| done.follow_ups.iter().map(|f| f.body.to_string()).collect::<Vec<_>>();
-        assert_eq!(owed(&again), owed(&done), "{message_type} still owes what comes after it");
+        assert_eq!(owed(&again), owed(&done), "{message_type} still does what comes after it");
 
         // The client repeats its id: another message, another edge, the same effect.
         let mut second = world.message(from, message_type, &body);
@@ -120,7 +120,7 @@ async fn many_copies_at_once_have_one_effect() {
     assert_eq!(world.inbox("bobby").len(), 4, "comment, like, follow, dm");
 }
 
-/// What turns a user to an author is counted once, and nothing that one does to oneself.
+/// A deed towards an author is counted once, and nothing that users do to themselves.
 #[tokio::test]
 async fn affinity_counts_deeds_towards_others_once() {
     let world = World::with(&["alice", "bobby"]).await;

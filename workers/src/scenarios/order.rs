@@ -14,7 +14,7 @@ use crate::testing::world::World;
 const USERS: [&str; 3] = ["alice", "bobby", "carol"];
 const CASES: u64 = 4000;
 
-/// What the messages say in the order of their `mid`s: the last word on each relation.
+/// What the messages say in the order of their `mid`s: the last one decides each relation.
 #[derive(Default)]
 struct Expected {
     relations: BTreeMap<(&'static str, String, String), bool>,
@@ -68,7 +68,7 @@ fn draw(world: &World, rng: &mut StdRng, posts: &[String], with_blocks: bool) ->
     (messages, expected)
 }
 
-/// The end of a case against what its messages say. Relations that a block may have refused are held to what a block promises instead.
+/// Compares the end of a case with what its messages say. Relations that a block may have refused are checked against what a block promises.
 fn judge(world: &World, expected: &Expected, posts: &[String], case: u64) {
     let blocked_ever = !expected.blocks.is_empty();
     for ((kind, from, to), on) in &expected.relations {
@@ -115,7 +115,7 @@ async fn the_end_is_the_same_in_whatever_order_messages_come() {
         messages.extend_from_within(..twice);
         messages.shuffle(&mut rng);
         for message in &messages {
-            // A refusal across a block is an answer, too. Anything else would be a failure of the runner.
+            // A refusal across a block is a valid answer. Anything else would be a failure of the runner.
             if let Err(error) = world.run(message).await {
                 assert!(error.to_string().contains("Forbidden"), "case {case}: {error}");
                 assert!(!expected.blocks.is_empty(), "case {case}: {error}");

@@ -5,7 +5,7 @@ use soundoff_common::protocol::ErrorCode;
 
 use crate::testing::world::{World, refusal};
 
-/// Runs `first`'s handler up to its commit, lets `second` happen whole, and goes on.
+/// Runs `first`'s handler up to its commit, then all of `second`, and then the rest of `first`.
 async fn raced(
     world: &World,
     first: (&str, &str, Value),
@@ -83,7 +83,7 @@ async fn of_two_toggles_at_once_the_later_wins_and_counters_move_once() {
                 let body = json!({ "post": post, "user": "alice" });
                 world.ok("bobby", &format!("{kind}.add"), body.clone()).await;
                 let verb = |on| if on { "add" } else { "remove" };
-                // The message that is cut in half is the earlier or the later of the two by mid.
+                // The message that is interrupted is the earlier or the later of the two by mid.
                 let mut halved = world.message("bobby", &format!("{kind}.{}", verb(first_on)), &body);
                 let whole = world.message("bobby", &format!("{kind}.{}", verb(second_on)), &body);
                 if other_first {
@@ -122,7 +122,7 @@ async fn a_block_and_a_follow_leave_no_follow_whichever_commits_first() {
 
 #[tokio::test]
 async fn a_severed_follow_is_not_taken_back_twice() {
-    // The block is older than the follow it ends, so the follow's mid stays: its state alone tells the two apart.
+    // The block is older than the follow it ends, so the follow's mid stays: only its state distinguishes the two.
     let world = World::with(&["alice", "bobby"]).await;
     let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
     world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;

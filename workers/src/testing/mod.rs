@@ -1,3 +1,3 @@
-//! What the tests of all types share.
+//! Helpers that the tests of all types share.
 
 pub(crate) mod world;

@@ -23,7 +23,7 @@ use ulid::Ulid;
 pub(crate) const START: u64 = 1_700_000_000_000;
 
 pub(crate) fn user(handle: &str) -> Handle {
-    handle.parse().expect("a lawful handle")
+    handle.parse().expect("a valid handle")
 }
 
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl World {
         other
     }
 
-    /// A message, later than all before it.
+    /// A message that is later than all before it.
     pub(crate) fn message(&self, from: &str, message_type: &str, body: &Value) -> Envelope {
         let n = self.clock.fetch_add(1, Ordering::Relaxed);
         Envelope {
@@ -84,7 +84,7 @@ impl World {
 
     /// Runs a message as its queue would: again and again until it is done or refused.
     pub(crate) async fn until_done(&self, message: &Envelope) -> Result<Done, Failure> {
-        // As long as a queue would before it gives the message up, generously.
+        // More often than a queue would before it gives the message up.
         for _ in 0..30 {
             match self.run(message).await {
                 Err(Failure::Retry(_)) => tokio::task::yield_now().await,
@@ -149,7 +149,7 @@ impl World {
         self.tables.all().remove(&(table, Key::new(pk, sk)))
     }
 
-    /// Whether a relation's state row says on.
+    /// Whether a relation's state is on.
     pub(crate) fn is_on(&self, kind: &str, from: &str, to: &str) -> bool {
         let item = self.item(Table::Relationships, &format!("{kind}#{from}"), &format!("s#{to}"));
         item.is_some_and(|item| item.flag("on"))

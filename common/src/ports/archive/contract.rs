@@ -1,4 +1,4 @@
-//! The suite of [`Archive`](super::Archive): one function a law, for every adapter.
+//! The suite of [`Archive`](super::Archive): a function for each law, for every adapter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use ulid::Ulid;
 
 use super::{Archive, Record};
 
-/// How a test comes by the adapter, and at what it wrote.
+/// How a test gets the adapter, and what it wrote.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The archive. It may hold other tests' records.
     async fn open(&self) -> Arc<dyn Archive>;
 
-    /// The same data through an adapter newly made, as after a kill: nothing is flushed in between.
+    /// The same data through a new adapter, as after a kill: nothing is flushed in between.
     async fn reopen(&self, archive: Arc<dyn Archive>) -> Arc<dyn Archive>;
 
     /// Every file that a reader would find under `events/`, by its path from there, unpacked.
@@ -40,7 +40,7 @@ fn record(message_type: &str, ts: &str, body: &str) -> Record {
     }
 }
 
-/// The lines of all files, by record id, each with the path it lies at.
+/// The lines of all files, by record id, each with the path of its file.
 async fn lines(harness: &impl Harness) -> BTreeMap<Arc<str>, Vec<(String, Value)>> {
     let mut lines: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
     for (path, text) in harness.files().await {
@@ -82,12 +82,12 @@ pub async fn records_are_found_at_their_place(harness: &impl Harness) {
         for (path, value) in copies {
             assert!(
                 path.starts_with(&place),
-                "law 3: {} {} lies at {place}, not {path}",
+                "law 3: {} {} is at {place}, not {path}",
                 record.message_type,
                 record.ts
             );
             let name = path.strip_prefix(&place).unwrap_or_default();
-            assert!(!name.contains('/') && !name.is_empty(), "law 3: nothing lies deeper: {path}");
+            assert!(!name.contains('/') && !name.is_empty(), "law 3: nothing is deeper: {path}");
             let expected = serde_json::to_value(&record).expect("a record is JSON");
             assert_eq!(*value, expected, "law 3: a line is the record, field by field");
         }
@@ -116,7 +116,7 @@ pub async fn a_record_is_one_line(harness: &impl Harness) {
     }
 }
 
-/// Law 1: what was put is archived though the adapter ended before any flush.
+/// Law 1: what was put is archived even when the adapter ended before any flush.
 pub async fn what_was_put_outlives_a_kill(harness: &impl Harness) {
     let mut archive = harness.open().await;
     let mut expected = BTreeSet::new();

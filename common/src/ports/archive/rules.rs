@@ -10,11 +10,11 @@ const MAX_TYPE_BYTES: usize = 100;
 /// The type becomes a directory's name, so it must not be able to name another.
 #[must_use]
 pub fn is_type(name: &str) -> bool {
-    let lawful = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.');
-    (1..=MAX_TYPE_BYTES).contains(&name.len()) && name.bytes().all(lawful)
+    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.');
+    (1..=MAX_TYPE_BYTES).contains(&name.len()) && name.bytes().all(valid)
 }
 
-/// When a record belongs, in UTC, if its type and time are lawful.
+/// The time by which a record is filed, in UTC, if its type and time are valid.
 ///
 /// # Errors
 /// When its type or time could name another place.
@@ -36,8 +36,8 @@ pub fn time(record: &Record) -> Result<DateTime<Utc>, Unavailable> {
 pub fn write_line(record: &Record, bytes: &mut Vec<u8>) -> Result<(), Unavailable> {
     serde_json::to_writer(&mut *bytes, record)
         .map_err(|e| Unavailable(format!("a record is not writable: {e}")))?;
-    // A body keeps its client's layout, and may be spread over lines. JSON has no raw line break inside a text, so any
-    // there is stands between tokens and means nothing.
+    // A body keeps its client's layout, and may have several lines. JSON has no raw line break inside a text, so every
+    // line break is between tokens and means nothing.
     if bytes.contains(&b'\n') || bytes.contains(&b'\r') {
         bytes.retain(|b| !matches!(b, b'\n' | b'\r'));
     }

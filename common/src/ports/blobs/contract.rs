@@ -1,4 +1,4 @@
-//! The suite of [`Blobs`](super::Blobs): one function a law, for every adapter.
+//! The suite of [`Blobs`](super::Blobs): a function for each law, for every adapter.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use ulid::Ulid;
 
 use super::Blobs;
 
-/// How a test comes by the adapter.
+/// How a test gets the adapter.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// The blobs. They may hold other tests'.
+    /// The blobs. They may include those of other tests.
     async fn open(&self) -> Arc<dyn Blobs>;
 
-    /// The same data through an adapter newly made, as after a restart.
+    /// The same data through a new adapter, as after a restart.
     async fn reopen(&self, blobs: Arc<dyn Blobs>) -> Arc<dyn Blobs>;
 }
 
@@ -23,10 +23,10 @@ fn id(name: &str) -> String {
 }
 
 async fn get(blobs: &dyn Blobs, id: &str) -> Option<Bytes> {
-    blobs.get(id, None).await.expect("a lawful get is Ok")
+    blobs.get(id, None).await.expect("a valid get is Ok")
 }
 
-/// Law 1: a blob is what was put, across a restart, under every lawful kind of id.
+/// Law 1: a blob is what was put, across a restart, under every valid kind of id.
 pub async fn blobs_are_what_was_put(harness: &impl Harness) {
     let blobs = harness.open().await;
     let unique = Ulid::generate().to_string();
@@ -50,7 +50,7 @@ pub async fn blobs_are_what_was_put(harness: &impl Harness) {
     assert_eq!(get(&*blobs, &id("absent")).await, None, "law 1: what was not put is absent");
 }
 
-/// Law 1: whoever reads while a blob is replaced finds one of the two, whole.
+/// Law 1: a read while a blob is replaced finds one of the two, whole.
 pub async fn a_blob_is_whole_while_replaced(harness: &impl Harness) {
     let blobs = harness.open().await;
     let name = id("replaced");
@@ -95,7 +95,7 @@ pub async fn parts_become_a_blob_when_finished(harness: &impl Harness) {
     assert_eq!(get(&*blobs, &dropped).await, None, "law 1: nothing of one that was dropped");
 }
 
-/// Law 4: a blob's size is what `get` answers.
+/// Law 4: a blob's size is the length of what `get` returns.
 pub async fn sizes_are_what_get_answers(harness: &impl Harness) {
     let blobs = harness.open().await;
     let name = id("sized");
@@ -107,7 +107,7 @@ pub async fn sizes_are_what_get_answers(harness: &impl Harness) {
     }
 }
 
-/// Law 2: a range answers its bytes, cut at the blob's end.
+/// Law 2: a range returns its bytes, cut at the blob's end.
 pub async fn ranges_answer_their_bytes(harness: &impl Harness) {
     let blobs = harness.open().await;
     let name = id("range");
@@ -155,7 +155,7 @@ pub async fn delete_is_idempotent(harness: &impl Harness) {
     assert_eq!(get(&*blobs, &name).await.as_deref(), Some(&b"y"[..]), "law 1: it may be put again");
 }
 
-/// An id never names a path: whatever could is refused by every call.
+/// An id never names a path: every call refuses an id that could.
 pub async fn invalid_ids_are_refused(harness: &impl Harness) {
     let blobs = harness.open().await;
     let long = "a".repeat(101);

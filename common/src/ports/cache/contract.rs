@@ -1,6 +1,6 @@
-//! The suite of [`Cache`](super::Cache): one function a law, for every adapter.
+//! The suite of [`Cache`](super::Cache): a function for each law, for every adapter.
 //!
-//! Times to live are whole seconds where it matters, which is all that memcached knows, and a second off is lawful.
+//! Times to live are whole seconds where it matters, which is all that memcached knows, and one second more or less is allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::ports::Unavailable;
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// How a test comes by the adapter.
+/// How a test gets the adapter.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The cache, with room for a few thousand small values at least. It may hold other tests' values.
     async fn open(&self) -> Arc<dyn Cache>;
 
-    /// A cache of few bytes, and how many: for the law that memory is bounded. `None` when the engine is not ours to size.
+    /// A small cache and its size in bytes, for the law that memory is bounded. `None` when we cannot set the engine's size.
     async fn open_small(&self) -> Option<(Arc<dyn Cache>, usize)>;
 
-    /// Lets so much time pass, by the engine's clock: a paused clock is moved on, a real one waited for.
+    /// Lets this much time pass by the engine's clock: moves a paused clock on, waits for a real one.
     async fn pass(&self, time: Duration);
 }
 
@@ -116,7 +116,7 @@ pub async fn never_half_a_value(harness: &impl Harness) {
     }
 }
 
-/// Law 2: absent once its time has passed, there before it; a new put counts anew.
+/// Law 2: absent once its time has passed, there before it; a new put starts the time again.
 pub async fn values_expire(harness: &impl Harness) {
     let cache = harness.open().await;
     let ttl = Duration::from_secs(6);
@@ -126,7 +126,7 @@ pub async fn values_expire(harness: &impl Harness) {
     put(&*cache, &renewed, value(), ttl).await;
     put(&*cache, &stale, value(), LONG).await;
     put(&*cache, &stale, value(), ttl).await;
-    // Less than the engine's unit: to round it to "never" would be the wrong way.
+    // Less than the engine's unit: it must not be rounded to "never".
     try_put(&*cache, &instant, value(), Duration::from_millis(300)).await.expect("law 1: a put is Ok");
     harness.pass(Duration::from_secs(4)).await;
     assert_eq!(get(&*cache, &instant).await, None, "law 2: a time below a second passes too");
@@ -135,7 +135,7 @@ pub async fn values_expire(harness: &impl Harness) {
     harness.pass(Duration::from_secs(4)).await;
     assert_eq!(get(&*cache, &fading).await, None, "law 2: absent once its time has passed");
     assert_eq!(get(&*cache, &stale).await, None, "law 2: the last put's time counts, not the longest");
-    assert_eq!(get(&*cache, &renewed).await, Some(value()), "law 2: a new put counts anew");
+    assert_eq!(get(&*cache, &renewed).await, Some(value()), "law 2: a new put starts the time again");
     harness.pass(Duration::from_secs(4)).await;
     assert_eq!(get(&*cache, &renewed).await, None, "law 2: absent once its time has passed");
 }
@@ -162,7 +162,7 @@ pub async fn get_many_answers_in_order(harness: &impl Harness) {
     assert_eq!(cache.get_many(&[]).await.expect("Ok"), [], "law 3: none asked, none answered");
 }
 
-/// Law 4: old entries make room, and the newest are not what goes.
+/// Law 4: old entries make room, and the newest stay.
 pub async fn memory_is_bounded(harness: &impl Harness) {
     let Some((cache, bytes)) = harness.open_small().await else { return };
     let size = 100_000;
@@ -178,20 +178,20 @@ pub async fn memory_is_bounded(harness: &impl Harness) {
     put(&*cache, &key("last"), vec![2; size].into(), LONG).await;
 }
 
-/// What memcached could not take is refused by every adapter, so that nothing works on a laptop only.
+/// Every adapter refuses what memcached could not take, so that nothing works on a laptop only.
 pub async fn invalid_calls_are_refused(harness: &impl Harness) {
     let cache = harness.open().await;
     let long = "k".repeat(201);
     for key in ["", "a b", "a\nb", "a\0b", "é", "\u{7f}", &long] {
         let put = try_put(&*cache, key, Bytes::from_static(b"v"), LONG).await;
-        assert!(put.is_err(), "an unlawful key is refused by put: {key:?}");
+        assert!(put.is_err(), "an invalid key is refused by put: {key:?}");
         let swap = Swap { key: key.to_owned(), seen: None, value: Bytes::new() };
         assert!(
             cache.swap_many(vec![swap], LONG).await.is_err(),
-            "an unlawful key is refused by swap: {key:?}"
+            "an invalid key is refused by swap: {key:?}"
         );
         let get = cache.get_many(&["fine".to_owned(), key.to_owned()]).await;
-        assert!(get.is_err(), "an unlawful key is refused by get_many: {key:?}");
+        assert!(get.is_err(), "an invalid key is refused by get_many: {key:?}");
     }
     let name = key("large");
     let put = try_put(&*cache, &name, vec![0; 1024 * 1024 + 1].into(), LONG).await;

@@ -1,4 +1,4 @@
-//! The suite of [`Courier`](super::Courier): one function a law, for every adapter.
+//! The suite of [`Courier`](super::Courier): a function for each law, for every adapter.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use async_trait::async_trait;
 
 use super::{Courier, Notice};
 
-/// How a test comes by the adapter and sees what its carrier got.
+/// How a test gets the adapter and sees what its carrier got.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// An address of the kind that the adapter serves.
     fn address(&self) -> &'static str;
 
-    /// The adapter on a carrier that is well.
+    /// The adapter on a carrier that works.
     async fn open(&self) -> Arc<dyn Courier>;
 
-    /// The adapter on carriers that refuse, or are not there; none where none can.
+    /// The adapter on carriers that refuse, or are not there; none where that cannot happen.
     async fn failing(&self) -> Vec<Arc<dyn Courier>>;
 
     /// What the carrier has got, oldest first; an empty subject where the carrier has none.
@@ -42,7 +42,7 @@ pub async fn what_was_taken_arrives(harness: &impl Harness) {
     }
 }
 
-/// Law 2: a failure is told, without address and text.
+/// Law 2: a failure is reported, without address and text.
 pub async fn a_failure_is_told_and_tells_nothing(harness: &impl Harness) {
     for courier in harness.failing().await {
         let error = courier.send(&notice(harness, "Your code is 654321")).await;

@@ -23,7 +23,7 @@ pub trait Harness: Send + Sync {
     /// An engine whose queues `alpha_q` and `beta_q` exist and are empty.
     async fn fresh(&self) -> Arc<dyn Queues>;
 
-    /// The same engine after the process was started anew; `queues` is the only handle to it.
+    /// The same engine after the process was started again; `queues` is the only handle to it.
     async fn restarted(&self, queues: Arc<dyn Queues>) -> Arc<dyn Queues>;
 }
 
@@ -60,7 +60,7 @@ pub async fn all(harness: &dyn Harness) {
     forwarded_is_there_at_once_and_after_a_restart(harness).await;
 }
 
-/// Law 1: `send` answers per entry and in order, and a refused entry leaves the others alone.
+/// Law 1: `send` returns a result for each entry, in order, and a refused entry leaves the others alone.
 pub async fn send_answers_per_entry(harness: &dyn Harness) {
     answers_per_entry(harness, |queues, batch| async move { queues.send(batch).await }).await;
     answers_per_entry(harness, |queues, batch| async move { queues.forward(batch).await }).await;
@@ -81,7 +81,7 @@ where
         outgoing(&alpha(), "two"),
     ];
     let answers = send(queues.clone(), batch).await;
-    assert_eq!(answers.len(), 5, "law 1: one answer an entry");
+    assert_eq!(answers.len(), 5, "law 1: one result for each entry");
     assert!(
         answers[0].is_ok() && answers[3].is_ok() && answers[4].is_ok(),
         "law 1: good entries: {answers:?}"
@@ -111,7 +111,7 @@ pub async fn sent_survives_a_restart(harness: &dyn Harness) {
     assert_eq!(found, bodies, "law 1: an Ok entry survives a restart");
 }
 
-/// Law 2: received again after the visibility has lapsed, and by nobody before.
+/// Law 2: received again after the visibility timeout, and by nobody before.
 pub async fn hidden_until_visibility_lapses(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     send(&*queues, &alpha(), "hidden").await;
@@ -119,8 +119,8 @@ pub async fn hidden_until_visibility_lapses(harness: &dyn Harness) {
     take_one(&*queues, &alpha(), HIDDEN).await;
     take_one(&*queues, &beta(), BRIEF).await;
     let again = take_one(&*queues, &beta(), HIDDEN).await;
-    assert_eq!(again.body, "brief", "law 2: it comes again once the visibility has lapsed");
-    nothing(&*queues, &alpha(), "law 2: nobody receives it before the visibility has lapsed").await;
+    assert_eq!(again.body, "brief", "law 2: it comes again after the visibility timeout");
+    nothing(&*queues, &alpha(), "law 2: nobody receives it before the visibility timeout").await;
 }
 
 /// Law 3: at most `max`, at most `wait`, and empty when there is nothing.
@@ -140,7 +140,7 @@ pub async fn receive_is_bounded(harness: &dyn Harness) {
     assert!(got.is_empty(), "law 3: empty when none came");
     assert!(began.elapsed() < PATIENCE, "law 3: it waits at most its wait");
     let got = receive(&*queues, &alpha(), 10, Duration::ZERO, HIDDEN).await;
-    assert!(got.is_empty(), "law 3: no wait is a lawful wait");
+    assert!(got.is_empty(), "law 3: no wait is a valid wait");
 }
 
 /// Law 3: a waiting receive wakes for a new message.
@@ -182,15 +182,15 @@ pub async fn one_batch_wakes_many_receivers(harness: &dyn Harness) {
     assert!(began.elapsed() < PATIENCE / 3, "law 3: all wake at once, not at the end of their wait");
 }
 
-/// Laws 2 and 3: a waiting receive wakes when a visibility lapses.
+/// Laws 2 and 3: a waiting receive wakes at a visibility timeout.
 pub async fn receive_wakes_for_a_lapse(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     send(&*queues, &alpha(), "again").await;
     take_one(&*queues, &alpha(), BRIEF).await;
     let began = Instant::now();
     let again = receive(&*queues, &alpha(), 1, PATIENCE, HIDDEN).await;
-    assert_eq!(again.len(), 1, "law 2: the lapsed message comes to who waits");
-    assert!(began.elapsed() < PATIENCE / 2, "law 3: the lapse wakes a waiting receive");
+    assert_eq!(again.len(), 1, "law 2: the message comes again to a receive that waits");
+    assert!(began.elapsed() < PATIENCE / 2, "law 3: the timeout wakes a waiting receive");
 }
 
 /// Law 4: acked messages are gone, and to ack twice is no error.
@@ -205,7 +205,7 @@ pub async fn ack_is_for_good(harness: &dyn Harness) {
         .await;
 }
 
-/// Law 4: an ack works on messages of any age, also when the visibility has lapsed and another has it.
+/// Law 4: an ack works on messages of any age, also after the visibility timeout, when another consumer has it.
 pub async fn ack_takes_stale_receipts(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     send(&*queues, &alpha(), "twice").await;
@@ -262,7 +262,8 @@ pub async fn stale_extend_changes_nothing(harness: &dyn Harness) {
     take_one(&*queues, &alpha(), HIDDEN).await;
     // Engines may answer either way; what counts is that nothing happens.
     let _ = queues.extend(&alpha(), vec![stale.receipt], Duration::ZERO).await;
-    nothing(&*queues, &alpha(), "law 5: a stale receipt does not take the message from who has it").await;
+    nothing(&*queues, &alpha(), "law 5: a stale receipt does not take the message away from its consumer")
+        .await;
 }
 
 /// Law 6: `attempt` counts receives and survives a restart.
@@ -356,7 +357,7 @@ pub async fn redriven_ignores_old_receipts(harness: &dyn Harness) {
     take_one(&*queues, &alpha(), HIDDEN).await;
 }
 
-/// Law 8: everything unacked is visible after a restart, in flight or not; on engines whose visibility outlives us, once it lapses.
+/// Law 8: everything unacked is visible after a restart, in flight or not; on engines whose visibility timeout outlives us, after it.
 pub async fn unacked_is_visible_after_a_restart(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     for n in 0..4 {
@@ -368,7 +369,7 @@ pub async fn unacked_is_visible_after_a_restart(harness: &dyn Harness) {
     assert_eq!(found.len(), 4, "law 8: everything unacked comes after a restart");
 }
 
-/// Law 9: what is forwarded wakes whoever waits for it, and is there after a restart when what it came of is gone.
+/// Law 9: what is forwarded wakes a receive that waits for it, and is there after a restart when the message that caused it is gone.
 pub async fn forwarded_is_there_at_once_and_after_a_restart(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     let waiting = tokio::spawn({
@@ -386,7 +387,7 @@ pub async fn forwarded_is_there_at_once_and_after_a_restart(harness: &dyn Harnes
     ack(&*queues, &alpha(), &origin).await;
     let queues = harness.restarted(queues).await;
     assert_eq!(drain(&*queues, &beta(), 1).await, ["onward"], "law 9: it survives a restart");
-    nothing(&*queues, &alpha(), "law 4: what it came of is acked").await;
+    nothing(&*queues, &alpha(), "law 4: the message that caused it is acked").await;
 }
 
 /// Laws 2 and 3: many receivers share a queue, each message goes to one of them, and none is left behind.

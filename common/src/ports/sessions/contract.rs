@@ -1,6 +1,6 @@
-//! The suite of [`Sessions`](super::Sessions): one function a law, for every adapter.
+//! The suite of [`Sessions`](super::Sessions): a function for each law, for every adapter.
 //!
-//! Times to live are whole seconds, which is all that memcached knows, and a second off in either direction is lawful.
+//! Times to live are whole seconds, which is all that memcached knows, and one second more or less is allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::protocol::Handle;
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// How a test comes by the adapter.
+/// How a test gets the adapter.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The Session Cache. It may hold other tests' registrations.
     async fn open(&self) -> Arc<dyn Sessions>;
 
-    /// Lets so much time pass, by the engine's clock: a paused clock is moved on, a real one waited for.
+    /// Lets this much time pass by the engine's clock: moves a paused clock on, waits for a real one.
     async fn pass(&self, time: Duration);
 }
 
 fn handle(name: &str) -> Handle {
     let id = Ulid::generate().to_string().to_lowercase();
-    format!("{name}{}", &id[6..]).parse().expect("a lawful handle")
+    format!("{name}{}", &id[6..]).parse().expect("a valid handle")
 }
 
 fn socket(edge: &str, boot: &str, connection: u64) -> Registration {

@@ -1,4 +1,4 @@
-//! The suite of [`Tables`](super::Tables): one function a law, for every adapter.
+//! The suite of [`Tables`](super::Tables): functions for each law, for every adapter.
 //!
 //! Each test works in partitions of its own, so that all may run at once against one shared engine.
 
@@ -24,13 +24,13 @@ pub use writes::{
     survives_reopening, transactions_are_all_or_nothing, unexpired_items_stay,
 };
 
-/// How a test comes by the adapter.
+/// How a test gets the adapter.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The tables. They may hold other tests' items.
     async fn open(&self) -> Arc<dyn Tables>;
 
-    /// The same data through an adapter newly made, as after a restart.
+    /// The same data through a new adapter, as after a restart.
     async fn reopen(&self, tables: Arc<dyn Tables>) -> Arc<dyn Tables>;
 }
 
@@ -43,9 +43,9 @@ fn numbered(n: u64) -> Item {
 }
 
 async fn put(tables: &dyn Tables, table: Table, pk: &str, sk: &str, item: Item) {
-    tables.write(vec![Write::put(table, Key::new(pk, sk), item)]).await.expect("law 1: a lawful put is Ok");
+    tables.write(vec![Write::put(table, Key::new(pk, sk), item)]).await.expect("law 1: a valid put is Ok");
 }
 
 async fn get(tables: &dyn Tables, table: Table, pk: &str, sk: &str) -> Option<Item> {
-    tables.get(table, Key::new(pk, sk)).await.expect("a lawful get is Ok")
+    tables.get(table, Key::new(pk, sk)).await.expect("a valid get is Ok")
 }

@@ -1,4 +1,4 @@
-//! Law 4 of [`Tables`](super::Tables), as far as it can be told without looking at what is stored: the same for every adapter.
+//! Law 4 of [`Tables`](super::Tables), as far as it can be checked without looking at what is stored: the same for every adapter.
 
 use super::{Key, MAX_WRITES, Query, TableError, Write};
 
@@ -14,7 +14,7 @@ pub const MAX_QUERY: usize = 1_000;
 /// Checks a key.
 ///
 /// # Errors
-/// [`TableError::Invalid`] when a part is empty, too long or holds a NUL; so for all that follow.
+/// [`TableError::Invalid`] when a part is empty, too long or holds a NUL. The functions below return that error too.
 pub fn key(key: &Key) -> Result<(), TableError> {
     part("pk", &key.pk)?;
     part("sk", &key.sk)
@@ -58,7 +58,7 @@ pub fn size(json_bytes: usize) -> Result<(), TableError> {
 /// When it is or has.
 pub fn transaction(writes: &[Write]) -> Result<(), TableError> {
     if writes.len() > MAX_WRITES {
-        return Err(TableError::Invalid(format!("{} writes; {MAX_WRITES} at most", writes.len())));
+        return Err(TableError::Invalid(format!("{} writes; at most {MAX_WRITES}", writes.len())));
     }
     let mut items: Vec<_> = writes.iter().map(|write| (write.table, &write.key)).collect();
     items.sort_unstable();

@@ -1,4 +1,4 @@
-//! What the suite's tests are made of: sends, receives and acks that must go well.
+//! The steps of the suite's tests: sends, receives and acks that must succeed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ pub(super) async fn nothing_for(queues: &dyn Queues, queue: &QueueName, wait: Du
     assert!(got.is_empty(), "{law}: {:?}", got.iter().map(text).collect::<Vec<_>>());
 }
 
-/// Waits until the dead letters are `count`; answers their reasons by body.
+/// Waits until there are `count` dead letters; returns their reasons by body.
 pub(super) async fn letters(queues: &dyn Queues, queue: &QueueName, count: u64) -> BTreeMap<String, String> {
     settles(queues, queue, "law 7: the count of dead letters", |depth| depth.dead == count).await;
     let letters = queues.dead_letters(queue, 100).await.expect("law 7: dead_letters");

@@ -10,16 +10,16 @@ use super::super::{
 };
 use super::{Harness, partition};
 
-/// The tables as anyone would write them down: the sum of all laws, without an engine.
+/// The simplest tables that keep all laws, without an engine.
 #[derive(Default)]
 struct Model(BTreeMap<(Table, Key), Item>);
 
 impl Model {
-    /// Answers every lawful refusal: a call that is wrong in two ways may be refused for either.
+    /// Returns every valid refusal: a call that is wrong in two ways may be refused for either.
     fn write(&mut self, writes: &[Write]) -> Result<(), Vec<TableError>> {
         assert!(writes.len() <= MAX_WRITES);
         let mut after = self.0.clone();
-        let (mut failed, mut unlawful) = (None, None);
+        let (mut failed, mut invalid) = (None, None);
         for (index, write) in writes.iter().enumerate() {
             let at = (write.table, write.key.clone());
             if !holds(&write.condition, self.0.get(&at)) {
@@ -31,11 +31,11 @@ impl Model {
                 Action::Check => {}
                 Action::Update(changes) => match changed(self.0.get(&at), changes) {
                     Some(item) => drop(after.insert(at, item)),
-                    None => unlawful = Some(TableError::Invalid(format!("write {index}"))),
+                    None => invalid = Some(TableError::Invalid(format!("write {index}"))),
                 },
             }
         }
-        let refusals: Vec<_> = failed.into_iter().chain(unlawful).collect();
+        let refusals: Vec<_> = failed.into_iter().chain(invalid).collect();
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -103,7 +103,7 @@ fn same_kind(one: &TableError, other: &TableError) -> bool {
     }
 }
 
-/// What a random test draws from: so few keys that operations meet.
+/// What a random test draws from: few keys, so that operations meet.
 struct Draw {
     random: StdRng,
     partitions: Vec<String>,
@@ -156,7 +156,7 @@ impl Draw {
                     Change::Set(self.attribute(), self.value()),
                     Change::Remove(self.attribute()),
                 ];
-                // One change an attribute: engines refuse two.
+                // One change for each attribute: engines refuse two.
                 let change = changes.into_iter().nth(self.random.random_range(0..3)).expect("one of three");
                 Action::Update(vec![change])
             }
@@ -198,7 +198,7 @@ impl Draw {
     }
 }
 
-/// All laws together: 5,000 random operations answer as a plain sorted map does.
+/// All laws together: 5,000 random operations give the results of a plain sorted map.
 ///
 /// # Panics
 /// When a law is broken; `seed` is in the message.
@@ -217,7 +217,7 @@ pub async fn random_operations_agree_with_a_model(harness: &impl Harness, seed: 
                 let answer = tables.write(writes.clone()).await;
                 let alike = match (&answer, &expected) {
                     (Ok(()), Ok(())) => true,
-                    (Err(error), Err(lawful)) => lawful.iter().any(|lawful| same_kind(error, lawful)),
+                    (Err(error), Err(valid)) => valid.iter().any(|valid| same_kind(error, valid)),
                     _ => false,
                 };
                 assert!(alike, "seed {seed}, step {step}: {writes:?}: {answer:?}, and by law {expected:?}");

@@ -13,11 +13,11 @@ fn all(pk: &str) -> Query {
 }
 
 async fn sks(tables: &dyn Tables, query: Query) -> (Vec<String>, bool) {
-    let page = tables.query(query).await.expect("a lawful query is Ok");
+    let page = tables.query(query).await.expect("a valid query is Ok");
     (page.items.into_iter().map(|(sk, _)| sk).collect(), page.more)
 }
 
-/// Law 3: a read that starts after a write answered sees it, by whichever way it reads.
+/// Law 3: a read that starts after a write has returned sees it, whichever way it reads.
 pub async fn writes_are_seen_at_once(harness: &impl Harness) {
     let tables = harness.open().await;
     let mut tasks = Vec::new();
@@ -41,7 +41,7 @@ pub async fn writes_are_seen_at_once(harness: &impl Harness) {
     }
 }
 
-/// Any number of keys, found or not, one answer each, in order.
+/// Any number of keys, found or not: one result each, in order.
 pub async fn get_many_answers_in_order(harness: &impl Harness) {
     let tables = harness.open().await;
     let pk = partition("many");
@@ -110,7 +110,7 @@ pub async fn query_orders_by_bytes(harness: &impl Harness) {
     assert_eq!(rising, ordered, "law 5: query rises by the bytes of sk");
     ordered.reverse();
     let (falling, _) = sks(&*tables, all(&pk).newest_first()).await;
-    assert_eq!(falling, ordered, "law 5: newest first is the very reverse");
+    assert_eq!(falling, ordered, "law 5: newest first is the exact reverse");
 }
 
 /// Law 5: each kind of bound, alone and together, and limits at, below and above what is there.

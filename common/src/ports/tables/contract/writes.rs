@@ -231,7 +231,7 @@ pub async fn changes_do_what_they_say(harness: &impl Harness) {
 /// Law 4: what breaks the rules is refused as such, and nothing of it is done.
 pub async fn invalid_writes_change_nothing(harness: &impl Harness) {
     let tables = harness.open().await;
-    let pk = partition("unlawful");
+    let pk = partition("invalid");
     put(&*tables, T, &pk, "text", Item::new().with("n", "three").with("half", 1.5)).await;
     let good = || Write::put(T, Key::new(&*pk, "good"), numbered(1));
     let other = |pk: &str, sk: &str| Write::put(T, Key::new(pk, sk), numbered(1));
@@ -264,7 +264,7 @@ pub async fn invalid_writes_change_nothing(harness: &impl Harness) {
     let longest = "k".repeat(1_024);
     put(&*tables, T, &pk, &longest, Item::new().with("a", "x".repeat(380_000))).await;
     let large = get(&*tables, T, &pk, &longest).await.and_then(|i| i.text("a").map(str::len));
-    assert_eq!(large, Some(380_000), "law 4: the longest key and a large item are lawful");
+    assert_eq!(large, Some(380_000), "law 4: the longest key and a large item are valid");
     let two_tables = [T, Table::Inbox].map(|t| Write::put(t, Key::new(&*pk, "both"), numbered(1)));
     assert_eq!(tables.write(two_tables.to_vec()).await, Ok(()), "law 4: one key in two tables is two items");
 }
