@@ -11,13 +11,26 @@ use crate::ports::tokens::{Claims, TokenVerifier};
 use crate::protocol::Role;
 use crate::web::http::bearer;
 
+/// The attributes of a session: whose it is, since when (milliseconds since 1970), and its refresh tokens.
+pub mod attribute {
+    #![expect(missing_docs, reason = "each is the name it holds")]
+    pub use crate::ports::tables::EXPIRES;
+    pub const USER: &str = "user";
+    pub const CREATED_AT: &str = "created_at";
+    pub const REFRESH: &str = "refresh";
+    pub const BEFORE: &str = "before";
+    pub const ROTATED_AT: &str = "rotated_at";
+    pub const RETRIED_AT: &str = "retried_at";
+    pub(super) const ALL: &[&str] = &[USER, CREATED_AT, REFRESH, BEFORE, ROTATED_AT, RETRIED_AT, EXPIRES];
+}
+
 /// The kinds of items that are kept of this.
 pub const HOLDINGS: &[Holding] = &[Holding {
     kind: "session",
     table: Table::Entities,
     pk: "sign-in#<sid>",
     sk: "sign-in",
-    attributes: &["user", "created_at", "refresh", "before", "rotated_at", "retried_at", "expires"],
+    attributes: attribute::ALL,
     of: Of::User,
     summary: "A session: hashes of its refresh tokens, and when they changed. Its end is its absence.",
 }];
@@ -85,11 +98,11 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
     let mut found = tables.get_many(&keys).await?.into_iter();
     let (account, sign_in) = (found.next().flatten(), found.next().flatten());
     let account = account.ok_or(Closed::NoUser)?;
-    let sign_in = sign_in.filter(|sign_in| sign_in.text("user") == Some(claims.user.as_str()));
+    let sign_in = sign_in.filter(|sign_in| sign_in.text(attribute::USER) == Some(claims.user.as_str()));
     let sign_in = sign_in.ok_or(Closed::Ended)?;
     // Engines remove what has expired late.
     let lapsed = sign_in.number(EXPIRES).is_some_and(|at| at <= now_s);
-    let begun = sign_in.number("created_at").unwrap_or(0);
+    let begun = sign_in.number(attribute::CREATED_AT).unwrap_or(0);
     let revoked_at = account.number("revoked_at");
     if lapsed || revoked_at.is_some_and(|revoked| begun <= revoked) {
         return Err(Closed::Ended);
@@ -100,7 +113,11 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
         None => Condition::All(vec![Condition::Exists, Condition::Absent("revoked_at")]),
     };
     let still = [
-        Write::check(Table::Entities, session, Condition::Equals("user", claims.user.as_str().into())),
+        Write::check(
+            Table::Entities,
+            session,
+            Condition::Equals(attribute::USER, claims.user.as_str().into()),
+        ),
         Write::check(Table::Users, user, unrevoked),
     ];
     Ok(Open { role: role.min(claims.role), still })
