@@ -13,19 +13,19 @@ use crate::meter::Meter;
 /// Where the engines are.
 #[derive(Debug, Clone, Default)]
 pub struct AwsConfig {
-    /// The region; none: as the SDK finds it (`AWS_REGION`, the profile, the instance).
+    /// The region; `None` for the one that the SDK finds (`AWS_REGION`, the profile, the instance).
     pub region: Option<String>,
-    /// Where SQS is spoken, such as `http://127.0.0.1:9324`; none: AWS itself. The same below.
+    /// The endpoint of SQS, such as `http://127.0.0.1:9324`; `None` for AWS itself. The same below.
     pub sqs_endpoint: Option<String>,
-    /// Where DynamoDB is spoken.
+    /// The endpoint of DynamoDB.
     pub dynamodb_endpoint: Option<String>,
-    /// Where Firehose is spoken.
+    /// The endpoint of Firehose.
     pub firehose_endpoint: Option<String>,
-    /// Where S3 is spoken. Buckets are then part of the path instead of the host's name.
+    /// The endpoint of S3. With one, buckets are part of the path instead of the host name.
     pub s3_endpoint: Option<String>,
 }
 
-/// The clients' common ground. Cheap to clone.
+/// The configuration that all clients share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Aws {
     shared: SdkConfig,
@@ -33,17 +33,18 @@ pub struct Aws {
     meter: Meter,
 }
 
-/// How long a connection may take to be made.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long one try of a request may take; a long poll has its own.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long a request may take with all its tries.
+/// How long a request may take in total, with all its tries.
 const OPERATION: Duration = Duration::from_secs(15);
-/// How often a request is tried: jittered, and within the SDK's budget of retries, so that an engine in trouble is not asked more than otherwise.
+/// How often a request is tried: with jitter, and within the SDK's retry budget, so that an engine in trouble does not
+/// get more requests than usual.
 const ATTEMPTS: u32 = 4;
 
 impl Aws {
-    /// Finds region and credentials by the SDK's default chain. Nothing is asked of the engines yet.
+    /// Finds region and credentials by the SDK's default chain. Makes no request to an engine yet.
     ///
     /// # Errors
     /// When no region is named anywhere, or an endpoint is no URL.
@@ -51,9 +52,9 @@ impl Aws {
         let endpoints =
             [&config.sqs_endpoint, &config.dynamodb_endpoint, &config.firehose_endpoint, &config.s3_endpoint];
         for endpoint in endpoints.into_iter().flatten() {
-            let lawful = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+            let is_url = endpoint.starts_with("http://") || endpoint.starts_with("https://");
             anyhow::ensure!(
-                lawful,
+                is_url,
                 "{endpoint} is no URL of an endpoint; it begins with http:// or https://"
             );
         }
@@ -73,7 +74,7 @@ impl Aws {
         Ok(Self { shared, config, meter: Meter::new(metrics.clone()) })
     }
 
-    /// Counts what is asked and what it costs.
+    /// Counts the requests and their cost.
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.meter

@@ -1,8 +1,10 @@
-//! [`Tables`] on DynamoDB, or whatever speaks its protocol.
+//! [`Tables`] on DynamoDB, or on an engine with the same protocol.
 //!
-//! Five tables, named `<prefix><name>`, with a text partition key `pk` and a text range key `sk`. On AWS Terraform makes them; elsewhere
+//! Five tables, named `<prefix><name>`, with a text partition key `pk` and a text range key `sk`. On AWS Terraform
+//! makes them; elsewhere
 //! [`provision`] does.
 
+mod client;
 mod expression;
 mod provision;
 mod read;
@@ -14,11 +16,11 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::{Client, Config};
+use aws_sdk_dynamodb::Client;
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
 
 use crate::{Aws, Meter};
+use client::{client, table_name};
 
 pub use provision::provision;
 
@@ -33,10 +35,10 @@ pub struct DynamoTables {
 }
 
 impl DynamoTables {
-    /// Looks that all five tables are there, and are ours by their keys.
+    /// Checks that all five tables exist and have our keys.
     ///
     /// # Errors
-    /// When one is not, or nothing answers.
+    /// When one does not, or the engine does not answer.
     pub async fn open(aws: &Aws, prefix: &str) -> anyhow::Result<Arc<Self>> {
         let client = client(aws);
         let names = Table::ALL.map(|table| table_name(prefix, table));
@@ -58,19 +60,9 @@ impl DynamoTables {
     fn table_named(&self, name: &str) -> Result<Table, TableError> {
         let ours = Table::ALL.into_iter().find(|table| self.table(*table) == name);
         ours.ok_or_else(|| {
-            TableError::Corrupt("dynamodb: an answer about a table nobody asked for".to_owned())
+            TableError::Corrupt("dynamodb: an answer about a table that was not asked for".to_owned())
         })
     }
-}
-
-/// A client that makes each request once: see [`retry`].
-fn client(aws: &Aws) -> Client {
-    let config: Config = aws.dynamodb().config().to_builder().retry_config(RetryConfig::disabled()).build();
-    Client::from_conf(config)
-}
-
-fn table_name(prefix: &str, table: Table) -> String {
-    format!("{prefix}{}", table.name())
 }
 
 #[async_trait]

@@ -1,7 +1,8 @@
-//! The archive on Firehose, which gathers, packs and lays the records into S3.
+//! The archive on Firehose, which gathers and packs the records and stores them in S3.
 //!
-//! A line is a record of Firehose by itself: several in one would have to be taken apart again before each could be
-//! laid by its type and hour. While one call is under way the next gathers, so that busy times have full calls.
+//! Each line is a record of Firehose: several lines in one record would have to be split again before each could be
+//! stored by its type and hour. While one call is under way the next gathers, so that calls are full when there is much
+//! to archive.
 
 mod provision;
 mod sender;
@@ -23,11 +24,11 @@ use sender::{Job, Sender};
 
 use crate::Aws;
 
-/// The most calls that wait for the sender; more callers wait for their place.
+/// The most calls that wait for the sender; further callers wait for a place.
 const MAX_WAITING: usize = 1_024;
-/// The most bytes that wait, in KiB; more callers wait for their place.
+/// The most bytes that wait, in KiB; further callers wait for room.
 const MAX_WAITING_KIB: u32 = 32 * 1_024;
-/// What Firehose takes in one record.
+/// The most bytes that Firehose takes in one record.
 const MAX_LINE_BYTES: usize = 1_000 * 1_024;
 
 /// [`Archive`] on one delivery stream.
@@ -38,7 +39,7 @@ pub struct FirehoseArchive {
 }
 
 impl FirehoseArchive {
-    /// Looks the delivery stream up, and begins to send to it.
+    /// Looks up the delivery stream, and starts its sender.
     ///
     /// # Errors
     /// When there is no such stream, or Firehose does not answer.
@@ -50,7 +51,7 @@ impl FirehoseArchive {
                 DisplayErrorContext(error)
             )
         })?;
-        // The sender tries again by itself, knowing which records are still to go.
+        // The sender makes its own retries: it knows which records are left to send.
         let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let sender = Sender::new(Client::from_conf(once), stream.to_owned(), aws.meter().clone());
@@ -71,10 +72,11 @@ impl FirehoseArchive {
     }
 }
 
-/// A record as Firehose is given it.
+/// A record as it is sent to Firehose.
 fn encode(record: &Record) -> Result<Bytes, Unavailable> {
     let place = rules::time(record)?.format("%Y-%m-%d%H").to_string();
-    // The stream reads day and hour off the text of `ts`, so a text that names another zone would be laid elsewhere.
+    // The stream takes day and hour from the text of `ts`, so a text with another time zone would be stored under
+    // another hour.
     let named = record.ts.get(..10).zip(record.ts.get(11..13)).map(|(dt, hour)| format!("{dt}{hour}"));
     if named.as_ref() != Some(&place) {
         return Err(Unavailable(format!("firehose: a time to archive by must be in UTC: {:?}", record.ts)));
@@ -96,7 +98,7 @@ impl Archive for FirehoseArchive {
         let lines = records.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         drop(records);
         let bytes: usize = lines.iter().map(Bytes::len).sum();
-        // One that is larger than all the room takes all of it.
+        // A put that is larger than the whole room takes all of it.
         let wanted = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX).min(MAX_WAITING_KIB);
         let room = self.room.clone().acquire_many_owned(wanted).await;
         let room = room.map_err(|_| Unavailable("firehose: the archive is closed".to_owned()))?;
@@ -104,7 +106,7 @@ impl Archive for FirehoseArchive {
         self.ask(Job::Put { lines, answer, room }, result).await
     }
 
-    /// Waits for what is under way; Firehose itself writes a file when it is large or old enough.
+    /// Waits for the calls under way; Firehose itself decides when it writes a file.
     async fn flush(&self) -> Result<(), Unavailable> {
         let (answer, result) = oneshot::channel();
         self.ask(Job::Flush { answer }, result).await

@@ -1,6 +1,6 @@
-//! The ports on managed engines: SQS, DynamoDB, memcached, Firehose and S3, or whatever speaks their protocols.
+//! The ports on managed engines: SQS, DynamoDB, memcached, Firehose and S3, or engines with the same protocols.
 //!
-//! No type of an SDK leaves this crate. Every request is counted where it is made, and what it costs with it.
+//! No type of an SDK is part of this crate's interface. Every request is counted where it is made, with its cost.
 
 mod clients;
 pub mod dynamodb;

@@ -1,4 +1,5 @@
-//! Counts every request by service and action where it is made, each retry too, and turns what is billed into dollars.
+//! Counts every request and every retry by service and action where it is made, and converts what is billed into
+//! dollars.
 
 use aws_sdk_sqs::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -19,17 +20,18 @@ impl Meter {
         Self { metrics }
     }
 
-    /// Counts requests as they leave; part of every client.
+    /// Counts requests as they are sent; part of every client.
     pub(crate) fn requests(&self) -> impl Intercept + 'static {
         Requests { metrics: self.metrics.clone(), billed: None }
     }
 
-    /// Bills `units` for each try of one request, for what is priced by what is asked: given to a call's `customize().interceptor(…)`.
+    /// Bills `units` for each try of one request, where the request decides the price; for a call's
+    /// `customize().interceptor(…)`.
     pub(crate) fn each_try(&self, price: Price, units: f64) -> impl Intercept + 'static {
         Requests { metrics: self.metrics.clone(), billed: Some((price, units)) }
     }
 
-    /// Bills `units` now, for what is priced by the answer.
+    /// Bills `units` now, where the answer decides the price.
     pub(crate) fn bill(&self, price: Price, units: f64) {
         bill(&self.metrics, price, units);
     }

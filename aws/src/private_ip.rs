@@ -1,4 +1,4 @@
-//! Where this machine is reached within its network.
+//! The address of this machine within its network.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
-/// Where ECS puts the address of a container's own metadata.
+/// The variable in which ECS gives a container the address of its metadata.
 const ECS: &str = "ECS_CONTAINER_METADATA_URI_V4";
-/// Where EC2's metadata has the address.
+/// The address in EC2's metadata.
 const EC2: &str = "/latest/meta-data/local-ipv4";
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_BYTES: usize = 256 * 1024;
@@ -33,7 +33,7 @@ struct Network {
 /// This container's private address, from the metadata of ECS; or this instance's, from that of EC2 (IMDSv2).
 ///
 /// # Errors
-/// When neither answers, as on a machine that is not AWS's.
+/// When neither answers, as on a machine outside AWS.
 pub async fn private_ip() -> anyhow::Result<IpAddr> {
     if let Ok(uri) = std::env::var(ECS) {
         return tokio::time::timeout(PATIENCE, of_container(&uri)).await.context("ECS: no answer in time")?;

@@ -1,5 +1,6 @@
-//! Media bytes in S3, and where clients put large media by themselves.
+//! Media bytes in S3, and the URLs by which clients upload large media themselves.
 
+mod bucket;
 mod notify;
 mod uploads;
 mod writer;
@@ -7,31 +8,18 @@ mod writer;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use bytes::Bytes;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::blobs::{BlobWriter, Blobs, rules};
 
+use bucket::{Bucket, PREFIX, failed};
 pub use notify::notify;
 pub use uploads::S3Uploads;
 use writer::S3Writer;
 
-use crate::prices::{S3_GET, S3_PUT};
-use crate::{Aws, Meter};
-
-/// What every blob's key starts with.
-const PREFIX: &str = "media/";
-/// What the keys of uploads end with: these are looked into, and the bucket says when one is there.
-const UPLOADED: &str = ".raw";
-
-/// One bucket, as the blobs' calls need it.
-#[derive(Debug, Clone)]
-struct Bucket {
-    client: Client,
-    name: String,
-    meter: Meter,
-}
+use crate::Aws;
+use crate::prices::S3_GET;
 
 /// [`Blobs`] in one bucket, under `media/`.
 #[derive(Debug)]
@@ -44,16 +32,12 @@ fn key(id: &str) -> Result<String, Unavailable> {
     Ok(format!("{PREFIX}{id}"))
 }
 
-fn failed<E: std::error::Error>(error: E) -> Unavailable {
-    Unavailable(format!("s3: {}", DisplayErrorContext(error)))
-}
-
 fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|answer| answer.status().as_u16())
 }
 
 impl S3Blobs {
-    /// Looks the bucket up.
+    /// Looks up the bucket.
     ///
     /// # Errors
     /// When there is no such bucket, or S3 does not answer.
@@ -69,7 +53,7 @@ impl S3Blobs {
     }
 }
 
-/// Makes the bucket where missing, for stand-ins; on AWS Terraform does.
+/// Makes the bucket if it is missing, for stand-ins; on AWS Terraform does.
 ///
 /// # Errors
 /// When S3 refuses or does not answer.
@@ -111,7 +95,7 @@ impl Blobs for S3Blobs {
     }
 
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
-        // S3 has no way to ask for no bytes.
+        // S3 cannot be asked for zero bytes.
         if range.as_ref().is_some_and(Range::is_empty) {
             return Ok(self.size(id).await?.map(|_| Bytes::new()));
         }
@@ -132,14 +116,6 @@ impl Blobs for S3Blobs {
         let Bucket { client, name, .. } = &self.bucket;
         // Deleting is free.
         client.delete_object().bucket(name).key(key(id)?).send().await.map_err(failed)?;
-        Ok(())
-    }
-}
-
-impl Bucket {
-    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Unavailable> {
-        let asked = self.client.put_object().bucket(&self.name).key(key).body(bytes.into());
-        asked.customize().interceptor(self.meter.each_try(S3_PUT, 1.0)).send().await.map_err(failed)?;
         Ok(())
     }
 }

@@ -1,63 +1,70 @@
 //! The [`Queues`] port on SQS.
 //!
-//! Under load, envelopes that gather from one send to the next share one message of at most 64 KiB, which is what SQS bills
-//! as one request. One body that must be escaped makes a message of up to 513 KiB; SQS takes 1 MiB where the queue's
-//! `MaximumMessageSize` allows it. Where that bends a law:
+//! Under load, envelopes that gather between two sends share one message of at most 64 KiB (a *pack*), which SQS bills
+//! as one request. A body that must be escaped makes a message of up to 513 KiB; SQS takes 1 MiB where the queue's
+//! `MaximumMessageSize` allows it. This bends some laws of the port:
 //!
-//! - Members of a pack that were acked may come again after a crash before the whole pack was settled.
-//! - A member whose visibility lapses is sent anew by the process that holds it. Who acks it by the receipt from before removes
-//!   both, unless another process has received the new one meanwhile: then that one is handled once more.
-//! - `bury` and `redrive` send first and delete after, so a crash in between leaves both. `bury` needs the process that received.
-//! - A send whose answer was lost is made again by the SDK, all of the request: its messages may come twice.
-//! - [`Depth`] counts SQS messages, and its age is that of the oldest message this process holds.
-//! - With about 120,000 messages in flight SQS answers empty without an error.
+//! - After a crash, members of a pack that were acked may come again if not all members of the pack were settled.
+//! - When the visibility timeout of one member expires, the process that holds it sends that member again as a message
+//!   of its own. An ack by the old receipt removes both, unless another process has received the new message meanwhile:
+//!   then the member is handled once more.
+//! - `bury` and `redrive` first send and then delete, so a crash in between leaves both messages. `bury` works only in
+//!   the process that received.
+//! - When the answer to a send is lost, the SDK makes the whole request again: its messages may come twice.
+//! - [`Depth`] counts SQS messages, and its age is that of the oldest message that this process holds.
+//! - With about 120,000 messages in flight SQS returns nothing, without an error.
 //!
-//! Dropping the adapter awaits nothing: what is buffered or out by then is received again once its visibility has lapsed
-//! (at most half a minute for what is buffered), and what gathers to be sent is still sent while the runtime lives.
+//! Dropping the adapter waits for nothing. Messages that are buffered or handed out are received again once their
+//! visibility timeout has expired (at most half a minute for buffered ones). What gathers to be sent is still sent as
+//! long as the runtime exists.
 
 mod calls;
 mod copies;
 mod dead;
 mod lane;
 mod packs;
+mod part;
 mod receive;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
 };
+use soundoff_common::protocol::now_ms;
 use tokio::sync::oneshot;
 
 use crate::Aws;
 use crate::prices::SQS_REQUEST;
 use calls::{Calls, unavailable};
-use lane::{Lane, lock};
-use packs::{MARGIN, Part};
+use lane::Lane;
+use packs::MARGIN;
+use part::Part;
 
-/// How often SQS lets a message be received before it moves it to the dead letters by itself: well above our own limit.
+/// After how many receives SQS itself moves a message to the dead letters: well above our own limit.
 const MAX_RECEIVES: u32 = 10;
-/// 14 days, the longest SQS knows.
+/// How long SQS keeps a message: 14 days, its maximum.
 const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
 const VISIBILITY_SECONDS: u32 = 30;
-/// How many queues are looked up at once.
+/// How many queues are looked up in parallel.
 const OPENED_AT_ONCE: usize = 8;
 
-/// Why a receipt cannot be buried: it does not say the body.
-const UNKNOWN_RECEIPT: &str = "sqs: this process holds no such message any more, so its body cannot be buried: it was acked, or forgotten \
-     for newer ones, or another process received it; it is received again unless acked";
+/// Why a receipt cannot be buried: it does not hold the body.
+const UNKNOWN_RECEIPT: &str = "sqs: this process no longer holds this message, so its body cannot be buried: it was acked, or discarded \
+     for newer ones, or another process received it; unless it was acked, it will be received again";
 
-/// How the queues are named.
+/// The names of the queues.
 #[derive(Debug, Clone)]
 pub struct SqsOptions {
-    /// What every queue's name begins with.
+    /// The prefix of every queue's name.
     pub prefix: String,
 }
 
@@ -80,7 +87,7 @@ pub struct SqsQueues {
 }
 
 impl SqsQueues {
-    /// Finds the queues.
+    /// Looks up the queues.
     ///
     /// # Errors
     /// When one is missing or the engine does not answer.
@@ -112,7 +119,7 @@ async fn url(calls: &Calls, name: &str) -> anyhow::Result<String> {
     answer.with_context(missing)?.queue_url.with_context(missing)
 }
 
-/// Creates the queues and their dead letter queues where they are missing.
+/// Creates the queues and their dead letter queues if they are missing.
 ///
 /// # Errors
 /// When the engine refuses, as for a queue that exists with other attributes.
@@ -141,12 +148,13 @@ pub async fn provision(aws: &Aws, names: &[QueueName], options: &SqsOptions) -> 
 async fn arn(calls: &Calls, url: &str) -> anyhow::Result<String> {
     let call = calls.client.get_queue_attributes().queue_url(url);
     let call = call.attribute_names(QueueAttributeName::QueueArn).customize();
-    let told = call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable)?;
-    let arn = told.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
+    let answer =
+        call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable)?;
+    let arn = answer.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
     arn.with_context(|| format!("no ARN for {url}"))
 }
 
-/// Lets a bucket of the same account, and nobody else, put what it has to say into a queue; answers the queue's ARN.
+/// Allows a bucket of the same account, and nobody else, to send to a queue; returns the queue's ARN.
 pub(crate) async fn open_to_bucket(
     aws: &Aws,
     queue: &QueueName,
@@ -175,11 +183,6 @@ pub(crate) async fn open_to_bucket(
     let call = call.attributes(QueueAttributeName::Policy, policy.to_string()).customize();
     call.interceptor(calls.meter.each_try(SQS_REQUEST, 1.0)).send().await.map_err(unavailable)?;
     Ok(arn)
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn counts(lane: &Lane, url: &str) -> Result<(u64, u64), QueueError> {
@@ -220,7 +223,7 @@ impl Queues for SqsQueues {
                 lane.gather(bodies);
             }
         }
-        let broken = |_| Err(QueueError::Unavailable("sqs: a send broke off".into()));
+        let broken = |_| Err(QueueError::Unavailable("sqs: a send was broken off".into()));
         let mut results = Vec::with_capacity(answers.len());
         for answered in answers {
             results.push(answered.await.unwrap_or_else(broken));
@@ -276,7 +279,7 @@ impl Queues for SqsQueues {
         let part = Part::of(&receipt);
         let letter = part.as_ref().and_then(|part| lock(&lane.packs).get(part));
         let letter = letter.ok_or_else(|| QueueError::Unavailable(UNKNOWN_RECEIPT.into()))?;
-        dead::bury(lane, &letter.body, reason, Some(letter.attempt), now()).await?;
+        dead::bury(lane, &letter.body, reason, Some(letter.attempt), now_ms()).await?;
         self.ack(queue, vec![receipt]).await
     }
 
@@ -285,7 +288,7 @@ impl Queues for SqsQueues {
         let (visible, in_flight) = counts(lane, &lane.url).await?;
         let (dead, listed) = counts(lane, &lane.dlq).await?;
         let oldest = lock(&lane.packs).oldest().filter(|_| visible + in_flight > 0);
-        let oldest_age_ms = oldest.map_or(0, |sent| now().saturating_sub(sent));
+        let oldest_age_ms = oldest.map_or(0, |sent| now_ms().saturating_sub(sent));
         Ok(Depth { visible, in_flight, oldest_age_ms, dead: dead + listed })
     }
 

@@ -1,6 +1,6 @@
-//! The tables on DynamoDB's stand-ins, by the port's laws, and what the port does not speak of.
+//! The tables on stand-ins for DynamoDB: the port's laws, and what the port does not specify.
 //!
-//! DynamoDB Local and MiniStack must pass all; moto is a second opinion.
+//! DynamoDB Local and MiniStack must pass all tests; moto is a second opinion.
 
 #[path = "dynamodb/engine.rs"]
 mod engine;

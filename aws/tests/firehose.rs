@@ -1,4 +1,4 @@
-//! The archive on Firehose, by the port's laws, and against a Firehose that fails as it is told to.
+//! The archive on Firehose: the port's laws, and its behaviour with a fake Firehose that fails on demand.
 
 mod support {
     pub(crate) mod firehose;
@@ -16,7 +16,7 @@ use soundoff_common::telemetry::Metrics;
 use support::firehose::{Fake, Reply, Shared, serve};
 use ulid::Ulid;
 
-/// A stream and bucket of its own, so that no other test's files are read.
+/// A stream and bucket for this test, so that it reads no files of other tests.
 struct Stack(String);
 
 impl Stack {
@@ -110,7 +110,7 @@ async fn utc_records_are_found_at_their_place_and_others_refused() {
         assert!(found.0.starts_with(&format!("type=post.create/{place}/")), "{}", found.0);
     }
     let put = archive.put(vec![record("2026-11-22T00:30:00+02:00", "x")]).await;
-    assert!(put.unwrap_err().0.contains("UTC"), "it would be laid by its text");
+    assert!(put.unwrap_err().0.contains("UTC"), "it would be stored by its text");
 }
 
 async fn faked(fake: Fake) -> (Shared, Arc<FirehoseArchive>) {
@@ -125,7 +125,7 @@ fn records(count: usize, body: &str) -> Vec<Record> {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn of_every_failing_subset_only_that_is_sent_again() {
+async fn exactly_the_failing_subset_is_sent_again() {
     let (fake, archive) = faked(Fake::default()).await;
     for failing in 1..1_024u32 {
         {
@@ -144,7 +144,7 @@ async fn of_every_failing_subset_only_that_is_sent_again() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn what_is_refused_again_is_known_by_what_it_is() {
+async fn a_record_that_is_refused_again_is_known_by_its_content() {
     let (fake, archive) = faked(Fake {
         replies: [Reply::Failing(0b11010), Reply::Failing(0b110), Reply::Failing(0b1)].into(),
         ..Fake::default()
@@ -163,7 +163,7 @@ async fn what_is_refused_again_is_known_by_what_it_is() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn of_puts_that_share_a_call_only_the_refused_one_fails() {
+async fn only_the_refused_put_of_a_shared_call_fails() {
     let (fake, archive) = faked(Fake { always: Some(Reply::Refusing("bad")), ..Fake::default() }).await;
     let begun = Instant::now();
     let puts = ["a", "b", "bad", "c", "d"].map(|body| {
@@ -209,7 +209,7 @@ async fn a_record_is_one_line_of_at_most_1000_kib() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn a_refusal_for_good_is_not_tried_again() {
+async fn a_final_refusal_is_not_tried_again() {
     let (fake, archive) = faked(Fake { always: Some(Reply::NotFound), ..Fake::default() }).await;
     assert!(archive.put(records(1, "x")).await.is_err());
     assert_eq!(fake.lock().unwrap().calls.len(), 1);

@@ -1,4 +1,4 @@
-//! The Session Cache and the cache on memcached, by the ports' laws, and what happens when nodes are away.
+//! The Session Cache and the cache on memcached: the ports' laws, and what happens when nodes are away.
 
 #[path = "memcached/away.rs"]
 mod away;

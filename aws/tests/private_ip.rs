@@ -1,9 +1,10 @@
-//! The private address, asked of metadata services that answer what AWS documents. One test, as it sets this process's environment.
+//! The private address, from fake metadata services that answer as AWS documents. One test, as it sets the environment
+//! of its process.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-/// Answers every request with `body`; says where.
+/// Answers every request with `body`; returns the address.
 fn metadata(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -22,7 +23,7 @@ fn metadata(body: &'static str) -> String {
     format!("http://{address}/v4/abc")
 }
 
-/// Runs this very test anew with ECS's variable set.
+/// Runs this test again, in a process with ECS's variable set.
 fn asked_with(uri: &str) -> String {
     let this = std::env::current_exe().expect("this test's binary");
     let output = std::process::Command::new(this)
@@ -43,7 +44,7 @@ async fn prints_what_it_found() {
 }
 
 #[test]
-fn a_container_is_told_its_address_by_ecs() {
+fn a_container_gets_its_address_from_ecs() {
     let uri = metadata(
         r#"{"DockerId":"x","Networks":[{"NetworkMode":"awsvpc","IPv4Addresses":["10.0.2.106"],"MACAddress":"0e:9e"}]}"#,
     );

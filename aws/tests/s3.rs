@@ -1,4 +1,4 @@
-//! Blobs in S3, by the port's laws, and presigned uploads.
+//! Blobs in S3: the port's laws, and presigned uploads.
 
 use std::sync::Arc;
 
@@ -111,15 +111,15 @@ async fn a_presigned_put_allows_that_and_nothing_else() {
     assert_eq!(blobs.size(&format!("{id}.raw")).await.unwrap(), None);
     assert_eq!(ask("PUT", &url, 1_000).await, 200, "what was signed");
     assert_eq!(blobs.size(&format!("{id}.raw")).await.unwrap(), Some(1_000));
-    assert!(uploads.url(id, 1, now()).await.is_err(), "already lapsed");
+    assert!(uploads.url(id, 1, now()).await.is_err(), "already expired");
     let short = uploads.url(other, 10, now() + 1).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
-    assert_eq!(ask("PUT", &short, 10).await, 403, "lapsed");
+    assert_eq!(ask("PUT", &short, 10).await, 403, "expired");
 }
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn the_bucket_says_on_its_queue_what_was_uploaded_and_nothing_else() {
+async fn the_bucket_reports_uploads_on_its_queue_and_nothing_else() {
     for engine in ENGINES {
         let aws = engine.aws().await;
         let (queue, other) = (QueueName::new("uploads_q"), QueueName::new("other_q"));
@@ -128,7 +128,7 @@ async fn the_bucket_says_on_its_queue_what_was_uploaded_and_nothing_else() {
         sqs::provision(&aws, &[queue.clone(), other.clone()], &options).await.unwrap();
         s3::provision(&aws, &bucket).await.unwrap();
         s3::notify(&aws, &bucket, &other, &options).await.unwrap();
-        // Again, and to where it is to say so from now on.
+        // A second time, with the queue to which it must report from now on.
         for _ in 0..2 {
             s3::notify(&aws, &bucket, &queue, &options).await.unwrap();
         }
@@ -137,24 +137,24 @@ async fn the_bucket_says_on_its_queue_what_was_uploaded_and_nothing_else() {
         let (small, large) = (Ulid::generate(), Ulid::generate());
         blobs.put(&format!("{small}.full"), Bytes::from_static(b"a rendition")).await.unwrap();
         blobs.put(&format!("{small}.raw"), Bytes::from_static(b"an upload")).await.unwrap();
-        // In parts, which are one upload.
+        // In parts, which together are one upload.
         blobs.put(&format!("{large}.raw"), vec![0; 20 << 20].into()).await.unwrap();
-        let (mut told, wait) = (Vec::new(), std::time::Duration::from_secs(2));
+        let (mut reports, wait) = (Vec::new(), std::time::Duration::from_secs(2));
         loop {
             let got = queues.receive(&queue, 10, wait, std::time::Duration::from_secs(60)).await.unwrap();
             if got.is_empty() {
                 break;
             }
-            told.extend(got.into_iter().map(|message| String::from_utf8(message.body.to_vec()).unwrap()));
+            reports.extend(got.into_iter().map(|message| String::from_utf8(message.body.to_vec()).unwrap()));
         }
-        let tests = told.extract_if(.., |body| body.contains("\"s3:TestEvent\"")).count();
+        let tests = reports.extract_if(.., |body| body.contains("\"s3:TestEvent\"")).count();
         let key = |body: &String| {
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
-            // Engines encode differently, and moto tells of parts twice: at least once is what S3 promises.
+            // Engines encode differently, and moto reports parts twice: S3 promises at least once.
             body["Records"][0]["s3"]["object"]["key"].as_str().unwrap().replace("%2F", "/")
         };
-        let keys: std::collections::BTreeSet<_> = told.iter().map(key).collect();
+        let keys: std::collections::BTreeSet<_> = reports.iter().map(key).collect();
         let wanted = [small, large].map(|id| format!("media/{id}.raw"));
-        assert_eq!((tests, keys), (2, wanted.into_iter().collect()), "{}: {told:?}", engine.0);
+        assert_eq!((tests, keys), (2, wanted.into_iter().collect()), "{}: {reports:?}", engine.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The laws of the Queues port on SQS, and what packing adds to them.
+//! The laws of the Queues port on SQS, and what packs add to them.
 
 #[path = "sqs/asking.rs"]
 mod asking;
@@ -25,7 +25,7 @@ use soundoff_common::ports::queues::contract::{self, Harness};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Message, Outgoing, QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
 
-/// One engine's queues under a prefix of their own for each fresh start.
+/// The queues of one engine, under a new prefix for each fresh start.
 struct Engine {
     endpoint: String,
     prefix: std::sync::Mutex<String>,
@@ -183,7 +183,8 @@ mod ministack {
     }
 }
 
-/// A second opinion on what it does well: it lets a stale receipt change visibility, and is too slow for many receivers.
+/// A second opinion, on the laws that it keeps: it lets a stale receipt change the visibility timeout, and is too slow
+/// for many receivers.
 mod moto {
     use super::*;
 
@@ -301,7 +302,7 @@ async fn a_crash_brings_a_pack_back() {
     drop(queues);
     let queues = engine.open(false).await;
     let bodies: BTreeSet<_> = take(&queues, 20, LONG).await.into_iter().map(|message| message.body).collect();
-    assert_eq!(bodies.len(), 20, "all that was not settled comes again");
+    assert_eq!(bodies.len(), 20, "everything that was not settled comes again");
 }
 
 #[tokio::test]

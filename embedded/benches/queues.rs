@@ -1,4 +1,4 @@
-//! What the queue log does on this disk: `cargo bench -p soundoff-embedded --bench queues [-- DIRECTORY]`.
+//! The throughput of the queue log on this disk: `cargo bench -p soundoff-embedded --bench queues [-- DIRECTORY]`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ async fn hops(dir: &Path, in_flight: usize, batch: usize) {
         senders.push(tokio::spawn(async move {
             while began.elapsed() < SPAN {
                 window.acquire_many(u32::try_from(batch).expect("small")).await.expect("open").forget();
-                // The body says when it set out.
+                // The body holds the time at which it was sent.
                 let stamp = u64::try_from(began.elapsed().as_nanos()).expect("a short run").to_le_bytes();
                 let mut body = body().to_vec();
                 body[..8].copy_from_slice(&stamp);

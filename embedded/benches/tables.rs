@@ -1,7 +1,7 @@
 //! How fast the embedded tables are on this machine: `cargo bench -p soundoff-embedded --bench tables`.
 //!
-//! Transactions are what a handler writes: seven items over four tables, one of them under a condition that only the
-//! first to write it meets. Set `SECONDS` to measure longer than two seconds a line.
+//! The transactions are those of a handler: seven items in four tables, one of them under a condition that only its
+//! first writer meets. Set `SECONDS` to measure longer than two seconds for each line.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,7 +151,7 @@ async fn measure<F, R>(
             let mut taken = Vec::new();
             while started.elapsed() < time {
                 let begun = Instant::now();
-                let found = call(tables.clone()).await.expect("every call is lawful");
+                let found = call(tables.clone()).await.expect("every call is valid");
                 assert_eq!(found, rows, "the call did what is measured");
                 taken.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
             }

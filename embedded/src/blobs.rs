@@ -21,8 +21,8 @@ const CALLS: usize = 16;
 
 /// [`Blobs`] under one directory.
 ///
-/// Each lies at `blobs/XX/ID-XXXXXXXX`, where the Xs are a checksum of the id: it spreads the files over 256 directories, and
-/// tells ids apart that differ in case only, on file systems that do not.
+/// Each is stored at `blobs/XX/ID-XXXXXXXX`, where the Xs are a checksum of the id: it spreads the files over 256
+/// directories, and distinguishes ids that differ in case only, on file systems that do not.
 #[derive(Debug)]
 pub struct FileBlobs {
     root: PathBuf,
@@ -31,7 +31,7 @@ pub struct FileBlobs {
 }
 
 impl FileBlobs {
-    /// Opens `dir/blobs`, making it if need be, and clears away what an earlier life left half written.
+    /// Opens `dir/blobs`, making it if it is missing, and removes files that an earlier process left half-written.
     ///
     /// # Errors
     /// When the directories cannot be made or read.
@@ -50,7 +50,7 @@ impl FileBlobs {
     }
 }
 
-/// Runs file calls on threads that may wait, so many at once.
+/// Runs file calls on threads that may block, a bounded number at once.
 #[derive(Debug, Clone)]
 struct Desk(Arc<Semaphore>);
 
@@ -93,7 +93,7 @@ fn read(path: &Path, range: Option<Range<u64>>) -> io::Result<Option<Bytes>> {
     Ok(Some(bytes.into()))
 }
 
-/// A blob's draft; gone only while a call has it, or after one that failed.
+/// A blob's draft; `None` only while a call has it, or after one that failed.
 struct FileWriter {
     desk: Desk,
     draft: Option<Draft>,
@@ -149,7 +149,7 @@ impl Blobs for FileBlobs {
             .run(move || match fs::remove_file(&path) {
                 Err(error) if absent(&error) => Ok(()),
                 Err(error) => Err(error),
-                // Or the blob would be back after a power loss.
+                // Without this the blob would be back after a power loss.
                 Ok(()) => disk::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io::Error::other),
             })
             .await

@@ -2,13 +2,14 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use soundoff_common::lock::lock;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Cached, Stamp, Swap};
 use tokio::time::Instant;
@@ -16,10 +17,10 @@ use tokio::time::Instant;
 const MAX_KEY_BYTES: usize = 200;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
 
-/// How many writes of different keys may go on at once, about.
+/// About how many writes of different keys may run at once.
 const WRITERS: usize = 64;
 
-/// What an entry costs beside its key and value: the map's slot, the allocations' headers.
+/// The bytes that an entry takes beside its key and value: the map's slot, the allocations' headers.
 const ENTRY_BYTES: usize = 128;
 
 #[derive(Debug, Clone)]
@@ -43,16 +44,17 @@ impl Weighter<Box<str>, Entry> for ByBytes {
 pub struct LocalCache {
     entries: Entries<Box<str>, Entry, ByBytes>,
     stamps: AtomicU64,
-    /// A key's writers take turns at one of these, so that a swap looks and writes in one step. Readers need none.
+    /// Writers of a key hold one of these, so that a swap reads and writes in one step. Readers need none.
     turns: [Mutex<()>; WRITERS],
     hasher: RandomState,
 }
 
 impl LocalCache {
-    /// An empty cache that holds at most so many bytes: keys, values and what keeping them costs.
+    /// An empty cache that holds at most `max_bytes` bytes: keys, values and the overhead of each entry.
     ///
     /// # Panics
-    /// If it would not hold one value of the largest size: a cache that refuses lawful values is a mistake in the configuration.
+    /// If it would not hold one value of the largest size: a cache that refuses valid values is a mistake in the
+    /// configuration.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let largest = MAX_VALUE_BYTES + MAX_KEY_BYTES + ENTRY_BYTES;
@@ -60,9 +62,9 @@ impl LocalCache {
             max_bytes >= largest,
             "a cache of {max_bytes} bytes cannot hold a value of {MAX_VALUE_BYTES}"
         );
-        // Each shard has its share of the bytes, and must take the largest value several times over.
+        // Each shard has an equal part of the bytes, and must have room for several values of the largest size.
         let shards = (max_bytes / (8 * largest)).clamp(1, 64);
-        // Rounded down to a power of two: the map would round up, and halve the shards' shares.
+        // Rounded down to a power of two: the map would round up, which halves the bytes of a shard.
         let shards = 1 << shards.ilog2();
         let options = OptionsBuilder::new()
             .estimated_items_capacity((max_bytes / 4_096).max(64))
@@ -86,12 +88,12 @@ impl LocalCache {
     }
 }
 
-fn lawful(key: &str) -> bool {
+fn is_valid(key: &str) -> bool {
     (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn check_key(key: &str) -> Result<(), Unavailable> {
-    if lawful(key) {
+    if is_valid(key) {
         return Ok(());
     }
     let rule = format!("a cache key must be 1 to {MAX_KEY_BYTES} printable ASCII characters, not {key:?}");
@@ -111,23 +113,23 @@ fn check(key: &str, value: &Bytes) -> Result<(), Unavailable> {
 impl LocalCache {
     fn turn(&self, key: &str) -> MutexGuard<'_, ()> {
         let writer = self.hasher.hash_one(key) as usize % WRITERS;
-        self.turns[writer].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turns[writer])
     }
 
-    /// What is there and has not expired.
+    /// The entry of a key, unless it has expired.
     fn read(&self, key: &str, now: Instant) -> Option<Entry> {
         let entry = self.entries.get(key)?;
         if entry.deadline.is_none_or(|at| at > now) {
             return Some(entry);
         }
-        // Only if it is still the expired one: another may have put a fresh value in between.
+        // Only if it is still the expired one: another caller may have put a new value in between.
         self.entries.remove_if(key, |e| e.deadline.is_some_and(|at| at <= now));
         None
     }
 
     fn write(&self, key: String, value: &Bytes, deadline: Option<Instant>) {
         let stamp = Stamp(self.stamps.fetch_add(1, Ordering::Relaxed));
-        // Copied, as a slice keeps all of the buffer it was cut from, and that is what must be bounded.
+        // Copied: a slice keeps the whole buffer that it was cut from, and the bound is on what is kept.
         let entry = Entry { value: Bytes::copy_from_slice(value), stamp, deadline };
         self.entries.insert(key.into_boxed_str(), entry);
     }

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, whatever is killed.
+//! Files that are whole or absent, also after a kill.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Makes the names in a directory durable: a renamed file is only there for good after this.
+/// Makes the names in a directory durable: only then does a renamed file survive a power loss.
 pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
     sync_names(dir).with_context(|| format!("syncing {}", dir.display()))
 }
@@ -15,7 +15,7 @@ fn sync_names(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a directory and its parents, durably, up to the first that is there.
+/// Makes a directory and its missing parents, durably.
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -30,7 +30,8 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// A file under a name that no reader looks at, until [`Draft::publish`] gives it its own. Dropped before that it is removed.
+/// A file under a name that no reader looks at, until [`Draft::publish`] gives it its own. If it is dropped before
+/// that, it is removed.
 pub(crate) struct Draft {
     file: File,
     path: PathBuf,
@@ -44,7 +45,7 @@ impl Draft {
         Ok(Self { file, path, published: false })
     }
 
-    /// Gives the file its name, all of it on disk first and the name after it. Replaces what has that name.
+    /// Syncs the file to disk and then gives it its name. Replaces a file of that name.
     pub(crate) fn publish(mut self, path: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         let dir = path.parent().ok_or_else(|| io::Error::other("a file needs a directory"))?;
@@ -74,7 +75,7 @@ impl Drop for Draft {
     }
 }
 
-/// Removes leftover drafts (files ending in `.tmp`) of an earlier life.
+/// Removes drafts (files ending in `.tmp`) that an earlier process left behind.
 pub(crate) fn remove_drafts(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,4 +1,4 @@
-//! The ports on this machine alone: files and memory, no server beside the process.
+//! The ports on one machine: files and memory, and no server beside the process.
 
 pub mod archive;
 pub mod blobs;

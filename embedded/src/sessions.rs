@@ -1,24 +1,25 @@
-//! The Session Cache inside one process: for one machine, where edge and workers share it.
+//! The Session Cache inside one process, for a single machine on which edge and workers share it.
 //!
-//! Memory per idle socket is a figure we are judged by, so an entry holds a number for its edge and boot, which
-//! repeat for every socket of an edge, and a user with one socket costs no list.
+//! We measure the memory per idle socket. So an entry holds a number for its edge and boot, which repeat for every
+//! socket of an edge, and a user with one socket needs no list.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use soundoff_common::lock::{lock, read, write};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::protocol::Handle;
 use tokio::time::Instant;
 
-/// Few enough to cost nothing when empty, enough that a sweep or a growing map holds up few callers.
+/// Few enough to cost nothing when empty, and enough that a sweep or a growing map delays few callers.
 const SHARDS: usize = 256;
 
-/// Deadlines count in these: 32 bits of them last 13 years, and an entry is gone at most one of them early.
+/// The unit of deadlines: 32 bits last 13 years, and an entry expires at most one tick early.
 const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Slot {
     }
 }
 
-/// An edge process. `live` counts its entries, so that one long gone can be forgotten.
+/// An edge process. `live` counts its entries, so that an edge without any can be forgotten.
 #[derive(Debug)]
 struct Origin {
     edge: Arc<str>,
@@ -62,7 +63,7 @@ struct Origin {
 struct Origins(Vec<Origin>);
 
 impl Origins {
-    /// There are few edges, and a batch of registrations names the same one: a walk beats a map.
+    /// There are few edges, and a batch of registrations names the same one: a search in a list is faster than a map.
     fn find(&self, registration: &Registration) -> Option<u32> {
         let same = |o: &Origin| o.edge == registration.edge && o.boot == registration.boot;
         self.0.iter().position(same).map(|place| u32::try_from(place).expect("far fewer edges"))
@@ -87,13 +88,13 @@ impl Origins {
 
 type Shard = HashMap<Handle, Slot>;
 
-/// [`Sessions`] in this process's memory; a restart empties it, and the edges' sockets go with it.
+/// [`Sessions`] in this process's memory. A restart empties it, and ends the edges' sockets too.
 #[derive(Debug)]
 pub struct LocalSessions {
     started: Instant,
     hasher: RandomState,
-    /// Lock order: origins before a shard. Whoever puts holds the read lock throughout, so that no number is given
-    /// to another edge between being looked up and being stored.
+    /// Lock order: origins before a shard. A put holds the read lock throughout, so that no number is given to another
+    /// edge between its look-up and its use.
     origins: RwLock<Origins>,
     shards: Vec<Mutex<Shard>>,
     next_sweep: AtomicUsize,
@@ -118,7 +119,7 @@ impl LocalSessions {
         }
     }
 
-    /// Registrations held, expired ones that no sweep has met included.
+    /// How many registrations it holds, with expired ones that are not swept yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.origins().0.iter().map(|o| o.live.load(Ordering::Relaxed)).sum()
@@ -130,8 +131,9 @@ impl LocalSessions {
         self.len() == 0
     }
 
-    /// Removes what has expired from one part of the cache, the next part with each call; a full round is
-    /// [`LocalSessions::SWEEPS_PER_ROUND`] calls. Answers how many it removed.
+    /// Removes expired registrations from one part of the cache, and from the next part at the next call. A full round
+    /// takes
+    /// [`LocalSessions::SWEEPS_PER_ROUND`] calls. Returns how many it removed.
     pub fn sweep(&self) -> usize {
         let place = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let now = self.tick(Instant::now());
@@ -155,7 +157,7 @@ impl LocalSessions {
             }
             !slot.entries().iter().any(expired)
         });
-        // After a mass departure the map would keep its peak size for good.
+        // Otherwise the map would keep its peak size forever.
         if shard.len() < shard.capacity() / 4 {
             let room = shard.len() * 2;
             shard.shrink_to(room);
@@ -163,7 +165,7 @@ impl LocalSessions {
         removed
     }
 
-    /// How many sweeps go once through everything.
+    /// How many sweeps go once through the whole cache.
     pub const SWEEPS_PER_ROUND: usize = SHARDS;
 
     fn tick(&self, at: Instant) -> u32 {
@@ -172,16 +174,16 @@ impl LocalSessions {
     }
 
     fn origins(&self) -> RwLockReadGuard<'_, Origins> {
-        self.origins.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.origins)
     }
 
     fn shard(&self, handle: &Handle) -> MutexGuard<'_, Shard> {
-        // The map hashes with a key of its own; a modulus of the same hash would leave its buckets uneven.
+        // The map hashes with a key of its own: with a modulus of the same hash its buckets would fill unevenly.
         let place = self.hasher.hash_one(handle.as_str()) % SHARDS as u64;
         lock(&self.shards[usize::try_from(place).expect("below SHARDS")])
     }
 
-    /// The origins, with that of the registration among them.
+    /// The origins, with the one of the registration; adds that if it is missing.
     fn origins_with(&self, registration: &Registration) -> (RwLockReadGuard<'_, Origins>, u32) {
         loop {
             let origins = self.origins();
@@ -189,7 +191,7 @@ impl LocalSessions {
                 return (origins, origin);
             }
             drop(origins);
-            let mut origins = self.origins.write().unwrap_or_else(PoisonError::into_inner);
+            let mut origins = write(&self.origins);
             if origins.find(registration).is_none() {
                 origins.add(registration);
             }
@@ -197,11 +199,7 @@ impl LocalSessions {
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Adds or refreshes; answers whether it added.
+/// Adds or renews a socket; returns whether it added one.
 fn put(shard: &mut Shard, handle: &Handle, new: Entry) -> bool {
     let Some(slot) = shard.get_mut(handle) else {
         shard.insert(handle.clone(), Slot::One(new));
@@ -224,7 +222,7 @@ fn put(shard: &mut Shard, handle: &Handle, new: Entry) -> bool {
     false
 }
 
-/// Takes one socket away; answers it.
+/// Removes one socket and returns it.
 fn take(shard: &mut Shard, handle: &Handle, origin: u32, connection: u64) -> Option<Entry> {
     let slot = shard.get_mut(handle)?;
     let place = slot.entries().iter().position(|e| e.is_socket(origin, connection))?;
@@ -251,7 +249,7 @@ fn take(shard: &mut Shard, handle: &Handle, origin: u32, connection: u64) -> Opt
 impl Sessions for LocalSessions {
     async fn put_many(&self, entries: &[(Handle, Registration)], ttl: Duration) -> Result<(), Unavailable> {
         let now = Instant::now();
-        // A ttl beyond what the clock can hold is one that never ends.
+        // A ttl that the clock cannot hold never ends.
         let deadline = now.checked_add(ttl).map_or(u32::MAX, |at| self.tick(at));
         for (handle, registration) in entries {
             let (origins, origin) = self.origins_with(registration);
@@ -286,7 +284,7 @@ impl Sessions for LocalSessions {
             return Ok(false);
         };
         origins.live(origin).fetch_sub(1, Ordering::Relaxed);
-        // An expired one was gone before, only not yet swept.
+        // An expired one counts as removed before; it was only not swept yet.
         Ok(entry.deadline > self.tick(Instant::now()))
     }
 }

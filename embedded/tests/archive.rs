@@ -14,7 +14,7 @@ use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
 use tempfile::TempDir;
 
-/// What is killed cannot clean up, so a kill is played by going on with a copy of the files as they are.
+/// A killed process cannot clean up, so the tests simulate a kill: they continue with a copy of the files as they are.
 struct Local(std::sync::Mutex<TempDir>);
 
 impl Local {
@@ -57,7 +57,8 @@ fn copy(from: &Path, to: &Path) {
     for file in files_below(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        // A part may be rolled away while it is copied; what it became is copied too, if not now then never needed.
+        // A part may be rolled and removed while it is copied. Then the files that it was rolled into are copied, or
+        // are not needed.
         std::fs::copy(file, target).unwrap();
     }
 }
@@ -172,7 +173,8 @@ async fn a_part_cut_short_anywhere_is_recovered_up_to_its_last_whole_line() {
         assert_eq!(ids(crashed.path()), expected, "a part of {length} bytes, lines of {line}");
         assert_eq!(parts(crashed.path()), Vec::<PathBuf>::new(), "the part and the draft are gone");
         drop(archive);
-        // After what follows a power loss: the length grew, the bytes never came, or are those of somebody else's file.
+        // The state after a power loss: the file has grown, but its new bytes were never written, or are those of
+        // another file.
         for strange in [0, b'x'] {
             let mut text = whole[..2 * line + 40].to_vec();
             text.extend([strange; 700]);
@@ -194,7 +196,7 @@ async fn a_roll_cut_short_makes_no_second_copies() {
     archive.flush().await.unwrap();
     assert_eq!(ids(dir.path()), once(0..6));
     drop(archive);
-    // Killed after the first file was published: the others are not there yet, the part still is.
+    // A kill after the first file was published: the others are not there yet, and the part still is.
     let published = files_below(&dir.path().join("archive/events"));
     assert_eq!(published.len(), 3);
     published[1..].iter().for_each(|file| std::fs::remove_file(file).unwrap());
@@ -238,7 +240,7 @@ async fn a_part_rolls_by_size_by_age_and_by_variety() {
     archive_by_age.put(vec![record(1, "a", 1)]).await.unwrap();
     until(|| ids(by_age.path()) == once([1])).await;
 
-    // So many hours in one call that one part must not become them all.
+    // One call with so many hours that they need several parts.
     let by_variety = TempDir::new().unwrap();
     let archive = open(by_variety.path());
     archive.put((0..200).map(|id| record(id, "a", id)).collect()).await.unwrap();
@@ -248,7 +250,7 @@ async fn a_part_rolls_by_size_by_age_and_by_variety() {
     assert_eq!(files_below(&by_variety.path().join("archive/events")).len(), 200);
 }
 
-/// Waits for what another thread does in its own time.
+/// Waits for something that another thread does.
 async fn until(done: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !done() {

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 const SLOTS: usize = 20;
 const SLOW: usize = 4;
-// Long enough that a busy machine extends it in time.
+// Long enough that a busy machine can extend it in time.
 const VISIBILITY: Duration = Duration::from_secs(1);
 
-/// Notes each run, and is slow about some until they are let go.
+/// Records each run, and holds some of them until the test lets them go.
 #[derive(Default)]
 struct Slow {
     runs: Mutex<BTreeMap<String, usize>>,
@@ -71,7 +71,8 @@ async fn slow_messages_are_kept_out_of_sight_and_hold_up_no_other() {
         let sent = queues.send(bodies.iter().map(outgoing).collect()).await;
         assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     };
-    // Received together, they share tasks with quick ones; fewer slots than messages, so that the quick ones need theirs again.
+    // The slow ones are received together with quick ones and share their tasks. There are fewer slots than messages,
+    // so the quick ones need theirs again.
     let name = |n: usize| {
         if n < SLOTS && n.is_multiple_of(SLOTS / SLOW) { format!("slow{n}") } else { format!("quick{n}") }
     };
@@ -88,7 +89,8 @@ async fn slow_messages_are_kept_out_of_sight_and_hold_up_no_other() {
         stop.clone(),
     ));
     until("all quick ones are done", async || left().await == (0, SLOW as u64)).await;
-    // Their visibility would have lapsed meanwhile, and there were slots free to take them again.
+    // Without extensions their visibility timeout would have expired meanwhile, and there were free slots to receive
+    // them again.
     tokio::time::sleep(2 * VISIBILITY).await;
     send(&["last".to_owned()]).await;
     until("the last is done", async || job.runs().contains_key("last")).await;

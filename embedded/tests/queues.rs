@@ -11,7 +11,7 @@ use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use tempfile::TempDir;
 
-/// The directories of one engine: each restart goes on in a new one.
+/// The directories of one engine: each restart continues in a new one.
 struct Directory(TempDir, AtomicU32);
 
 impl Directory {
@@ -25,7 +25,7 @@ impl Directory {
 
     fn open(&self) -> Arc<dyn Queues> {
         let queues = [QueueName::new("alpha_q"), QueueName::new("beta_q")];
-        // Small enough that every law meets rotation, compaction and bodies that are no more in memory.
+        // Small enough that every law is tested with rotation, compaction and bodies that are no longer in memory.
         let options = Options { memory_bytes: 64, segment_bytes: 2048, ..Options::default() };
         EmbeddedQueues::open(&self.path(), &queues, options).expect("the log opens")
     }
@@ -37,7 +37,7 @@ impl Harness for Directory {
         self.open()
     }
 
-    /// Goes on with what lies in the files while the engine still runs: what `kill -9` would leave.
+    /// Continues with the files as they are while the engine still runs: the state that `kill -9` leaves.
     async fn restarted(&self, queues: Arc<dyn Queues>) -> Arc<dyn Queues> {
         let from = self.path();
         self.1.fetch_add(1, Ordering::Relaxed);
@@ -47,7 +47,7 @@ impl Harness for Directory {
     }
 }
 
-/// Copies the files, oldest first; fails with `NotFound` when one is compacted away meanwhile.
+/// Copies the files, oldest first; fails with `NotFound` when the compaction removes one meanwhile.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir(to)?;

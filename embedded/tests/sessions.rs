@@ -58,9 +58,9 @@ async fn a_sweep_frees_what_nobody_reads_again() {
     sessions.put_many(&short, Duration::from_secs(10)).await.unwrap();
     sessions.put_many(&long, Duration::from_secs(60)).await.unwrap();
     let round = || (0..LocalSessions::SWEEPS_PER_ROUND).map(|_| sessions.sweep()).sum::<usize>();
-    assert_eq!((round(), sessions.len()), (0, 3_000), "nothing goes before its time");
+    assert_eq!((round(), sessions.len()), (0, 3_000), "nothing is removed before its time");
     tokio::time::advance(Duration::from_secs(11)).await;
-    assert_eq!((round(), sessions.len()), (2_000, 1_000), "what expired goes in one round");
+    assert_eq!((round(), sessions.len()), (2_000, 1_000), "one round removes what expired");
     for (handle, registration) in &long {
         let found = sessions.get_many(std::slice::from_ref(handle)).await.unwrap();
         assert_eq!(found, [[registration.clone()]], "what has not expired stays");

@@ -7,6 +7,7 @@ use jsonwebtoken::Validation;
 use serde::Deserialize;
 use serde_json::Value;
 use soundoff_common::hex::hex;
+use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Condition, EXPIRES, Item, Key, Table, Write};
 
 use crate::config::AppleConfig;
@@ -18,14 +19,29 @@ use crate::seal::Seal;
 
 /// How far the provider's clock may be from ours, in seconds.
 const CLOCK_SKEW_S: u64 = 60;
-/// How old a token may be, in seconds, however long it says it is good.
+/// How old a token may be, in seconds, whatever expiry it names.
 const MAX_AGE_S: u64 = 24 * 3600;
-/// The longest token looked at, in bytes.
+/// The longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The longest nonce, in bytes.
 const MAX_NONCE_BYTES: usize = 256;
 
-const BAD: Refusal = Refusal::Unauthorized("the id_token or its nonce is not good; begin the sign-in anew");
+const BAD: Refusal = Refusal::Unauthorized("the id_token or its nonce is not good; begin the sign-in again");
+
+pub(crate) const NONCE: Holding = Holding {
+    kind: "nonce",
+    table: Table::Entities,
+    pk: "nonce#<hash>",
+    sk: "nonce",
+    attributes: &[EXPIRES],
+    of: Of::Nobody,
+    summary: "A nonce of an `id_token` that was used.",
+};
+
+/// Where it is stored that a nonce was used; `hash` is its keyed hash.
+fn nonce_key(hash: &str) -> Key {
+    Key::new(format!("nonce#{hash}"), "nonce")
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -46,7 +62,7 @@ struct Claims {
     nbf: Option<u64>,
 }
 
-/// Judges Apple's tokens.
+/// Verifies Apple's tokens.
 pub(crate) struct Apple {
     config: AppleConfig,
     keys: Jwks,
@@ -58,7 +74,7 @@ impl Apple {
         Self { config, keys }
     }
 
-    /// Who the token speaks of, and the write that uses its nonce up.
+    /// Whom the token is about, and the write that uses its nonce up.
     pub(crate) async fn verify(
         &self,
         seal: &Seal,
@@ -79,7 +95,7 @@ impl Apple {
         let id = header.kid.ok_or(BAD)?;
         let key = self.keys.key(&id).await?.ok_or(BAD)?;
         let claims = self.opened(token, &key)?;
-        // One issuer: a list that names ours among others is none of ours.
+        // Exactly one issuer: a list that also names ours is refused.
         if claims.iss != self.config.issuer || !is_nonce(&claims.nonce, nonce) {
             return Err(BAD);
         }
@@ -89,7 +105,7 @@ impl Apple {
         if claims.sub.is_empty() || claims.sub.len() > 255 {
             return Err(BAD);
         }
-        let once = Key::new(format!("nonce#{}", seal.hash(&["nonce", &claims.nonce])), "nonce");
+        let once = nonce_key(&seal.hash(&["nonce", &claims.nonce]));
         let gone_at = claims.exp.min(claims.iat + MAX_AGE_S) + CLOCK_SKEW_S;
         let spend = Write::put(Table::Entities, once, Item::new().with(EXPIRES, gone_at));
         let identity = Identity { kind: Kind::Apple, value: claims.sub };
@@ -97,11 +113,11 @@ impl Apple {
     }
 
     fn opened(&self, token: &str, key: &ProviderKey) -> Result<Claims, Refusal> {
-        // The key's own algorithm, and no other that the header might ask for.
+        // The key's own algorithm, whatever the header asks for.
         let mut rules = Validation::new(key.algorithm);
         rules.set_issuer(&[&self.config.issuer]);
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Times and audience are judged below: by our clock, and more strictly.
+        // Times and audience are checked below: by our clock, and more strictly.
         rules.validate_exp = false;
         rules.validate_nbf = false;
         rules.validate_aud = false;
@@ -116,7 +132,7 @@ impl Apple {
             && claims.iat.saturating_add(MAX_AGE_S) > now_s
     }
 
-    /// One of our apps is its audience; where others are too, it must have been issued to ours.
+    /// Whether one of our apps is in its audience. If others are in it too, the token must have been issued to ours.
     fn is_for_us(&self, claims: &Claims) -> bool {
         let ours = |id: &String| self.config.client_ids.contains(id);
         let audience = match &claims.aud {
@@ -128,15 +144,15 @@ impl Apple {
     }
 }
 
-/// Whether the header says that something in it must be understood (`crit`, RFC 7515, 4.1.11): nothing of the kind is understood here, and the
-/// library passes over it.
+/// Whether the header lists extensions that must be understood (`crit`, RFC 7515, 4.1.11). We understand none, and the
+/// library ignores `crit`.
 fn has_critical_extensions(token: &str) -> bool {
     let header = token.split('.').next().and_then(|text| BASE64.decode(text).ok());
     let header = header.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
     header.is_none_or(|header| header.get("crit").is_some())
 }
 
-/// Apps hand the nonce to Apple as it is, or (as Apple's own guides do) its SHA-256 in hex.
+/// Apps give Apple the nonce as it is, or (as Apple's own guides do) its SHA-256 in hex.
 fn is_nonce(claimed: &str, given: &str) -> bool {
     claimed == given || claimed == hex(digest(&SHA256, given.as_bytes()).as_ref())
 }

@@ -10,13 +10,13 @@ use soundoff_common::web::http::{Answer, json, read_json, whole};
 
 use crate::codes;
 use crate::families::{self, ENDED, Refreshed, Session};
-use crate::identity::{Identity, Kind, Linked, list_partition, masked};
+use crate::identity::{Identity, Kind, Linked, Row, list_partition, masked};
 use crate::refusal::Refusal;
 use crate::service::{Call, IDENTITY, Users};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
 use crate::twitter::Grant;
 
-/// The largest body, in bytes: an `id_token` and some.
+/// The largest body, in bytes: room for an `id_token` and the other fields.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
 
@@ -33,7 +33,7 @@ struct Address {
 struct VerifyBody {
     #[serde(flatten)]
     address: Address,
-    /// What `start` has answered.
+    /// The request that `start` answered.
     request: Option<String>,
     code: String,
     handle: Option<String>,
@@ -72,8 +72,8 @@ impl Address {
 }
 
 impl Users {
-    /// Which ways of signing in there are, for a page to offer. Mail and phone always are: without carriers there is the outbox, or the
-    /// process does not start.
+    /// The ways to sign in, for a page to offer. Mail and phone are always among them: without carriers there is the
+    /// outbox, or the process does not start.
     pub(crate) fn ways(&self) -> Answer {
         let mut ways = json!({ "email": {}, "phone": {}, "outbox": self.outbox });
         if let Some(apple) = &self.config.apple {
@@ -94,7 +94,7 @@ impl Users {
         json(StatusCode::OK, &ways)
     }
 
-    /// Sends a code. The answer is the same whoever the address belongs to.
+    /// Sends a code. The answer does not depend on whose address it is.
     pub(crate) async fn start(&self, call: Call) -> Result<Answer, Refusal> {
         let path = call.request.uri().path().to_owned();
         let body: Address =
@@ -161,7 +161,8 @@ impl Users {
         }
     }
 
-    /// An access token and a refresh token, as clients get them. No access token outlives its session, which ends at `ends` (seconds since 1970).
+    /// An access token and a refresh token, as clients get them. No access token outlives its session, which ends at
+    /// `ends` (seconds since 1970).
     fn pair(&self, session: &Session, now: u64) -> Result<Value, Refusal> {
         let Session { user, role, token, ends } = session;
         let lifetime = self.config.access_lifetime.as_secs().min(ends.saturating_sub(now / 1000));
@@ -187,7 +188,7 @@ impl Users {
         }
     }
 
-    /// Ends the session that a refresh token is of, when it is of one.
+    /// Ends the session of a refresh token, if it has one.
     pub(crate) async fn logout(&self, call: Call) -> Result<Answer, Refusal> {
         let example = r#"{"refresh_token":"…"}"#;
         let body: RefreshBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
@@ -206,11 +207,12 @@ impl Users {
         let mut items = Vec::new();
         for (sk, item) in self.tables.query(rows).await?.items {
             let linked: Linked = item.parse()?;
-            let kind = sk.split('#').next().unwrap_or_default();
+            let row = Row::of_key(sk);
+            let kind = row.kind();
             let opened = self.seal.open(&linked.sealed, &Identity::context(kind, &user));
             let value = String::from_utf8_lossy(&opened?).into_owned();
             items.push(json!({
-                "id": sk.replace('#', "."),
+                "id": row.id(),
                 "kind": kind,
                 "value": masked(kind, &value),
                 "linked_at": rfc3339(linked.linked_at),
@@ -219,11 +221,11 @@ impl Users {
         Ok(json(StatusCode::OK, &json!({ "items": items })))
     }
 
-    /// Takes a way to sign in away from the signed-in user.
+    /// Removes one of the ways in which the signed-in user can sign in.
     pub(crate) async fn unlink(&self, call: Call) -> Result<Answer, Refusal> {
         let claims = call.signed_in.ok_or(BEARER)?;
         let id = call.request.uri().path().strip_prefix(IDENTITY).unwrap_or_default();
-        unlink(&*self.tables, &claims, &id.replacen('.', "#", 1)).await?;
+        unlink(&*self.tables, &claims, &Row::of_id(id)).await?;
         Ok(nothing())
     }
 }

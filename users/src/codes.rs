@@ -2,6 +2,7 @@
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::model::ids;
 use soundoff_common::ports::courier::Notice;
 use soundoff_common::ports::tables::{
@@ -15,42 +16,71 @@ use crate::seal::{Seal, same};
 
 /// How long a code is good, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 10 * 60 * 1000;
-/// How often a code may be tried by who names its request, and how often the newest by who does not.
+/// How many tries a code has for callers that name its request, and how many the newest code has for callers that do
+/// not.
 const MAX_TRIES: u64 = 5;
-/// How many codes an address is sent within a window.
+/// How many codes are sent to an address within a window.
 const MAX_SENDS: u64 = 5;
 /// The window in which an address's codes are counted, in milliseconds.
 const WINDOW_MS: u64 = 3600 * 1000;
-/// How soon an address is sent another code, in milliseconds.
+/// How soon another code may be sent to an address, in milliseconds.
 const PAUSE_MS: u64 = 5_000;
-/// How often a try that raced another for its place is judged again.
+/// How often a try that lost a race for its place is made again.
 const RACES: usize = 8;
 
 const WRONG: Refusal =
-    Refusal::Unauthorized("the code is wrong, was used, or has lapsed; ask for another with /start");
+    Refusal::Unauthorized("the code is wrong, was used, or has expired; ask for another with /start");
+
+pub(crate) const SENDS: Holding = Holding {
+    kind: "sends of codes",
+    table: Table::Entities,
+    pk: "code#<kind>#<hash>",
+    sk: "sends",
+    attributes: &[NEWEST, BLIND, "sent_at", "sends", "window", EXPIRES],
+    of: Of::Nobody,
+    summary: "How many codes an address was sent in the last hour, the request of the last one, and how often it was tried without naming a request.",
+};
+/// [`Sends::newest`] as an attribute.
+const NEWEST: &str = "newest";
+/// [`Sends::blind`] as an attribute.
+const BLIND: &str = "blind";
 
 /// An address's item: how often it was sent a code.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sends {
     /// The request that was answered last.
     newest: String,
-    /// How often its code was tried by who did not name it.
+    /// How often its code was tried without naming the request.
     blind: u64,
     sent_at: u64,
-    /// How many codes since `window`.
+    /// How many codes were sent since `window`.
     sends: u64,
     window: u64,
     #[serde(rename = "expires")]
     gone_at: u64,
 }
 
+pub(crate) const CODE: Holding = Holding {
+    kind: "code",
+    table: Table::Entities,
+    pk: "code#<kind>#<hash>",
+    sk: "c#<request>",
+    attributes: &[HASH, TRIES, "sent_at", EXPIRES],
+    of: Of::Nobody,
+    summary: "One code; `hash` goes when it is used.",
+};
+/// [`Code::hash`] as an attribute.
+const HASH: &str = "hash";
+/// [`Code::tries`] as an attribute.
+const TRIES: &str = "tries";
+
 /// One code.
 #[derive(Debug, Serialize, Deserialize)]
 struct Code {
-    /// The keyed hash of address, request and code; gone once the code was used.
+    /// The keyed hash of address, request and code; removed when the code is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    /// How often it was tried by who named its request.
+    /// How often it was tried with its request named.
     tries: u64,
     sent_at: u64,
     #[serde(rename = "expires")]
@@ -69,13 +99,13 @@ fn hash(seal: &Seal, to: &Identity, request: &str, code: &str) -> String {
     seal.hash(&["code", to.kind.name(), &to.value, request, code])
 }
 
-/// Six digits, each code as likely as any other, from the process's CSPRNG.
+/// Six digits from the process's CSPRNG, each code equally likely.
 fn fresh_code() -> String {
     format!("{:06}", rand::rng().random_range(0..1_000_000))
 }
 
-/// Makes a code for an address; answers the request that it belongs to, and the notice that carries it. Nothing here depends on whether the
-/// address is anybody's, and nobody's code is touched but this one.
+/// Makes a code for an address. Returns the request that it belongs to, and the notice that carries it. Nothing here
+/// depends on whether the address belongs to an account, and no other code is changed.
 pub(crate) async fn start(
     tables: &dyn Tables,
     seal: &Seal,
@@ -114,7 +144,7 @@ pub(crate) async fn start(
         gone_at: (now + WINDOW_MS).div_ceil(1000),
     };
     let unchanged = match before {
-        Some(before) => Condition::Equals("newest", before.newest.into()),
+        Some(before) => Condition::Equals(NEWEST, before.newest.into()),
         None => Condition::Missing,
     };
     let writes = vec![
@@ -123,7 +153,7 @@ pub(crate) async fn start(
     ];
     match tables.write(writes).await {
         Ok(()) => Ok((request, notice(to, &code))),
-        // The same moment saw another request for the address: one code is on its way, and one is enough.
+        // Another request for the address came at the same moment: one code is on its way, and one is enough.
         Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {
             Err(Refusal::RateLimited(PAUSE_MS.div_ceil(1000)))
         }
@@ -135,24 +165,24 @@ fn notice(to: &Identity, code: &str) -> Notice {
     let minutes = LIFETIME_MS / 60_000;
     let ignore = "If you did not ask for it, ignore this; nobody gets in without it.";
     let text = match to.kind {
-        // A text is short, and its code where a phone's keyboard finds it.
+        // A text is short, and begins with the code, where a phone's keyboard finds it.
         Kind::Phone => format!("{code} is your sign-in code. It is good for {minutes} minutes."),
         _ => format!("Your sign-in code is {code}. It is good for {minutes} minutes.\n\n{ignore}"),
     };
     Notice { to: to.value.clone(), subject: format!("{code} is your sign-in code"), text }
 }
 
-/// Where the tries of a code are counted.
+/// The attribute in which the tries of a code are counted.
 struct Counter {
     key: Key,
     attribute: &'static str,
     made: u64,
-    /// What else must be as read.
+    /// What else must be as it was read.
     and: Condition,
 }
 
 impl Counter {
-    /// Counts one try more than were read.
+    /// Counts one more try than was read.
     async fn count(&self, tables: &dyn Tables) -> Result<(), TableError> {
         let as_read =
             Condition::All(vec![Condition::Equals(self.attribute, self.made.into()), self.and.clone()]);
@@ -160,22 +190,23 @@ impl Counter {
         tables.write(vec![Write::update(Table::Entities, self.key.clone(), change).when(as_read)]).await
     }
 
-    /// Takes a counted try back. Should that fail, one fewer is left.
+    /// Takes a counted try back. If that fails, the caller has one try fewer.
     async fn give_back(&self, tables: &dyn Tables) {
         let there = Condition::All(vec![Condition::Exists, self.and.clone()]);
         let change = vec![Change::Add(self.attribute, -1)];
         let given =
             tables.write(vec![Write::update(Table::Entities, self.key.clone(), change).when(there)]).await;
         if let Err(error) = given {
-            tracing::debug!(%error, "a right code has cost a try");
+            tracing::debug!(%error, "a correct code used up a try");
         }
     }
 }
 
-/// Judges a code, of a request or of the newest; answers the write that uses it up, to be made in the transaction of what it opens. Every try
-/// counts before it is judged, so that many at once are not more than as many in turn; a right one is given back.
+/// Checks a code, of a named request or of the newest one. Returns the write that uses it up, which the caller makes in
+/// the transaction of what the code opens. Each try is counted before it is checked, so that parallel tries get no more
+/// guesses than serial ones. A correct try is given back.
 ///
-/// Who names the request has tries of their own: a stranger can neither use them up nor put another code in the place of theirs.
+/// Callers that name the request have tries of their own: a stranger can neither use those up nor replace their code.
 pub(crate) async fn verify(
     tables: &dyn Tables,
     seal: &Seal,
@@ -183,7 +214,7 @@ pub(crate) async fn verify(
     (request, code): (Option<&str>, &str),
     now: u64,
 ) -> Result<Write, Refusal> {
-    // What is no id names no request, and never becomes a key.
+    // A text that is no id names no request, and never becomes a key.
     let named = match request {
         Some(text) => Some(ids::parse(text).ok_or(WRONG)?.to_string()),
         None => None,
@@ -196,11 +227,11 @@ pub(crate) async fn verify(
         let expected = sent.hash.filter(|_| now < sent.sent_at + LIFETIME_MS).ok_or(WRONG)?;
         let counter = match named {
             Some(_) => {
-                Counter { key: at.clone(), attribute: "tries", made: sent.tries, and: Condition::Always }
+                Counter { key: at.clone(), attribute: TRIES, made: sent.tries, and: Condition::Always }
             }
             None => {
-                let and = Condition::Equals("newest", request.as_str().into());
-                Counter { key: sends_key(seal, to), attribute: "blind", made: sends.blind, and }
+                let and = Condition::Equals(NEWEST, request.as_str().into());
+                Counter { key: sends_key(seal, to), attribute: BLIND, made: sends.blind, and }
             }
         };
         if counter.made >= MAX_TRIES {
@@ -215,8 +246,8 @@ pub(crate) async fn verify(
             return Err(WRONG);
         }
         counter.give_back(tables).await;
-        let unused = Condition::Equals("hash", expected.into());
-        return Ok(Write::update(Table::Entities, at, vec![Change::Remove("hash")]).when(unused));
+        let unused = Condition::Equals(HASH, expected.into());
+        return Ok(Write::update(Table::Entities, at, vec![Change::Remove(HASH)]).when(unused));
     }
     Err(Refusal::RateLimited(1))
 }

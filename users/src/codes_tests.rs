@@ -15,7 +15,7 @@ struct Desk {
     _dir: tempfile::TempDir,
 }
 
-/// A code and the request it is of.
+/// A code and its request.
 #[derive(Clone)]
 struct Sent {
     request: String,
@@ -45,12 +45,12 @@ impl Desk {
         Ok(Sent { request, code: code.to_owned() })
     }
 
-    /// By who knows the request.
+    /// A try that names the request.
     async fn named(&self, sent: &Sent, now: u64) -> Result<Write, Refusal> {
         verify(&*self.tables, &self.seal, &self.anna, (Some(&sent.request), &sent.code), now).await
     }
 
-    /// By who does not.
+    /// A try that does not.
     async fn blind(&self, sent: &Sent, now: u64) -> Result<Write, Refusal> {
         verify(&*self.tables, &self.seal, &self.anna, (None, &sent.code), now).await
     }
@@ -99,32 +99,32 @@ async fn an_address_is_sent_five_codes_an_hour_with_pauses() {
     assert!(matches!(sixth, Err(Refusal::RateLimited(wait)) if wait == rest));
     assert!(desk.start(START + WINDOW_MS - 1).await.is_err());
     desk.start(START + WINDOW_MS).await.unwrap();
-    // Of many at the same moment one is sent.
+    // Of many requests at the same moment one is sent.
     let later = START + 2 * WINDOW_MS;
     let together = join_all((0..20).map(|_| desk.start(later))).await;
     assert_eq!(together.iter().filter(|sent| sent.is_ok()).count(), 1);
 }
 
 #[tokio::test]
-async fn five_tries_are_all_however_many_come_at_once_and_a_strangers_are_not_mine() {
+async fn five_tries_are_all_also_when_many_come_at_once_and_a_strangers_are_not_mine() {
     let desk = Desk::open();
     let sent = desk.start(START).await.unwrap();
     for _ in 0..20 {
         join_all((0..20).map(|_| async { desk.blind(&sent.wrong(), START).await })).await;
     }
     assert!(desk.blind(&sent, START).await.is_err(), "the right code comes too late");
-    assert!(desk.named(&sent, START).await.is_ok(), "for who did not ask for it");
+    assert!(desk.named(&sent, START).await.is_ok(), "for the one who asked for it");
     for _ in 0..20 {
         join_all((0..20).map(|_| async { desk.named(&sent.wrong(), START).await })).await;
     }
     assert!(desk.named(&sent, START).await.is_err(), "now for everybody");
-    // Of fifty at once five are judged: as many as are counted.
+    // Of fifty at once five are checked: the number that is counted.
     let next = desk.start(START + PAUSE_MS).await.unwrap();
     join_all((0..50).map(|_| async { desk.named(&next.wrong(), START + PAUSE_MS).await })).await;
     let at = code_key(&desk.seal, &desk.anna, &next.request);
     let counted = desk.tables.get(Table::Entities, at).await.unwrap().unwrap().number("tries");
-    assert_eq!(counted, Some(MAX_TRIES), "who lost the race for a place was judged without one");
-    // And not one fewer; a right code costs none, so that one may come again with another handle.
+    assert_eq!(counted, Some(MAX_TRIES), "a try that lost the race for a place was checked without one");
+    // Nor fewer than five. A correct code uses up none, so that the client can come again with another handle.
     let later = START + WINDOW_MS;
     let sent = desk.start(later).await.unwrap();
     for _ in 0..20 {
@@ -138,7 +138,7 @@ async fn five_tries_are_all_however_many_come_at_once_and_a_strangers_are_not_mi
 }
 
 #[tokio::test]
-async fn a_code_is_used_once_however_many_use_it_at_once() {
+async fn a_code_is_used_once_even_when_many_use_it_at_once() {
     let desk = Desk::open();
     let sent = desk.start(START).await.unwrap();
     let judged =

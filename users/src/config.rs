@@ -2,19 +2,19 @@ use std::time::Duration;
 
 use hyper::Uri;
 
-/// The longest that an access token may be good.
+/// The longest lifetime of an access token.
 pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// How users sign in.
 #[derive(Debug, Clone)]
 pub struct UsersConfig {
-    /// How long an access token is good, at most [`MAX_ACCESS_LIFETIME`].
+    /// How long an access token is valid, at most [`MAX_ACCESS_LIFETIME`].
     pub access_lifetime: Duration,
-    /// How long a sign-in is good, however often it is refreshed.
+    /// How long a sign-in lasts at most; a refresh does not extend it.
     pub refresh_lifetime: Duration,
-    /// How many requests for codes an address on the net may make in a minute.
+    /// How many requests for codes an IP address may make in a minute.
     pub codes_per_minute: u32,
-    /// How many sign-ins, refreshes and tries of codes an address on the net may make in a minute.
+    /// How many sign-ins, refreshes and tries of codes an IP address may make in a minute.
     pub sign_ins_per_minute: u32,
     /// Sign in with Apple, when configured.
     pub apple: Option<AppleConfig>,
@@ -31,7 +31,7 @@ pub struct AppleConfig {
     pub issuer: String,
     /// Where the issuer's keys are.
     pub jwks_url: Uri,
-    /// What pages in browsers need to send users there; none when only native apps do.
+    /// What web pages need to send users there; `None` when only native apps do.
     pub web: Option<AppleWeb>,
 }
 
@@ -49,15 +49,15 @@ pub struct AppleWeb {
 pub struct TwitterConfig {
     /// Our app's identifier.
     pub client_id: String,
-    /// Our app's secret; none for a public client.
+    /// Our app's secret; `None` for a public client.
     pub client_secret: Option<String>,
     /// Where apps send users; its query may name scopes.
     pub authorize_url: Uri,
     /// Where codes are exchanged.
     pub token_url: Uri,
-    /// Where a token is asked whose it is.
+    /// Where we ask whose a token is.
     pub user_url: Uri,
-    /// Where in that answer the user's id is, as a JSON pointer (RFC 6901).
+    /// Where the user's id is in that answer, as a JSON pointer (RFC 6901).
     pub user_pointer: String,
     /// Where the provider may have sent the user back to.
     pub redirect_uris: Vec<String>,

@@ -12,7 +12,7 @@ use crate::tokens::Issuer;
 
 /// The most users made by one call.
 const MAX_HANDLES: usize = 1000;
-/// How long a development token is good, unless the call says otherwise: one day, in seconds.
+/// How long a development token is valid unless the call says otherwise: one day, in seconds.
 const LIFETIME_S: u64 = 24 * 3600;
 
 /// Makes users and their tokens without any sign-in, for load tests and demos on one machine.
@@ -24,9 +24,9 @@ pub struct DevTokens {
 /// The body of `POST /dev/tokens`.
 #[derive(Debug, Deserialize)]
 pub struct DevTokensRequest {
-    /// Who; those that do not exist are made.
+    /// The users; those that do not exist are made.
     pub handles: Vec<Handle>,
-    /// How long the tokens are good, in seconds.
+    /// How long the tokens are valid, in seconds.
     pub expires_in: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl DevTokens {
         Self { tables, issuer }
     }
 
-    /// One token a handle, each of a sign-in of its own.
+    /// One token for each handle, each with a sign-in of its own.
     ///
     /// # Errors
     /// When there are too many handles, or the tables do not answer.

@@ -1,6 +1,9 @@
 //! Sign-ins as they are stored: one item each, with the hashes of its present refresh token and the one before.
 
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::sign_ins::attribute::{
+    BEFORE, CREATED_AT, REFRESH, RETRIED_AT, ROTATED_AT, USER,
+};
 use soundoff_common::model::{accounts, sign_ins};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
@@ -9,31 +12,31 @@ use ulid::Ulid;
 use crate::refresh::{RefreshKey, RefreshToken};
 use crate::refusal::Refusal;
 
-/// How long the answer of a refresh can be asked for once more, in milliseconds.
+/// How long after a refresh its answer can be asked for once more, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 10_000;
 
 pub(crate) const ENDED: Refusal =
-    Refusal::Unauthorized("the refresh token opens nothing any more; sign in again");
+    Refusal::Unauthorized("the refresh token is no longer valid; sign in again");
 
-/// A sign-in's item. Its end is its absence.
+/// A sign-in's item. When the sign-in ends, the item is removed.
 #[derive(Debug, Serialize, Deserialize)]
 struct SignIn {
     user: Handle,
     created_at: u64,
     /// The hash of the present refresh token.
     refresh: String,
-    /// The hash of the one before.
+    /// The hash of the refresh token before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<String>,
     rotated_at: u64,
-    /// When the last refresh was asked for once more.
+    /// When the last refresh was repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retried_at: Option<u64>,
-    #[serde(rename = "expires")]
     expires: u64,
 }
 
-/// The write of a new sign-in at `now` (milliseconds since 1970), which ends for good after `lifetime_s` seconds.
+/// The write that begins a sign-in at `now` (milliseconds since 1970), which ends after `lifetime_s` seconds at the
+/// latest.
 pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u64) -> Write {
     let sign_in = SignIn {
         user: user.clone(),
@@ -51,7 +54,7 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
 /// The write of a sign-in that has no refresh token, for `lifetime_s` seconds.
 pub(crate) fn without_refresh(user: &Handle, session: Ulid, now: u64, lifetime_s: u64) -> Write {
     let expires = (now / 1000).saturating_add(lifetime_s);
-    let item = Item::new().with("user", user.as_str()).with("created_at", now).with(EXPIRES, expires);
+    let item = Item::new().with(USER, user.as_str()).with(CREATED_AT, now).with(EXPIRES, expires);
     Write::put(Table::Entities, sign_ins::key(session), item)
 }
 
@@ -60,22 +63,22 @@ pub(crate) struct Session {
     pub(crate) user: Handle,
     pub(crate) role: Role,
     pub(crate) token: RefreshToken,
-    /// When it ends for good, in seconds since 1970.
+    /// When it ends at the latest, in seconds since 1970.
     pub(crate) ends: u64,
 }
 
-/// What a refresh has come to.
+/// The outcome of a refresh.
 pub(crate) enum Refreshed {
-    /// It goes on, with the next token.
+    /// The session continues, with the next token.
     Next(Session),
-    /// An old token was used again: somebody has a copy. The family is to end.
+    /// An old token was used again: somebody has a copy. The family must end.
     Reused { user: Handle, session: Ulid },
 }
 
-/// Spends a refresh token, by a request that came at `arrived` (milliseconds since 1970).
+/// Uses a refresh token up, for a request that arrived at `arrived` (milliseconds since 1970).
 ///
-/// What was asked before an answer to the same token was made can be no theft of that answer: all but one of those that come together are told
-/// so, and nothing else happens.
+/// A request that arrived before the same token was answered cannot have stolen that answer. So of requests that come
+/// together, one gets the next token and the others get a conflict; the session continues.
 pub(crate) async fn refresh(
     tables: &dyn Tables,
     key: &RefreshKey,
@@ -96,23 +99,23 @@ pub(crate) async fn refresh(
         return Err(ENDED);
     }
     let (hash, next) = (token.hash(), key.next(&token));
-    let present = Condition::Equals("refresh", sign_in.refresh.clone().into());
+    let present = Condition::Equals(REFRESH, sign_in.refresh.clone().into());
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
     let last = sign_in.before.as_ref() == Some(&hash);
     let now = now_ms();
     let write = if hash == sign_in.refresh {
         let changes = vec![
-            Change::Set("refresh", next.hash().into()),
-            Change::Set("before", hash.into()),
-            Change::Set("rotated_at", now.into()),
-            Change::Remove("retried_at"),
+            Change::Set(REFRESH, next.hash().into()),
+            Change::Set(BEFORE, hash.into()),
+            Change::Set(ROTATED_AT, now.into()),
+            Change::Remove(RETRIED_AT),
         ];
         Write::update(Table::Entities, at, changes).when(present)
     } else if last && arrived < answered {
         return Err(first());
     } else if last && sign_in.retried_at.is_none() && arrived < answered + RETRY_MS {
-        let once = Condition::All(vec![present, Condition::Absent("retried_at")]);
-        Write::update(Table::Entities, at, vec![Change::Set("retried_at", now.into())]).when(once)
+        let once = Condition::All(vec![present, Condition::Absent(RETRIED_AT)]);
+        Write::update(Table::Entities, at, vec![Change::Set(RETRIED_AT, now.into())]).when(once)
     } else {
         return Ok(Refreshed::Reused { user: sign_in.user, session: token.session });
     };
@@ -122,13 +125,13 @@ pub(crate) async fn refresh(
                 Session { user: sign_in.user, role: account.role, token: next, ends: sign_in.expires };
             Ok(Refreshed::Next(session))
         }
-        // Both were good when they came: the other has the next token, and this one has harmed nothing.
+        // Both were valid when they arrived: the other has the next token, and this one did no harm.
         Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Err(first()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whose sign-in a refresh token is of, present or past, while it lives.
+/// The user and the sign-in of a refresh token, present or past, while the sign-in lasts.
 pub(crate) async fn owner(
     tables: &dyn Tables,
     key: &RefreshKey,
@@ -140,7 +143,7 @@ pub(crate) async fn owner(
     Ok(found.map(|sign_in| (sign_in.user, token.session)))
 }
 
-/// Ends a sign-in: neither its refresh tokens nor its access tokens open anything from here on.
+/// Ends a sign-in: from now on neither its refresh tokens nor its access tokens are valid.
 pub(crate) async fn end(tables: &dyn Tables, session: Ulid) -> Result<(), TableError> {
     tables.write(vec![Write::delete(Table::Entities, sign_ins::key(session))]).await
 }

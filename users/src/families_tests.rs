@@ -43,7 +43,7 @@ fn is_reuse(refreshed: &Result<String, Refusal>) -> bool {
 }
 
 #[tokio::test]
-async fn a_session_ends_for_good_however_often_it_is_refreshed() {
+async fn a_session_ends_at_its_time_also_when_it_is_refreshed() {
     let desk = Desk::open().await;
     let end = (desk.begun / 1000 + LIFETIME_S) * 1000;
     let second = desk.refresh(&desk.first, end - 1).await.unwrap();
@@ -58,9 +58,12 @@ async fn a_lost_answer_is_asked_for_once_within_ten_seconds() {
     assert!(is_reuse(&desk.refresh(&desk.first, rotated + RETRY_MS).await), "too late");
     assert_eq!(desk.refresh(&desk.first, rotated).await.unwrap(), second, "the same answer");
     let before_either = desk.refresh(&desk.first, desk.begun - 1).await;
-    assert!(matches!(before_either, Err(Refusal::Conflict(_))), "who came before the answers is no thief");
+    assert!(
+        matches!(before_either, Err(Refusal::Conflict(_))),
+        "a request from before the answers is no theft"
+    );
     assert!(is_reuse(&desk.refresh(&desk.first, now_ms() + 1).await), "a third time");
-    // A retry does not use the next token up, and the next refresh starts over.
+    // A retry does not use the next token up, and the next refresh may be retried as well.
     let third = desk.refresh(&second, now_ms()).await.unwrap();
     assert_eq!(desk.refresh(&second, now_ms()).await.unwrap(), third);
     assert!(is_reuse(&desk.refresh(&desk.first, now_ms()).await), "the one before the last");
@@ -89,7 +92,7 @@ async fn no_token_is_legible_at_rest() {
 }
 
 #[tokio::test]
-async fn a_token_opens_nothing_once_its_session_has_ended_or_lapsed() {
+async fn a_token_is_invalid_once_its_session_has_ended_or_expired() {
     let desk = Desk::open().await;
     let claims = |user: &str, session| Claims {
         user: user.parse().unwrap(),
@@ -101,7 +104,7 @@ async fn a_token_opens_nothing_once_its_session_has_ended_or_lapsed() {
     let end_s = desk.begun / 1000 + LIFETIME_S;
     let check = async |claims: &Claims, now_s| sign_ins::check(&*desk.tables, claims, now_s).await;
     assert_eq!(check(&alices, end_s - 1).await.unwrap().role, Role::User, "no more than the account says");
-    assert!(matches!(check(&alices, end_s).await, Err(Closed::Ended)), "engines remove what lapsed late");
+    assert!(matches!(check(&alices, end_s).await, Err(Closed::Ended)), "engines remove expired items late");
     assert!(matches!(check(&claims("bob", desk.session), 0).await, Err(Closed::NoUser)));
     assert!(matches!(check(&claims("alice", Ulid::generate()), 0).await, Err(Closed::Ended)));
     let now_s = desk.begun / 1000;
@@ -110,6 +113,9 @@ async fn a_token_opens_nothing_once_its_session_has_ended_or_lapsed() {
     let revoked = vec![Change::Set("revoked_at", desk.begun.into())];
     let user = accounts::key(&alices.user);
     desk.tables.write(vec![Write::update(Table::Users, user, revoked)]).await.unwrap();
-    assert!(desk.tables.write(still.to_vec()).await.is_err(), "a revocation fails what was judged before it");
+    assert!(
+        desk.tables.write(still.to_vec()).await.is_err(),
+        "a revocation fails a transaction that was checked before it"
+    );
     assert!(matches!(check(&alices, now_s).await, Err(Closed::Ended)));
 }

@@ -15,18 +15,18 @@ use crate::holdings::HOLDINGS;
 use crate::ring::Ring;
 use crate::service::{JWKS, Users, UsersDeps};
 
-/// What the User service of this process is made of.
+/// The parts of the User service of this process.
 #[derive(Clone)]
 pub struct UsersSettings {
     /// How users sign in.
     pub config: UsersConfig,
     /// The keys of access tokens.
     pub ring: Arc<Ring>,
-    /// Takes mails.
+    /// Sends mails.
     pub mail: Arc<dyn Courier>,
-    /// Takes texts.
+    /// Sends texts.
     pub texts: Arc<dyn Courier>,
-    /// Whether what couriers do not carry can be read at `/dev/outbox`.
+    /// Whether notices that no courier carries can be read at `/dev/outbox`.
     pub outbox: bool,
 }
 

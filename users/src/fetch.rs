@@ -1,4 +1,5 @@
-//! HTTP to identity providers and carriers: bounded in time and size, no redirects, TLS unless the peer is this machine.
+//! HTTP to identity providers and carriers: bounded in time and size, no redirects, TLS unless the peer is this
+//! machine.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// How long a call may take in all.
+/// How long a call may take in total.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -41,10 +42,10 @@ impl Fetch {
         Self { client: Client::builder(TokioExecutor::new()).build(https.wrap_connector(http)) }
     }
 
-    /// Sends a request whose address [`lawful`] has been asked about, and reads the answer.
+    /// Sends a request to an address that [`safe_url`] accepted, and reads the answer.
     ///
     /// # Errors
-    /// When the peer does not answer in time, or with too much. The text holds nothing of what was sent.
+    /// When the peer does not answer in time, or its answer is too large. The text repeats nothing of what was sent.
     pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let called = async {
@@ -61,22 +62,22 @@ impl Fetch {
     }
 }
 
-/// Whether a host is this very machine.
+/// Whether a host is this machine.
 pub(crate) fn is_here(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// An address that secrets may be sent to: https, or http on this very machine.
+/// An address that secrets may be sent to: https, or http on this machine.
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn lawful(text: &str) -> anyhow::Result<Uri> {
+pub fn safe_url(text: &str) -> anyhow::Result<Uri> {
     let uri: Uri = text.parse().with_context(|| format!("{text} is no URL"))?;
     let host = uri.host().with_context(|| format!("{text} names no host"))?;
     let here = is_here(host);
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") => ensure!(here, "{text} must be https: only this machine is spoken to in the clear"),
+        Some("http") => ensure!(here, "{text} must be https: only this machine is reached without TLS"),
         _ => bail!("{text} must begin with https://"),
     }
     Ok(uri)
@@ -84,12 +85,12 @@ pub fn lawful(text: &str) -> anyhow::Result<Uri> {
 
 #[cfg(test)]
 mod tests {
-    use super::lawful;
+    use super::safe_url;
 
     #[test]
     fn secrets_go_over_tls_or_stay_here() {
         for good in ["https://appleid.apple.com/auth/keys", "http://127.0.0.1:80/x", "http://localhost:1"] {
-            assert!(lawful(good).is_ok(), "{good}");
+            assert!(safe_url(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -100,7 +101,7 @@ mod tests {
             "appleid.apple.com",
             "https://",
         ] {
-            assert!(lawful(bad).is_err(), "{bad}");
+            assert!(safe_url(bad).is_err(), "{bad}");
         }
     }
 }

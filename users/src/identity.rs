@@ -1,7 +1,8 @@
-//! Identities: the mail addresses, phone numbers and foreign accounts that a user is known by.
+//! Identities: the mail addresses, phone numbers and foreign accounts by which a user is known.
 
 use serde::{Deserialize, Serialize};
-use soundoff_common::ports::tables::Key;
+use soundoff_common::model::holdings::{Holding, Of};
+use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::Handle;
 
 use crate::refusal::Refusal;
@@ -31,19 +32,43 @@ impl Kind {
     }
 }
 
-/// Something that was proven to be somebody's.
+/// An address or account that somebody has proven to be theirs.
 pub(crate) struct Identity {
     pub(crate) kind: Kind,
-    /// In its one spelling: what names it at its provider, or the address.
+    /// The address, or its name at the provider, in its one spelling.
     pub(crate) value: String,
 }
 
-/// Names alone: the value is nobody's business.
+/// The kind alone: the value is private.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({})", self.kind.name())
     }
 }
+
+/// Whose an identity is.
+pub(crate) const LINKED: Holding = Holding {
+    kind: "identity",
+    table: Table::Entities,
+    pk: "identity#<kind>#<hash>",
+    sk: "identity",
+    attributes: ATTRIBUTES,
+    of: Of::User,
+    summary: "Whose a mail address, phone number or foreign account is.",
+};
+/// The same, in the list of its user's identities.
+pub(crate) const ROW: Holding = Holding {
+    kind: "row of an identity",
+    table: Table::Entities,
+    pk: "identities#<h>",
+    sk: "<kind>#<hash>",
+    attributes: ATTRIBUTES,
+    of: Of::User,
+    summary: "The user's list of them.",
+};
+/// [`Linked::user`] as an attribute.
+pub(crate) const USER: &str = "user";
+const ATTRIBUTES: &[&str] = &[USER, "linked_at", "sealed"];
 
 /// An identity's item: whose it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,25 +81,25 @@ pub(crate) struct Linked {
 }
 
 impl Identity {
-    /// A mail address: `local@domain`, in lower case. Mail systems that tell apart local parts by case are as good as gone, and people are not
-    /// consistent in it.
+    /// A mail address: `local@domain`, in lower case. Hardly any mail system still distinguishes local parts by case,
+    /// and people are not consistent in it.
     pub(crate) fn email(text: &str) -> Result<Self, Refusal> {
         let value = text.trim().to_lowercase();
-        let lawful = value.len() <= MAX_EMAIL_BYTES && value.parse::<lettre::Address>().is_ok();
-        if !lawful {
+        let valid = value.len() <= MAX_EMAIL_BYTES && value.parse::<lettre::Address>().is_ok();
+        if !valid {
             return Err(Refusal::BadMessage("`email` is no mail address, such as anna@example.org".into()));
         }
         Ok(Self { kind: Kind::Email, value })
     }
 
-    /// A phone number in E.164 form; spaces, dots, hyphens and brackets that people write are left out.
+    /// A phone number in E.164 form. Spaces, dots, hyphens and brackets, as people write them, are removed.
     pub(crate) fn phone(text: &str) -> Result<Self, Refusal> {
         let value: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
         let digits = value.strip_prefix('+').unwrap_or_default();
-        let lawful = (7..=15).contains(&digits.len())
+        let valid = (7..=15).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
             && !digits.starts_with('0');
-        if !lawful {
+        if !valid {
             let message = "`phone` is a number with its country, such as +491701234567";
             return Err(Refusal::BadMessage(message.into()));
         }
@@ -86,14 +111,9 @@ impl Identity {
         seal.hash(&[self.kind.name(), &self.value])
     }
 
-    /// Where the item lies that says whose it is.
-    pub(crate) fn key(&self, seal: &Seal) -> Key {
-        Key::new(format!("identity#{}#{}", self.kind.name(), self.hash(seal)), "identity")
-    }
-
-    /// Where it lies in its user's list of identities.
-    pub(crate) fn row_key(&self, seal: &Seal, user: &Handle) -> Key {
-        Key::new(list_partition(user), format!("{}#{}", self.kind.name(), self.hash(seal)))
+    /// Names it in its user's list of identities.
+    pub(crate) fn row(&self, seal: &Seal) -> Row {
+        Row(format!("{}#{}", self.kind.name(), self.hash(seal)))
     }
 
     /// What its sealed value is bound to.
@@ -102,12 +122,48 @@ impl Identity {
     }
 }
 
-/// Where a user's list of identities lies.
+/// The range key of an identity in its user's list: `<kind>#<hash>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row(String);
+
+impl Row {
+    /// The row of a range key.
+    pub(crate) fn of_key(sk: String) -> Self {
+        Self(sk)
+    }
+
+    /// The row of an id that a client names.
+    pub(crate) fn of_id(id: &str) -> Self {
+        Self(id.replacen('.', "#", 1))
+    }
+
+    /// The identity's id as clients see it: fit for a path.
+    pub(crate) fn id(&self) -> String {
+        self.0.replace('#', ".")
+    }
+
+    /// The name of the identity's [`Kind`].
+    pub(crate) fn kind(&self) -> &str {
+        self.0.split('#').next().unwrap_or_default()
+    }
+
+    /// Where the item is stored that says whose the identity is.
+    pub(crate) fn key(&self) -> Key {
+        Key::new(format!("identity#{}", self.0), "identity")
+    }
+
+    /// Where the identity is stored in the list of `user`.
+    pub(crate) fn key_in(&self, user: &Handle) -> Key {
+        Key::new(list_partition(user), self.0.as_str())
+    }
+}
+
+/// Where a user's list of identities is stored.
 pub(crate) fn list_partition(user: &Handle) -> String {
     format!("identities#{user}")
 }
 
-/// A value as its owner will know it again, and nobody else will.
+/// A value masked so that its owner recognizes it and nobody else does.
 pub(crate) fn masked(kind: &str, value: &str) -> String {
     let ends = |text: &str, head: usize, tail: usize| {
         let chars: Vec<char> = text.chars().collect();

@@ -1,7 +1,7 @@
-//! A provider's public keys (RFC 7517), remembered, and looked for again when a token names one that is not known.
+//! A provider's public keys (RFC 7517), kept in memory and fetched again when a token names an unknown one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -13,21 +13,23 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
+use soundoff_common::lock::lock;
 
 use crate::fetch::Fetch;
 
-/// How long keys are good without another look.
+/// How long keys are used without fetching them again.
 const FRESH: Duration = Duration::from_secs(3600);
-/// How soon an unknown key id makes us look again: whoever invents ids must not make us call the provider for each.
+/// How soon an unknown key id makes us fetch again: a caller that invents ids must not make us call the provider for
+/// each.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long keys are used when the provider does not answer.
+/// How long keys are used while the provider does not answer.
 const STALE: Duration = Duration::from_secs(24 * 3600);
-/// The most keys of one provider.
+/// The most keys taken of one provider.
 const MOST: usize = 50;
-/// The shortest RSA modulus taken, in bytes.
+/// The shortest RSA modulus accepted, in bytes.
 const MIN_RSA_BYTES: usize = 256;
 
-/// A key, and the one algorithm it is used with.
+/// A key, and the only algorithm it is used with.
 #[derive(Clone)]
 pub(crate) struct ProviderKey {
     pub(crate) algorithm: Algorithm,
@@ -39,12 +41,12 @@ struct Known {
     keys: HashMap<String, ProviderKey>,
     /// When they were read.
     read: Option<Instant>,
-    /// When they were last asked for, whatever came of it.
+    /// When they were last asked for, with or without success.
     asked: Option<Instant>,
 }
 
 impl Known {
-    /// The key of an id, while it is good without another look.
+    /// The key of an id, unless it must be fetched again.
     fn fresh(&self, id: &str) -> Option<ProviderKey> {
         let is_fresh = self.read.is_some_and(|read| read.elapsed() < FRESH);
         self.keys.get(id).filter(|_| is_fresh).cloned()
@@ -56,7 +58,7 @@ pub(crate) struct Jwks {
     fetch: Fetch,
     url: Uri,
     known: Mutex<Known>,
-    /// Held while asking: all who wait for a key wait for one answer, and who has one waits for nobody.
+    /// Held while asking: all callers that need a key wait for one answer, and callers whose key is known do not wait.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -71,7 +73,7 @@ impl Jwks {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// The key of an id; `None` when the provider has none.
@@ -116,7 +118,7 @@ impl Jwks {
         ensure!(response.status().is_success(), "the provider's keys: {}", response.status());
         let document: Document =
             serde_json::from_slice(response.body()).context("the provider's keys are no JWK set")?;
-        // A key of a kind that is not known here is another's, not an error.
+        // A key of a kind that is unknown here is meant for others, and no error.
         let keys = document.keys.into_iter().take(MOST).filter_map(|key| {
             let key: Jwk = serde_json::from_value(key).ok()?;
             Some((key.common.key_id.clone()?, usable(&key)?))
@@ -125,7 +127,7 @@ impl Jwks {
     }
 }
 
-/// A signing key of a kind that is taken, with the algorithm that its kind dictates: never the one a token asks for.
+/// A signing key of an accepted kind, with the algorithm that its kind dictates: never the one that a token asks for.
 fn usable(key: &Jwk) -> Option<ProviderKey> {
     if key.common.public_key_use.as_ref().is_some_and(|wanted| *wanted != PublicKeyUse::Signature) {
         return None;
@@ -141,7 +143,7 @@ fn usable(key: &Jwk) -> Option<ProviderKey> {
         AlgorithmParameters::OctetKeyPair(okp) => {
             (okp.curve == EllipticCurve::Ed25519).then_some(Algorithm::EdDSA)?
         }
-        // A shared secret in a public document is none.
+        // A shared secret in a public document is not secret.
         _ => return None,
     };
     let named = key.common.key_algorithm.map(|named| named.to_string());
@@ -157,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(key: Value) -> Option<Algorithm> {
+    fn algorithm(key: Value) -> Option<Algorithm> {
         usable(&serde_json::from_value(key).ok()?).map(|key| key.algorithm)
     }
 
@@ -168,7 +170,7 @@ mod tests {
         let rsa = |extra: Value| {
             let mut key = json!({ "kty": "RSA", "kid": "k", "n": n, "e": "AQAB" });
             key.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            judged(key)
+            algorithm(key)
         };
         assert_eq!(rsa(json!({})), Some(Algorithm::RS256));
         assert_eq!(rsa(json!({ "alg": "RS256", "use": "sig" })), Some(Algorithm::RS256));
@@ -176,14 +178,14 @@ mod tests {
         assert_eq!(rsa(json!({ "alg": "RS512" })), None, "another algorithm than ours");
         assert_eq!(rsa(json!({ "use": "enc" })), None);
         assert_eq!(rsa(json!({ "n": BASE64.encode([0xff; 128]) })), None, "1024 bits");
-        assert_eq!(judged(json!({ "kty": "oct", "kid": "k", "k": x })), None, "a shared secret");
+        assert_eq!(algorithm(json!({ "kty": "oct", "kid": "k", "k": x })), None, "a shared secret");
         assert_eq!(
-            judged(json!({ "kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": x })),
+            algorithm(json!({ "kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": x })),
             Some(Algorithm::ES256)
         );
-        assert_eq!(judged(json!({ "kty": "EC", "crv": "P-384", "kid": "k", "x": x, "y": x })), None);
+        assert_eq!(algorithm(json!({ "kty": "EC", "crv": "P-384", "kid": "k", "x": x, "y": x })), None);
         assert_eq!(
-            judged(json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x })),
+            algorithm(json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x })),
             Some(Algorithm::EdDSA)
         );
     }

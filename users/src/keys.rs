@@ -9,7 +9,7 @@ use soundoff_common::hex::hex;
 /// An Ed25519 key that signs access tokens.
 pub(crate) struct SigningKey {
     pub(crate) id: String,
-    /// Its place in the ring.
+    /// Its range key in the tables.
     pub(crate) stored_as: String,
     /// Milliseconds since 1970.
     pub(crate) created_at: u64,
@@ -25,7 +25,7 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// A fresh key as PKCS #8.
+    /// A new key as PKCS #8.
     pub(crate) fn generate() -> anyhow::Result<Vec<u8>> {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let document =

@@ -1,8 +1,9 @@
 //! The User service: who somebody is, and the tokens that say so.
 //!
-//! A way to sign in proves an *identity* (a mail address, a phone number, an account elsewhere) and yields the write that uses the proof up;
-//! `sign_in` turns it into a session in one transaction, whichever way it was. Access tokens are short and signed, refresh tokens
-//! opaque, rotated at each use, and end with their family when one is used twice.
+//! Each way to sign in proves an *identity* (a mail address, a phone number, an account elsewhere) and returns the
+//! write that uses the proof up. `sign_in` turns that into a session, in one transaction, for every way. Access tokens
+//! are short-lived and signed. Refresh tokens are opaque and rotate at each use; when one is used twice, its whole
+//! family ends.
 
 mod apple;
 mod calls;

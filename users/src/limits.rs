@@ -1,4 +1,4 @@
-//! How often one address on the net may ask.
+//! How often one IP address may ask.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -9,18 +9,18 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::refusal::Refusal;
 
-/// How many checks go by before addresses that have rested are forgotten.
+/// After how many checks the addresses that are quiet are forgotten.
 const TIDY_EVERY: u32 = 4096;
 
-/// One limit, per process: a deployment of several lets as many times more through. What must hold for all together (codes and tries per mail
-/// address or phone number) is counted in the tables.
+/// One limit, per process: a deployment of n processes lets n times as much through. Limits that must hold for all
+/// together (codes and tries per mail address or phone number) are counted in the tables.
 pub(crate) struct Limit {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     checks: AtomicU32,
 }
 
 impl Limit {
-    /// So many a minute, and as many at once after a rest.
+    /// At most `most` a minute, and all of them at once after a quiet minute.
     pub(crate) fn per_minute(most: u32) -> Self {
         let quota = Quota::per_minute(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN));
         Self { limiter: DefaultKeyedRateLimiter::keyed(quota), checks: AtomicU32::new(0) }
@@ -38,7 +38,7 @@ impl Limit {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 one: who has one address of it has them all.
+/// An IPv4 address, or the /64 of an IPv6 one: a host that has one address of it has them all.
 fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

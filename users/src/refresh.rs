@@ -1,8 +1,9 @@
-//! Refresh tokens: what one says, and how one follows from the other.
+//! Refresh tokens: what they hold, and how the next one is derived.
 //!
-//! A token is opaque to clients. Inside lie its sign-in and a secret, under a mark that only this deployment can make: a token that was
-//! spent is told from an invented one, without a list of all that there were. The secret of the next follows from the present one, so the same refresh, repeated because its answer was lost, can be answered again though only
-//! hashes are kept.
+//! A token is opaque to clients. It holds its sign-in, a secret, and a mark that only this deployment can make. The
+//! mark distinguishes a used token from an invented one without a list of all used tokens. The secret of the next token
+//! is derived from the present one. So a refresh that is repeated because its answer was lost gets the same answer,
+//! though only hashes are kept.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -12,16 +13,16 @@ use soundoff_common::hex::hex;
 use soundoff_common::web::secret::Secret;
 use ulid::Ulid;
 
-/// Begins every refresh token, so that scanners for leaked secrets can know one.
+/// Begins every refresh token, so that scanners for leaked secrets recognize it.
 const PREFIX: &str = "so_refresh_";
 const SECRET_BYTES: usize = 32;
 const MARK_BYTES: usize = 16;
 const BYTES: usize = 16 + SECRET_BYTES + MARK_BYTES;
 
-/// Makes and knows refresh tokens.
+/// Makes and reads refresh tokens.
 pub(crate) struct RefreshKey(hmac::Key);
 
-/// One token's inside.
+/// What one token holds.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RefreshToken {
     pub(crate) session: Ulid,
@@ -38,7 +39,7 @@ impl RefreshKey {
         RefreshToken { session, secret: rand::random() }
     }
 
-    /// The token that follows: the same each time it is asked for.
+    /// The token that follows: the same one for each call.
     pub(crate) fn next(&self, token: &RefreshToken) -> RefreshToken {
         let said = [b"next".as_slice(), &token.session.to_bytes(), &token.secret];
         let tag = hmac::sign(&self.0, &said.concat());
@@ -60,7 +61,7 @@ impl RefreshKey {
         format!("{PREFIX}{}", BASE64.encode(wire))
     }
 
-    /// What a text says, if it is a token that was made here, at whatever time.
+    /// What a text holds, if it is a token that this deployment made, now or earlier.
     pub(crate) fn parse(&self, text: &str) -> Option<RefreshToken> {
         let wire = BASE64.decode(text.strip_prefix(PREFIX)?).ok()?;
         let wire: [u8; BYTES] = wire.try_into().ok()?;
@@ -75,7 +76,7 @@ impl RefreshKey {
 }
 
 impl RefreshToken {
-    /// What is kept of it. Of 256 random bits, a plain hash tells nothing.
+    /// What is stored of it. A plain hash of 256 random bits reveals nothing.
     pub(crate) fn hash(&self) -> String {
         hex(digest(&SHA256, &self.secret).as_ref())
     }

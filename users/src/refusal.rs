@@ -9,28 +9,28 @@ pub(crate) enum Refusal {
     /// The request makes no sense.
     #[error("{0}")]
     BadMessage(String),
-    /// What was to prove who asks proves nothing. One text for many reasons: it must not help a guesser.
+    /// The proof of who asks is not valid. One text for many reasons: it must not help a guesser.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// The proof is good and nobody has it yet: say which handle the new account is to have.
+    /// The proof is valid and belongs to no account yet: the client must name a handle for the new account.
     #[error("this is a new account: repeat the request with a `handle`, 3 to 30 of a-z, 0-9 and _")]
     HandleRequired,
-    /// What is named is not there.
+    /// What the request names does not exist.
     #[error("{0}")]
     NotFound(&'static str),
-    /// The state forbids it.
+    /// The present state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// Too often; again in so many seconds.
+    /// Too many requests; the next is allowed after this number of seconds.
     #[error("too many requests; wait before the next")]
     RateLimited(u64),
     /// This way to sign in is not configured.
     #[error("this server is not configured for {0}")]
     NotConfigured(&'static str),
-    /// The body is not what it must be; the answer says so.
-    #[error("the body is not what it must be")]
+    /// The body is not valid; the answer says why.
+    #[error("the body is not valid")]
     Body(Box<Answer>),
-    /// Something that is needed does not answer.
+    /// An engine or another service does not answer.
     #[error("cannot be served now: {0:#}")]
     Unavailable(anyhow::Error),
 }
@@ -60,7 +60,7 @@ impl From<Box<Answer>> for Refusal {
 }
 
 impl Refusal {
-    /// One word for metrics.
+    /// Its name in metrics.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Refusal::BadMessage(_) | Refusal::Body(_) => "bad_message",

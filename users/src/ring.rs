@@ -1,13 +1,16 @@
-//! The keys that sign access tokens: kept in the tables, sealed, so that every process has the same; renewed with overlap.
+//! The keys that sign access tokens. They are stored sealed in the tables, so that every process has the same, and
+//! renewed with an overlap.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use soundoff_common::lock::{read, write};
+use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
 use soundoff_common::protocol::now_ms;
 use tokio_util::sync::CancellationToken;
@@ -15,20 +18,41 @@ use tokio_util::sync::CancellationToken;
 use crate::keys::SigningKey;
 use crate::seal::Seal;
 
+pub(crate) const HOLDING: Holding = Holding {
+    kind: "token key",
+    table: Table::Entities,
+    pk: PARTITION,
+    sk: "<created_at>#<kid>",
+    attributes: &["created_at", "sealed"],
+    of: Of::Nobody,
+    summary: "A key of access tokens (PKCS #8, sealed).",
+};
 const PARTITION: &str = "token-keys";
+
+/// Where a key is stored: in order of time, and two of one millisecond in two places.
+fn stored_at(created_at: u64, id: &str) -> Key {
+    key_of(format!("{created_at:015}#{id}"))
+}
+
+/// The key of a range key in the ring.
+fn key_of(sk: String) -> Key {
+    Key::new(PARTITION, sk)
+}
+
 /// How often a process without any key looks for the first.
 const FIRST_LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often each process looks for keys that others have made or dropped.
+/// How often each process looks for keys that others made or removed.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a new key is known before it signs, in milliseconds: longer than any process or cache of the key set takes to learn of it.
+/// How long a new key is published before it signs, in milliseconds: longer than any process or cache of the key set
+/// takes to learn of it.
 const LEAD_MS: u64 = 2 * 60 * 1000;
 /// How long a key signs before the next is made, in milliseconds: 30 days.
 const RENEW_MS: u64 = 30 * 24 * 3600 * 1000;
-/// How long a key that signs no more is good for verifying, in milliseconds: longer than any token lives.
+/// How long a key that no longer signs is still used to verify, in milliseconds: longer than any token is valid.
 const OVERLAP_MS: u64 = 24 * 3600 * 1000;
 /// How long caches may keep the key set, in seconds: less than half the lead.
 pub(crate) const CACHED_S: u64 = 60;
-/// The most keys that are looked at.
+/// The most keys that are read.
 const MOST: usize = 100;
 
 /// A key's item.
@@ -54,7 +78,7 @@ pub struct Ring {
     tables: Arc<dyn Tables>,
     seal: Seal,
     keys: RwLock<Arc<Keys>>,
-    /// Rises when a key is dropped.
+    /// Rises when a key is removed.
     epoch: AtomicU64,
 }
 
@@ -65,7 +89,7 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// The keys in `tables`; makes the first when there is none.
+    /// Reads the keys in `tables`; makes the first when there is none.
     ///
     /// # Errors
     /// When the tables do not answer, or hold keys that `secret` does not open.
@@ -82,7 +106,7 @@ impl Ring {
         Ok(ring)
     }
 
-    /// The keys in `tables`, for a process that verifies only and may change nothing; there may be none yet.
+    /// Reads the keys in `tables`, for a process that only verifies and must change nothing. There may be none yet.
     ///
     /// # Errors
     /// As [`Ring::open`].
@@ -96,7 +120,7 @@ impl Ring {
         Ok(Arc::new(ring))
     }
 
-    /// Waits until there is a key: before the first User service has run, no token can be good.
+    /// Waits until there is a key: before the first User service has run, no token can be valid.
     pub async fn first_key(&self) {
         while self.keys().all.is_empty() {
             tokio::time::sleep(FIRST_LOOK_EVERY).await;
@@ -107,10 +131,10 @@ impl Ring {
     }
 
     fn keys(&self) -> Arc<Keys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.keys).clone()
     }
 
-    /// Reads the keys anew; answers those that are good for nothing any more.
+    /// Reads the keys again; returns those that are no longer needed.
     async fn look(&self, now: u64) -> anyhow::Result<Vec<Arc<SigningKey>>> {
         let page = self.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await?;
         let known = self.keys();
@@ -127,7 +151,7 @@ impl Ring {
         let by_id = kept.iter().map(|key| (key.id.clone(), key.clone())).collect();
         all.retain(|key| !kept.iter().any(|kept| kept.id == key.id));
         let dropped = known.by_id.keys().any(|id| !kept.iter().any(|key| key.id == *id));
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { all: kept, by_id });
+        *write(&self.keys) = Arc::new(Keys { all: kept, by_id });
         if dropped {
             self.epoch.fetch_add(1, Ordering::Release);
         }
@@ -143,15 +167,14 @@ impl Ring {
         let pkcs8 = SigningKey::generate()?;
         let id = SigningKey::of(&pkcs8, String::new(), now)?.id;
         let stored = Stored { created_at: now, sealed: self.seal.seal(&pkcs8, CONTEXT)? };
-        // In order of time; two that are made in one millisecond are both kept.
-        let key = Key::new(PARTITION, format!("{now:015}#{id}"));
-        let write = Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing);
+        let write =
+            Write::put(Table::Entities, stored_at(now, &id), Item::of(&stored)).when(Condition::Missing);
         self.tables.write(vec![write]).await?;
         Ok(id)
     }
 
-    /// Makes a new key; answers its id. It signs once every process and cache has had time to learn of it. With `drop_old` all others open
-    /// nothing any more, for when one of them has leaked, and the new one signs at once.
+    /// Makes a new key and returns its id. It signs once every process and cache has had time to learn of it. With
+    /// `drop_old`, for when a key has leaked, all other keys are removed and the new one signs at once.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -169,13 +192,13 @@ impl Ring {
 
     async fn drop_all(&self, keys: &[Arc<SigningKey>]) -> Result<(), TableError> {
         for key in keys {
-            let at = Key::new(PARTITION, key.stored_as.clone());
+            let at = key_of(key.stored_as.clone());
             self.tables.write(vec![Write::delete(Table::Entities, at)]).await?;
         }
         Ok(())
     }
 
-    /// Looks for new and dropped keys, and renews old ones, until `stop`.
+    /// Looks for new and removed keys, and renews old ones, until `stop`.
     pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
         while paused(&stop).await {
             if let Err(error) = self.round(now_ms()).await {
@@ -184,7 +207,7 @@ impl Ring {
         }
     }
 
-    /// Learns of new keys, and of those that are dropped, until `stop`; makes none.
+    /// Looks for new and removed keys until `stop`; makes none.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
         while paused(&stop).await {
             if let Err(error) = self.look(now_ms()).await {
@@ -203,12 +226,13 @@ impl Ring {
         Ok(())
     }
 
-    /// The key that signs at `now` (milliseconds since 1970): the newest that everybody knows, or the oldest when all are that new.
+    /// The key that signs at `now` (milliseconds since 1970): the newest that every process knows, or the oldest when
+    /// all are newer than that.
     pub(crate) fn signing(&self, now: u64) -> Option<Arc<SigningKey>> {
         signing(&self.keys().all, now)
     }
 
-    /// The key of an id, while it is good for verifying.
+    /// The key of an id, while it may verify.
     pub(crate) fn verifying(&self, id: &str) -> Option<Arc<SigningKey>> {
         self.keys().by_id.get(id).cloned()
     }
@@ -229,7 +253,8 @@ fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
     known.or(all.first()).cloned()
 }
 
-/// The keys that are good for anything at `now`: the one that signs, all newer ones, and older ones while their tokens may live.
+/// The keys that are needed at `now`: the one that signs, all newer ones, and older ones while their tokens may still
+/// be valid.
 fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
     let Some(signing) = signing(all, now) else { return Vec::new() };
     let since = |at: usize| all.get(at + 1).map_or(u64::MAX, |next| next.created_at + LEAD_MS);
@@ -239,7 +264,7 @@ fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
     all.iter().enumerate().filter(is_live).map(|(_, key)| key.clone()).collect()
 }
 
-/// Waits for the next look; whether there is to be one.
+/// Waits for the next look; `false` when there is none because of `stop`.
 async fn paused(stop: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(LOOK_EVERY) => true,
@@ -298,7 +323,7 @@ pub(crate) mod tests {
             assert!(ring.verifying(&second).is_some() && ring.signing(now).unwrap().id == first);
             assert_eq!(ring.signing(now + LEAD_MS + 1000).unwrap().id, second);
         }
-        assert_eq!(other.epoch(), 0, "what was remembered is still good");
+        assert_eq!(other.epoch(), 0, "tokens that were verified are still valid");
         let third = one.rotate(true).await.unwrap();
         other.round(now).await.unwrap();
         for ring in [&one, &other] {
@@ -308,7 +333,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn who_follows_makes_no_key() {
+    async fn a_follower_makes_no_key() {
         let dir = tempfile::tempdir().unwrap();
         let tables =
             soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &Default::default()).unwrap();
@@ -319,7 +344,7 @@ pub(crate) mod tests {
         let id = ring.signing(now_ms()).unwrap().id.clone();
         assert!(follower.verifying(&id).is_none());
         follower.look(now_ms()).await.unwrap();
-        assert!(follower.verifying(&id).is_some(), "what others make is learnt");
+        assert!(follower.verifying(&id).is_some(), "a follower learns of keys that others make");
     }
 
     #[tokio::test]
@@ -332,7 +357,7 @@ pub(crate) mod tests {
         other.round(now + RENEW_MS).await.unwrap();
         assert_eq!((one.keys().all.len(), other.keys().all.len()), (2, 2));
         other.round(now + RENEW_MS + LEAD_MS + OVERLAP_MS + 1000).await.unwrap();
-        assert_eq!(other.keys().all.len(), 1, "the old one is good for nothing any more");
+        assert_eq!(other.keys().all.len(), 1, "the old one is no longer needed");
         let left = other.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await.unwrap();
         assert_eq!(left.items.len(), 1, "and its item is gone");
     }

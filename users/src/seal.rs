@@ -1,4 +1,4 @@
-//! What protects the User service's data at rest: fields sealed, addresses found by keyed hash.
+//! Protects the User service's stored data: fields are sealed, and addresses are found by keyed hash.
 
 use anyhow::anyhow;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use soundoff_common::hex::hex;
 use soundoff_common::web::secret::Secret;
 
-/// Begins every sealed value, so that a later way of sealing is told from this one.
+/// Begins every sealed value, so that a later way of sealing can be distinguished from this one.
 const SEALED_V1: &str = "v1.";
 
 /// Seals fields and finds them again.
@@ -18,14 +18,15 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// With keys that come of the deployment's secret.
+    /// With keys that are derived from the deployment's secret.
     pub(crate) fn new(secret: &Secret) -> Self {
         let fields = RandomizedNonceKey::new(&AES_256_GCM, &secret.key("users fields"));
         let fields = fields.expect("the key has the algorithm's length");
         Self { fields, lookup: hmac::Key::new(hmac::HMAC_SHA256, &secret.key("users lookup")) }
     }
 
-    /// Seals a value (AES-256-GCM). It opens under the same `context` only, so that a sealed value moved to another item opens nothing.
+    /// Seals a value (AES-256-GCM). It opens under the same `context` only, so that it is useless when it is moved to
+    /// another item.
     pub(crate) fn seal(&self, value: &[u8], context: &str) -> anyhow::Result<String> {
         let mut sealed = value.to_vec();
         let nonce = self.fields.seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut sealed);
@@ -47,8 +48,8 @@ impl Seal {
         Ok(opened.map_err(|_| unreadable())?.to_vec())
     }
 
-    /// The keyed hash (HMAC-SHA256, in hex) by which something is found or compared without being kept. The parts are bound one by one: no
-    /// two lists of parts share a hash.
+    /// The keyed hash (HMAC-SHA256, in hex) by which a value is found or compared without being stored. Each part is
+    /// hashed with its length, so that no two lists of parts share a hash.
     pub(crate) fn hash(&self, parts: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.lookup);
         for part in parts {
@@ -59,7 +60,7 @@ impl Seal {
     }
 }
 
-/// Compares two hashes in a time that does not tell where they differ.
+/// Compares two hashes in constant time, so that the time does not reveal where they differ.
 pub(crate) fn same(a: &str, b: &str) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a.as_bytes(), b.as_bytes()).is_ok()
 }

@@ -33,7 +33,7 @@ use crate::seal::Seal;
 use crate::tokens::{Issuer, Verifier};
 use crate::twitter::Twitter;
 
-/// What the User service needs from the world.
+/// What the User service needs from outside.
 pub(crate) struct UsersDeps {
     /// Accounts, identities, sign-ins.
     pub(crate) tables: Arc<dyn Tables>,
@@ -43,13 +43,13 @@ pub(crate) struct UsersDeps {
     pub(crate) ring: Arc<Ring>,
     /// The deployment's secret.
     pub(crate) secret: Secret,
-    /// Takes mails.
+    /// Sends mails.
     pub(crate) mail: Arc<dyn Courier>,
-    /// Takes texts.
+    /// Sends texts.
     pub(crate) texts: Arc<dyn Courier>,
     /// The process's metrics.
     pub(crate) metrics: Metrics,
-    /// Whether what couriers do not carry can be read at `/dev/outbox`.
+    /// Whether notices that no courier carries can be read at `/dev/outbox`.
     pub(crate) outbox: bool,
 }
 
@@ -73,12 +73,12 @@ pub(crate) struct Users {
     pub(crate) outbox: bool,
 }
 
-/// A request, and what was found out about who makes it.
+/// A request, and who makes it.
 pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
-    /// What an access token says that came along, if it opens anything.
+    /// The claims of the access token that came with it, if that is valid.
     pub(crate) signed_in: Option<Claims>,
 }
 
@@ -108,8 +108,8 @@ impl Users {
         }
     }
 
-    async fn judged(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
-        // Who cannot be told apart is limited as one.
+    async fn serve(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        // Callers that cannot be distinguished are limited as one.
         let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
         match way {
@@ -117,7 +117,7 @@ impl Users {
             Way::Start => self.codes.check(from)?,
             _ => self.sign_ins.check(from)?,
         }
-        // Elsewhere a token is of no account: a client refreshes just when its own has lapsed.
+        // The other calls ignore a token: a client refreshes just when its own has expired.
         let signed_in = match way {
             Way::Verify | Way::Apple | Way::Twitter | Way::Identities | Way::Unlink => {
                 self.signed_in(&request).await?
@@ -147,19 +147,20 @@ impl Users {
         answer
     }
 
-    /// Who is signed in. A token that opens nothing is an error, not nobody: its user would be surprised by a second account.
+    /// Who is signed in. An invalid token is an error, and not the same as no token: its user would be surprised by a
+    /// second account.
     async fn signed_in(&self, request: &Request<Incoming>) -> Result<Option<Claims>, Refusal> {
         const BAD: Refusal =
             Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
         let now_s = now_ms() / 1000;
-        let judged = sign_ins::of_bearer(&*self.tables, &self.verifier, request.headers(), now_s).await;
-        judged.map_err(|closed| match closed {
+        let found = sign_ins::of_bearer(&*self.tables, &self.verifier, request.headers(), now_s).await;
+        found.map_err(|closed| match closed {
             Closed::Unknown(error) => error.into(),
             Closed::NoUser | Closed::Ended => BAD,
         })
     }
 
-    /// Ends a session: nothing of it opens anything from here on, and its sockets close, on whichever edges they are.
+    /// Ends a session: its tokens are invalid from now on, and its sockets close, on all edges.
     pub(crate) async fn end(&self, user: Handle, session: Ulid) -> Result<(), Refusal> {
         families::end(&*self.tables, session).await?;
         self.replies.close(Kind::Revoke, user, Some(session)).await;
@@ -169,7 +170,7 @@ impl Users {
 
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 const IDENTITIES: &str = "/v1/auth/identities";
-/// Where one of them is, before its id.
+/// The path of one of them, before its id.
 pub(crate) const IDENTITY: &str = "/v1/auth/identities/";
 
 /// The calls.
@@ -243,7 +244,7 @@ impl Pages for Users {
                 "there is no such call; docs/protocol.md lists them",
             );
         };
-        let answered = self.judged(way, request).await;
+        let answered = self.serve(way, request).await;
         let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
         self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
         answered.unwrap_or_else(Refusal::answer)

@@ -1,25 +1,26 @@
-//! From a proven identity to a session: finds or makes the account, links, and spends the proof, all in one transaction.
+//! From a proven identity to a session: finds or makes the account, links the identity and uses the proof up, all in
+//! one transaction.
 
 use soundoff_common::model::accounts;
 use soundoff_common::model::sign_ins::{self, Closed, Open};
-use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
+use soundoff_common::ports::tables::{Condition, Item, Query, Table, TableError, Tables, Write};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use ulid::Ulid;
 
 use crate::families::{self, Session};
-use crate::identity::{Identity, Linked, list_partition};
+use crate::identity::{self, Identity, Linked, Row, list_partition};
 use crate::refresh::RefreshKey;
 use crate::refusal::Refusal;
 use crate::seal::Seal;
 
 /// The most identities of one account.
 const MAX_IDENTITIES: usize = 20;
-/// How often a sign-in that raced another is decided anew.
+/// How often a sign-in that lost a race is decided again.
 const DECISIONS: u32 = 5;
 
-/// Handles that nobody gets: they would speak for the service, or name a place of an app.
-const RESERVED: [&str; 34] = [
+/// Handles that nobody gets: they would seem to speak for the service, or name a page of an app.
+const RESERVED: &[&str] = &[
     "abuse",
     "about",
     "account",
@@ -56,14 +57,14 @@ const RESERVED: [&str; 34] = [
     "webmaster",
 ];
 
-/// A proof, and what is asked for with it.
+/// A proof, and what the client asks for with it.
 pub(crate) struct Proven<'a> {
     pub(crate) identity: &'a Identity,
     /// Uses the proof up.
     pub(crate) spend: Write,
     /// The handle for a new account.
     pub(crate) handle: Option<&'a str>,
-    /// Whose session wants the identity added.
+    /// The signed-in user who adds the identity.
     pub(crate) signed_in: Option<&'a Claims>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
@@ -71,7 +72,7 @@ pub(crate) struct Proven<'a> {
     pub(crate) lifetime_s: u64,
 }
 
-/// What came of it.
+/// The outcome.
 pub(crate) enum SignedIn {
     /// A new session, perhaps of a new account.
     Session { session: Session, created: bool },
@@ -79,7 +80,7 @@ pub(crate) enum SignedIn {
     Linked { user: Handle },
 }
 
-/// What is to be written, and what each place in it means should its condition fail.
+/// The writes to make, and which of them means what if its condition fails.
 struct Plan {
     done: SignedIn,
     writes: Vec<Write>,
@@ -90,14 +91,14 @@ struct Plan {
 /// The place of [`Proven::spend`] among a plan's writes.
 const SPEND: usize = 0;
 
-/// Signs in, signs up or links, whichever the tables call for.
+/// Signs in, signs up or links, as the tables decide.
 pub(crate) async fn sign_in(
     tables: &dyn Tables,
     seal: &Seal,
     proven: &Proven<'_>,
 ) -> Result<SignedIn, Refusal> {
     for _ in 0..DECISIONS {
-        let found = tables.get(Table::Entities, proven.identity.key(seal)).await?;
+        let found = tables.get(Table::Entities, proven.identity.row(seal).key()).await?;
         let known: Option<Linked> = found.map(Item::parse).transpose()?;
         let plan = match (known, proven.signed_in) {
             (Some(linked), Some(claims)) if linked.user == claims.user => {
@@ -116,12 +117,12 @@ pub(crate) async fn sign_in(
         match tables.write(writes).await {
             Ok(()) => return Ok(done),
             Err(TableError::ConditionFailed { index: SPEND }) => {
-                return Err(Refusal::Unauthorized("this proof was used already; begin the sign-in anew"));
+                return Err(Refusal::Unauthorized("this proof was used already; begin the sign-in again"));
             }
             Err(TableError::ConditionFailed { index }) if Some(index) == account => {
                 return Err(Refusal::Conflict("the handle is taken; choose another".into()));
             }
-            // The identity was linked at the same moment: looked at again.
+            // The identity was linked at the same moment: decide again.
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
             Err(error) => return Err(error.into()),
         }
@@ -145,9 +146,9 @@ async fn returning(
     let account = tables.get(Table::Users, accounts::key(&user)).await?;
     let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
     let role = account.parse::<accounts::Account>()?.role;
-    // It may be taken away from them at this moment.
-    let theirs = Condition::Equals("user", user.as_str().into());
-    let still = Write::check(Table::Entities, proven.identity.key(seal), theirs);
+    // It may be removed from them at this moment.
+    let theirs = Condition::Equals(identity::USER, user.as_str().into());
+    let still = Write::check(Table::Entities, proven.identity.row(seal).key(), theirs);
     let (session, begin) = session(proven, user, role);
     let done = SignedIn::Session { session, created: false };
     Ok(Plan { done, writes: vec![proven.spend.clone(), begin, still], account: None })
@@ -159,9 +160,10 @@ fn link(seal: &Seal, proven: &Proven<'_>, user: &Handle) -> Result<[Write; 2], R
     let context = Identity::context(identity.kind.name(), user);
     let sealed = seal.seal(identity.value.as_bytes(), &context)?;
     let linked = Item::of(&Linked { user: user.clone(), linked_at: *now, sealed });
+    let row = identity.row(seal);
     Ok([
-        Write::put(Table::Entities, identity.key(seal), linked.clone()).when(Condition::Missing),
-        Write::put(Table::Entities, identity.row_key(seal, user), linked),
+        Write::put(Table::Entities, row.key(), linked.clone()).when(Condition::Missing),
+        Write::put(Table::Entities, row.key_in(user), linked),
     ])
 }
 
@@ -172,7 +174,8 @@ async fn still_open(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusa
     })
 }
 
-/// Adds the identity to the account of a session, which must still be one when that is committed: a request may take its time.
+/// Adds the identity to the account of a session. The transaction checks that the session has not ended meanwhile: a
+/// request may take long.
 async fn linking(
     tables: &dyn Tables,
     seal: &Seal,
@@ -208,24 +211,27 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
     Ok(Plan { done, writes, account: Some(SPEND + 1) })
 }
 
-/// Takes one of a user's ways to sign in away; `row` names it in their list. The last one stays, however many requests there are at once.
-pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &str) -> Result<(), Refusal> {
+/// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
+/// at once.
+pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> Result<(), Refusal> {
     let no_such = || Refusal::NotFound("you have no such way to sign in; GET /v1/auth/identities lists them");
     for _ in 0..DECISIONS {
         let open = still_open(tables, claims).await?;
         let list = list_partition(&claims.user);
-        let page = tables.query(Query::prefix(Table::Entities, list.clone(), "", MAX_IDENTITIES)).await?;
-        if !page.items.iter().any(|(sk, _)| sk == row) {
+        let page = tables.query(Query::prefix(Table::Entities, list, "", MAX_IDENTITIES)).await?;
+        let (this, others): (Vec<Row>, Vec<Row>) =
+            page.items.into_iter().map(|(sk, _)| Row::of_key(sk)).partition(|listed| listed == row);
+        if this.is_empty() {
             return Err(no_such());
         }
-        let Some((other, _)) = page.items.iter().find(|(sk, _)| sk != row) else {
+        let Some(other) = others.first() else {
             return Err(Refusal::Conflict("this is your only way to sign in; add another first".into()));
         };
-        let mine = Condition::Equals("user", claims.user.as_str().into());
+        let mine = Condition::Equals(identity::USER, claims.user.as_str().into());
         let mut writes = vec![
-            Write::delete(Table::Entities, Key::new(format!("identity#{row}"), "identity")).when(mine),
-            Write::delete(Table::Entities, Key::new(list.clone(), row)).when(Condition::Exists),
-            Write::check(Table::Entities, Key::new(list, other.as_str()), Condition::Exists),
+            Write::delete(Table::Entities, row.key()).when(mine),
+            Write::delete(Table::Entities, row.key_in(&claims.user)).when(Condition::Exists),
+            Write::check(Table::Entities, other.key_in(&claims.user), Condition::Exists),
         ];
         writes.extend(open.still());
         match tables.write(writes).await {

@@ -13,12 +13,12 @@ use crate::ring::Ring;
 const ISSUER: &str = "soundoff";
 /// Whom they are for (`aud`).
 const AUDIENCE: &str = "soundoff";
-/// Marks an access token, so that no other token of ours passes for one (`typ`, RFC 9068).
+/// Marks an access token, so that no other token of ours can be used as one (`typ`, RFC 9068).
 const TYP: &str = "at+jwt";
-/// How far ahead of ours another clock may be, in seconds.
+/// How far another clock may be ahead of ours, in seconds.
 const CLOCK_SKEW_S: u64 = 5;
 
-/// The longest token looked at, in bytes.
+/// The longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +47,8 @@ impl Issuer {
         Self { ring }
     }
 
-    /// An access token for `user` of `role`, good from `now` for `lifetime` (both in seconds), of the sign-in `session`.
+    /// An access token for `user` with `role`, valid from `now` for `lifetime` (both in seconds), of the sign-in
+    /// `session`.
     ///
     /// # Errors
     /// When the key cannot sign.
@@ -78,7 +79,7 @@ impl Issuer {
     }
 }
 
-/// Verifies access tokens: one algorithm, known keys by their id, nothing taken from the token's own header but that id.
+/// Verifies access tokens: with one algorithm and known keys. Of the token's own header only the key's id is used.
 pub struct Verifier {
     ring: Arc<Ring>,
     rules: Validation,
@@ -98,7 +99,7 @@ impl Verifier {
         rules.set_issuer(&[ISSUER]);
         rules.set_audience(&[AUDIENCE]);
         rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        // Times are judged below, by the caller's clock and with our own leeway.
+        // Times are checked below, by the caller's clock and with our own leeway.
         rules.validate_exp = false;
         rules.validate_nbf = false;
         Self { ring, rules }
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_own_token_opens_until_it_lapses() {
+    async fn our_own_token_is_valid_until_it_expires() {
         let (_dir, [ring, other]) = two_processes().await;
         let (alice, session) = ("alice".parse().unwrap(), Ulid::generate());
         let token = Issuer::new(ring.clone()).issue(&alice, Role::Moderator, session, NOW, 60).unwrap();
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_else_opens() {
+    async fn nothing_else_is_valid() {
         let (_dir, [ring, _]) = two_processes().await;
         let key = ring.signing(NOW * 1000).unwrap();
         let verifier = Verifier::new(ring);

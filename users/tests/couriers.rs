@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use carriers::{MailServer, Receiver};
 use soundoff_common::ports::courier::contract::{self, Harness};
 use soundoff_common::ports::courier::{Courier, Notice};
-use soundoff_users::fetch::{Fetch, lawful};
+use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{Outbox, Smtp, Webhook};
 
 /// A port of this machine that nobody listens on.
@@ -43,7 +43,7 @@ struct ByWebhook(Mutex<Vec<Arc<Receiver>>>);
 impl ByWebhook {
     async fn to(&self, status: u16) -> Arc<dyn Courier> {
         let receiver = Receiver::start(status, "s3cret").await;
-        let url = lawful(&format!("http://127.0.0.1:{}/texts", receiver.port)).unwrap();
+        let url = safe_url(&format!("http://127.0.0.1:{}/texts", receiver.port)).unwrap();
         self.0.lock().unwrap().push(receiver);
         Arc::new(Webhook::new(Fetch::new(), url, Some("s3cret".to_owned())))
     }
@@ -60,7 +60,7 @@ impl Harness for ByWebhook {
     }
 
     async fn failing(&self) -> Vec<Arc<dyn Courier>> {
-        let gone = lawful(&format!("http://127.0.0.1:{}/texts", nobody())).unwrap();
+        let gone = safe_url(&format!("http://127.0.0.1:{}/texts", nobody())).unwrap();
         vec![self.to(500).await, self.to(302).await, Arc::new(Webhook::new(Fetch::new(), gone, None))]
     }
 

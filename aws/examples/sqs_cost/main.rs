@@ -1,8 +1,9 @@
-//! What SQS asks for envelopes that pass one queue, as a Markdown table: one request a step, batches of ten, and ours in packs.
+//! What SQS charges for envelopes that pass one queue, as a Markdown table: one request for each step, batches of ten,
+//! and our packs.
 //!
-//! `cargo run --release -p soundoff-aws --example sqs_cost -- [ENVELOPES]` (20,000 unless told), with any credentials and region in the
-//! environment, as `AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1`: the engine is one of our own
-//! that answers in 10 ms, as SQS does from within its region, and counts what it is asked.
+//! `cargo run --release -p soundoff-aws --example sqs_cost -- [ENVELOPES]` (20,000 by default), with any credentials
+//! and region in the environment, such as `AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1`. The
+//! engine is our own fake: it answers in 10 ms, as SQS does within its region, and counts its requests.
 
 mod plain;
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -29,24 +30,24 @@ use plain::Plain;
 
 const QUEUE: &str = "soundoff-main_q";
 const ENVELOPE: usize = 260;
-/// How many senders wait for an answer at once when there is no pace.
+/// How many senders wait for an answer at once when no rate is given.
 const SENDERS: u64 = 2000;
 
-/// A load, and how many of the envelopes it takes: a trickle is as telling with fewer.
+/// A load, and which part of the envelopes it sends: a slow one needs fewer to show the same.
 struct Load {
     name: &'static str,
     rate: Option<u64>,
     share: u64,
 }
 
-const LOADS: [Load; 4] = [
+const LOADS: &[Load] = &[
     Load { name: "trickle, 10/s", rate: Some(10), share: 100 },
     Load { name: "100/s", rate: Some(100), share: 20 },
     Load { name: "1,000/s", rate: Some(1000), share: 1 },
     Load { name: "as fast as it goes", rate: None, share: 1 },
 ];
 
-/// Counts what came, and when.
+/// Counts the envelopes that arrived, and when.
 #[derive(Default)]
 struct Count {
     done: AtomicU64,
@@ -85,19 +86,19 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(0)
 }
 
-/// How envelopes pass.
+/// How envelopes are sent and received.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
-    /// One envelope a request, or batches.
+    /// One envelope in each request, or batches.
     Plain(usize),
     Packs,
 }
 
-const WAYS: [(Way, &str); 3] =
-    [(Way::Plain(1), "one a request"), (Way::Plain(10), "batches of ten"), (Way::Packs, "ours: packs")];
+const WAYS: &[(Way, &str)] =
+    &[(Way::Plain(1), "one a request"), (Way::Plain(10), "batches of ten"), (Way::Packs, "ours: packs")];
 const LATENCY: Duration = Duration::from_millis(10);
-const ACTIONS: [&str; 4] =
-    ["SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"];
+const ACTIONS: &[&str] =
+    &["SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"];
 /// The payload that one request is billed for.
 const CHUNK: usize = 64 * 1024;
 
@@ -108,8 +109,8 @@ async fn main() -> anyhow::Result<()> {
         "| load | way | envelopes | per second | requests per million | sends + receives + deletes + visibility, per 1,000 | $ per million | p50, p99 to the handler |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for load in &LOADS {
-        for (way, name) in WAYS {
+    for load in LOADS {
+        for &(way, name) in WAYS {
             measure(load, way, name, envelopes / load.share).await?;
         }
     }
@@ -129,7 +130,7 @@ async fn measure(load: &Load, way: Way, name: &str, all: u64) -> anyhow::Result<
     let thousand = |calls: &Vec<queue::Call>| format!("{:.1}", calls.len() as f64 * 1000.0 / all as f64);
     let million = |count: usize| count as f64 * 1e6 / all as f64;
     let requests = calls.iter().map(Vec::len).sum::<usize>();
-    // What is sent is billed by its size, and again when it is received; every other request once.
+    // A message is billed by its size when it is sent and when it is received; every other request is billed once.
     let larger: usize = calls[0].iter().map(|call| call.bytes.div_ceil(CHUNK) - 1).sum();
     let mut ages = job.ages.lock().await;
     ages.sort_unstable();
@@ -203,7 +204,7 @@ async fn through_plain(fake: &queue::Fake, load: &Load, most: usize, job: &Arc<C
     took
 }
 
-/// Sends envelopes one by one: at a rate, or as many senders do that each wait for their answer.
+/// Sends envelopes one by one: at a rate, or by several senders that each wait for their answer.
 async fn send<S>(one: impl Fn(String) -> S + Clone + Send + 'static, rate: Option<u64>, all: u64)
 where
     S: Future<Output = ()> + Send + 'static,

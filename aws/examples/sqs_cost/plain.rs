@@ -1,4 +1,4 @@
-//! What most services do with SQS, to compare with: no packs, one request for each step of one envelope or of ten.
+//! The usual way to use SQS, for comparison: no packs, and one request for each step of one envelope or of ten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// As long as our own packs gather.
+/// How long envelopes gather: the same as for our own packs.
 const LINGER: Duration = Duration::from_millis(50);
 const SENDS_AT_ONCE: usize = 64;
 const POLLERS: usize = 64;
 
-/// One envelope on its way, and who waits for it to be sent.
+/// One envelope on its way, and the caller that waits for it.
 pub(crate) type Waiting = (String, oneshot::Sender<()>);
 
 /// A queue, and how many envelopes go into one request.
@@ -37,7 +37,7 @@ impl Plain {
         Self { client: Client::from_conf(config), url: format!("{endpoint}/0/{queue}"), most }
     }
 
-    /// Sends what comes: each as it comes, or gathered until there are enough or the first has waited long enough.
+    /// Sends envelopes: each as it comes, or gathered until there are enough or the first has waited long enough.
     pub(crate) async fn send(self, mut envelopes: mpsc::Receiver<Waiting>) {
         let (places, mut sends) = (Arc::new(Semaphore::new(SENDS_AT_ONCE)), JoinSet::new());
         while let Some(first) = envelopes.recv().await {

@@ -1,4 +1,4 @@
-//! Conditions and changes as expressions. Every name and value goes by a placeholder, as many names are reserved words.
+//! Conditions and changes as expressions. Every name and value is a placeholder, as many names are reserved words.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,7 +27,7 @@ impl Places {
         place
     }
 
-    /// The names; none, as engines refuse an empty map.
+    /// The names; `None` when there are none, as engines refuse an empty map.
     pub(super) fn names(&self) -> Option<HashMap<String, String>> {
         (!self.names.is_empty()).then(|| self.names.clone())
     }
@@ -37,7 +37,7 @@ impl Places {
         (!self.values.is_empty()).then(|| self.values.clone())
     }
 
-    /// Adds what must hold to `clauses`; nothing for what always does.
+    /// Adds a condition to `clauses`; adds nothing for one that always holds.
     pub(super) fn condition(
         &mut self,
         condition: &Condition,
@@ -65,7 +65,7 @@ impl Places {
         Ok(())
     }
 
-    /// An update's expression; adds to `guards` what must hold for it to be lawful.
+    /// The expression of an update; adds to `guards` what must hold for it to be valid.
     pub(super) fn update(
         &mut self,
         changes: Vec<Change>,
@@ -103,7 +103,8 @@ impl Places {
         Ok(parts.map(|(verb, terms)| format!("{verb} {}", terms.join(", "))).collect::<Vec<_>>().join(" "))
     }
 
-    /// That an attribute is absent, or a whole number whose sum with `delta` fits 64 bits. The engine itself has 38 digits.
+    /// The condition that an attribute is absent, or a whole number whose sum with `delta` fits 64 bits. The engine
+    /// itself allows 38 digits.
     fn addable(&mut self, name: &str, delta: i64) -> String {
         let least = i128::from(i64::MIN) - i128::from(delta.min(0));
         let most = i128::from(u64::MAX) - i128::from(delta.max(0));

@@ -1,4 +1,4 @@
-//! Making the tables where Terraform does not, and looking whether they are there.
+//! Makes the tables where Terraform does not, and checks that they exist.
 
 use std::time::Duration;
 
@@ -12,27 +12,28 @@ use aws_sdk_dynamodb::types::{
 use soundoff_common::ports::tables::{EXPIRES, Table};
 use tokio::time::Instant;
 
+use super::client::{client, table_name};
 use super::value::{PK, SK};
 use crate::Aws;
 
 /// How long a table may take to be made.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often one looks whether it is.
+/// How often to check whether it is ready.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Makes each of the five tables that is missing, paid by request and with `expires` as its time to live (`users` has none), and waits
-/// until all are active. What is there stays as it is.
+/// Makes each of the five tables that is missing, paid by request and with `expires` as its time to live (`users` has
+/// none), and waits until all are active. Tables that exist stay as they are.
 ///
 /// # Errors
-/// When the engine refuses, a table that is there is not ours by its keys, or one does not become active in time.
+/// When the engine refuses, an existing table has other keys than ours, or one does not become active in time.
 pub async fn provision(aws: &Aws, prefix: &str) -> anyhow::Result<()> {
-    let client = super::client(aws);
+    let client = client(aws);
     for table in Table::ALL {
-        let name = super::table_name(prefix, table);
+        let name = table_name(prefix, table);
         make(&client, &name).await.with_context(|| format!("making the DynamoDB table {name}"))?;
     }
     for table in Table::ALL {
-        let name = super::table_name(prefix, table);
+        let name = table_name(prefix, table);
         await_active(&client, &name).await?;
         if table != Table::Users {
             set_expiry(&client, &name).await.with_context(|| format!("setting the expiry of {name}"))?;
@@ -41,7 +42,7 @@ pub async fn provision(aws: &Aws, prefix: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks that a table is there and ours.
+/// Checks that a table exists and has our keys.
 pub(super) async fn look(client: &Client, name: &str) -> anyhow::Result<()> {
     let table = describe(client, name).await?;
     let table = table.with_context(|| {
@@ -51,10 +52,10 @@ pub(super) async fn look(client: &Client, name: &str) -> anyhow::Result<()> {
     })?;
     check_keys(&table, name)?;
     let status = table.table_status();
-    // While a table is updated it is served as before.
-    let served = matches!(status, Some(TableStatus::Active | TableStatus::Updating));
+    // While a table is updated it serves as before.
+    let serves = matches!(status, Some(TableStatus::Active | TableStatus::Updating));
     ensure!(
-        served,
+        serves,
         "the DynamoDB table {name} is not active but {}",
         status.map_or("unknown", |s| s.as_str())
     );

@@ -14,9 +14,9 @@ use super::value::{self, Attributes};
 use super::{DynamoTables, retry};
 use crate::prices;
 
-/// The most keys of one request, by the engine's rule.
+/// The most keys in one request, by the engine's rule.
 const BATCH: usize = 100;
-/// The most requests of one call that are under way together.
+/// The most requests that one call makes in parallel.
 const TOGETHER: usize = 8;
 
 /// What was found, by table and key.
@@ -24,7 +24,7 @@ type Found = HashMap<(Table, Key), Item>;
 
 impl DynamoTables {
     pub(super) async fn get_all(&self, keys: &[(Table, Key)]) -> Result<Vec<Option<Item>>, TableError> {
-        // The engine refuses a key twice.
+        // The engine refuses a request that names a key twice.
         let mut wanted: HashMap<&(Table, Key), usize> = HashMap::with_capacity(keys.len());
         let mut each = Vec::with_capacity(keys.len());
         for key in keys {
@@ -99,7 +99,7 @@ impl DynamoTables {
         }
     }
 
-    /// One request; answers the keys that were left unprocessed.
+    /// Makes one request; returns the keys that were left unprocessed.
     async fn batch_once(
         &self,
         keys: &HashMap<Table, Vec<Attributes>>,
@@ -139,7 +139,7 @@ impl DynamoTables {
         let mut places = Places::default();
         let condition = places.range(&query.pk, lowest(&query.from), highest(&query.to));
         let inside = (query.from.as_ref().map(String::as_str), query.to.as_ref().map(String::as_str));
-        // One more tells whether there is more; ends that are excluded are read and left out.
+        // One more item shows whether there are more. Excluded bounds are read too, and left out.
         let ends =
             [&query.from, &query.to].into_iter().filter(|end| matches!(end, Bound::Excluded(_))).count();
         let mut page = Page::default();
@@ -220,7 +220,7 @@ impl DynamoTables {
                 items.map(|attributes| Ok((value::key_of(&attributes)?, value::item(attributes)?))).collect();
             let items = items?;
             after = answer.last_evaluated_key.filter(|key| !key.is_empty());
-            // An empty page is the end to the caller, and only to the caller.
+            // The caller takes an empty page for the end, but the engine may have more.
             if !items.is_empty() || after.is_none() {
                 return Ok(items);
             }
@@ -233,7 +233,7 @@ impl DynamoTables {
     }
 }
 
-/// Whether no text lies between the bounds. Engines refuse a range upside down, and no key is empty.
+/// Whether no text is between the bounds. Engines refuse a range whose bounds are reversed, and no key is empty.
 fn is_empty(from: &Bound<String>, to: &Bound<String>) -> bool {
     use Bound::{Excluded, Included, Unbounded};
     match (from, to) {
@@ -244,13 +244,14 @@ fn is_empty(from: &Bound<String>, to: &Bound<String>) -> bool {
     }
 }
 
-/// A lower bound that the engine takes: no higher, but neither empty nor longer than a key.
+/// A lower bound that the engine accepts: no higher, and neither empty nor longer than a key.
 fn lowest(from: &Bound<String>) -> Option<String> {
     let (Bound::Included(text) | Bound::Excluded(text)) = from else { return None };
     (!text.is_empty()).then(|| text[..text.floor_char_boundary(rules::MAX_KEY_BYTES)].to_owned())
 }
 
-/// An upper bound that the engine takes: no lower, as the last character sorts after any other; none where only that character is left.
+/// An upper bound that the engine accepts: no lower, as the last character sorts after every other. `None` where only
+/// that character is left.
 fn highest(to: &Bound<String>) -> Option<String> {
     let (Bound::Included(text) | Bound::Excluded(text)) = to else { return None };
     if text.len() <= rules::MAX_KEY_BYTES {
@@ -275,7 +276,7 @@ mod tests {
         let high = highest(&Excluded(long.clone())).unwrap();
         assert!(high.len() <= rules::MAX_KEY_BYTES && high > long);
         let last = "\u{10FFFF}".repeat(300);
-        assert_eq!(highest(&Included(last)), None, "what lies between is left out after it was read");
+        assert_eq!(highest(&Included(last)), None, "what is between is read and then left out");
         assert_eq!(highest(&Included("short".to_owned())).as_deref(), Some("short"));
         assert_eq!((lowest(&Included(String::new())), highest(&Unbounded)), (None, None));
     }

@@ -1,7 +1,9 @@
-//! When a request is made again: after a refusal that was none of its own doing, and after a lost answer only where twice is once.
+//! Retries: after a refusal that the request did not cause, and after a lost answer only where two requests have the
+//! effect of one.
 //!
-//! Waits are drawn up to a bound that doubles. Retries are paid from a budget that successes fill, so that an engine in trouble is asked
-//! hardly more than otherwise. The SDK's own retries are off: it cannot tell which requests may be made twice.
+//! Waits are random, up to a bound that doubles. Retries are paid from a budget that successes fill, so that an engine
+//! in trouble gets hardly more requests than usual. The SDK's own retries are off: it does not know which requests may
+//! be made twice.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -10,16 +12,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use rand::Rng;
+use soundoff_common::lock::lock;
 use soundoff_common::ports::tables::TableError;
 use tokio::time::Instant;
 
-/// How often a request is made again, one time after another without progress.
+/// The most retries in a row without progress.
 const AGAIN: u32 = 8;
-/// The first wait is at most so long; each doubles it.
+/// The bound of the first wait; it doubles for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// No try begins later than this after the first.
+/// How long after the first try the last one may begin.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many retries all calls together may make while nothing succeeds.
 const BUDGET: u32 = 500;
@@ -29,11 +32,11 @@ const SUCCESSES_A_RETRY: u32 = 5;
 /// Why a try did not succeed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Nothing was done, and later it may be.
+    /// Nothing was done; a later try may succeed.
     Busy(String),
-    /// Nobody knows whether it was done.
+    /// It is unknown whether it was done.
     Lost(String),
-    /// Nothing was done, and nothing else will come of it.
+    /// Nothing was done, and another try would fail in the same way.
     Final(TableError),
 }
 
@@ -46,13 +49,13 @@ impl From<TableError> for Fault {
 /// Whether a request may be made again after its answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Twice {
-    /// Twice does what once does.
+    /// Two requests have the effect of one.
     IsOnce,
-    /// It might judge its own effect, or have it twice.
+    /// A second request might see the effect of the first, or have it twice.
     IsNot,
 }
 
-/// What is left to spend on retries, in successes.
+/// What is left for retries, in successes.
 #[derive(Debug)]
 pub(super) struct Budget(Mutex<u32>);
 
@@ -76,7 +79,7 @@ impl Budget {
     }
 
     fn left(&self) -> std::sync::MutexGuard<'_, u32> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -93,7 +96,7 @@ impl<'a> Pace<'a> {
         Self { budget, retries: 0, end: Instant::now() + PATIENCE }
     }
 
-    /// Makes tries until one succeeds or is final.
+    /// Tries until one try succeeds or fails finally.
     pub(super) async fn run<T, F: Future<Output = Result<T, Fault>>>(
         budget: &'a Budget,
         twice: Twice,
@@ -111,13 +114,13 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// Something was achieved: what comes is tried as if for the first time.
+    /// There was progress: the count of retries begins again.
     pub(super) fn progress(&mut self) {
         self.budget.earn();
         self.retries = 0;
     }
 
-    /// Waits until the next try is due, or says why there is none.
+    /// Waits until the next try is due, or returns the error when there is none.
     pub(super) async fn after(&mut self, fault: Fault, twice: Twice) -> Result<(), TableError> {
         let why = match fault {
             Fault::Final(error) => return Err(error),
@@ -137,7 +140,7 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// What an SDK's error means for the next try.
+/// The meaning of an SDK's error for the next try.
 pub(super) fn fault<E>(action: &str, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -170,13 +173,13 @@ where
     }
 }
 
-/// What an engine said, up to where it might quote what was sent.
+/// An engine's message, up to where it might quote what was sent.
 pub(super) fn quoteless(message: &str) -> String {
     let plain = message.split(['\'', '"', '{', '[']).next().unwrap_or_default();
     plain.chars().take(200).collect::<String>().trim().to_owned()
 }
 
-/// An error and what caused it.
+/// An error and its causes as one text.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! One write in the engine's words.
+//! One write in the terms of the engine.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
@@ -12,7 +12,7 @@ use super::value::{self, Attributes};
 /// One write, ready to be sent alone or in a transaction.
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// Its place among the caller's writes.
+    /// Its index among the caller's writes.
     pub(super) index: usize,
     pub(super) table: String,
     pub(super) key: Attributes,
@@ -20,7 +20,7 @@ pub(super) struct Statement {
     /// The condition as an expression.
     pub(super) expression: Option<String>,
     pub(super) places: Places,
-    /// The condition as the caller put it, where the expression says more: that sums fit.
+    /// The condition as the caller gave it, where the expression also demands that sums fit.
     pub(super) guarded: Option<Condition>,
 }
 
@@ -29,16 +29,16 @@ pub(super) struct Statement {
 pub(super) enum Deed {
     /// Puts the item; key included.
     Put(Attributes),
-    /// Changes it by an expression.
+    /// Changes the item by an expression.
     Update(String),
-    /// Removes it.
+    /// Deletes the item.
     Delete,
-    /// Nothing.
+    /// Changes nothing.
     Check,
 }
 
 impl Statement {
-    /// Answers none for a check of what always holds.
+    /// `None` for a check of a condition that always holds.
     pub(super) fn of(index: usize, table: String, write: Write) -> Result<Option<Self>, TableError> {
         let Write { key, action, condition, .. } = write;
         let key = value::key(&key)?;
@@ -65,7 +65,7 @@ impl Statement {
     pub(super) fn part(self) -> Result<TransactWriteItem, TableError> {
         let Self { table, key, deed, expression, places, guarded, .. } = self;
         let (names, values) = (places.names(), places.values());
-        // Only what was there tells whether the caller's condition failed or ours.
+        // Only the old item shows whether the caller's condition failed or ours.
         let shown = guarded.map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
         let part = TransactWriteItem::builder();
         let part = match deed {

@@ -1,7 +1,7 @@
 //! Items as attributes, and back: each JSON value comes back equal.
 //!
-//! Whole numbers are N. Fractions are a set of one number, NS: a whole float would come back from N as an integer, and an N is so always
-//! one that may be added to. Attributes whose names the key needs get a `~` in front.
+//! Whole numbers are N. Fractions are a set of one number, NS: a whole float would come back from N as an integer. So
+//! every N is a number that can be added to. Attributes with the names of the key's parts get a `~` in front.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(super) fn stored_name(name: &str) -> String {
     if is_taken(name) { format!("~{name}") } else { name.to_owned() }
 }
 
-/// Whether a name, or what `~` was put in front of, is one of ours.
+/// Whether a name, without the `~`s in front, is one of ours.
 fn is_taken(name: &str) -> bool {
     let stem = name.trim_start_matches('~');
     stem == PK || stem == SK || (stem.is_empty() && !name.is_empty())
@@ -83,12 +83,12 @@ pub(super) fn attribute(value: Value) -> Result<AttributeValue, TableError> {
     })
 }
 
-/// A fraction's digits: the engine has 38 of them, more than a float needs, but fewer powers of ten.
+/// A fraction's digits. The engine keeps 38 of them, more than a float needs, but has a smaller range of exponents.
 fn fraction(number: &Number) -> Result<String, TableError> {
     let float = number.as_f64().unwrap_or(f64::NAN);
     let fits = float == 0.0 || (1e-130..1e126).contains(&float.abs());
     fits.then(|| format!("{float:e}"))
-        .ok_or_else(|| TableError::Invalid(format!("{number} is no number that DynamoDB keeps")))
+        .ok_or_else(|| TableError::Invalid(format!("{number} is no number that DynamoDB can store")))
 }
 
 fn value(attribute: AttributeValue) -> Result<Value, TableError> {
@@ -103,7 +103,7 @@ fn value(attribute: AttributeValue) -> Result<Value, TableError> {
         }
         AttributeValue::Ns(digits) => match digits.as_slice() {
             [one] => (one.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number))
-                .ok_or_else(|| corrupt("a fraction that is none"))?,
+                .ok_or_else(|| corrupt("a fraction that cannot be read"))?,
             _ => return Err(corrupt("a set of numbers")),
         },
         AttributeValue::L(values) => Value::Array(values.into_iter().map(value).collect::<Result<_, _>>()?),
@@ -127,7 +127,7 @@ pub(super) fn json_bytes(value: &impl serde::Serialize) -> Result<usize, TableEr
     Ok(count.0)
 }
 
-/// Counts what is written to it.
+/// Counts the bytes that are written to it.
 struct Count(usize);
 
 impl std::io::Write for Count {

@@ -1,17 +1,18 @@
-//! Writes: what is sent, and what a lost answer may lead to.
+//! Writes: what is sent, and what happens when an answer is lost.
 //!
 //! | call | sent as | lost answer |
 //! |---|---|---|
-//! | a lone check | `GetItem`, judged here | asked again |
-//! | a lone put, deletion or update that adds nothing, under no condition | itself | made again: twice leaves what once does |
-//! | the same under a condition | itself | [`Unavailable`](TableError::Unavailable): made again it would judge its own effect. The caller decides anew |
-//! | a lone update that adds; several writes | a transaction under a token | made again: the engine knows the token for ten minutes, and does it once |
+//! | a lone check | `GetItem`, checked here | asked again |
+//! | a lone put, deletion or update that adds nothing, without a condition | itself | made again: twice has the effect of once |
+//! | the same with a condition | itself | [`Unavailable`](TableError::Unavailable): a second try would see its own effect. The caller decides again |
+//! | a lone update that adds; several writes | a transaction with a token | made again: the engine knows the token for ten minutes, and does it once |
 //!
-//! A transaction costs twice the units, which is why a lone conditional write is none. Whoever is told `Unavailable` and then writes again
-//! what adds may add twice: only a condition that the first time makes false, such as a dedupe record's, is proof against that.
+//! A transaction costs twice the units, so a lone conditional write is not sent as one. A caller that gets
+//! `Unavailable` and then repeats a write that adds may add twice. Only a condition that the first write makes false,
+//! such as that of a dedupe record, prevents this.
 //!
-//! Of a cancelled transaction's reasons the first, in order of the writes, is the answer: a failed condition after a conflict might not be
-//! the first that fails. Together the parts of a transaction hold at most 4 MB.
+//! When a transaction is cancelled, the first reason in the order of the writes is returned: with a conflict before it,
+//! a failed condition might not be the first that fails. The parts of a transaction hold at most 4 MB in total.
 
 use std::collections::HashMap;
 
@@ -29,7 +30,7 @@ use super::statement::{Deed, Statement, adds};
 use super::{DynamoTables, value};
 use crate::prices;
 
-/// What a transaction takes for each kilobyte begun of each item, done or cancelled.
+/// The write units of a transaction for each started kilobyte of each item, done or cancelled.
 const TRANSACTION_UNITS: f64 = 2.0;
 
 impl DynamoTables {
@@ -54,9 +55,9 @@ impl DynamoTables {
         }
     }
 
-    /// Nothing is written, so a read that sees all that was written before is as good, and ten times cheaper.
+    /// Nothing is written, so a strongly consistent read does the same, and is ten times cheaper.
     async fn check(&self, write: Write) -> Result<(), TableError> {
-        // What is no lawful condition for the engine is none here.
+        // A condition that is invalid for the engine is invalid here too.
         let Some(_) = Statement::of(0, String::new(), write.clone())? else { return Ok(()) };
         let item = self.get_one(write.table, &write.key).await?;
         if write.condition.holds(item.as_ref()) {
@@ -121,7 +122,7 @@ impl DynamoTables {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         if error.code() == Some("ConditionalCheckFailedException") {
-            // The engine does not say what it took; an item of up to a kilobyte takes one.
+            // The engine does not report the units; an item of up to a kilobyte takes one.
             self.meter.bill(prices::DYNAMODB_WRITE, 1.0);
             return Fault::Final(TableError::ConditionFailed { index: statement.index });
         }
@@ -172,14 +173,14 @@ impl DynamoTables {
     }
 }
 
-/// What a part's cancellation is judged by.
+/// What is needed to interpret the cancellation of a part.
 #[derive(Debug)]
 struct Judge {
     index: usize,
     guarded: Option<Condition>,
 }
 
-/// The first reason of a cancelled transaction that is one.
+/// The first real reason of a cancelled transaction.
 fn verdict(reasons: &[CancellationReason], judges: &[Judge]) -> Fault {
     for (reason, judge) in reasons.iter().zip(judges) {
         let code = reason.code().unwrap_or("None");
@@ -200,19 +201,19 @@ fn verdict(reasons: &[CancellationReason], judges: &[Judge]) -> Fault {
     Fault::Final(TableError::Unavailable("dynamodb: TransactWriteItems: cancelled for no reason".to_owned()))
 }
 
-/// Whether the caller's condition failed, or that what is added to is a number and the sum fits.
+/// Decides which condition failed: the caller's, or ours that the attribute is a number and the sum fits.
 fn failed(reason: &CancellationReason, judge: &Judge) -> TableError {
     let index = judge.index;
     let Some(condition) = &judge.guarded else { return TableError::ConditionFailed { index } };
     let shown: HashMap<_, _> = reason.item().cloned().unwrap_or_default();
-    // Where there is no item, there is nothing that could not be added to.
+    // Without an item there is no attribute that could not be added to.
     if shown.is_empty() {
         return TableError::ConditionFailed { index };
     }
     match value::item(shown) {
-        Ok(item) if condition.holds(Some(&item)) => {
-            TableError::Invalid(format!("write {index} adds to what is no whole number, or beyond 64 bits"))
-        }
+        Ok(item) if condition.holds(Some(&item)) => TableError::Invalid(format!(
+            "write {index} adds to an attribute that is no whole number, or the sum does not fit 64 bits"
+        )),
         Ok(_) => TableError::ConditionFailed { index },
         Err(error) => error,
     }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     fn judges() -> Vec<Judge> {
-        // Write 1 was a check of nothing and is no part.
+        // Write 1 was a check without a condition and is no part.
         [0, 2, 3].map(|index| Judge { index, guarded: None }).into()
     }
 

@@ -10,18 +10,18 @@ use aws_sdk_firehose::types::{
 
 use crate::Aws;
 
-/// Where records are laid.
+/// The prefix under which records are stored.
 const PREFIX: &str = "events/type=!{partitionKeyFromQuery:type}/dt=!{partitionKeyFromQuery:dt}/hour=!{partitionKeyFromQuery:hour}/";
-/// Where is laid what could not be read.
+/// The prefix for records that could not be read.
 const ERRORS: &str = "errors/!{firehose:error-output-type}/dt=!{timestamp:yyyy-MM-dd}/";
-/// What `PREFIX` speaks of; times are UTC.
+/// The query for the fields in `PREFIX`; times are UTC.
 const QUERY: &str = "{type: .type, dt: .ts[0:10], hour: .ts[11:13]}";
-/// Stand-ins want the name of a role and never look it up.
+/// Stand-ins require the name of a role and never look it up.
 const ROLE: &str = "arn:aws:iam::000000000000:role/soundoff-firehose";
 const ROLL_MB: i32 = 64;
 const ROLL_SECONDS: i32 = 60;
 
-/// Makes the delivery stream `stream` into `bucket`, and the bucket, where missing.
+/// Makes the delivery stream `stream` into `bucket`, and the bucket, if they are missing.
 ///
 /// # Errors
 /// When Firehose or S3 refuses or does not answer.

@@ -1,4 +1,5 @@
-//! The task that makes the calls: full ones, one at a time, each record tried until Firehose has it or its time is over.
+//! The task that makes the calls: full ones, one at a time. Each record is tried until Firehose has it or its time is
+//! over.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::Meter;
 use crate::prices::FIREHOSE_5KB;
 
-/// What Firehose takes in one call.
+/// The limits of one call, by Firehose's rules.
 const MAX_RECORDS: usize = 500;
 const MAX_BYTES: usize = 4_000_000;
 /// How long one call's records are tried.
@@ -33,7 +34,7 @@ pub(super) enum Job {
     Put {
         lines: Vec<Bytes>,
         answer: Answer,
-        /// Given back when the records are sent.
+        /// Released when the records are sent.
         room: OwnedSemaphorePermit,
     },
     Flush {
@@ -41,7 +42,7 @@ pub(super) enum Job {
     },
 }
 
-/// A put of which some lines are still to be sent.
+/// A put with lines that are not sent yet.
 struct Waiting {
     left: usize,
     failed: Option<Unavailable>,
@@ -60,7 +61,7 @@ impl Sender {
         Self { client, stream, meter }
     }
 
-    /// Serves until the archive is dropped, and sends what waits then.
+    /// Runs until the archive is dropped, and then sends what waits.
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
             let (mut puts, mut lines, mut flushes) = (Vec::new(), VecDeque::new(), Vec::new());
@@ -83,13 +84,13 @@ impl Sender {
                 self.send(call, &mut puts).await;
             }
             for flush in flushes {
-                // Whoever asked may have gone.
+                // The caller may be gone.
                 drop(flush.send(Ok(())));
             }
         }
     }
 
-    /// Sends one call's lines until all are taken or the time is over.
+    /// Sends the lines of one call until Firehose has all of them or the time is over.
     async fn send(&self, mut call: Vec<(usize, Bytes)>, puts: &mut [Option<Waiting>]) {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
@@ -119,7 +120,7 @@ impl Sender {
                 }
                 Err(_) => "firehose: no answer in time".to_owned(),
             };
-            // Jittered, so that processes that were refused together do not come back together.
+            // With jitter, so that processes that were refused together do not try again together.
             let wait = pause.mul_f64(rand::random::<f64>());
             if Instant::now() + wait >= deadline {
                 return fail(call, puts, &why);
@@ -129,7 +130,7 @@ impl Sender {
         }
     }
 
-    /// Settles what was taken, and leaves in `call` what was not. Says why.
+    /// Settles the lines that were taken and leaves the others in `call`. Returns why those were refused.
     fn sort(
         &self,
         output: &PutRecordBatchOutput,
@@ -158,7 +159,7 @@ impl Sender {
     }
 }
 
-/// Takes what fits one call off the front: at least one line.
+/// Takes lines from the front that fit into one call: at least one.
 fn cut(lines: &mut VecDeque<(usize, Bytes)>) -> Vec<(usize, Bytes)> {
     let (mut call, mut bytes) = (Vec::new(), 0);
     while let Some((_, line)) = lines.front() {
@@ -175,7 +176,7 @@ fn record(line: &Bytes) -> Result<Record, aws_sdk_firehose::error::BuildError> {
     Record::builder().data(Blob::new(line.to_vec())).build()
 }
 
-/// Whether an error may pass by itself.
+/// Whether a later try may succeed.
 fn passes(error: &SdkError<PutRecordBatchError>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,
@@ -193,13 +194,13 @@ fn passes(error: &SdkError<PutRecordBatchError>) -> bool {
 }
 
 fn fail(call: Vec<(usize, Bytes)>, puts: &mut [Option<Waiting>], why: &str) {
-    tracing::error!(records = call.len(), why, "records could not be archived");
+    tracing::error!(records = call.len(), why, "cannot archive records");
     for (put, _) in call {
         settle(puts, put, Some(why));
     }
 }
 
-/// One line of a put is done with; its last answers the put.
+/// One line of a put is settled; the last one answers the put.
 fn settle(puts: &mut [Option<Waiting>], put: usize, failed: Option<&str>) {
     let Some(place) = puts.get_mut(put) else { return };
     let Some(waiting) = place else { return };
@@ -210,7 +211,7 @@ fn settle(puts: &mut [Option<Waiting>], put: usize, failed: Option<&str>) {
     if waiting.left == 0
         && let Some(done) = place.take()
     {
-        // Whoever asked may have gone; the records stand all the same.
+        // The caller may be gone; the records are archived all the same.
         drop(done.answer.send(done.failed.map_or(Ok(()), Err)));
     }
 }

@@ -1,13 +1,15 @@
-//! [`Cache`] on memcached: a key each, stamps are its CAS numbers.
+//! [`Cache`] on memcached: one key for each, and its CAS numbers are the stamps.
 //!
-//! **What a write without an answer means.** It counts as done and dropped at once, which a cache may do with anything at any time: nobody's
-//! work fails for want of a cache. So that this stays true, the key is deleted before the node is asked anything else: a node that was
-//! cut off, and holds what was there before, does not bring it back. A swap of what was *seen* answers `false` instead: its caller looks
-//! again, finds nothing, and swaps for nothing. While a node is away, several may so hold one lease that is a key of it.
+//! **What a write without an answer means.** It counts as done and then dropped, which a cache may do with any value at
+//! any time: no work fails because a cache is away. To keep this true, the key is deleted before the node is asked
+//! anything else. So a node that was cut off cannot bring back its old value. A swap of a value that was *seen* returns
+//! `false` instead: its caller reads again, finds nothing, and swaps against nothing. So while a node is away, several
+//! callers may hold a lease whose key it has.
 //!
-//! What remains: a process that ends while a node is away forgets which of its writes were lost; more than 100,000 of them are not
-//! remembered; until the node is back for the process that lost a write, others for whom it never was away read the older value; and a
-//! write the network held back may be done late. Those who cannot bear that write versions into their values.
+//! What remains: a process that ends while a node is away forgets which of its writes were lost. At most 100,000 lost
+//! writes are remembered. Until the node is back for the process that lost a write, processes for which it never was
+//! away read the older value. A write that the network delayed may be done late. Callers for which this matters must
+//! write versions into their values.
 
 use std::time::Duration;
 
@@ -17,11 +19,11 @@ use memcache::exp::{Get, Meta, MutationResult, Set, Ttl};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Cached, Stamp, Swap};
 
-use super::Memcached;
+use super::cluster::Memcached;
 
 const MAX_KEY_BYTES: usize = 200;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
-/// Longer is as good as for ever, and memcached's own clock ends in 2038.
+/// Longer makes no difference, and memcached's own clock ends in 2038.
 const MAX_TTL_SECS: u64 = 365 * 24 * 3_600;
 
 /// [`Cache`] on memcached.
@@ -31,14 +33,14 @@ pub struct MemcachedCache {
 }
 
 impl MemcachedCache {
-    /// The cache on these nodes, beside whatever else is on them.
+    /// The cache on these nodes, which may hold other data too.
     #[must_use]
     pub fn new(memcached: Memcached) -> Self {
         Self { memcached }
     }
 }
 
-/// What the key is called on the node. Sessions begin otherwise.
+/// The name of the key on the node. Keys of sessions begin with another letter.
 fn named(key: &str) -> Result<String, Unavailable> {
     if (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(format!("c:{key}"));
@@ -58,11 +60,11 @@ fn set(key: &str, value: &Bytes, ttl: Ttl) -> Result<(String, Set), Unavailable>
     Ok((key, set))
 }
 
-/// A time to live in memcached's unit; the part of a second rounds up, as zero would be for ever.
+/// A time to live in memcached's unit. A part of a second is rounded up, as zero would be forever.
 pub(super) fn whole_seconds(ttl: Duration) -> Ttl {
     let rest = u64::from(ttl.subsec_nanos() > 0);
     let secs = ttl.as_secs().saturating_add(rest).clamp(1, MAX_TTL_SECS);
-    // Over 30 days the client makes it a point in time, which memcached takes anything longer for.
+    // For more than 30 days the client sends a point in time, as memcached takes larger numbers for one.
     Ttl::secs(u32::try_from(secs).unwrap_or(u32::MAX))
 }
 

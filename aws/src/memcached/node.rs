@@ -1,38 +1,42 @@
-//! One node: its connections, whether it is worth asking, and what must not be believed of it.
+//! One node: its connections, whether to ask it, and which of its keys must not be trusted.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memcache::exp::{AsyncMetaClient, Delete, Error, Get, Operation, Set};
 use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
+use soundoff_common::lock::lock;
 use soundoff_common::telemetry::{Metrics, NodeLabel};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::options::MemcachedOptions;
+use super::route;
 use super::tunnel::{Far, Tls, Tunnel};
-use super::{MemcachedOptions, route};
 
 /// How many requests go in one exchange.
 const REQUESTS_AT_ONCE: usize = 256;
-/// How many bytes of reads go in one exchange: what the kernels buffer even while the node waits for its answers to be taken.
+/// How many bytes of reads go in one exchange: the kernels can buffer these even while the node waits for its answers
+/// to be read.
 const READ_BYTES_AT_ONCE: usize = 64 * 1024;
-/// How many bytes of writes go in one exchange. Larger ones go alone: a refusal takes its exchange's later requests with it.
+/// How many bytes of writes go in one exchange. Larger ones go alone: a refusal also fails the later requests of its
+/// exchange.
 const WRITE_BYTES_AT_ONCE: usize = 256 * 1024;
-/// What a request has beside its key and value, at most.
+/// The most bytes of a request beside its key and value.
 const REQUEST_BYTES: usize = 48;
-/// So many exchanges without any answer, one after another, are taken to mean that the node is away.
+/// After this many exchanges in a row without any answer the node counts as away.
 const STRIKES: u32 = 2;
-/// How many keys are remembered that must not be believed.
+/// How many untrusted keys are remembered.
 const MAX_DISTRUSTED: usize = 100_000;
 
-/// What is asked of a node.
+/// A request to a node.
 pub(super) trait Request: Operation + Send + Sync {
-    /// The bytes that fit in one exchange.
+    /// How many bytes fit in one exchange.
     const BYTES_AT_ONCE: usize;
 
-    /// The bytes of its value.
+    /// The size of its value in bytes.
     fn value_bytes(&self) -> usize {
         0
     }
@@ -59,11 +63,11 @@ impl Request for Delete {
 struct Gate {
     strikes: u32,
     shut_until: Option<Instant>,
-    /// At which step it failed when that was last logged.
-    told: Option<&'static str>,
+    /// The step of the last failure that was logged.
+    logged: Option<&'static str>,
 }
 
-/// Keys whose last write may be missing, each with the number of that event.
+/// Keys whose last write may be missing, each with the number of the event.
 #[derive(Debug, Default)]
 struct Distrusted {
     keys: HashMap<String, u64>,
@@ -78,14 +82,15 @@ pub(super) struct Node {
     timeout: Duration,
     pause: Duration,
     connections: usize,
-    /// Made anew after the node was away: its name may stand for another address then.
+    /// Made again after the node was away: its name may resolve to another address then.
     client: Mutex<Option<AsyncMetaClient>>,
-    /// As many as connections. Whoever waits in vain gets no answer, and it is not the node's fault.
+    /// One for each connection. A caller that waits too long for one gets no answer; this does not count against the
+    /// node.
     permits: Semaphore,
     gate: Mutex<Gate>,
     distrusted: Mutex<Distrusted>,
     cleaning: tokio::sync::Mutex<()>,
-    /// Where the tunnel leads if there is to be one.
+    /// The end of the tunnel, with TLS.
     far: Option<Arc<Far>>,
     tunnel: OnceCell<Tunnel>,
     away: Gauge,
@@ -97,11 +102,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the node itself said so: it is there.
+/// Whether the error is an answer of the node: then it is up.
 fn is_answer(error: &Error) -> bool {
     match error {
         Error::Server(_) | Error::Rejected(_) => true,
@@ -110,7 +111,7 @@ fn is_answer(error: &Error) -> bool {
     }
 }
 
-/// What went wrong, without the key.
+/// The text of an error, without the key.
 fn reason(error: &Error) -> String {
     match error {
         Error::Ambiguous { source, .. } => reason(source),
@@ -119,7 +120,7 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// Cuts requests into what goes in one exchange each.
+/// Splits requests into exchanges.
 fn exchanges<R: Request>(requests: Vec<R>) -> Vec<Vec<R>> {
     let mut exchanges: Vec<Vec<R>> = Vec::new();
     let mut bytes = 0;
@@ -166,12 +167,12 @@ impl Node {
         })
     }
 
-    /// What it is known by among the nodes.
+    /// Its seed for the routing.
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Does the requests in their order. After the first exchange without an answer the rest is not tried.
+    /// Makes the requests in their order. After the first exchange without an answer the rest is not tried.
     pub(super) async fn run<R: Request>(&self, requests: Vec<R>) -> Vec<Option<R::Output>> {
         let count = requests.len();
         let mut answers = Vec::with_capacity(count);
@@ -185,7 +186,7 @@ impl Node {
         answers
     }
 
-    /// One exchange; `None` if nothing was answered.
+    /// One exchange; `None` if there was no answer.
     async fn exchange<R: Request>(&self, requests: Vec<R>) -> Option<Vec<Option<R::Output>>> {
         if self.is_shut() {
             return None;
@@ -194,7 +195,8 @@ impl Node {
         if !self.enter() {
             return None;
         }
-        // Whether the crate's own deadline or this one: a connection with an answer still to come is dropped, never used again.
+        // At the crate's own deadline or at this one: a connection that still waits for an answer is dropped, and never
+        // used again.
         let asked = async { self.client().await?.run_many(requests).await };
         let results = match timeout(self.timeout, asked).await {
             Ok(Ok(results)) => results,
@@ -209,12 +211,12 @@ impl Node {
         if let Some(error) = failed {
             tracing::debug!(node = self.address, error = reason(error), "memcached did part of it");
         }
-        self.is_well();
+        self.answered();
         Some(results.into_iter().map(Result::ok).collect())
     }
 
     async fn client(&self) -> Result<AsyncMetaClient, Error> {
-        if let Some(client) = &*locked(&self.client) {
+        if let Some(client) = &*lock(&self.client) {
             return Ok(client.clone());
         }
         let address = match &self.far {
@@ -229,17 +231,17 @@ impl Node {
             .max_idle(self.connections)
             .connect_async(address.as_str())
             .await?;
-        // Another may have made one meanwhile: then that is everybody's.
-        Ok(locked(&self.client).get_or_insert(made).clone())
+        // Another task may have made one meanwhile: then all use that one.
+        Ok(lock(&self.client).get_or_insert(made).clone())
     }
 
     fn is_shut(&self) -> bool {
-        locked(&self.gate).shut_until.is_some_and(|until| until > Instant::now())
+        lock(&self.gate).shut_until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Whether to ask. When a pause is over one is let through to see, and the others once it has been answered.
+    /// Whether to ask. After a pause one request is let through, and the others once it was answered.
     fn enter(&self) -> bool {
-        let (now, mut gate) = (Instant::now(), locked(&self.gate));
+        let (now, mut gate) = (Instant::now(), lock(&self.gate));
         match gate.shut_until {
             None => true,
             Some(until) if until > now => false,
@@ -251,18 +253,18 @@ impl Node {
     }
 
     fn strike<T>(&self, reason: &str) -> Option<T> {
-        // All that the client can know of the tunnel is that it hangs up.
+        // The client only sees that the tunnel closes its connection; the tunnel knows why.
         let (step, reason) =
             self.far.as_ref().and_then(|far| far.failure()).unwrap_or(("asking", reason.to_owned()));
-        let mut gate = locked(&self.gate);
+        let mut gate = lock(&self.gate);
         gate.strikes = gate.strikes.saturating_add(1);
         if gate.strikes >= STRIKES {
             let pause = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
             gate.shut_until = Some(Instant::now() + pause);
-            *locked(&self.client) = None;
+            *lock(&self.client) = None;
             self.away.set(1);
         }
-        if gate.strikes >= STRIKES && gate.told.replace(step) != Some(step) {
+        if gate.strikes >= STRIKES && gate.logged.replace(step) != Some(step) {
             tracing::warn!(
                 node = self.address,
                 step,
@@ -273,8 +275,8 @@ impl Node {
         None
     }
 
-    fn is_well(&self) {
-        let mut gate = locked(&self.gate);
+    fn answered(&self) {
+        let mut gate = lock(&self.gate);
         if gate.strikes >= STRIKES {
             tracing::info!(node = self.address, "memcached answers again");
             self.away.set(0);
@@ -282,9 +284,9 @@ impl Node {
         *gate = Gate::default();
     }
 
-    /// The key is deleted before anything else is asked of the node.
+    /// Marks a key as untrusted: it is deleted before the node is asked anything else.
     pub(super) fn distrust(&self, key: String) {
-        let mut distrusted = locked(&self.distrusted);
+        let mut distrusted = lock(&self.distrusted);
         distrusted.events += 1;
         let event = distrusted.events;
         if distrusted.keys.len() < MAX_DISTRUSTED || distrusted.keys.contains_key(&key) {
@@ -294,9 +296,9 @@ impl Node {
         }
     }
 
-    /// Deletes what must not be believed; `false` if the node may still have some of it.
+    /// Deletes the untrusted keys; `false` if the node may still have some of them.
     async fn clean(&self) -> bool {
-        if locked(&self.distrusted).keys.is_empty() {
+        if lock(&self.distrusted).keys.is_empty() {
             return true;
         }
         if self.is_shut() {
@@ -307,7 +309,7 @@ impl Node {
             return false;
         }
         let keys: Vec<(String, u64)> =
-            locked(&self.distrusted).keys.iter().map(|(key, event)| (key.clone(), *event)).collect();
+            lock(&self.distrusted).keys.iter().map(|(key, event)| (key.clone(), *event)).collect();
         for keys in keys.chunks(REQUESTS_AT_ONCE) {
             let deletes = keys.iter().map(|(key, _)| Delete::new(key)).collect();
             for deletes in exchanges::<Delete>(deletes) {
@@ -316,9 +318,9 @@ impl Node {
                     return false;
                 }
             }
-            let mut distrusted = locked(&self.distrusted);
+            let mut distrusted = lock(&self.distrusted);
             for (key, event) in keys {
-                // Another write of it may have been lost meanwhile.
+                // Another write of this key may have been lost meanwhile.
                 if distrusted.keys.get(key) == Some(event) {
                     distrusted.keys.remove(key);
                 }

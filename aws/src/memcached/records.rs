@@ -1,38 +1,39 @@
-//! Where what is said to a node is cut into TLS records.
+//! Cuts the bytes that are sent to a node into TLS records.
 //!
-//! memcached before 1.6.39 sleeps on what is left of a record that it has read in part: it waits for its socket, and all there is has
-//! been taken from that already. It reads in part when a record goes on behind the end of a value, or does not fit beside the beginning
-//! of a command in its buffer of 16 KiB. So each record ends where a command ends, or in the midst of one that takes several alone.
+//! memcached before 1.6.39 hangs on the rest of a record that it has read in part: it waits for its socket, although
+//! the bytes have been read from that already. It reads a record in part when the record continues after the end of a
+//! value, or does not fit into its buffer of 16 KiB beside the beginning of a command. So each record ends where a
+//! command ends, or inside a command that has several records for itself.
 
 use bytes::{Bytes, BytesMut};
 
-/// What a TLS record holds at most, and memcached's buffer too.
+/// The most bytes in a TLS record, and the size of memcached's buffer.
 pub(super) const RECORD_BYTES: usize = 16 * 1024;
 
-/// What has been said and is not on its way yet.
+/// The bytes that are not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    pub(super) said: BytesMut,
-    /// How much is to come of a command that takes several records.
+    pub(super) pending: BytesMut,
+    /// How many bytes are left of a command that takes several records.
     rest: usize,
 }
 
 impl Records {
-    /// The next record, once enough has been said for one.
+    /// The next record, once there are enough bytes for one.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         let bytes = self.next_bytes();
-        (bytes > 0).then(|| self.said.split_to(bytes).freeze())
+        (bytes > 0).then(|| self.pending.split_to(bytes).freeze())
     }
 
     fn next_bytes(&mut self) -> usize {
-        let most = self.said.len().min(RECORD_BYTES);
+        let most = self.pending.len().min(RECORD_BYTES);
         if self.rest > 0 {
             let bytes = most.min(self.rest);
             self.rest -= bytes;
             return bytes;
         }
         let mut whole = 0;
-        while let Some(command) = command_bytes(&self.said[whole..]) {
+        while let Some(command) = command_bytes(&self.pending[whole..]) {
             if whole == 0 && command > RECORD_BYTES {
                 self.rest = command - most;
                 return most;
@@ -42,15 +43,15 @@ impl Records {
             }
             whole += command;
         }
-        // A line without end is no command, and the node's to refuse.
+        // A line without an end is no command: the node will refuse it.
         if whole == 0 && most == RECORD_BYTES { most } else { whole }
     }
 }
 
-/// How long the command is that begins here, its value included; `None` while its line has not ended.
-fn command_bytes(said: &[u8]) -> Option<usize> {
-    let line = said.iter().position(|byte| *byte == b'\n')? + 1;
-    let value = said.starts_with(b"ms ").then(|| value_bytes(&said[..line])).flatten();
+/// The length of the command that begins here, with its value; `None` while its line has not ended.
+fn command_bytes(pending: &[u8]) -> Option<usize> {
+    let line = pending.iter().position(|byte| *byte == b'\n')? + 1;
+    let value = pending.starts_with(b"ms ").then(|| value_bytes(&pending[..line])).flatten();
     Some(value.map_or(line, |value| line.saturating_add(value).saturating_add(2)))
 }
 
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     fn set(key: &str, bytes: usize) -> Vec<u8> {
-        // Its value looks like a command, to mislead.
+        // Its value looks like a command, as a trap.
         let value: Vec<u8> = b"ms k 9\r\n".iter().copied().cycle().take(bytes).collect();
         [format!("ms {key} {bytes} T60\r\n").as_bytes(), &value, b"\r\n"].concat()
     }
@@ -73,12 +74,12 @@ mod tests {
         format!("mg {key} v\r\n").into_bytes()
     }
 
-    /// The records when it is said so many bytes at a time.
+    /// The lengths of the records when `at_once` bytes come at a time.
     fn records(commands: &[Vec<u8>], at_once: usize) -> Vec<usize> {
         let (mut records, mut lengths, mut passed) = (Records::default(), Vec::new(), Vec::new());
         let all = commands.concat();
         for some in all.chunks(at_once) {
-            records.said.extend_from_slice(some);
+            records.pending.extend_from_slice(some);
             while let Some(record) = records.next() {
                 lengths.push(record.len());
                 passed.extend_from_slice(&record);
@@ -108,7 +109,7 @@ mod tests {
             for record in records(&commands, at_once) {
                 assert!(record <= RECORD_BYTES);
                 at += record;
-                assert!(ends.contains(&at) || inside.contains(&at), "said {at_once} at a time: cut at {at}");
+                assert!(ends.contains(&at) || inside.contains(&at), "{at_once} bytes at a time: cut at {at}");
             }
         }
     }
@@ -118,8 +119,8 @@ mod tests {
         let commands: Vec<Vec<u8>> = (0..3_000).map(|n| get(&format!("key{n:05}"))).collect();
         let bytes = commands.concat().len();
         assert_eq!(records(&commands, bytes).len(), bytes.div_ceil(RECORD_BYTES));
-        let mut endless = Records { said: BytesMut::from(&[b'x'; 20_000][..]), rest: 0 };
-        assert_eq!(endless.next().unwrap().len(), RECORD_BYTES, "it is not kept for ever");
-        assert_eq!(endless.next(), None, "the rest may yet become a command");
+        let mut endless = Records { pending: BytesMut::from(&[b'x'; 20_000][..]), rest: 0 };
+        assert_eq!(endless.next().unwrap().len(), RECORD_BYTES, "it is not kept forever");
+        assert_eq!(endless.next(), None, "the rest may still become a command");
     }
 }

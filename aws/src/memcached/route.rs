@@ -1,6 +1,7 @@
-//! Which node has a key: rendezvous hashing. Of n nodes each has 1/n of the keys, and one that joins or leaves moves only its own.
+//! Decides which node has a key: rendezvous hashing. Each of n nodes has 1/n of the keys, and a node that joins or
+//! leaves moves only its own.
 //!
-//! Processes of different builds must agree, so the hash is spelt out here and never changes.
+//! Processes of different builds must agree, so the hash is written out here and never changes.
 
 /// FNV-1a, 64 bits.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
@@ -9,14 +10,14 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Every bit of the input moves every bit of the output, each half of the time (the end of `SplitMix64`).
+/// Every bit of the input changes every bit of the output with a probability of one half (the end of `SplitMix64`).
 fn mixed(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
 
-/// The place of the key's node among the nodes, which are known by the hashes of their names. The highest bidder has it.
+/// The index of the key's node. `seeds` are the hashes of the nodes' names; the node with the highest bid has the key.
 pub(super) fn route(key: &[u8], seeds: impl Iterator<Item = u64>) -> usize {
     let key = mixed(hash(key));
     let bid = |(place, seed): (usize, u64)| (mixed(key ^ mixed(seed)), seed, place);

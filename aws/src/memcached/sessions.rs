@@ -1,10 +1,11 @@
-//! [`Sessions`] on memcached: one entry a handle, with all its registrations, changed by compare-and-set.
+//! [`Sessions`] on memcached: one entry for each handle, with all its registrations, changed by compare-and-set.
 //!
-//! A node that is away holds nobody: what is put there is lost until the edges put it again, within a third of its time. One that was
-//! cut off may bring back sockets that are gone: an edge refuses what is delivered to another boot or an ended socket, and they expire.
+//! A node that is away holds no registrations: what is put there is lost until the edges put it again, within a third
+//! of its time to live. A node that was cut off may bring back sockets that are closed. That does no harm: an edge
+//! refuses a delivery to another boot or to a closed socket, and the registrations expire.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use memcache::exp::{Delete, Get, GetResult, Meta, MutationResult, Set};
@@ -12,17 +13,17 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::sessions::{Registration, Sessions};
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, millis, now_ms};
 
-use super::Memcached;
 use super::cache::whole_seconds;
+use super::cluster::Memcached;
 
-/// How often a race for one handle's entry may be lost.
+/// How many races for one handle's entry may be lost in a row.
 const TRIES: u32 = 64;
-/// More registrations of one handle are not kept: those that would expire first go.
+/// The most registrations of one handle; of more, those that expire first are discarded.
 const MAX_REGISTRATIONS: usize = 4_096;
 
-/// A registration as it is kept, until when (milliseconds since 1970).
+/// A stored registration, and when it expires (milliseconds since 1970).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
     until: u64,
@@ -37,7 +38,7 @@ pub struct MemcachedSessions {
 }
 
 impl MemcachedSessions {
-    /// The Session Cache on these nodes, beside whatever else is on them.
+    /// The Session Cache on these nodes, which may hold other data too.
     #[must_use]
     pub fn new(memcached: Memcached) -> Self {
         Self { memcached }
@@ -56,15 +57,10 @@ fn key(handle: &Handle) -> String {
     format!("s:{handle}")
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What is kept of a handle, without what has expired.
+/// The registrations of a handle that have not expired.
 struct Entry {
     kept: Vec<Kept>,
-    /// The write it came from, if anything is there, be it expired or unreadable.
+    /// The CAS number of the stored value, if there is one, also an expired or unreadable one.
     cas: Option<u64>,
 }
 
@@ -76,7 +72,7 @@ impl Entry {
         Self { kept, cas: found.item.cas }
     }
 
-    /// The store of what is kept, if the entry is as it was read.
+    /// The write of this entry, on condition that the stored one is as it was read.
     fn set(mut self, handle: &Handle, now: u64) -> Result<Set, Unavailable> {
         self.kept.sort_by_key(|kept| std::cmp::Reverse(kept.until));
         self.kept.truncate(MAX_REGISTRATIONS);
@@ -91,7 +87,7 @@ impl Entry {
     }
 }
 
-/// Lets the others of a race finish.
+/// Waits so that the other participants of a race can finish.
 async fn step_back(attempt: u32) {
     let micros = rand::rng().random_range(0..200_u64 << attempt.min(6));
     tokio::time::sleep(Duration::from_micros(micros)).await;
@@ -105,7 +101,7 @@ impl Sessions for MemcachedSessions {
             by_handle.entry(handle).or_default().push(registration);
         }
         let mut open: Vec<(&Handle, Vec<&Registration>)> = by_handle.into_iter().collect();
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl = millis(ttl);
         for attempt in 0..TRIES {
             let found = self.read(open.iter().map(|(handle, _)| *handle)).await;
             let now = now_ms();
@@ -121,7 +117,7 @@ impl Sessions for MemcachedSessions {
                 tried.push((handle, mine));
             }
             let mut done = self.memcached.run(sets).await.into_iter();
-            // What was not answered is lost, and put again when its time is a third gone.
+            // A write without an answer is lost; the edge puts it again after a third of its time to live.
             tried.retain(|_| done.next().flatten().is_some_and(|done| !done.applied()));
             if tried.is_empty() {
                 return Ok(());

@@ -1,4 +1,4 @@
-//! A bucket that says on a queue what was uploaded to it.
+//! A bucket that reports uploads on a queue.
 
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::types::{
@@ -7,17 +7,17 @@ use aws_sdk_s3::types::{
 };
 use soundoff_common::ports::queues::QueueName;
 
-use super::{PREFIX, UPLOADED};
+use super::bucket::{PREFIX, UPLOADED};
 use crate::Aws;
 use crate::sqs::{SqsOptions, open_to_bucket};
 
-/// Has the bucket say on `queue` what is uploaded, for stand-ins; on AWS Terraform does. Whatever else the bucket was to say it says no more: it is
-/// ours alone.
+/// Makes the bucket report uploads on `queue`, for stand-ins; on AWS Terraform does. This replaces all other
+/// notifications of the bucket, which is used by us only.
 ///
 /// # Errors
 /// When S3 or SQS refuses or does not answer.
 pub async fn notify(aws: &Aws, bucket: &str, queue: &QueueName, options: &SqsOptions) -> anyhow::Result<()> {
-    // First, as S3 tries the queue before it takes the configuration.
+    // First, as S3 tries the queue before it accepts the configuration.
     let arn = open_to_bucket(aws, queue, options, bucket).await?;
     let rule = |name, value: &str| FilterRule::builder().name(name).value(value).build();
     let key = S3KeyFilter::builder()

@@ -1,4 +1,4 @@
-//! A blob that comes in parts: one PUT if it is small, else an upload in parts, of which few are in memory.
+//! Writes a blob that comes in pieces: one PUT if it is small, otherwise a multipart upload with few parts in memory.
 
 use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -7,10 +7,10 @@ use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::blobs::BlobWriter;
 use tokio::task::JoinSet;
 
-use super::{Bucket, failed};
+use super::bucket::{Bucket, failed};
 use crate::prices::S3_PUT;
 
-/// What one part has, and the most that goes by a single PUT.
+/// The size of one part, and the most that is sent by a single PUT.
 const PART_BYTES: usize = 8 * 1_024 * 1_024;
 /// How many parts are on their way at once.
 const IN_FLIGHT: usize = 2;
@@ -23,7 +23,7 @@ pub(super) struct S3Writer {
     broken: bool,
 }
 
-/// An upload in parts that S3 has begun. Dropped before it is completed, S3 forgets it.
+/// A multipart upload that S3 has begun. If it is dropped before it is completed, it is aborted.
 struct Upload {
     bucket: Bucket,
     key: String,
@@ -50,7 +50,7 @@ impl S3Writer {
         Ok(())
     }
 
-    /// Sends the buffer on its way as a part.
+    /// Sends the buffer as a part.
     async fn ship(&mut self) -> Result<(), Unavailable> {
         if self.upload.is_none() {
             self.upload = Some(Upload::begin(self.bucket.clone(), self.key.clone()).await?);
@@ -126,7 +126,7 @@ impl Drop for Upload {
         let asked = asked.upload_id(id);
         runtime.spawn(async move {
             if let Err(error) = asked.send().await.map_err(failed) {
-                tracing::warn!(%error, "an upload in parts that was given up is left to the bucket's lifecycle rule");
+                tracing::warn!(%error, "cannot abort a multipart upload; the bucket's lifecycle rule removes it");
             }
         });
     }
@@ -135,7 +135,7 @@ impl Drop for Upload {
 #[async_trait]
 impl BlobWriter for S3Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Unavailable> {
-        // Stays so when this call fails or is dropped half-way: the blob would miss bytes.
+        // Stays `true` when this call fails or is dropped half-way: the blob would miss bytes.
         if std::mem::replace(&mut self.broken, true) {
             return Err(broken());
         }

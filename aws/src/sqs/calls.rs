@@ -1,4 +1,4 @@
-//! The batched calls: bounded, billed, each failed entry tried again on its own account.
+//! The batched calls: bounded, billed, with retries for each failed entry.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::prices::SQS_REQUEST;
 #[cfg(test)]
 mod tests;
 
-/// How many entries SQS takes at once.
+/// The most entries that SQS takes in one request.
 pub(super) const ENTRIES: usize = 10;
 /// How often an entry is tried.
 const TRIES: u32 = 5;
@@ -53,7 +53,7 @@ impl Calls {
         self.batch(url, bodies, Kind::Send).await
     }
 
-    /// Sends one message, which may be as large as a request may; answers its id.
+    /// Sends one message, which may be as large as a request may be; returns its id.
     pub(super) async fn send_alone(&self, url: &str, body: String) -> Result<String, QueueError> {
         let bill = self.meter.each_try(SQS_REQUEST, units(body.len()));
         let call = self.client.send_message().queue_url(url).message_body(body).customize();
@@ -61,7 +61,7 @@ impl Calls {
         Ok(sent.message_id.unwrap_or_default())
     }
 
-    /// Deletes by receipt handles, in batches. An engine that knows a handle no more has nothing left to delete.
+    /// Deletes by receipt handles, in batches. A handle that the engine no longer knows counts as deleted.
     pub(super) async fn delete(&self, url: &str, handles: &[String]) -> Vec<Answer> {
         self.chunks(url, handles, Kind::Delete).await
     }
@@ -104,7 +104,8 @@ impl Calls {
                         }
                     }
                 }
-                // The SDK has tried a whole request often enough. A send whose answer was lost it has made twice: lawful.
+                // The SDK has retried the whole request. A send whose answer was lost was made twice, which the port
+                // allows.
                 Err(error) => {
                     open.into_iter().for_each(|at| answers[at] = Some(Err(error.clone())));
                 }
@@ -162,12 +163,12 @@ impl Calls {
 
 fn refused(entry: &BatchResultErrorEntry, kind: Kind) -> Answer {
     if !matches!(kind, Kind::Send) && entry.sender_fault {
-        return Ok(()); // The message is gone or another's: nothing to do.
+        return Ok(()); // The message is deleted or was received by another: nothing to do.
     }
     Err(QueueError::Unavailable(format!("sqs: an entry was refused: {}", entry.code)))
 }
 
-/// Whole seconds, rounded up, at most what SQS knows (12 hours).
+/// Whole seconds, rounded up, and at most 12 hours, the maximum of SQS.
 pub(super) fn seconds(time: Duration) -> i32 {
     i32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(43_200).min(43_200)
 }

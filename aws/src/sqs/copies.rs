@@ -1,11 +1,11 @@
-//! Which members were sent anew as which message, so that an ack by the old receipt removes the new one: bounded, the
-//! oldest forgotten first.
+//! Remembers which members were sent again as which message (the *copy*), so that an ack by the old receipt removes the
+//! copy. Bounded: the oldest are discarded first.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::packs::Part;
+use super::part::Part;
 
-/// How many are remembered of each kind.
+/// How many entries of each kind are remembered.
 const MOST: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Copies {
     order: VecDeque<(String, usize)>,
     void: HashSet<String>,
     voids: VecDeque<String>,
-    /// Members that were acked while they were on their way: each is taken out when it has arrived or failed to.
+    /// Members that were acked while they were being sent again: each is removed when that has succeeded or failed.
     early: HashSet<(String, usize)>,
 }
 
@@ -30,24 +30,24 @@ impl Copies {
         }
     }
 
-    /// A member is acked that is on its way.
+    /// Records that a member was acked while it is being sent again.
     pub(super) fn acked_early(&mut self, part: &Part) {
         self.early.insert((part.id.clone(), part.index));
     }
 
-    /// Whether a member that is on its way no more was acked meanwhile.
+    /// Whether a member was acked while it was being sent again.
     pub(super) fn was_acked(&mut self, part: &Part) -> bool {
         self.early.remove(&(part.id.clone(), part.index))
     }
 
-    /// An acked member's copy, which is void from now.
+    /// The copy of an acked member; it is void from now on.
     pub(super) fn acked(&mut self, part: &Part) -> Option<String> {
         let copy = self.of.get(&(part.id.clone(), part.index))?.clone();
         self.void(copy.clone());
         Some(copy)
     }
 
-    /// A copy that nobody is to see.
+    /// Marks a copy as void: it must not be handed out.
     pub(super) fn void(&mut self, copy: String) {
         if self.void.insert(copy.clone()) {
             self.voids.push_back(copy);

@@ -1,6 +1,6 @@
-//! Dead letters: a queue's second queue.
+//! Dead letters: each queue has a second queue for them.
 //!
-//! SQS cannot move in one step: what is moved is sent first and deleted after, so a crash in between leaves both.
+//! SQS cannot move a message in one step: a message is first sent and then deleted, so a crash in between leaves both.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::receive::once;
 use super::wire;
 use crate::prices::SQS_REQUEST;
 
-/// How long letters are out of sight while they are listed or moved.
+/// How long letters are hidden while they are listed or moved.
 const HIDDEN: Duration = Duration::from_secs(30);
 /// The longest reason kept, in characters.
 const REASON: usize = 500;
@@ -48,7 +48,7 @@ pub(super) async fn bury(
     call.customize().interceptor(bill).send().await.map(drop).map_err(unavailable)
 }
 
-/// Takes letters out of sight, at most `limit` messages, each once.
+/// Receives letters, at most `limit` messages, each once.
 async fn take(lane: &Lane, limit: usize) -> Result<Vec<SqsMessage>, QueueError> {
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
     while all.len() < limit {
@@ -70,7 +70,7 @@ pub(super) async fn list(lane: &Lane, limit: usize) -> Result<Vec<DeadLetter>, Q
     let messages = take(lane, limit).await?;
     let shown = lane.calls.visibility(&lane.dlq, &handles(&messages), Duration::ZERO).await;
     if let Err(error) = shown.into_iter().collect::<Result<(), _>>() {
-        tracing::debug!(queue = %lane.name, %error, "dead letters stay out of sight for a while");
+        tracing::debug!(queue = %lane.name, %error, "dead letters stay hidden for a while");
     }
     let mut letters: Vec<_> = messages.iter().flat_map(letters).collect();
     letters.sort_by_key(|letter| letter.buried_at);
@@ -94,7 +94,8 @@ fn letters(message: &SqsMessage) -> Vec<DeadLetter> {
     bodies.into_iter().enumerate().map(letter).collect()
 }
 
-/// Moves letters back, each on its own. Of a pack that SQS moved here, what is beyond `limit` is buried anew, each on its own.
+/// Moves letters back, each as a message of its own. Members beyond `limit` of a pack that SQS moved here are buried
+/// again, each as a message of its own.
 pub(super) async fn redrive(lane: &Lane, limit: usize) -> Result<usize, QueueError> {
     let messages = take(lane, limit).await?;
     let (mut moved, mut done, mut left, mut answer) = (0, Vec::new(), Vec::new(), Ok(()));

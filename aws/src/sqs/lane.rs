@@ -1,29 +1,32 @@
-//! One queue of this process: what gathers to be sent, and what is held.
+//! One queue of this process: the bodies that gather to be sent, and the messages that are held.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::{QueueError, QueueName};
 use tokio::sync::{Notify, oneshot};
 
 use super::calls::{self, Calls, ENTRIES};
-use super::packs::{Named, Packs};
+use super::packs::Packs;
+use super::part::Named;
 use super::wire::{self, CHUNK};
 
-/// How many sends of one queue are under way at once.
+/// How many sends of one queue run in parallel.
 const SENDS: usize = 4;
-/// A send begins so long after the one before at the soonest, unless what gathers fills a message: at 1,000/s a message carries 25, and
-/// whoever comes after a quiet while waits for nothing.
+/// The shortest time between the starts of two sends, unless what gathers fills a message. At 1,000 bodies/s a message
+/// carries 25, and a body that comes after a pause does not wait.
 const PACE: Duration = Duration::from_millis(25);
-/// How long a delete that is not full waits for others. No slot waits for it; a crash in between brings back what has its dedupe record.
+/// How long a delete that is not full waits for others. No slot of the consumer waits for it. A crash meanwhile brings
+/// back messages that have a dedupe record.
 const DELETES_GATHER: Duration = Duration::from_millis(200);
-/// How many bytes may gather.
+/// How many bytes of bodies may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// How many bytes one request carries; one message alone may be larger, see [`wire`].
+/// How many bytes one request carries; a single message may be larger, see [`wire`].
 const REQUEST: usize = 256 * 1024;
-/// What the header of a pack takes before its lengths, with room to spare.
+/// The bytes of a pack's header before its lengths, rounded up.
 const HEADER: usize = 64;
 
 type Answer = oneshot::Sender<Result<(), QueueError>>;
@@ -41,19 +44,19 @@ struct Gathering {
     sends: usize,
     /// When the latest send began.
     begun: Option<Instant>,
-    /// Whether someone begins the next send when it is time.
+    /// Whether a task runs that begins the next send when it is time.
     watched: bool,
 }
 
 impl Gathering {
-    /// How long the next send is still to wait: none, nothing waits.
+    /// How long until the next send is due; `None` when no body waits.
     fn patience(&self) -> Option<Duration> {
         self.waiting.front()?;
         let due = self.begun.map_or(Duration::ZERO, |begun| PACE.saturating_sub(begun.elapsed()));
         Some(if self.bytes >= CHUNK { Duration::ZERO } else { due })
     }
 
-    /// Whether one more send is called for beside `others`.
+    /// Whether one more send is due beside `others`.
     fn calls_for_one(&self, others: usize) -> bool {
         others < SENDS && self.patience() == Some(Duration::ZERO)
     }
@@ -67,15 +70,11 @@ pub(super) struct Lane {
     pub(super) calls: Calls,
     pub(super) packs: Mutex<Packs>,
     pub(super) arrived: Notify,
-    /// Who waits for messages.
+    /// How many callers wait for messages.
     pub(super) receivers: AtomicUsize,
-    /// Long polls under way.
+    /// How many long polls are under way.
     pub(super) polls: AtomicUsize,
     gathering: Mutex<Gathering>,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lane {
@@ -85,7 +84,7 @@ impl Lane {
         Arc::new(Self { name, url, dlq, calls, packs, arrived: Notify::new(), receivers, polls, gathering })
     }
 
-    /// Deletes messages that are settled; what the engine does not delete now is left to the keeper.
+    /// Deletes settled messages. If the engine does not delete one now, the keeper does it later.
     pub(super) async fn delete(&self, done: &[Named]) -> calls::Answer {
         let answers = self.calls.delete(&self.url, &handles(done)).await;
         let mut packs = lock(&self.packs);
@@ -95,8 +94,8 @@ impl Lane {
         answers.into_iter().collect()
     }
 
-    /// Deletes messages that are settled. Fewer than one call takes wait a little first: what the consumer settles meanwhile gathers behind
-    /// them, and the next calls are full.
+    /// Deletes settled messages. If they are fewer than one call takes, waits a little first: messages that the
+    /// consumer settles meanwhile gather behind them, so that the next calls are full.
     pub(super) async fn delete_in_time(&self, done: &[Named]) -> calls::Answer {
         if done.is_empty() {
             return Ok(());
@@ -107,17 +106,17 @@ impl Lane {
         self.delete(done).await
     }
 
-    /// Keeps messages out of sight from now.
+    /// Hides messages for `visibility` from now.
     pub(super) async fn hide(&self, messages: &[Named], visibility: Duration) -> calls::Answer {
         let answers = self.calls.visibility(&self.url, &handles(messages), visibility).await;
         let mut packs = lock(&self.packs);
         for (named, _) in messages.iter().zip(&answers).filter(|(_, answer)| answer.is_err()) {
-            packs.astray(named);
+            packs.visibility_unknown(named);
         }
         answers.into_iter().collect()
     }
 
-    /// Adds bodies to what is sent next.
+    /// Adds bodies to the next send.
     pub(super) fn gather(self: &Arc<Self>, bodies: Vec<(String, Answer)>) {
         let mut gathering = lock(&self.gathering);
         for (body, answer) in bodies {
@@ -154,7 +153,7 @@ impl Lane {
                 };
                 patience
             };
-            // All senders may be busy: not more often than this.
+            // All senders may be busy, so do not look more often than this.
             tokio::time::sleep(patience.max(PACE / 5)).await;
         }
     }
@@ -171,7 +170,7 @@ impl Lane {
         }
     }
 
-    /// The next request's packs; none: this sender ends.
+    /// The packs of the next request; `None` when this sender must end.
     fn next(&self) -> Option<Vec<Vec<Waiting>>> {
         let mut gathering = lock(&self.gathering);
         if !gathering.calls_for_one(gathering.sends - 1) {

@@ -1,9 +1,9 @@
-//! What this process holds of received messages, by message id: in memory, bounded, the oldest forgotten first.
+//! The received messages that this process holds, by message id: in memory and bounded, the oldest are discarded first.
 //!
-//! A member of a pack is buffered → out → settled. Acked and buried members are settled; one whose own visibility lapses
-//! is sent anew on its own (leaving), and then settled. A pack is deleted once all are settled, and its visibility at the
-//! engine outlasts that of every member. What was settled stays so when the message comes again. A pack that was
-//! forgotten comes again whole.
+//! A member of a pack is buffered → out → settled. Acked and buried members are settled. A member whose own visibility
+//! timeout expires is sent again as a message of its own (leaving), and then settled. A pack is deleted once all its
+//! members are settled, and its visibility timeout at the engine is longer than that of every member. A settled member
+//! stays settled when the message comes again. A pack that was discarded comes again whole.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use bytes::Bytes;
 use soundoff_common::ports::queues::{Message, Receipt};
 
 use super::copies::Copies;
+use super::part::{Named, Part};
 use super::wire::Packed;
 
-/// How many bytes of bodies are remembered for each queue.
+/// How many bytes of bodies are held for each queue.
 const MOST_BYTES: usize = 128 * 1024 * 1024;
-/// How many messages are.
+/// How many messages are held for each queue.
 const MOST: usize = 20_000;
-/// How much longer a pack is out of sight than its members.
+/// How much longer a pack is hidden than its members.
 pub(super) const MARGIN: Duration = Duration::from_secs(10);
-/// What lapses so much too early or late need not be set anew.
+/// A visibility timeout that ends this much too early or too late is not set again.
 const SLACK: Duration = Duration::from_millis(900);
-/// How often the keeper deletes what an ack could not, and the shortest and longest pause before.
+/// How often the keeper tries a delete that failed, and the shortest and longest pause before a try.
 const DELETES: u32 = 12;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -31,12 +32,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 enum State {
     Buffered,
     Out(Instant),
-    /// It is being sent anew.
+    /// It is being sent again.
     Leaving,
     Settled,
 }
 
-/// When a message that is settled is deleted next, should its delete not have ended by then.
+/// When to delete a settled message next if its present delete has not ended by then.
 #[derive(Debug, Clone, Copy)]
 struct Delete {
     due: Instant,
@@ -45,7 +46,7 @@ struct Delete {
 
 #[derive(Debug)]
 struct Held {
-    /// The latest receipt handle: SQS may keep what is deleted by an older one.
+    /// The latest receipt handle: SQS may not delete a message by an older one.
     handle: String,
     members: Vec<(String, State)>,
     attempt: u32,
@@ -65,16 +66,7 @@ impl Held {
     }
 }
 
-/// A member of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) id: String,
-    pub(super) handle: String,
-    pub(super) index: usize,
-    pub(super) packed: bool,
-}
-
-/// A member to send anew or to bury.
+/// A member to send again or to bury.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) part: Part,
@@ -83,40 +75,12 @@ pub(super) struct Again {
     pub(super) sent_at: u64,
 }
 
-/// A message at the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) id: String,
-    pub(super) handle: String,
-}
-
-/// What is handed out, and the messages whose visibility must be set for it.
+/// The messages to hand out, and those whose visibility timeout must be set for that.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) messages: Vec<Message>,
     pub(super) singles: Vec<Named>,
     pub(super) packs: Vec<Named>,
-}
-
-impl Part {
-    fn receipt(&self) -> Receipt {
-        let packed = if self.packed { 'p' } else { 's' };
-        Receipt(Bytes::from(format!("{packed}{} {} {}", self.index, self.id, self.handle)))
-    }
-
-    /// Reads a receipt; none: it is not one of ours.
-    pub(super) fn of(receipt: &Receipt) -> Option<Self> {
-        let text = std::str::from_utf8(&receipt.0).ok()?;
-        let (head, names) = text.split_once(' ')?;
-        let (id, handle) = names.split_once(' ')?;
-        let packed = head.starts_with('p');
-        let index = head.strip_prefix(['p', 's'])?.parse().ok()?;
-        Some(Self { id: id.to_owned(), handle: handle.to_owned(), index, packed })
-    }
-
-    pub(super) fn named(&self) -> Named {
-        Named { id: self.id.clone(), handle: self.handle.clone() }
-    }
 }
 
 /// The messages held of one queue.
@@ -127,12 +91,12 @@ pub(super) struct Packs {
     buffer: VecDeque<Part>,
     copies: Copies,
     bytes: usize,
-    /// Whether the latest message to come was a pack.
+    /// Whether the latest received message was a pack.
     packed: bool,
 }
 
 impl Packs {
-    /// Takes a message in: its members are buffered, those that were settled before excepted.
+    /// Adds a received message: its members are buffered, except those that were settled before.
     pub(super) fn insert(&mut self, id: String, handle: String, packed: Packed, hidden_until: Instant) {
         let bytes = packed.bodies.iter().map(String::len).sum();
         let many = packed.bodies.len() > 1;
@@ -173,14 +137,14 @@ impl Packs {
         {
             self.bytes -= old.bytes;
         }
-        // What was settled early leaves holes in the order: they go when they outnumber the rest.
+        // Messages that were settled early leave holes in the order: they are removed when they outnumber the rest.
         if self.order.len() > 2 * self.held.len() + 64 {
             let held = &self.held;
             self.order.retain(|at| held.get(&at.id).is_some_and(|held| held.handle == at.handle));
         }
     }
 
-    /// A member by the receipt of the latest receive.
+    /// The message of a member, if the receipt is of its latest receive.
     fn latest(&mut self, part: &Part) -> Option<&mut Held> {
         self.held.get_mut(&part.id).filter(|held| held.handle == part.handle)
     }
@@ -196,7 +160,7 @@ impl Packs {
             let Some(member) = held.members.get_mut(part.index) else { continue };
             member.1 = State::Out(until);
             let body = Bytes::from(member.0.clone().into_bytes());
-            // Only what lapses clearly before or after is set again.
+            // Set again only if it would end clearly too early or too late.
             let (apart, late) = if part.packed {
                 (until + MARGIN, Duration::ZERO)
             } else {
@@ -211,7 +175,7 @@ impl Packs {
         taken
     }
 
-    /// Takes back what was to be handed out, and was not.
+    /// Puts messages back that were taken and not handed out.
     pub(super) fn put_back(&mut self, receipts: &[Receipt]) {
         for part in receipts.iter().rev().filter_map(Part::of) {
             let member = self.latest(&part).and_then(|held| held.members.get_mut(part.index));
@@ -222,18 +186,18 @@ impl Packs {
         }
     }
 
-    /// How long what is received next had better be out of sight, for members that are to be so for `visibility`: what comes after a pack
-    /// is most likely one too, and then nothing has to be set when it is handed out.
+    /// The visibility timeout for the next receive, if members must be hidden for `visibility`. After a pack the next
+    /// message is probably a pack too; then its timeout need not be set when its members are handed out.
     pub(super) fn unseen(&self, visibility: Duration) -> Duration {
         if self.packed { visibility + MARGIN } else { visibility }
     }
 
-    /// How many members lie buffered.
+    /// How many members are buffered.
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Gives up what is buffered of messages none of whose members is out: their handles.
+    /// Gives up the buffered messages of which every member is still buffered; returns them.
     pub(super) fn release(&mut self) -> Vec<Named> {
         let mut free: Vec<Named> = Vec::new();
         for part in &self.buffer {
@@ -249,9 +213,9 @@ impl Packs {
         free
     }
 
-    /// Settles a member; answers the message to delete when all are settled, also when asked again.
+    /// Settles a member; returns the message to delete when all its members are settled, also when called again.
     pub(super) fn settle(&mut self, part: &Part) -> Vec<Named> {
-        // Its copy is settled with it, if it was sent anew.
+        // If it was sent again, its copy is settled with it.
         let copy = self.copies.acked(part);
         let mut done: Vec<_> = copy.into_iter().filter_map(|id| self.settle_held(&id, 0)).collect();
         if let Some(held) = self.held.get(&part.id) {
@@ -260,7 +224,8 @@ impl Packs {
             }
             done.extend(self.settle_held(&part.id, part.index));
         } else if !part.packed {
-            // A forgotten message of one can still be deleted; of a forgotten pack nobody knows the others.
+            // A discarded message of one can still be deleted. Of a discarded pack the state of the other members is
+            // unknown.
             done.push(part.named());
         }
         done
@@ -273,18 +238,18 @@ impl Packs {
             return None;
         }
         let tries = held.delete.map_or(0, |delete| delete.tries);
-        // Should the delete be broken off, the keeper comes to it.
+        // If the delete is broken off, the keeper does it.
         held.delete = Some(Delete { due: Instant::now() + LONGEST_PAUSE, tries });
         Some(Named { id: id.to_owned(), handle: held.handle.clone() })
     }
 
-    /// What is deleted is forgotten.
+    /// Forgets a message that was deleted.
     pub(super) fn deleted(&mut self, named: &Named) {
         self.forget(named);
     }
 
-    /// The engine did not delete it: the keeper tries again, a bounded number of times. After those it is deleted when
-    /// it comes again.
+    /// Records that the engine did not delete a message: the keeper tries again, a bounded number of times. After those
+    /// it is deleted when it comes again.
     pub(super) fn undeleted(&mut self, named: &Named) {
         if !self.held.contains_key(&named.id) {
             let nothing = Packed { bodies: vec![String::new()], ..Packed::default() };
@@ -310,7 +275,7 @@ impl Packs {
         due.take(limit).collect()
     }
 
-    /// Sets a member's visibility; answers the message whose visibility at the engine must follow.
+    /// Sets a member's visibility timeout; returns the message whose timeout at the engine must be set as well.
     pub(super) fn extend(&mut self, part: &Part, visibility: Duration) -> Option<Named> {
         if !part.packed {
             return Some(part.named());
@@ -325,14 +290,15 @@ impl Packs {
         })
     }
 
-    /// The engine did not set a visibility: when the message comes again is not known, and [`Self::keep`] sets it anew.
-    pub(super) fn astray(&mut self, named: &Named) {
+    /// Records that the engine did not set a visibility timeout: it is unknown when the message comes again, and
+    /// [`Self::keep`] sets the timeout again.
+    pub(super) fn visibility_unknown(&mut self, named: &Named) {
         if let Some(held) = self.held.get_mut(&named.id).filter(|held| held.handle == named.handle) {
             held.hidden_until = Instant::now();
         }
     }
 
-    /// A member that is not settled: its body, times and count.
+    /// A member that is not settled: its body, attempt and time.
     pub(super) fn get(&self, part: &Part) -> Option<Again> {
         let held = self.held.get(&part.id)?;
         let (body, state) = held.members.get(part.index)?;
@@ -344,14 +310,15 @@ impl Packs {
         })
     }
 
-    /// Marks a member that is out as leaving; none: it is not out, or another has received it since.
+    /// Marks a member that is out as leaving; `None` when it is not out, or another has received it since.
     pub(super) fn leave(&mut self, part: &Part) -> Option<Again> {
         let (_, state @ State::Out(_)) = self.latest(part)?.members.get_mut(part.index)? else { return None };
         *state = State::Leaving;
         self.get(part)
     }
 
-    /// A leaving member was sent anew as the message `copy`, or was not. Answers what is to be deleted for it.
+    /// Records that a leaving member was sent again as the message `copy`, or, with `None`, that this failed. Returns
+    /// what must be deleted now.
     pub(super) fn left(&mut self, part: &Part, copy: Option<String>) -> Vec<Named> {
         let acked = self.copies.was_acked(part);
         let member = self.held.get_mut(&part.id).and_then(|held| held.members.get_mut(part.index));
@@ -369,8 +336,8 @@ impl Packs {
         self.settle_held(&part.id, part.index).into_iter().collect()
     }
 
-    /// Members of packs whose own visibility has lapsed, at most `limit`: they are leaving from now.
-    pub(super) fn lapsed(&mut self, limit: usize) -> Vec<Again> {
+    /// Members of packs whose own visibility timeout has expired, at most `limit`; marks them as leaving.
+    pub(super) fn expired(&mut self, limit: usize) -> Vec<Again> {
         let now = Instant::now();
         let packs = self.held.iter().filter(|(_, held)| held.packed() && held.hidden_until > now);
         let parts = packs.flat_map(|(id, held)| {
@@ -383,8 +350,8 @@ impl Packs {
         parts.iter().filter_map(|part| self.leave(part)).collect()
     }
 
-    /// Messages that would come again within the margin though members are buffered, or before members that are out: by the
-    /// seconds they are to stay out of sight from now.
+    /// Messages that must be hidden longer: those that would come again within the margin though members are buffered,
+    /// or before the timeout of members that are out. By the seconds for which they must be hidden from now.
     pub(super) fn keep(&mut self, visibility: Duration) -> BTreeMap<u64, Vec<Named>> {
         let now = Instant::now();
         let mut all: BTreeMap<u64, Vec<Named>> = BTreeMap::new();

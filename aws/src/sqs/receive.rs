@@ -1,4 +1,4 @@
-//! Receiving: one long poll while idle, more at once when it comes back full; and the keeper of packs.
+//! Receives: one long poll while idle, and several receives in parallel when it returns full. Also the keeper of packs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,27 +7,28 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use futures_util::future::{join, join_all, join3};
+use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::{Message, QueueError};
 use tokio::task::JoinHandle;
 
 use super::calls::{Answer, ENTRIES, seconds, unavailable, units};
-use super::lane::{Lane, lock};
+use super::lane::Lane;
 use super::packs::{Again, MARGIN, Taken};
 use super::wire;
 use crate::prices::SQS_REQUEST;
 
-/// The longest poll SQS knows.
+/// The longest poll that SQS allows.
 const LONGEST: Duration = Duration::from_secs(20);
-/// How many receives of one call are under way at once.
+/// How many receives one call makes in parallel.
 const PARALLEL: usize = 8;
 /// How often the keeper looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// How many members or messages the keeper sees to at a time.
+/// How many members or messages the keeper handles at a time.
 const AT_ONCE: usize = 200;
-/// How long a buffered message is kept out of sight at a time.
+/// For how long a buffered message is hidden at a time.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// Counts whoever waits, and every poll under way, until dropped.
+/// Counts a waiting caller, or a poll under way, until it is dropped.
 struct Counted(Arc<Lane>, fn(&Lane) -> &AtomicUsize);
 
 impl Counted {
@@ -64,10 +65,10 @@ pub(super) async fn receive(
             return Ok(got);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        // Never more polls than receivers: one that outlived its receiver serves the next.
+        // Never more polls than receivers: a poll that outlived its receiver serves the next one.
         if own.is_none() && lane.polls.load(Ordering::Acquire) < lane.receivers.load(Ordering::Acquire) {
             let counted = Counted::new(lane, |lane| &lane.polls);
-            // A task of its own: what it gets is not lost when nobody waits for it any more.
+            // A task of its own, so that what it receives is not lost when the caller stops waiting.
             own = Some(tokio::spawn(poll(counted, max, left.min(LONGEST), visibility)));
         }
         let waits = own.is_none();
@@ -99,7 +100,7 @@ pub(super) async fn receive(
 }
 
 fn broken() -> QueueError {
-    QueueError::Unavailable("sqs: a call broke off".into())
+    QueueError::Unavailable("sqs: a call was broken off".into())
 }
 
 /// Messages on their way to the caller: buffered again if the caller goes away.
@@ -127,7 +128,7 @@ async fn take(lane: &Lane, max: usize, visibility: Duration) -> Vec<Message> {
     let hidden = join(lane.hide(&singles, visibility), lane.hide(&packs, visibility + MARGIN));
     let (singles, packs) = hidden.await;
     if let Err(error) = singles.and(packs) {
-        tracing::warn!(queue = %lane.name, %error, "messages that are handed out may come again early");
+        tracing::warn!(queue = %lane.name, %error, "messages that were handed out may come again early");
     }
     std::mem::take(&mut handing.messages)
 }
@@ -165,7 +166,7 @@ async fn poll(counted: Counted, max: usize, wait: Duration, visibility: Duration
     if lane.receivers.load(Ordering::Acquire) == 0 {
         let free = lock(&lane.packs).release();
         if let Err(error) = lane.hide(&free, Duration::ZERO).await {
-            tracing::debug!(queue = %lane.name, %error, "what nobody waited for stays out of sight for a while");
+            tracing::debug!(queue = %lane.name, %error, "messages that nobody waited for stay hidden for a while");
         }
     }
     Ok(())
@@ -193,7 +194,7 @@ fn keep(lane: &Lane, got: Vec<SqsMessage>, visibility: Duration) -> usize {
     packs.buffered() - before.min(packs.buffered())
 }
 
-/// One receive; billed by its answer, an empty one too.
+/// One receive; billed by its answer, also by an empty one.
 pub(super) async fn once(
     lane: &Lane,
     url: &str,
@@ -224,13 +225,14 @@ pub(super) async fn once(
     Ok(got)
 }
 
-/// Sends members that are leaving anew on their own, then settles them: twice is lawful, lost is not.
+/// Sends each leaving member again as a message of its own, and then settles it: a message may come twice, but must not
+/// be lost.
 pub(super) async fn again(lane: &Arc<Lane>, parts: Vec<Again>) -> Answer {
     if parts.is_empty() {
         return Ok(());
     }
     let lane = lane.clone();
-    // A task of its own: what leaves must arrive, whoever waits for it.
+    // A task of its own: it must finish even when the caller stops waiting.
     let sent = tokio::spawn(async move {
         let mut answer = Ok(());
         for some in parts.chunks(PARALLEL) {
@@ -254,15 +256,15 @@ async fn leave(lane: &Lane, again: &Again) -> Answer {
     answer.and(lane.delete(&done).await)
 }
 
-/// Keeps a queue's packs out of sight while members are worked on or buffered, and deletes what an ack could not; ends with
-/// the adapter.
+/// Keeps a queue's packs hidden while members are handled or buffered, and repeats deletes that failed; ends with the
+/// adapter.
 pub(super) async fn keeper(lane: Weak<Lane>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(lane) = lane.upgrade() else { return };
-        let (lapsed, kept, undone) = {
+        let (expired, kept, undone) = {
             let mut packs = lock(&lane.packs);
-            (packs.lapsed(AT_ONCE), packs.keep(KEPT), packs.undone(AT_ONCE))
+            (packs.expired(AT_ONCE), packs.keep(KEPT), packs.undone(AT_ONCE))
         };
         let hide = async {
             let mut answer = Ok(());
@@ -271,7 +273,7 @@ pub(super) async fn keeper(lane: Weak<Lane>) {
             }
             answer
         };
-        let (hidden, sent, deleted) = join3(hide, again(&lane, lapsed), lane.delete(&undone)).await;
+        let (hidden, sent, deleted) = join3(hide, again(&lane, expired), lane.delete(&undone)).await;
         if let Err(error) = hidden.and(sent).and(deleted) {
             tracing::warn!(queue = %lane.name, %error, "messages may come again early");
         }

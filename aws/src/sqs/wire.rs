@@ -1,16 +1,17 @@
-//! How envelopes lie in an SQS message: plain where that is safe, else with a header line that gives lengths.
+//! The format of envelopes in an SQS message: plain where that is safe, otherwise with a header line that gives
+//! lengths.
 //!
-//! Framed: `~so1 <attempts> <sent_at> <length>,<length>…\n` and the escaped bodies end to end. `~` escapes itself
-//! (`~~`) and every character that SQS refuses (`~@` to `~_` for the control characters from zero on, `~y` and `~z` for the
-//! two beside `U+FFFD`). Attempts and time are those of an earlier message, or 0.
+//! A framed message is `~so1 <attempts> <sent_at> <length>,<length>…\n` and the escaped bodies one after the other. `~`
+//! escapes itself (`~~`) and every character that SQS refuses (`~@` to `~_` for the control characters from zero on,
+//! `~y` and `~z` for the two after `U+FFFD`). Attempts and time are those of an earlier message, or 0.
 //!
-//! A body at most doubles by this, so the largest makes a message of little over 512 KiB: more than the 256 KiB of older
+//! This at most doubles a body, so the largest makes a message of little over 512 KiB: more than the 256 KiB of older
 //! tools, less than the 1 MiB that SQS takes.
 
-/// What SQS bills as one request.
+/// How many bytes SQS bills as one request.
 pub(super) const CHUNK: usize = 64 * 1024;
 const MARK: &str = "~so1 ";
-/// From a control character to what stands for it.
+/// The distance from a control character to the character that replaces it.
 const CONTROL: u32 = 0x40;
 
 /// The contents of one SQS message.
@@ -21,7 +22,7 @@ pub(super) struct Packed {
     pub(super) bodies: Vec<String>,
 }
 
-fn lawful(c: char) -> bool {
+fn is_allowed(c: char) -> bool {
     !matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
@@ -30,7 +31,7 @@ fn escape(body: &str) -> String {
     for c in body.chars() {
         match c {
             '~' => out.push_str("~~"),
-            c if lawful(c) => out.push(c),
+            c if is_allowed(c) => out.push(c),
             '\u{fffe}' => out.push_str("~y"),
             '\u{ffff}' => out.push_str("~z"),
             c => {
@@ -62,12 +63,12 @@ fn unescape(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Writes bodies as one message; one lawful body without a past travels as it is.
+/// Writes bodies as one message. A single body of allowed characters, without earlier attempts, stays as it is.
 pub(super) fn encode(bodies: &[&str], attempts: u32, sent_at: u64) -> String {
     if let ([body], 0, 0) = (bodies, attempts, sent_at)
         && !body.is_empty()
         && !body.starts_with(MARK)
-        && body.chars().all(lawful)
+        && body.chars().all(is_allowed)
     {
         return (*body).to_owned();
     }
@@ -76,12 +77,12 @@ pub(super) fn encode(bodies: &[&str], attempts: u32, sent_at: u64) -> String {
     format!("{MARK}{attempts} {sent_at} {}\n{}", lengths.join(","), escaped.concat())
 }
 
-/// How many bytes a body may add to a pack.
+/// The most bytes that a body adds to a pack.
 pub(super) fn weight(body: &str) -> usize {
-    body.len() + body.chars().filter(|c| *c == '~' || !lawful(*c)).count() + 7
+    body.len() + body.chars().filter(|c| *c == '~' || !is_allowed(*c)).count() + 7
 }
 
-/// Reads a message; what is no frame of ours is one plain body.
+/// Reads a message; a text that is no frame of ours is one plain body.
 pub(super) fn decode(text: &str) -> Packed {
     framed(text).unwrap_or_else(|| Packed { bodies: vec![text.to_owned()], ..Packed::default() })
 }
@@ -130,7 +131,7 @@ mod tests {
             [vec![""], vec!["one"], vec!["~so1 0 0 3\nabc"], vec![&every, "", "~", "\u{fffe}\u{ffff}"]]
         {
             let text = encode(&bodies, 0, 0);
-            assert!(text.chars().all(lawful));
+            assert!(text.chars().all(is_allowed));
             assert_eq!(decode(&text).bodies, bodies);
         }
         assert_eq!(encode(&["plain"], 0, 0), "plain");

@@ -10,28 +10,29 @@ use soundoff_common::ports::tables::contract::Harness;
 use soundoff_common::telemetry::Metrics;
 use ulid::Ulid;
 
-/// A stand-in, by the environment variable that says where it listens.
+/// A stand-in, by the environment variable with its address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Engine(&'static str);
 
-/// Amazon's own.
+/// The one of Amazon.
 pub(crate) const LOCAL: Engine = Engine("TEST_DYNAMODB_LOCAL");
 /// The other that must pass all.
 pub(crate) const MINISTACK: Engine = Engine("TEST_MINISTACK");
 /// The second opinion.
 pub(crate) const MOTO: Engine = Engine("TEST_MOTO");
 /// All of them.
-pub(crate) const ENGINES: [Engine; 3] = [LOCAL, MINISTACK, MOTO];
-/// Those that must pass all. To moto `true` equals 1, a comparison of a text with a number is an error instead of false, and a
-/// transaction's token is nothing; and its threads look and write in two steps, so that of two writers at once both may win.
-pub(crate) const EXACT: [Engine; 2] = [LOCAL, MINISTACK];
+pub(crate) const ENGINES: &[Engine] = &[LOCAL, MINISTACK, MOTO];
+/// Those that must pass all tests. In moto `true` equals 1, the comparison of a text with a number is an error instead
+/// of false, and the token of a transaction is ignored. Its threads also read and write in two steps, so that of two
+/// parallel writers both may win.
+pub(crate) const EXACT: &[Engine] = &[LOCAL, MINISTACK];
 
 impl Engine {
     pub(crate) fn endpoint(self) -> String {
         std::env::var(self.0).unwrap_or_else(|_| panic!("{} says where the stand-in listens", self.0))
     }
 
-    /// Makes tables that no other test knows.
+    /// Makes tables for one test.
     pub(crate) async fn start(self) -> Started {
         eprintln!("on the engine of {}", self.0);
         let started = Started { endpoint: self.endpoint(), prefix: format!("t{}-", Ulid::generate()) };
@@ -57,7 +58,7 @@ impl Started {
         DynamoTables::open(&self.aws(metrics).await, &self.prefix).await.unwrap()
     }
 
-    /// The same tables by way of another endpoint.
+    /// The same tables through another endpoint.
     pub(crate) fn by_way_of(&self, endpoint: String) -> Self {
         Self { endpoint, prefix: self.prefix.clone() }
     }

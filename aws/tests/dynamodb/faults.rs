@@ -1,4 +1,4 @@
-//! An engine that is asked too much, leaves keys unprocessed, and whose answers are lost.
+//! An engine that is overloaded, leaves keys unprocessed, or whose answers are lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn unavailable<V: std::fmt::Debug>(result: &Result<V, TableError>) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn a_throttled_engine_loses_nothing() {
-    for engine in EXACT {
+    for &engine in EXACT {
         let (tables, proxy) = through_a_proxy(engine).await;
         let busy = || vec![Fault::Throttle; 4];
         for action in ["PutItem", "UpdateItem", "DeleteItem", "GetItem", "BatchGetItem", "Query", "Scan"] {
@@ -96,7 +96,7 @@ async fn an_engine_that_stays_throttled_is_given_up_on() {
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn keys_left_unprocessed_are_asked_for_again() {
-    for engine in EXACT {
+    for &engine in EXACT {
         let (tables, proxy) = through_a_proxy(engine).await;
         let writes =
             |table| (0..80).map(move |n| Write::put(table, key(&n.to_string()), numbered(n))).collect();
@@ -106,7 +106,7 @@ async fn keys_left_unprocessed_are_asked_for_again() {
         let key_of =
             |n: u64| ([T, Table::Inbox][usize::from(n.is_multiple_of(3))], key(&(n / 2).to_string()));
         let keys: Vec<_> = (0..250).map(key_of).collect();
-        // Three batches under way together: some do a little, some nothing.
+        // Three batches in parallel: some process a few keys, some none.
         let some = [0, 1, 30, 0, 0, 7, 60, 99, 0, 1, 2, 3].map(Fault::Unprocessed);
         proxy.next("BatchGetItem", some);
         let items = tables.get_many(&keys).await.unwrap();
@@ -122,16 +122,16 @@ async fn keys_left_unprocessed_are_asked_for_again() {
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn a_transaction_whose_answer_is_lost_happens_once() {
-    for engine in EXACT {
+    for &engine in EXACT {
         let (tables, proxy) = through_a_proxy(engine).await;
         tables.write(vec![Write::put(T, key("a"), numbered(0))]).await.unwrap();
         for (round, fault) in (1..).zip([Fault::LoseAnswer, Fault::BreakAnswer]) {
             proxy.next("TransactWriteItems", [fault.clone(), fault.clone()]);
             let sk = format!("new{round}");
             let new = Write::put(T, key(&sk), numbered(1)).when(Condition::Missing);
-            assert_eq!(tables.write(vec![new, add("a")]).await, Ok(()), "it is not judged by its own effect");
+            assert_eq!(tables.write(vec![new, add("a")]).await, Ok(()), "its own effect does not fail it");
             assert_eq!(number(&tables, "a").await, Some(round), "it happened once");
-            assert_eq!(proxy.seen("TransactWriteItems"), 3, "and was asked for three times");
+            assert_eq!(proxy.seen("TransactWriteItems"), 3, "and was sent three times");
             proxy.next("TransactWriteItems", [fault]);
             let lone = format!("lone{round}");
             assert_eq!(tables.write(vec![add(&lone)]).await, Ok(()));
@@ -141,7 +141,7 @@ async fn a_transaction_whose_answer_is_lost_happens_once() {
     }
 }
 
-/// moto does not know tokens: should it learn them, it joins the engines above.
+/// moto does not know tokens. When this test fails, it has learned them, and belongs to the engines above.
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
 async fn moto_does_a_transaction_twice() {
@@ -153,8 +153,8 @@ async fn moto_does_a_transaction_twice() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn a_lone_conditional_write_is_never_judged_by_its_own_effect() {
-    for engine in ENGINES {
+async fn a_lone_conditional_write_never_fails_by_its_own_effect() {
+    for &engine in ENGINES {
         let (tables, proxy) = through_a_proxy(engine).await;
         for (sk, fault) in [("a", Fault::LoseAnswer), ("b", Fault::BreakAnswer)] {
             proxy.next("PutItem", [fault.clone()]);
@@ -164,9 +164,9 @@ async fn a_lone_conditional_write_is_never_judged_by_its_own_effect() {
             assert_eq!(proxy.seen("PutItem"), 1, "so it is not made again");
             assert_eq!(number(&tables, sk).await, Some(1));
             let again = tables.write(put()).await;
-            assert_eq!(again, Err(TableError::ConditionFailed { index: 0 }), "the caller decides anew");
+            assert_eq!(again, Err(TableError::ConditionFailed { index: 0 }), "the caller decides again");
             proxy.seen("PutItem");
-            // What is the same twice is made again.
+            // Writes that have the same effect twice are made again.
             proxy.next("PutItem", [fault.clone(), fault.clone()]);
             tables.write(vec![Write::put(T, key(sk), numbered(2))]).await.unwrap();
             assert_eq!((number(&tables, sk).await, proxy.seen("PutItem")), (Some(2), 3));

@@ -1,4 +1,4 @@
-//! A proxy between the adapter and an engine that refuses, holds back and loses what it is told to.
+//! A proxy between the adapter and an engine; on demand it refuses requests, leaves keys unprocessed and loses answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -13,13 +13,13 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// It is passed on.
     None,
-    /// It is refused: the table is asked too much.
+    /// It is refused: the table is overloaded.
     Throttle,
-    /// All keys of a batch but so many are left unprocessed.
+    /// All keys of a batch except this many are left unprocessed.
     Unprocessed(usize),
-    /// A transaction is cancelled, as one of its tables is asked too much.
+    /// A transaction is cancelled, as one of its tables is overloaded.
     CancelBusy,
-    /// The engine does it, and its answer is lost.
+    /// The engine does it, and the answer is lost.
     LoseAnswer,
     /// The engine does it, and the answer is an internal error.
     BreakAnswer,
@@ -33,7 +33,7 @@ struct Plan {
     weak: usize,
 }
 
-/// The proxy; it ends when dropped.
+/// The proxy; it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
@@ -73,18 +73,18 @@ impl Proxy {
         self.plan.lock().unwrap().always = Some((action, fault));
     }
 
-    /// How many reads might have been answered with what was written over.
+    /// How many reads could have returned overwritten values.
     pub(crate) fn weak(&self) -> usize {
         self.plan.lock().unwrap().weak
     }
 
-    /// How many requests of an action came since this was last asked.
+    /// How many requests of an action came since the last call of this.
     pub(crate) fn seen(&self, action: &str) -> usize {
         self.plan.lock().unwrap().seen.remove(action).unwrap_or_default()
     }
 }
 
-/// Whether a request reads what may be old. No stand-in answers otherwise then, but DynamoDB does.
+/// Whether a request may read old values. Stand-ins never return any, but DynamoDB does.
 fn is_weak(action: &str, body: &[u8]) -> bool {
     let body = String::from_utf8_lossy(body);
     let strong = body.matches("\"ConsistentRead\":true").count();
@@ -188,7 +188,7 @@ async fn serve(client: TcpStream, engine: &str, plan: &Mutex<Plan>) -> Option<()
                     Message::answer("200 OK", &none).write(&mut client).await?;
                     continue;
                 }
-                // Stand-ins do not look at the signature.
+                // Stand-ins do not check the signature.
                 let length = format!("content-length: {}", request.body.len());
                 request.head = request.head.replace(&length, &format!("content-length: {}", body.len()));
                 (request.body, left) = (body, Some(rest));
@@ -215,7 +215,7 @@ async fn serve(client: TcpStream, engine: &str, plan: &Mutex<Plan>) -> Option<()
     Some(())
 }
 
-/// A batch's request with its first keys only, and the rest as unprocessed ones.
+/// A batch request with its first keys only, and the others as unprocessed keys.
 fn split(body: &[u8], mut kept: usize) -> (Vec<u8>, Value) {
     let mut body: Value = serde_json::from_slice(body).unwrap();
     let mut rest = body["RequestItems"].clone();

@@ -1,4 +1,4 @@
-//! What is stored, what is opened, and what is billed.
+//! Which values are stored, which tables are opened, and what is billed.
 
 use serde_json::{Value, json};
 use soundoff_aws::dynamodb::{DynamoTables, provision};
@@ -33,7 +33,7 @@ async fn values_come_back_equal() {
         assert_eq!(page.items, [("a".to_owned(), item.clone())], "by query");
         let scanned = tables.scan(T, 0, 1, None, 10).await.unwrap();
         assert_eq!(scanned, [(key("a"), item.clone())], "by scan");
-        // One by one: as a condition, and set by an update that then equals the whole.
+        // Each value: as a condition, and set by an update.
         for name in &names {
             let name: &'static str = name.clone().leak();
             let value = item.get(name).unwrap().clone();
@@ -73,8 +73,8 @@ async fn sums_that_do_not_fit_are_refused() {
             assert_eq!(tables.get(T, key("s")).await.unwrap().as_ref(), Some(&odd));
             assert_eq!(tables.get(T, key("other")).await, Ok(None));
         }
-        let lawful = ["most", "least", "minus"].into_iter().zip([-1, 1, i64::MAX]);
-        let changes = lawful.map(|(name, delta)| Change::Add(name, delta)).collect();
+        let fitting = ["most", "least", "minus"].into_iter().zip([-1, 1, i64::MAX]);
+        let changes = fitting.map(|(name, delta)| Change::Add(name, delta)).collect();
         tables.write(vec![Write::update(T, key("s"), changes)]).await.unwrap();
         let item = tables.get(T, key("s")).await.unwrap().unwrap();
         assert_eq!(item.get("most"), Some(&json!(u64::MAX - 1)));
@@ -101,7 +101,11 @@ async fn an_update_that_only_removes_makes_the_item() {
         let failing = Write::check(T, key("d"), Condition::Exists);
         let delete = Write::delete(T, key("a"));
         let refused = tables.write(vec![vacuous.clone(), delete, failing]).await;
-        assert_eq!(refused, Err(TableError::ConditionFailed { index: 2 }), "what is left out still counts");
+        assert_eq!(
+            refused,
+            Err(TableError::ConditionFailed { index: 2 }),
+            "a write that is not sent still counts"
+        );
         let delete = Write::delete(T, key("d")).when(Condition::Exists);
         let refused = tables.write(vec![vacuous.clone(), delete]).await;
         assert_eq!(refused, Err(TableError::ConditionFailed { index: 1 }));
@@ -113,7 +117,7 @@ async fn an_update_that_only_removes_makes_the_item() {
 async fn long_queries_and_batches_are_whole() {
     for engine in EXACT {
         let tables = engine.start().await.tables(&Metrics::new()).await;
-        // 300 KB each: a query's page ends after three, a batch's answer after fifty-odd.
+        // 300 KB each: a page of a query ends after three, the answer to a batch after about fifty.
         let text = "x".repeat(300_000);
         let name = |n: usize| format!("{n:03}");
         for n in 0..70 {
@@ -156,14 +160,14 @@ async fn tables_are_made_once_and_missed_by_name() {
         let tables = started.tables(&Metrics::new()).await;
         tables.write(vec![Write::put(T, key("kept"), Item::new())]).await.unwrap();
         provision(&aws, &started.prefix).await.unwrap();
-        assert_eq!(tables.get(T, key("kept")).await, Ok(Some(Item::new())), "what is there stays");
+        assert_eq!(tables.get(T, key("kept")).await, Ok(Some(Item::new())), "existing items stay");
         let missing = DynamoTables::open(&aws, "elsewhere-").await.unwrap_err();
         let text = format!("{missing:#}");
         assert!(text.contains("elsewhere-") && text.contains("soundoff provision"), "{text}");
     }
 }
 
-/// What the meter has billed since it was last asked: read units, write units.
+/// What the meter billed since the last call: read units, write units.
 struct Bill(Metrics, (f64, f64));
 
 impl Bill {
@@ -177,7 +181,7 @@ impl Bill {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn what_is_asked_is_billed() {
+async fn requests_are_billed() {
     // MiniStack counts any read as one.
     let metrics = Metrics::new();
     let tables = LOCAL.start().await.tables(&metrics).await;

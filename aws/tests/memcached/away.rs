@@ -36,7 +36,7 @@ async fn held(cache: &MemcachedCache, keys: &[String]) -> usize {
 }
 
 fn user(n: usize) -> Handle {
-    format!("user{n:05}").parse().expect("lawful")
+    format!("user{n:05}").parse().expect("a valid handle")
 }
 
 fn socket(edge: u64, connection: u64) -> Registration {
@@ -47,7 +47,8 @@ fn socket(edge: u64, connection: u64) -> Registration {
     }
 }
 
-/// Puts, swaps and gets at random until told to stop; each task has its keys, so that it knows what they must say.
+/// Puts, swaps and gets at random until the test stops it. Each task has its own keys, so that it knows which values
+/// they must have.
 async fn load(cache: MemcachedCache, task: u64, stop: Arc<AtomicBool>, calls: Arc<AtomicU64>) {
     let mut random = StdRng::seed_from_u64(task);
     let mut last: HashMap<String, u64> = HashMap::new();
@@ -64,7 +65,7 @@ async fn load(cache: MemcachedCache, task: u64, stop: Arc<AtomicBool>, calls: Ar
             assert_eq!(
                 Some(&found.value[..]),
                 expected.as_ref().map(String::as_bytes),
-                "the last write's, of its key"
+                "the value of the last write of its key"
             );
         }
         let value = Bytes::from(format!("{key} {round}"));
@@ -149,7 +150,7 @@ async fn a_flushed_node_is_healed_by_putting_again() {
         assert_eq!(held(&cache, &keys).await, 50);
         assert_eq!(sessions.get_many(&[user(1)]).await.unwrap(), [[socket(1, 1)]]);
         node.flush();
-        // Flushing works by whole seconds: what was stored within the same one may go a moment later.
+        // A flush works by whole seconds: values stored within the same second may be removed a moment later.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert_eq!(held(&cache, &keys).await, 0);
         assert_eq!(sessions.get_many(&[user(1)]).await.unwrap(), [[]]);
@@ -180,7 +181,7 @@ async fn a_node_that_hangs_is_waited_for_twice_and_comes_back_without_its_old_va
             break since.elapsed();
         }
         slow += 1;
-        assert!(slow < 5, "the node is not waited for call after call");
+        assert!(slow < 5, "not every call waits for the node");
     };
     assert!(normal_after < Duration::from_millis(1_200), "{normal_after:?}");
     let mut took: Vec<Duration> = Vec::new();
@@ -204,7 +205,7 @@ async fn a_node_that_hangs_is_waited_for_twice_and_comes_back_without_its_old_va
     let since = Instant::now();
     loop {
         for (key, value) in keys.iter().zip(values(&cache, &keys).await) {
-            assert_ne!(value, Some(format!("{key} 1")), "what was overwritten meanwhile does not come back");
+            assert_ne!(value, Some(format!("{key} 1")), "an overwritten value does not come back");
         }
         if held(&cache, &rare).await == 200 {
             break;
@@ -219,7 +220,7 @@ async fn a_node_that_hangs_is_waited_for_twice_and_comes_back_without_its_old_va
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
-async fn swaps_on_a_node_that_is_away_end_their_callers_loops() {
+async fn swaps_on_a_node_that_is_away_end_the_loops_of_their_callers() {
     let mut node = Node::start();
     let cache = MemcachedCache::new(client(&[&node]));
     let key = ["counted".to_owned()];
@@ -230,14 +231,14 @@ async fn swaps_on_a_node_that_is_away_end_their_callers_loops() {
     let mut tries = 0;
     loop {
         tries += 1;
-        assert!(tries < 5, "a caller that looks again and tries again gets through");
+        assert!(tries < 5, "a caller that reads again and tries again succeeds");
         let swap = Swap { key: key[0].clone(), seen, value: "2".into() };
         if cache.swap_many(vec![swap], TTL).await.unwrap()[0] {
             break;
         }
         seen = cache.get_many(&key).await.unwrap().remove(0).map(|cached| cached.stamp);
     }
-    assert_eq!(tries, 2, "what was seen is gone, and nothing is swapped for nothing");
+    assert_eq!(tries, 2, "the seen value is gone, and then a swap against nothing holds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,7 +246,8 @@ async fn swaps_on_a_node_that_is_away_end_their_callers_loops() {
 async fn a_late_answer_is_never_another_keys() {
     let node = Node::start();
     let between = Between::start(&node).await;
-    // Never shut, and one connection: what is left in it would meet the next call.
+    // The node never counts as away, and there is one connection: an answer that is left in it would reach the next
+    // call.
     let pause = Duration::from_millis(1);
     let timeout = Duration::from_millis(100);
     let options = MemcachedOptions { timeout, connections: 1, pause, ..MemcachedOptions::default() };
@@ -258,7 +260,7 @@ async fn a_late_answer_is_never_another_keys() {
     let (mut missed, mut found) = (0, 0);
     for round in 0..40 {
         between.delay(Duration::from_millis(if round % 2 == 0 { 150 } else { 0 }));
-        // Some come back before the late answer has arrived, some after.
+        // Some calls return before the late answer has arrived, some after.
         tokio::time::sleep(Duration::from_millis(7 * (round % 11))).await;
         for key in &keys[usize::try_from(round).unwrap() % 30..][..4] {
             match values(&cache, std::slice::from_ref(key)).await.remove(0) {
@@ -268,7 +270,7 @@ async fn a_late_answer_is_never_another_keys() {
         }
     }
     assert!(missed >= 40 && found >= 40, "both happened: {missed} missed, {found} found");
-    // A call that its caller gives up leaves nothing behind either.
+    // A call that its caller cancels leaves nothing in the connection either.
     for round in 0..20 {
         between.delay(Duration::from_millis(40));
         let given_up = tokio::time::timeout(Duration::from_millis(15), values(&cache, &keys[..5])).await;

@@ -141,7 +141,7 @@ async fn the_largest_value_is_kept_or_dropped_but_never_an_error_and_never_the_o
         let found = cache.get_many(&["large".into()]).await.unwrap().remove(0).map(|cached| cached.value);
         let expected = is_kept.then(|| Bytes::from(vec![2; LARGEST]));
         assert!(found == expected, "with -I {limit}: {:?} bytes", found.map(|value| value.len()));
-        // Others of the same call are not lost with it.
+        // Other values of the same call are not lost with it.
         let mut entries: Vec<(String, Bytes)> = (0..20).map(|n| (format!("k{n}"), "v".into())).collect();
         entries.insert(10, ("large".into(), vec![3; LARGEST].into()));
         cache.put_many(entries, ttl).await.unwrap();
@@ -152,7 +152,7 @@ async fn the_largest_value_is_kept_or_dropped_but_never_an_error_and_never_the_o
 }
 
 #[test]
-fn what_names_no_cluster_is_refused() {
+fn invalid_clusters_are_refused() {
     let connect = |nodes: &[&str]| {
         let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         Memcached::connect(&nodes, &MemcachedOptions::default(), &Metrics::new())
@@ -162,7 +162,10 @@ fn what_names_no_cluster_is_refused() {
     {
         assert!(connect(nodes).is_err(), "{nodes:?}");
     }
-    assert!(connect(&["nobody.invalid:11211", "127.0.0.1:1"]).is_ok(), "who is not there does not matter");
+    assert!(
+        connect(&["nobody.invalid:11211", "127.0.0.1:1"]).is_ok(),
+        "it does not matter which nodes are up"
+    );
     let options = MemcachedOptions { timeout: Duration::ZERO, ..MemcachedOptions::default() };
     assert!(Memcached::connect(&["a:1".to_owned()], &options, &Metrics::new()).is_err());
 }

@@ -1,4 +1,4 @@
-//! memcached processes of the tests' own, and a stand between them and the client.
+//! memcached processes for the tests, and a proxy between them and the client.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,14 +24,14 @@ fn free_port() -> u16 {
     }
 }
 
-/// What a node proves its name with.
+/// The certificate and key by which a node proves its name.
 #[derive(Clone)]
 pub(crate) struct Certificate {
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// A memcached process; it ends with its owner.
+/// A memcached process; it ends when this is dropped.
 pub(crate) struct Node {
     port: u16,
     item_limit: &'static str,
@@ -44,13 +44,13 @@ impl Node {
         Self::sized("2m")
     }
 
-    /// One that takes items up to a size.
+    /// A node that takes items up to a size.
     pub(crate) fn sized(item_limit: &'static str) -> Self {
         let port = free_port();
         Self { port, item_limit, certificate: None, process: spawn(port, item_limit, None) }
     }
 
-    /// One that speaks TLS alone.
+    /// A node with TLS only.
     pub(crate) fn secured(certificate: Certificate) -> Self {
         let (port, item_limit) = (free_port(), "2m");
         let process = spawn(port, item_limit, Some(&certificate));
@@ -75,7 +75,7 @@ impl Node {
         self.process = spawn(self.port, self.item_limit, self.certificate.as_ref());
     }
 
-    /// What it proves its name with once it is started again.
+    /// Sets the certificate and key for the next start.
     pub(crate) fn recertify(&mut self, certificate: Certificate) {
         self.certificate = Some(certificate);
     }
@@ -85,7 +85,7 @@ impl Node {
         assert!(done.expect("kill is there").success());
     }
 
-    /// Hangs it: connections are still taken, by the kernel, and nothing is answered.
+    /// Makes it hang: the kernel still accepts connections, and nothing is answered.
     pub(crate) fn hang(&self) {
         self.signal("-STOP");
     }
@@ -131,13 +131,13 @@ fn spawn(port: u16, item_limit: &str, certificate: Option<&Certificate>) -> Chil
     child
 }
 
-/// A client of these nodes with the options as they are.
+/// A client of these nodes with the default options.
 pub(crate) fn client(nodes: &[&Node]) -> Memcached {
     let nodes: Vec<String> = nodes.iter().map(|node| node.address()).collect();
-    Memcached::connect(&nodes, &MemcachedOptions::default(), &Metrics::new()).expect("lawful nodes")
+    Memcached::connect(&nodes, &MemcachedOptions::default(), &Metrics::new()).expect("valid nodes")
 }
 
-/// Stands between a client and a node, and holds answers back for as long as it is told.
+/// A proxy between a client and a node that delays answers.
 pub(crate) struct Between {
     pub(crate) address: String,
     delay_ms: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! How fast it is; printed, with limits that only a mistake would break.
+//! Prints how fast it is, with limits that only a mistake would exceed.
 
 use std::time::{Duration, Instant};
 

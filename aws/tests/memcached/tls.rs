@@ -1,4 +1,4 @@
-//! Nodes that are spoken to over TLS, and those that cannot prove who they are.
+//! Nodes with TLS, and nodes that cannot prove their name.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ use super::speed;
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// A certificate authority of one test.
+/// A certificate authority for one test.
 struct Authority {
     files: TempDir,
 }
@@ -61,7 +61,7 @@ impl Authority {
         Certificate { chain, key }
     }
 
-    /// For a name such as `DNS:localhost`.
+    /// Makes a certificate for a name such as `DNS:localhost`.
     fn certify(&self, name: &str) -> Certificate {
         let (ca, key) = (self.file("ca.pem"), self.file("ca.key"));
         let name = format!("subjectAltName={name}");
@@ -74,10 +74,10 @@ impl Authority {
         MemcachedOptions { tls: true, tls_ca: Some(self.file("ca.pem")), ..MemcachedOptions::default() }
     }
 
-    /// A client that waits long enough for a machine with much to do, but not for a node that is stuck.
+    /// A client whose timeout is long enough for a busy machine, but not for a node that hangs.
     fn client(&self, nodes: &[String]) -> Memcached {
         let options = MemcachedOptions { timeout: Duration::from_secs(2), ..self.options() };
-        Memcached::connect(nodes, &options, &Metrics::new()).expect("lawful nodes")
+        Memcached::connect(nodes, &options, &Metrics::new()).expect("valid nodes")
     }
 }
 
@@ -93,14 +93,14 @@ fn two(authority: &Authority) -> ([Node; 2], [String; 2]) {
 }
 
 fn user() -> Handle {
-    "someone".parse().expect("lawful")
+    "someone".parse().expect("a valid handle")
 }
 
 fn socket() -> Registration {
     Registration { edge: "10.0.0.1:7000".into(), boot: "boot1".into(), connection: 1 }
 }
 
-/// Writes to the Session Cache and the cache and reads it back: what of both is there.
+/// Writes to the Session Cache and the cache and reads both back; returns which of them are there.
 async fn round_trip(memcached: &Memcached) -> (bool, bool) {
     let (cache, sessions) =
         (MemcachedCache::new(memcached.clone()), MemcachedSessions::new(memcached.clone()));
@@ -177,9 +177,9 @@ async fn nothing_is_stuck_in_a_node_whatever_the_sizes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
-async fn a_node_of_another_name_or_authority_counts_as_away_and_is_told_nothing() {
+async fn a_node_of_another_name_or_authority_counts_as_away_and_receives_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
-    // The same node each time: as it is to be believed, and as it is not.
+    // The same node each time, for a client that trusts it and for clients that do not.
     let node = Node::secured(authority.certify("IP:127.0.0.1"));
     let believed = authority.client(&[named("127.0.0.1", &node)]);
     let public = MemcachedOptions { tls_ca: None, ..authority.options() };
@@ -200,7 +200,7 @@ async fn a_node_of_another_name_or_authority_counts_as_away_and_is_told_nothing(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
-async fn who_speaks_no_tls_sees_no_more_than_the_start_of_a_handshake() {
+async fn a_node_without_tls_sees_only_the_start_of_a_handshake() {
     let authority = Authority::new();
     for answer in ["", "HD\r\n"] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -229,7 +229,7 @@ async fn who_speaks_no_tls_sees_no_more_than_the_start_of_a_handshake() {
         let heard = heard.lock().unwrap();
         assert!((2..10).contains(&heard.len()), "a few tries: {}", heard.len());
         for bytes in &*heard {
-            // A record of a handshake, which begins with a hello and is addressed to the node, and at most an alert after it.
+            // One handshake record, which begins with a hello and names the node, and at most an alert after it.
             assert_eq!((bytes[0], bytes[1], bytes[5]), (22, 3, 1));
             let hello = 5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
             assert!(bytes[..hello].windows(9).any(|name| name == b"localhost"));
@@ -261,7 +261,7 @@ async fn a_node_that_dies_or_gets_another_certificate_comes_back_over_tls() {
     node.recertify(other.certify("DNS:localhost"));
     node.restart();
     for _ in 0..10 {
-        assert_eq!(round_trip(&memcached).await, (false, false), "it is somebody else now");
+        assert_eq!(round_trip(&memcached).await, (false, false), "it is another node now");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     node.kill();
@@ -289,7 +289,8 @@ async fn connections_end_with_their_owner_and_when_a_node_hangs() {
         if is_hung {
             node.hang();
             all().await;
-            // Idle ones go with the client that the node's failing ends; those under way once nobody waits for them.
+            // Idle connections end with the client, which is dropped when the node fails. Those under way end once no
+            // caller waits for them.
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(connections(node.port()), 0, "of {open} that were open when it hung");
             node.go_on();
@@ -302,7 +303,7 @@ async fn connections_end_with_their_owner_and_when_a_node_hangs() {
 }
 
 #[test]
-fn what_names_no_authorities_is_refused() {
+fn files_without_authorities_are_refused() {
     let files = tempfile::tempdir().unwrap();
     let empty = files.path().join("empty.pem");
     std::fs::write(&empty, "nothing").unwrap();
@@ -313,5 +314,5 @@ fn what_names_no_authorities_is_refused() {
     assert!(connect(true, None).is_ok());
     assert!(connect(true, Some(files.path().join("missing.pem"))).is_err());
     assert!(connect(true, Some(empty)).is_err());
-    assert!(connect(false, Some(Authority::new().file("ca.pem"))).is_err(), "they would be for nothing");
+    assert!(connect(false, Some(Authority::new().file("ca.pem"))).is_err(), "they would have no effect");
 }

@@ -1,4 +1,4 @@
-//! How often the engine is asked: each request costs money.
+//! How many requests the engine gets: each costs money.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,8 @@ async fn what_comes_soon_after_a_send_goes_in_one_message() {
             assert!(sent.iter().all(Result::is_ok), "{sent:?}");
         }
     };
-    // The engine answers at once: nothing but the pace keeps the latter two together. A machine that pauses may part them now and then.
+    // The engine answers at once, so only the pace keeps the last two together. A machine that pauses may separate them
+    // now and then.
     for _ in 0..20 {
         send("first", Duration::ZERO).await;
         tokio::join!(
@@ -40,7 +41,7 @@ async fn what_comes_soon_after_a_send_goes_in_one_message() {
             return;
         }
     }
-    panic!("every body went by itself");
+    panic!("every body was sent by itself");
 }
 
 struct Done(AtomicUsize);
@@ -62,7 +63,7 @@ async fn deletes_gather_behind_the_first() {
     }
     let bench = Bench::new(&[Q]).await;
     let (stop, done) = (CancellationToken::new(), Arc::new(Done(AtomicUsize::new(0))));
-    // One slot: without gathering each message would be deleted by a call of its own.
+    // One slot: without gathering, each message would be deleted by its own call.
     let config = ConsumerConfig { slots: 1, ..ConsumerConfig::default() };
     (0..30).for_each(|n| bench.fake.put(Q, &format!("single {n}")));
     let consumer =
@@ -77,7 +78,7 @@ async fn deletes_gather_behind_the_first() {
 }
 
 #[tokio::test]
-async fn after_a_pack_nothing_is_hidden_anew() {
+async fn after_a_pack_nothing_is_hidden_again() {
     if !signed() {
         return;
     }
@@ -88,7 +89,7 @@ async fn after_a_pack_nothing_is_hidden_anew() {
         assert_eq!(got.len(), 2);
         assert_eq!(bench.fake.calls(Q, HIDE).len(), hidden, "{members:?}");
     }
-    // A single is out of sight as long as asked, and no longer.
+    // A message of one is hidden for as long as requested, and not longer.
     bench.fake.put(Q, "single");
     assert_eq!(bench.receive(Q, 10, LONG).await.len(), 1);
     let set: Vec<_> = bench.fake.calls(Q, HIDE).iter().map(|call| call.visibility).collect();

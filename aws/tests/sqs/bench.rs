@@ -1,4 +1,4 @@
-//! The adapter before an SQS that fails as it is told to.
+//! The adapter with a fake SQS that fails on demand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(crate) const HIDE: &str = "ChangeMessageVisibilityBatch";
 pub(crate) const RECEIVE: &str = "ReceiveMessage";
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// One engine and one process before it.
+/// One engine and one process that uses it.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) fake: Fake,
@@ -42,7 +42,7 @@ impl Bench {
         self.queues.send(outgoing.collect()).await
     }
 
-    /// Puts a pack in, whose members are named so.
+    /// Adds a pack whose members have these bodies.
     pub(crate) fn pack(&self, queue: &str, members: &[&str]) {
         let lengths: Vec<_> = members.iter().map(|member| member.len().to_string()).collect();
         self.fake.put(queue, &format!("~so1 0 0 {}\n{}", lengths.join(","), members.concat()));
@@ -53,7 +53,7 @@ impl Bench {
         self.queues.receive(&QueueName::new(queue), max, wait, visibility).await.expect("received")
     }
 
-    /// Looks for what must not come.
+    /// Receives, and expects nothing.
     pub(crate) async fn nothing(&self, queue: &str) {
         let wait = Duration::from_secs(1);
         let got = self.queues.receive(&QueueName::new(queue), 64, wait, LONG).await.expect("received");
@@ -73,7 +73,7 @@ impl Bench {
         self.queues.extend(&QueueName::new(queue), receipts, Duration::from_secs(seconds)).await
     }
 
-    /// Waits until the engine holds nothing of a queue.
+    /// Waits until a queue of the engine is empty.
     pub(crate) async fn emptied(&self, queue: &str) {
         let until = Instant::now() + Duration::from_secs(10);
         while !self.fake.bodies(queue).is_empty() {

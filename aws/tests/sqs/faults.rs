@@ -1,4 +1,4 @@
-//! Batches that fail in part: only what failed is tried again, once each, and each entry has its own answer.
+//! Batches that fail in part: only failed entries are tried again, each once, and each entry has its own answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::queue::{Fake, Reply, signed};
 
 const LANES: usize = 32;
 
-/// Queues to be busy on at the same time.
+/// Queues to use in parallel.
 async fn lanes() -> (Bench, Vec<String>) {
     let names: Vec<_> = (0..LANES).map(|n| format!("lane_{n}")).collect();
     let bench = Bench::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -43,7 +43,7 @@ async fn every_subset_of_a_delete_may_fail_once() {
             let calls = bench.fake.calls(queue, DELETE);
             assert_eq!(calls.len(), 2, "subset {mask:b}");
             assert_eq!(calls[0].entries.len(), 10);
-            assert_eq!(calls[1].entries, chosen(&calls[0].entries, mask), "what failed, once each");
+            assert_eq!(calls[1].entries, chosen(&calls[0].entries, mask), "each failed one again, once");
             assert!(bench.fake.bodies(queue).is_empty(), "nothing is left");
         }
     });
@@ -64,14 +64,14 @@ async fn some_of_a_visibility_change_may_fail_once() {
             bench.extend(queue, receipts(&got), 90).await.expect("in the end");
             let calls = bench.fake.calls(queue, HIDE);
             assert_eq!(calls.len(), 2, "subset {mask:b}");
-            assert_eq!(calls[1].entries, chosen(&calls[0].entries, mask), "what failed, once each");
+            assert_eq!(calls[1].entries, chosen(&calls[0].entries, mask), "each failed one again, once");
             assert_eq!(calls[1].visibility, 90);
         }
     });
     join_all(all).await;
 }
 
-/// Bodies that travel as so many messages of one request.
+/// Bodies that are sent as separate messages of one request.
 fn apart() -> Vec<String> {
     (0..7).map(|n| if n % 2 == 0 { n.to_string() } else { n.to_string().repeat(65_500) }).collect()
 }
@@ -102,7 +102,7 @@ async fn every_subset_of_a_send_may_fail_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_sender_did_wrong_is_not_sent_again() {
+async fn a_fault_of_the_sender_is_not_sent_again() {
     if !signed() {
         return;
     }
@@ -113,8 +113,8 @@ async fn what_the_sender_did_wrong_is_not_sent_again() {
             bench.fake.next(queue, SEND, [Reply::Failing(mask, true)]);
             let answers = bench.send(queue, apart()).await;
             let refused: Vec<_> = answers.iter().map(Result::is_err).collect();
-            let told: Vec<_> = (0..7).map(|n| mask >> n & 1 == 1).collect();
-            assert_eq!(refused, told, "each entry its own answer, in order");
+            let refusals: Vec<_> = (0..7).map(|n| mask >> n & 1 == 1).collect();
+            assert_eq!(refused, refusals, "each entry its own answer, in order");
             assert_eq!(bench.fake.calls(queue, SEND).len(), 1, "it is no use");
             let mut kept = bench.fake.bodies(queue);
             kept.sort();
@@ -162,7 +162,7 @@ async fn a_request_that_is_refused_whole_is_made_again() {
     for action in [SEND, DELETE] {
         assert_eq!(bench.fake.calls("alpha_q", action).len(), 2, "{action}");
     }
-    assert!(bench.fake.calls("alpha_q", ALONE).is_empty(), "nothing was sent anew");
+    assert!(bench.fake.calls("alpha_q", ALONE).is_empty(), "nothing was sent again");
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_lost_answer_may_double_and_never_loses() {
 }
 
 #[tokio::test]
-async fn what_came_is_handed_out_though_more_failed() {
+async fn received_messages_are_handed_out_although_a_further_receive_failed() {
     if !signed() {
         return;
     }
@@ -191,7 +191,7 @@ async fn what_came_is_handed_out_though_more_failed() {
 }
 
 #[tokio::test]
-async fn what_comes_steadily_gathers() {
+async fn bodies_that_come_steadily_gather() {
     if !signed() {
         return;
     }
@@ -209,7 +209,7 @@ async fn what_comes_steadily_gathers() {
 }
 
 #[tokio::test]
-async fn a_send_that_takes_long_holds_nobody_up() {
+async fn a_send_that_takes_long_delays_no_other() {
     if !signed() {
         return;
     }

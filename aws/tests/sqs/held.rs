@@ -1,4 +1,4 @@
-//! What is held of packs when calls fail, race or are broken off.
+//! What the process holds of packs when calls fail, race or are broken off.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn held(
 }
 
 #[tokio::test]
-async fn a_failed_delete_is_made_up_for() {
+async fn a_failed_delete_is_repeated() {
     if !signed() {
         return;
     }
@@ -45,7 +45,7 @@ async fn a_failed_ack_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn an_ack_that_is_broken_off_is_made_up_for() {
+async fn an_ack_that_is_broken_off_is_completed() {
     if !signed() {
         return;
     }
@@ -54,7 +54,7 @@ async fn an_ack_that_is_broken_off_is_made_up_for() {
     let ack = tokio::time::timeout(Duration::from_millis(50), bench.ack(Q, receipts(&got))).await;
     assert!(ack.is_err(), "broken off");
     bench.fake.always(Q, DELETE, Reply::Well);
-    bench.fake.lapse(Q);
+    bench.fake.expire(Q);
     bench.nothing(Q).await;
     bench.emptied(Q).await;
 }
@@ -67,7 +67,7 @@ async fn what_was_acked_stays_away_when_its_pack_comes_again() {
     let (bench, got) = held(&["a", "b", "c", "d"], LONG).await;
     bench.ack(Q, receipts(&got[..2])).await.expect("acked");
     assert_eq!(bench.fake.bodies(Q).len(), 1, "a pack stays until all are acked");
-    bench.fake.lapse(Q);
+    bench.fake.expire(Q);
     let again = bench.receive(Q, 10, LONG).await;
     assert_eq!(bodies(&again), bodies(&got[2..]));
     bench.extend(Q, receipts(&got[2..]), 0).await.expect("a stale receipt changes nothing");
@@ -77,7 +77,7 @@ async fn what_was_acked_stays_away_when_its_pack_comes_again() {
 }
 
 #[tokio::test]
-async fn a_member_is_sent_anew_once() {
+async fn a_member_is_sent_again_once() {
     if !signed() {
         return;
     }
@@ -96,7 +96,7 @@ async fn a_member_is_sent_anew_once() {
 }
 
 #[tokio::test]
-async fn a_lapsed_member_is_sent_anew_once_though_it_takes_long() {
+async fn an_expired_member_is_sent_again_once_although_it_takes_long() {
     if !signed() {
         return;
     }
@@ -112,7 +112,7 @@ async fn a_lapsed_member_is_sent_anew_once_though_it_takes_long() {
 }
 
 #[tokio::test]
-async fn an_ack_wins_over_a_member_on_its_way() {
+async fn an_ack_wins_over_a_member_that_is_being_sent_again() {
     if !signed() {
         return;
     }
@@ -129,16 +129,16 @@ async fn an_ack_wins_over_a_member_on_its_way() {
 }
 
 #[tokio::test]
-async fn an_ack_wins_over_a_member_that_was_sent_anew() {
+async fn an_ack_wins_over_a_member_that_was_sent_again() {
     if !signed() {
         return;
     }
     let (bench, got) = held(&["a", "b"], LONG).await;
     bench.extend(Q, receipts(&got), 0).await.expect("extended");
-    assert_eq!(bench.fake.bodies(Q).len(), 2, "the copies alone");
+    assert_eq!(bench.fake.bodies(Q).len(), 2, "only the copies");
     let again = bench.receive(Q, 1, LONG).await;
     assert_eq!(again.len(), 1);
-    bench.ack(Q, receipts(&got)).await.expect("by receipts from before");
+    bench.ack(Q, receipts(&got)).await.expect("by the old receipts");
     bench.nothing(Q).await;
     bench.emptied(Q).await;
 }
@@ -156,7 +156,7 @@ async fn a_member_that_could_not_leave_leaves_later() {
 }
 
 #[tokio::test]
-async fn a_member_that_leaves_arrives_though_nobody_waits() {
+async fn a_member_that_leaves_arrives_although_nobody_waits() {
     if !signed() {
         return;
     }
@@ -170,7 +170,7 @@ async fn a_member_that_leaves_arrives_though_nobody_waits() {
     assert!(bench.fake.bodies(Q).is_empty());
 }
 
-/// One member of a pack and three messages of one, buffered after a receive took what came before them.
+/// One member of a pack and three messages of one: they stay buffered after a receive took the members before them.
 async fn mixed() -> Bench {
     let bench = Bench::new(&[Q]).await;
     bench.pack(Q, &["p0", "p1", "p2", "p3", "p4"]);
@@ -187,10 +187,10 @@ async fn messages_of_one_have_no_margin_and_packs_have() {
     }
     let bench = mixed().await;
     assert_eq!(bodies(&bench.receive(Q, 4, Duration::from_secs(100)).await), ["p4", "s0", "s1", "s2"]);
-    let mut told: Vec<_> =
+    let mut hidden: Vec<_> =
         bench.fake.calls(Q, HIDE).iter().map(|call| (call.visibility, call.entries.len())).collect();
-    told.sort_unstable();
-    assert_eq!(told, [(100, 3), (110, 1)]);
+    hidden.sort_unstable();
+    assert_eq!(hidden, [(100, 3), (110, 1)]);
 }
 
 #[tokio::test]
@@ -201,12 +201,12 @@ async fn a_pack_outlasts_its_members() {
     let (bench, got) = held(&["a", "b"], Duration::from_secs(5)).await;
     bench.extend(Q, receipts(&got[..1]), 200).await.expect("extended");
     bench.extend(Q, receipts(&got[1..]), 100).await.expect("extended");
-    let told: Vec<_> = bench.fake.calls(Q, HIDE).iter().map(|call| call.visibility).collect();
-    assert_eq!(told, [15, 210], "the longest counts");
+    let hidden: Vec<_> = bench.fake.calls(Q, HIDE).iter().map(|call| call.visibility).collect();
+    assert_eq!(hidden, [15, 210], "the longest counts");
 }
 
 #[tokio::test]
-async fn what_is_taken_is_handed_out_though_its_visibility_was_not_set() {
+async fn taken_messages_are_handed_out_although_their_visibility_timeout_was_not_set() {
     if !signed() {
         return;
     }
@@ -222,7 +222,7 @@ async fn what_is_taken_is_handed_out_though_its_visibility_was_not_set() {
 }
 
 #[tokio::test]
-async fn what_was_not_handed_out_stays_buffered() {
+async fn messages_that_were_not_handed_out_stay_buffered() {
     if !signed() {
         return;
     }
@@ -236,7 +236,7 @@ async fn what_was_not_handed_out_stays_buffered() {
 }
 
 #[tokio::test]
-async fn what_is_buffered_is_kept_out_of_sight() {
+async fn buffered_messages_are_kept_hidden() {
     if !signed() {
         return;
     }
@@ -245,8 +245,8 @@ async fn what_is_buffered_is_kept_out_of_sight() {
     let got = bench.receive(Q, 1, Duration::from_secs(2)).await;
     bench.ack(Q, receipts(&got)).await.expect("acked");
     tokio::time::sleep(Duration::from_millis(3500)).await;
-    let told: Vec<_> = bench.fake.calls(Q, HIDE).iter().map(|call| call.visibility).collect();
-    assert!(told.contains(&12) && told.iter().any(|seconds| *seconds >= 30), "{told:?}");
+    let hidden: Vec<_> = bench.fake.calls(Q, HIDE).iter().map(|call| call.visibility).collect();
+    assert!(hidden.contains(&12) && hidden.iter().any(|seconds| *seconds >= 30), "{hidden:?}");
     assert_eq!(bench.receive(Q, 10, LONG).await.len(), 2);
 }
 
@@ -286,7 +286,7 @@ async fn polls_are_no_more_than_receivers() {
     assert_eq!(calls.len(), 1, "the first serves them all: {calls:?}");
     let late = bench.queues.receive(&queue, 10, Duration::from_secs(10), LONG);
     let (got, ()) = tokio::join!(late, async { bench.fake.put(Q, "late") });
-    assert_eq!(got.expect("received").len(), 1, "what an orphaned poll gets is not lost");
+    assert_eq!(got.expect("received").len(), 1, "messages of an orphaned poll are not lost");
     let waits: Vec<_> =
         (0..3).map(|_| bench.queues.receive(&queue, 10, Duration::from_secs(1), LONG)).collect();
     futures_util::future::join_all(waits).await;

@@ -1,4 +1,4 @@
-//! Dead letters and bodies of the largest kind.
+//! Dead letters, and bodies of the largest size.
 
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, QueueError, QueueName, Queues as _};
 
@@ -17,11 +17,11 @@ async fn a_pack_that_the_engine_gave_up_is_unpacked() {
     bench.pack(DLQ, &["a", "b", "c"]);
     let queue = QueueName::new(Q);
     let letters = bench.queues.dead_letters(&queue, 10).await.expect("listed");
-    let told: Vec<_> = letters.iter().map(|letter| (letter.key.as_str(), letter.body.as_str())).collect();
-    assert_eq!(told, [("1.0", "a"), ("1.1", "b"), ("1.2", "c")]);
+    let listed: Vec<_> = letters.iter().map(|letter| (letter.key.as_str(), letter.body.as_str())).collect();
+    assert_eq!(listed, [("1.0", "a"), ("1.1", "b"), ("1.2", "c")]);
     assert!(letters.iter().all(|letter| letter.reason == "received too often" && letter.buried_at > 0));
     assert_eq!(bench.queues.dead_letters(&queue, 2).await.expect("listed").len(), 2);
-    assert_eq!(bench.queues.redrive(&queue, 2).await.expect("moved"), 2, "as many as asked for");
+    assert_eq!(bench.queues.redrive(&queue, 2).await.expect("moved"), 2, "exactly the limit");
     let rest = bench.queues.dead_letters(&queue, 10).await.expect("listed");
     assert_eq!(rest.iter().map(|letter| letter.body.as_str()).collect::<Vec<_>>(), ["c"]);
     assert_eq!(rest[0].buried_at, letters[2].buried_at);
@@ -35,14 +35,14 @@ async fn a_pack_that_the_engine_gave_up_is_unpacked() {
 }
 
 #[tokio::test]
-async fn a_buried_member_leaves_its_past_behind() {
+async fn a_redriven_member_starts_without_its_earlier_attempts() {
     if !signed() {
         return;
     }
     let bench = Bench::new(&[Q]).await;
     bench.fake.put(Q, "~so1 4 77 1,1\nab");
     let got = bench.receive(Q, 10, LONG).await;
-    assert!(got.iter().all(|message| message.attempt == 5 && message.sent_at == 77), "it is carried along");
+    assert!(got.iter().all(|message| message.attempt == 5 && message.sent_at == 77), "they are kept");
     let queue = QueueName::new(Q);
     bench.queues.bury(&queue, got[0].receipt.clone(), "broken\u{0}").await.expect("buried");
     bench.ack(Q, receipts(&got[1..])).await.expect("acked");
@@ -56,7 +56,7 @@ async fn a_buried_member_leaves_its_past_behind() {
 }
 
 #[tokio::test]
-async fn who_holds_no_message_cannot_bury_it() {
+async fn a_process_that_does_not_hold_a_message_cannot_bury_it() {
     if !signed() {
         return;
     }
@@ -68,7 +68,7 @@ async fn who_holds_no_message_cannot_bury_it() {
     let Err(QueueError::Unavailable(why)) = refused else { panic!("{refused:?}") };
     assert!(why.contains("body") && why.contains("received again"), "{why}");
     assert!(bench.fake.bodies(DLQ).is_empty() && bench.fake.bodies(Q).len() == 1);
-    other.ack(&QueueName::new(Q), receipts(&got)).await.expect("a message of one is acked by anyone");
+    other.ack(&QueueName::new(Q), receipts(&got)).await.expect("any process can ack a message of one");
     assert!(bench.fake.bodies(Q).is_empty());
 }
 
@@ -110,7 +110,7 @@ async fn a_message_that_others_wrote_comes_and_goes_as_it_is() {
         return;
     }
     let bench = Bench::new(&[Q]).await;
-    // As S3 writes it: more than one line, and signs that mean something to us within.
+    // As S3 writes it: several lines, with characters that have a meaning in our format.
     let event = "{\"Records\":[{\"eventName\":\"ObjectCreated:Put\",\n \"s3\":{\"object\":{\"key\":\"media/a~~b~so1+%2B.raw\"}}}]}\n";
     bench.fake.put(Q, event);
     let got = bench.receive(Q, 10, LONG).await;

@@ -1,4 +1,4 @@
-//! A Firehose that fails as it is told to.
+//! A fake Firehose that fails on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How one call is answered; calls beyond those foretold are taken whole.
+/// How one call is answered; calls without a planned answer are taken whole.
 #[derive(Clone)]
 pub(crate) enum Reply {
-    /// Refuses the records of these places (bit by bit).
+    /// Refuses the records at these places (one bit for each).
     Failing(u32),
-    /// Refuses the records that hold this, wherever they are.
+    /// Refuses the records that contain this.
     Refusing(&'static str),
     /// Refuses the whole call.
     Unavailable,
-    /// Refuses the whole call for good.
+    /// Refuses the whole call with a final error.
     NotFound,
 }
 
-/// What came and what is foretold.
+/// The calls so far, and the planned answers.
 #[derive(Default)]
 pub(crate) struct Fake {
     pub replies: VecDeque<Reply>,
@@ -33,7 +33,7 @@ pub(crate) struct Fake {
 
 pub(crate) type Shared = Arc<Mutex<Fake>>;
 
-/// Serves on a free port; its endpoint.
+/// Serves on a free port; returns the endpoint.
 pub(crate) async fn serve(fake: Shared) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

@@ -1,10 +1,11 @@
-//! An SQS of our own: it keeps the rules that the adapter leans on, counts what is asked, and fails as it is told to.
+//! A fake SQS: it keeps the rules that the adapter relies on, counts the requests, and fails on demand.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use soundoff_common::lock::lock;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -17,9 +18,9 @@ const ENTRIES: usize = 10;
 /// How one call is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {
-    /// As it should be.
+    /// As it must be.
     Well,
-    /// The entries of these places are refused (bit by bit); by the sender's fault or not.
+    /// The entries at these places are refused (one bit for each); as the sender's fault or not.
     Failing(u32, bool),
     /// The whole call is refused.
     Unavailable,
@@ -29,7 +30,7 @@ pub(crate) enum Reply {
     Slow(Duration),
 }
 
-/// One call as it came.
+/// One call.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) action: String,
@@ -68,7 +69,7 @@ struct State {
     always: HashMap<(String, String), Reply>,
 }
 
-/// The engine; its clones are the same one.
+/// The engine; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fake {
     pub(crate) endpoint: String,
@@ -94,41 +95,41 @@ impl Fake {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// Foretells the next calls of an action on a queue.
+    /// Plans the answers to the next calls of an action on a queue.
     pub(crate) fn next(&self, queue: &str, action: &str, replies: impl IntoIterator<Item = Reply>) {
         let key = (queue.to_owned(), action.to_owned());
         self.lock().replies.entry(key).or_default().extend(replies);
     }
 
-    /// Foretells every further call.
+    /// Plans the answer to every further call.
     pub(crate) fn always(&self, queue: &str, action: &str, reply: Reply) {
         self.lock().always.insert((queue.to_owned(), action.to_owned()), reply);
     }
 
-    /// Takes the calls of an action on a queue so far.
+    /// Removes and returns the calls of an action on a queue so far.
     pub(crate) fn calls(&self, queue: &str, action: &str) -> Vec<Call> {
         let wanted = |call: &mut Call| call.queue == queue && call.action == action;
         self.lock().calls.extract_if(.., wanted).collect()
     }
 
-    /// Puts a message in as it is.
+    /// Adds a message as it is.
     pub(crate) fn put(&self, queue: &str, body: &str) {
         self.lock().add(queue, body, &Value::Null);
         self.changed.notify_waiters();
     }
 
-    /// The bodies that lie in a queue, out of sight or not.
+    /// The bodies in a queue, hidden or not.
     pub(crate) fn bodies(&self, queue: &str) -> Vec<String> {
         let state = self.lock();
         let kept = state.queues.get(queue).into_iter().flat_map(|queue| queue.kept.values());
         kept.map(|kept| kept.body.clone()).collect()
     }
 
-    /// Makes everything visible, as if its time had lapsed.
-    pub(crate) fn lapse(&self, queue: &str) {
+    /// Makes everything visible, as if all visibility timeouts had expired.
+    pub(crate) fn expire(&self, queue: &str) {
         let mut state = self.lock();
         let queue = state.queues.entry(queue.to_owned()).or_default();
         let (now, all): (_, Vec<u64>) = (Instant::now(), queue.kept.keys().copied().collect());
@@ -255,7 +256,7 @@ impl Queue {
         answer.collect()
     }
 
-    /// Which message a handle names, if it is that of the latest receive.
+    /// The message of a handle, if the handle is of its latest receive.
     fn named(&self, handle: &str) -> Option<u64> {
         let (id, count) = handle.split_once('#')?;
         let id = id.parse().ok()?;
@@ -279,8 +280,8 @@ impl State {
             bytes,
             receives: known.receives,
         });
-        let told = self.replies.get_mut(&key).and_then(VecDeque::pop_front);
-        told.or_else(|| self.always.get(&key).copied()).unwrap_or(Reply::Well)
+        let planned = self.replies.get_mut(&key).and_then(VecDeque::pop_front);
+        planned.or_else(|| self.always.get(&key).copied()).unwrap_or(Reply::Well)
     }
 
     fn add(&mut self, queue: &str, body: &str, attributes: &Value) -> String {
@@ -324,7 +325,7 @@ impl State {
                 },
             }
         }
-        // In an order of its own: answers go by their ids.
+        // In another order: answers are matched by their ids.
         good.reverse();
         (200, json!({ "Successful": good, "Failed": bad }))
     }
@@ -366,7 +367,7 @@ impl Queue {
     }
 }
 
-/// Whether this test has credentials; where it has none it is run in a process of its own that has some.
+/// Whether this test has credentials; without them it is run in a process of its own that has some.
 pub(crate) fn signed() -> bool {
     if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() && std::env::var_os("AWS_REGION").is_some() {
         return true;

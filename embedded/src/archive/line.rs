@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Record, rules};
 
-/// A line, its newline included, and how much of its start names the file that it belongs to.
+/// A line with its newline, and how many bytes of its start name the file that it belongs to.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) bytes: Vec<u8>,
@@ -33,7 +33,7 @@ pub(super) fn encode(record: &Record) -> Result<Line, Unavailable> {
     Ok(Line { bytes, group })
 }
 
-/// A line of a part as a roll needs it.
+/// A line of a part, parsed for a roll.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parsed<'a> {
     pub(super) message_type: &'a str,
@@ -44,22 +44,22 @@ pub(super) struct Parsed<'a> {
 }
 
 impl Parsed<'_> {
-    /// The directory that its file lies in.
+    /// The directory of its file.
     pub(super) fn dir(&self) -> String {
         format!("type={}/dt={}/hour={}", self.message_type, self.dt, self.hour)
     }
 }
 
-/// Reads a line back; `None` for one that was never completely written.
+/// Parses a line; `None` for one that was never completely written.
 pub(super) fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let mut words = line.strip_suffix(b"\n")?.splitn(4, |b| *b == b' ');
     let mut word = || words.next().and_then(|w| std::str::from_utf8(w).ok());
     let (message_type, dt, hour) = (word()?, word()?, word()?);
     let json = words.next()?;
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    let lawful =
+    let valid =
         rules::is_type(message_type) && dt.len() == 10 && hour.len() == 2 && digits(dt) && digits(hour);
-    // All of it, not only its ends: what a crash cut short may hold blocks of anything.
+    // The whole line, not only its ends: a line that a crash cut short may hold blocks of anything.
     serde_json::from_slice::<IgnoredAny>(json).ok()?;
-    lawful.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
+    valid.then(|| Parsed { message_type, dt, hour, json: &line[line.len() - json.len() - 1..] })
 }

@@ -1,18 +1,18 @@
 //! The archive as local files, in the layout that Firehose gives it in S3.
 //!
-//! Records of all types are appended to one hidden part file, so that one disk sync serves all who wait. When a part
-//! is large or old enough it is closed and rolled: sorted into one gzip file per type and hour, each published whole
-//! under `events/`. A part that a crash left behind is rolled at the next start. A file's name comes from its part's, so
-//! a roll that was cut short writes the same files again, not second copies.
+//! Records of all types are appended to one hidden part file, so that one disk sync serves all waiting callers. A part
+//! that is large or old enough is closed and rolled: sorted into one gzip file for each type and hour, and each file is
+//! published whole under `events/`. A part that a crash left behind is rolled at the next start. A file's name is
+//! derived from its part's, so a roll that was cut short writes the same files again, not second copies.
 
 mod line;
+mod options;
 mod roll;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -20,36 +20,15 @@ use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Archive, Record};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use options::ArchiveOptions;
+
 use crate::disk;
 use roll::Roller;
 use writer::{Job, Writer};
 
-/// The most calls that wait for the writer, which gathers no longer when half as many do; more callers wait for their place.
+/// The most calls that wait for the writer; further callers wait for a place. The writer stops gathering when half of
+/// these wait.
 const MAX_WAITING: usize = 1_024;
-
-/// How the archive is written.
-#[derive(Debug, Clone)]
-pub struct ArchiveOptions {
-    /// What every file's name starts with.
-    pub stream: String,
-    /// A part is rolled when it has so many bytes, before compression.
-    pub roll_bytes: u64,
-    /// A part is rolled when it is so old.
-    pub roll_after: Duration,
-    /// How long the first put waits for others to share its disk sync.
-    pub gather: Duration,
-}
-
-impl Default for ArchiveOptions {
-    fn default() -> Self {
-        Self {
-            stream: "soundoff".to_owned(),
-            roll_bytes: 64 * 1024 * 1024,
-            roll_after: Duration::from_secs(60),
-            gather: Duration::from_millis(50),
-        }
-    }
-}
 
 /// [`Archive`] under one directory.
 #[derive(Debug)]
@@ -62,7 +41,7 @@ pub struct FileArchive {
 }
 
 impl FileArchive {
-    /// Opens `dir/archive`, making it if need be, and rolls what an earlier life left behind.
+    /// Opens `dir/archive`, making it if it is missing, and rolls what an earlier process left behind.
     ///
     /// # Errors
     /// When the directories cannot be made or read.
@@ -80,7 +59,7 @@ impl FileArchive {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let hurry = Arc::new(Notify::new());
         let writer = Writer::new(parts, options, to_roller, hurry.clone());
-        // The writer needs a clock to wait by, and blocks on the disk, so it has a small runtime of its own.
+        // The writer needs a timer, and blocks on the disk, so it has a small runtime of its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let writer = std::thread::Builder::new()
             .name("archive".to_owned())
@@ -107,7 +86,7 @@ impl Drop for FileArchive {
         self.hurry.notify_one();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a thread of the archive had panicked");
+                tracing::error!("a thread of the archive panicked");
             }
         }
     }

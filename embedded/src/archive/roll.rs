@@ -16,16 +16,17 @@ use ulid::Ulid;
 use super::line;
 use crate::disk::{self, Draft};
 
-/// The most files that one part becomes: each is open, with a compressor of a few hundred KB, while the part is rolled.
+/// The most files that one part is sorted into: each is open, with a compressor of a few hundred KB, while the part is
+/// rolled.
 pub(super) const MAX_GROUPS: usize = 64;
 
-/// A third of the default level's time for a tenth more bytes.
+/// Takes a third of the time of the default level, for a tenth more bytes.
 const LEVEL: u32 = 3;
 
 #[derive(Debug)]
 pub(super) enum RollJob {
     Roll(PathBuf),
-    /// Answers once everything before it is rolled.
+    /// Is answered once everything before it is rolled.
     Answer(oneshot::Sender<Result<(), Unavailable>>),
 }
 
@@ -34,11 +35,11 @@ pub(super) struct Roller {
     events: PathBuf,
     parts: PathBuf,
     stream: String,
-    /// What is to be rolled, what failed included: a full disk may have room again.
+    /// The parts to roll, with those that failed: a full disk may have room again.
     pending: Vec<PathBuf>,
 }
 
-/// The part files of an earlier life, oldest first.
+/// The part files of an earlier process, oldest first.
 pub(super) fn left_behind(parts: &Path) -> io::Result<Vec<PathBuf>> {
     let mut left = Vec::new();
     for entry in fs::read_dir(parts)? {
@@ -56,9 +57,9 @@ impl Roller {
         Self { events, parts, stream, pending }
     }
 
-    /// Serves until the writer is gone.
+    /// Runs until the writer is gone.
     pub(super) fn run(mut self, jobs: &Receiver<RollJob>) {
-        // A failure shows in the next flush, and is tried again with the next part.
+        // The next flush reports a failure, and the next part tries it again.
         drop(self.roll_pending());
         for job in jobs {
             match job {
@@ -96,15 +97,15 @@ impl Roller {
         disk::sync_dir(&self.parts).map_err(io::Error::other)
     }
 
-    /// Compresses a part's lines into one draft per published file.
+    /// Compresses a part's lines into one draft for each published file.
     fn sort(&self, part: &Path, name: &str) -> io::Result<Vec<(PathBuf, GzEncoder<BufWriter<Draft>>)>> {
-        // By what a line begins with: a look-up makes no path.
+        // By the start of a line, so that a look-up makes no path.
         let mut files: HashMap<Vec<u8>, (PathBuf, GzEncoder<BufWriter<Draft>>)> = HashMap::new();
         let mut reader = BufReader::with_capacity(256 * 1024, File::open(part)?);
         let (mut text, mut torn) = (Vec::new(), 0);
         while reader.read_until(b'\n', &mut text)? > 0 {
             match line::parse(&text) {
-                // Nobody was told that it is archived: a write that a crash cut short.
+                // A write that a crash cut short: no caller was told that it is archived.
                 None => torn += 1,
                 Some(line) => {
                     let group = &text[..text.len() - line.json.len()];

@@ -1,4 +1,4 @@
-//! The thread that appends records to the part file and shares one disk sync among all who wait for it.
+//! The thread that appends records to the part file, with one disk sync for all callers that wait.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use ulid::Ulid;
 
-use super::ArchiveOptions;
 use super::line::Line;
+use super::options::ArchiveOptions;
 use super::roll::{MAX_GROUPS, RollJob};
 use crate::disk;
 
@@ -32,7 +32,7 @@ pub(super) enum Job {
 struct Part {
     file: File,
     path: PathBuf,
-    /// The bytes of whole lines; a failed write may leave more behind.
+    /// The bytes of whole lines; a failed write may leave more in the file.
     length: u64,
     opened: Instant,
     groups: HashSet<Vec<u8>>,
@@ -57,7 +57,7 @@ impl Writer {
         Self { dir, options, roller, hurry, part: None }
     }
 
-    /// Serves until every sender is gone, and rolls what is open then.
+    /// Runs until every sender is gone, and rolls what is open then.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         loop {
             let next = match &self.part {
@@ -83,16 +83,16 @@ impl Writer {
         self.close();
     }
 
-    /// Takes what else comes within the gathering time, and writes it all. Answers a flush that cut the time short.
+    /// Takes what else comes within the gathering time, and writes it all. Returns a flush that ended the time early.
     ///
-    /// Sleeps meanwhile instead of waiting for each put, which would wake this thread for every one of them.
+    /// Sleeps meanwhile, as waiting for each put would wake this thread for each.
     async fn gather(
         &mut self,
         mut lines: Vec<Line>,
         answer: Answer,
         jobs: &mut mpsc::Receiver<Job>,
     ) -> Option<Answer> {
-        // Whoever is in a hurry says so: who flushes, or finds that much is waiting.
+        // A caller in a hurry ends the wait: one that flushes, or finds that many calls wait.
         let _hurried = timeout(self.options.gather, self.hurry.notified()).await;
         let mut bytes: usize = lines.iter().map(|line| line.bytes.len()).sum();
         let (mut answers, mut flush) = (vec![answer], None);
@@ -111,17 +111,17 @@ impl Writer {
             }
         }
         let result = self.append(&lines).map_err(|error| {
-            tracing::error!(%error, "records could not be archived");
+            tracing::error!(%error, "cannot archive records");
             Unavailable(format!("the archive could not be written: {error}"))
         });
         for answer in answers {
-            // Whoever asked may have gone; the records stand all the same.
+            // The caller may be gone; the records are archived all the same.
             drop(answer.send(result.clone()));
         }
         flush
     }
 
-    /// Appends lines, durably. After a failure some of them may be there all the same: the archive is at-least-once.
+    /// Appends lines durably. After a failure some of them may be there nevertheless: the archive is at-least-once.
     fn append(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(lines.iter().map(|line| line.bytes.len()).sum());
         for line in lines {
@@ -161,8 +161,8 @@ impl Writer {
         match written {
             Ok(()) => part.length += buffer.len() as u64,
             Err(error) => {
-                // The next line must not be glued to half of this one, and a file whose sync failed once is not to be
-                // trusted again: cut it back as far as possible, and leave it to the roller.
+                // The next line must not follow half of this one, and a file whose sync failed once must not be trusted
+                // again: cut it back as far as possible, and leave it to the roller.
                 drop(part.file.set_len(part.length));
                 self.close();
                 return Err(error);

@@ -1,14 +1,13 @@
-//! Giving disk back: empty segments go, and what still lives in an old one is copied to the end.
+//! Compaction: removes empty segments, and copies the messages that are left in an old segment to the end of the log.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::log::Log;
-use super::record::{self, FRAME_HEADER, Frame, Record};
+use super::record::{self, FRAME_BYTES, FRAME_HEADER, Frame, Record};
 use super::segment::{self, SEGMENT_HEADER};
 use super::state::Place;
-use super::writer::{FRAME_BYTES, sync};
 
 /// How far the oldest segment has been copied.
 #[derive(Debug, Default)]
@@ -19,9 +18,9 @@ pub(super) struct Compaction {
 }
 
 impl Compaction {
-    /// Does one bounded piece of tidying; answers whether there is more.
+    /// Does one bounded step of compaction; returns whether there is more to do.
     pub(super) fn step(&mut self, log: &Log, frame: &mut Frame) -> io::Result<bool> {
-        forget_spent(log, frame)?;
+        remove_empty(log, frame)?;
         let state = log.state();
         if !state.wasteful(log.options.segment_bytes) {
             return Ok(false);
@@ -49,7 +48,7 @@ impl Compaction {
         Ok(true)
     }
 
-    /// Reads the frame at the offset; answers the length of its payload.
+    /// Reads the frame at the offset; returns the length of its payload.
     fn read(&mut self, file: &File, size: u64) -> io::Result<usize> {
         let mut head = [0; FRAME_HEADER];
         file.read_exact_at(&mut head, self.offset)?;
@@ -67,9 +66,10 @@ impl Compaction {
     }
 }
 
-/// Copies what of a frame's bodies is still held; answers how many bytes.
+/// Copies the bodies of a frame that are still needed; returns how many bytes were written.
 ///
-/// The tail stays locked from looking to writing: an ack in between would be written before the copy and undone by it.
+/// The tail stays locked from the look to the write: an ack in between would be written before the copy, and the copy
+/// would undo it.
 fn copy(log: &Log, frame: &mut Frame, segment: u32, base: u64, payload: &[u8]) -> io::Result<usize> {
     frame.clear();
     let mut moved = Vec::new();
@@ -97,23 +97,24 @@ fn copy(log: &Log, frame: &mut Frame, segment: u32, base: u64, payload: &[u8]) -
     Ok(frame.len())
 }
 
-/// Deletes the oldest segments that hold no body any more, oldest first, so that no older one outlives a newer one's acks.
-fn forget_spent(log: &Log, frame: &mut Frame) -> io::Result<()> {
+/// Deletes the oldest segments that no longer hold a body, oldest first, so that no older segment outlives the acks in
+/// a newer one.
+fn remove_empty(log: &Log, frame: &mut Frame) -> io::Result<()> {
     let state = log.state();
     let sealed = state.segments.len() - 1;
-    let spent = state.segments.iter().take(sealed).take_while(|segment| segment.bodies == 0).count();
+    let empty = state.segments.iter().take(sealed).take_while(|segment| segment.bodies == 0).count();
     let first = state.first;
     drop(state);
-    if spent == 0 {
+    if empty == 0 {
         return Ok(());
     }
-    let spent = u32::try_from(spent).map_err(io::Error::other)?;
+    let empty = u32::try_from(empty).map_err(io::Error::other)?;
     frame.clear();
-    frame.forgotten(first + spent - 1);
+    frame.forgotten(first + empty - 1);
     log.tail().append(frame)?;
-    // Brings copies and acks to disk too, before what they replace is gone.
-    sync(log)?;
-    for number in first..first + spent {
+    // Also syncs copies and acks, before what they replace is removed.
+    log.sync()?;
+    for number in first..first + empty {
         let mut state = log.state();
         let gone = state.segments.pop_front().expect("counted above");
         state.size -= gone.size;

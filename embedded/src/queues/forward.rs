@@ -1,15 +1,15 @@
-//! Sends that wait for no disk, as an unacked message stands for them.
+//! Sends that do not wait for the disk: they are covered by a message that is not acked yet.
 
 use soundoff_common::ports::queues::QueueError;
 
 use super::log::{Arrival, Log};
-use super::record::{Frame, Id};
+use super::record::{FRAME_BYTES, Frame, Id};
 use super::state::Place;
-use super::writer::FRAME_BYTES;
 
 impl Log {
-    /// Writes messages into the log and makes them seen, on the caller's thread. Answers those that the writer is to send instead: all,
-    /// when the growing segment is full, so that nobody is ahead of the writer for long.
+    /// Writes messages into the log and makes them visible, on the caller's thread. Returns those that the writer must
+    /// send instead: all of them when the growing segment is full, so that callers do not get ahead of the writer for
+    /// long.
     pub(super) fn forward(&self, sent_at: u64, arrivals: Vec<Arrival>) -> Result<Vec<Arrival>, QueueError> {
         self.check()?;
         let mut tail = self.tail();

@@ -1,7 +1,8 @@
-//! The log: the growing file, the index and the writer's mail box, and in which order they are locked.
+//! The log: the growing file, the index and the writer's inbox, and in which order they are locked.
 //!
-//! Locks: tail before state; the mail box alone. A record is written under the tail lock, together with the change of state that it
-//! describes if the change is not the writer's: so the log never tells two of them in another order than they happened.
+//! Locks: tail before state; the inbox alone. A record is written under the tail lock. Unless the writer makes it, the
+//! change of state that the record describes is made under the same lock, so that the log has the changes in the order
+//! in which they happened.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,13 +16,13 @@ use bytes::Bytes;
 use soundoff_common::ports::queues::{QueueError, QueueName};
 use tokio::sync::{Notify, oneshot};
 
-use super::Options;
+use super::options::Options;
 use super::record::{Frame, Id};
 use super::replay::{self, Replay};
 use super::segment::{self, Tail};
 use super::state::{Segment, State};
 
-/// A body on its way into the log; `index` is its place in the answers.
+/// A body on its way into the log; `index` is its place in the results.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) index: usize,
@@ -29,13 +30,13 @@ pub(super) struct Arrival {
     pub(super) body: Bytes,
 }
 
-/// What needs the disk before it is answered.
+/// A job for the writer: its answer waits for the disk.
 #[derive(Debug)]
 pub(super) enum Job {
     Send {
         sent_at: u64,
         arrivals: Vec<Arrival>,
-        /// Told which of them found the log full.
+        /// Gets the indices of those that the log had no room for.
         reply: oneshot::Sender<Vec<usize>>,
     },
     Bury {
@@ -50,7 +51,7 @@ pub(super) enum Job {
     },
 }
 
-/// What the writer finds in its mail box.
+/// What waits for the writer.
 #[derive(Debug, Default)]
 struct Inbox {
     jobs: Vec<Job>,
@@ -60,7 +61,7 @@ struct Inbox {
     asleep: bool,
 }
 
-/// Bytes of bodies that may wait for the writer: a disk that hangs must not fill the memory.
+/// How many bytes of bodies may wait for the writer: a disk that hangs must not fill the memory.
 const INBOX_BYTES: usize = 256 << 20;
 
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub(super) struct Log {
     pub(super) state: Mutex<State>,
     inbox: Mutex<Inbox>,
     wake: Condvar,
-    /// Why nothing works any more.
+    /// Why the log has stopped, once it has.
     failed: OnceLock<String>,
     pub(super) arrived: Vec<Notify>,
     next_seq: AtomicU64,
@@ -106,18 +107,19 @@ impl Log {
         })
     }
 
-    /// A number for a message that nothing else in this log has.
+    /// A number for a message, unique in this log.
     pub(super) fn number_message(&self) -> u64 {
         self.next_seq.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// No message in the log has this number or a higher one.
+    /// Every message in the log has a lower number than this.
     pub(super) fn next_seq(&self) -> u64 {
         self.next_seq.load(Ordering::Relaxed)
     }
 
-    /// Whether a full log refuses this queue's messages: only main_q's, where there is one. What is sent to the others was accepted
-    /// there, and makes room in it by leaving it: refusing it would fill the log for good.
+    /// Whether a full log refuses messages to this queue: only to main_q, where there is one. Messages to the other
+    /// queues were accepted by main_q before, and make room in it when they leave it: to refuse them would keep the log
+    /// full forever.
     pub(super) fn is_entry(&self, queue: u16) -> bool {
         self.numbers.get(&QueueName::main()).is_none_or(|main| *main == queue)
     }
@@ -126,12 +128,13 @@ impl Log {
         self.numbers.get(queue).copied().ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
     }
 
-    /// Fails once the log has: after a failed write or sync nobody knows what is on disk until it is read again.
+    /// Fails once the log has failed: after a failed write or sync it is unknown what is on disk until it is read
+    /// again.
     pub(super) fn check(&self) -> Result<(), QueueError> {
         self.failed.get().map_or(Ok(()), |why| Err(QueueError::Unavailable(why.clone())))
     }
 
-    /// Stops everything, for good.
+    /// Stops the log; only a restart opens it again.
     pub(super) fn fail(&self, why: &str) -> QueueError {
         let mut first = false;
         let why = self.failed.get_or_init(|| {
@@ -148,7 +151,7 @@ impl Log {
     }
 
     pub(super) fn broken(&self, doing: &str, error: &io::Error) -> QueueError {
-        let why = format!("{doing} failed: {error}; restart to read the log anew");
+        let why = format!("{doing} failed: {error}; restart to read the log again");
         if self.check().is_ok() {
             tracing::error!(dir = %self.dir.display(), "the queue log stopped: {why}");
         }
@@ -173,7 +176,7 @@ impl Log {
         Ok(())
     }
 
-    /// Has the writer look around.
+    /// Wakes the writer.
     pub(super) fn nudge(&self) {
         let mut inbox = self.inbox.lock().expect(UNPOISONED);
         inbox.nudged = true;
@@ -185,12 +188,13 @@ impl Log {
         self.wake.notify_one();
     }
 
-    /// Swaps the waiting jobs for the empty `jobs`; waits for some until the time `until`. `false`: there will be none any more.
+    /// Waits for jobs until the time `until` and swaps them for the empty `jobs`. Returns `false` once there will be no
+    /// more.
     pub(super) fn collect(&self, jobs: &mut Vec<Job>, until: u64) -> bool {
         let mut inbox = self.inbox.lock().expect(UNPOISONED);
         if inbox.jobs.is_empty() && !inbox.nudged && !inbox.closing {
             inbox.asleep = true;
-            // A visibility of a century must not overflow the clock.
+            // A visibility timeout of a century must not overflow the clock.
             let pause =
                 Duration::from_micros(until.saturating_sub(self.now())).min(Duration::from_secs(3600));
             inbox = self.wake.wait_timeout(inbox, pause).expect(UNPOISONED).0;
@@ -202,7 +206,7 @@ impl Log {
         !(inbox.closing && jobs.is_empty())
     }
 
-    /// Lets go of everyone who waits for a writer that is no more.
+    /// Fails all calls that wait for a writer that has ended.
     pub(super) fn abandon(&self) {
         self.fail(CLOSED);
         self.inbox.lock().expect(UNPOISONED).jobs.clear();
@@ -224,6 +228,25 @@ impl Log {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(UNPOISONED)
     }
+
+    /// Syncs everything written so far to disk. Others may write meanwhile.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let tail = self.tail();
+        let (file, number, offset) = (tail.file.clone(), tail.number, tail.offset);
+        #[cfg(test)]
+        let fail = tail.fail_sync.load(std::sync::atomic::Ordering::Relaxed);
+        drop(tail);
+        #[cfg(test)]
+        if fail {
+            return Err(io::Error::other("a planted sync failure"));
+        }
+        file.sync_data()?;
+        let mut tail = self.tail();
+        if tail.number == number {
+            tail.synced = tail.synced.max(offset);
+        }
+        Ok(())
+    }
 }
 
 const UNPOISONED: &str = "nothing panics under the log's locks, or the log is lost";
@@ -238,7 +261,7 @@ impl Job {
     }
 }
 
-/// What a segment begins with.
+/// Fills a frame with the records that every segment begins with.
 pub(super) fn opening(frame: &mut Frame, names: &[QueueName], next_seq: u64) {
     frame.clear();
     frame.opened(next_seq);
@@ -247,7 +270,7 @@ pub(super) fn opening(frame: &mut Frame, names: &[QueueName], next_seq: u64) {
     }
 }
 
-/// Goes on where the log ends, all of it and the names of its queues on disk.
+/// Continues where the log ends; the whole log and the names of its queues are on disk then.
 fn begin(dir: &Path, replay: &mut Replay) -> io::Result<Tail> {
     let mut frame = Frame::new();
     opening(&mut frame, &replay.names, replay.next_seq);

@@ -1,9 +1,10 @@
 //! Queues in one segmented append log.
 //!
-//! Sends, burials and redrives are answered once they are synced to disk, many in one sync. What is forwarded, acks and receive counts are
-//! answered once the operating system has them: a killed process loses none; power loss may bring back a message acked in the last
-//! moments, which its handler's dedupe record answers. As the log is read up to its first gap, an ack that is there has all before it there,
-//! also what was forwarded of its message. Visibility and the index live in memory.
+//! Sends, burials and redrives return once they are synced to disk, many in one sync. Forwards, acks and receive counts
+//! return once the operating system has them: a killed process loses none. Power loss may bring back a message that was
+//! acked in the last moments; its handler's dedupe record recognizes it. The log is read up to its first gap. So when
+//! an ack is there, everything before it is there too, also what its message forwarded. Visibility timeouts and the
+//! index are in memory only.
 
 mod compact;
 mod forward;
@@ -37,7 +38,7 @@ use log::{Arrival, Job, Log};
 use record::{Frame, Id};
 use state::{Source, Taken};
 
-/// A reason longer than this is cut.
+/// The longest reason that is kept; longer ones are cut.
 const MAX_REASON_BYTES: usize = 1024;
 
 /// All queues of one machine.
@@ -50,10 +51,11 @@ pub struct EmbeddedQueues {
 impl EmbeddedQueues {
     /// Opens the log in `dir`, or begins one. Messages of queues that are not in `queues` are kept and reported.
     ///
-    /// Reads the whole log: call it where blocking is no harm. Only one process may have it open: the caller sees to that.
+    /// Reads the whole log: call it where blocking does no harm. The caller must make sure that only one process has it
+    /// open.
     ///
     /// # Errors
-    /// If the log cannot be read or written, or is damaged other than by a crash at its end.
+    /// If the log cannot be read or written, or is damaged in another way than by a crash at its end.
     pub fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<Arc<Self>> {
         let log = Arc::new(Log::open(dir, queues, options)?);
         let work = log.clone();
@@ -63,7 +65,8 @@ impl EmbeddedQueues {
         Ok(Arc::new(Self { log, writer }))
     }
 
-    /// Finishes what was begun, brings it to disk and ends the writer; every later call is unavailable. Blocks meanwhile.
+    /// Finishes what was begun, syncs it to disk and ends the writer. Blocks until then; every later call fails as
+    /// unavailable.
     pub fn close(&self) {
         self.log.close();
         if let Some(writer) = self.writer.lock().expect("nothing panics under this lock").take()
@@ -79,13 +82,13 @@ impl EmbeddedQueues {
         let mut state = self.log.state();
         state.take(queue, max, now, until, out);
         let more = state.any_ready(queue);
-        let sooner = !out.is_empty() && until < state.next_lapse;
+        let sooner = !out.is_empty() && until < state.next_expiry;
         if sooner {
-            state.next_lapse = until;
+            state.next_expiry = until;
         }
         drop(state);
         if more && !out.is_empty() {
-            // The writer rouses one receiver; each rouses the next while there is something left.
+            // The writer wakes one receiver; each receiver wakes the next while messages are left.
             self.log.arrived[usize::from(queue)].notify_one();
         }
         if sooner {
@@ -93,7 +96,8 @@ impl EmbeddedQueues {
         }
     }
 
-    /// Marks on file that these were handed out, before they are: a message that kills its process must not start at 1 for ever.
+    /// Records in the log that these are handed out, before they are: a message that kills its process must not start
+    /// at attempt 1 forever.
     fn mark(&self, queue: u16, taken: &[Taken]) -> Result<(), QueueError> {
         let mut frame = Frame::new();
         for Taken { seq, life, attempt, .. } in taken {
@@ -117,7 +121,7 @@ impl EmbeddedQueues {
         body.map_err(|error| self.log.broken("reading the queue log", &error))
     }
 
-    /// What of a batch can go into the log, and each entry's answer so far.
+    /// The entries of a batch that can go into the log, and each entry's result so far.
     fn arrivals(&self, batch: Vec<Outgoing>) -> (Vec<Result<(), QueueError>>, Vec<Arrival>) {
         let mut arrivals = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
@@ -134,7 +138,7 @@ impl EmbeddedQueues {
         (answers, arrivals)
     }
 
-    /// Has the writer send, and corrects the answers by what came of it.
+    /// Asks the writer to send, and corrects the results by its answer.
     async fn sent(&self, arrivals: Vec<Arrival>, answers: &mut [Result<(), QueueError>]) {
         let (reply, answer) = oneshot::channel();
         match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
@@ -143,7 +147,7 @@ impl EmbeddedQueues {
         }
     }
 
-    /// Has the writer do something and waits until it is on disk.
+    /// Asks the writer to do a job, and waits until it is on disk.
     async fn done<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, QueueError> {
         self.log.enqueue(job)?;
         answer
@@ -191,7 +195,7 @@ impl Queues for EmbeddedQueues {
         let mut taken = Vec::new();
         loop {
             let mut arrived = std::pin::pin!(self.log.arrived[usize::from(number)].notified());
-            // From here on a message that comes between looking and waiting is not missed.
+            // From now on a message that arrives between the look and the wait is not missed.
             arrived.as_mut().enable();
             self.log.check()?;
             self.take(number, max, visibility, &mut taken);
@@ -255,9 +259,9 @@ impl Queues for EmbeddedQueues {
         for (seq, life, attempt) in receipts.iter().filter_map(delivery) {
             state.extend(Id { queue, seq }, life, attempt, until, now);
         }
-        let (more, sooner) = (state.any_ready(queue), until < state.next_lapse);
+        let (more, sooner) = (state.any_ready(queue), until < state.next_expiry);
         if sooner {
-            state.next_lapse = until;
+            state.next_expiry = until;
         }
         drop(state);
         if more {
@@ -287,7 +291,7 @@ impl Queues for EmbeddedQueues {
         self.log.check()?;
         let mut state = self.log.state();
         let queue = state.queue(number);
-        if queue.lapse(self.log.now()) {
+        if queue.expire(self.log.now()) {
             self.log.arrived[usize::from(number)].notify_one();
         }
         let oldest = queue.live.first_key_value().map(|(_, entry)| entry.sent_at);
@@ -326,15 +330,15 @@ impl Queues for EmbeddedQueues {
     }
 }
 
-/// Nothing of what seemed good is certain.
+/// Makes every result that was good so far an error: none of them is certain.
 fn refuse_all(answers: &mut [Result<(), QueueError>], error: &QueueError) {
     answers.iter_mut().filter(|answer| answer.is_ok()).for_each(|answer| *answer = Err(error.clone()));
 }
 
-/// A receipt names the message, its life (redrives) and the delivery.
+/// The length of a receipt, which names the message, its life (how often it was redriven) and the delivery.
 const RECEIPT_BYTES: usize = 14;
 
-/// All receipts, one after the other: they share their memory.
+/// All receipts in one buffer, one after the other.
 fn receipts(taken: &[Taken]) -> Bytes {
     let mut bytes = Vec::with_capacity(RECEIPT_BYTES * taken.len());
     for Taken { seq, life, attempt, .. } in taken {
@@ -345,7 +349,7 @@ fn receipts(taken: &[Taken]) -> Bytes {
     bytes.into()
 }
 
-/// What a receipt of ours names; another engine's names nothing.
+/// What a receipt of ours names; `None` for a receipt of another engine.
 fn delivery(receipt: &Receipt) -> Option<(u64, u16, u32)> {
     let bytes: &[u8; RECEIPT_BYTES] = receipt.0.as_ref().try_into().ok()?;
     let (seq, rest) = bytes.split_first_chunk::<8>()?;

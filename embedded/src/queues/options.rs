@@ -1,12 +1,14 @@
-/// What the queue log may use. The defaults suit one small machine.
+/// Limits of the queue log. The defaults suit one small machine.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of undelivered and dead messages after which `send` to main_q answers full. Acks, and what is on its way already, are
-    /// always taken.
+    /// Bytes of undelivered and dead messages after which `send` to main_q fails with [`QueueError::Full`]. Acks, and
+    /// messages that were accepted already, are always taken.
+    ///
+    /// [`QueueError::Full`]: soundoff_common::ports::queues::QueueError::Full
     pub live_bytes: u64,
-    /// Bytes of bodies held in memory, the newest ones; older ones are read back from the log.
+    /// Bytes of the newest bodies that are held in memory; older ones are read from the log.
     pub memory_bytes: usize,
-    /// Bytes after which a new segment is begun; at most 1 GiB.
+    /// The size in bytes at which a new segment begins; at most 1 GiB.
     pub segment_bytes: u64,
 }
 

@@ -1,16 +1,19 @@
-//! What lies in the log: frames of records.
+//! The format of the log: frames of records.
 //!
-//! A frame is `magic, length of the payload, synced, crc32 of the three and the payload, payload`, all numbers little-endian.
-//! `synced` is how much of the segment was known to be on disk when the frame was written: it tells a tail torn by power loss
-//! (nothing after it claims it was synced) from corruption (something does).
+//! A frame is `magic, length of the payload, synced, crc32 of the three and the payload, payload`, all numbers
+//! little-endian. `synced` is how much of the segment was known to be on disk when the frame was written. It
+//! distinguishes a tail torn by power loss (no later frame claims that it was synced) from corruption (some later frame
+//! does).
 
-/// Begins every frame. Not valid UTF-8, so no body can pass for a frame.
+/// Begins every frame. It is not valid UTF-8, so no body can look like a frame.
 const MAGIC: [u8; 4] = [0xF5, b'S', b'Q', 0xFF];
 /// Bytes before a frame's payload.
 pub(super) const FRAME_HEADER: usize = 16;
-/// Bytes of a put beside its body.
+/// A frame is written out at this size; one more body may come on top.
+pub(super) const FRAME_BYTES: usize = 1 << 20;
+/// Bytes of a put without its body.
 pub(super) const PUT_OVERHEAD: u64 = 33;
-/// Bytes before a body at the place where it lies: its length and its crc.
+/// Bytes before a body at its place: its length and its crc.
 pub(super) const BODY_HEADER: usize = 8;
 
 const OPENED: u8 = 1;
@@ -22,25 +25,25 @@ const BURY: u8 = 6;
 const REDRIVE: u8 = 7;
 const FORGOTTEN: u8 = 8;
 
-/// A message: its queue's number in this log, and its own number, never reused.
+/// Names a message: its queue's number in this log, and its own number, which is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id {
     pub(super) queue: u16,
     pub(super) seq: u64,
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record<'a> {
     /// No message so far has a number of `next_seq` or above.
     Opened { next_seq: u64 },
-    /// What a queue's number stands for. Every segment begins with all of them.
+    /// The name of a queue's number. Every segment begins with all of them.
     Name { queue: u16, name: &'a str },
-    /// A message, new or copied forward; `place` is where its body lies within the payload.
+    /// A message, new or copied by the compaction; `place` is where its body begins in the payload.
     Put { id: Id, sent_at: u64, life: u16, attempt: u32, place: usize, body: &'a [u8] },
-    /// It is gone for good.
+    /// It was handled and is removed.
     Ack { id: Id },
-    /// It was handed out; `life` counts its redrives.
+    /// It was handed out; `life` counts how often it was redriven.
     Received { id: Id, life: u16, attempt: u32 },
     /// It is a dead letter.
     Bury { id: Id, at: u64, reason: &'a str },
@@ -50,7 +53,7 @@ pub(super) enum Record<'a> {
     Forgotten { through: u32 },
 }
 
-/// A frame being filled. Reusable: `clear` keeps its memory.
+/// A frame that is being filled. It can be reused: `clear` keeps its memory.
 #[derive(Debug)]
 pub(super) struct Frame(Vec<u8>);
 
@@ -61,7 +64,7 @@ impl Frame {
 
     pub(super) fn clear(&mut self) {
         self.0.truncate(FRAME_HEADER);
-        // One huge batch must not hold its memory for ever.
+        // One huge batch must not hold its memory forever.
         self.0.shrink_to(4 << 20);
     }
 
@@ -95,7 +98,7 @@ impl Frame {
         self.text(name);
     }
 
-    /// Answers where in the frame the body lies.
+    /// Adds a message; returns where in the frame its body begins.
     pub(super) fn put(&mut self, id: Id, sent_at: u64, life: u16, attempt: u32, body: &[u8]) -> u32 {
         self.tagged(PUT, id);
         self.0.extend_from_slice(&sent_at.to_le_bytes());
@@ -154,7 +157,7 @@ fn frame_crc(head: &[u8], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// A whole frame found in a segment.
+/// A whole frame in a segment.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) synced: u32,
@@ -167,7 +170,7 @@ impl Found<'_> {
     }
 }
 
-/// The frame that `bytes` begin with, or what is wrong with it.
+/// The frame at the beginning of `bytes`, or what is wrong with it.
 pub(super) fn find(bytes: &[u8]) -> Result<Found<'_>, &'static str> {
     let Some((head, rest)) = bytes.split_at_checked(FRAME_HEADER) else {
         return Err("a frame header is cut short");
@@ -198,7 +201,7 @@ pub(super) fn body(bytes: &[u8]) -> Option<&[u8]> {
     (crc32fast::hash(body) == crc).then_some(body)
 }
 
-/// The records of one payload, in order. `None` in place of a record: the payload is not what we write.
+/// The records of one payload, in order. `None` in place of a record means that we did not write this payload.
 pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Option<Record<'_>>> {
     let mut reader = Reader { bytes: payload, at: 0 };
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Reading the log at the start: what is in the queues after whatever happened.
+//! Reads the log at the start, and finds what is in the queues after a stop or a crash.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,14 +13,15 @@ use super::record::{self, FRAME_HEADER, Id, Record};
 use super::segment::{self, SEGMENT_HEADER};
 use super::state::{Entry, Place, Segment, State};
 
-/// What the log held.
+/// What the log holds.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) state: State,
     /// Queues by their numbers.
     pub(super) names: Vec<QueueName>,
     pub(super) next_seq: u64,
-    /// Where the last segment ends; `None` when there is no log yet, or when its last segment has no header and is to be begun again.
+    /// Where the last segment ends; `None` when there is no log yet, or when its last segment has no header and must be
+    /// begun again.
     pub(super) end: Option<u32>,
     /// The number of the last segment, or 1.
     pub(super) last: u32,
@@ -30,7 +31,7 @@ pub(super) struct Replay {
 /// Reads every segment in `dir`.
 ///
 /// # Errors
-/// With the file and the offset when the log is not as it was written: nothing is repaired by guessing.
+/// Names the file and the offset when the log is not as it was written: nothing is repaired by guessing.
 pub(super) fn read(dir: &Path, memory: usize) -> anyhow::Result<Replay> {
     let numbers = segment::list(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let state = State::new(memory);
@@ -65,7 +66,7 @@ impl Replay {
         let bytes = std::fs::read(segment::path(dir, number))?;
         let header = segment::header(number);
         if !bytes.starts_with(&header) {
-            // A segment is named before it is filled: the power may have gone in between.
+            // A segment is created before it is filled: the power may have failed in between.
             if is_last && (bytes.len() < SEGMENT_HEADER || bytes.iter().all(|byte| *byte == 0)) {
                 tracing::warn!(
                     segment = number,
@@ -103,7 +104,7 @@ impl Replay {
         self.state.segments.push_back(Segment { file: Arc::new(file), size, bodies: 0 });
     }
 
-    /// `None`: no such record can be here.
+    /// `None` when there can be no such record here.
     fn apply(&mut self, segment: u32, base: usize, record: &Record<'_>) -> Option<()> {
         match *record {
             Record::Opened { next_seq } => self.next_seq = self.next_seq.max(next_seq),
@@ -113,11 +114,11 @@ impl Replay {
                 let offset = u32::try_from(base + place).ok()?;
                 let place = Place { segment, offset, len: u32::try_from(body.len()).ok()? };
                 let queue = self.state.queues.get_mut(usize::from(id.queue))?;
-                // A copy takes the place of what it copied, dead letters included: their burial is copied behind them.
+                // A copy replaces the original. This includes dead letters: their burial is copied after them.
                 queue.dead.remove(&id.seq);
                 queue.live.insert(id.seq, Entry::new(place, sent_at, life, attempt));
             }
-            // What the others speak of may lie in segments that are gone: then it is gone too.
+            // The other records may name messages of segments that were removed: those messages are gone.
             Record::Ack { id } => {
                 self.known(id)?.live.remove(&id.seq);
             }
@@ -145,9 +146,9 @@ impl Replay {
     }
 
     fn name(&mut self, queue: u16, name: &str) -> Option<()> {
-        let lawful = !name.is_empty()
+        let valid = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !lawful {
+        if !valid {
             return None;
         }
         let queue = usize::from(queue);
@@ -158,7 +159,7 @@ impl Replay {
         (self.names.get(queue)?.as_str() == name).then_some(())
     }
 
-    /// Counts what is there, and makes all of it visible.
+    /// Counts all messages, and makes them visible.
     fn settle(&mut self) {
         let mut places = Vec::new();
         for queue in &mut self.state.queues {
@@ -173,7 +174,7 @@ impl Replay {
 }
 
 impl Replay {
-    /// The number of each queue in `wanted`, known ones first as the log has them, then the new ones.
+    /// The number of each queue in `wanted`: known ones keep that of the log, new ones get the next.
     pub(super) fn number(&mut self, wanted: &[QueueName]) -> anyhow::Result<HashMap<QueueName, u16>> {
         for name in wanted {
             if !self.names.contains(name) {
@@ -185,7 +186,7 @@ impl Replay {
             let empty = queue.live.is_empty() && queue.dead.is_empty();
             if !empty && !wanted.contains(name) {
                 let (messages, dead) = (queue.live.len(), queue.dead.len());
-                tracing::warn!(%name, messages, dead, "the log holds messages of a queue that nobody asked for; they are kept");
+                tracing::warn!(%name, messages, dead, "the log holds messages of a queue that is not configured; they are kept");
             }
         }
         let mut numbers = HashMap::new();
@@ -196,7 +197,7 @@ impl Replay {
     }
 }
 
-/// Removes what lies behind the last whole frame: the zeros of a growing segment, and what a crash left half written.
+/// Removes everything after the last whole frame: the zeros of a growing segment, and what a crash left half-written.
 fn cut(file: &File, number: u32, at: usize, rest: &[u8]) -> anyhow::Result<()> {
     if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
         tracing::warn!(
@@ -209,12 +210,12 @@ fn cut(file: &File, number: u32, at: usize, rest: &[u8]) -> anyhow::Result<()> {
     if !rest.is_empty() {
         file.set_len(at as u64)?;
     }
-    // After a kill the rest may lie in memory only, and receivers are about to see it.
+    // After a kill the rest may be in memory only, and receivers are about to see it.
     file.sync_all()?;
     Ok(())
 }
 
-/// The body at a place.
+/// Reads the body at a place.
 pub(super) fn body_at(file: &File, place: Place) -> std::io::Result<bytes::Bytes> {
     let mut bytes = vec![0; record::BODY_HEADER + place.len as usize];
     file.read_exact_at(&mut bytes, place.offset.into())?;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::record::Frame;
 
-/// Begins every segment: what it is and the version of its format, then the segment's number and four zeros.
+/// Begins every segment: the kind of file and the version of its format. The segment's number and four zeros follow.
 const HEADER: [u8; 8] = *b"SOQUEUE\x01";
-/// The growing segment is filled with zeros so far ahead of its frames: a sync that finds the file's length and blocks as they were has
-/// nothing to write but the frames, and takes two thirds of the time.
+/// How many bytes the growing segment is filled with zeros ahead of its frames. A sync that finds the file's length and
+/// blocks unchanged writes nothing but the frames, and takes two thirds of the time.
 const AHEAD: usize = 1 << 20;
 /// Bytes before a segment's first frame.
 pub(super) const SEGMENT_HEADER: usize = 16;
@@ -20,7 +20,7 @@ pub(super) fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:010}.log"))
 }
 
-/// The numbers of the segments in `dir`, rising. Files with other names are not ours.
+/// The numbers of the segments in `dir`, in ascending order. Files with other names are ignored.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -43,7 +43,7 @@ pub(super) fn open(dir: &Path, number: u32) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path(dir, number))
 }
 
-/// Makes creations and removals in `dir` last.
+/// Makes creations and removals of files in `dir` durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -55,9 +55,9 @@ pub(super) struct Tail {
     pub(super) number: u32,
     /// Where the next frame goes.
     pub(super) offset: u32,
-    /// Everything below is known to be on disk.
+    /// Everything before this offset is known to be on disk.
     pub(super) synced: u32,
-    /// Behind `offset` there are zeros up to here.
+    /// From `offset` up to here there are zeros.
     filled: u32,
     /// Tests make the disk fail with these.
     #[cfg(test)]
@@ -80,7 +80,7 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Goes on at `offset` of a segment that is synced up to there.
+    /// Continues at `offset` of a segment that is synced up to there.
     pub(super) fn resume(file: File, number: u32, offset: u32) -> Self {
         Self {
             file: Arc::new(file),
@@ -95,7 +95,7 @@ impl Tail {
         }
     }
 
-    /// Hands one frame to the operating system; answers where it begins.
+    /// Hands one frame to the operating system; returns where it begins.
     pub(super) fn append(&mut self, frame: &mut Frame) -> io::Result<u32> {
         #[cfg(test)]
         if self.fail_write {
@@ -112,7 +112,7 @@ impl Tail {
         Ok(at)
     }
 
-    /// Brings a segment that grows no more to disk, without the zeros behind it.
+    /// Syncs a segment that no longer grows to disk, without the zeros at its end.
     pub(super) fn finish(&self) -> io::Result<()> {
         self.file.set_len(self.offset.into())?;
         self.file.sync_all()

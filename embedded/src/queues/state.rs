@@ -1,4 +1,4 @@
-//! What is in the queues now: an index over the log, visibility, and the newest bodies.
+//! What is in the queues now: an index over the log, the visibility timeouts, and the newest bodies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::record::{Id, PUT_OVERHEAD};
 
-/// Where a body lies in the log.
+/// The place of a body in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) segment: u32,
@@ -20,7 +20,7 @@ pub(super) struct Place {
 enum Sight {
     Ready,
     InFlight,
-    /// Its burial is on the way to disk: out of everyone's reach, not yet a dead letter.
+    /// Its burial is on the way to disk: nobody can receive it, and it is not yet a dead letter.
     Burying,
 }
 
@@ -31,12 +31,12 @@ pub(super) struct Entry {
     pub(super) attempt: u32,
     pub(super) sent_at: u64,
     until: u64,
-    /// How often it was redriven: an older life's receipts are void.
+    /// How often it was redriven: receipts of an earlier life are void.
     pub(super) life: u16,
     sight: Sight,
 }
 
-/// A message given up.
+/// A dead letter.
 #[derive(Debug, Clone)]
 pub(super) struct Letter {
     pub(super) entry: Entry,
@@ -50,7 +50,7 @@ pub(super) struct Letter {
 pub(super) struct Queue {
     pub(super) live: BTreeMap<u64, Entry>,
     pub(super) dead: BTreeMap<u64, Letter>,
-    /// May hold numbers that are no longer ready, or twice: the entry decides.
+    /// May hold numbers that are no longer ready, and a number twice: the entry decides.
     ready: VecDeque<u64>,
     in_flight: BTreeSet<(u64, u64)>,
     /// Burials on their way to disk.
@@ -67,8 +67,8 @@ impl Queue {
         self.in_flight.len() as u64 + self.burying
     }
 
-    /// Makes visible what has lapsed; answers whether there was any.
-    pub(super) fn lapse(&mut self, now: u64) -> bool {
+    /// Makes messages visible whose visibility timeout has expired; returns whether there were any.
+    pub(super) fn expire(&mut self, now: u64) -> bool {
         let mut any = false;
         while let Some(&(until, seq)) = self.in_flight.first().filter(|(until, _)| *until <= now) {
             self.in_flight.remove(&(until, seq));
@@ -80,7 +80,7 @@ impl Queue {
     }
 }
 
-/// Where a body is to be had.
+/// Where a body can be read.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     Memory(Bytes),
@@ -103,7 +103,7 @@ pub(super) struct Segment {
     pub(super) file: Arc<File>,
     /// Bytes in it; 0 while it grows.
     pub(super) size: u64,
-    /// Messages and dead letters whose body lies in it.
+    /// How many messages and dead letters have their body in it.
     pub(super) bodies: u64,
 }
 
@@ -120,8 +120,8 @@ pub(super) struct State {
     bodies: BTreeMap<u64, Bytes>,
     bodies_len: usize,
     memory: usize,
-    /// No visibility lapses before this.
-    pub(super) next_lapse: u64,
+    /// No visibility timeout expires before this.
+    pub(super) next_expiry: u64,
 }
 
 impl State {
@@ -135,7 +135,7 @@ impl State {
             bodies: BTreeMap::new(),
             bodies_len: 0,
             memory,
-            next_lapse: u64::MAX,
+            next_expiry: u64::MAX,
         }
     }
 
@@ -147,7 +147,7 @@ impl State {
         &mut self.segments[(number - self.first) as usize]
     }
 
-    /// A message that is in the log now and visible from now.
+    /// Adds a message that is in the log now; it is visible from now on.
     pub(super) fn insert(&mut self, id: Id, place: Place, sent_at: u64, body: Option<Bytes>) {
         self.count(place);
         if let Some(body) = body {
@@ -166,7 +166,7 @@ impl State {
 
     /// Hides up to `max` visible messages until `until`.
     pub(super) fn take(&mut self, number: u16, max: usize, now: u64, until: u64, out: &mut Vec<Taken>) {
-        self.queue(number).lapse(now);
+        self.queue(number).expire(now);
         while out.len() < max
             && let Some(seq) = self.queue(number).ready.pop_front()
         {
@@ -194,7 +194,8 @@ impl State {
         }
     }
 
-    /// Takes a message away; answers whether it was there. A dead letter, or one on its way there, is not.
+    /// Removes a message; returns whether it was there. Dead letters, and messages whose burial has begun, do not
+    /// count.
     pub(super) fn remove(&mut self, id: Id, life: u16) -> bool {
         let queue = self.queue(id.queue);
         let Some(entry) = queue.live.get(&id.seq) else { return false };
@@ -209,7 +210,7 @@ impl State {
         true
     }
 
-    /// Hides a message until `until` if this delivery is its latest; answers whether it was.
+    /// Hides a message until `until` if this delivery is its latest; returns whether it was.
     pub(super) fn extend(&mut self, id: Id, life: u16, attempt: u32, until: u64, now: u64) -> bool {
         let queue = self.queue(id.queue);
         let Some(entry) = queue.live.get_mut(&id.seq) else { return false };
@@ -220,11 +221,11 @@ impl State {
         entry.until = until;
         entry.sight = Sight::InFlight;
         queue.in_flight.insert((until, id.seq));
-        queue.lapse(now);
+        queue.expire(now);
         true
     }
 
-    /// Puts a message out of reach until its burial is on disk; answers whether it was there.
+    /// Hides a message until its burial is on disk; returns whether it was there.
     pub(super) fn begin_bury(&mut self, id: Id, life: u16) -> bool {
         let queue = self.queue(id.queue);
         let Some(entry) = queue.live.get_mut(&id.seq) else { return false };
@@ -247,7 +248,7 @@ impl State {
         queue.dead.insert(id.seq, Letter { entry, at, reason, leaving: false });
     }
 
-    /// The oldest dead letters, with where their bodies are to be had.
+    /// The oldest dead letters, and where their bodies can be read.
     pub(super) fn letters(&mut self, number: u16, limit: usize) -> Vec<(u64, Source, Letter)> {
         let staying = self.queue(number).dead.iter().filter(|(_, letter)| !letter.leaving).take(limit);
         let letters: Vec<_> = staying.map(|(seq, letter)| (*seq, letter.clone())).collect();
@@ -282,7 +283,8 @@ impl State {
         queue.ready.push_back(id.seq);
     }
 
-    /// The message whose body lies at `place`, and its letter if it is dead. `None`: the body there is of no use any more.
+    /// The message whose body is at `place`, and its letter if it is dead. `None` when the body there is no longer
+    /// needed.
     pub(super) fn holder(&self, id: Id, place: Place) -> Option<(Entry, Option<&Letter>)> {
         let queue = &self.queues[usize::from(id.queue)];
         let letter = queue.dead.get(&id.seq);
@@ -300,26 +302,27 @@ impl State {
         self.count(to);
     }
 
-    pub(super) fn lapse(&mut self, now: u64, woken: &mut Vec<u16>) {
-        if now < self.next_lapse {
+    pub(super) fn expire(&mut self, now: u64, woken: &mut Vec<u16>) {
+        if now < self.next_expiry {
             return;
         }
-        self.next_lapse = u64::MAX;
+        self.next_expiry = u64::MAX;
         for (number, queue) in (0..).zip(&mut self.queues) {
-            if queue.lapse(now) {
+            if queue.expire(now) {
                 woken.push(number);
             }
-            self.next_lapse =
-                self.next_lapse.min(queue.in_flight.first().map_or(u64::MAX, |(until, _)| *until));
+            self.next_expiry =
+                self.next_expiry.min(queue.in_flight.first().map_or(u64::MAX, |(until, _)| *until));
         }
     }
 
-    /// Whether the oldest segment can go, or more than half of the log is of no use.
+    /// Whether the oldest segment can be removed, or more than half of the log is no longer needed.
     ///
-    /// The second keeps the log within twice what lives in it, and copies at most one byte for each byte that it frees.
+    /// The second condition keeps the log within twice the size of its live messages, and copies at most one byte for
+    /// each byte that it frees.
     pub(super) fn untidy(&self, segment_bytes: u64) -> bool {
-        let spent = self.segments.len() > 1 && self.segments[0].bodies == 0;
-        spent || self.wasteful(segment_bytes)
+        let empty = self.segments.len() > 1 && self.segments[0].bodies == 0;
+        empty || self.wasteful(segment_bytes)
     }
 
     pub(super) fn wasteful(&self, segment_bytes: u64) -> bool {
@@ -355,7 +358,7 @@ impl Entry {
 }
 
 impl Queue {
-    /// Everything live becomes visible, oldest first: the log has just been read.
+    /// Makes every live message visible, oldest first: the log has just been read.
     pub(super) fn show_all(&mut self) {
         self.ready = self.live.keys().copied().collect();
     }

@@ -1,4 +1,4 @@
-//! What only a log can do wrong: torn ends, damage, full disks, segments that come and go.
+//! Faults that only a log can have: torn ends, damage, full disks, segments that are added and removed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -283,7 +283,7 @@ async fn a_full_log_refuses_and_recovers() {
     let queues = open(dir.path(), options.clone());
     let batch = (0..20).map(|_| Outgoing { queue: queue(), body: vec![b'x'; 1000].into() }).collect();
     let answers = queues.send(batch).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9, "as many as fit");
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9, "the log has room for nine");
     assert!(answers[9..].iter().all(|answer| matches!(answer, Err(QueueError::Full))));
     let queues = reopen(queues, dir.path(), options);
     assert!(
@@ -296,7 +296,7 @@ async fn a_full_log_refuses_and_recovers() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_finds_its_way_through_a_full_log() {
+async fn what_was_accepted_passes_a_full_log() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { live_bytes: 10_000, ..small() };
     let main = QueueName::main();
@@ -346,10 +346,9 @@ async fn a_failed_sync_stops_everything() {
         matches!(send(&queues, "lost").await, Err(QueueError::Unavailable(_))),
         "never Ok without the sync"
     );
-    let waited =
-        tokio::time::timeout(PATIENCE / 2, waiting).await.expect("a waiting receive is told at once");
+    let waited = tokio::time::timeout(PATIENCE / 2, waiting).await.expect("a waiting receive fails at once");
     assert!(matches!(waited.unwrap(), Err(QueueError::Unavailable(_))), "nothing unsynced is seen");
-    // The next sync would succeed: what the failed one lost is lost all the same.
+    // The next sync would succeed, but what the failed one lost is lost.
     switch.store(false, Ordering::Relaxed);
     assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
     unavailable(&queues, message).await;
@@ -368,7 +367,7 @@ async fn a_failed_write_stops_everything() {
     assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
     unavailable(&queues, message).await;
     let queues = reopen(queues, dir.path(), Options::default());
-    assert_eq!(bodies(&queues).await, ["before"], "a restart tells what is so");
+    assert_eq!(bodies(&queues).await, ["before"], "a restart reads what is on disk");
 }
 
 async fn unavailable(queues: &EmbeddedQueues, message: Message) {
@@ -385,7 +384,7 @@ async fn unavailable(queues: &EmbeddedQueues, message: Message) {
 }
 
 #[tokio::test]
-async fn a_queue_nobody_asked_for_keeps_its_messages() {
+async fn a_queue_that_is_not_configured_keeps_its_messages() {
     let dir = tempfile::tempdir().unwrap();
     let queues = open(dir.path(), small());
     send(&queues, "kept").await.expect("a send");
@@ -413,7 +412,7 @@ async fn closing_refuses_what_comes_after() {
     assert_eq!(bodies(&reopen(queues, dir.path(), Options::default())).await, ["before"]);
 }
 
-/// Waits for what the writer does on its own.
+/// Waits for something that the writer does by itself.
 async fn until(what: &str, is: impl Fn() -> bool) {
     let end = std::time::Instant::now() + PATIENCE;
     while !is() {

@@ -1,6 +1,6 @@
-//! The one thread that waits for the disk.
+//! The thread that waits for the disk.
 //!
-//! It takes whatever gathered while it synced last: groups form by themselves, no timer adds a wait.
+//! It takes all jobs that gathered during its last sync: groups form by themselves, and no timer adds a wait.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,11 @@ use tokio::sync::oneshot;
 
 use super::compact::Compaction;
 use super::log::{Arrival, Job, Log, opening};
-use super::record::{Frame, Id, PUT_OVERHEAD};
+use super::record::{FRAME_BYTES, Frame, Id, PUT_OVERHEAD};
 use super::segment::Tail;
 use super::state::{Place, Segment};
 
-/// A frame is written out at this size; one body more may come on top.
-pub(super) const FRAME_BYTES: usize = 1 << 20;
-
-/// What a record changes once it is on disk.
+/// The change of state that a record describes; made once it is on disk.
 enum Change {
     Put { id: Id, sent_at: u64, place: Place, body: Bytes },
     Bury { id: Id, at: u64, reason: Box<str> },
@@ -32,8 +29,9 @@ enum Reply {
 pub(super) struct Writer {
     log: Arc<Log>,
     frame: Frame,
-    /// Of the frame in `frame`, and of all frames of the round.
+    /// The changes of all frames of this round, including the one in `frame`.
     changes: Vec<Change>,
+    /// From this index on the changes are of the frame in `frame`, so that their places are not known yet.
     unplaced: usize,
     replies: Vec<Reply>,
     touched: Vec<u16>,
@@ -42,7 +40,7 @@ pub(super) struct Writer {
 
 /// Runs until the log is closed or fails.
 pub(super) fn run(log: Arc<Log>) {
-    // Also when this thread panics: whoever waits must hear of it.
+    // Also when this thread panics: waiting callers must get an error.
     struct Abandon(Arc<Log>);
     impl Drop for Abandon {
         fn drop(&mut self) {
@@ -79,7 +77,7 @@ pub(super) fn run(log: Arc<Log>) {
 }
 
 impl Writer {
-    /// One group of jobs and a bounded piece of tidying; answers when a visibility lapses next.
+    /// Does one group of jobs and a bounded step of compaction; returns when the next visibility timeout expires.
     fn round(&mut self, jobs: &mut Vec<Job>) -> io::Result<u64> {
         if !jobs.is_empty() {
             self.write(jobs)?;
@@ -93,8 +91,8 @@ impl Writer {
             self.log.nudge();
         }
         let mut state = self.log.state();
-        state.lapse(self.log.now(), &mut self.touched);
-        let next = state.next_lapse;
+        state.expire(self.log.now(), &mut self.touched);
+        let next = state.next_expiry;
         drop(state);
         for queue in self.touched.drain(..) {
             self.log.arrived[usize::from(queue)].notify_one();
@@ -104,7 +102,8 @@ impl Writer {
 
     fn write(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
         self.frame.clear();
-        // Of what is refused when the log is full, only this thread adds, so no more of that can be live than this and what is added here.
+        // Only this thread adds messages that a full log refuses, so no more of them can be live than these and what is
+        // added here.
         let mut live = self.log.state().live;
         for job in jobs.drain(..) {
             match job {
@@ -146,7 +145,7 @@ impl Writer {
         if self.frame.len() >= FRAME_BYTES { self.append() } else { Ok(()) }
     }
 
-    /// Writes the frame and says where its bodies lie.
+    /// Writes the frame, and sets the places of its bodies.
     fn append(&mut self) -> io::Result<()> {
         if self.frame.is_empty() {
             return Ok(());
@@ -172,10 +171,10 @@ impl Writer {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.changes.is_empty() { Ok(()) } else { sync(&self.log) }
+        if self.changes.is_empty() { Ok(()) } else { self.log.sync() }
     }
 
-    /// Makes the changes seen and answers: all of it is on disk.
+    /// Makes the changes visible and answers the callers: everything is on disk.
     fn publish(&mut self) {
         let mut state = self.log.state();
         for change in self.changes.drain(..) {
@@ -203,7 +202,7 @@ impl Writer {
             self.log.arrived[usize::from(queue)].notify_one();
         }
         for reply in self.replies.drain(..) {
-            // Who does not wait any more does not mind.
+            // A caller that no longer waits needs no answer.
             match reply {
                 Reply::Sent(reply, refused) => drop(reply.send(refused)),
                 Reply::Done(reply) => drop(reply.send(())),
@@ -211,10 +210,10 @@ impl Writer {
         }
     }
 
-    /// Begins a new segment, the old one being on disk to its end.
+    /// Begins a new segment; the old one is on disk to its end then.
     fn rotate(&mut self) -> io::Result<()> {
-        // Most of it without the lock: appends of others go on meanwhile.
-        sync(&self.log)?;
+        // Most of it without the lock, so that others can append meanwhile.
+        self.log.sync()?;
         let mut tail = self.log.tail();
         tail.finish()?;
         opening(&mut self.frame, &self.log.names, self.log.next_seq());
@@ -229,23 +228,4 @@ impl Writer {
         self.frame.clear();
         Ok(())
     }
-}
-
-/// Brings everything written so far to disk, others writing on meanwhile.
-pub(super) fn sync(log: &Log) -> io::Result<()> {
-    let tail = log.tail();
-    let (file, number, offset) = (tail.file.clone(), tail.number, tail.offset);
-    #[cfg(test)]
-    let fail = tail.fail_sync.load(std::sync::atomic::Ordering::Relaxed);
-    drop(tail);
-    #[cfg(test)]
-    if fail {
-        return Err(io::Error::other("a planted sync failure"));
-    }
-    file.sync_data()?;
-    let mut tail = log.tail();
-    if tail.number == number {
-        tail.synced = tail.synced.max(offset);
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! One transaction, judged and carried out inside a store transaction that it shares with others.
+//! Checks and applies one transaction, inside a store transaction that it shares with others.
 
 use redb::{ReadableTable, StorageError, WriteTransaction};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use soundoff_common::ports::tables::{Action, Change, Condition, Item, Table, Tab
 use super::row;
 use super::schema::{DATA, EXPIRY};
 
-/// A write with its key and item already encoded: that is done by the caller's thread, not by the one writer.
+/// A write with its key and item already encoded: the caller's thread does that, not the one writer.
 #[derive(Debug)]
 pub(super) struct Prepared {
     table: usize,
@@ -24,7 +24,7 @@ enum PreparedAction {
     Check,
 }
 
-/// Checks all that can be told without looking at the store.
+/// Checks everything that can be checked without the store.
 pub(super) fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, TableError> {
     rules::transaction(&writes)?;
     let mut prepared = Vec::with_capacity(writes.len());
@@ -53,7 +53,8 @@ pub(super) fn index(table: Table) -> usize {
 
 type StoreTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
-/// The tables of one store transaction, each opened when first needed: opening and closing one costs as much as a write.
+/// The tables of one store transaction, each opened when first needed: opening and closing one costs as much as a
+/// write.
 pub(super) struct Open<'t> {
     transaction: &'t WriteTransaction,
     data: [Option<StoreTable<'t>>; DATA.len()],
@@ -62,7 +63,7 @@ pub(super) struct Open<'t> {
     pub(super) changed: bool,
 }
 
-/// What went wrong inside a batch: only the store's own failure concerns the batch's other transactions.
+/// What went wrong inside a batch. Only a failure of the store concerns the batch's other transactions.
 #[derive(Debug)]
 pub(super) enum Failure {
     Refused(TableError),
@@ -112,7 +113,7 @@ impl<'t> Open<'t> {
         Ok(self.expiry.as_mut().expect("opened above"))
     }
 
-    /// Judges every condition and works out every new item before the first change, so that a refusal leaves nothing behind.
+    /// Checks every condition and computes every new item before the first change, so that a refusal changes nothing.
     pub(super) fn run(&mut self, writes: Vec<Prepared>) -> Result<(), Failure> {
         let mut effects = Vec::with_capacity(writes.len());
         for (index, write) in writes.into_iter().enumerate() {
@@ -144,7 +145,7 @@ impl<'t> Open<'t> {
         if updates || *condition != Condition::Always {
             let stored = self.table(table)?.get(key)?;
             let stored = stored.as_ref().map(redb::AccessGuard::value);
-            // Whether an item is there needs no parsing; most conditions ask just that.
+            // Whether an item exists can be said without parsing it; most conditions ask only that.
             let before = match stored {
                 Some(value) if updates || looks_inside(condition) => Some(row::decode_item(value)?),
                 Some(_) => Some(Item::new()),
@@ -208,7 +209,7 @@ impl<'t> Open<'t> {
                 .filter(|(_, table, _)| *table < DATA.len())
                 .ok_or_else(|| TableError::Corrupt("a row of the expiry index is cut".to_owned()))?;
             let stored = self.table(table)?.get(key)?.map(|v| row::expiry(v.value()));
-            // The index follows every write; an item that says otherwise was refreshed and stays.
+            // The index follows every write; an item with another expiry was renewed and stays.
             if stored == Some(expires) {
                 self.table(table)?.remove(key)?;
                 removed += 1;
@@ -258,4 +259,19 @@ fn sum(attribute: &str, before: Option<&Value>, delta: i64) -> Result<Value, Tab
         .map(Value::from)
         .or_else(|_| u64::try_from(after).map(Value::from))
         .map_err(|_| TableError::Invalid(format!("{attribute} would not fit 64 bits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::TableHandle;
+
+    use super::*;
+
+    #[test]
+    fn every_table_of_the_port_has_its_own() {
+        for (place, table) in Table::ALL.into_iter().enumerate() {
+            assert_eq!(index(table), place);
+            assert_eq!(DATA[place].name(), table.name());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Tables on one redb file, with group commit.
 //!
-//! One thread writes (see [`writer`]); any thread reads, from a snapshot that is renewed after each commit and before
+//! One thread writes (see [`writer`]). Any thread reads, from a snapshot that is renewed after each commit and before
 //! the commit is answered.
 
 mod apply;
@@ -22,11 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use read::Snapshots;
 use writer::{Job, Poison, Writer};
 
-/// The most transactions that wait for the writer; more callers wait for their place.
+/// The most transactions that wait for the writer; further callers wait for a place.
 const MAX_WAITING: usize = 1_024;
 
-/// The most items a read fetches on the caller's own thread. A cached item costs a few microseconds, so handing a
-/// small read to another thread costs more than the read; a large one would hold up the runtime's other tasks.
+/// The most items that a read fetches on the caller's own thread. A cached item takes a few microseconds, so handing a
+/// small read to another thread costs more than the read; a large read would delay the runtime's other tasks.
 const MAX_INLINE: usize = 200;
 
 /// How the tables are kept.
@@ -58,7 +58,7 @@ impl std::fmt::Debug for EmbeddedTables {
 }
 
 impl EmbeddedTables {
-    /// Opens `dir/tables.redb`, making it if need be. After a crash this repairs the file, which reads all of it.
+    /// Opens `dir/tables.redb`, making it if it is missing. After a crash this repairs the file, which reads all of it.
     ///
     /// # Errors
     /// When the file cannot be opened, is held by another process, or has a layout this version does not know.
@@ -73,7 +73,7 @@ impl EmbeddedTables {
             crate::disk::sync_dir(dir)?;
             Self::start(database).with_context(|| format!("preparing {}", path.display()))
         };
-        // The engine panics on some damage; whoever starts the process is to read which file it is in.
+        // The engine panics on some damage; the operator must learn which file is damaged.
         let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin));
         begun.unwrap_or_else(|_| Err(anyhow::anyhow!("{} is damaged", path.display())))
     }
@@ -90,8 +90,8 @@ impl EmbeddedTables {
         Ok(Arc::new(Self { snapshots, poison, jobs: Some(jobs), writer: Some(writer) }))
     }
 
-    /// Removes up to `limit` items whose `expires` is at or before `now` (seconds since 1970); answers how many.
-    /// The process calls this from time to time, and again at once while the answer is `limit`.
+    /// Removes up to `limit` items whose `expires` is at or before `now` (seconds since 1970); returns how many. The
+    /// process calls this from time to time, and again at once while it returns `limit`.
     ///
     /// # Errors
     /// [`TableError::Unavailable`] when the store does not serve.
@@ -111,7 +111,7 @@ impl EmbeddedTables {
         TableError::Unavailable(why.to_owned())
     }
 
-    /// Runs a read here or, when it is large, where it may block.
+    /// Runs a read on this thread or, when it is large, on one that may block.
     async fn read<T: Send + 'static>(
         &self,
         items: usize,
@@ -153,13 +153,13 @@ fn create_tables(database: &Database) -> anyhow::Result<()> {
 }
 
 impl Drop for EmbeddedTables {
-    /// Waits for the writer, so that the file is closed cleanly and may be opened again at once.
+    /// Waits for the writer, so that the file is closed cleanly and can be opened again at once.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!("the writer of the tables had panicked");
+            tracing::error!("the writer of the tables panicked");
         }
     }
 }
@@ -178,7 +178,7 @@ impl Tables for EmbeddedTables {
     }
 
     fn judges_in_order(&self) -> bool {
-        // One writer takes them from one queue. Only a full queue lets a later one overtake.
+        // One writer takes them from one queue. A later one can overtake only when the queue is full.
         true
     }
 
@@ -204,7 +204,7 @@ impl Tables for EmbeddedTables {
     ) -> Result<Vec<(Key, Item)>, TableError> {
         rules::scan(segment, segments, limit)?;
         let after = after.map(|key| row::encode_key(&key)).transpose()?;
-        // It may walk the whole table for one page, so it never runs on the caller's thread.
+        // It may read the whole table for one page, so it never runs on the caller's thread.
         self.read(usize::MAX, move |snapshot| {
             snapshot.scan(apply::index(table), segment, segments, after.as_deref(), limit)
         })

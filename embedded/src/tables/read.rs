@@ -3,6 +3,7 @@
 use std::sync::{Arc, RwLock};
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
+use soundoff_common::lock::{read, write};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, TableError};
 
 use super::apply::index;
@@ -14,8 +15,8 @@ pub(super) struct Snapshot {
     tables: [ReadOnlyTable<&'static [u8], &'static [u8]>; DATA.len()],
 }
 
-/// The newest snapshot. Taking it costs a reference count; opening a read transaction and its tables for each read
-/// costs more than the read itself.
+/// The newest snapshot. Taking it costs a reference count; to open a read transaction and its tables for each read
+/// would cost more than the read itself.
 pub(super) struct Snapshots(RwLock<Arc<Snapshot>>);
 
 impl Snapshots {
@@ -25,12 +26,12 @@ impl Snapshots {
 
     pub(super) fn renew(&self, database: &Database) -> Result<(), redb::Error> {
         let newest = Arc::new(Snapshot::of(database)?);
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = newest;
+        *write(&self.0) = newest;
         Ok(())
     }
 
     pub(super) fn newest(&self) -> Arc<Snapshot> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        read(&self.0).clone()
     }
 }
 
@@ -73,8 +74,8 @@ impl Snapshot {
         }
     }
 
-    /// Items of one part of a table after a stored key. A partition's part is drawn from a hash of its name, so the
-    /// parts are disjoint and stay so while items come and go.
+    /// Items of one part of a table after a stored key. A partition's part follows from a hash of its name, so the
+    /// parts are disjoint, and stay so while items are added and removed.
     pub(super) fn scan(
         &self,
         table: usize,

@@ -1,14 +1,15 @@
-//! How items lie in the store: keys that sort like the port demands, values that tell their expiry without being parsed.
+//! The format of items in the store: keys sort as the port demands, and the expiry of a value can be read without
+//! parsing it.
 //!
-//! A key is `pk`, a NUL and `sk`. As neither part holds a NUL, every key of a partition lies between `pk\0` and
-//! `pk\x01`, and one partition never reaches into another whose name it starts with.
-//! A value is eight bytes of expiry (big-endian, [`NEVER`] for none) and the item as JSON.
+//! A key is `pk`, a NUL and `sk`. Neither part holds a NUL. So every key of a partition is between `pk\0` and `pk\x01`,
+//! and a partition never overlaps another whose name begins with its own. A value is eight bytes of expiry (big-endian,
+//! [`NEVER`] for none) and the item as JSON.
 
 use std::ops::Bound;
 
 use soundoff_common::ports::tables::{EXPIRES, Item, Key, TableError, rules};
 
-/// The expiry of an item that has none. Zero is not free for that: a client may write it.
+/// The expiry of an item that has none. It cannot be zero: a client may write that.
 pub(super) const NEVER: u64 = u64::MAX;
 
 const HEADER: usize = 8;
@@ -35,14 +36,14 @@ pub(super) fn split_key(key: &[u8]) -> Result<(&str, &str), TableError> {
     Ok((pk, sk))
 }
 
-/// The partition's bytes of a stored key, for callers that need no text.
+/// The partition key's bytes in a stored key, for callers that need no text.
 pub(super) fn partition_of(key: &[u8]) -> &[u8] {
     key.split(|b| *b == 0).next().unwrap_or(key)
 }
 
 pub(super) type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
-/// The stored keys of a range of one partition; `None` when no key can lie in it.
+/// The stored keys of a range of one partition; `None` when no key can be in it.
 pub(super) fn range(
     pk: &str,
     from: &Bound<String>,
@@ -68,7 +69,7 @@ pub(super) fn range(
 }
 
 pub(super) fn encode_item(item: &Item) -> Result<Vec<u8>, TableError> {
-    // Most items are a few hundred bytes: one allocation for those, not a series of doublings.
+    // Most items have a few hundred bytes: one allocation for those, not a series of doublings.
     let mut bytes = Vec::with_capacity(512);
     let expires = item.number(EXPIRES).unwrap_or(NEVER);
     bytes.extend_from_slice(&expires.to_be_bytes());

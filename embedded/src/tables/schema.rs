@@ -6,13 +6,13 @@ use soundoff_common::ports::tables::Table;
 /// The layout that this code reads and writes. Raise it with every change that old code would misread.
 pub(super) const LAYOUT: u64 = 2;
 
-/// Where the layout's number is kept, so that neither older nor newer code works on what it does not know.
+/// The table of the layout's number, so that neither older nor newer code works on a layout that it does not know.
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 
 /// Expiry rows (see [`super::row::expiry_row`]).
 pub(super) const EXPIRY: TableDefinition<'static, &[u8], ()> = TableDefinition::new("expiry");
 
-/// One per [`Table`], in the order of [`Table::ALL`].
+/// One for each [`Table`], in the order of [`Table::ALL`].
 pub(super) const DATA: [TableDefinition<'static, &[u8], &[u8]>; Table::ALL.len()] = [
     TableDefinition::new("users"),
     TableDefinition::new("entities"),
@@ -20,19 +20,3 @@ pub(super) const DATA: [TableDefinition<'static, &[u8], &[u8]>; Table::ALL.len()
     TableDefinition::new("inbox"),
     TableDefinition::new("dedupe"),
 ];
-
-#[cfg(test)]
-mod tests {
-    use redb::TableHandle;
-    use soundoff_common::ports::tables::Table;
-
-    use super::DATA;
-
-    #[test]
-    fn every_table_of_the_port_has_its_own() {
-        for (place, table) in Table::ALL.into_iter().enumerate() {
-            assert_eq!(super::super::apply::index(table), place);
-            assert_eq!(DATA[place].name(), table.name());
-        }
-    }
-}

@@ -1,4 +1,4 @@
-//! What the port does not speak of: sweeping, crashes, broken disks and foreign files.
+//! What the port does not specify: sweeps, crashes, broken disks and foreign files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,13 +36,14 @@ async fn a_sweep_removes_what_has_expired_and_nothing_else() {
         .await
         .unwrap();
     tables.write(vec![expiring("kept", 10), expiring("huge", u64::MAX - 1)]).await.unwrap();
-    // Refreshed, brought forward, deleted, and freed of its expiry.
+    // An item whose expiry moves later, one whose expiry moves earlier, one that is deleted, and one that loses its
+    // expiry.
     let later = Write::update(T, Key::new("p", "moved on"), vec![Change::Set(EXPIRES, 200.into())]);
     let freed = Write::update(T, Key::new("p", "kept"), vec![Change::Remove(EXPIRES)]);
     let gone = Write::delete(T, Key::new("p", "deleted"));
     tables.write(vec![later, expiring("moved back", 20), gone, freed]).await.unwrap();
 
-    assert_eq!(tables.sweep(100, 1_000).await, Ok(3), "past, now and what was moved back");
+    assert_eq!(tables.sweep(100, 1_000).await, Ok(3), "past, now, and the one that was moved earlier");
     for (sk, stays) in [
         ("past", false),
         ("now", false),
@@ -56,7 +57,7 @@ async fn a_sweep_removes_what_has_expired_and_nothing_else() {
         assert_eq!(there(&tables, sk).await, stays, "{sk}");
     }
     assert_eq!(tables.sweep(100, 1_000).await, Ok(0), "nothing is removed twice");
-    assert_eq!(tables.sweep(u64::MAX, 1_000).await, Ok(3), "the index knows what was moved on");
+    assert_eq!(tables.sweep(u64::MAX, 1_000).await, Ok(3), "the index follows what was moved later");
 }
 
 #[tokio::test]
@@ -67,7 +68,7 @@ async fn a_sweep_is_bounded_and_goes_by_age() {
         tables.write(vec![expiring(&format!("{n}"), 10 + n)]).await.unwrap();
     }
     assert_eq!(tables.sweep(15, 4).await, Ok(4));
-    assert!(!there(&tables, "3").await && there(&tables, "4").await, "the longest expired go first");
+    assert!(!there(&tables, "3").await && there(&tables, "4").await, "the longest expired are removed first");
     assert_eq!(tables.sweep(15, 4).await, Ok(2));
     assert_eq!(tables.sweep(15, 4).await, Ok(0));
 }
@@ -92,7 +93,7 @@ async fn what_was_answered_is_there_after_a_crash() {
         let writes =
             (0..5).map(|n| Write::put(T, Key::new(format!("r{round}"), format!("{n}")), Item::new()));
         tables.write(writes.collect()).await.unwrap();
-        // The file as it is now is what a kill at this moment leaves; the open adapter goes on unharmed.
+        // The file as it is now is what a kill at this moment leaves; the open adapter continues undisturbed.
         let crashed = tempfile::tempdir().unwrap();
         std::fs::copy(dir.path().join("tables.redb"), crashed.path().join("tables.redb")).unwrap();
         let after = open(crashed.path());
@@ -105,7 +106,7 @@ async fn what_was_answered_is_there_after_a_crash() {
     }
 }
 
-/// Memory that fails to sync once told so, as a broken or full disk does.
+/// Memory whose sync can be made to fail, as on a broken or full disk.
 #[derive(Debug)]
 struct Breaking(InMemoryBackend, Arc<AtomicBool>);
 
@@ -166,7 +167,7 @@ async fn a_stored_value_that_is_no_item_is_called_corrupt() {
         let judged = Write::check(T, Key::new("p", "s"), Condition::Absent("a"));
         let judged = tables.write(vec![judged]).await;
         assert!(matches!(judged, Err(TableError::Corrupt(_))), "{judged:?}");
-        // It concerns that item only.
+        // Only that item is affected.
         tables.write(vec![Write::put(T, Key::new("p", "other"), Item::new())]).await.unwrap();
     }
 }
@@ -204,7 +205,7 @@ async fn damage_is_named_and_never_a_panic_of_the_caller() {
     let path = dir.path().join("tables.redb");
     let whole = std::fs::read(&path).unwrap();
     let mut refused = 0;
-    // Some of the bytes that say something, the panics of the engine among them.
+    // Some of the bytes that matter, also those on which the engine panics.
     for at in (0..whole.len()).filter(|at| whole[*at] != 0).take(300).step_by(5) {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;

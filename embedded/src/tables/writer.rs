@@ -1,7 +1,7 @@
-//! The one thread that writes: it takes all that waits, commits it with one disk sync, and answers all.
+//! The thread that writes: it takes all waiting transactions, commits them with one disk sync, and answers them all.
 //!
-//! While one commit is on its way to the disk the next batch gathers by itself, so there is no timer and no added
-//! wait when nothing else is going on.
+//! While one commit is on its way to the disk, the next batch gathers by itself. So there is no timer, and no added
+//! wait when nothing else happens.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::apply::{Failure, Open, Prepared};
 use super::read::Snapshots;
 
-/// The most transactions in one commit: bounds how long the first waits for the last.
+/// The most transactions in one commit. It bounds how long the first waits for the last.
 const MAX_BATCH: usize = 512;
 
 pub(super) enum Job {
@@ -20,7 +20,7 @@ pub(super) enum Job {
     Sweep { now: u64, limit: usize, answer: oneshot::Sender<Result<usize, TableError>> },
 }
 
-/// Why nothing works any more, once a commit has failed: whether it reached the disk is unknown from then on.
+/// Why the store has stopped, once a commit has failed: it is unknown from then on whether that reached the disk.
 pub(super) type Poison = Arc<OnceLock<String>>;
 
 pub(super) struct Writer {
@@ -29,7 +29,7 @@ pub(super) struct Writer {
     pub(super) poison: Poison,
 }
 
-/// An answer that is ready but may only be sent once the batch is on disk.
+/// An answer that is ready but must not be sent before the batch is on disk.
 enum Answer {
     Write(oneshot::Sender<Result<(), TableError>>, Result<(), TableError>),
     Sweep(oneshot::Sender<Result<usize, TableError>>, Result<usize, TableError>),
@@ -37,7 +37,7 @@ enum Answer {
 
 impl Answer {
     fn send(self) {
-        // Whoever asked may have gone; the write stands all the same.
+        // The caller may be gone; the write stays.
         match self {
             Self::Write(to, result) => drop(to.send(result)),
             Self::Sweep(to, result) => drop(to.send(result)),
@@ -53,7 +53,7 @@ impl Answer {
 }
 
 impl Writer {
-    /// Serves until every sender is gone.
+    /// Runs until every sender is gone.
     pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
@@ -62,10 +62,10 @@ impl Writer {
                 Ok(()) => answers.into_iter().for_each(Answer::send),
                 Err(error) => {
                     let why = error.to_string();
-                    tracing::error!(error = %why, "a commit of the tables failed; nothing is served any more");
+                    tracing::error!(error = %why, "a commit of the tables failed; they serve no more calls");
                     let error = TableError::Unavailable(self.poison.get_or_init(|| why).clone());
                     answers.into_iter().for_each(|answer| answer.fail(&error));
-                    // What still waits, and what comes later, finds the channel closed.
+                    // Jobs that still wait, and later ones, find the channel closed.
                     return;
                 }
             }
@@ -92,7 +92,7 @@ impl Writer {
         let changed = open.changed;
         drop(open);
         if !changed {
-            // Only checks and refusals: all they judged by is on disk already.
+            // Only checks and refusals: everything they read is on disk already.
             return Ok(transaction.abort()?);
         }
         transaction.commit()?;
@@ -101,7 +101,7 @@ impl Writer {
     }
 }
 
-/// Parts a refusal, which is one caller's, from the store's failure, which is everyone's.
+/// Separates a refusal, which concerns one caller, from a failure of the store, which concerns all.
 fn settle<T: Default>(result: Result<T, Failure>) -> (Result<T, TableError>, Result<(), redb::Error>) {
     match result {
         Ok(value) => (Ok(value), Ok(())),

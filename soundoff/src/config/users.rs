@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use soundoff_common::ports::courier::Courier;
-use soundoff_users::fetch::{Fetch, lawful};
+use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
     AppleConfig, AppleWeb, Outbox, Ring, Smtp, TwitterConfig, UsersConfig, UsersSettings, Webhook,
 };
@@ -117,16 +117,16 @@ impl UsersArgs {
                 web: self.apple_web()?,
                 client_ids: self.apple_client_ids.clone(),
                 issuer: self.apple_issuer.clone(),
-                jwks_url: lawful(&self.apple_jwks_url).context("--apple-jwks-url")?,
+                jwks_url: safe_url(&self.apple_jwks_url).context("--apple-jwks-url")?,
             })
         });
         let twitter = self.twitter_client_id.clone().map(|client_id| {
             anyhow::Ok(TwitterConfig {
                 client_id,
                 client_secret: self.twitter_client_secret.clone(),
-                authorize_url: lawful(&self.twitter_authorize_url).context("--twitter-authorize-url")?,
-                token_url: lawful(&self.twitter_token_url).context("--twitter-token-url")?,
-                user_url: lawful(&self.twitter_user_url).context("--twitter-user-url")?,
+                authorize_url: safe_url(&self.twitter_authorize_url).context("--twitter-authorize-url")?,
+                token_url: safe_url(&self.twitter_token_url).context("--twitter-token-url")?,
+                user_url: safe_url(&self.twitter_user_url).context("--twitter-user-url")?,
                 user_pointer: self.twitter_user_pointer.clone(),
                 redirect_uris: self.twitter_redirect_uris.clone(),
             })
@@ -147,7 +147,7 @@ impl UsersArgs {
             self.apple_client_ids.contains(&client_id),
             "--apple-web-client-id {client_id} is none of --apple-client-ids: its tokens would be refused"
         );
-        let authorize_url = lawful(&self.apple_authorize_url).context("--apple-authorize-url")?;
+        let authorize_url = safe_url(&self.apple_authorize_url).context("--apple-authorize-url")?;
         Ok(Some(AppleWeb { client_id, authorize_url }))
     }
 
@@ -160,7 +160,7 @@ impl UsersArgs {
         };
         let texts: Arc<dyn Courier> = match &self.texts_url {
             Some(url) => {
-                let url = lawful(url).context("--texts-url")?;
+                let url = safe_url(url).context("--texts-url")?;
                 Arc::new(Webhook::new(Fetch::new(), url, self.texts_token.clone()))
             }
             None => outbox.clone(),

@@ -1,16 +1,17 @@
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use soundoff_common::lock::lock;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::courier::{Courier, Notice};
 use soundoff_common::protocol::{now_ms, rfc3339};
 
-/// How many notices are kept; the oldest go first.
+/// How many notices are kept; the oldest are removed first.
 const KEPT: usize = 500;
 
-/// What would have gone out, for a developer's eyes.
+/// What would have been sent, for a developer to read.
 #[derive(Debug, Default)]
 pub struct Outbox(Mutex<VecDeque<Sent>>);
 
@@ -34,7 +35,7 @@ impl Outbox {
     /// The newest notices, newest first.
     #[must_use]
     pub fn list(&self) -> Vec<Sent> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.0);
         kept.iter().rev().cloned().collect()
     }
 }
@@ -42,7 +43,7 @@ impl Outbox {
 #[async_trait]
 impl Courier for Outbox {
     async fn send(&self, notice: &Notice) -> Result<(), Unavailable> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if kept.len() == KEPT {
             kept.pop_front();
         }

@@ -1,4 +1,5 @@
-//! The way from a request to a courier: apart from the request, so that its answer tells neither how long a carrier took nor whether it did.
+//! The way from a request to a courier. It is not part of the request, so that the answer reveals neither how long a
+//! carrier took nor whether it succeeded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +7,11 @@ use std::time::Duration;
 use soundoff_common::ports::courier::{Courier, Notice};
 use tokio::sync::Semaphore;
 
-/// How many notices are on their way at once; more are refused.
+/// How many notices may be on their way at once; more are refused.
 const AT_ONCE: usize = 512;
-/// How often a carrier that fails is tried, and how long is waited in between.
+/// How often a carrier that fails is tried.
 const TRIES: u32 = 3;
+/// How long to wait between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Hands notices to a courier.
@@ -24,9 +26,10 @@ impl Post {
         Self { courier, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends it on its way; `false` when there is no room.
+    /// Starts sending a notice; `false` when there is no room.
     ///
-    /// A code lives for minutes and can be asked for again, so it is kept in memory only: on no disk and in no queue is it ever legible.
+    /// A code is valid for minutes and can be asked for again, so it is kept in memory only: no disk and no queue ever
+    /// holds it in the clear.
     pub(crate) fn send(&self, notice: Notice) -> bool {
         let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
         let courier = self.courier.clone();

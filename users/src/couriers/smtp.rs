@@ -24,19 +24,19 @@ impl std::fmt::Debug for Smtp {
 }
 
 impl Smtp {
-    /// To the server of `url`: `smtps://user:password@host`, `smtp://host?tls=required`, or plain `smtp://127.0.0.1:1025`. Mail comes `from` an
-    /// address such as `Sound Off <no-reply@example.org>`.
+    /// To the server of `url`: `smtps://user:password@host`, `smtp://host?tls=required`, or plain
+    /// `smtp://127.0.0.1:1025`. Mail comes `from` an address such as `Sound Off <no-reply@example.org>`.
     ///
     /// # Errors
     /// When either is malformed.
     pub fn new(url: &str, from: &str) -> anyhow::Result<Self> {
         let uri: hyper::Uri = url.parse().map_err(|_| anyhow::anyhow!("the SMTP URL is malformed"))?;
-        let sealed = uri.scheme_str() == Some("smtps")
+        let encrypted = uri.scheme_str() == Some("smtps")
             || uri.query().is_some_and(|query| query.contains("tls=required"));
         let here = uri.host().is_some_and(crate::fetch::is_here);
         anyhow::ensure!(
-            sealed || here,
-            "the SMTP URL must begin with smtps:// or end with ?tls=required: codes and passwords go to other machines sealed only"
+            encrypted || here,
+            "the SMTP URL must begin with smtps:// or end with ?tls=required: codes and passwords go to other machines over TLS only"
         );
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
         // The URL holds a password: the error does not repeat it.
@@ -56,7 +56,7 @@ impl Courier for Smtp {
             .subject(notice.subject.clone())
             .header(ContentType::TEXT_PLAIN)
             .body(notice.text.clone());
-        let mail = mail.map_err(|_| Unavailable("the notice makes no mail".to_owned()))?;
+        let mail = mail.map_err(|_| Unavailable("the notice cannot be written as a mail".to_owned()))?;
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
             // The server's own words often repeat the address.

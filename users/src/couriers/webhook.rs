@@ -7,7 +7,7 @@ use soundoff_common::ports::courier::{Courier, Notice};
 
 use crate::fetch::Fetch;
 
-/// Texts as `POST {"to","text"}` to an address of the operator's, who hands them to whatever carrier they have.
+/// Sends texts as `POST {"to","text"}` to an address of the operator, who passes them to a carrier.
 #[derive(Debug)]
 pub struct Webhook {
     fetch: Fetch,
@@ -16,7 +16,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// To `url`, which [`crate::fetch::lawful`] has been asked about; `token` goes along as bearer.
+    /// To `url`, which [`crate::fetch::safe_url`] accepted; `token` goes along as bearer.
     #[must_use]
     pub fn new(fetch: Fetch, url: Uri, token: Option<String>) -> Self {
         Self { fetch, url, token }

@@ -1,4 +1,5 @@
-//! Carriers of a test's own: a mail server and a receiver of texts that keep what they get. Real ones take part in the walk with Node.
+//! Carriers for tests: a mail server and a receiver of texts, which keep what they get. The walk with Node uses real
+//! ones.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Ten messages of one request, more than packing ever puts into one.
+//! Ten messages in one request, more than packing ever puts into one.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn every_subset_of_ten_sends_may_fail_once() {
             let seen = fake.calls(&name, "SendMessageBatch");
             let failed = |n: &usize| mask >> n & 1 == 1;
             let failed: Vec<_> = (0..10).filter(failed).map(|n| bodies[n].clone()).collect();
-            assert_eq!((seen.len(), &seen[1].entries), (2, &failed), "what failed, once each");
+            assert_eq!((seen.len(), &seen[1].entries), (2, &failed), "each failed one is sent again, once");
             let mut kept = fake.bodies(&name);
             kept.sort();
             assert_eq!(kept, bodies, "each once");

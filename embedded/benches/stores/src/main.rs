@@ -1,4 +1,4 @@
-//! Why the queues are a log and the tables are redb: the same work on each store, one sync a commit.
+//! Why the queues are a log and the tables are redb: the same work on each store, with one sync for each commit.
 //!
 //! `cargo run --release --manifest-path embedded/benches/stores/Cargo.toml [-- DIRECTORY]`
 
@@ -13,7 +13,7 @@ pub const SPAN: Duration = Duration::from_secs(4);
 
 fn main() {
     let root = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    // Before, between and after: what the disk alone takes tells how far two lines can be compared.
+    // Before, between and after: the time of the disk alone shows how far two lines can be compared.
     sync_alone(&root);
     queue::run(&root);
     sync_alone(&root);
@@ -21,7 +21,7 @@ fn main() {
     sync_alone(&root);
 }
 
-/// Runs `step` for a while; it answers how many it did.
+/// Runs `step` for a while; it returns how many operations it did.
 pub fn measure(what: &str, store: &str, mut step: impl FnMut() -> usize) {
     let began = Instant::now();
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! A queue on each store: append 10 and delete the 10 oldest in one commit; then delete a backlog, 100 a commit.
+//! A queue on each store: append 10 and delete the 10 oldest in one commit; then delete a backlog, 100 in each commit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ trait Store {
 }
 
 pub fn run(root: &Path) {
-    // Twice, the other way round: a noisy neighbour must not pick the winner.
+    // Twice, the second time in reverse order: a noisy neighbour must not decide the result.
     let stores: [fn(&Path) -> Box<dyn Store>; 3] = [Log::open, Redb::open, Fjall::open];
     for round in [stores, [stores[2], stores[1], stores[0]]] {
         for open in round {

@@ -1,6 +1,7 @@
-//! `follow.add` on each store: 7 writes, each under a condition, all or none; alone, and 64 callers in one commit.
+//! `follow.add` on each store: 7 writes, each with a condition, all or none; for one caller, and for 64 callers in one
+//! commit.
 //!
-//! Every store judges the transactions of a group one after the other and commits the group with one sync.
+//! Every store checks the transactions of a group one after the other and commits the group with one sync.
 
 use std::path::Path;
 
@@ -9,13 +10,14 @@ use redb::ReadableTable;
 use crate::{directory, measure};
 
 const ITEM: [u8; 200] = [b'i'; 200];
-/// Items that are there before: users with their counters, and others' follows.
+/// The items that exist at the start: users with their counters, and other follows.
 const USERS: u64 = 100_000;
 
 trait Store {
     fn name(&self) -> &'static str;
     fn load(&mut self, keys: &[String]);
-    /// One commit of these transactions, each of 7 keys: 4 must be missing and are put, 3 must be there and are replaced.
+    /// One commit of these transactions, each of 7 keys: 4 must be missing and are put, 3 must be there and are
+    /// replaced.
     fn commit(&mut self, follows: &[[String; 7]]);
 }
 
@@ -47,7 +49,7 @@ fn user(n: u64) -> String {
     format!("user#{n:08}\0profile")
 }
 
-/// Who follows whom is scattered, as it is in life.
+/// Follows are spread over the users, as in production.
 fn follow(n: u64) -> [String; 7] {
     let who = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
     let (a, b, c) = (who % USERS, (who / 7 + 1) % USERS, (who / 11 + 2) % USERS);
