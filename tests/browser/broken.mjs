@@ -1,9 +1,9 @@
-// The app with one fault in it: what `BROKEN` says is changed on its way to the browser.
+// The app with one fault in it: the text that `BROKEN` names is changed on its way to the browser.
 import { readFile } from "node:fs/promises";
 
 const WEB = new URL("../../web/", import.meta.url);
 
-/** `[file, text, instead]`: the file in `web/`, exactly one piece of its text, and what stands there instead. */
+/** `[file, text, instead]`: the file in `web/`, a text that occurs exactly once in it, and its replacement. */
 const fault = process.env.BROKEN ? JSON.parse(process.env.BROKEN) : null;
 
 /** Gives a browser the broken file in place of the good one. */

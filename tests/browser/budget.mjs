@@ -1,4 +1,4 @@
-// What the app weighs, how soon the first timeline is there, and whether anything jumps.
+// How large the app is, how soon the first timeline is there, and whether anything jumps.
 import { readdir } from "node:fs/promises";
 import { check, equal, must } from "../clients/jswalk/checks.mjs";
 import { step } from "./waiting.mjs";
@@ -40,7 +40,7 @@ export async function budget(stage) {
   }
 }
 
-/** What a browser that has nothing yet transfers for the app itself: its page and all that this loads, without what people have uploaded. */
+/** What a browser with an empty cache transfers for the app itself: its page and all files of it, without what people have uploaded. */
 async function weight(stage, mira, storage) {
   const device = await fresh(stage, mira, storage, DESKTOP);
   await load(device, () => device.open("/"));
@@ -84,7 +84,7 @@ function observe() {
 
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
-/** Waits until the page has come to rest: all pictures in sight are there, and two frames have passed. */
+/** Waits until the page is at rest: all pictures in sight are there, and two frames have passed. */
 async function rest(page) {
   await page.waitForFunction(() =>
     [...document.images].every((image) => image.getBoundingClientRect().top > innerHeight || image.complete),
@@ -100,7 +100,7 @@ async function fresh(stage, mira, storageState, viewport) {
   return device;
 }
 
-/** What one load takes, from when it began: until the load event, and until the first post was painted. */
+/** How long one load takes from its beginning: to the load event, and until the first post was painted. */
 async function load(device, go) {
   await go();
   await device.page.waitForFunction(

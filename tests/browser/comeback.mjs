@@ -1,4 +1,4 @@
-// Wires that are cut and servers that crash, while people go on: everything once, in order, on both sides.
+// Connections are cut and servers crash while people continue: everything arrives once, in order, on both sides.
 import { equal } from "../clients/jswalk/checks.mjs";
 import { becomes, expect, step } from "./waiting.mjs";
 
@@ -19,7 +19,7 @@ export async function comeback(stage) {
   await truth(anna, bert, said);
 }
 
-/** What a conversation says on both sides. Each side's own messages are in order; so are both sides' when all of one came after the other's. */
+/** The conversation as both sides read it. Each side's own messages are in order; so are all, if those of one side came after the other's. */
 async function bothRead(anna, bert, dms) {
   for (const [who, other] of [
     [anna, "bert"],
@@ -44,7 +44,7 @@ async function bothSee(anna, bert, posts) {
   }
 }
 
-/** Anna does one of everything. It is shown as done, and as on its way. */
+/** Anna does each thing once. It is shown as done, and as on its way. */
 async function doAll(anna, said, when) {
   await anna.nav("Home");
   await anna.post(`Anna ${when}`);
@@ -99,7 +99,7 @@ async function deaf(anna, bert, said) {
     anna.gate.set("deaf");
     await doAll(anna, said, "unanswered");
     await bert.open("/messages/anna");
-    // Each waits for the answer to the one before, so as to stay in order.
+    // Each waits for the answer to the one before, so that they stay in order.
     await becomes(bert.bubbles, [...said.dms.slice(0, -5), "1 unanswered"]);
     await bert.nav("Home");
     await expect(async () => (await bert.letIn(), bert.card("Anna unanswered").isVisible()), "the post at bert's");
@@ -169,7 +169,7 @@ async function reloaded(anna, bert, said) {
 
 async function truth(anna, bert, said) {
   await step("and all of it is so for a browser that has seen nothing", async () => {
-    // What a browser keeps of its own goes; who is signed in stays.
+    // What the app keeps in the browser is removed; the sign-in stays.
     for (const who of [anna, bert]) {
       await who.page.evaluate(() =>
         Object.keys(localStorage)

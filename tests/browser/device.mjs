@@ -1,11 +1,11 @@
-// One browser in somebody's hands: what they do with it, in the words that the page itself has for it.
+// One browser in somebody's hands: what they do with it, in the words of the page itself.
 import { breakIn } from "./broken.mjs";
 import { expect } from "./waiting.mjs";
 
-/** The browser's own complaints about a wire that is cut, which the walk does. */
+/** The browser's own complaints about a cut connection; the walk cuts connections on purpose. */
 const CUT = /net::ERR_(CONNECTION|EMPTY|SOCKET|NETWORK|INCOMPLETE)|WebSocket connection to .* failed/;
-/** Refusals that are meant: the browser writes down every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
- *  user has signed out in another asks for a token once more. */
+/** Expected refusals: the browser logs every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
+ *  user has signed out in another tab asks for a token once more. */
 const REFUSED = /status of (409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/email\/start|401 .*\/v1\/auth\/refresh)$/;
 
 export class Device {
@@ -43,7 +43,7 @@ export class Device {
       this.faults.push(`a request to another host: ${url}`);
   }
 
-  /** Goes to a place in the app (`/messages`), as with a link from elsewhere. */
+  /** Goes to a page of the app (`/messages`), as a link from elsewhere would. */
   async open(place = "/", page = this.page) {
     await page.goto(`${this.gate.origin}/#${place}`);
   }
@@ -61,7 +61,7 @@ export class Device {
     await this.online();
   }
 
-  /** Presses the page's own button until the mail is there: it is sent after the page was told that it will be. */
+  /** Presses the page's own button until the mail is there: the page hears that it will be sent before it is sent. */
   async takeCode(press) {
     await expect(async () => {
       await press();
@@ -127,7 +127,7 @@ export class Device {
     await this.page.getByRole("button", { name: "Post", exact: true }).click();
   }
 
-  /** What has come in while the timeline was not in sight waits for a press. */
+  /** Lets in the posts that came while the timeline was not in sight. */
   async letIn() {
     const news = this.page.getByRole("button", { name: /^\d+ new posts?$/ });
     if (await news.isVisible()) await news.click();
@@ -147,11 +147,11 @@ export class Device {
     await card.getByRole("button", { name: "Send comment" }).click();
   }
 
-  /** What the posts on the page say, from the top. */
+  /** The texts of the posts on the page, from the top. */
   posts = () => this.page.locator("article > .said").allTextContents();
-  /** What was said in the conversation on the page, from the first. */
+  /** The texts of the conversation on the page, from the first. */
   bubbles = () => this.page.locator(".bubble > .said").allTextContents();
   remarks = (card) => card.locator(".remark .said").allTextContents();
-  /** What waits to be sent. */
+  /** How many messages wait to be sent. */
   waiting = () => this.page.locator("[data-pending]").count();
 }

@@ -1,4 +1,4 @@
-// Two people and their evening: everything that the app does, with both looking on.
+// Two people spend an evening: everything that the app does, as both see it.
 import { equal, must } from "../clients/jswalk/checks.mjs";
 import { becomes, expect, step } from "./waiting.mjs";
 import { picture } from "./picture.mjs";

@@ -1,9 +1,9 @@
-// What lies between a browser and the server: a wire that the walk can cut, in the ways in which wires are cut.
+// The connection between a browser and the server, which the walk can cut in the ways in which real connections are cut.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** `open` lets everything through, `closed` nothing. `unplugged` refuses websockets only, so that pages still load. `deaf` takes what a websocket
- *  says to the server and swallows every answer: nobody can tell then what has taken effect. */
+/** `open` lets everything through, `closed` nothing. `unplugged` refuses websockets only, so that pages still load. `deaf` passes on what a websocket
+ *  says to the server and drops every answer: then nobody can know what has taken effect. */
 const MODES = ["open", "closed", "unplugged", "deaf"];
 
 export class Gate {
@@ -40,12 +40,12 @@ export class Gate {
     return this.#mode === "closed" || (this.#mode === "unplugged" && isSocket);
   }
 
-  /** Changes the wire; what it no longer carries is cut at once. */
+  /** Changes the wire; connections that it no longer carries are cut at once. */
   set(mode) {
     if (!MODES.includes(mode)) throw new Error(`no such wire: ${mode}`);
     const wasDeaf = this.#mode === "deaf";
     this.#mode = mode;
-    // A websocket that has missed answers would only find out at its next heartbeat: the wire breaks when it has been deaf.
+    // A websocket that has missed answers would notice only at its next heartbeat: so a deaf wire breaks at its end.
     for (const pair of this.#wires) if (this.#isCut(pair) || (wasDeaf && pair.isSocket)) pair.end();
   }
 

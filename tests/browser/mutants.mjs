@@ -1,8 +1,8 @@
-// Breaks the app in one place at a time, and shows that the walk notices: `node mutants.mjs`, or with some words of their names.
+// Breaks the app in one place at a time, and shows that the walk notices: `node mutants.mjs`, or with some words of the mutants' names.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** By the part of the walk that is to notice: what is broken, the file, the text, and what stands there instead. */
+/** By the part of the walk that must notice: what is broken, the file, the text, and its replacement. */
 const MUTANTS = {
   evening: [
     ["a style inline", "app/dom.js", 'h("span.avatar", {', 'h("span.avatar", { style: "color: red",'],
@@ -20,7 +20,7 @@ const MUTANTS = {
     ],
     ["posts do not come in live", "app/feed.js", 'client.on("event:post.created"', 'client.on("event:nothing"'],
     ["what is new comes in above a reader", "app/timeline.js", "scrollY <= TOP", "true"],
-    ["typing is not told", "app/conversations.js", 'client.call("typing"', 'if (false) client.call("typing"'],
+    ["typing is not reported", "app/conversations.js", 'client.call("typing"', 'if (false) client.call("typing"'],
     ["typing goes on when it has been said", "app/conversations.js", "if (peer === from) typing.delete(peer);", ""],
     ["what is deleted stays", "app/posts.js", 'client.on("event:post.deleted"', 'client.on("event:nothing"'],
     ["a like is not shown before it is answered, nor after", "app/posts.js", "liked: mine", "liked: false"],
@@ -59,7 +59,7 @@ const MUTANTS = {
     ["there are no lanes", "client/soundoff.js", "if (entry.lane) lanes.add(entry.lane);", ""],
     ["a post that overtook its reply is there twice", "app/effects.js", "    if (!found) continue;", "    continue;"],
     [
-      "a message that is told twice is there twice",
+      "a message that comes twice is shown twice",
       "app/conversations.js",
       "if (!thread.items.some((item) => item.id === id)) ",
       "",
@@ -78,7 +78,7 @@ const MUTANTS = {
       "await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses }));",
       "",
     ],
-    ["other tabs are not told", "client/soundoff.js", 'this.#channel?.postMessage("changed");', ""],
+    ["other tabs hear nothing", "client/soundoff.js", 'this.#channel?.postMessage("changed");', ""],
     ["what was kept stays when its user has gone", "app/main.js", "  forget(signedIn);\n", ""],
     [
       "what is read in one tab stays new in another",

@@ -1,4 +1,4 @@
-// Pictures made of nothing but a name: always the same, and a picture to the server as to the eye.
+// Pictures made from a name only: always the same, and real pictures for the server and for the eye.
 import { crc32, deflateSync } from "node:zlib";
 
 const chunk = (type, data) => {
@@ -32,7 +32,7 @@ function png(width, height, colour) {
 
 const mix = (from, to, share) => from.map((part, at) => part + (to[at] - part) * share);
 
-/** Hills or waves under a low sun; where the sun is and what colours there are, the name says. */
+/** Hills or waves under a low sun; the name decides about the sun's place and the colours. */
 const SCENES = {
   harbour: {
     sky: [

@@ -1,6 +1,6 @@
-// Every page that there is, filled, and what to wait for there.
+// Every page of the app, with content, and what to wait for on it.
 
-/** How to get to each page of the app, as mira; `ready` is there once it is whole. */
+/** How mira gets to each page of the app; `ready` is there when the page is complete. */
 export const PLACES = [
   { name: "home", place: "/", ready: (page) => page.getByRole("article").nth(5) },
   { name: "post", about: "Harbour, seven", ready: (page) => page.locator(".remark").nth(2) },
@@ -14,7 +14,7 @@ export const PLACES = [
   { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];
 
-/** Something to see on the console: a few frames there and back. */
+/** Something to see on the console: a few frames in both directions. */
 async function converse(page) {
   await page.getByLabel("Handle").fill("alice");
   await page.getByRole("button", { name: "Connect" }).click();
@@ -23,7 +23,7 @@ async function converse(page) {
   await page.getByRole("log").getByText('"reply"').waitFor();
 }
 
-/** Goes there, and waits until the page is whole: texts, pictures, letters. */
+/** Goes there, and waits until the page is complete: texts, pictures, letters. */
 export async function visit(device, { place, url, about, ready }) {
   const { page, gate } = device;
   if (url) await page.goto(gate.origin + url);

@@ -1,4 +1,4 @@
-// Who is signed in: across reloads, tabs and devices.
+// Sign-ins across reloads, tabs and devices.
 import { equal, must } from "../clients/jswalk/checks.mjs";
 import { becomes, expect, step } from "./waiting.mjs";
 
@@ -28,7 +28,7 @@ async function kept(nora) {
     await nora.online();
   });
   await step("an access token that has lapsed is replaced, with nobody noticing", async () => {
-    // What the browser keeps of it says when it lapses.
+    // What the browser keeps of the session says when its token expires.
     const spoilt = await nora.page.evaluate(() => {
       const key = Object.keys(localStorage).find((key) => localStorage.getItem(key).includes("refresh"));
       const session = JSON.parse(localStorage.getItem(key));

@@ -1,4 +1,4 @@
-// What somebody who cannot see, or sees little, would meet: axe on every page, in light and dark, on a phone and on a desktop.
+// Accessibility for people who see little or nothing: axe on every page, in light and dark, on a phone and on a desktop.
 import { brief, check, must } from "../clients/jswalk/checks.mjs";
 import { step } from "./waiting.mjs";
 import { PLACES, visit } from "./places.mjs";
@@ -30,7 +30,7 @@ export async function sight(stage) {
   await check("home with nothing on it, a question, and what could not be sent", () => rest(stage, mira, source));
 }
 
-/** Opens what is closed at first. */
+/** Opens what is closed at the start. */
 async function unfold(page) {
   for (const name of ["Comments", "Why am I seeing this?"]) {
     const closed = page.getByRole("article").first().locator(`button[aria-expanded=false][aria-label="${name}"]`);
@@ -71,7 +71,7 @@ async function rest(stage, mira, source) {
   mira.gate.set("open");
 }
 
-/** Has axe look at the page as it is, in each look; fails with what it finds grave. */
+/** Runs axe on the page as it is, in light and dark; fails with the serious findings. */
 async function look(page, source) {
   const found = new Map();
   for (const [viewport, colorScheme] of LOOKS) {

@@ -1,4 +1,4 @@
-// Chromium, the real binary, and between them a wire for each device.
+// Chromium, the real binary, and between them a connection for each device.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -16,7 +16,7 @@ const ARGS = [
   "--disable-sync",
 ];
 const FOUND = new URL("../../target/browser", import.meta.url).pathname;
-/** The walk signs in often, and all of it from one address. */
+/** The walk signs in often, and always from one address. */
 const FLAGS = ["--codes-per-minute", "1000", "--sign-ins-per-minute", "1000", "--log", "error"];
 
 export const DESKTOP = { width: 1280, height: 800 };
@@ -28,7 +28,7 @@ export class Stage {
   #gates = [];
   #devices = [];
 
-  /** Starts browser and server, uses them and ends them, whatever happens. */
+  /** Starts browser and server, uses them, and ends them whatever happens. */
   static async with(use, flags = []) {
     const stage = new Stage();
     try {
@@ -46,7 +46,7 @@ export class Stage {
     }
   }
 
-  /** A browser of its own, with nothing in it, on a wire of its own if none is given. `like` are a context's options, such as `{ viewport: PHONE }`. */
+  /** A new browser with nothing in it, on a connection of its own unless one is given. `like` are a context's options, such as `{ viewport: PHONE }`. */
   async device(like = {}, gate = undefined) {
     gate ??= await Gate.before(new URL(this.server.url).port);
     this.#gates.push(gate);
@@ -68,12 +68,12 @@ export class Stage {
     return device;
   }
 
-  /** What any device has seen go wrong since this was last asked. */
+  /** The faults that devices have seen since the last call. */
   faults() {
     return this.#devices.flatMap((device) => device.faults.splice(0));
   }
 
-  /** Pictures of what every device shows, for who has to find out why it is not what it should be. */
+  /** Takes pictures of what every device shows, to help find a fault. */
   async photograph(name) {
     const shots = this.#devices.map(async ({ page }, at) =>
       page.screenshot({ path: `${FOUND}/${name}-${at + 1}.png` }),
@@ -82,7 +82,7 @@ export class Stage {
     return FOUND;
   }
 
-  /** Kills the server as a crash would, and starts it again where it was once `meanwhile` is over. */
+  /** Kills the server as a crash would, and starts it again on the same port and data when `meanwhile` is over. */
   async crash(meanwhile) {
     await this.server.down("SIGKILL");
     await meanwhile();

@@ -1,4 +1,4 @@
-// A small town of people who have said things, for whoever looks at pages that are not empty.
+// A small town of people who have posted and talked, so that pages are not empty.
 import { picture } from "./picture.mjs";
 
 const POSTS = [
@@ -94,13 +94,13 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
   await Promise.all(Object.values(people).map((client) => client.stop()));
 }
 
-/** Has the people talk on for a while, now more and now less: for the operators' page, which shows what goes on. */
+/** Lets the people talk for a while, sometimes more and sometimes less, so that the operators' page has something to show. */
 export async function chat(stage, mira, ms) {
   const others = ["jonas", "priya", "tomek", "lena"];
   await mira.page.evaluate(chatter, { tokens: await stage.server.tokens(others), others, ms });
 }
 
-/** Runs in the page. Nobody whom mira sees says anything that she would see. */
+/** Runs in the page. Nothing that is said here comes to mira's pages. */
 async function chatter({ tokens, others, ms }) {
   const { SoundOff, memoryStore } = await import("/client/soundoff.js");
   const people = others.map((handle) => new SoundOff({ token: async () => tokens[handle], store: memoryStore() }));

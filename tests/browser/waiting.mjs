@@ -1,4 +1,4 @@
-// Waiting on what is to come, with a limit, and saying what was there instead.
+// Waits for something with a limit, and says what was there instead.
 import { brief, check } from "../clients/jswalk/checks.mjs";
 
 const PATIENCE_MS = 20_000;
@@ -6,7 +6,7 @@ const PAUSE_MS = 25;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `found()` is true, asking `every` so many milliseconds. */
+/** Waits until `found()` is true, asking again after `every` milliseconds. */
 export async function expect(found, what, patience = PATIENCE_MS, every = PAUSE_MS) {
   for (const end = Date.now() + patience; ; await pause(every)) {
     if (await found()) return;
@@ -24,7 +24,7 @@ export async function becomes(found, wanted, patience = PATIENCE_MS) {
   );
 }
 
-/** One step of a story: when it fails, what comes after it means nothing and would only wait. */
+/** One step of a story: when it fails, the next steps mean nothing and would only wait. */
 export async function step(name, body) {
   if (!(await check(name, body))) throw new Error(`it broke off at "${name}"`);
 }

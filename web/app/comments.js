@@ -23,7 +23,7 @@ function row({ author, text: said, id, error }) {
   return line;
 }
 
-/** A text field that grows, sent with its button or with Ctrl and Enter; with `enter`, with Enter alone. */
+/** A text field that grows. Its button or Ctrl+Enter sends it; with `enter`, Enter alone does. */
 export function writer(label, send, most, done, { enter = false, ontyping } = {}) {
   const field = h("textarea", { "aria-label": label, placeholder: label, rows: 1, maxlength: most, oninput: () => ontyping?.() });
   const form = h("form.writer", field, h("button.primary", send));
@@ -38,7 +38,7 @@ export function writer(label, send, most, done, { enter = false, ontyping } = {}
   return form;
 }
 
-/** Has a form sent from the keyboard. */
+/** Lets the keyboard send a form. */
 export function sendsWith(field, form, enter = false) {
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing || event.shiftKey || !(enter || event.ctrlKey || event.metaKey)) return;
@@ -47,7 +47,7 @@ export function sendsWith(field, form, enter = false) {
   });
 }
 
-/** The comments of a post, and a place to write one. `update` shows what is new. */
+/** The comments of a post, and a field to write one. `update` shows new ones. */
 export function commentsOf(post) {
   const thread = threads.get(post) ?? pages("comment.list", { post });
   threads.set(post, Object.assign(thread, { items: [], next: null, loaded: false }));

@@ -1,4 +1,4 @@
-// Writing a post, with up to four pictures. They go up while the text is written.
+// Writing a post, with up to four pictures. They are uploaded while the user writes.
 import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
 import { sendsWith } from "./comments.js";
@@ -7,7 +7,7 @@ import { ask, keep, kept, onClient, session } from "./live.js";
 const MOST_TEXT = 2000;
 const MOST_PICTURES = 4;
 
-/** What the server has said of media, which may come before the upload's own answer: null when they are good, else why not. */
+/** What the server has said about media, perhaps before the answer to the upload: null when a medium may be shown, otherwise the reason why not. */
 const verdicts = new Map();
 const composers = new Set();
 
@@ -21,7 +21,7 @@ onClient((client) => {
   client.on("push:media.failed", ({ id, reason }) => judge(id, reason));
 });
 
-/** One picture on its way. */
+/** One picture that is being uploaded. */
 function upload(file, update, remove) {
   const preview = URL.createObjectURL(file);
   const stop = new AbortController();

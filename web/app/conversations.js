@@ -1,4 +1,4 @@
-// Direct messages: with whom, what was said last, and what of it is new. Conversations are known from the pushes, which tell both sides.
+// Direct messages: with whom, the last message, and what is new. Conversations are known from the pushes, which both sides get.
 import { onDone, written } from "./effects.js";
 import { ask, changed, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
 
@@ -25,7 +25,7 @@ function save() {
   changed();
 }
 
-/** One message that was sent or has come: once, however often it is told. */
+/** Adds one message that was sent or received: once, however often it comes. */
 function take(message, isNew = true) {
   const { id, from, to } = message;
   const peer = from === me() ? to : from;
@@ -35,7 +35,7 @@ function take(message, isNew = true) {
   changed();
   const { last, unread = 0 } = all[peer] ?? {};
   if (last?.id >= id) return;
-  // Who answers has read.
+  // A user who answers has read the conversation.
   all[peer] = { last: message, unread: from === me() ? 0 : unread + Number(isNew) };
   save();
 }
@@ -59,7 +59,7 @@ export function read(peer) {
   save();
 }
 
-/** A browser that is new here knows no conversation, and nothing lists them: those who are followed and who follow are asked about, once. */
+/** A new browser knows no conversation, and the server has no list of them: it asks once about the users who follow and are followed. */
 export async function discover() {
   if (kept("discovered", false)) return;
   keep("discovered", true);
@@ -72,21 +72,21 @@ export async function discover() {
   }
 }
 
-/** What was said with `peer` and what is on its way, oldest first; `more` reads what was before. */
+/** The messages with `peer`, and those that are on their way, oldest first; `more` reads earlier ones. */
 export function conversationWith(peer) {
   const thread = threadOf(peer);
   if (!thread.loaded && !thread.error) thread.more();
   return { ...thread, items: [...thread.items.toReversed(), ...written("dm.send", ({ to }) => to === peer, thread.items)] };
 }
 
-/** Says that this user is writing: now and then, and only while it can be heard. */
+/** Says that this user is writing: now and then, and only while online. */
 export function tell(peer) {
   if (Date.now() - told < TYPING_MS / 2) return;
   told = Date.now();
   client.call("typing", { to: peer }).catch(() => {});
 }
 
-/** Asks who of `peers()` is there, now and then until `signal` is aborted. */
+/** Asks now and then which of `peers()` are online, until `signal` is aborted. */
 export function watch(peers, signal) {
   const look = async () => {
     const users = peers().slice(0, 100);

@@ -1,6 +1,6 @@
 // Building the page, and keeping lists of it up to date without touching what has not changed.
 
-/** An element, such as `h("p.note", { role: "status" }, "…")`: listeners are `onclick` and the like. No inline style: the page's policy forbids it. */
+/** An element, such as `h("p.note", { role: "status" }, "…")`. Listeners are `onclick` and so on. No inline style: the page's policy forbids it. */
 export function h(name, ...content) {
   const [tag, ...classes] = name.split(".");
   const element = document.createElement(tag);
@@ -14,7 +14,7 @@ export function h(name, ...content) {
   return element;
 }
 
-/** Sets an attribute, or takes it away; does nothing when it is so already. */
+/** Sets an attribute, or removes it; does nothing when it is right already. */
 export function attribute(element, name, value) {
   if (value === false || value === undefined || value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value === true ? "" : value)) element.setAttribute(name, value === true ? "" : value);
@@ -24,7 +24,7 @@ export function text(element, value) {
   if (element.textContent !== String(value)) element.textContent = value;
 }
 
-/** Makes `parent` show one row for each item: rows stay the elements they are, with focus and all. What has failed is another row than what waits. */
+/** Makes `parent` show one row for each item. Rows keep their elements and their focus. An item that has failed gets another row than one that waits. */
 export function rows(parent, items, keyOf, make) {
   const known = (parent.known ??= new Map());
   const keys = items.map((item) => keyOf(item) + (item.error ? "!" : ""));
@@ -44,10 +44,10 @@ export function rows(parent, items, keyOf, make) {
   });
 }
 
-/** The same for a list in which rows come in above others: those move to their new places in sight of the reader, and nothing jumps. */
+/** The same for a list in which rows come in above others. The reader sees the others move to their new places, and nothing jumps. */
 export function slidingRows(list, ...how) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return rows(list, ...how);
-  // Who lets rows come in by themselves is at the top of the page: the first are all that can be seen.
+  // Rows come in by themselves only while the reader is at the top of the page: only the first ones can be seen.
   const before = [...list.children].slice(0, 20).map((row) => [row, row.offsetTop]);
   rows(list, ...how);
   for (const [row, top] of before) {
@@ -80,20 +80,20 @@ export function icon(name) {
   return svg;
 }
 
-/** A button that says `label`, or shows a picture of it. */
+/** A button with `label` as its text, or with an icon. */
 export function button(label, onclick, { kind = "", picture, ...more } = {}) {
   const named = picture ? { "aria-label": label, title: label } : {};
   return h(`button${kind && `.${kind}`}`, { type: "button", onclick, ...named, ...more }, picture ? icon(picture) : label);
 }
 
-/** A user's initial on a colour that is always theirs. */
+/** A user's initial, on a colour that is the same every time. */
 export function avatar(handle) {
   const face = h("span.avatar", { "aria-hidden": "true" }, handle[0].toUpperCase());
   face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
   return face;
 }
 
-/** A line that is heard when it changes. */
+/** A line that screen readers read out when it changes. */
 export const status = (words = "") => h("p.note", { role: "status" }, words);
 
 export const user = (handle) => h("a", { href: `#/u/${handle}` }, `@${handle}`);
@@ -116,7 +116,7 @@ function ago(at) {
   return unit ? `${Math.floor(ms / unit)} ${name}` : at.toLocaleDateString(undefined, { dateStyle: "medium" });
 }
 
-/** A moment, in words that `update` keeps true. */
+/** A time in words, which `update` keeps correct. */
 export function moment() {
   const time = h("time");
   time.update = (said) => {
@@ -130,7 +130,7 @@ export function moment() {
 
 export const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
-/** A question; resolves to whether it was answered with `yes`. */
+/** Asks a question; resolves to whether the answer was `yes`. */
 export function confirm(title, detail, yes, no) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => (resolve(dialog.returnValue === yes), dialog.remove()) },

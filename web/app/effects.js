@@ -1,15 +1,15 @@
-// What the user does. It is shown at once from the client's list of what is not answered, which outlives the page; it settles once; and when it
-// fails it is kept with the reason, until the user tries again or lets it go.
+// What the user does. It is shown at once, from the client's list of unanswered messages, which outlives the page. It settles once. When it
+// fails it is kept with the reason, until the user tries again or discards it.
 import { button, h } from "./dom.js";
 import { changed, client, keep, kept, me, onClient } from "./live.js";
 
 const MOST_FAILURES = 50;
-/** How far this clock may be from the server's. */
+/** How far this clock may differ from the server's. */
 const SKEW_MS = 60_000;
 const listeners = [];
-/** What things were called before they had an id, by their id: a row stays the row it was. */
+/** The names that things had before they had an id, by their id: so a row stays the same row. */
 const names = new Map();
-/** What still waits for its reply, though what it made is there already. */
+/** Messages that still wait for their reply, though their effect is there already. */
 const claimed = new Set();
 let failures = [];
 
@@ -23,18 +23,18 @@ const WORDS = {
   offline: "The server cannot be reached. Try again in a moment.",
 };
 
-/** What to tell of an error. */
+/** What to say about an error. */
 export const because = ({ code, message, retryAfterMs = 5000 }) =>
   code === "rate_limited" ? `That was often. Try again in ${Math.ceil(retryAfterMs / 1000)} seconds.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
 
-/** The same where a user was asked about. */
+/** The same for a request about a user. */
 export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));
 
-/** Does something: it is pending from now on. */
+/** Does something, which is pending from now on. */
 export function act(type, body) {
   const id = crypto.randomUUID();
   client.call(type, body, { id }).catch((error) => {
-    // What was never taken on; all other outcomes come as `reply`, also those of a page that was there before.
+    // The client did not take the message. All other outcomes come as `reply`, also those of messages that an earlier page sent.
     if (error.code === "overloaded" && !failures.some((other) => other.id === id)) failed({ id, type, sent: body, error });
   });
   changed();
@@ -62,22 +62,22 @@ onClient((client) => {
   });
 });
 
-/** Has what is called `name` on pages go on under its `id`. */
+/** What pages called `name` is known by its `id` from now on. */
 function rename(id, name) {
   if (![...names.values()].includes(name)) names.set(id, name);
 }
 
 export const keyOf = ({ id }) => names.get(id) ?? id;
 
-/** What of these types waits for its answer and is about what `match` says; oldest first. */
+/** Messages of these types that wait for their answer and that `match` picks; oldest first. */
 export const pending = (types, match = () => true) => client.pending.filter(({ type, body }) => types.split(" ").includes(type) && match(body));
 
-/** What has failed, is of these types or, with `others`, of none of them. */
+/** Failed messages of these types, or with `others` of all other types. */
 export const failedOf = (types, others = false) => failures.filter(({ type }) => types.includes(type) !== others);
 
-/** What this user writes that is on its way or has failed, in the shape of what is there: `{id, author, from, text, pending, error?}`; oldest first. */
+/** Texts of this user that are on their way or have failed, in the shape of existing ones: `{id, author, from, text, pending, error?}`; oldest first. */
 export function written(type, match, there) {
-  // What is among `there` already has overtaken its own reply.
+  // An item that is in `there` already has overtaken its own reply.
   for (const { id, body, since } of pending(type, match)) {
     const fresh = (item) => item.text === body.text && (item.author ?? item.from) === me() && new Date(item.created_at) > since - SKEW_MS;
     const found = claimed.has(id) ? null : there.find((item) => !names.has(item.id) && fresh(item));
@@ -96,13 +96,13 @@ function drop(id) {
   changed();
 }
 
-/** What to do about something that has failed. */
+/** Buttons for something that has failed. */
 export const remedies = ({ id, type, body }) => [
   button("Try again", () => (drop(id), act(type, body))),
   button("Discard", () => drop(id)),
 ];
 
-/** The same, for something that was written. */
+/** The same for a text. */
 export function unsent(id) {
   const entry = failures.find((entry) => entry.id === id);
   return h("div.unsent", h("span", `Not sent. ${because(entry.error)}`), ...remedies(entry));

@@ -1,4 +1,4 @@
-// The reader's timeline: what is on it, and what is new and waits to be let in.
+// The reader's timeline: its items, and new ones that wait until the reader lets them in.
 import { onDone } from "./effects.js";
 import { ask, changed, keep, kept, onClient, pages } from "./live.js";
 import { isGone, learn } from "./posts.js";
@@ -11,7 +11,7 @@ const turn = (items) => items.map((item) => (learn(item.post), { at: computed, .
 const list = pages("timeline.fetch", {}, { turn });
 let fresh = [];
 let at = 0;
-/** Whether what is new may come in by itself: the page says so, while its reader is at the top. */
+/** Whether new items may come in by themselves: the page sets it while its reader is at the top. */
 let isOpen = () => false;
 
 export const letIn = (when) => (isOpen = when);
@@ -26,19 +26,19 @@ function set(items) {
   changed();
 }
 
-/** Lets in what waits. */
+/** Lets in the waiting items. */
 export function showNew() {
   const waiting = fresh;
   fresh = [];
   set([...waiting, ...list.items]);
 }
 
-/** A first page. What is there keeps its place, so that nothing moves below a reader's eyes, unless it is to be read `anew`. */
-function take(page, anew = false) {
+/** Takes a first page. Existing items keep their places, so that nothing moves while somebody reads; with `fresh` the page replaces them. */
+function take(page, fresh = false) {
   computed = page.computed_at;
   at = Date.now();
   const items = turn(page.items);
-  if (!list.loaded || anew) {
+  if (!list.loaded || fresh) {
     fresh = [];
     Object.assign(list, { next: page.next ?? null, loaded: true, error: null });
     return set(items);
@@ -50,7 +50,7 @@ function take(page, anew = false) {
   if (isOpen()) showNew();
 }
 
-/** A post that has come in live, or was just written. */
+/** Takes a post that has come in live, or was just written. */
 function come(post, open) {
   const item = { id: post.id, post };
   if (has(list.items, post.id) || has(fresh, post.id)) return;
@@ -60,7 +60,7 @@ function come(post, open) {
 }
 
 /** Reads the first page again. */
-export const refresh = (anew) => ask("timeline.fetch", {}).then((page) => take(page, anew), () => {});
+export const refresh = (fresh) => ask("timeline.fetch", {}).then((page) => take(page, fresh), () => {});
 
 onClient((client) => {
   list.items = turn(kept("timeline", []));
@@ -70,5 +70,5 @@ onClient((client) => {
 onDone("post.create", ({ post }) => come(post, true));
 onDone("follow.add follow.remove block.add block.remove", () => refresh(true));
 
-// What this user has posted elsewhere comes with the next page only.
+// Posts that this user has made on another device come only with the next page.
 document.addEventListener("visibilitychange", () => !document.hidden && Date.now() - at > STALE_MS && refresh());

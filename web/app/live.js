@@ -1,4 +1,4 @@
-// Who is signed in, their connection, what this browser keeps for them, and the bell that rings when anything of it changes.
+// The signed-in user, their connection, what this browser keeps for them, and the signal that any of it has changed.
 import { Session, SoundOff } from "/client/soundoff.js";
 
 export const session = new Session();
@@ -8,10 +8,10 @@ export const me = () => session.user?.handle;
 const wired = [];
 const key = (name) => `soundoff.app/${me()}/${name}`;
 
-/** Has `wire(client)` called once there is a connection. */
+/** Calls `wire(client)` when there is a connection. */
 export const onClient = (wire) => wired.push(wire);
 
-/** What was kept under `name` for who is signed in. */
+/** What was kept under `name` for the signed-in user. */
 export function kept(name, otherwise) {
   try {
     return JSON.parse(localStorage.getItem(key(name))) ?? otherwise;
@@ -20,7 +20,7 @@ export function kept(name, otherwise) {
   }
 }
 
-/** Keeps it, if there is room: all of it only helps to show things sooner. */
+/** Keeps it, if there is room: it only helps to show things sooner. */
 export function keep(name, value) {
   try {
     localStorage.setItem(key(name), JSON.stringify(value));
@@ -38,18 +38,18 @@ export function onKept(name, heard) {
   });
 }
 
-/** Forgets what was kept for a user who has signed out. */
+/** Removes what was kept for a user who has signed out. */
 export function forget(handle) {
   const ours = Object.keys(localStorage).filter((key) => key.startsWith("soundoff") && key.includes(`/${handle}/`));
   ours.forEach((key) => localStorage.removeItem(key));
 }
 
-/** Connects as who is signed in. */
+/** Connects as the signed-in user. */
 export function connect() {
   client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
   wired.forEach((wire) => wire(client));
   client.on("state", ({ state, reason }) => {
-    // A sign-in that has ended elsewhere is found out by asking for another token.
+    // Asking for another token shows whether the sign-in has ended elsewhere.
     if (state === "refused" && reason?.code !== "signed_out") session.token({ fresh: true }).catch(() => {});
     changed();
   });
@@ -89,7 +89,7 @@ function ring() {
   for (const listener of [...listeners]) listener();
 }
 
-/** Says that something has changed: at the end of the task at hand, what is on the page is brought up to date once. */
+/** Says that something has changed: the page is updated once, at the end of the current task. */
 export function changed() {
   if (due) return;
   due = true;
@@ -102,6 +102,6 @@ export function onChange(listener, signal) {
   signal?.addEventListener("abort", () => listeners.delete(listener));
 }
 
-// Times in words grow old, too.
+// Times in words get old as well.
 setInterval(changed, 30_000);
 document.addEventListener("visibilitychange", changed);

@@ -1,4 +1,4 @@
-// The frame around all pages: who is signed in, where to go, and how the connection is.
+// The frame around all pages: sign-in, navigation, and the state of the connection.
 import { unread } from "./conversations.js";
 import { attribute, button, confirm, h, icon, plural, rows, text } from "./dom.js";
 import { because, failedOf, remedies } from "./effects.js";
@@ -12,7 +12,7 @@ import { go, path, route } from "./router.js";
 import { signIn } from "./sign_in.js";
 import { home } from "./timeline.js";
 
-/** What is shown where it belongs when it has failed; all else is told in a notice. */
+/** Types whose failures are shown in their own places; all others are shown in a notice. */
 const PLACED = ["post.create", "comment.create", "dm.send"];
 
 const STATES = { online: "Online", connecting: "Connecting…", waiting: "Offline. What you do is sent once you are back.", refused: "Disconnected. Reload the page." };
@@ -28,7 +28,7 @@ async function signOut() {
 
 const signOutButton = () => button("Sign out", signOut, { kind: "out" });
 
-/** A way to go, with how much is new there: seen as a badge, heard as a description. */
+/** A navigation link, with the number of new things there: a badge for the eye, a description for screen readers. */
 function link(to, name, label, count = () => 0, onclick = () => {}) {
   const badge = h("span.badge", { "aria-hidden": "true" });
   const anchor = h("a", { href: `#${to}`, onclick }, icon(name), h("span", label), badge);
@@ -40,13 +40,13 @@ function link(to, name, label, count = () => 0, onclick = () => {}) {
   return anchor;
 }
 
-/** How the connection is; soft-spoken, as all goes on meanwhile. */
+/** The state of the connection, shown discreetly, as everything works on meanwhile. */
 function connection() {
   document.documentElement.dataset.state = client.state;
   text($("state"), STATES[client.state] ?? "");
 }
 
-/** What went wrong and has no place on a page. */
+/** Failures that have no place on a page. */
 function notices() {
   const failed = failedOf(PLACED, true);
   rows($("notices"), failed, ({ id }) => id, (entry) =>
@@ -74,7 +74,7 @@ function enter() {
   ], () => unread() + unseen());
 }
 
-/** Signed in or out, here or on another page of this browser. Nothing of who was here before stays in memory. */
+/** Somebody signed in or out, here or on another page of this browser. Nothing about an earlier user stays in memory. */
 async function arrange() {
   if (me() === signedIn) return;
   if (!signedIn) return enter();

@@ -1,4 +1,4 @@
-// What others did that concerns this user: as it came in, the newest on top.
+// What others did that concerns this user, in the order of arrival, the newest on top.
 import { avatar, h, moment, slidingRows, text, user } from "./dom.js";
 import { changed, keep, kept, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
@@ -8,12 +8,12 @@ const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 let items = [];
 let seen = 0;
 
-/** When a message was sent: its id begins with that. */
+/** When a message was sent: its id begins with the time. */
 const sentAt = (mid) => [...mid.slice(0, 10)].reduce((ms, digit) => ms * 32 + DIGITS.indexOf(digit), 0);
 
 const yours = (id) => h("a", { href: `#/post/${id}` }, "your post");
 
-/** Who did it, what it was, and what was said. */
+/** Who did what, and its text. */
 const KINDS = {
   "like.added": ({ by, post }) => [by, [" likes ", yours(post)], () => textOf(post)],
   "comment.created": ({ comment: { author, post, text } }) => [author, [" commented on ", yours(post)], () => text],

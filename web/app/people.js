@@ -1,18 +1,18 @@
-// Users: who they are, and whom this user follows and blocks.
+// Users: their profiles, and whom this user follows and blocks.
 import { onDone, pending } from "./effects.js";
 import { ask, changed, keep, kept, me, onClient, pages } from "./live.js";
 
-/** The most follows that are asked for. Who follows more may be offered to follow somebody again, which changes nothing. */
+/** The most follows that are asked for. Users who follow more people may be offered to follow somebody again, which changes nothing. */
 const MOST = 5000;
 const STALE_MS = 60_000;
 const profiles = new Map();
 let asked = 0;
-/** Blocks are those of this browser: the protocol has no list of them. */
+/** Only blocks made in this browser are known: the protocol has no list of them. */
 let sets = { follow: new Set(), block: new Set() };
 
 onClient(() => (sets = { follow: new Set(kept("follow", [])), block: new Set(kept("block", [])) }));
 
-/** A profile as it is to be shown, or undefined while it is not known. */
+/** A profile to show, or undefined while it is not known. */
 export function profile(handle) {
   const edit = handle === me() && pending("profile.update").at(-1);
   return profiles.get(handle) && { ...profiles.get(handle), ...(edit && edit.body) };
@@ -23,7 +23,7 @@ export async function loadProfile(handle, signal) {
   changed();
 }
 
-/** Nothing says whom a user follows but the list of all, newest first. */
+/** The only source of whom a user follows is the whole list, newest first. */
 export async function loadFollowing() {
   if (Date.now() - asked < STALE_MS) return;
   asked = Date.now();

@@ -1,11 +1,11 @@
-// One post: what it says and shows, why it is there, and what can be done with it.
+// One post: its text and pictures, why it is there, and its actions.
 import { avatar, attribute, button, confirm, h, moment, plural, rich, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, written } from "./effects.js";
 import { commentsOf } from "./comments.js";
 import { me } from "./live.js";
 import { isGone, like, pictureOf, shown, watch } from "./posts.js";
 
-/** An action below a post: a button, and beside it how many have done so. */
+/** An action below a post: a button, and beside it how many people have used it. */
 function action(picture, label, onclick) {
   const count = h("span.count");
   const press = button(label, onclick, { picture });
@@ -19,7 +19,7 @@ function look({ url }, alt) {
   dialog.showModal();
 }
 
-/** Pictures, in the room that they will take. */
+/** Pictures, each with its final size from the start. */
 function gallery({ author, media }) {
   const frames = media.map((item, at) => {
     const picture = item.id ? item : pictureOf(item);
@@ -39,7 +39,7 @@ const REASONS = [
   ["popularity", "Popular", () => "its likes and comments"],
 ];
 
-/** What ranked a post, each part as long as its share. */
+/** The parts of a post's score, each as wide as its share. */
 function reasons({ post, why, score, at }) {
   if (!why) return h("p.why-box", post.author === me() ? "You wrote it." : `It is by @${post.author}, and has not been ranked on your timeline.`);
   const top = REASONS.reduce((best, reason) => (why[reason[0]] > why[best[0]] ? reason : best));
@@ -57,7 +57,7 @@ async function remove(post) {
   if (sure) act("post.delete", { post: post.id });
 }
 
-/** Has `press` open and close something below its article, made by `content` when it is first opened. */
+/** Makes `press` open and close something below its article; `content` makes it when it is first opened. */
 function fold(press, content) {
   let folded = null;
   attribute(press, "aria-expanded", "false");
@@ -70,7 +70,7 @@ function fold(press, content) {
   return { toggle, update: () => folded && !folded.hidden && folded.update?.() };
 }
 
-/** How often something was done; what it is, is heard only. */
+/** How often something was done; only screen readers say what. */
 function count(element, number, what) {
   if (element.number === number) return;
   element.number = number;
@@ -119,7 +119,7 @@ export function postCard(first, whole = false) {
   return card;
 }
 
-/** Shows `items` in a list as cards, below what this user has just written when it is `mine` to do so. */
+/** Shows `items` in a list as cards; with `mine`, this user's newest posts come first. */
 export function cards(list, items, mine) {
   const there = items.filter(({ post }) => !isGone(post.id)).map((item) => ({ ...item, id: item.post.id }));
   const wrote = mine ? written("post.create", () => true, items.map(({ post }) => post)).reverse() : [];

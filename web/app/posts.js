@@ -1,4 +1,4 @@
-// What is known of posts: as the server last said, with what this user is just doing to them on top.
+// What is known about posts: the server's last word, and on top of it what this user is doing to them.
 import { act, onDone, pending } from "./effects.js";
 import { ask, changed, client, onClient } from "./live.js";
 
@@ -8,14 +8,14 @@ const known = new Map();
 const gone = new Set();
 const pictures = new Map();
 
-/** Remembers a post as it is now; `liked` only where that is known. */
+/** Remembers a post as it is now; `liked` only if that is known. */
 export function learn(post, liked = known.get(post.id)?.liked) {
   known.delete(post.id);
   known.set(post.id, { post, liked });
   if (known.size > MOST) known.delete(known.keys().next().value);
 }
 
-/** A post as it is to be shown. */
+/** A post to show. */
 export function shown(post) {
   const { post: newest = post, liked = false } = known.get(post.id) ?? {};
   const isOurs = (body) => body.post === post.id;
@@ -25,7 +25,7 @@ export function shown(post) {
   return { ...newest, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
 }
 
-/** What a post says, if that is known; else it is asked for. */
+/** A post's text, if it is known; otherwise asks for it. */
 export function textOf(id) {
   if (!known.has(id) && !gone.has(id)) want(id);
   return known.get(id)?.post.text ?? "";
@@ -35,10 +35,10 @@ export const isGone = (id) => gone.has(id) || pending("post.delete", ({ post }) 
 
 export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
 
-/** A picture that was uploaded here, before a post brings it along. */
+/** A picture that was uploaded here, before a post with it has come. */
 export const pictureOf = (id) => ({ url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
 
-// Timelines do not say whether their reader likes a post, and nobody tells when its counts change: what comes into sight is asked for.
+// Timelines do not say whether their reader likes a post, and no event comes when its counts change. So posts that come into sight are asked for.
 
 const inSight = new Map();
 const waiting = new Set();
@@ -53,7 +53,7 @@ const sight = new IntersectionObserver((entries) => {
   }
 });
 
-/** Asks for what is true of `element.post` each time that it comes into sight. */
+/** Asks for the current state of `element.post` each time it comes into sight. */
 export const watch = (element) => sight.observe(element);
 
 async function want(id) {
@@ -88,7 +88,7 @@ onClient((client) => {
   client.on("push:comment.created", ({ comment }) => known.has(comment.post) && want(comment.post));
 });
 
-/** Changes what is known of a post. */
+/** Changes what is known about a post. */
 function amend(id, change, liked) {
   const found = known.get(id);
   if (found) learn({ ...found.post, ...change(found.post) }, liked);

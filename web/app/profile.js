@@ -1,4 +1,4 @@
-// A user's page, and the lists of who follows whom.
+// A user's page, and the lists of followers and followed users.
 import { attribute, avatar, button, h, plural, rows, status, text } from "./dom.js";
 import { act, whyNobody } from "./effects.js";
 import { changed, client, me, pages } from "./live.js";

@@ -1,17 +1,17 @@
-// Signing in by way of Apple or Twitter/X: the reader goes there and comes back with a proof, all of it without a script of theirs.
+// Signing in with Apple or Twitter/X: the user goes there and comes back with a proof, without any script of theirs.
 
 const KEY = "soundoff.app/provider";
 const letters = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const random = () => letters(crypto.getRandomValues(new Uint8Array(32)));
 const here = () => `${location.origin}/`;
 
-/** What of the configured ways this page can go. */
+/** Which of the configured ways to sign in this page can use. */
 export const offered = ({ apple, twitter }) => [
   ...(apple?.client_id ? [["apple", "Apple"]] : []),
   ...(twitter?.redirect_uris.includes(here()) ? [["twitter", "X"]] : []),
 ];
 
-/** Leaves for the provider. What makes the answer ours stays in this tab. */
+/** Goes to the provider's page. What proves that the answer is ours stays in this tab. */
 export async function leave(name, ways) {
   const [state, secret] = [random(), random()];
   sessionStorage.setItem(KEY, JSON.stringify({ name, state, secret }));
@@ -25,7 +25,7 @@ export async function leave(name, ways) {
   location.assign(url);
 }
 
-/** The proof that the provider has sent the reader back with: `{name, proof}`, `{name, error}`, or null when nobody comes back. */
+/** The proof with which the provider has sent the user back: `{name, proof}`, `{name, error}`, or null when nobody comes back. */
 export function returned() {
   const answer = new URLSearchParams(location.hash.startsWith("#/") || location.hash === "" ? location.search : location.hash.slice(1));
   if (!answer.has("state")) return null;

@@ -11,7 +11,7 @@ const lasting = new Map();
 export const path = () => (location.hash.startsWith("#/") ? decodeURI(location.hash.slice(1)) : "/");
 export const go = (to) => (location.hash = `#${to}`);
 
-/** Shows the page of the address. Its heading gets the focus, so that those who hear the page know where they are. */
+/** Shows the page of the address. Its heading gets the focus, so that users of screen readers know where they are. */
 function show() {
   const at = path();
   const route = table.find(({ pattern }) => pattern.test(at)) ?? table[0];
@@ -40,7 +40,7 @@ function show() {
 
 const isIn = (link, at) => at === link || (link !== "/" && at.startsWith(`${link}/`));
 
-/** Begins to show the pages of `routes` (`{pattern, page, lasting?}`); the first is the one for addresses that nobody knows. Titles tell what is unread. */
+/** Begins to show the pages of `routes` (`{pattern, page, lasting?}`); the first is for unknown addresses. Titles show what is unread. */
 export function route(routes, counted) {
   table = routes;
   unread = counted;

@@ -1,11 +1,11 @@
-// Signing in: who somebody is, the code that was sent there, and a handle for who is new.
+// Signing in: an address, the code that was sent to it, and a handle for a new user.
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { session } from "./live.js";
 import { leave, offered, returned } from "./providers.js";
 
 const WORDS = {
-  unauthorized: "That is not right, or no longer good. Look again, or begin anew.",
+  unauthorized: "That is not right, or no longer valid. Check it, or start again.",
   conflict: "That handle is taken. Try another.",
 };
 const why = (error) => WORDS[error.code] ?? because(error);
@@ -15,14 +15,14 @@ const KINDS = {
   phone: { label: "Phone", type: "tel", hint: "With the country code, such as +44 7700 900123", other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
 };
 
-/** The page. `session` says by itself when somebody has signed in. */
+/** The page. `session` itself reports when somebody has signed in. */
 export function signIn() {
   const trouble = h("p.trouble", { role: "alert" });
   const step = h("div.step");
   const others = h("div.others");
   let ways = {};
 
-  /** Shows a step: one field, the button that goes on from there, and what else there is to do. */
+  /** Shows a step: one field, the button that continues, and other buttons. */
   const show = (label, hint, props, go, act, ...more) => {
     const input = h("input", { id: "field", required: true, autocapitalize: "none", spellcheck: "false", "aria-describedby": "hint", ...props });
     const next = h("button.primary", go);
@@ -61,10 +61,10 @@ export function signIn() {
     };
     const input = show("Code", `We have sent it to ${to}.`, props, "Sign in", check,
       ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, because({ code: "offline" })))) : "",
-      button("Begin anew", () => address(kind), { kind: "quiet" }));
+      button("Start again", () => address(kind), { kind: "quiet" }));
   };
 
-  /** Brings a proof, and once more with a handle when the account is new. */
+  /** Sends a proof, and once more with a handle when the account is new. */
   const prove = (verify) => verify({}).catch((error) => {
     if (error.code !== "handle_required") throw error;
     const lower = ({ target }) => (target.value = target.value.toLowerCase().replaceAll(/[^a-z0-9_]/g, ""));

@@ -5,10 +5,10 @@ import { feed, letIn, more, showNew } from "./feed.js";
 import { cards } from "./post_card.js";
 import { onChange } from "./live.js";
 
-/** How far from the top a reader still counts as being there. */
+/** How far from the top a reader still counts as being at the top. */
 const TOP = 80;
 
-/** The end of a list: `reached` is called when it comes near, and while it is near, as long as `update` is told that there is more. */
+/** The end of a list: `reached` is called while it is near the reader, as long as `update` was told that there is more. */
 export function ending(reached) {
   let near = false;
   const end = h("div.ending");

@@ -10,7 +10,7 @@ const TARGET = new URL("messages.d.ts", import.meta.url);
 
 const { components } = parse(await readFile(SOURCE, "utf8"));
 const { messages, schemas } = components;
-/** The schemas that are asked for, each written once, in the order of their names. */
+/** The schemas that are used, each written once, in the order of their names. */
 const wanted = new Map();
 
 function doc(schema, indent = "") {
@@ -63,13 +63,13 @@ function objectOf({ properties = {}, required = [], additionalProperties }, inde
   return additionalProperties ? `Record<string, ${typeOf(additionalProperties, indent)}>` : "Record<string, never>";
 }
 
-/** A page of a list: the document has a schema of its own for each kind of item. */
+/** A page of a list: the document has a separate schema for each kind of item. */
 function listOf({ properties = {} }) {
   const names = Object.keys(properties).sort().join();
   return names === "items,next" ? `List<${typeOf(properties.items.items)}>` : null;
 }
 
-/** A schema under a name of its own. Its text is made once, which may ask for more names. */
+/** A schema under its own name. Its text is made once, which may use more names. */
 function named(name) {
   const list = listOf(schemas[name]);
   if (list) return list;

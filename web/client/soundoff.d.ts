@@ -2,14 +2,14 @@ import type { Events, Messages, Pushes } from "./messages.js";
 
 export type * from "./messages.js";
 
-/** Where strings are kept. What it returns may be awaited. */
+/** Where strings are kept. Its functions may return promises. */
 export interface Store {
   get(key: string): string | null | undefined | Promise<string | null | undefined>;
   set(key: string, value: string): unknown;
   remove(key: string): unknown;
 }
 
-/** As `navigator.locks`. */
+/** Like `navigator.locks`. */
 export interface Locks {
   request<Result>(name: string, held: () => Promise<Result>): Promise<Result>;
   request<Result>(
@@ -37,15 +37,15 @@ export type ErrorCode =
   | "internal"
   /** HTTP: the account is new and needs a handle. */
   | "handle_required"
-  /** HTTP: the server has no such way to sign in. */
+  /** HTTP: the server does not offer this way to sign in. */
   | "not_configured"
-  /** Nobody can be reached, or `typing` has nobody to reach. */
+  /** The server cannot be reached, or nobody would see `typing`. */
   | "offline"
-  /** The client is not running. What was kept goes out when it runs again. */
+  /** The client is not running. Stored calls are sent when it runs again. */
   | "stopped"
-  /** The server has refused the connection for good. */
+  /** The server has refused the connection, and will do so again. */
   | "refused"
-  /** Sent days ago and never answered: nobody knows any more whether it took effect. */
+  /** Sent days ago and never answered: nobody can know whether it took effect. */
   | "expired"
   /** The token is another user's than the client's. */
   | "user_changed"
@@ -60,7 +60,7 @@ export class SoundOffError extends Error {
   );
   readonly name: "SoundOffError";
   readonly code: ErrorCode;
-  /** Whether the same may succeed later. */
+  /** Whether the same call may succeed later. */
   readonly retry: boolean;
   readonly retryAfterMs?: number;
   /** This `id` had its outcome before. */
@@ -71,9 +71,9 @@ export type State = "stopped" | "connecting" | "online" | "waiting" | "refused";
 
 export interface StateChange {
   state: State;
-  /** When `waiting`: how long. */
+  /** With `waiting`: how long, in milliseconds. */
   retryInMs?: number;
-  /** When `waiting` or `refused`: the close code or the error's code, and its text. */
+  /** With `waiting` or `refused`: the close code or the error's code, and its text. */
   reason?: { code: number | ErrorCode; message: string };
 }
 
@@ -85,13 +85,13 @@ export type Push = {
 /** A live event. */
 export type LiveEvent = { [Type in keyof Events]: { type: Type; body: Events[Type] } }[keyof Events];
 
-/** The outcome of what is kept in the store until it is answered. */
+/** The outcome of a call that was kept in the store until its answer. */
 export interface Outcome {
   id: string;
   type: keyof Messages;
   /** What was sent. */
   sent: unknown;
-  /** An earlier page has called it. */
+  /** An earlier page made the call. */
   resumed: boolean;
   /** It had taken effect before. */
   duplicate: boolean;
@@ -110,15 +110,15 @@ export interface Pending {
 export interface Timings {
   /** From opening a socket to its welcome. */
   connectMs: number;
-  /** After this a message without `accepted` goes out again. */
+  /** After this a message without `accepted` is sent again. */
   acceptMs: number;
-  /** After this one without its reply does. */
+  /** After this a message without its reply is sent again. */
   replyMs: number;
-  /** How long a socket has to show that it lives when the page wakes up. */
+  /** How long a socket has to show that it is alive when the page wakes up. */
   probeMs: number;
   /** The first and the longest wait between two tries. */
   backoffMs: readonly [low: number, high: number];
-  /** Online for so long, and the next backoff begins anew. */
+  /** After this long online, the next backoff starts from the beginning. */
   steadyMs: number;
   /** Handled pushes are acked together after this. */
   ackMs: number;
@@ -127,29 +127,29 @@ export interface Timings {
 export interface SoundOffOptions {
   /** The server's origin, or the whole address of its websocket. Default: where the page comes from. */
   url?: string | URL;
-  /** An access token. With `refused` another than the last: that one was refused or is about to lapse. */
+  /** An access token. With `refused` a new one: the last was refused or is about to expire. */
   token: (asked: { refused: boolean }) => string | Promise<string>;
-  /** Whose client this is, if it is known before the token: what was called offline is there at once after a reload. */
+  /** The user, if known before the token: then calls made offline are there at once after a reload. */
   user?: string;
   /** Names this device. Default: a random name, kept in the store. */
   device?: string;
   /** Default: localStorage with `navigator.locks`; memory where either is missing. */
   store?: Store;
-  /** If several pages or workers share `store`: what they keep out of each other's way by. */
+  /** The locks of several pages or workers that share `store`. */
   locks?: Locks;
   /** Default: `globalThis.WebSocket`. Node 20 has none: pass that of the package `ws`. */
   WebSocket?: new (url: string, protocol: string) => object;
   timings?: Partial<Timings>;
-  /** Where the store is new: how many pushes from before come, as far as the server still has them. Default: none. */
+  /** With a new store: how many earlier pushes come, as far as the server still has them. Default: none. */
   history?: number;
 }
 
 export interface CallOptions {
   /** Same user and same `id`: one effect. Default: random. */
   id?: string;
-  /** Gives the call up. What was sent may take effect nevertheless. */
+  /** Ends the call. If it was sent it may take effect nevertheless. */
   signal?: AbortSignal;
-  /** `false`: does not wait for what was called before it in the same lane. */
+  /** `false`: does not wait for earlier calls in the same lane. */
   ordered?: boolean;
 }
 
@@ -164,9 +164,9 @@ type Listener<Value> = (value: Value) => unknown;
 export class SoundOff {
   constructor(options: SoundOffOptions);
   readonly state: State;
-  /** Whose connection it is, once that is known. */
+  /** The user of the connection, once it is known. */
   readonly user: string | null;
-  /** What is kept until it is answered, in the order of the calls. */
+  /** The calls that are kept until they are answered, in their order. */
   readonly pending: readonly Pending[];
 
   start(): void;
@@ -183,19 +183,19 @@ export class SoundOff {
   resumed(id: string): Promise<unknown>;
 
   /**
-   * Each push once and in order. The next one comes, and the server forgets it, when all listeners are done; one that
-   * rejects gets it again.
+   * Each push once and in order. When all listeners are done, the server forgets the push and the next one comes; a
+   * listener that rejects gets it again.
    */
   on(name: "push", listener: Listener<Push>): Off;
   on<Type extends keyof Pushes>(name: `push:${Type}`, listener: Listener<Pushes[Type]>): Off;
   on(name: "event", listener: Listener<LiveEvent>): Off;
   on<Type extends keyof Events>(name: `event:${Type}`, listener: Listener<Events[Type]>): Off;
   on(name: "state", listener: Listener<StateChange>): Off;
-  /** Outcomes of all that is kept in the store, also of what an earlier page has called. */
+  /** Outcomes of all calls that are kept in the store, also of those that an earlier page made. */
   on(name: "reply", listener: Listener<Outcome>): Off;
   /** The list has changed. */
   on(name: "pending", listener: Listener<readonly Pending[]>): Off;
-  /** The inbox has lost these to age: fetch anew what you need. */
+  /** These have expired from the inbox: fetch what you need. */
   on(name: "gap", listener: Listener<{ from: number; to: number }>): Off;
   /** A listener or the store has failed. Without a listener it goes to the console. */
   on(name: "error", listener: Listener<unknown>): Off;
@@ -210,7 +210,7 @@ export interface Ways {
   phone?: object;
   apple?: { client_id?: string; authorize_url?: string };
   twitter?: { client_id: string; authorize_url: string; redirect_uris: string[] };
-  /** Codes lie in `/dev/outbox`. */
+  /** Codes are in `/dev/outbox`. */
   outbox?: boolean;
 }
 
@@ -222,14 +222,14 @@ export interface SignedIn {
 }
 
 interface ProofOptions {
-  /** Adds this way to sign in to the account that is signed in. */
+  /** Adds this way to sign in to the current account. */
   link?: boolean;
 }
 
 export interface Identity {
   id: string;
   kind: string;
-  /** Masked. */
+  /** The address or name, masked. */
   value: string;
   linked_at: string;
 }
@@ -244,7 +244,7 @@ export interface Uploaded {
 export interface UploadOptions {
   /** For more than 16 MiB: `(body) => client.call("media.begin", body)`. */
   begin?: (body: { bytes: number }) => Promise<Messages["media.begin"]["reply"]>;
-  /** How much has been sent, from 0 to 1. Only where there is XMLHttpRequest. */
+  /** Which part has been sent, from 0 to 1. Only where there is XMLHttpRequest. */
   onProgress?: (share: number) => void;
   signal?: AbortSignal;
 }
@@ -253,7 +253,7 @@ export class Session {
   constructor(options?: { url?: string | URL; store?: Store; locks?: Locks });
   /** Resolves when an asynchronous store has been read. */
   readonly ready: Promise<void>;
-  /** Who is signed in. */
+  /** The user who is signed in. */
   readonly user: User | null;
 
   ways(): Promise<Ways>;
@@ -273,14 +273,14 @@ export class Session {
     options?: ProofOptions,
   ): Promise<SignedIn>;
 
-  /** An access token. `fresh`: another than the last one. */
+  /** An access token. With `fresh` a new one. */
   token(options?: { fresh?: boolean }): Promise<string>;
   signOut(): Promise<void>;
   identities(): Promise<{ items: Identity[] }>;
   unlink(id: string): Promise<void>;
   /** Up to 16 MiB resolves to the whole medium; more, with `begin`, to its id. */
   uploadMedia(blob: Blob, options?: UploadOptions): Promise<Uploaded | { id: string }>;
-  /** Hears of other pages no longer. */
+  /** Stops listening to other pages. */
   close(): void;
 
   /** Signed in or out, here or on another page. */

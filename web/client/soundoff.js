@@ -1,38 +1,37 @@
-// A client of Sound Off for browsers, workers and Node 20+. docs/clients.md says what a client must do; this is one
-// that does it.
+// A client of Sound Off for browsers, workers and Node 20+. It does what docs/clients.md says that a client must do.
 
-/** How long after its first try a message may go out again: the server knows an `id` for seven days. */
+/** For how long after its first try a message may be sent again: the server remembers an `id` for seven days. */
 const REPEATABLE_MS = 6 * 24 * 3600 * 1000;
-/** How many pages that share a store may run at once; the server takes ten sockets of a user. */
+/** How many pages that share a store may run at once; the server allows ten sockets for each user. */
 const SEATS = 16;
-/** How many messages wait for their replies on one socket; the server takes bursts of 200. */
+/** How many messages may wait for their replies on one socket; the server allows bursts of 200. */
 const WINDOW = 64;
-/** How many calls, and how many characters of those that are kept, wait for their replies. */
+/** How many calls may wait for their replies, and how many characters of those that are stored. */
 const CALLS_WAITING = 500;
 const KEPT_CHARACTERS = 1_000_000;
-/** How many pushes wait for slow listeners. What comes then is read from the server's inbox later. */
+/** How many pushes may wait for slow listeners. Further ones are read from the server's inbox later. */
 const PUSHES_WAITING = 1000;
-/** How often a gap in the inbox that nobody explains is asked for before the client goes on and says so. */
+/** How often the client asks for an unexplained gap in the inbox before it continues and reports it. */
 const GAP_TRIES = 8;
-/** What fits through `POST /v1/media`. */
+/** The most bytes that `POST /v1/media` takes. */
 const POST_BYTES = 16 * 1024 * 1024;
-/** How long before its end an access token is replaced. The edge asks for another a minute before. */
+/** How long before it expires an access token is replaced. The edge asks for another a minute before. */
 const LAPSING_MS = 90_000;
 /** How long an HTTP request may take. */
 const REQUEST_MS = 20_000;
 
 const TIMINGS = {
   connectMs: 10_000, // from opening a socket to its welcome
-  acceptMs: 10_000, // a message without `accepted` goes out again
-  replyMs: 10_000, // so does one without its reply, each time after twice the wait
-  probeMs: 5_000, // how long a socket has to show that it lives when the page wakes up
-  backoffMs: [500, 30_000], // of a wait that doubles from the first to the second, a random part is waited
-  steadyMs: 10_000, // online for so long, and the next backoff begins anew
-  ackMs: 250, // pushes that are handled within are acked together
+  acceptMs: 10_000, // a message without `accepted` is sent again
+  replyMs: 10_000, // so is one without its reply, after twice the wait each time
+  probeMs: 5_000, // how long a socket has to show that it is alive when the page wakes up
+  backoffMs: [500, 30_000], // the wait doubles from the first to the second; a random part of it is waited
+  steadyMs: 10_000, // after this long online, the next backoff starts from the beginning
+  ackMs: 250, // pushes that are handled within this time are acked together
 };
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-/** Unlike `crypto.randomUUID` to be had on pages without TLS, too. */
+/** Unlike `crypto.randomUUID`, it works on pages without TLS, too. */
 const randomName = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const jitter = ([low, high], failures) => Math.random() * Math.min(high, low * 2 ** Math.min(failures, 16));
@@ -48,7 +47,7 @@ export class SoundOffError extends Error {
   }
 }
 
-/** Listeners by name. One that fails harms no other. */
+/** Listeners by name. One that fails does not affect the others. */
 class Emitter {
   #listeners = new Map();
 
@@ -68,7 +67,7 @@ class Emitter {
     }
   }
 
-  /** A listener or the store has failed: told to whoever listens for `error`, else to the console. */
+  /** A listener or the store has failed: listeners for `error` are called; without any, the console reports it. */
   fault(error) {
     const told = this.listeners("error");
     if (told.length === 0) console.error("soundoff:", error);
@@ -87,7 +86,7 @@ export function memoryStore() {
 }
 
 /**
- * Where things are kept, and the locks by which the pages that share it keep out of each other's way. Without locks
+ * Where things are kept, and the locks with which the pages that share the store avoid each other. Without locks
  * nothing is shared.
  */
 function keeping(store, locks) {
@@ -104,14 +103,14 @@ function keeping(store, locks) {
   }
 }
 
-/** Takes a lock if it is free; resolves to what gives it back, or to null. */
+/** Takes a lock if it is free; resolves to a function that releases it, or to null. */
 const tryLock = (locks, name) =>
   new Promise((resolve, reject) => {
     const held = (lock) => (lock ? new Promise((release) => resolve(release)) : resolve(null));
     locks.request(name, { ifAvailable: true }, held).catch(reject);
   });
 
-/** One key of a store: no two writes at once, and of those that wait only the newest. */
+/** One key of a store: one write at a time, and only the newest of those that wait. */
 class Cell {
   #next;
   #busy = false;
@@ -134,7 +133,7 @@ class Cell {
         const value = this.#next;
         this.#next = undefined;
         const done = value === null ? this.store.remove(this.key) : this.store.set(this.key, value);
-        // What the store does at once is done when `call` returns.
+        // A synchronous store has written when `call` returns.
         if (done?.then) await done;
       }
     } finally {
@@ -143,7 +142,7 @@ class Cell {
   }
 }
 
-/** Whose an access token is. The server judges it: this only says under which name things are kept. */
+/** The user of an access token. The server checks it: this only decides under which name things are kept. */
 function subject(token) {
   try {
     return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub ?? null;
@@ -152,7 +151,7 @@ function subject(token) {
   }
 }
 
-/** How long a shedding server wants us away: it has drawn that at random itself. */
+/** How long a server that sheds load wants us to wait: it has drawn this at random itself. */
 function retryAfter(reason) {
   try {
     return JSON.parse(reason).retry_after_ms;
@@ -162,7 +161,7 @@ function retryAfter(reason) {
 }
 
 /**
- * Reads and `typing` are of the moment, and the URL of `media.begin` is only for who waits for it: none outlives the
+ * Reads and `typing` matter only now, and the URL of `media.begin` only to the caller: none of them outlives the
  * page.
  */
 const isPassing = (type) => type === "typing" || type === "media.begin" || /\.(get|list|fetch)$/.test(type);
@@ -174,7 +173,7 @@ function laneOf(type, body) {
   return `${family === "block" ? "follow" : family}:${about ?? ""}`;
 }
 
-/** What was called and is not answered yet, in the order of the calls. */
+/** The calls that are not answered yet, in their order. */
 class Outbox {
   #entries = new Map();
   #cell = null;
@@ -204,9 +203,9 @@ class Outbox {
   }
 
   /**
-   * What may go out now: of each lane the first, and no more than the window at once. Not `accepted` but the reply lets
-   * the next of a lane go: workers work side by side, and a message that was sent twice may be accepted once more after
-   * the one that follows it.
+   * The messages that may be sent now: the first of each lane, and no more than the window at once. The next of a lane
+   * waits for the reply and not for `accepted`: workers run side by side, and a message that was sent twice may be
+   * accepted once more after the one that follows it.
    */
   ready() {
     const lanes = new Set();
@@ -226,14 +225,14 @@ class Outbox {
     );
   }
 
-  /** Resolves when the store has all of it. */
+  /** Resolves when everything is in the store. */
   async save() {
     const text = this.#text();
     await this.#cell?.write(text === "[]" ? null : text);
   }
 
   /**
-   * From here on keeps itself in `cell`, where an earlier page has left `text`: that comes before what was called here.
+   * Keeps itself in `cell` from now on. An earlier page has left `text` there: its calls come before those made here.
    */
   open(cell, text) {
     const mine = this.all();
@@ -243,25 +242,25 @@ class Outbox {
     for (const entry of mine) this.#entries.set(entry.id, entry);
   }
 
-  /** Takes over what a page that is gone has left. */
+  /** Takes over what a closed page has left. */
   take(text) {
     for (const entry of text ? JSON.parse(text) : []) {
       if (!this.get(entry.id)) this.#entries.set(entry.id, { ...entry, resumed: true, kept: true, tries: 0 });
     }
   }
 
-  /** Leaves what the store has to whoever opens it next. */
+  /** Leaves what is in the store to the next page that opens it. */
   close() {
     if (this.#cell) this.#entries.clear();
     this.#cell = null;
   }
 }
 
-/** Pushes: each once and in order to the listeners, and only then behind the cursor. */
+/** Pushes: the listeners get each once and in order, and only then does the cursor pass it. */
 class Inbox {
-  /** The last `seq` that the listeners are done with; `null` when nothing is known. */
+  /** The last `seq` that the listeners have handled; `null` when nothing is known. */
   cursor = null;
-  /** Where a device that knows nothing began: the newest there was at its first welcome. */
+  /** Where a new device began: at the newest `seq` of its first welcome. */
   #base = null;
   #taken = null;
   #waiting = [];
@@ -271,21 +270,21 @@ class Inbox {
   #gap = { after: -1, tries: 0 };
 
   /**
-   * `again(tries)` waits before a listener gets a push again, and says whether it shall; `done` keeps the cursor;
-   * `behind` reads anew.
+   * `again(tries)` waits before a listener gets a push again, and resolves to whether it should; `done` keeps the
+   * cursor; `behind` reads from the inbox again.
    */
   constructor(client, { again, done, behind }) {
     Object.assign(this, { client, again, done, behind });
   }
 
-  /** A new socket goes on behind the cursor. */
+  /** A new socket continues behind the cursor. */
   reset() {
     this.#waiting.length = this.#busy ? 1 : 0;
     this.#taken = this.#waiting[0]?.seq ?? this.cursor ?? this.#base;
     this.#expired = this.#overflowed = false;
   }
 
-  /** The newest `seq` there is. Below the cursor it is of another history: the server's data were begun anew. */
+  /** The newest `seq` of the server. Below the cursor it belongs to another history: the server has lost its data. */
   welcome(newest) {
     const rewound = this.cursor !== null && newest < this.cursor;
     if (rewound) this.cursor = newest;
@@ -294,14 +293,14 @@ class Inbox {
     return rewound;
   }
 
-  /** The server has said that what comes next does not follow: the entries between are gone by age. */
+  /** The server says that the next entry does not follow the last: those between have expired. */
   expire() {
     this.#expired = true;
   }
 
   take(push) {
     const { seq } = push;
-    // A device that we know nothing of may have acked before: then the server goes on there.
+    // A device that we know nothing about may have acked before: then the server continues there.
     if (this.cursor === null && !this.#busy && seq <= this.#taken) this.#taken = seq - 1;
     if (seq <= this.#taken || this.#overflowed) return;
     if (seq > this.#taken + 1 && !this.#jumps(seq)) return this.behind();
@@ -345,7 +344,7 @@ class Inbox {
   }
 }
 
-/** One user's connection: keeps itself up, sends what is called until it is answered, and hands over what comes. */
+/** One user's connection: stays connected, sends each call until it is answered, and delivers what comes. */
 export class SoundOff extends Emitter {
   #token;
   #url;
@@ -357,7 +356,7 @@ export class SoundOff extends Emitter {
   #device;
   #user;
   #state = "stopped";
-  /** Rises with each start and end: what was begun before it is of no use any more. */
+  /** Rises with each start and end: anything begun before it counts no longer. */
   #life = 0;
   #begun;
   #stopping;
@@ -435,7 +434,7 @@ export class SoundOff extends Emitter {
     if (this.#life === life) this.#connect(life);
   }
 
-  /** The network or the page is back: waits no longer, and does not trust a socket that slept. */
+  /** The network or the page is back: waits no longer, and checks a socket that slept. */
   #wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.#state === "waiting") this.#connect(this.#life);
@@ -443,7 +442,7 @@ export class SoundOff extends Emitter {
   };
 
   /**
-   * Each page that shares the store has a seat, and with it a device name and a list of pending messages of its own.
+   * Each page that shares the store has a seat, and with it its own device name and its own list of pending messages.
    */
   async #takeSeat() {
     for (let number = 0; number < SEATS; number++) {
@@ -465,7 +464,7 @@ export class SoundOff extends Emitter {
     return `${this.#prefix}/${this.#user}/${name}`;
   }
 
-  /** Whose connection this is, as app, token or welcome say: brings back what is kept under that name. */
+  /** The user of this connection, as app, token or welcome say: loads what is kept under that name. */
   async #identify(user) {
     if (this.#user !== null && this.#user !== user) {
       throw new SoundOffError("user_changed", `the token is ${user}'s, not ${this.#user}'s`);
@@ -482,7 +481,7 @@ export class SoundOff extends Emitter {
     await this.#outbox.save();
   }
 
-  /** Takes over what pages that are gone have left unanswered. */
+  /** Takes over what closed pages have left unanswered. */
   async #adopt() {
     for (let number = 0; this.#locks && number < SEATS; number++) {
       const key = this.#key(`pending/${number}`);
@@ -549,7 +548,7 @@ export class SoundOff extends Emitter {
         this.emit("event", { type: frame.type, body: frame.body });
         return this.emit(`event:${frame.type}`, frame.body);
       case "pong":
-        // Browsers slow timers down that are set by timers; this one is set by a message.
+        // Browsers slow down timers that are set by timers; this one is set by a message.
         clearTimeout(link.beat);
         link.beat = setTimeout(() => this.#beat(link), link.heartbeatMs);
         return;
@@ -565,7 +564,7 @@ export class SoundOff extends Emitter {
   #welcome(link, { user, cursor, heartbeat_ms: heartbeatMs, limits }) {
     if (link.online) return;
     if (!this.#opened || user !== this.#user) {
-      // The token did not say who it is: only now the cursor is known, and the way back brings it along.
+      // The token did not say who the user is: only now is the cursor known, and the next connection sends it.
       const back = () => this.#drop(link, "once more, with the cursor", 0);
       return this.#identify(user).then(back, (error) => this.#link === link && this.#refuse(error));
     }
@@ -585,7 +584,7 @@ export class SoundOff extends Emitter {
   }
 
   /**
-   * Pings. Whatever comes in time shows that the socket lives: a server that is asked too much leaves pings unanswered.
+   * Pings. Any frame in time shows that the socket is alive: an overloaded server leaves pings unanswered.
    */
   #beat(link, patienceMs = link.heartbeatMs) {
     clearTimeout(link.beat);
@@ -595,7 +594,7 @@ export class SoundOff extends Emitter {
     this.#adopt().catch((error) => this.fault(error));
   }
 
-  /** Hands in a fresh token. Should that fail, the socket closes with 4005, and the way back asks for a token again. */
+  /** Sends a fresh token. If that fails, the socket closes with 4005, and the next connection asks for a token again. */
   async #renew(link) {
     try {
       const token = await this.#token({ refused: true });
@@ -606,7 +605,7 @@ export class SoundOff extends Emitter {
   }
 
   /**
-   * The edge is about to stop: it takes nothing more, and at a random time in the window the client connects elsewhere.
+   * The edge will stop: it takes nothing more, and the client connects elsewhere at a random time in the window.
    */
   #leave(link, [low, high]) {
     if (link.leaving) return;
@@ -620,14 +619,14 @@ export class SoundOff extends Emitter {
     this.#lost(link, 1006, message, waitMs);
   }
 
-  /** Lets go of a socket. It may be dead, so nobody waits for its answer. */
+  /** Drops a socket. It may be dead, so nothing waits for its answer. */
   #discard({ socket }) {
     socket.onopen = socket.onmessage = socket.onclose = null;
     if (socket.terminate) socket.terminate();
     else socket.close();
   }
 
-  /** The socket is gone. 4500 and above: coming back is of no use. All else: it is. */
+  /** The socket is closed. After 4500 and above connecting again is useless; after all other codes it helps. */
   #lost(link, code, message, waitMs) {
     if (this.#link !== link) return;
     this.#unlink();
@@ -681,7 +680,7 @@ export class SoundOff extends Emitter {
     if (!same || more) this.emit("state", { state, ...more });
   }
 
-  /** Acks, says bye, and gives the seat up. What is pending stays in the store. */
+  /** Acks, says bye, and gives up the seat. Pending messages stay in the store. */
   stop() {
     if (this.#state === "stopped") return this.#stopping ?? Promise.resolve();
     if (this.#unsaid) this.#ack();
@@ -708,7 +707,7 @@ export class SoundOff extends Emitter {
     this.#discard(link);
   }
 
-  /** Removes what the store keeps of this user: for signing out where others sit down next. */
+  /** Removes what the store keeps of this user: for signing out on a shared device. */
   async forget() {
     await this.stop();
     if (this.#user === null) return;
@@ -716,12 +715,12 @@ export class SoundOff extends Emitter {
     await this.#store.remove(this.#key("cursor"));
   }
 
-  /** Sends a message until it is answered, by this page or the one after it; resolves to the reply's body. */
+  /** Sends a message until it is answered, from this page or the next one; resolves to the reply's body. */
   call(type, body = {}, { id = randomName(), signal, ordered = true } = {}) {
     const known = this.#outbox.get(id);
     if (known) return this.#outcome(known);
     const passing = isPassing(type);
-    // Its very bytes belong to the id: what becomes of the object later must not reach them.
+    // The id stands for these exact bytes: later changes of the object must not reach them.
     const said = JSON.parse(JSON.stringify(body));
     const lane = ordered && !passing ? laneOf(type, said) : null;
     const entry = { id, type, body: said, since: Date.now(), lane, passing, kept: passing, tries: 0 };
@@ -738,7 +737,7 @@ export class SoundOff extends Emitter {
     signal?.addEventListener("abort", cancel, { once: true });
     entry.forget = () => signal?.removeEventListener("abort", cancel);
     if (type === "typing") {
-      outcome.catch(() => {}); // it is of the moment: whoever does not care need not
+      outcome.catch(() => {}); // it matters only now: a caller may ignore it
       if (this.#state !== "online") this.#settle(entry, new SoundOffError("offline", "not online", { retry: true }));
     }
     if (passing) this.#pump();
@@ -746,7 +745,7 @@ export class SoundOff extends Emitter {
     return outcome;
   }
 
-  /** The outcome of what an earlier page has called. */
+  /** The outcome of a call of an earlier page. */
   resumed(id) {
     const entry = this.#outbox.get(id);
     return entry ? this.#outcome(entry) : Promise.reject(new SoundOffError("not_found", `${id} is not pending`));
@@ -757,7 +756,7 @@ export class SoundOff extends Emitter {
     return entry.outcome;
   }
 
-  /** Nothing goes out before the store has it. */
+  /** Nothing is sent before the store has it. */
   async #keep(entry) {
     if (this.#link?.online) entry.tried = Date.now();
     this.#changed();
@@ -814,7 +813,7 @@ export class SoundOff extends Emitter {
     }, ms);
   }
 
-  /** A refusal that may pass is waited out; any other is the outcome. */
+  /** After a refusal that may pass the client waits and tries again; any other is the outcome. */
   #failed(entry, { id, error, duplicate = false }) {
     const {
       code,
@@ -851,8 +850,8 @@ export class SoundOff extends Emitter {
   }
 
   /**
-   * The listeners are done with a push: the store's cursor moves, and then it is acked. Pages that share a store share
-   * the cursor.
+   * The listeners have handled a push: the store's cursor moves, and then the push is acked. Pages that share a store
+   * share the cursor.
    */
   async #handled(seq) {
     try {
@@ -935,7 +934,7 @@ export class Session extends Emitter {
     return this.#prove("/v1/auth/twitter", proof, options);
   }
 
-  /** Signs in with a proof. With `link` it becomes one more way to sign in to the account that is signed in. */
+  /** Signs in with a proof. With `link` it becomes another way to sign in to the current account. */
   async #prove(path, proof, { link = false } = {}) {
     const answer = await this.#fetch("POST", path, proof, link ? await this.token() : undefined);
     if (!link) await this.#keep(answer);
@@ -943,7 +942,7 @@ export class Session extends Emitter {
     return { user, created, ...(linked && { linked }) };
   }
 
-  /** An access token. `fresh`: another than the last, which was refused or is about to lapse. */
+  /** An access token. With `fresh` a new one, since the last was refused or is about to expire. */
   async token({ fresh = false } = {}) {
     await this.ready;
     const refused = fresh ? this.#given : null;
@@ -957,7 +956,7 @@ export class Session extends Emitter {
     return this.#given;
   }
 
-  /** One refresh for all pages: a refresh token that is used again ends the sign-in. */
+  /** One refresh for all pages: using a refresh token twice ends the sign-in. */
   #refresh(good) {
     const turn = async () => {
       await this.#read();
@@ -971,17 +970,17 @@ export class Session extends Emitter {
     const still = async () => (await this.#read(), this.#held?.refresh === refresh);
     let answer = null;
     try {
-      // An answer that was lost may be asked for once more within ten seconds.
+      // If the answer was lost, the same request may be repeated within ten seconds.
       answer = await ask().catch((error) => (error.code === "offline" ? pause(1000).then(ask) : Promise.reject(error)));
     } catch (error) {
       if (error.code === "conflict") {
-        // Somebody else was faster, and their answer is in the store or will be. Should they be gone, it may be asked
-        // for once more.
+        // Another page was faster, and its answer is in the store or will be. If that page is closed, the request may be
+        // repeated.
         for (let waited = 0; (await still()) && waited < 2000; waited += 50) await pause(50);
         if (await still()) answer = await ask();
       } else if (error.code !== "unauthorized") throw error;
     }
-    // Signed out meanwhile: what came too late is not to sign in again.
+    // Signed out meanwhile: a late answer must not sign in again.
     if (await still()) await this.#keep(answer);
   }
 
@@ -1024,12 +1023,12 @@ export class Session extends Emitter {
     await this.#fetch("DELETE", `/v1/auth/identities/${encodeURIComponent(id)}`, undefined, await this.token());
   }
 
-  /** Hears of other pages no longer. */
+  /** Stops listening to other pages. */
   close() {
     this.#channel?.close();
   }
 
-  /** Uploads a picture. What `POST` does not take goes where `begin`, a call of `media.begin`, says. */
+  /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
     const send = (method, to, token) => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal });
     if (blob.size > POST_BYTES && begin) {
@@ -1060,7 +1059,7 @@ async function asked(url, init, cancelled) {
   }
 }
 
-/** The body of a good answer; the error of another (RFC 9457). A bucket's errors are no JSON. */
+/** The body of a successful answer, or the error of another (RFC 9457). A bucket's errors are no JSON. */
 function answerOf(status, text, retryAfterS) {
   let body = {};
   try {
@@ -1077,7 +1076,7 @@ function answerOf(status, text, retryAfterS) {
   });
 }
 
-/** Sends bytes, with XMLHttpRequest where there is one: fetch cannot tell how far it has come. */
+/** Sends bytes, with XMLHttpRequest where there is one: fetch cannot report its progress. */
 function transfer(method, url, { token, blob, onProgress, signal }) {
   if (!globalThis.XMLHttpRequest) return asked(url, { method, headers: bearer(token), body: blob, signal }, signal);
   return new Promise((resolve, reject) => {

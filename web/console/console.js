@@ -47,7 +47,7 @@ function send(frame) {
 $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
   const handle = $("handle").value;
-  // Bob is in the examples: he has to exist to be followed.
+  // The examples follow bob, so he must exist.
   const answer = await fetch("/dev/tokens", { method: "POST", body: JSON.stringify({ handles: [handle, "alice", "bob"] }) });
   if (!answer.ok) return log("note", (await answer.json()).detail);
   const { tokens } = await answer.json();

@@ -1,4 +1,4 @@
-// Elements in one expression, and figures and times as people read them.
+// Makes elements in one expression, and figures and times that people can read.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,7 +19,7 @@ export const svg = (name, attributes = {}, ...children) =>
 
 export const byId = (id) => document.getElementById(id);
 
-// Writes only what has changed: a live region must not be heard again, and a selection in the text must stay.
+// Writes only what has changed: a screen reader must not read a live region again, and a selection in the text must stay.
 export const say = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };
@@ -44,7 +44,7 @@ const seconds = (value) => {
 
 const orDash = (format) => (value) => (value == null ? "–" : format(value));
 
-// A count or a rate, and a time, as short as they can be told.
+// A count or a rate, and a time, in as few characters as possible.
 export const asCount = orDash(short);
 export const asSeconds = orDash(seconds);
 

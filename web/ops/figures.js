@@ -1,4 +1,4 @@
-// What the server has told: its samples of the last ten minutes, over its restarts.
+// The server's samples of the last ten minutes, across its restarts.
 
 export class Figures {
   samples = [];
@@ -10,15 +10,15 @@ export class Figures {
   #next = 0;
   #ahead = 0;
 
-  // Asks for what is new, with the operator's key if there is one. Rejects when there is no answer, or none that is good.
+  // Asks for new samples, with the operator's key if there is one. Rejects when there is no answer, or a bad one.
   async refresh(key) {
     let answer = await this.#ask(this.#next, key);
-    // Another process counts anew, and may have come further than the one before.
+    // Another process counts from zero, and may have come further than the one before.
     if (answer.boot !== this.#boot && this.#next > 0) answer = await this.#ask(0, key);
     this.#take(answer);
   }
 
-  // The server's time now, as far as known: its clock and ours may differ.
+  // The server's time now, as far as we know: its clock and ours may differ.
   now() {
     return Date.now() + this.#ahead;
   }
@@ -58,7 +58,7 @@ const ZEROS = { visible: 0, in_flight: 0, oldest_age: 0, dead: 0, done: 0, run_p
 
 const add = (one, other) => one + other;
 
-// How full all queues are; null where it is known of none.
+// The sum over all queues; null if no queue's figure is known.
 const together = (queues) => {
   const join = (name, how) => {
     const known = queues.map((figures) => figures[name]).filter((value) => value != null);

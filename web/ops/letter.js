@@ -12,7 +12,7 @@ const indented = (text) => {
   }
 };
 
-// `fetchBody`: resolves to the letter's body, which is not shown before somebody asks for it.
+// `fetchBody` resolves to the letter's body, which is shown only when somebody asks for it.
 export const letterElement = (letter, fetchBody) => {
   const body = html("pre", { hidden: true, tabindex: "0", "aria-label": `Body of ${letter.id ?? letter.key}` });
   const failure = html("p", { class: "failure", role: "status" });

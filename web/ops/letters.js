@@ -1,9 +1,9 @@
-// Dead letters: whose they are, what they say, and back with them.
+// Dead letters: whose they are, what they say, and how to redrive them.
 
 import { byId, html, say } from "./dom.js";
 import { letterElement } from "./letter.js";
 
-// How long what becomes of redriven letters is followed.
+// For how long redriven letters are followed.
 const FOLLOWED = 120_000;
 
 export class Letters {
@@ -44,7 +44,7 @@ export class Letters {
     byId("queue").focus();
   }
 
-  // Draws what is known of the dead letters, and asks for them when there are others than those that are listed.
+  // Draws what is known about dead letters, and asks for them when the list is no longer complete.
   draw() {
     const { queues, key } = this.#figures;
     const latest = this.#figures.latest();
@@ -65,14 +65,14 @@ export class Letters {
     const count = this.#count();
     this.#allow(count !== 0);
     this.#follow();
-    // Looking costs a deployment requests, and takes letters out of sight for a moment: there somebody asks for it.
+    // In a deployment a look costs requests and hides letters for a moment: there it is made only when somebody asks.
     if (this.#listed?.queue !== this.#queue || (!key && this.#listed.count !== count)) this.#load(count);
   }
 
   #choices(queues, dead) {
     const select = byId("queue");
     const label = (queue) => (dead(queue) > 0 ? `${queue} (${dead(queue)})` : queue);
-    // The list must not be made anew under somebody who is choosing.
+    // The list must not be rebuilt while somebody is choosing.
     if (select.options.length !== queues.length) {
       select.replaceChildren(...queues.map((queue) => html("option", { value: queue }, queue)));
     }
@@ -85,7 +85,7 @@ export class Letters {
   }
 
   async #load(count) {
-    // One after the other; what has changed meanwhile is asked for again.
+    // One request after the other; if something has changed meanwhile, ask again.
     this.#again = this.#loading;
     if (this.#loading) return;
     this.#loading = true;
@@ -104,7 +104,7 @@ export class Letters {
   #list(queue, letters, most, count) {
     const known = new Map([...byId("list").children].map((element) => [element.dataset.key, element]));
     const elements = letters.map((letter) => {
-      // Letters are named within their queue and do not change; another end of the same message does.
+      // A letter's key is unique within its queue and the letter does not change; a message that dies again is another letter.
       const key = [queue, letter.key, letter.last_at].join(" ");
       const element = known.get(key) ?? letterElement(letter, () => this.#body(queue, letter.key));
       element.dataset.key = key;
@@ -121,7 +121,7 @@ export class Letters {
     if (document.activeElement !== field) field.value = Math.min(Math.max(all, 1), 1000);
   }
 
-  // Shows what redrives, while there is something to redrive. Whoever stands there is led to the choice of queues, not to nowhere.
+  // Shows the button to redrive while there are letters. When it goes, the focus moves to the choice of queues.
   #allow(some) {
     const redrive = byId("redrive");
     if (!some && redrive.contains(document.activeElement)) byId("queue").focus();
@@ -146,7 +146,7 @@ export class Letters {
     byId("yes").focus();
   }
 
-  // Ends the question; `focus`: what is next.
+  // Ends the question; `focus` gets the focus.
   #decided(focus = null) {
     byId("confirm").hidden = true;
     byId("ask").disabled = byId("count").disabled = false;
@@ -176,11 +176,11 @@ export class Letters {
     this.draw();
   }
 
-  // Tells what has become of the letters that were put back, once their queue is empty.
+  // Reports what happened to the redriven letters, once their queue is empty.
   #follow() {
     const { queue, moved, left, from, until } = this.#following ?? {};
     const latest = this.#figures.latest();
-    // Gauges are a moment old, and those of a deployment ten seconds.
+    // Gauges are up to a second old, and up to ten seconds in a deployment.
     if (!queue || latest.at < from + (this.#figures.key ? 15_000 : 2 * this.#figures.every)) return;
     const { visible, in_flight: inFlight, dead } = latest.each[queue];
     const letters = moved === 1 ? "1 letter was" : `${moved} letters were`;

@@ -1,4 +1,4 @@
-// The operators' page: asks for what is new every two seconds, and tells when nobody answers.
+// The operators' page: asks for new samples every two seconds, and says when there is no answer.
 
 import { byId, clock, say } from "./dom.js";
 import { Figures } from "./figures.js";
@@ -45,7 +45,7 @@ const draw = () => {
   if (latest) say(byId("as-of"), `as of ${clock(latest.at)}`);
 };
 
-// Whether somebody answers. What is shown when nobody does is marked as old, and goes on growing older.
+// Whether the server answers. While it does not, the figures are marked as old, and their age grows.
 const answers = (well) => {
   document.documentElement.classList.toggle("stale", !well);
   const since = figures.latest() ? `No answer. All figures are of ${clock(figures.latest().at)}.` : "No answer yet.";
@@ -59,7 +59,7 @@ document.addEventListener("visibilitychange", () => wake());
 
 let failures = 0;
 for (;;) {
-  // A page that nobody sees asks nothing: the server keeps what it will want.
+  // A hidden page does not ask: the server keeps the samples that it will need.
   if (!document.hidden) {
     try {
       await figures.refresh(key.get());

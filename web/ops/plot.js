@@ -6,7 +6,7 @@ const HEIGHT = 132;
 const MARGIN = { left: 52, right: 10, top: 14, bottom: 20 };
 const MINUTE = 60_000;
 
-// An axis from 0 to at least the largest value, its ticks 1, 2 or 5 times a power of ten apart. `share`: how high a value stands, 0 to 1.
+// An axis from 0 to at least the largest value, with ticks 1, 2 or 5 times a power of ten apart. `share` is a value's height, 0 to 1.
 const linear = (values, whole) => {
   const most = Math.max(...values, whole ? 3 : 0) || 1;
   const rough = most / 3;
@@ -17,7 +17,7 @@ const linear = (values, whole) => {
   return { ticks: Array.from({ length: count + 1 }, (_, n) => n * step), share: (value) => value / (count * step) };
 };
 
-// An axis over whole powers of ten: times differ by factors, and one long one must not press all others flat.
+// An axis over whole powers of ten: times differ by factors, and one long time must not flatten all others.
 const logarithmic = (values) => {
   const logs = values.filter((value) => value > 0).map(Math.log10);
   const from = Math.floor(Math.min(...logs, -3));
@@ -52,7 +52,7 @@ export class Plot {
       html("dl", {}, ...entries), this.#svg, this.#details);
   }
 
-  // Draws the samples up to `now`. `cursor`: a time to tell the figures of, instead of the latest.
+  // Draws the samples up to `now`. `cursor` is the time whose figures are shown, instead of the latest.
   draw({ samples, now, keeps, every, cursor = null }) {
     this.#drawn = { samples, now, keeps, every };
     const width = Math.max(this.#svg.clientWidth, 200);
@@ -117,7 +117,7 @@ export class Plot {
       if (apart) {
         if (last !== null) end(x(samples[last].at).toFixed(1));
         begun = at;
-        // A point by itself is a dot.
+        // A single point is drawn as a dot.
         path += `M${at} ${level}h0`;
         area += `M${at} ${level}`;
       } else {
@@ -141,7 +141,7 @@ export class Plot {
     return `${this.title}, ${this.unit}, in the last ten minutes: ${parts.join("; ")}.`;
   }
 
-  // The highest of each minute. Only what is looked at is kept up.
+  // The highest value of each minute. Updated only while the table is open.
   #tabulate() {
     if (!this.#details.open || !this.#drawn) return;
     const { samples, now, keeps } = this.#drawn;
@@ -162,7 +162,7 @@ export class Plot {
   }
 }
 
-// Which sample is nearest to a time; -1: none is within reach.
+// The index of the sample that is nearest to a time; -1 if none is near.
 const nearest = (samples, time, reach) => {
   let [found, least] = [-1, reach];
   samples.forEach(({ at }, n) => {
@@ -171,7 +171,7 @@ const nearest = (samples, time, reach) => {
   return found;
 };
 
-// A small line without axes, for a cell.
+// A small line without axes, for a table cell.
 export const spark = (values, label) => {
   const [width, height] = [96, 20];
   const most = Math.max(...values.filter((value) => value != null), 1);

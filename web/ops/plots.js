@@ -1,4 +1,4 @@
-// Which plots there are.
+// The list of plots.
 
 import { asCount, asSeconds, byId } from "./dom.js";
 import { Plot } from "./plot.js";
@@ -6,7 +6,7 @@ import { Plot } from "./plot.js";
 const whole = (name) => (sample) => sample.whole[name];
 const all = (name) => (sample) => sample.all[name];
 
-// `part`: which part of a process it is about. `alone`: only where the process does nothing else.
+// `part` is the part of a process that the plot is about. `alone`: only if the process does nothing else.
 const PLOTS = [
   { title: "Messages", unit: "per second", parts: ["edge", "queues"], format: asCount, lines: [
     { label: "accepted", of: whole("accepted"), part: "edge" },
@@ -56,7 +56,7 @@ export class Plots {
   constructor(figures) {
     this.#figures = figures;
     const place = byId("plots");
-    // All plots tell of the time under the pointer.
+    // All plots show the figures of the time under the pointer.
     place.addEventListener("pointermove", (event) => {
       const over = this.#plots?.find(({ element }) => element.contains(event.target));
       this.#point(event.target.closest("svg") && over ? over.timeAt(event.clientX) : null);

@@ -20,11 +20,11 @@ export class Queues {
   #show;
   #rows = new Map();
   #headers = new Map();
-  // The catalog's order until somebody wants another.
+  // The catalog's order until somebody chooses another.
   #by = null;
   #falling = false;
 
-  // `show`: called with the queue whose dead letters somebody wants to see.
+  // `show` is called with the queue whose dead letters somebody wants to see.
   constructor(figures, show) {
     this.#figures = figures;
     this.#show = show;
@@ -66,13 +66,13 @@ export class Queues {
 
   #order(one, other) {
     const [a, b] = [one, other].map(this.#by.of);
-    // What is not known is last, whichever way.
+    // Unknown figures come last in both directions.
     if (a == null || b == null) return (a == null) - (b == null);
     return this.#falling ? compare(b, a) : compare(a, b);
   }
 
   #sort(column) {
-    // Figures are wanted highest first, names from a.
+    // Figures are sorted highest first, names from a to z.
     const first = column.name !== "queue";
     if (this.#by !== column) [this.#by, this.#falling] = [column, first];
     else if (this.#falling === first) this.#falling = !first;

@@ -2,7 +2,7 @@
 //
 //   node chaos.mjs            1,000 seeds
 //   RUNS=50 node chaos.mjs    fewer
-//   SEED=17 node chaos.mjs    one again
+//   SEED=17 node chaos.mjs    one of them again
 import { deepEqual, equal } from "node:assert/strict";
 import WebSocket from "ws";
 import { FaultyProxy, seeded } from "./faults.mjs";
@@ -17,7 +17,7 @@ const FLAGS = ["--heartbeat-ms", "1000", "--hello-timeout-ms", "1000", "--socket
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A user's app: it may crash, and then the next one goes on with its store. */
+/** A user's app: it may crash, and then the next one continues with its store. */
 class App {
   store = memoryStore();
   pushes = [];
@@ -32,7 +32,7 @@ class App {
     const life = { dead: false, sockets: new Set() };
     const { store } = this;
     this.life = life;
-    // A process that is gone writes nothing more, neither to the store nor to the net.
+    // A crashed process writes nothing more, neither to the store nor to the network.
     const kept = {
       ...store,
       set: (key, value) => life.dead || store.set(key, value),
@@ -116,7 +116,7 @@ async function clean(url, token) {
   return { cursor, ask, close: () => socket.terminate() };
 }
 
-/** What both do, at once and without waiting for answers, in an order that the seed says. */
+/** What both do, at once and without waiting for answers, in an order that the seed determines. */
 async function act(chance, anna, bobby) {
   const first = anna.call("post.create", { text: "post 0" });
   const { body } = await anna.outcome(first);

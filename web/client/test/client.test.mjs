@@ -68,7 +68,7 @@ test("what is called at once takes effect in that order", async () => {
     b.pushes.map(({ body }) => body.message.text),
     texts,
   );
-  // In one lane one at a time; without a lane all at once.
+  // One at a time in one lane; all at once without a lane.
   const bodies = () => a.net.sent.filter(({ type }) => type === "like.add").map(({ body }) => body.post);
   const flying = () => bodies().length;
   a.net.in = ({ op }) => op !== "reply";
@@ -80,7 +80,7 @@ test("what is called at once takes effect in that order", async () => {
   deepEqual(bodies(), ["x", "y", "x"]);
 });
 
-test("a page that is loaded anew goes on behind the cursor", async () => {
+test("a page that is reloaded continues behind the cursor", async () => {
   const store = memoryStore();
   const { bobby, a, b, tokens } = await bothOnline([{}, { store }]);
   for (const text of ["one", "two"]) await a.client.call("dm.send", { to: bobby, text });
@@ -149,7 +149,7 @@ test("what a page leaves unanswered, the next one sends under the same ids", asy
   const store = memoryStore();
   const first = app(server, a, { store, user: anna });
   await first.online();
-  // One has taken effect unheard, one has never been sent.
+  // One has taken effect and its reply was lost; one was never sent.
   first.net.in = ({ op }) => op !== "reply" && op !== "accepted";
   first.client.call("dm.send", { to: bobby, text: "heard by nobody" }, { id: "one" }).catch(() => {});
   first.client.call("dm.send", { to: bobby, text: "never sent" }, { id: "two" }).catch(() => {});
@@ -262,7 +262,7 @@ test("a push stays until its listeners are done", async () => {
     [1, 2],
     "who is done does not get it again",
   );
-  // One whose listener never gets done is there for the next page.
+  // A push whose listener never finishes is there for the next page.
   b.client.on("push", () => new Promise(() => {}));
   await a.client.call("dm.send", { to: bobby, text: "three" });
   await until(() => b.pushes.length === 3);
@@ -326,7 +326,7 @@ test("the limits of the server are waited out", async () => {
   await own.stop();
 });
 
-test("a device that the server's data do not know any more begins anew", async () => {
+test("a device that the server's data do not know any more starts from the beginning", async () => {
   const own = await Server.start();
   const store = memoryStore();
   const meet = async () => {
@@ -370,7 +370,7 @@ test("stopped, nothing is left that keeps a process or a worker alive", async ()
   );
   const exit = await new Promise((resolve, reject) => worker.on("exit", resolve).on("error", reject));
   equal(exit, 0);
-  // The same in a process of its own, with the WebSocket that browsers and later Nodes have.
+  // The same in another process, with the WebSocket that browsers and newer versions of Node have.
   const own = script
     .replace(
       /import .*worker_threads";/,

@@ -1,5 +1,5 @@
 // A proxy that knows websocket frames: it drops, delays and doubles them in both directions, and cuts the socket, as a
-// seed says.
+// seed determines.
 import { once } from "node:events";
 import WebSocket, { WebSocketServer } from "ws";
 
@@ -49,7 +49,7 @@ export class FaultyProxy {
     return proxy;
   }
 
-  /** An address of its own, with faults from `seed` until it is mended. */
+  /** A new address, with faults from `seed` until it is mended. */
   path(name, seed) {
     const path = { seed, faulty: true, cuts: new Set(), connections: 0 };
     this.#paths.set(`/${name}`, path);

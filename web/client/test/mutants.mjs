@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** By what is to notice: what is broken, the text, and what stands there instead. */
+/** By the tests that must notice: what is broken, the text, and its replacement. */
 const MUTANTS = {
   "chaos.mjs": [
     ["nothing is sent again", "      entry.flying = null;\n      entry.tries += 1;\n", "      return;\n"],
@@ -45,7 +45,7 @@ const MUTANTS = {
     ["frames may be as large as they like", "if (new TextEncoder().encode(text).length > link.limit)", "if (false)"],
     ["a refusal that may pass is final", "} else if (!retry) this.#settle", "} else if (true) this.#settle"],
     [
-      "a history that was begun anew is not seen",
+      "a new history of the server is not noticed",
       "const rewound = this.cursor !== null && newest < this.cursor;",
       "const rewound = false;",
     ],
@@ -58,7 +58,7 @@ const MUTANTS = {
   ],
   "online.test.mjs": [
     ["a refused token is not replaced", "if (spent) this.#stale = true;", ""],
-    ["a refused token is replaced for ever", "(code === 4500 && !this.#stale)", "code === 4500"],
+    ["a refused token is replaced forever", "(code === 4500 && !this.#stale)", "code === 4500"],
     ["4418 is like any other", "code === 4418 ? retryAfter(message) : waitMs", "waitMs"],
     ["what is refused for good comes back", "if (code >= 4500 && !spent) return this.#refuse({ code, message });", ""],
     [
@@ -69,7 +69,7 @@ const MUTANTS = {
     ["goaway is not heard", "    if (link.leaving) return;", "    return;"],
     ["silence is not heard", 'link.heard ? this.#beat(link) : this.#drop(link, "no pong")', "this.#beat(link)"],
     ["waits do not double", "low * 2 ** Math.min(failures, 16)", "low"],
-    ["waits never begin anew", ">= this.#timings.steadyMs) this.#failures = 0;", ">= Infinity) this.#failures = 0;"],
+    ["waits never start from the beginning", ">= this.#timings.steadyMs) this.#failures = 0;", ">= Infinity) this.#failures = 0;"],
     [
       "the network's return is not heard",
       '    if (this.#state === "waiting") this.#connect(this.#life);',

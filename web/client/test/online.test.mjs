@@ -1,4 +1,4 @@
-// How the client comes back, and when it does not: tokens, close codes, draining, silence.
+// How the client reconnects, and when it does not: tokens, close codes, draining, silence.
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Session, memoryStore } from "./under.mjs";
@@ -13,7 +13,7 @@ after(() => server.stop());
 const token = async (handle, seconds) => (await server.tokens([handle], seconds))[handle];
 const refused = (a) => until(() => a.client.state === "refused" && a.states.at(-1), "refused");
 
-/** A token provider that says what it was asked. */
+/** A token provider that records what it was asked. */
 function provider(...tokens) {
   const asked = [];
   const give = async ({ refused }) => {

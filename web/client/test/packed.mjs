@@ -1,4 +1,4 @@
-// What goes to npm is what belongs there, and can be used as a stranger would: installed, imported, compiled against.
+// The package for npm has what belongs in it, and works for a stranger: it is installed, imported and compiled against.
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,5 +1,5 @@
-// Several pages of one browser, and several users one after the other: one store, nobody's pushes lost, nobody's
-// messages another's.
+// Several pages of one browser, and several users one after the other, on one store: no push is lost, and no message
+// becomes another user's.
 import { deepEqual, equal, notEqual, rejects } from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { memoryStore } from "./under.mjs";
@@ -32,7 +32,7 @@ test("each page gets every push, and the server knows them apart", async () => {
   await until(() => one.pushes.length === 1 && two.pushes.length === 1);
   const devices = [one, two].map(({ net }) => net.sent[0].device);
   notEqual(devices[0], devices[1]);
-  // One has the rest while the other sleeps: what the one has handled, the other still gets.
+  // One page gets the rest while the other sleeps: the other still gets what the first has handled.
   two.net.cut();
   await a.client.call("dm.send", { to: "bobby", text: "asleep" });
   await until(() => one.net.sent.some(({ op, cursor }) => op === "ack" && cursor === 2));

@@ -1,4 +1,4 @@
-// The real binary on this machine, which can be killed and started again in the same place.
+// The real binary on this machine, which can be killed and started again on the same port and data.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 
 const BINARY = process.env.UNDER_TEST ?? new URL("../../../target/debug/soundoff", import.meta.url).pathname;
 
-// A test runner that gives up on us says so with this: servers must not outlive it.
+// The test runner ends us with this signal: servers must not outlive it.
 process.once("SIGTERM", () => process.exit(143));
 
 export class Server {
@@ -47,7 +47,7 @@ export class Server {
     await this.gone;
   }
 
-  /** Forgets all data, between two lives. */
+  /** Removes all data, between two runs. */
   async wipe() {
     await rm(this.data, { recursive: true });
   }
@@ -66,7 +66,7 @@ export class Server {
     return (await answer.json()).tokens;
   }
 
-  /** The newest code that went out to an address. */
+  /** The newest code that was sent to an address. */
   async code(address) {
     const { items } = await (await fetch(`${this.url}/dev/outbox`)).json();
     return /\d{6}/.exec(items.find(({ to }) => to === address).text)[0];

@@ -28,7 +28,7 @@ after(() => server.stop());
 
 const code = (wanted) => (error) => error instanceof SoundOffError && error.code === wanted;
 
-/** Requests to a path from here on; `act` may stand in for the network. */
+/** Records requests to a path from here on; `act` may take the network's place. */
 function watch(path, act = (...request) => plainFetch(...request)) {
   const seen = [];
   globalThis.fetch = (url, init) => {
@@ -203,7 +203,7 @@ test("a session that has ended elsewhere signs out", async () => {
   const { refresh_token: spent } = JSON.parse(held[0].body);
   stolen.set(key, JSON.stringify({ user: session.user, access: "x", refresh: spent, lapses: 0 }));
   await session.token({ fresh: true });
-  // Somebody comes with a copy of what was spent two refreshes ago.
+  // Somebody uses a copy of the token that was used two refreshes ago.
   await rejects(new Session({ url: server.url, store: stolen }).token(), code("signed_out"));
   const changes = [];
   session.on("change", (user) => changes.push(user));

@@ -1,4 +1,4 @@
-// What several tests need: a client with its ears open, sockets that can be tampered with, and the locks of a browser.
+// What several tests need: a client that records what it hears, sockets that can be tampered with, and a browser's locks.
 import WebSocket from "ws";
 import { SoundOff, memoryStore } from "./under.mjs";
 
@@ -6,7 +6,7 @@ const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 15_000);
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until something is so. */
+/** Waits until a condition is true. */
 export async function until(found, what = found.toString()) {
   for (const end = Date.now() + PATIENCE_MS; ; await pause(5)) {
     const value = await found();
@@ -15,10 +15,10 @@ export async function until(found, what = found.toString()) {
   }
 }
 
-/** Times short enough for a test, against a server that is near. */
+/** Times that are short enough for a test with a local server. */
 export const QUICK = { connectMs: 2000, acceptMs: 500, replyMs: 1000, backoffMs: [5, 100], steadyMs: 500, ackMs: 10 };
 
-/** A WebSocket class whose frames a test may see, drop and forge, and whose network it may take away. */
+/** A WebSocket class whose frames a test can see, drop and forge, and whose network it can switch off. */
 export function wire() {
   const hooks = { out: () => true, in: () => true, offline: false, sockets: [], sent: [], received: [] };
   hooks.WebSocket = class extends WebSocket {
@@ -58,7 +58,7 @@ export function wire() {
 
 const open = new Set();
 
-/** A running client, with all that it says. */
+/** A running client, with everything that it reports. */
 export function app(server, token, { net = wire(), ...options } = {}) {
   const client = new SoundOff({
     url: server.url,
@@ -78,7 +78,7 @@ export function app(server, token, { net = wire(), ...options } = {}) {
   client.on("error", (error) => void heard.faults.push(error));
   heard.online = () => until(() => client.state === "online", "online");
   heard.texts = () => heard.pushes.map(({ type, body }) => `${type} ${body.message?.text ?? body.by ?? ""}`);
-  /** Ends it as a crash would: it neither says nor keeps anything more. */
+  /** Ends it as a crash would: it neither sends nor stores anything more. */
   heard.crash = () => {
     heard.crashed = true;
     net.cut();
