@@ -8,8 +8,7 @@ use serde_json::json;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::protocol::now_ms;
 
-use crate::IN_FLIGHT;
-use crate::edge::{Load, key};
+use crate::load::{IN_FLIGHT, Load, key};
 use crate::ports::user;
 
 const NOTHING_MISSING: &str = r#"{"missing":[]}"#;

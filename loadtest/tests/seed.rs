@@ -98,8 +98,15 @@ async fn what_is_wrong_is_said_before_anything_is_sent() {
     let (_, _, err) = seed(&nobody, &graph(), &[]).await;
     assert!(err.contains("start it with `soundoff up`"), "{err}");
 
-    let (_, _, err) = seed("http://127.0.0.1:8080", &graph(), &[]).await;
+    let (_, _, err) = seed("ftp://127.0.0.1:8080", &graph(), &[]).await;
     assert!(err.contains("should look like ws://127.0.0.1:8080"), "{err}");
+    for tls in ["wss://127.0.0.1:8080", "https://127.0.0.1:8080"] {
+        let (_, _, err) = seed(tls, &graph(), &[]).await;
+        assert!(err.contains("does not speak TLS"), "{err}");
+    }
+    // The page's address means the websocket of the same port.
+    let (_, _, err) = seed(&fake.url().replace("ws://", "http://"), &graph(), &[]).await;
+    assert!(err.contains("404 Not Found: this is not `soundoff up`"), "{err}");
     assert_eq!(fake.seen.lock().unwrap().sends, 0);
 }
 

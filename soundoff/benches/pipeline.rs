@@ -1,6 +1,6 @@
 //! How fast everybody's timeline is computed through the whole pipeline: `cargo bench -p soundoff --bench pipeline`.
 //!
-//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a file of
+//! Synthetic users of the world of `benchkit` (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a file of
 //! friendships; then a tick of everybody goes through schedule_q, precompute_q, TLC, personalize_q, Personalization and the cache, as
 //! under `soundoff up`. The first tick finds everything in the tables, the others have the memory warm. `USERS` sets how many users
 //! there are, 200,000 if it is not set.
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use benchkit::usage::{cpu_seconds, resident_mb};
+use benchkit::world::{World, WorldPost};
 use soundoff_common::model::{accounts, follows, posts};
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
@@ -31,18 +33,6 @@ use ulid::Ulid;
 /// As in the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The same world as the computation alone is measured with.
-#[path = "../../timeline/benches/precompute/world.rs"]
-#[expect(dead_code, reason = "nobody has turned to anybody here")]
-mod world;
-
-#[path = "../../timeline/benches/precompute/usage.rs"]
-#[expect(dead_code, reason = "the peak has the filling in it")]
-mod usage;
-
-use usage::{cpu_seconds, resident_mb};
-use world::{World, WorldPost};
 
 fn main() -> anyhow::Result<()> {
     if !std::env::args().any(|arg| arg == "--bench") {

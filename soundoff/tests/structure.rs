@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours a crate may depend on. Arrows point right and down, never sideways.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("soundoff-common", &[]),
     ("soundoff-edge", &["soundoff-common"]),
     ("soundoff-router", &["soundoff-common"]),
@@ -15,10 +15,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("soundoff-aws", &["soundoff-common"]),
     ("soundoff-media", &["soundoff-common"]),
     ("loadtest", &["soundoff-common"]),
-    (
-        "hotpaths",
-        &["soundoff-common", "soundoff-edge", "soundoff-router", "soundoff-workers", "soundoff-timeline"],
-    ),
+    ("benchkit", &["soundoff-timeline"]),
+    ("hotpaths", &["soundoff-common", "soundoff-edge", "soundoff-router", "soundoff-workers", "benchkit"]),
     (
         "soundoff",
         &[
@@ -51,7 +49,7 @@ fn manifest(path: &Path) -> toml::Table {
 fn ours(manifest: &toml::Table, section: &str) -> BTreeSet<String> {
     let table = manifest.get(section).and_then(|t| t.as_table());
     let names = table.into_iter().flat_map(|t| t.keys().cloned());
-    names.filter(|name| name.starts_with("soundoff") || name == "loadtest").collect()
+    names.filter(|name| name.starts_with("soundoff") || name == "loadtest" || name == "benchkit").collect()
 }
 
 #[test]

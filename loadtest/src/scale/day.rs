@@ -3,93 +3,22 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::dollars::{Dollars, Meter};
 use super::engine::{Cohorts, Engine, Messages, Seen};
 use super::gathering::Gathering;
-use super::inputs::{Behaviour, Service};
-use super::model::{Model, UNSIMULATED, due_on_a_page};
+use super::model::{Model, due_on_a_page};
+use super::outcome::{Minute, Outcome};
 use super::plan::cost;
-use super::prices::Documents;
 use super::scaling::{Figure, Scaler};
-use super::spike::Spike;
-use super::terraform::{Deployment, EDGE};
+use super::scenario::Scenario;
+use super::terraform::EDGE;
 use super::weighted::Weighted;
 
 /// How busy tasks are when the day begins.
 const AT_FIRST: f64 = 0.5;
 /// A day's seconds.
 pub(crate) const DAY: u32 = 86_400;
-
-/// What is simulated, but for the number of users.
-#[derive(Debug, Clone)]
-pub(crate) struct Scenario {
-    /// The Terraform.
-    pub(crate) deployment: Deployment,
-    /// What messages take.
-    pub(crate) service: Service,
-    /// What people do.
-    pub(crate) behaviour: Behaviour,
-    /// What the documents say of prices.
-    pub(crate) documents: Documents,
-    /// Flash crowds.
-    pub(crate) spikes: Vec<Spike>,
-    /// Tasks that die: when, and of which service.
-    pub(crate) losses: Vec<(u32, String)>,
-    /// Seconds to simulate.
-    pub(crate) seconds: u32,
-    /// What chance begins with.
-    pub(crate) seed: u64,
-}
-
-/// What was seen of one minute.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Minute {
-    /// Client messages a second.
-    pub(crate) rate: f64,
-    /// Sockets open.
-    pub(crate) online: f64,
-    /// Messages in all queues, visible or not, at most.
-    pub(crate) depth: f64,
-    /// Seconds that the oldest visible message of any queue has waited, at most.
-    pub(crate) age: f64,
-    /// Tasks running, by tier.
-    pub(crate) tasks: Vec<u32>,
-    /// Seconds from a client's message to its reply.
-    pub(crate) p50: f64,
-    /// The same.
-    pub(crate) p99: f64,
-    /// Dollars of this minute.
-    pub(crate) dollars: f64,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// The users.
-    pub(crate) users: f64,
-    /// The tiers' names.
-    pub(crate) tiers: Vec<String>,
-    /// Minute by minute.
-    pub(crate) minutes: Vec<Minute>,
-    /// Of the whole day.
-    pub(crate) latency: Weighted,
-    /// Client messages.
-    pub(crate) messages: f64,
-    /// Messages that could not be sent, as no edge had room for their socket.
-    pub(crate) shed: f64,
-    /// Redelivered after a task was lost.
-    pub(crate) redelivered: f64,
-    /// Messages still queued at the end.
-    pub(crate) left: f64,
-    /// Messages that came to be and are done, follow-ups included.
-    pub(crate) flow: [f64; 2],
-    /// Seconds from the first to the last page of the longest scan of users.
-    pub(crate) scan: f64,
-    /// By what it is paid for.
-    pub(crate) dollars: Dollars,
-}
 
 /// How a day is gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +87,8 @@ pub(crate) fn simulate(
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, users: f64, detail: Detail) -> Result<Self> {
-        let Scenario { deployment, service, behaviour, documents, .. } = scenario;
-        let model = Model::new(deployment, service, behaviour, documents)?;
+        let Scenario { deployment, service, behaviour, requests, .. } = scenario;
+        let model = Model::new(deployment, service, behaviour, requests)?;
         let plan = model.plan.clone();
         let (tiers, queues) = (plan.tiers.len(), plan.queues.len());
         let mut scalers: Vec<Scaler> =
@@ -396,13 +325,6 @@ impl<'a> Run<'a> {
         self.outcome.scan = self.scan.longest;
         self.outcome.dollars = self.meter.dollars();
         self.outcome
-    }
-}
-
-impl Scenario {
-    /// Tasks of services that are paid for and not simulated.
-    pub(crate) fn unsimulated(&self) -> Option<&super::terraform::Service> {
-        self.deployment.services.get(UNSIMULATED)
     }
 }
 

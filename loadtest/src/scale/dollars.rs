@@ -3,13 +3,13 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::day::Scenario;
 use super::engine::Seen;
 use super::model::Model;
 use super::prices::{
     DYNAMODB_READ, DYNAMODB_WRITE, FIREHOSE_5KB, NAT_HOUR, Nodes, SQS_REQUEST, balancer_second, nodes,
     of_requests, tasks_second, transfer,
 };
+use super::scenario::Scenario;
 
 /// A long poll's seconds.
 const POLL: f64 = 20.0;
@@ -108,18 +108,18 @@ impl Meter {
             let entered = seen.entered[queue];
             let tasks = f64::from(running[at.tier]);
             let pairs = tasks.max(f64::from(running[sender])).max(1.0);
-            self.dollars.sqs += entered * self.scenario.documents.hop_dollars(entered / pairs);
+            self.dollars.sqs += entered * self.scenario.requests.hop_dollars(entered / pairs);
             // What polls find nothing for most of their time.
             let polls = tasks * (1.0 / POLL - entered / tasks.max(1.0)).max(0.0);
-            self.dollars.sqs += of_requests(SQS_REQUEST, polls);
+            self.dollars.sqs += of_requests(&SQS_REQUEST, polls);
         }
         for (kind, done) in seen.done.iter().enumerate() {
             self.dollars.dynamodb += done * model.tables[kind];
         }
-        self.dollars.dynamodb += of_requests(DYNAMODB_READ, opened * HELLO_READS)
-            + of_requests(DYNAMODB_WRITE, opened * HELLO_WRITES);
+        self.dollars.dynamodb += of_requests(&DYNAMODB_READ, opened * HELLO_READS)
+            + of_requests(&DYNAMODB_WRITE, opened * HELLO_WRITES);
         let archived = seen.arrived.iter().zip(&model.archived).filter(|(_, archived)| **archived);
-        self.dollars.firehose += of_requests(FIREHOSE_5KB, archived.map(|(count, _)| count).sum());
+        self.dollars.firehose += of_requests(&FIREHOSE_5KB, archived.map(|(count, _)| count).sum());
         self.dollars.elasticache += self.nodes.hour / 3600.0;
         let sent: f64 = seen
             .arrived

@@ -67,7 +67,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::super::inputs::Service;
-    use super::super::prices::Documents;
+    use super::super::requests::Requests;
     use super::*;
 
     #[test]
@@ -77,9 +77,9 @@ mod tests {
         let pace = format!("const PACE: Duration = Duration::from_millis({});", service.aws.send_every_ms);
         assert!(lane.contains(&pace), "{pace}");
         assert!(include_str!("../../../aws/src/sqs/wire.rs").contains("const CHUNK: usize = 64 * 1024;"));
-        let (gathering, documents) = (Gathering::new(&service.aws), Documents::read().unwrap());
+        let (gathering, requests) = (Gathering::new(&service.aws), Requests::read().unwrap());
         for rate in [100.0, 998.0] {
-            let [sends, _] = documents.hop_requests(rate);
+            let [sends, _] = requests.hop_requests(rate);
             assert!((gathering.pack(rate) * sends - 1.0).abs() < 0.1, "{rate}/s: {sends} sends an envelope");
         }
     }

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use super::day::{Outcome, Scenario};
+use super::outcome::Outcome;
 use super::plot::plots;
+use super::scenario::Scenario;
 use super::spike::told;
-use super::tell::{Table, dollars, remarks, source, summary, tasks};
+use super::tell::{Table, defaulted, dollars, remarks, source, summary, tasks};
 use crate::report::grouped;
 use crate::report::machine::version;
 use crate::report::page::Page;
@@ -83,6 +84,7 @@ fn facts(scenario: &Scenario) -> Vec<(String, String)> {
         ("crowds", named(&spikes.join(", "), "none")),
         ("lost tasks", named(&losses.join(", "), "none")),
         ("service times", format!("{}, {}: {}", source.machine, source.date, source.command)),
+        ("types without figures of their own", defaulted(scenario).unwrap_or_else(|| "none".to_owned())),
         ("loadtest", version()),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()

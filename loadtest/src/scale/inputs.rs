@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::terraform::Row;
 use super::time::Millis;
 
 const SERVICE: &str = include_str!("service.toml");
@@ -24,10 +25,10 @@ pub(crate) struct Service {
     pub(crate) router: Router,
     /// What managed services take.
     pub(crate) aws: Aws,
-    /// Messages of a queue that a task works on at once.
-    pub(crate) slots: BTreeMap<String, u32>,
+    /// For queues and types without figures of their own.
+    defaults: Defaults,
     /// By MessageType.
-    pub(crate) types: BTreeMap<String, Type>,
+    types: BTreeMap<String, Type>,
     /// How timelines are scheduled.
     pub(crate) timelines: Timelines,
 }
@@ -94,6 +95,20 @@ pub(crate) struct Aws {
     pub(crate) metric_delay_s: f64,
 }
 
+/// What holds for a queue or a type that has no figure of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    /// How many messages of a queue a task handles at once.
+    slots: u32,
+    /// The type whose figures a client's type has that can cause pushes or events.
+    pushes: String,
+    /// The type whose figures a client's type has that only replies.
+    replies: String,
+    /// The type whose figures a type has that no client sends.
+    internal: String,
+}
+
 /// What a MessageType takes of a worker.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +120,7 @@ pub(crate) struct Type {
     like: Option<String>,
     /// Calls to the tables, one after another.
     pub(crate) calls: f64,
-    /// Read units, where docs/data-model.md has no row for it.
+    /// Read units, where requests.toml has no dollars for it.
     #[serde(default)]
     pub(crate) read_units: f64,
     /// Write units, the same.
@@ -147,21 +162,35 @@ impl Service {
             aws.vcpu_speed > 0.0 && aws.send_every_ms > 0.0,
             "vcpu_speed and send_every_ms must be above 0"
         );
-        for name in service.types.keys() {
+        let Defaults { pushes, replies, internal, .. } = &service.defaults;
+        for name in service.types.keys().chain([pushes, replies, internal]) {
             service.work_us(name)?;
         }
         Ok(service)
     }
 
+    /// The type by whose figures a queue's messages are simulated: their own, or the default for what the queue's feature declares.
+    pub(crate) fn known_as<'a>(&'a self, row: &'a Row) -> &'a str {
+        let Defaults { pushes, replies, internal, .. } = &self.defaults;
+        match row {
+            Row { message_type, .. } if self.types.contains_key(message_type) => message_type,
+            Row { replies: false, .. } => internal,
+            Row { tells: 0, .. } => replies,
+            Row { .. } => pushes,
+        }
+    }
+
+    /// The figures of a type that [`Self::known_as`] returned.
+    pub(crate) fn figures(&self, name: &str) -> &Type {
+        &self.types[name]
+    }
+
     /// A type's own processor time in microseconds.
     ///
     /// # Errors
-    /// It is not there.
+    /// [types] has no row for it, or one without a time.
     pub(crate) fn work_us(&self, name: &str) -> Result<f64> {
-        let row = self
-            .types
-            .get(name)
-            .with_context(|| format!("no figures for the type {name}: add it to [types]"))?;
+        let row = self.types.get(name).with_context(|| format!("[types] has no row for {name}"))?;
         match (row.us, &row.like) {
             (Some(us), None) if us >= 0.0 => Ok(us),
             (None, Some(like)) if like != name => self.work_us(like),
@@ -169,9 +198,9 @@ impl Service {
         }
     }
 
-    /// How many messages of a queue a task works on at once.
-    pub(crate) fn slots(&self, queue: &str) -> u32 {
-        self.slots.get(queue).or_else(|| self.slots.get("default")).copied().unwrap_or(1)
+    /// How many messages of a queue a task handles at once.
+    pub(crate) fn slots(&self, row: &Row) -> u32 {
+        row.slots.unwrap_or(self.defaults.slots)
     }
 }
 
@@ -242,7 +271,7 @@ fn parse<T: DeserializeOwned>(path: Option<&Path>, built: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Behaviour, Service};
+    use super::{Behaviour, Row, Service};
 
     #[test]
     fn the_files_of_the_build_are_whole_and_say_what_the_server_says() {
@@ -256,8 +285,25 @@ mod tests {
             rest[..rest.find([')', ',']).unwrap()].replace('_', "").parse().unwrap()
         };
         assert_eq!(service.edge.max_sockets, default("SOUNDOFF_MAX_SOCKETS"));
-        assert_eq!(f64::from(service.slots("typing_q")), default("SOUNDOFF_SLOTS"));
-        assert!(parts.contains(&format!("ConsumerConfig {{ slots: {},", service.slots("main_q"))));
+        assert_eq!(f64::from(service.defaults.slots), default("SOUNDOFF_SLOTS"));
+    }
+
+    #[test]
+    fn a_type_without_figures_has_those_of_what_its_feature_declares() {
+        let service = Service::read(None).unwrap();
+        let row = |message_type: &str, tells, replies| Row {
+            message_type: message_type.into(),
+            archived: replies,
+            slots: None,
+            tells,
+            replies,
+        };
+        assert_eq!(service.known_as(&row("typing", 1, true)), "typing");
+        assert_eq!(service.known_as(&row("poll.create", 1, true)), "dm.send");
+        assert_eq!(service.known_as(&row("poll.vote", 0, true)), "post.create");
+        assert_eq!(service.known_as(&row("poll.closed", 2, false)), "profile.get");
+        assert_eq!(service.slots(&row("poll.vote", 0, true)), 256);
+        assert_eq!(service.slots(&Row { slots: Some(2), ..row("poll.vote", 0, true) }), 2);
     }
 
     #[test]
@@ -276,6 +322,7 @@ mod tests {
             ("hop_ms = { p50 = 20.0,", "hop_ms = { p50 = 90.0,", "hop_ms"),
             ("as = \"post.create\", calls = 2 }", "calls = 2 }", "profile.update"),
             ("segments", "segment", "segment"),
+            ("internal = \"profile.get\"", "internal = \"no.type\"", "no.type"),
         ] {
             std::fs::write(&path, super::SERVICE.replacen(from, to, 1)).unwrap();
             let error = format!("{:#}", Service::read(Some(&path)).unwrap_err());

@@ -7,10 +7,13 @@ mod gathering;
 mod html;
 mod inputs;
 mod model;
+mod outcome;
 mod plan;
 mod plot;
 mod prices;
+mod requests;
 mod scaling;
+mod scenario;
 mod spike;
 mod tell;
 mod terraform;
@@ -25,10 +28,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
-use crate::report::{JsonArgs, Progress, sheet};
-use day::{DAY, Detail, Outcome, Scenario, simulate};
+use crate::report::{JsonArgs, Progress, output, sheet};
+use day::{DAY, Detail, simulate};
 use inputs::{Behaviour, Service};
-use prices::Documents;
+use outcome::Outcome;
+use requests::Requests;
+use scenario::Scenario;
 use spike::{Spike, clock};
 use terraform::Deployment;
 
@@ -79,10 +84,10 @@ pub(crate) struct ScaleArgs {
     #[command(flatten)]
     json: JsonArgs,
     /// Draw the day of each number of users into this file (SVG).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     plot: Option<PathBuf>,
     /// Write a page with tables and plots to this file: it needs nothing but itself.
-    #[arg(long, value_name = "FILE", conflicts_with = "validate")]
+    #[arg(long, value_name = "FILE", conflicts_with = "validate", value_parser = output)]
     report: Option<PathBuf>,
     #[command(flatten)]
     validation: validate::ValidateArgs,
@@ -111,7 +116,8 @@ docs/scale.md says what is assumed.";
 /// A file cannot be read or written, or names what is not there.
 pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     if let Some(binary) = args.validation.binary() {
-        return validate::run(&args, binary, stop).await;
+        let files = validate::Files { json: &args.json, plot: args.plot.as_deref() };
+        return validate::run(&args.validation, binary, args.seed, files, stop).await;
     }
     let scenario = args.scenario()?;
     let mut outcomes = Vec::new();
@@ -180,7 +186,7 @@ impl ScaleArgs {
             losses: self.kill.iter().map(loss).collect::<Result<_>>()?,
             service: Service::read(self.service.as_deref())?,
             behaviour: Behaviour::read(self.behaviour.as_deref())?,
-            documents: Documents::read()?,
+            requests: Requests::read()?,
             spikes: self.spike.clone(),
             seconds: DAY.min(self.hours * 3600),
             seed: self.seed,

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::inputs::{Behaviour, Service};
 use super::plan::{Kind, Plan, Queue, Tier};
-use super::prices::{DYNAMODB_READ, DYNAMODB_WRITE, Documents, of_requests};
+use super::prices::{DYNAMODB_READ, DYNAMODB_WRITE, of_requests};
+use super::requests::Requests;
 use super::terraform::{Deployment, EDGE};
 use super::time::Millis;
 
@@ -45,7 +46,7 @@ struct Builder<'a> {
     deployment: &'a Deployment,
     service: &'a Service,
     behaviour: &'a Behaviour,
-    documents: &'a Documents,
+    requests: &'a Requests,
     tiers: Vec<Tier>,
     queues: Vec<Queue>,
 }
@@ -59,10 +60,10 @@ impl Model {
         deployment: &Deployment,
         service: &Service,
         behaviour: &Behaviour,
-        documents: &Documents,
+        requests: &Requests,
     ) -> Result<Self> {
         let mut builder =
-            Builder { deployment, service, behaviour, documents, tiers: Vec::new(), queues: Vec::new() };
+            Builder { deployment, service, behaviour, requests, tiers: Vec::new(), queues: Vec::new() };
         builder.add_tiers();
         builder.add_queues()?;
         builder.finish()
@@ -107,33 +108,30 @@ impl Builder<'_> {
         });
         for (tier, service) in self.tiers.iter().enumerate().skip(1) {
             for name in &self.deployment.pulls[&service.name] {
-                let message_type = &self.deployment.queues[name].message_type;
-                let (work, hold) = if message_type.is_empty() {
+                let row = self.deployment.queues.get(name).with_context(|| format!("no queue {name}"))?;
+                let is_main = row.message_type.is_empty();
+                let (work, hold) = if is_main {
                     (self.service.router.message_us, self.service.aws.archive_ms)
                 } else {
-                    let row = self
-                        .service
-                        .types
-                        .get(message_type)
-                        .with_context(|| format!("no figures for {message_type}"))?;
+                    let known_as = self.service.known_as(row);
+                    let calls = self.service.figures(known_as).calls;
                     let share = if [COMPUTE, PERSONALIZE].contains(&name.as_str()) {
                         self.batch_share()
                     } else {
                         1.0
                     };
-                    let work =
-                        self.service.work_us(message_type)? * share + row.calls * self.service.aws.call_us;
-                    (work, calls(self.service.aws.table_ms, row.calls))
+                    let work = self.service.work_us(known_as)? * share + calls * self.service.aws.call_us;
+                    (work, one_after_another(self.service.aws.table_ms, calls))
                 };
                 self.queues.push(Queue {
                     name: name.clone(),
                     tier,
-                    slots: self.service.slots(name),
+                    slots: self.service.slots(row),
                     pass: self.service.aws.hop_ms,
                     work: Millis::Fixed(work * us),
                     hold,
                     // The router sends on first, and then waits for the archive.
-                    early: message_type.is_empty(),
+                    early: is_main,
                 });
             }
         }
@@ -167,13 +165,13 @@ impl Builder<'_> {
                 let task = 0.5 * f64::from(self.tiers[tier].cores) * self.tiers[tier].speed * all / used;
                 for queue in (0..self.queues.len()).filter(of).collect::<Vec<_>>() {
                     let pace = task * rates[queue] / all;
-                    let mut requests = self.documents.hop_requests(pace)[1];
+                    let mut requests = self.requests.hop_requests(pace)[1];
                     if self.queues[queue].name == "main_q" {
                         // The router sends on to all types' queues.
                         let types =
                             rates.iter().enumerate().filter(|(other, _)| self.queues[*other].tier > 1);
                         requests += types
-                            .map(|(_, rate)| rate / all * self.documents.hop_requests(task * rate / all)[0])
+                            .map(|(_, rate)| rate / all * self.requests.hop_requests(task * rate / all)[0])
                             .sum::<f64>();
                     }
                     let call = self.service.aws.call_us / 1e6;
@@ -234,11 +232,12 @@ impl Builder<'_> {
             });
             kinds.push(Kind { path, reply, follow: follow.collect::<Result<_>>()? });
             sent.push(from_clients.copied().unwrap_or(0.0));
-            let row_of = &self.service.types[&row.message_type];
+            let known_as = self.service.known_as(row);
+            let figures = self.service.figures(known_as);
             let share = if *queue == COMPUTE { self.batch_share() } else { 1.0 };
-            let units = of_requests(DYNAMODB_READ, row_of.read_units * share)
-                + of_requests(DYNAMODB_WRITE, row_of.write_units);
-            tables.push(self.documents.tables(&row.message_type).unwrap_or(units));
+            let units = of_requests(&DYNAMODB_READ, figures.read_units * share)
+                + of_requests(&DYNAMODB_WRITE, figures.write_units);
+            tables.push(self.requests.dynamodb(known_as).unwrap_or(units));
             archived.push(row.archived);
         }
         let kind = |name: &str| {
@@ -272,7 +271,7 @@ pub(crate) fn due_on_a_page(service: &Service, behaviour: &Behaviour) -> f64 {
 }
 
 /// Several calls one after another: medians add up, and what is rare in each is rarer in all.
-fn calls(one: Millis, count: f64) -> Millis {
+fn one_after_another(one: Millis, count: f64) -> Millis {
     match one {
         Millis::Spread { p50, p99 } if count > 0.0 => {
             Millis::Spread { p50: p50 * count, p99: p50 * count + (p99 - p50) * count.sqrt() }

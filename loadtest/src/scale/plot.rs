@@ -1,6 +1,6 @@
 //! A day as plots.
 
-use super::day::{Minute, Outcome};
+use super::outcome::{Minute, Outcome};
 use crate::report::grouped;
 use crate::report::plot::{Axis, Line, Plot, Scale};
 

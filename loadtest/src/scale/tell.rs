@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::day::{Outcome, Scenario};
-use super::prices::AS_OF;
+use super::outcome::Outcome;
+use super::prices::as_of;
+use super::scenario::Scenario;
 use crate::report::grouped;
 
 /// A month's days.
@@ -45,17 +46,28 @@ impl Table {
 /// Where the figures come from.
 pub(super) fn source(scenario: &Scenario) -> String {
     format!(
-        "{} h from midnight, seed {}; service times of {} ({}); prices of {AS_OF}",
+        "{} h from midnight, seed {}; service times of {} ({}); prices of {}",
         scenario.seconds / 3600,
         scenario.seed,
         scenario.service.source.date,
         scenario.service.source.machine,
+        as_of(),
     )
+}
+
+/// Types without figures of their own, and whose they have: none when all have their own.
+pub(super) fn defaulted(scenario: &Scenario) -> Option<String> {
+    let types = scenario.defaulted();
+    let types: Vec<_> = types.iter().map(|(name, known_as)| format!("{name} (as {known_as})")).collect();
+    (!types.is_empty()).then(|| types.join(", "))
 }
 
 /// All of it.
 pub(super) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
     let mut text = format!("simulated: {}\n", source(scenario));
+    if let Some(types) = defaulted(scenario) {
+        let _ = writeln!(text, "without figures of their own: {types}");
+    }
     for table in [summary(scenario, outcomes), tasks(scenario, outcomes), dollars(outcomes)] {
         let _ = write!(text, "\n{}", table.text());
     }
@@ -174,14 +186,15 @@ pub(super) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
         })
     };
     json!({
-        "seconds": scenario.seconds, "seed": scenario.seed, "prices": AS_OF,
+        "seconds": scenario.seconds, "seed": scenario.seed, "prices": as_of(),
         "service": { "machine": scenario.service.source.machine, "date": scenario.service.source.date, "command": scenario.service.source.command },
+        "defaulted": scenario.defaulted(),
         "days": outcomes.iter().map(day).collect::<Vec<_>>(),
     })
 }
 
 /// The most of a minute.
-fn peak(outcome: &Outcome, of: impl Fn(&super::day::Minute) -> f64) -> f64 {
+fn peak(outcome: &Outcome, of: impl Fn(&super::outcome::Minute) -> f64) -> f64 {
     outcome.minutes.iter().map(of).fold(0.0, f64::max)
 }
 

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use crate::files::Files;
-use crate::usage::cpu_seconds;
+use benchkit::files::Files;
+use benchkit::usage::cpu_seconds;
 
 /// A list's head: one cache line.
 #[derive(Clone, Copy)]

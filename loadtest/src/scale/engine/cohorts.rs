@@ -12,7 +12,7 @@ use super::super::gathering::Wait;
 use super::super::plan::{Plan, cost};
 use super::super::waiting::{erlang_c, mean_wait};
 use super::messages::poisson;
-use super::{Depth, Engine, Seen};
+use super::state::{Depth, Engine, Seen};
 
 /// Samples of what calls take, for each kind.
 const POOL: usize = 4096;

@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Poisson};
 
 use super::super::gathering::Wait;
 use super::super::plan::Plan;
-use super::{Depth, Engine, Seen};
+use super::state::{Depth, Engine, Seen};
 
 const SECOND: f64 = 1e9;
 const STEP: u64 = 1_000_000_000;

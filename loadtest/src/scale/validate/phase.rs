@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use soundoff_common::protocol::Handle;
 use tokio::sync::watch;
 
-use super::predict::Course;
+use super::course::{Course, Measured, Phase};
 use super::server::{Counters, Up};
 use crate::accepted::body;
 use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
@@ -18,43 +18,12 @@ use crate::server::Server;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a backlog may take to drain.
 const DRAIN: Duration = Duration::from_secs(240);
-/// A queue with no more than this in it counts as drained.
-pub(super) const EMPTY: f64 = 10.0;
-
-/// How messages come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Phase {
-    /// A second, at times left to chance.
-    pub(super) rate: u32,
-    /// For so long.
-    pub(super) seconds: u32,
-    /// When workers are stopped and started again.
-    pub(super) pause: Option<[u32; 2]>,
-}
-
-/// What was seen.
-#[derive(Debug, Clone)]
-pub(super) struct Measured {
-    /// The same figures that are predicted.
-    pub(super) course: Course,
-    /// Mean seconds of a run, and their squared coefficient of variation.
-    pub(super) service: (f64, f64),
-    /// Mean seconds to the reply.
-    pub(super) reply: f64,
-}
-
 /// The queue of a type, as the catalog names it.
 fn queue(message_type: &str) -> String {
     format!("{}_q", message_type.replace('.', "_"))
 }
 
 impl Phase {
-    /// For a line of a table.
-    pub(super) fn name(&self) -> String {
-        let stopped = self.pause.map(|[from, to]| format!(", stopped {from}–{to} s")).unwrap_or_default();
-        format!("{}/s for {} s{stopped}", self.rate, self.seconds)
-    }
-
     /// Does it.
     ///
     /// # Errors

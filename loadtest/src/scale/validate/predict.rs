@@ -6,7 +6,7 @@ use super::super::engine::{Engine as _, Messages, Seen};
 use super::super::plan::{Kind, Plan, Queue, Tier};
 use super::super::time::Millis;
 use super::super::weighted::Weighted;
-use super::phase::{EMPTY, Measured, Phase};
+use super::course::{Course, Measured, Phase};
 
 /// Simulations whose mean is the prediction: one alone depends on its dice as a real run does.
 const TIMES: u64 = 20;
@@ -22,36 +22,6 @@ pub(super) struct Calibration {
     pub(super) variation: f64,
     /// Seconds of all the rest: edge, main_q, router, reply.
     pub(super) way: f64,
-}
-
-/// A run's figures, predicted or measured.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Course {
-    /// Messages accepted and not done, by time.
-    pub(super) depths: Vec<(f64, f64)>,
-    /// Their mean while messages came.
-    pub(super) mean_depth: f64,
-    /// The most of it.
-    pub(super) most: f64,
-    /// Seconds to the reply.
-    pub(super) p50: f64,
-    /// The same.
-    pub(super) p99: f64,
-    /// When the last backlog was gone, from the beginning; 0: there was none.
-    pub(super) drained: f64,
-}
-
-impl Course {
-    /// Sums up depths by time, of which messages came for the first `seconds`.
-    pub(super) fn of(depths: Vec<(f64, f64)>, seconds: u32, p50: f64, p99: f64) -> Self {
-        let during: Vec<f64> =
-            depths.iter().filter(|(at, _)| *at <= f64::from(seconds)).map(|(_, depth)| *depth).collect();
-        let mean_depth = during.iter().sum::<f64>() / during.len().max(1) as f64;
-        let most = depths.iter().map(|(_, depth)| *depth).fold(0.0, f64::max);
-        let last = depths.iter().rposition(|(_, depth)| *depth > EMPTY);
-        let drained = last.map_or(0.0, |last| depths.get(last + 1).unwrap_or(&depths[last]).0);
-        Self { depths, mean_depth, most, p50, p99, drained }
-    }
 }
 
 impl Calibration {
