@@ -83,11 +83,11 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
     }
 }
 
-/// Starts the other side and waits until it is done. After it has opened its sockets it is told which process the edge is; then its rounds begin.
+/// Starts the other side and waits until it is done. After it has opened its sockets it gets the edge's boot; then its rounds begin.
 fn play(arguments: &[String; 4], memory: &Memory) -> anyhow::Result<()> {
     let mut peer = Peer::start(&arguments.each_ref().map(String::as_str))?;
     let ready = peer.line()?;
     anyhow::ensure!(ready == "ready", "the other side is not ready: {ready}");
-    peer.tell(&memory.boot().unwrap_or_default())?;
+    peer.send(&memory.boot().unwrap_or_default())?;
     peer.end()
 }

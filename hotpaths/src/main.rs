@@ -66,7 +66,9 @@ fn main() -> anyhow::Result<()> {
             client::run(load(name)?, rounds.parse()?, public, internal)
         }
         [name, rounds] => run(name, rounds.parse()?),
-        _ => anyhow::bail!("hotpaths PATH ROUNDS, or hotpaths list; `hotpaths/count` counts them all"),
+        _ => anyhow::bail!(
+            "usage: hotpaths PATH ROUNDS, or hotpaths list; `hotpaths/count` counts all of them"
+        ),
     }
 }
 

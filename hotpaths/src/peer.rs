@@ -33,7 +33,7 @@ impl Peer {
         Ok(line.trim_end().to_owned())
     }
 
-    pub(crate) fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+    pub(crate) fn send(&mut self, line: &str) -> anyhow::Result<()> {
         let input = self.input.as_mut().context("its input has ended")?;
         Ok(writeln!(input, "{line}")?)
     }

@@ -50,7 +50,7 @@ Examples:
   What an idle deployment costs a day:
     loadtest bill --metrics http://10.0.1.7:9090/metrics --metrics http://10.0.1.8:9090/metrics
 
-`loadtest accepted --metrics ...` tells the same of the load that it makes.";
+`loadtest accepted --metrics ...` reports the same for the load that it makes.";
 
 /// Watches, prints the figures and returns the exit code.
 ///

@@ -119,7 +119,7 @@ pub(crate) fn keep_time<T: Send + 'static>(
 }
 
 /// Sends each entry of the schedule, when it is due, to the receiver with the entry's number.
-pub(crate) fn tell_in_time<T: Send + 'static>(
+pub(crate) fn send_in_time<T: Send + 'static>(
     start: Instant,
     schedule: impl Iterator<Item = (Duration, (usize, T))> + Send + 'static,
     dues: Vec<mpsc::Sender<(T, Instant)>>,
@@ -152,7 +152,7 @@ pub(crate) fn start_clock(
 ) -> std::thread::JoinHandle<()> {
     let count = dues.len() as u64;
     let schedule = (0..).zip(pace.times()).map(move |(n, after)| (after, ((n % count) as usize, n)));
-    tell_in_time(Instant::now() + LEAD, schedule, dues, missed, stop)
+    send_in_time(Instant::now() + LEAD, schedule, dues, missed, stop)
 }
 
 /// Sleeps until a time. Returns `false` if the run is stopped before.

@@ -169,8 +169,8 @@ impl<'a> Poster<'a> {
             // 201: a subscriber gets it; 202: there is no subscriber.
             Making::Nchan { .. } => status == 201,
         };
-        let told = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-        ensure!(good, "the POST is answered {status}: {}", told());
+        let said = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+        ensure!(good, "the POST is answered {status}: {}", said());
         Ok(())
     }
 }

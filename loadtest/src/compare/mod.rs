@@ -284,7 +284,7 @@ impl Row {
     }
 
     /// The change and three standard errors of it: in percent where it is relative, otherwise in the figure's unit.
-    fn told(&self) -> Option<(f64, f64)> {
+    fn shown(&self) -> Option<(f64, f64)> {
         let (change, noise) = self.change()?;
         let percent = |log: f64| (log.exp() - 1.0) * 100.0;
         Some(if self.metric.is_relative() { (percent(change), percent(noise)) } else { (change, noise) })
@@ -294,7 +294,7 @@ impl Row {
         let value = |mean: Option<Mean>| {
             mean.map_or_else(|| "too few".to_owned(), |mean| self.value(self.unscaled(mean)))
         };
-        let (change, noise) = self.told().map_or_else(Default::default, |(change, noise)| {
+        let (change, noise) = self.shown().map_or_else(Default::default, |(change, noise)| {
             if self.metric.is_relative() {
                 (format!("{change:+.1}%"), format!("{noise:.1}%"))
             } else {
@@ -310,8 +310,8 @@ impl Row {
         let value = |mean: Option<Mean>| mean.map(|mean| self.unscaled(mean));
         json!({
             "what": self.name(), "unit": self.unit().trim(), "before": value(self.before), "after": value(self.after),
-            "relative": self.metric.is_relative(), "change": self.told().map(|told| told.0),
-            "three_standard_errors": self.told().map(|told| told.1),
+            "relative": self.metric.is_relative(), "change": self.shown().map(|shown| shown.0),
+            "three_standard_errors": self.shown().map(|shown| shown.1),
             "verdict": self.verdict(least).name().to_lowercase(),
         })
     }

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::bill::PagesArgs;
 use crate::client::Retries;
-use crate::open_loop::{BACKLOG, LEAD, Missed, tell_in_time};
+use crate::open_loop::{BACKLOG, LEAD, Missed, send_in_time};
 use crate::report::machine::{Machine, version};
 use crate::report::{JsonArgs, Latencies, output};
 use crate::server::Server;
@@ -203,7 +203,7 @@ impl Stage {
         let schedule = Schedule::new(args.plan());
         let schedule =
             schedule.map(|arrival| (arrival.at, (arrival.user as usize, (arrival.kind, arrival.roll))));
-        let clock = tell_in_time(epoch, schedule, dues, missed.clone(), stop.clone());
+        let clock = send_in_time(epoch, schedule, dues, missed.clone(), stop.clone());
         let mut watching = Watching::new(&shared, &self.retries, &sampler);
         let loaded = watching.load(args.duration, || clock.is_finished()).await;
         clock.join().map_err(|_| anyhow!("the clock's thread died"))?;

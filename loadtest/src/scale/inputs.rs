@@ -13,7 +13,7 @@ use super::time::Millis;
 const SERVICE: &str = include_str!("service.toml");
 const BEHAVIOUR: &str = include_str!("behaviour.toml");
 
-/// What messages take, and who measured it.
+/// What messages take, and how it was measured.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
@@ -57,7 +57,7 @@ pub(crate) struct Edge {
     pub(crate) socket_kb: f64,
     /// Memory without sockets.
     pub(crate) base_mb: f64,
-    /// How many sockets it takes.
+    /// How many sockets it accepts.
     pub(crate) max_sockets: f64,
 }
 
@@ -85,11 +85,11 @@ pub(crate) struct Aws {
     pub(crate) reply_ms: Millis,
     /// Processor time of one request.
     pub(crate) call_us: f64,
-    /// From a process's send to a queue to its next, unless an SQS message is full before.
+    /// The least time from a process's send to a queue to its next, unless an SQS message is full before.
     pub(crate) send_every_ms: f64,
     /// An envelope's size.
     pub(crate) envelope_bytes: f64,
-    /// From the wish for a task to its first receive.
+    /// From the decision to start a task to its first receive.
     pub(crate) task_start_s: f64,
     /// Until an alarm knows a minute's figure.
     pub(crate) metric_delay_s: f64,
@@ -146,7 +146,7 @@ impl Service {
     /// Reads a file, or the one that was built in.
     ///
     /// # Errors
-    /// It cannot be read, or lacks or doubles something.
+    /// It cannot be read, lacks something, or has something twice.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
         let service: Self = parse(path, SERVICE)?;
         let aws = &service.aws;
@@ -210,15 +210,15 @@ impl Service {
 pub(crate) struct Behaviour {
     /// The share of users who come on a day.
     pub(crate) daily_users: f64,
-    /// In a week.
+    /// The share who come in a week.
     pub(crate) weekly_users: f64,
-    /// Sessions of each who comes.
+    /// Sessions on a day of each user who comes.
     pub(crate) sessions: f64,
     /// Seconds of a session.
     pub(crate) session_seconds: f64,
     /// The busiest hour.
     pub(crate) peak_hour: f64,
-    /// How much busier than the mean.
+    /// How much busier than the mean it is.
     pub(crate) swing: f64,
     /// Followers who get a post at once.
     pub(crate) online_followers: f64,
@@ -240,9 +240,9 @@ impl Behaviour {
         let share = |share: f64| (0.0..=1.0).contains(&share);
         ensure!(
             share(read.daily_users) && share(read.weekly_users) && share(read.swing),
-            "shares and swing lie between 0 and 1"
+            "shares and swing must be between 0 and 1"
         );
-        ensure!(read.messages.values().all(|count| *count >= 0.0), "nobody sends less than no message");
+        ensure!(read.messages.values().all(|count| *count >= 0.0), "counts of messages must not be negative");
         Ok(read)
     }
 

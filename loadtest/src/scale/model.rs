@@ -1,4 +1,4 @@
-//! From the deployment, the service times and the behaviour: the plan, and what each of its parts costs.
+//! Makes the plan from the deployment, the service times and the behaviour, and says what each of its parts costs.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::requests::Requests;
 use super::terraform::{Deployment, EDGE};
 use super::time::Millis;
 
-/// A service that holds no queue and is no edge: it is paid for, and not simulated.
+/// A service that pulls no queue and is no edge: it is paid for, but not simulated.
 pub(crate) const UNSIMULATED: &str = "users";
 /// The queues of the timelines' scan and computation.
 const SCAN: &str = "schedule_q";
 const COMPUTE: &str = "precompute_q";
 const PERSONALIZE: &str = "personalize_q";
-/// How long the system lets a thread have a processor that others want, in seconds.
+/// How long the system lets a thread keep a processor that other threads wait for, in seconds.
 const SLICE: f64 = 0.005;
 
 /// A plan with what it costs.
@@ -27,13 +27,13 @@ pub(crate) struct Model {
     pub(crate) plan: Plan,
     /// Messages of each kind that a session sends.
     pub(crate) sent: Vec<f64>,
-    /// Messages of each queue that a session brings, follow-ups included.
+    /// Messages of each queue that a session causes, follow-ups included.
     pub(crate) offered: Vec<f64>,
     /// Dollars a message of each kind costs at DynamoDB.
     pub(crate) tables: Vec<f64>,
     /// Whether a kind's messages go to the archive.
     pub(crate) archived: Vec<bool>,
-    /// Who sends to each queue, as tiers; none: nobody's tasks are known.
+    /// The tier that sends to each queue; none where the senders are not simulated.
     pub(crate) senders: Vec<Option<usize>>,
     /// The kind of the timelines' scan.
     pub(crate) scan: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Model {
     pub(crate) compute: usize,
 }
 
-/// What builds a plan.
+/// Builds a plan.
 struct Builder<'a> {
     deployment: &'a Deployment,
     service: &'a Service,
@@ -139,15 +139,15 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// How full the timelines' messages are: a page of the scan makes messages of its own users only.
+    /// How full the timelines' messages are, as a share: a page of the scan makes messages with its own users only.
     fn batch_share(&self) -> f64 {
         let timelines = &self.service.timelines;
         let due = due_on_a_page(self.service, self.behaviour);
         due / (due / timelines.users_a_message).ceil().max(1.0) / timelines.users_a_message
     }
 
-    /// What asking SQS takes of processors. The busier a task's queue, the more messages share a request; so it is worked out for a task that is
-    /// half busy, whose pace depends on this very share.
+    /// Adds the processor time of requests to SQS. The busier a task's queue, the more messages share a request; so it is computed for a task that is
+    /// half busy, whose pace depends on this share itself.
     fn add_requests(&mut self) {
         let rates = self.rates();
         let own: Vec<f64> = self.queues.iter().map(|queue| queue.work.mean()).collect();
@@ -192,7 +192,7 @@ impl Builder<'_> {
                 .map_or(all, |row| if row.message_type.is_empty() { all } else { sent(&row.message_type) });
             rates.insert(&queue.name, rate);
         }
-        // What follows, twice: what follows from that.
+        // Follow-ups, and follow-ups of those.
         for _ in 0..3 {
             for (cause, follow) in &self.behaviour.follow {
                 let of = self.deployment.queues.iter().find(|(_, row)| row.message_type == *cause);
@@ -246,7 +246,7 @@ impl Builder<'_> {
         let senders = self.queues.iter().map(|queue| match queue.name.as_str() {
             EDGE => None,
             "main_q" => Some(0),
-            // Most come through the router; what follows from a message is sent by whoever did that.
+            // Most come through the router; a follow-up is sent by the tier that did the message before it.
             name if rows.iter().any(|(queue, row)| {
                 *queue == name && self.behaviour.messages.contains_key(&row.message_type)
             }) =>
@@ -264,13 +264,13 @@ impl Builder<'_> {
     }
 }
 
-/// Users of a page of the scan who are due at a tick: those of the day always, of the week at each tenth, all others at each sixtieth.
+/// Users of a page of the scan who are due at a tick: users of the day at every tick, users of the week at each tenth, all others at each sixtieth.
 pub(crate) fn due_on_a_page(service: &Service, behaviour: &Behaviour) -> f64 {
     let Behaviour { daily_users: day, weekly_users: week, .. } = behaviour;
     service.timelines.accounts_a_page * (day + (week - day).max(0.0) / 10.0 + (1.0 - week.max(*day)) / 60.0)
 }
 
-/// Several calls one after another: medians add up, and what is rare in each is rarer in all.
+/// Several calls, one after another: medians add up, and what is rare in one call is rarer in all of them.
 fn one_after_another(one: Millis, count: f64) -> Millis {
     match one {
         Millis::Spread { p50, p99 } if count > 0.0 => {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::dollars::Dollars;
 use super::weighted::Weighted;
 
-/// What was seen of one minute.
+/// The figures of one minute.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Minute {
     /// Client messages a second.
@@ -20,13 +20,13 @@ pub(crate) struct Minute {
     pub(crate) tasks: Vec<u32>,
     /// Seconds from a client's message to its reply.
     pub(crate) p50: f64,
-    /// The same.
+    /// The 99th percentile of it.
     pub(crate) p99: f64,
     /// Dollars of this minute.
     pub(crate) dollars: f64,
 }
 
-/// What came of it.
+/// The figures of a day.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     /// The users.
@@ -45,10 +45,10 @@ pub(crate) struct Outcome {
     pub(crate) redelivered: f64,
     /// Messages still queued at the end.
     pub(crate) left: f64,
-    /// Messages that came to be and are done, follow-ups included.
+    /// Messages that arrived and that are done, follow-ups included.
     pub(crate) flow: [f64; 2],
     /// Seconds from the first to the last page of the longest scan of users.
     pub(crate) scan: f64,
-    /// By what it is paid for.
+    /// The costs.
     pub(crate) dollars: Dollars,
 }

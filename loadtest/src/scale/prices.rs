@@ -1,5 +1,5 @@
-//! What things cost: requests at the prices of aws/prices.json, by which the product itself counts, and hours at the prices below. All of them are for
-//! us-east-1, on demand, without free tier and taxes.
+//! Prices: requests as in aws/prices.json, which the product itself uses, and hours as below. All of them are for us-east-1, on demand, without free
+//! tier and taxes.
 
 use std::sync::LazyLock;
 
@@ -48,14 +48,14 @@ pub(crate) fn as_of() -> &'static str {
 /// A task's vCPU and GB for an hour (Fargate, Linux on x86).
 const VCPU_HOUR: f64 = 0.040_48;
 const GB_HOUR: f64 = 0.004_445;
-/// What spot costs of that: it varies, some 0.3 are usual.
+/// The share of that which spot costs: it varies, about 0.3 is usual.
 const SPOT: f64 = 0.3;
 /// An ALB for an hour, and each of its capacity units: 25 new connections a second, 3,000 open ones, or 1 GB an hour.
 const ALB_HOUR: f64 = 0.022_5;
 const ALB_UNIT_HOUR: f64 = 0.008;
 /// The units of an NLB that ends TLS: 50 new connections a second, 3,000 open ones, or 1 GB an hour.
 const NLB_UNIT_HOUR: f64 = 0.006;
-/// A GB to the internet, beyond the first volumes of a month, which are dearer.
+/// A GB to the internet, beyond the first volumes of a month, which cost more.
 const GB_OUT: f64 = 0.05;
 /// A NAT gateway for an hour.
 pub(crate) const NAT_HOUR: f64 = 0.045;
@@ -66,7 +66,7 @@ const NODES: [(&str, f64, f64); 4] = [
     ("cache.r7g.large", 0.219, 13.07),
     ("cache.r7g.xlarge", 0.437, 26.32),
 ];
-/// How full a node may be.
+/// How full a node may be, as a share.
 const FULL: f64 = 0.75;
 
 /// Dollars for units of requests, from the dollars for a million of them.
@@ -95,7 +95,7 @@ pub(crate) fn transfer(bytes: f64) -> f64 {
     bytes / 1e9 * GB_OUT
 }
 
-/// Nodes that hold so many GB: as many of the type that is deployed as are deployed, or enough of a large one.
+/// Cache nodes: those that are deployed if the data fits, or enough nodes of a large type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Nodes {
     /// Their type.
@@ -106,7 +106,7 @@ pub(crate) struct Nodes {
     pub(crate) hour: f64,
 }
 
-/// See [`Nodes`].
+/// The nodes that hold `gb` GB, where `count` nodes of the type `deployed` are deployed.
 ///
 /// # Errors
 /// The deployed type's price is not known.

@@ -11,7 +11,7 @@ use super::terraform::{self, Deployment};
 /// What is simulated, but for the number of users.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    /// The Terraform.
+    /// Services and queues.
     pub(crate) deployment: Deployment,
     /// What messages take.
     pub(crate) service: Service,
@@ -21,16 +21,16 @@ pub(crate) struct Scenario {
     pub(crate) requests: Requests,
     /// Flash crowds.
     pub(crate) spikes: Vec<Spike>,
-    /// Tasks that die: when, and of which service.
+    /// Tasks that die: the second, and the service.
     pub(crate) losses: Vec<(u32, String)>,
     /// Seconds to simulate.
     pub(crate) seconds: u32,
-    /// What chance begins with.
+    /// The seed of chance.
     pub(crate) seed: u64,
 }
 
 impl Scenario {
-    /// Tasks of services that are paid for and not simulated.
+    /// The service whose tasks are paid for and not simulated.
     pub(crate) fn unsimulated(&self) -> Option<&terraform::Service> {
         self.deployment.services.get(UNSIMULATED)
     }

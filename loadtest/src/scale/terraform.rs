@@ -35,9 +35,9 @@ pub(crate) struct Service {
     pub(crate) min: u32,
     /// The most tasks.
     pub(crate) max: u32,
-    /// Whether all but the first are spot.
+    /// Whether all tasks but the first are spot.
     pub(crate) spot: bool,
-    /// Visible messages that a task may have before it.
+    /// Visible messages for each task that are acceptable.
     pub(crate) backlog_per_task: f64,
     /// Seconds between two steps up.
     pub(crate) out_cooldown: u32,
@@ -85,15 +85,15 @@ pub(crate) struct Deployment {
     pub(crate) pulls: BTreeMap<String, Vec<String>>,
     /// How many queues share a policy.
     pub(crate) chunk: usize,
-    /// Percent of their processors that services aim at, by name.
+    /// The percentage of busy processors that services aim at, by name.
     pub(crate) processors: BTreeMap<String, f64>,
-    /// Percent of their memory, for those that aim at any.
+    /// The percentage of memory, for services that aim at one.
     pub(crate) memory: BTreeMap<String, f64>,
     /// Seconds between two alarms that start a first task.
     pub(crate) wake_cooldown: u32,
-    /// Minutes that such an alarm looks at.
+    /// How many minutes such an alarm looks at.
     pub(crate) wake_periods: u32,
-    /// How long a received message stays out of sight, in seconds.
+    /// The visibility timeout in seconds.
     pub(crate) visibility: f64,
     /// Cache nodes.
     pub(crate) cache_nodes: u32,
@@ -131,7 +131,7 @@ impl Deployment {
     /// Reads `folder`, or what was built in.
     ///
     /// # Errors
-    /// A file is missing, or has not what is looked for where it was.
+    /// A file is missing, or does not have what is read from it.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
         let texts = Texts::read(folder)?;
         let generated: Generated = serde_json::from_str(&texts.0[GENERATED]).context(GENERATED)?;
@@ -177,7 +177,7 @@ impl Deployment {
         })
     }
 
-    /// Changes one number of a service, such as `workers.max=400`: what Terraform's variable `services` is for.
+    /// Changes one number of a service, such as `workers.max=400`, as Terraform's variable `services` does.
     ///
     /// # Errors
     /// There is no such service or number.
@@ -207,7 +207,7 @@ impl Deployment {
     }
 }
 
-/// What scaling.tf calls by name where it says for whom a policy is: its services, and their queues a few at a time.
+/// The names that scaling.tf uses where it says which services a policy is for: the services, and their queues in chunks.
 fn names(
     services: &BTreeMap<String, Service>,
     pulls: &BTreeMap<String, Vec<String>>,
@@ -230,12 +230,12 @@ fn names(
     names
 }
 
-/// What a policy of target tracking aims at, by service: it is there for whom its `for_each` names.
+/// The target of a target-tracking policy, for each service that its `for_each` names.
 fn targets(scaling: &Body, policy: &str, names: &Context<'_>) -> Result<BTreeMap<String, f64>> {
     let found = resource(scaling, "aws_appautoscaling_policy", policy)?;
     let target = number(inside(found, "target_tracking_scaling_policy_configuration")?, "target_value")?;
     let each = attribute(&found.body, "for_each")?;
-    let each = each.evaluate(names).with_context(|| format!("whom the policy {policy} is for"))?;
+    let each = each.evaluate(names).with_context(|| format!("the services of the policy {policy}"))?;
     let each = each.as_object().with_context(|| format!("{policy}: for_each is no map"))?;
     let service = |(key, value): (&String, &Value)| {
         let named = value.as_object().and_then(|value| value.get("service")?.as_str());
@@ -287,7 +287,7 @@ fn number(body: &Body, name: &str) -> Result<f64> {
 mod tests {
     use super::{Deployment, FILES};
 
-    /// A number of the Terraform, found by what stands around it and not by a parser.
+    /// A number of the Terraform, found by the text around it and not by a parser.
     fn plain(file: &str, after: &[&str]) -> f64 {
         let mut text = FILES.iter().find(|(name, _)| *name == file).unwrap().1;
         for mark in after {
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn another_folder_is_read_and_changes_are_made_as_told() {
+    fn another_folder_is_read_and_changes_are_made_as_asked() {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in FILES {
             let path = folder.path().join(name);
@@ -361,7 +361,7 @@ mod tests {
         }
         let mut read = Deployment::read(Some(folder.path())).unwrap();
         assert_eq!(read.services["edge"].min, 3);
-        // Services of one task at least have no policy of processors now; those of none have theirs.
+        // Services with at least one task have no policy of processors now; services that go to zero have theirs.
         let busy: Vec<_> = read.processors.keys().map(String::as_str).collect();
         assert_eq!(busy, ["compute", "edge", "personalize", "users"]);
         read.set("workers.max=400").unwrap();

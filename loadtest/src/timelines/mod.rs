@@ -67,7 +67,7 @@ pub(crate) async fn run(mut args: TimelinesArgs, stop: watch::Receiver<bool>) ->
     if run.args.cold_rate > 0 && !run.is_stopped() {
         phases.push(run.cold().await?);
     }
-    run.tell(&phases)?;
+    run.report(&phases)?;
     if run.is_stopped() {
         eprintln!("stopped before the end: fetches that were not due by then count as not answered");
     }
@@ -162,7 +162,7 @@ impl Run {
         Ok(sockets.into_iter().map(|socket| (socket, json!({ "text": "What is new?" }))).collect())
     }
 
-    fn tell(&self, phases: &[Figures]) -> Result<()> {
+    fn report(&self, phases: &[Figures]) -> Result<()> {
         for figures in phases {
             print!("{}", figures.text(self.args.readers));
         }

@@ -1,4 +1,4 @@
-//! The floor: what reading the same places takes when nothing is done with them.
+//! The lower bound: the time of reading the same places without any work on them.
 
 use std::hint::black_box;
 
@@ -10,8 +10,8 @@ use benchkit::usage::cpu_seconds;
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// Reads, as often as there are rounds, the head of every follow's list and every post that is on a timeline; prints what a round
-/// takes and how many reads it has. Nothing tells the processor what comes next but the order of the reads.
+/// Reads, once in each round, the head of every follow's list and every post that is on a timeline. Prints the CPU seconds of each round and
+/// its number of reads. Only the order of the reads lets the processor predict the next one.
 pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
     let follows = files.numbers("follows")?;
     let listed = files.numbers("ours_chronological")?;

@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Runs this program again for one step; answers the numbers of each line that it prints.
+/// Runs this program again for one step; returns the numbers of each line that it prints.
 fn step(args: &[&str]) -> anyhow::Result<Vec<Vec<f64>>> {
     let output = Command::new(std::env::current_exe()?).args(args).output()?;
     numbers(&output).with_context(|| format!("the step {args:?}"))

@@ -1,3 +1,4 @@
+use super::super::figures;
 use super::super::gathering::Gathering;
 use super::super::inputs::{Behaviour, Service};
 use super::super::model::Model;
@@ -8,7 +9,6 @@ use super::super::prices::{
 };
 use super::super::requests::Requests;
 use super::super::scenario::Scenario;
-use super::super::tell;
 use super::super::terraform::Deployment;
 use super::{Detail, simulate};
 
@@ -121,7 +121,7 @@ fn the_same_seed_gives_the_same_day_and_another_does_not() {
     let of = |seed: u64, detail| {
         let scenario = Scenario { seed, ..scenario(1) };
         let outcome = run(&scenario, 10_000.0, detail);
-        tell::json(&scenario, &[outcome])["days"].to_string()
+        figures::json(&scenario, &[outcome])["days"].to_string()
     };
     for detail in [Detail::Messages, Detail::Cohorts] {
         assert_eq!(of(1, detail), of(1, detail));

@@ -4,18 +4,18 @@ use crate::scale::gathering::Wait;
 use crate::scale::plan::Plan;
 use crate::scale::weighted::Weighted;
 
-/// How an engine is moved on, one second at a time.
+/// An engine, which is advanced by one second at a time.
 pub(crate) trait Engine {
     /// Simulates the next second, in which each kind arrives at its mean rate.
     fn step(&mut self, rates: &[f64], seen: &mut Seen);
 
-    /// How many tasks a tier has from now on. Fewer: those that go finish what they work on.
+    /// Sets how many tasks a tier has from now on. Tasks that are removed finish what they work on.
     fn set_tasks(&mut self, tier: usize, tasks: u32);
 
-    /// What messages wait from now on before they are sent to a queue.
+    /// Sets how long messages wait from now on before they are sent to a queue.
     fn set_wait(&mut self, queue: usize, wait: Wait);
 
-    /// Takes one task of a tier away at once: what it worked on comes again when it is visible again.
+    /// Removes one task of a tier at once: what it worked on comes again when it is visible again.
     fn lose_task(&mut self, tier: usize);
 
     /// How full a queue is now.
@@ -29,14 +29,14 @@ pub(crate) struct Depth {
     pub(crate) visible: f64,
     /// Messages received and not done, those of lost tasks included.
     pub(crate) in_flight: f64,
-    /// Seconds that the oldest one visible has waited.
+    /// Seconds that the oldest visible message has waited.
     pub(crate) age: f64,
 }
 
 /// What happened since it was last cleared.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// Messages that came to be, by kind, follow-ups included.
+    /// Messages that arrived, by kind, follow-ups included.
     pub(crate) arrived: Vec<f64>,
     /// Messages done, by kind.
     pub(crate) done: Vec<f64>,
@@ -51,7 +51,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Nothing yet.
+    /// An empty record.
     pub(crate) fn new(plan: &Plan) -> Self {
         let (kinds, queues, tiers) = (plan.kinds.len(), plan.queues.len(), plan.tiers.len());
         Self {
@@ -64,7 +64,7 @@ impl Seen {
         }
     }
 
-    /// Forgets all.
+    /// Sets everything to zero.
     pub(crate) fn clear(&mut self) {
         for counts in [&mut self.arrived, &mut self.done, &mut self.entered, &mut self.busy] {
             counts.fill(0.0);

@@ -5,18 +5,18 @@ use serde::Serialize;
 /// A queue with no more than this in it counts as drained.
 const EMPTY: f64 = 10.0;
 
-/// How messages come.
+/// The load of one rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Phase {
-    /// A second, at times left to chance.
+    /// Messages a second, at random times.
     pub(super) rate: u32,
-    /// For so long.
+    /// For how long.
     pub(super) seconds: u32,
     /// When workers are stopped and started again.
     pub(super) pause: Option<[u32; 2]>,
 }
 
-/// What was seen.
+/// What was measured.
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
     /// The same figures that are predicted.
@@ -28,7 +28,7 @@ pub(super) struct Measured {
 }
 
 impl Phase {
-    /// For a line of a table.
+    /// Its name in a table.
     pub(super) fn name(&self) -> String {
         let stopped = self.pause.map(|[from, to]| format!(", stopped {from}–{to} s")).unwrap_or_default();
         format!("{}/s for {} s{stopped}", self.rate, self.seconds)
@@ -46,7 +46,7 @@ pub(super) struct Course {
     pub(super) most: f64,
     /// Seconds to the reply.
     pub(super) p50: f64,
-    /// The same.
+    /// The 99th percentile of it.
     pub(super) p99: f64,
     /// When the last backlog was gone, from the beginning; 0: there was none.
     pub(super) drained: f64,

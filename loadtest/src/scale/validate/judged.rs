@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 use super::course::{Course, Measured, Phase};
 use super::predict::Calibration;
 
-/// One rate, as predicted and as it was.
+/// One rate, predicted and measured.
 pub(super) struct Judged {
     pub(super) phase: Phase,
     pub(super) calibration: Calibration,
     pub(super) predicted: Course,
-    /// The same prediction from the service time that this very run had: what is left is the model's error, without the machine's.
+    /// The same prediction with the service time of this run itself: its error is that of the model, without that of the machine.
     pub(super) hindsight: Course,
     pub(super) measured: Measured,
 }
 
-/// Off by so many percent.
+/// The error of a prediction in percent.
 fn off(predicted: f64, measured: f64) -> f64 {
     if measured > 0.0 { 100.0 * (predicted / measured - 1.0) } else { 0.0 }
 }
 
 /// What is compared: name, unit, digits, and the figure.
 type Row = (&'static str, usize, fn(&Course) -> f64);
-/// A drain is told of what had a backlog of so many.
+/// A drain is reported where the backlog exceeded this many messages.
 const BACKLOG: f64 = 100.0;
 const ROWS: [Row; 5] = [
     ("depth, mean", 1, |course| course.mean_depth),
@@ -32,7 +32,7 @@ const ROWS: [Row; 5] = [
     ("drained, s", 1, |course| course.drained),
 ];
 
-/// For people.
+/// A table for people.
 pub(super) fn text(judged: &[Judged]) -> String {
     let mut lines = vec![format!(
         "    {:<12} {:>10} {:>10} {:>8}   {:>22} {:>8}",
@@ -62,7 +62,7 @@ pub(super) fn text(judged: &[Judged]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// For a file: messages of a type, calibrated at a rate.
+/// Figures for a file, of messages of a type, calibrated at a rate.
 pub(super) fn figures(message_type: &str, rate: u32, judged: &[Judged]) -> Value {
     let phase = |judged: &Judged| {
         json!({

@@ -24,10 +24,10 @@ fn queue(message_type: &str) -> String {
 }
 
 impl Phase {
-    /// Does it.
+    /// Runs the phase at a server.
     ///
     /// # Errors
-    /// The server is gone, refuses, or does not drain.
+    /// The server has ended, refuses a message, or does not drain.
     pub(super) async fn measure(
         &self,
         up: &Up,
@@ -45,7 +45,7 @@ impl Phase {
         let senders = sockets.into_iter().zip(bodies).collect();
         let pace = Pace { rate: self.rate, duration: self.seconds, chance: Some(u64::from(self.rate)) };
         let totals = Arc::new(Totals::default());
-        // The sockets' hellos are messages, too: what is counted begins after them.
+        // The sockets' hellos are messages, too: counting begins after them.
         let before = settled(up, &queue, stop).await?;
         let begun = Instant::now();
         let wait = Wait { replies: true, most: DRAIN };
@@ -66,7 +66,7 @@ impl Phase {
         Ok(Measured { course, service, reply: totals.replied.mean_micros() / 1e6 })
     }
 
-    /// Depths by time until all is done; stops and starts the workers on the way.
+    /// Returns depths by time until all is done. Stops and starts the workers meanwhile.
     async fn look(
         &self,
         up: &Up,
@@ -99,7 +99,7 @@ impl Phase {
     }
 }
 
-/// Waits until nothing is done any more: the last phase's follow-ups, and hellos.
+/// Waits until nothing more is done: the last phase's follow-ups, and hellos.
 async fn settled(up: &Up, queue: &str, stop: &watch::Receiver<bool>) -> Result<Counters> {
     let deadline = Instant::now() + DRAIN;
     let mut last = up.counters(queue).await?;

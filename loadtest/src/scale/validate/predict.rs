@@ -1,4 +1,4 @@
-//! The same run, simulated: one server, its service time, and a way there and back that always takes the same.
+//! The same run, simulated: one server with its service time, and a way there and back that always takes the same time.
 
 use serde::Serialize;
 
@@ -8,24 +8,24 @@ use super::super::time::Millis;
 use super::super::weighted::Weighted;
 use super::course::{Course, Measured, Phase};
 
-/// Simulations whose mean is the prediction: one alone depends on its dice as a real run does.
+/// The prediction is the mean of this many simulations: a single one depends on chance as a real run does.
 const TIMES: u64 = 20;
 /// The workers' tier; the other is the way to it.
 const WORKERS: usize = 1;
 
-/// What one rate told.
+/// What was learned from one rate.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Calibration {
     /// Seconds of a message with the server.
     pub(super) service: f64,
     /// Their squared coefficient of variation.
     pub(super) variation: f64,
-    /// Seconds of all the rest: edge, main_q, router, reply.
+    /// Seconds of everything else: edge, main_q, router, reply.
     pub(super) way: f64,
 }
 
 impl Calibration {
-    /// From the run at one rate. The way is what the waits and the service leave of the mean time to the reply.
+    /// A calibration from the run at one rate. The way is the mean time to the reply, less waits and service.
     pub(super) fn new(phase: &Phase, measured: &Measured, seed: u64) -> Self {
         let (service, variation) = measured.service;
         let bare = Self { service, variation, way: 0.0 };
@@ -39,7 +39,7 @@ impl Calibration {
         Self { service, variation, ..self }
     }
 
-    /// For people.
+    /// A line for people.
     pub(super) fn line(&self) -> String {
         let Self { service, variation, way } = self;
         format!(
@@ -77,7 +77,7 @@ impl Calibration {
         }
     }
 
-    /// Depths by second, and latencies.
+    /// Simulates the phase: depths by second, and latencies.
     fn simulate(&self, phase: &Phase, seed: u64) -> (Vec<f64>, Weighted) {
         let plan = self.plan();
         let mut seen = Seen::new(&plan);
@@ -100,7 +100,7 @@ impl Calibration {
     }
 }
 
-/// What a run will be like.
+/// Predicts a run.
 pub(super) fn predict(phase: &Phase, calibration: Calibration, seed: u64) -> Course {
     let mut mean: Vec<f64> = Vec::new();
     let mut sum = Course::default();
