@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Many sockets, one in twenty of them active: 19,000 on one process, then 57,000 on three, the same messages per second in all.
+# Many sockets, one in twenty of them active: 19,000 on one process, then 57,000 on three, with the same messages per second in total.
 #
-#   loadtest/crowd.sh [SECONDS]     20 unless told; needs `cargo build --release` and `cargo build --release -p loadtest`
+#   loadtest/crowd.sh [SECONDS]     20 by default; needs `cargo build --release` and `cargo build --release -p loadtest`
 #
-# A process here may open 20,000 files, so each server has a generator of its own.
+# A process may open 20,000 files here, so each server has a generator of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}

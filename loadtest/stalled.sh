@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Law 7 as a figure: the time to `accepted` with the workers running and with all of them stopped, in turn, in one run.
+# Measures law 7: the time to `accepted` with the workers running and with all of them stopped, in turn, in one run.
 #
 #   loadtest/stalled.sh [ROUNDS] [RATE] [SECONDS]        5 rounds of 500 posts a second for 10 s, twice each
 set -euo pipefail
@@ -15,7 +15,7 @@ until url=$(grep -om1 'ws://[0-9.:]*' "$work/up.log"); do
   kill -0 $server || { echo "the server did not start" >&2; exit 1; }
 done
 
-# Waits until no message is left, so that one measurement does not meet the last one's backlog.
+# Waits until no message is left, so that a measurement does not begin with the backlog of the one before.
 settle() {
   for _ in $(seq 600); do
     target/release/soundoff queues --data "$work/data" --json | grep -qE '"(visible|in_flight)":[1-9]' || return 0

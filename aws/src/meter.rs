@@ -39,7 +39,7 @@ impl Meter {
 
 fn bill(metrics: &Metrics, price: Price, units: f64) {
     let label = BillLabel { service: price.service, unit: price.unit };
-    metrics.bill.charge(&label, units, price.dollars_per_million);
+    metrics.bill.charge(&label, units, price.dollars_per_million());
 }
 
 #[derive(Debug)]

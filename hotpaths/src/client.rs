@@ -1,5 +1,5 @@
-//! The other side: clients on websockets, and whoever POSTs to an edge or takes a worker's POSTs. It is not counted, so it blocks and is
-//! simple. It waits for all of a round's answers before it begins the next, so that the counted side meets the same every time.
+//! The other side: clients on websockets, a worker that POSTs to an edge, and an edge that takes a worker's POSTs. It is not counted, so it
+//! blocks and is simple. It waits for all answers of a round before it begins the next, so that the counted side always gets the same input.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,13 +8,12 @@ use serde_json::json;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::protocol::now_ms;
 
-use crate::IN_FLIGHT;
-use crate::edge::{Load, key};
+use crate::load::{IN_FLIGHT, Load, key};
 use crate::ports::user;
 
 const NOTHING_MISSING: &str = r#"{"missing":[]}"#;
 
-/// A connection, and what was read of it and not yet asked for.
+/// A connection, and the bytes that were read and not used yet.
 struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
@@ -30,7 +29,7 @@ impl Wire {
         Ok(Self { stream, read: Vec::new() })
     }
 
-    /// Reads on; `false` at the end.
+    /// Reads more; `false` at the end of the stream.
     fn more(&mut self) -> anyhow::Result<bool> {
         let mut buffer = [0; 64 * 1024];
         let n = self.stream.read(&mut buffer)?;
@@ -108,7 +107,7 @@ fn masked(text: &str) -> Vec<u8> {
     frame
 }
 
-/// Opens the sockets, says so, waits for the word, and does the rounds.
+/// Opens the sockets, prints `ready`, waits for a line with the edge's boot, and does the rounds.
 pub(crate) fn run(load: Load, rounds: usize, public: &str, internal: &str) -> anyhow::Result<()> {
     let count = match load {
         Load::Ping | Load::Publish => 1,
@@ -138,7 +137,7 @@ fn ping(socket: &mut Wire, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends as the first user to the second, and reads so many frames a message on the first socket and on the second.
+/// Sends as the first user to the second. For each message it reads `answers` frames on the first socket and `events` on the second.
 fn send(sockets: &mut [Wire], rounds: usize, answers: usize, events: usize) -> anyhow::Result<()> {
     for round in 0..rounds {
         let message = |n: usize| {
@@ -182,7 +181,7 @@ fn deliver(sockets: &mut [Wire], rounds: usize, internal: &str, boot: &str) -> a
     Ok(())
 }
 
-/// Plays an edge that takes every delivery, on one connection, until that ends.
+/// Plays an edge that takes every delivery on one connection, until the connection ends.
 pub(crate) fn sink() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
-use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
@@ -15,28 +14,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Jobs;
+use crate::load::{Load, key};
 use crate::peer::Peer;
 use crate::ports::Memory;
 
-/// What the other side does to an edge.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Load {
-    /// Pings, answered by the edge itself.
-    Ping,
-    /// Messages, accepted and forgotten.
-    Publish,
-    /// POSTs of so many deliveries, each to another socket.
-    Deliver(usize),
-    /// Messages to somebody else, who gets them as events.
-    Pipeline,
-}
-
-/// The key that both sides sign with.
-pub(crate) fn key() -> anyhow::Result<InternalKey> {
-    Ok(InternalKey::new(&[7; 32])?)
-}
-
-/// An edge that does nothing by the clock and takes whatever comes.
+/// The configuration of an edge that does nothing by the clock and refuses nothing.
 fn config() -> EdgeConfig {
     let never = Duration::from_secs(86_400);
     EdgeConfig {
@@ -51,7 +33,7 @@ fn config() -> EdgeConfig {
     }
 }
 
-/// Serves the other side until it has done its rounds.
+/// Serves the other side until that has done its rounds.
 pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Result<()> {
     let (public, internal) =
         (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
@@ -101,11 +83,11 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
     }
 }
 
-/// Starts the other side and waits until it is done. Between its sockets and its rounds it hears which process the edge is.
+/// Starts the other side and waits until it is done. After it has opened its sockets it gets the edge's boot; then its rounds begin.
 fn play(arguments: &[String; 4], memory: &Memory) -> anyhow::Result<()> {
     let mut peer = Peer::start(&arguments.each_ref().map(String::as_str))?;
     let ready = peer.line()?;
     anyhow::ensure!(ready == "ready", "the other side is not ready: {ready}");
-    peer.tell(&memory.boot().unwrap_or_default())?;
+    peer.send(&memory.boot().unwrap_or_default())?;
     peer.end()
 }

@@ -18,12 +18,11 @@ use soundoff_common::web::uploads::UploadKey;
 use soundoff_router::Router;
 use ulid::Ulid;
 
-use crate::IN_FLIGHT;
-use crate::edge::key;
+use crate::load::{IN_FLIGHT, key};
 use crate::peer::Peer;
 use crate::ports::{Memory, NoArchive, user};
 
-/// What jobs are made from.
+/// What the jobs share.
 pub(crate) struct Jobs {
     memory: Arc<Memory>,
     catalog: Arc<Catalog>,
@@ -61,7 +60,7 @@ impl Jobs {
     }
 }
 
-/// A message as the edge stamps it.
+/// A message as the edge makes it.
 fn message(n: u32, message_type: &str, body: &str) -> anyhow::Result<Message> {
     let envelope = Envelope {
         mid: Ulid::from_parts(1_790_000_000_000, n.into()),
@@ -85,7 +84,7 @@ async fn repeat(job: &dyn Job, batch: &[Message], rounds: usize) -> anyhow::Resu
     Ok(())
 }
 
-/// Routes batches of messages of four types to queues and an archive that forget.
+/// Routes batches of messages of four types. Queues and archive forget them.
 pub(crate) async fn route(rounds: usize) -> anyhow::Result<()> {
     let jobs = Jobs::new(Arc::new(Memory::forgetting()), &Metrics::new())?;
     let text = "It rained all morning, and then the sun came out over the harbour.";
@@ -102,7 +101,7 @@ pub(crate) async fn route(rounds: usize) -> anyhow::Result<()> {
     repeat(&jobs.router(), &batch, rounds).await
 }
 
-/// Handles batches of `typing`, whose replies and events go to one edge, played by the other side.
+/// Handles batches of `typing`. Their replies and events go to one edge, which the other side plays.
 pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
     let mut sink = Peer::start(&["sink"])?;
     let edge = sink.line()?;
@@ -119,6 +118,6 @@ pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
     anyhow::ensure!(metrics.reply_posts_failed.get() == 0, "not everything was delivered");
     let delivered = metrics.reply_deliveries.get();
     anyhow::ensure!(delivered == 2 * (rounds * IN_FLIGHT) as u64, "{delivered} deliveries");
-    // What it still holds open ends with its input.
+    // It ends with its input, whatever it still holds open.
     sink.end()
 }

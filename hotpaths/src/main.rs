@@ -1,42 +1,33 @@
-//! Drives one hot path of the pipeline so many rounds and ends, so that its instructions can be counted: `hotpaths/count` does.
+//! Runs one hot path of the pipeline for a number of rounds and ends, so that its instructions can be counted: `hotpaths/count` does that.
 //!
-//! Everything runs on one thread, on ports that keep what they must in memory; whoever sends and receives is a second process, which is
-//! not counted, and which waits for each round's answers before it begins the next. So the same code takes the same instructions, and what a
-//! process pays once cancels out between runs of different length.
+//! Everything runs on one thread, on ports that keep what they need in memory. Senders and receivers are a second process, which is not
+//! counted and which waits for all answers of a round before it begins the next. So the same code takes the same number of instructions,
+//! and what a process spends once cancels out between runs of different length.
 
 mod client;
 mod edge;
-#[path = "../../timeline/benches/precompute/files.rs"]
-mod files;
 mod jobs;
-#[expect(dead_code, reason = "the benchmark compares what it writes down; here it is only computed")]
-#[path = "../../timeline/benches/precompute/ours.rs"]
-mod ours;
+mod load;
 mod peer;
 mod ports;
-#[path = "../../timeline/benches/precompute/usage.rs"]
-mod usage;
-#[path = "../../timeline/benches/precompute/world.rs"]
-mod world;
 
 use anyhow::Context as _;
+use benchkit::files::{self, Files};
+use benchkit::ours;
 
-use crate::edge::Load;
-use crate::files::Files;
+use crate::load::{IN_FLIGHT, Load};
 
-// The binary's own, as a good part of a message's instructions are the allocator's.
+// The allocator of the product, as many of a message's instructions are the allocator's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many messages of one socket are in flight.
-pub(crate) const IN_FLIGHT: usize = 16;
 /// How many people have a timeline.
 const READERS: usize = 2_000;
 
-/// One path, as the script that counts asks for it.
+/// One path, as `hotpaths/count` asks for it.
 struct HotPath {
     name: &'static str,
-    /// What a round does so many times.
+    /// What a round does `per_round` times.
     unit: &'static str,
     per_round: usize,
     /// Rounds of the shorter of two runs; the longer has twice as many.
@@ -47,7 +38,7 @@ const fn path(name: &'static str, unit: &'static str, per_round: usize, rounds: 
     HotPath { name, unit, per_round, rounds }
 }
 
-const PATHS: [HotPath; 8] = [
+const PATHS: &[HotPath] = &[
     path("edge_ingest", "ping answered, 16 in flight", IN_FLIGHT, 2_000),
     path("edge_publish", "send accepted, 16 in flight", IN_FLIGHT, 1_000),
     path("edge_deliver_1", "delivery, one a POST", 1, 2_000),
@@ -68,14 +59,16 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
-        // What this program starts beside itself.
+        // This program starts itself a second time with these arguments.
         ["peer", "world", dir] => files::make(dir.as_ref(), READERS).map(drop),
         ["peer", "sink"] => client::sink(),
         ["peer", name, rounds, public, internal] => {
             client::run(load(name)?, rounds.parse()?, public, internal)
         }
         [name, rounds] => run(name, rounds.parse()?),
-        _ => anyhow::bail!("hotpaths PATH ROUNDS, or hotpaths list; `hotpaths/count` counts them all"),
+        _ => anyhow::bail!(
+            "usage: hotpaths PATH ROUNDS, or hotpaths list; `hotpaths/count` counts all of them"
+        ),
     }
 }
 
@@ -102,7 +95,7 @@ fn run(name: &str, rounds: usize) -> anyhow::Result<()> {
     }
 }
 
-/// What the benchmark of all timelines measures, on a small world.
+/// What the benchmark `precompute` measures, on a small world.
 fn timeline(rounds: usize) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let name = dir.path().to_str().context("a temporary directory whose name is not text")?;

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context as _;
 
-/// A process of this program's own that plays the other side. It ends when its input does, or when its work is done.
+/// A second process of this program, which plays the other side. It ends when its input ends, or when its work is done.
 pub(crate) struct Peer {
     child: Child,
     input: Option<ChildStdin>,
@@ -33,12 +33,12 @@ impl Peer {
         Ok(line.trim_end().to_owned())
     }
 
-    pub(crate) fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+    pub(crate) fn send(&mut self, line: &str) -> anyhow::Result<()> {
         let input = self.input.as_mut().context("its input has ended")?;
         Ok(writeln!(input, "{line}")?)
     }
 
-    /// Ends its input and waits until it has done its work.
+    /// Closes its input and waits until it has done its work.
     pub(crate) fn end(mut self) -> anyhow::Result<()> {
         drop(self.input.take());
         let status = self.child.wait()?;

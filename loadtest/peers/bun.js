@@ -1,12 +1,12 @@
 // Sockets, heartbeats and deliveries on Bun's own websocket server, one process. Choices in its favour: no hello and no welcome, the upgrade is the
-// greeting; a heartbeat is answered without looking at it; deliveries are not signed, their frames come as text that is sent as it is.
+// greeting; a heartbeat is answered without parsing it; deliveries are not signed, and their frames come as text that is sent as it is.
 const { timingSafeEqual } = require("node:crypto");
 
 const secret = process.env.SECRET;
 const sockets = new Map();
 const PONG = '{"op":"pong"}';
 
-// HS256 by hand, which is less work than the usual library does, or by that library.
+// Checks HS256 with code of its own, which is less work than the usual library does, or with that library.
 const library = process.env.TOKENS === "jsonwebtoken" && require("jsonwebtoken");
 
 function userOf(header) {

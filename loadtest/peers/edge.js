@@ -1,5 +1,5 @@
-// Sockets, heartbeats and deliveries on Node with `ws`, one process; with REDIS also the way in of a durable pipeline. Choices in its favour: no hello
-// and no welcome, the upgrade is the greeting; a heartbeat is answered without parsing it; deliveries are not signed, their frames are sent as they are.
+// Sockets, heartbeats and deliveries on Node with `ws`, one process; with REDIS also the entry of a durable pipeline. Choices in its favour: no hello
+// and no welcome, the upgrade is the greeting; a heartbeat is answered without parsing it; deliveries are not signed, and their frames are sent as they are.
 const http = require("node:http");
 const { createHmac, timingSafeEqual } = require("node:crypto");
 const { WebSocketServer } = require("ws");
@@ -10,7 +10,7 @@ const PONG = '{"op":"pong"}';
 const PING = Buffer.from('{"op":"ping"');
 const redis = process.env.REDIS && new (require("ioredis"))(process.env.REDIS);
 
-// HS256 by hand: less work than the usual libraries do.
+// Checks HS256 with code of its own, which is less work than the usual libraries do.
 function userOf(header) {
   const token = header?.slice("Bearer ".length) ?? "";
   const [head, claims, signature] = token.split(".");
@@ -32,7 +32,7 @@ function send(ws, text) {
   ws.send(text);
 }
 
-// Everything that came in one turn goes to Redis in one pipeline; accepted is said when Redis has synced it.
+// Everything that came in one turn goes to Redis in one pipeline; `accepted` is sent when Redis has synced it.
 let gathered = [];
 function publish(ws, frame) {
   if (gathered.length === 0) setImmediate(flush);
@@ -43,7 +43,7 @@ async function flush() {
   gathered = [];
   const pipeline = redis.pipeline();
   for (const [ws, { id, type, body }] of batch) {
-    // The type in a field of its own: the router need not parse the message.
+    // The type is a field of its own, so that the router does not have to parse the message.
     pipeline.xadd("main", "*", "t", type, "m", JSON.stringify({ user: ws.user, id, body }));
   }
   const results = await pipeline.exec();

@@ -1,4 +1,4 @@
-// From the main queue to the queue of each message's type: a whole batch and its ack in one pipeline.
+// Moves messages from the main queue to the queue of their type: a whole batch and its ack in one pipeline.
 const { consume } = require("./stream.js");
 
 consume("main", async (messages, pipeline) => {

@@ -1,5 +1,5 @@
-// Reads a Redis stream: batches of what is there, a few under way at once, deleted when done. What was not done is still there after a restart. In its
-// favour: there is one reader for a stream, so no consumer group is needed, and neither reading nor the deletion is waited for on a message's way.
+// Reads a Redis stream in batches, a few under way at once, and deletes messages when they are done. Messages that were not done are still there after
+// a restart. In its favour: there is one reader for a stream, so no consumer group is needed, and no message waits for reading or deletion.
 const Redis = require("ioredis");
 
 const BATCH = 512;

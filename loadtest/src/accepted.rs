@@ -1,4 +1,4 @@
-//! `loadtest accepted`: how long after its due time a message is durable, at a fixed rate, whatever the workers do.
+//! `loadtest accepted`: how long after its due time a message is durable, at a fixed rate, with or without workers.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const SHARES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 ///
 /// Messages become due at fixed times, spread over the sockets in turn, and are sent whether or not earlier ones were answered
 /// (an open loop). Latency counts from the time a message was due, so that a server that stands still cannot look fast.
-/// Replies are counted and not waited for: run it with the workers running and again with them stopped, and compare.
+/// Replies are counted, but the run does not wait for them: run it with the workers running and again with them stopped, and compare.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = ACCEPTED_EXAMPLES)]
 pub(crate) struct AcceptedArgs {
@@ -48,10 +48,10 @@ pub(crate) struct AcceptedArgs {
     /// Sockets, each of another user; by default one for every 50 messages per second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=18_000))]
     sockets: Option<u32>,
-    /// What is sent: typing and the reading types change nothing, post.create and dm.send write.
+    /// The type that is sent: typing and the reading types change nothing, post.create and dm.send write.
     #[arg(long = "type", default_value = "typing", value_name = "TYPE", value_parser = TYPES)]
     message_type: String,
-    /// Handles are this and a number.
+    /// Handles consist of this and a number.
     #[arg(long, default_value = "load_", value_name = "TEXT")]
     prefix: String,
     #[command(flatten)]
@@ -70,10 +70,10 @@ Examples:
 
 Exit code: 0 when every message was accepted, 1 when not, 130 on Ctrl-C.";
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
-/// The server is not there, is not as it must be, or allows a socket less than its share of the rate.
+/// The server does not run, is not a Sound Off that can be measured, or allows a socket less than its share of the rate.
 pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let server = Arc::new(Server::resolve(&args.url).await?);
     let count = args.sockets.unwrap_or_else(|| args.rate.div_ceil(50).max(2));

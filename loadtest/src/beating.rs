@@ -19,16 +19,16 @@ const CALM: u8 = 1;
 const STORM: u8 = 2;
 const END: u8 = 3;
 
-/// How closely due times are kept: as closely as epoll waits.
+/// How closely due times are kept: epoll does not wait for less.
 const TICK: Duration = Duration::from_millis(1);
 
-/// After the end, the last answers have so long.
+/// How long the last answers may take after the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-/// How heartbeats fared for a while.
+/// How heartbeats went in one phase.
 #[derive(Debug)]
 pub(crate) struct Phase {
-    /// From when each was due to its answer.
+    /// From the time each was due to its answer.
     pub(crate) latency: Latencies,
     /// How long the phase was.
     pub(crate) time: Duration,
@@ -92,19 +92,19 @@ impl Beating {
         Ok(Self { shared, thread, calm_since: now.clone(), storm_since: now })
     }
 
-    /// What comes now is what the storm is compared with.
+    /// Begins the phase that the storm is compared with.
     pub(crate) fn calm(&self) {
         self.calm_since.set(Instant::now());
         self.shared.phase.store(CALM, Relaxed);
     }
 
-    /// The storm begins.
+    /// Begins the phase of the storm.
     pub(crate) fn storm(&self) {
         self.storm_since.set(Instant::now());
         self.shared.phase.store(STORM, Relaxed);
     }
 
-    /// Ends it; the phases before the storm and during it, which took so long.
+    /// Ends it. Returns the phases before the storm and during it; the latter took `storm`.
     ///
     /// # Errors
     /// A socket broke, or an answer is missing.

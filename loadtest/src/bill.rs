@@ -23,7 +23,7 @@ pub(crate) struct PagesArgs {
 }
 
 impl PagesArgs {
-    /// Whether there is any.
+    /// Whether there are any.
     pub(crate) fn any(&self) -> bool {
         !self.urls.is_empty()
     }
@@ -31,8 +31,8 @@ impl PagesArgs {
 
 /// Count what a deployment asks of AWS while you watch: requests and dollars, for a million client messages and for a day.
 ///
-/// Every process counts its requests where it makes them and knows their prices (see docs/cost.md). This reads the counters twice and tells the
-/// difference; client messages are those that the edges accepted meanwhile, whoever sent them.
+/// Every process counts its requests where it makes them and knows their prices (see docs/cost.md). This reads the counters twice and reports
+/// the difference; client messages are those that the edges accepted meanwhile, from any client.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BillArgs {
@@ -50,9 +50,9 @@ Examples:
   What an idle deployment costs a day:
     loadtest bill --metrics http://10.0.1.7:9090/metrics --metrics http://10.0.1.8:9090/metrics
 
-`loadtest accepted --metrics ...` tells the same of the load that it makes.";
+`loadtest accepted --metrics ...` reports the same for the load that it makes.";
 
-/// Watches and tells.
+/// Watches, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// A page cannot be read.
@@ -85,7 +85,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Adds what a page says.
+    /// Adds the counters of a page.
     fn add(&mut self, page: &str) {
         for line in page.lines() {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
@@ -160,12 +160,12 @@ async fn read(pages: &PagesArgs) -> Result<Counts> {
     Ok(counts)
 }
 
-/// From zero, and not from the `-0.0` that sums of nothing are.
+/// Adds from zero: the sum of nothing would be `-0.0`.
 fn total<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
-/// What was asked and paid in a stretch of time.
+/// Requests and dollars of a stretch of time.
 #[derive(Debug)]
 pub(crate) struct Bill {
     counts: Counts,
@@ -182,7 +182,7 @@ impl Bill {
         total(self.counts.dollars.values())
     }
 
-    /// Of a million client messages; none if there were no messages.
+    /// For a million client messages; none if there were no messages.
     fn of_million(&self, sum: f64) -> Option<f64> {
         (self.counts.messages > 0.0).then(|| sum * MILLION / self.counts.messages)
     }
@@ -254,11 +254,11 @@ soundoff_edge_accepted_total 150
 "#;
 
     #[test]
-    fn the_difference_of_all_pages_is_told_for_a_million_messages_and_for_a_day() {
+    fn the_difference_of_all_pages_is_reported_for_a_million_messages_and_for_a_day() {
         let mut before = Counts::default();
         before.add(BEFORE);
         let mut after = Counts::default();
-        // Two processes; the other has not changed.
+        // Two processes; the second has not changed.
         after.add(AFTER);
         let bill = Bill { counts: after.minus(&before), seconds: 10.0, processes: 2 };
         assert_eq!((bill.requests(), bill.counts.messages), (30.0, 50.0));

@@ -1,4 +1,4 @@
-//! Server processes that a run starts, and their certain end: when the run is over, when it fails, and on Ctrl-C.
+//! Server processes that a run starts. They always end: when the run is over, when it fails, and on Ctrl-C.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -15,21 +15,21 @@ static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 /// How long a server may take until it is ready.
 const START: Duration = Duration::from_secs(20);
 
-/// A server process with all that it starts itself; both end with this value.
+/// A server process and the processes that it starts itself. All of them end when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
-/// Ends whatever still runs, for an exit that drops nothing.
+/// Ends all servers that still run, for an exit that drops nothing.
 pub(crate) fn kill_all() {
     for group in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         kill(group);
     }
 }
 
-/// Ends the group, for some servers have workers that would outlive their master. False: there was nothing to do it with.
+/// Ends the group, as some servers have workers that would outlive their master. Returns false when there is no such group.
 fn kill(group: u32) -> bool {
     let killed =
         Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
@@ -37,7 +37,7 @@ fn kill(group: u32) -> bool {
 }
 
 impl Server {
-    /// Starts one in a group of its own. Output goes to `log`, and with it the reason why it does not start.
+    /// Starts a server in a process group of its own. Its output goes to `log`, so that the reason is there when it does not start.
     ///
     /// # Errors
     /// There is no such program.
@@ -58,7 +58,7 @@ impl Server {
     /// Waits until `ready` says something.
     ///
     /// # Errors
-    /// It has ended, or takes too long; with the last of what it said.
+    /// It has ended, or takes too long; the error shows the last lines of its output.
     pub(crate) fn until<T>(&mut self, ready: impl Fn(&Path) -> Option<T>) -> Result<T> {
         let begun = Instant::now();
         loop {
@@ -103,14 +103,14 @@ impl Drop for Server {
     }
 }
 
-/// The rest of the first line of a log whose first word is `name`, once the line after it has begun, too.
+/// The rest of the first line of a log that begins with the word `name`. None until the next line has begun, as it may be incomplete.
 pub(crate) fn announced(log: &Path, name: &str) -> Option<String> {
     let mut lines = BufReader::new(std::fs::File::open(log).ok()?).lines().map_while(Result::ok);
     let found = lines.find_map(|line| Some(line.trim().strip_prefix(name)?.trim().to_owned()))?;
     lines.next().map(|_| found)
 }
 
-/// A port of loopback that nobody uses now.
+/// A port of loopback that is free now.
 ///
 /// # Errors
 /// There is none.

@@ -1,26 +1,27 @@
-//! One user's session that survives what the protocol says it must: it resends by rules 1 and 2, waits when told to,
-//! beats its heart, reconnects with full jitter and goes on in its inbox where it was. The same `id` goes out again, so
-//! nothing takes effect twice.
+//! One user's session that survives what the protocol says it must: it resends by rules 1 and 2, waits when the server asks for it,
+//! sends heartbeats, reconnects with full jitter and goes on in its inbox where it was. A repeated message keeps its `id`, so nothing
+//! takes effect twice.
 
-use std::collections::{HashMap, VecDeque};
+mod answer;
+mod outbox;
+
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rand::Rng;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use soundoff_common::protocol::{ErrorBody, ErrorCode};
+use soundoff_common::protocol::ErrorBody;
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::server::Server;
 use crate::socket::{End, Frame, Push, Socket, Welcome, send_frame};
-
-/// Rules 1 and 2: without an answer for this long, the same `id` is sent again.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) use answer::{Answer, Retries};
+pub(crate) use outbox::ANSWER_WITHIN;
+use outbox::{Done, Outbox};
 
 /// How often the session looks for messages to send again; heartbeats may make it look more often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,86 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FIRST_RECONNECT: Duration = Duration::from_millis(500);
 const LAST_RECONNECT: Duration = Duration::from_secs(30);
 
-/// When the server refuses for now and does not say for how long.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// What had to be done again, of all sessions of a run.
-#[derive(Debug, Default)]
-pub(crate) struct Retries {
-    /// Sends refused because the socket was too fast.
-    pub(crate) rate_limited: AtomicU64,
-    /// Sends refused because the server had no room.
-    pub(crate) overloaded: AtomicU64,
-    /// Sends repeated because nothing came back in time.
-    pub(crate) unanswered: AtomicU64,
-    /// Sends repeated because the socket was gone.
-    pub(crate) cut_off: AtomicU64,
-    /// Sockets opened in place of lost ones.
-    pub(crate) reconnects: AtomicU64,
-    /// Why a socket was lost or could not be opened, the last time.
-    pub(crate) last_end: Mutex<Option<End>>,
-}
-
-/// What became of a message, or what is new in the inbox.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// It is durable. Told once.
-    Accepted {
-        /// The message's id.
-        id: String,
-        /// From when it was due, or else first sent, to accepted.
-        after: Duration,
-    },
-    /// It is over and done with.
-    Done {
-        /// The message's id.
-        id: String,
-        /// What the worker said, or why the edge or the worker refused for good.
-        outcome: Result<Box<RawValue>, ErrorBody>,
-        /// It had taken effect before.
-        duplicate: bool,
-        /// From when it was due, or else first sent, to now.
-        after: Duration,
-        /// How often it was sent and not refused: so many replies are to be expected, this one included.
-        sends: u32,
-        /// Whether all of that was on the socket that is open now.
-        unbroken: bool,
-    },
-    /// Another reply to a message that is over: it was sent more than once, or the server answers twice.
-    Again {
-        /// The message's id.
-        id: String,
-        /// What it says this time.
-        outcome: Result<Box<RawValue>, ErrorBody>,
-        /// It had taken effect before.
-        duplicate: bool,
-    },
-    /// An entry of the inbox, each once and in their order however often the server sends them.
-    Push {
-        /// The entry.
-        push: Push,
-        /// How many entries between the last one and this one never came.
-        missing: u64,
-    },
-}
-
-/// A message without its reply yet.
-#[derive(Debug)]
-struct Pending {
-    text: Utf8Bytes,
-    /// Its place among all messages of the session, for resends in the order of sending.
-    number: u64,
-    /// When it was due or, where nothing is due, first sent.
-    since: Option<Instant>,
-    last_sent: Option<Instant>,
-    accepted: bool,
-    /// How often it was sent and not refused.
-    sends: u32,
-    /// The socket, counted from 1, that it was first sent on.
-    first_socket: u64,
-}
-
-/// A socket that is being opened. It must go on when whoever waits for it turns to something else meanwhile.
+/// A socket that is being opened. Opening must go on when its caller does something else meanwhile.
 struct Opening(Pin<Box<dyn Future<Output = Result<Socket, End>> + Send>>);
 
 impl std::fmt::Debug for Opening {
@@ -117,7 +39,7 @@ impl std::fmt::Debug for Opening {
     }
 }
 
-/// When to send heartbeats, and when to have seen their answers.
+/// When to send heartbeats, and when their answers must have come.
 #[derive(Debug)]
 struct Heart {
     every: Duration,
@@ -147,18 +69,12 @@ pub(crate) struct Client {
     /// The last entry of the inbox that was handed out, and the last one that was acked.
     cursor: Option<u64>,
     acked: u64,
-    /// Reconnects in a row without an answer, and when the next one may be.
+    /// Reconnects in a row without an answer, and when the next one is allowed.
     failures: u32,
     reconnect_at: Instant,
     goaway: Option<[u64; 2]>,
-    pending: HashMap<String, Pending>,
-    numbered: u64,
-    /// Ids of pending messages that are to be sent (again) as soon as allowed.
-    waiting: VecDeque<String>,
-    paused_until: Option<Instant>,
-    /// After the first `rate_limited`: the time between two sends, and when the next may go.
-    pace: Option<(Duration, Instant)>,
-    /// When to look again for messages without an answer. A time that has come must stay due until it is seen to.
+    outbox: Outbox,
+    /// When to look again for messages without an answer. A time that has come must stay due until the session has looked.
     look_at: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -170,6 +86,7 @@ impl Client {
         Self {
             server,
             token,
+            outbox: Outbox::new(retries.clone()),
             retries,
             socket: None,
             opening: None,
@@ -180,11 +97,6 @@ impl Client {
             failures: 0,
             reconnect_at: now,
             goaway: None,
-            pending: HashMap::new(),
-            numbered: 0,
-            waiting: VecDeque::new(),
-            paused_until: None,
-            pace: None,
             look_at: now + LOOK_EVERY,
             timer: Box::pin(tokio::time::sleep_until(now)),
         }
@@ -192,32 +104,22 @@ impl Client {
 
     /// How many messages have no reply yet.
     pub(crate) fn in_flight(&self) -> usize {
-        self.pending.len()
+        self.outbox.len()
     }
 
     /// Sends a message, now or as soon as the server's limits allow. `id` must not be in flight.
     pub(crate) fn send(&mut self, id: String, message_type: &str, body: &impl Serialize) {
-        self.queue(id, message_type, body, None);
+        self.outbox.add(send_frame(&id, message_type, body), id, None);
     }
 
-    /// As [`Self::send`]; latency counts from the time the message was due, whatever has held it up since.
+    /// As [`Self::send`]; latency counts from the time the message was due, including all delays.
     pub(crate) fn send_due(&mut self, id: String, message_type: &str, body: &impl Serialize, due: Instant) {
-        self.queue(id, message_type, body, Some(due));
-    }
-
-    fn queue(&mut self, id: String, message_type: &str, body: &impl Serialize, since: Option<Instant>) {
-        let text = send_frame(&id, message_type, body);
-        let number = self.numbered;
-        self.numbered += 1;
-        self.waiting.push_back(id.clone());
-        let pending =
-            Pending { text, number, since, last_sent: None, accepted: false, sends: 0, first_socket: 0 };
-        self.pending.insert(id, pending);
+        self.outbox.add(send_frame(&id, message_type, body), id, Some(due));
     }
 
     /// Messages without their reply: id, and whether they were accepted.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.pending.iter().map(|(id, pending)| (id.as_str(), pending.accepted))
+        self.outbox.unanswered()
     }
 
     /// How many sockets were opened so far.
@@ -225,7 +127,7 @@ impl Client {
         self.sockets
     }
 
-    /// Connects if need be, and tells what the server welcomes with. Dropping the future loses nothing.
+    /// Connects if need be, and returns the server's welcome. Dropping the future loses nothing.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -252,14 +154,16 @@ impl Client {
         }
     }
 
-    /// What the server says next about any of the messages. Dropping the future loses nothing.
+    /// The next answer to any of the messages, or the next push. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The server wants no more of this user; everything that passes is retried for ever, so callers bound their patience.
+    /// The server refuses this user for good. Everything else is retried forever, so callers set a time limit.
     pub(crate) async fn next(&mut self) -> Result<Answer, End> {
         loop {
             self.connected().await?;
-            self.pump(Instant::now());
+            if let Some(socket) = &mut self.socket {
+                self.outbox.pump(socket, self.sockets, Instant::now());
+            }
             let frame = match std::future::poll_fn(|cx| self.poll_socket(cx)).await {
                 Some(Ok(frame)) => frame,
                 Some(Err(end)) => {
@@ -284,14 +188,14 @@ impl Client {
         }
     }
 
-    /// A frame, the socket's end, or nothing when it is time to look after other things.
+    /// A frame, the socket's end, or nothing when other work is due.
     fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, End>>> {
         let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = socket.poll_frame(cx) {
             return Poll::Ready(Some(frame));
         }
         let due = self.due();
-        // Moving a timer costs more than an early wake-up: it only ever moves forward in time when it has fired.
+        // Moving a timer costs more than an early wake-up: it is moved to a later time only after it has fired.
         if due < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(due);
         }
@@ -299,63 +203,28 @@ impl Client {
     }
 
     fn due(&self) -> Instant {
-        let now = Instant::now();
         let mut due = self.look_at;
         if let Some(heart) = &self.heart {
             due = due.min(heart.next).min(heart.unanswered_since.map_or(due, |since| since + heart.every));
         }
-        if !self.waiting.is_empty() {
-            let allowed = self.paused_until.max(self.pace.map(|(_, next)| next));
-            due = due.min(allowed.unwrap_or(now));
-        }
-        due
-    }
-
-    /// Sends what waits, as far as the server's limits allow.
-    fn pump(&mut self, now: Instant) {
-        if self.paused_until.is_some_and(|until| now < until) {
-            return;
-        }
-        self.paused_until = None;
-        let Some(socket) = &mut self.socket else { return };
-        while let Some(id) = self.waiting.front() {
-            if let Some((gap, next)) = &mut self.pace {
-                if now < *next {
-                    return;
-                }
-                *next = (*next).max(now.checked_sub(*gap).unwrap_or(now)) + *gap;
-            }
-            if let Some(pending) = self.pending.get_mut(id) {
-                socket.send(pending.text.clone());
-                pending.since.get_or_insert(now);
-                pending.last_sent = Some(now);
-                pending.sends += 1;
-                if pending.first_socket == 0 {
-                    pending.first_socket = self.sockets;
-                }
-            }
-            self.waiting.pop_front();
-        }
+        self.outbox.due().map_or(due, |allowed| due.min(allowed))
     }
 
     fn take(&mut self, frame: Frame, now: Instant) -> Option<Answer> {
         match frame {
             Frame::Accepted { id } => {
-                let pending = self.pending.get_mut(&id)?;
+                let (is_first, after) = self.outbox.accepted(&id, now)?;
                 self.failures = 0;
-                if std::mem::replace(&mut pending.accepted, true) {
-                    return None;
-                }
-                let after = pending.since.map_or(Duration::ZERO, |since| now - since);
-                Some(Answer::Accepted { id, after })
+                is_first.then_some(Answer::Accepted { id, after })
             }
-            Frame::Reply { id, outcome, duplicate } if !self.pending.contains_key(&id) => {
+            Frame::Reply { id, outcome, duplicate } if !self.outbox.holds(&id) => {
                 Some(Answer::Again { id, outcome, duplicate })
             }
             Frame::Reply { id, outcome, duplicate } => self.done(id, outcome, duplicate, now),
             Frame::Push(push) => self.pushed(push),
             Frame::Refused { id: Some(id), error } if error.retry => {
-                self.refused_for_now(id, &error, now);
+                let limits = self.socket.as_ref().map(|socket| socket.welcome.limits);
+                self.outbox.refused_for_now(id, &error, limits, now);
                 None
             }
             Frame::Refused { id: Some(id), error } => self.done(id, Err(error), false, now),
@@ -373,7 +242,7 @@ impl Client {
         }
     }
 
-    /// `None` when it was handed out before.
+    /// Takes a push; `None` when it was handed out before.
     fn pushed(&mut self, push: Push) -> Option<Answer> {
         let next = self.cursor.map_or(push.seq, |cursor| cursor + 1);
         let missing = push.seq.checked_sub(next)?;
@@ -381,7 +250,7 @@ impl Client {
         Some(Answer::Push { push, missing })
     }
 
-    /// `None` when the message was over before.
+    /// Finishes a message; `None` when it was finished before.
     fn done(
         &mut self,
         id: String,
@@ -389,39 +258,13 @@ impl Client {
         duplicate: bool,
         now: Instant,
     ) -> Option<Answer> {
-        let pending = self.pending.remove(&id)?;
+        let Done { after, sends, first_socket } = self.outbox.done(&id, now)?;
         self.failures = 0;
-        let after = pending.since.map_or(Duration::ZERO, |since| now - since);
-        let unbroken = pending.first_socket == self.sockets;
-        Some(Answer::Done { id, outcome, duplicate, after, sends: pending.sends, unbroken })
+        let unbroken = first_socket == self.sockets;
+        Some(Answer::Done { id, outcome, duplicate, after, sends, unbroken })
     }
 
-    fn refused_for_now(&mut self, id: String, error: &ErrorBody, now: Instant) {
-        let Some(pending) = self.pending.get_mut(&id) else { return };
-        pending.last_sent = None;
-        pending.sends = pending.sends.saturating_sub(1);
-        self.waiting.push_back(id);
-        let told = error.retry_after_ms.map_or(PAUSE, Duration::from_millis);
-        if error.code == ErrorCode::RateLimited {
-            self.retries.rate_limited.fetch_add(1, Relaxed);
-            self.keep_pace(now);
-        } else {
-            self.retries.overloaded.fetch_add(1, Relaxed);
-        }
-        // Some more than told, by chance: sessions refused together must not come back together.
-        let until = now + told.mul_f64(1.0 + rand::random::<f64>() / 2.0);
-        self.paused_until = Some(self.paused_until.map_or(until, |other| other.max(until)));
-    }
-
-    /// A socket that was too fast once keeps a little under the announced rate from then on.
-    fn keep_pace(&mut self, now: Instant) {
-        if let (None, Some(socket)) = (self.pace, &self.socket) {
-            let per_second = f64::from(socket.welcome.limits.messages_per_second.max(1));
-            self.pace = Some((Duration::from_secs_f64(1.02 / per_second), now));
-        }
-    }
-
-    /// Heartbeats, acks, and messages that have waited too long for an answer.
+    /// Sends heartbeats and acks, and repeats messages that have waited too long for an answer.
     fn look(&mut self, now: Instant) -> Result<(), End> {
         self.look_at = now + LOOK_EVERY;
         let (Some(heart), Some(socket)) = (&mut self.heart, &mut self.socket) else { return Ok(()) };
@@ -437,33 +280,17 @@ impl Client {
             heart.unanswered_since.get_or_insert(now);
             heart.next = now + heart.every;
         }
-        let late = |sent: Option<Instant>| sent.is_some_and(|sent| now >= sent + ANSWER_WITHIN);
-        let mut again: Vec<(u64, String)> = Vec::new();
-        for (id, pending) in &mut self.pending {
-            if late(pending.last_sent) {
-                pending.last_sent = None;
-                again.push((pending.number, id.clone()));
-            }
-        }
-        again.sort_unstable();
-        self.retries.unanswered.fetch_add(again.len() as u64, Relaxed);
-        self.waiting.extend(again.into_iter().map(|(_, id)| id));
+        self.outbox.repeat_late(now);
         Ok(())
     }
 
     fn opened(&mut self, socket: Socket) {
         self.heart = Some(Heart::new(socket.welcome));
-        // A new session is not told what came before it.
+        // A new session does not get what came before it.
         self.cursor.get_or_insert(socket.welcome.cursor);
         self.sockets += 1;
         self.socket = Some(socket);
-        // The server counts anew on a new socket, and so do we.
-        (self.pace, self.paused_until) = (None, None);
-        let mut all: Vec<(u64, &String)> = self.pending.iter().map(|(id, p)| (p.number, id)).collect();
-        all.sort_unstable();
-        self.waiting = all.into_iter().map(|(_, id)| id.clone()).collect();
-        let cut_off = self.pending.values_mut().filter_map(|p| p.last_sent.take()).count();
-        self.retries.cut_off.fetch_add(cut_off as u64, Relaxed);
+        self.outbox.reopened();
     }
 
     /// Decides when to come back.
@@ -473,7 +300,7 @@ impl Client {
         if !end.reconnect() {
             return Err(end);
         }
-        *self.retries.last_end.lock().expect("nobody panics with it") = Some(end.clone());
+        *self.retries.last_end.lock().expect("no thread panics while it holds the lock") = Some(end.clone());
         if was_open {
             self.retries.reconnects.fetch_add(1, Relaxed);
         }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::dialect::{User, text_field};
 use crate::opening::{AT_ONCE, open};
+use crate::peers::servers;
 use crate::posts::Poster;
 use crate::report::{JsonArgs, Latencies};
 use crate::target::{Target, TargetArgs, ensure_room};
@@ -23,9 +24,9 @@ const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// Measure deliveries: a POST to the edge, a frame at a socket.
 ///
-/// Kept connections each have one POST under way: what was answered is followed by the next. Every frame must arrive at the socket of its
-/// user, once and in order, or the run fails. Sound Off's requests are signed with its internal key and its signature is checked for
-/// every one; the peers' are not.
+/// Each kept connection has one POST under way: when it is answered, the next follows. Every frame must arrive at the socket of its
+/// user, once and in order, or the run fails. Requests to Sound Off are signed with its internal key, and it checks the signature of
+/// each; requests to the peers are not signed.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = DELIVER_EXAMPLES)]
 pub(crate) struct DeliverArgs {
@@ -33,10 +34,10 @@ pub(crate) struct DeliverArgs {
     load: Load,
     #[command(flatten)]
     target: TargetArgs,
-    /// The internal address of a server given with --url, as in its line `metrics`.
+    /// The internal address of a server given with --url, as the server prints it in its line `metrics`.
     #[arg(long, value_name = "ADDRESS", requires = "data", requires = "url")]
     internal: Option<std::net::SocketAddr>,
-    /// That server's data directory: the key is announced there.
+    /// That server's data directory, which holds the key.
     #[arg(long, value_name = "DIR", requires = "internal")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub(crate) struct Load {
     /// Bytes of a frame, from about 80 on.
     #[arg(long, default_value_t = 200, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(80..=30_000))]
     pub(crate) bytes: u32,
-    /// Seconds, after two that do not count.
+    /// Seconds, after two seconds that do not count.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) duration: u32,
 }
@@ -65,7 +66,7 @@ impl Load {
         USERS_EACH.max(self.batch as usize)
     }
 
-    /// How many users it takes.
+    /// How many users it needs.
     pub(crate) fn users(&self) -> usize {
         self.posters as usize * self.users_each()
     }
@@ -95,7 +96,7 @@ pub(crate) struct Delivered {
 struct Line {
     posted: u64,
     arrived: u64,
-    /// When the last two were posted: the one before may still be under way when an answer brings the next.
+    /// When the last two were posted: the one before may still be under way when the next is posted.
     at: [Instant; 2],
 }
 
@@ -103,7 +104,7 @@ struct Delivering<'a> {
     poster: Poster<'a>,
     load: Load,
     lines: Vec<Line>,
-    /// Where each connection is in its round of users.
+    /// How far each connection is in its round of users.
     turns: Vec<usize>,
     arrived: u64,
     latency: Latencies,
@@ -152,10 +153,10 @@ impl Talk for Delivering<'_> {
     }
 }
 
-/// Posts and looks what arrives.
+/// Posts, and checks what arrives.
 ///
 /// # Errors
-/// Something is refused, breaks, arrives wrongly or not at all, or the server ends.
+/// A POST is refused, a connection breaks, a frame arrives wrongly or not at all, or the server ends.
 pub(crate) fn measure(
     target: &Target,
     users: &[User],
@@ -186,14 +187,14 @@ pub(crate) fn measure(
     Ok(Delivered { spent, latency: delivering.latency })
 }
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn run(args: DeliverArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let load = args.load;
     ensure_room(load.users() + load.posters as usize)?;
-    let mut target = Target::from_args(&args.target).await?;
+    let mut target = servers::target(&args.target).await?;
     if let (Some(internal), Some(data)) = (args.internal, &args.data) {
         target.posts = Some(crate::posts::signed(internal, data)?);
     }
@@ -217,7 +218,7 @@ pub(crate) async fn run(args: DeliverArgs, stop: watch::Receiver<bool>) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Posts;
+    use crate::posts::Posts;
 
     #[test]
     fn a_delivery_at_the_wrong_socket_twice_or_out_of_order_fails() {

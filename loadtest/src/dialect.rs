@@ -1,4 +1,4 @@
-//! How each server under test is spoken to: what opens a socket, what greets it, and what it answers to a heartbeat.
+//! The language of each server under test: what opens a socket, what greets it, and how it answers a heartbeat.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::wire::upgrade;
 pub(crate) struct User {
     /// Its name.
     pub(crate) name: String,
-    /// What proves it at the handshake; empty where nobody asks.
+    /// What proves it at the handshake; empty where the server does not ask for it.
     pub(crate) token: String,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct User {
 pub(crate) enum Dialect {
     /// `soundoff.v1`: token at the upgrade, hello, welcome.
     SoundOff,
-    /// The peers in JavaScript: token at the upgrade, which is all the greeting there is; otherwise the same frames.
+    /// The peers in JavaScript: token at the upgrade and no other greeting; otherwise the same frames.
     Bare,
     /// nchan: a subscription by its URL; no token.
     Nchan,
@@ -33,14 +33,14 @@ pub(crate) enum Dialect {
     Nats,
 }
 
-/// What a frame means to somebody who opens sockets and pings.
+/// What a frame means to a client that opens sockets and sends pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// The socket is greeted and registered.
     Welcome,
-    /// The answers to so many pings.
+    /// The answers to this many pings.
     Pong(u32),
-    /// Something that comes by itself.
+    /// A frame that no ping has asked for.
     Other,
 }
 
@@ -56,7 +56,7 @@ impl Dialect {
         }
     }
 
-    /// Appends what a client says first. False: nothing is said, and the upgrade was the welcome.
+    /// Appends what a client says first. Returns false where it says nothing, as the upgrade is the welcome.
     pub(crate) fn greet(self, user: &User, out: &mut Vec<u8>) -> bool {
         match self {
             Self::SoundOff => put(out, TEXT, br#"{"op":"hello"}"#),
@@ -70,7 +70,7 @@ impl Dialect {
         true
     }
 
-    /// Appends a ping of about so many bytes, where the language lets it be larger.
+    /// Appends a ping of about `bytes` bytes, where the language allows a size.
     pub(crate) fn ping(self, bytes: usize, out: &mut Vec<u8>) {
         match self {
             Self::SoundOff | Self::Bare => put(out, TEXT, padded_ping(bytes).as_bytes()),
@@ -80,10 +80,10 @@ impl Dialect {
         }
     }
 
-    /// What a frame says.
+    /// Reads a frame.
     ///
     /// # Errors
-    /// The server should not have said that.
+    /// The server must not send such a frame.
     pub(crate) fn sort(self, kind: u16, payload: &[u8]) -> Result<Heard> {
         let wrong = || format!("unexpected: {}", String::from_utf8_lossy(&payload[..payload.len().min(200)]));
         match self {
@@ -108,7 +108,7 @@ impl Dialect {
                 _ => bail!("{}", wrong()),
             },
             Self::Nats => match payload {
-                // Answers that leave together share a frame.
+                // Answers that are sent together share a frame.
                 [.., b'P', b'O', b'N', b'G', b'\r', b'\n'] => {
                     let whole = payload.chunks(6).all(|answer| answer == b"PONG\r\n");
                     ensure!(whole, "{}", wrong());
@@ -121,7 +121,7 @@ impl Dialect {
     }
 }
 
-/// The kind of a frame of `soundoff.v1`. Servers that write it first are spared a parser.
+/// The kind of a frame of `soundoff.v1`. Where the server writes it first, no parser is needed.
 pub(crate) fn op(payload: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Kind<'a> {
@@ -137,7 +137,7 @@ pub(crate) fn op(payload: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A string field of a frame that was made without a space and holds no escape in it.
+/// A string field of a frame. The frame must have no spaces between its tokens, and the field no escapes.
 pub(crate) fn text_field<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(payload).ok()?;
     let start = text.find(&format!("\"{name}\":\""))? + name.len() + 4;
@@ -152,7 +152,7 @@ fn padded_ping(bytes: usize) -> String {
     }
 }
 
-/// CONNECT with a clean session and no keep-alive, and SUBSCRIBE to one's own topic, both in one frame.
+/// CONNECT with a clean session and no keep-alive, and SUBSCRIBE to the user's own topic, both in one frame.
 fn mqtt_greeting(user: &str) -> Vec<u8> {
     let text = |out: &mut Vec<u8>, text: &str| {
         out.extend_from_slice(&(text.len() as u16).to_be_bytes());

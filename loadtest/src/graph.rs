@@ -25,7 +25,7 @@ impl Graph {
     /// Reads and validates a file.
     ///
     /// # Errors
-    /// The file cannot be read, a line is not two different whole numbers, or a handle would not be lawful.
+    /// The file cannot be read, a line is not two different whole numbers, or a handle would not be valid.
     pub(crate) fn read(path: &Path, prefix: &str) -> Result<Self> {
         let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         Self::parse(std::io::BufReader::new(file), prefix).with_context(|| format!("{}", path.display()))
@@ -57,7 +57,7 @@ impl Graph {
         Ok(Self { handles, friends, friendships: edges.len(), repeated, indexes })
     }
 
-    /// How many friends somebody has; nobody of the file has none.
+    /// How many friends a person has: at least one.
     pub(crate) fn degree(&self, handle: &Handle) -> usize {
         self.indexes.get(handle).map_or(0, |&index| self.friends[index as usize].len())
     }
@@ -81,7 +81,7 @@ fn edge(line: &str) -> Result<Option<(u32, u32)>> {
     Ok(Some((a, b)))
 }
 
-/// The file's numbers in order of appearance: they may be sparse, our indexes are not.
+/// The file's numbers in order of appearance: they may have gaps, our indexes have none.
 #[derive(Default)]
 struct Numbers {
     names: Vec<u32>,

@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// A page is there within this time or not at all.
+/// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The address of a URL's host.
@@ -49,7 +49,7 @@ pub(crate) async fn exchange(
 /// Reads a page of text, such as a process's metrics.
 ///
 /// # Errors
-/// It is not there, or not within ten seconds.
+/// It cannot be read within ten seconds.
 pub(crate) async fn get(url: &str) -> Result<String> {
     let page = tokio::time::timeout(PATIENCE, page(url)).await;
     page.context("no answer within 10 s").and_then(|page| page).with_context(|| format!("cannot read {url}"))

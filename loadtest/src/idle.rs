@@ -9,12 +9,13 @@ use tokio::sync::watch;
 
 use crate::dialect::User;
 use crate::opening::{AT_ONCE, open};
+use crate::peers::servers;
 use crate::process::kernel_memory;
 use crate::report::JsonArgs;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::wire::Swarm;
 
-/// Sockets before the first look: what a server needs once is not what a socket costs.
+/// Sockets before the first look: what a server needs only once is not the cost of a socket.
 const WARM_UP: usize = 100;
 
 /// How long a server has to come to rest.
@@ -22,17 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measure the memory of an idle socket.
 ///
-/// Opens sockets of as many users, each authenticated, greeted and pinged once so that its buffers were touched, waits until the server
-/// rests, and divides what its resident memory has grown by since the first 100. Users are created before that. The kernel's memory is of
-/// both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
+/// Opens a socket for each user, authenticated, greeted and pinged once so that its buffers were touched. It waits until the server
+/// rests, and divides the growth of the server's resident memory since the first 100 sockets. Users are created before that. The kernel's
+/// memory is that of both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = IDLE_EXAMPLES)]
 pub(crate) struct IdleArgs {
-    /// Sockets, each of another user. A process may open so many files; see `ulimit -n`.
+    /// Sockets, each of another user. `ulimit -n` limits how many files a process may open.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     connections: u32,
-    /// Sockets of each user. With more than one, half of them are there before the first look: what a user costs is left out, memory that
-    /// greeting the users has left behind is used up, and what a further socket costs remains.
+    /// Sockets of each user. With more than one, half of them are open before the first look. So the cost of a user is left out, memory that
+    /// was left from greeting the users is used up, and the cost of a further socket remains.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     per_user: u32,
     #[command(flatten)]
@@ -57,22 +58,22 @@ Examples:
 
 Exit code: 0 when it was measured, 1 when not.";
 
-/// What idle sockets cost, in bytes each.
+/// What idle sockets cost, in bytes for each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Idle {
     /// Sockets between the two looks.
     pub(crate) added: usize,
-    /// Of the server's processes.
+    /// Resident memory of the server's processes.
     pub(crate) resident: f64,
-    /// Theirs in all, before and after.
+    /// Resident memory in total, before and after.
     pub(crate) looks: [u64; 2],
-    /// Of the kernel, for both ends.
+    /// Memory of the kernel, for both ends.
     pub(crate) kernel: f64,
-    /// The server was at rest when looked at.
+    /// Whether the server was at rest at both looks.
     pub(crate) at_rest: bool,
 }
 
-/// Opens a socket for each of `warm` and looks, and again after those of `added`.
+/// Opens a socket for each of `warm` and looks at the memory, and does the same with `added`.
 ///
 /// # Errors
 /// They cannot be opened, or the server ends.
@@ -98,7 +99,7 @@ pub(crate) fn measure(
     })
 }
 
-/// Whose sockets come before the first look, and whose after it: so many in all, and so many of each user.
+/// The users whose sockets come before the first look, and those whose sockets come after it: `connections` in total, `per_user` of each user.
 ///
 /// # Errors
 /// The users cannot be made.
@@ -112,14 +113,14 @@ pub(crate) async fn users(target: &Target, count: usize, each: usize) -> Result<
     Ok((times(each / 2), times(each - each / 2)))
 }
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let count = args.connections as usize;
     ensure_room(count)?;
-    let target = Target::from_args(&args.target).await?;
+    let target = servers::target(&args.target).await?;
     let (warm, added) = users(&target, count, args.per_user as usize).await?;
     let idle = measure(&target, (&warm, &added), &stop)?;
     println!(
@@ -139,7 +140,7 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
         idle.kernel / 1000.0
     );
     if !idle.at_rest {
-        println!("the server was not at rest: the figures may hold what is about to go");
+        println!("the server was not at rest: the figures may include memory that is about to be freed");
     }
     args.json.write(|| {
         json!({

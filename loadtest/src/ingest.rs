@@ -1,4 +1,4 @@
-//! `loadtest ingest`: what a message costs that the edge itself answers.
+//! `loadtest ingest`: the cost of a message that the edge itself answers.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::dialect::{Dialect, Heard, User};
 use crate::opening::{AT_ONCE, open};
+use crate::peers::servers;
 use crate::report::JsonArgs;
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::{Spent, Window};
@@ -16,9 +17,9 @@ use crate::wire::{Swarm, Talk};
 
 /// Measure messages that are answered at the edge, such as heartbeats.
 ///
-/// Every socket keeps so many in flight: what was answered is sent again. Answers are counted and each is looked at; a socket with more
-/// answers than questions, or another answer, fails the run. For Sound Off and the peers in JavaScript it is `{\"op\":\"ping\"}` with a field that is
-/// ignored, answered by `{\"op\":\"pong\"}`; a server with rate limits must have them lifted.
+/// Every socket keeps --in-flight messages in flight: each answer is followed by the next message. Answers are counted and checked; a wrong
+/// answer, or more answers than messages, fails the run. For Sound Off and the peers in JavaScript the message is `{\"op\":\"ping\"}` with a field
+/// that is ignored, and the answer `{\"op\":\"pong\"}`; a server with rate limits must have them lifted.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = INGEST_EXAMPLES)]
 pub(crate) struct IngestArgs {
@@ -39,10 +40,10 @@ pub(crate) struct Load {
     /// Messages in flight on each.
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) in_flight: u32,
-    /// Bytes of a message, from 22 on; fewer send none of them.
+    /// Bytes of a message, at least 22; with fewer, no field is added.
     #[arg(long, default_value_t = 200, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=30_000))]
     pub(crate) bytes: u32,
-    /// Seconds, after two that do not count.
+    /// Seconds, after two seconds that do not count.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) duration: u32,
 }
@@ -54,7 +55,7 @@ Examples:
 
 Exit code: 0 when every message had its answer, 1 when not.";
 
-/// Counts answers and asks anew.
+/// Counts answers, and sends the next message for each.
 struct Asking {
     dialect: Dialect,
     ping: Vec<u8>,
@@ -81,7 +82,7 @@ impl Talk for Asking {
     }
 }
 
-/// Asks and counts.
+/// Sends and counts.
 ///
 /// # Errors
 /// A socket breaks, an answer is wrong or missing, or the server ends.
@@ -109,13 +110,13 @@ pub(crate) fn measure(
     Ok(spent)
 }
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn run(args: IngestArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     ensure_room(args.load.sockets as usize)?;
-    let target = Target::from_args(&args.target).await?;
+    let target = servers::target(&args.target).await?;
     let users = target.users("ingest", args.load.sockets as usize).await?;
     let spent = measure(&target, &users, args.load, &stop)?;
     let Load { sockets, in_flight, bytes, .. } = args.load;

@@ -1,4 +1,4 @@
-//! Load tests for a Sound Off server. They speak its websocket protocol like any stranger.
+//! Load tests for a Sound Off server. They use its websocket protocol as any client does.
 
 mod accepted;
 mod beating;
@@ -25,6 +25,7 @@ mod seed;
 mod sending;
 mod server;
 mod socket;
+mod soundoff;
 mod storm;
 mod target;
 mod timelines;
@@ -75,15 +76,15 @@ Examples:
   loadtest accepted --rate 2000 --duration 30     how soon messages are durable, at a fixed rate
   loadtest timelines                              how soon a timeline is there, for those who follow few and many
   loadtest bill --metrics http://…/metrics        what a deployment asks of AWS, and what that costs
-  loadtest scale --users 10000,100000000          what a day of so many users would need and cost on AWS, simulated
-  loadtest idle --connections 10000               memory of a socket that says nothing
+  loadtest scale --users 10000,100000000          what a day of that many users would need and cost on AWS, simulated
+  loadtest idle --connections 10000               memory of a socket that sends nothing
   loadtest storm --connections 10000              everybody comes back at once
   loadtest ingest                                 processor time of a message answered at the edge
   loadtest deliver --batch 100                    processor time of a delivery, from POST to socket
-  loadtest pipeline --type dm.send                the whole way, as many as go or at a fixed rate
+  loadtest pipeline --type dm.send                the whole way, at saturation or at a fixed rate
   loadtest peers                                  all that against Bun, Node, nchan, mosquitto, NATS and Redis, in turn
 
-`loadtest COMMAND --help` tells more.";
+`loadtest COMMAND --help` explains each.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -108,7 +109,7 @@ fn start(command: Command) -> Result<ExitCode> {
                     interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
                     terminated = terminate.recv() => terminated.is_some(),
                 };
-                // The second time means now; but tools such as `timeout` signal twice when they mean once.
+                // The second signal means now; but tools such as `timeout` signal twice when they mean once.
                 if !heard || stopper.send_replace(true) {
                     children::kill_all();
                     std::process::exit(130);

@@ -22,36 +22,36 @@ use crate::report::Latencies;
 use crate::server::Server;
 use crate::socket::{End, Frame, Socket, send_frame};
 
-/// After the last message was due, what is waited for may take so long.
+/// How long the last answers may take after the last message was due.
 pub(crate) const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-/// Due times that a socket's task has not taken up yet. More than that and the generator is the bottleneck.
+/// At most this many due times may wait for a socket's task. If there are more, the generator is the bottleneck.
 pub(crate) const BACKLOG: usize = 4096;
 
 /// Between the clock's start and the first due time.
 pub(crate) const LEAD: Duration = Duration::from_millis(100);
 
-/// So soon the clock hears that it is over, however far apart the due times are.
+/// How soon the clock notices that it must stop, however far apart the due times are.
 const HEARS_WITHIN: Duration = Duration::from_millis(200);
 
-/// How often and for how long something is due.
+/// How often and for how long messages become due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     /// Per second.
     pub(crate) rate: u32,
     /// Seconds.
     pub(crate) duration: u32,
-    /// What chance begins with, where times are left to chance (Poisson) instead of all equally far apart.
+    /// The seed, where times are random (Poisson) instead of equally far apart.
     pub(crate) chance: Option<u64>,
 }
 
 impl Pace {
-    /// How often in all.
+    /// How many messages in total.
     pub(crate) fn total(self) -> u64 {
         u64::from(self.rate) * u64::from(self.duration)
     }
 
-    /// When each is due, from the first on.
+    /// When each is due, counted from the first.
     fn times(self) -> impl Iterator<Item = Duration> {
         let mut dice = self.chance.map(StdRng::seed_from_u64);
         let rate = f64::from(self.rate.max(1));
@@ -67,13 +67,13 @@ impl Pace {
     }
 }
 
-/// What is due, by number, and when.
+/// The number of what is due, and when it is due.
 pub(crate) type Due = (u64, Instant);
 
-/// Due times that came to nothing.
+/// Due times at which nothing was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Missed {
-    /// Nobody took them up.
+    /// The socket's task was too slow to take them.
     pub(crate) skipped: AtomicU64,
     /// Their socket had ended.
     pub(crate) cut_off: AtomicU64,
@@ -84,20 +84,20 @@ pub(crate) struct Missed {
 pub(crate) struct Refusals(Mutex<BTreeMap<String, u64>>);
 
 impl Refusals {
-    /// Counts one.
+    /// Counts one refusal.
     pub(crate) fn record(&self, code: ErrorCode) {
         let name = json!(code).as_str().unwrap_or("unknown").to_owned();
-        *self.0.lock().expect("nobody panics with it").entry(name).or_default() += 1;
+        *self.0.lock().expect("no thread panics while it holds the lock").entry(name).or_default() += 1;
     }
 
     /// All of them.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
-        self.0.lock().expect("nobody panics with it").clone()
+        self.0.lock().expect("no thread panics while it holds the lock").clone()
     }
 }
 
-/// Calls `due` with each thing on the schedule when its time has come: time from the start on, rising. On a thread of its own, as the
-/// runtime's timers are too coarse by a millisecond; `due` goes with it when it is over.
+/// Calls `due` with each entry of the schedule when its time has come. Times count from the start and rise. This runs on a thread of its own,
+/// as the runtime's timers are too coarse by a millisecond; `due` is dropped when it is over.
 pub(crate) fn keep_time<T: Send + 'static>(
     start: Instant,
     schedule: impl Iterator<Item = (Duration, T)> + Send + 'static,
@@ -105,8 +105,8 @@ pub(crate) fn keep_time<T: Send + 'static>(
     mut due: impl FnMut(T, Instant) + Send + 'static,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        // The kernel may wake a thread 50 µs late to wake several at once: that would be counted as the server's latency. Without
-        // leave to change it, it is: the lag is reported either way.
+        // The kernel may wake a thread 50 µs late to wake several at once, which would count as the server's latency. If this cannot be
+        // changed, it does: the lag is reported either way.
         let _ = rustix::thread::set_current_timer_slack(NonZero::new(1));
         for (after, what) in schedule {
             let at = start + after;
@@ -118,8 +118,8 @@ pub(crate) fn keep_time<T: Send + 'static>(
     })
 }
 
-/// Tells who is on the schedule, by the receiver's number, when something is due, and what.
-pub(crate) fn tell_in_time<T: Send + 'static>(
+/// Sends each entry of the schedule, when it is due, to the receiver with the entry's number.
+pub(crate) fn send_in_time<T: Send + 'static>(
     start: Instant,
     schedule: impl Iterator<Item = (Duration, (usize, T))> + Send + 'static,
     dues: Vec<mpsc::Sender<(T, Instant)>>,
@@ -143,7 +143,7 @@ pub(crate) fn start_ticking(
     keep_time(Instant::now() + LEAD, schedule, stop, due)
 }
 
-/// Tells each socket in turn when its next message is due. They hear that it is over by the end of their channels.
+/// Sends each socket in turn the time when its next message is due. The end of their channels means that it is over.
 pub(crate) fn start_clock(
     pace: Pace,
     dues: Vec<mpsc::Sender<Due>>,
@@ -152,10 +152,10 @@ pub(crate) fn start_clock(
 ) -> std::thread::JoinHandle<()> {
     let count = dues.len() as u64;
     let schedule = (0..).zip(pace.times()).map(move |(n, after)| (after, ((n % count) as usize, n)));
-    tell_in_time(Instant::now() + LEAD, schedule, dues, missed, stop)
+    send_in_time(Instant::now() + LEAD, schedule, dues, missed, stop)
 }
 
-/// `false` if it is all over before.
+/// Sleeps until a time. Returns `false` if the run is stopped before.
 fn sleep_until(due: Instant, stop: &watch::Receiver<bool>) -> bool {
     loop {
         let left = due.saturating_duration_since(Instant::now());
@@ -169,7 +169,7 @@ fn sleep_until(due: Instant, stop: &watch::Receiver<bool>) -> bool {
 /// Opens one socket per token, a few at a time: the handshakes are not what is measured.
 ///
 /// # Errors
-/// One cannot be opened, or the rate is more than the server allows so many sockets.
+/// A socket cannot be opened, or the server allows this number of sockets less than the rate.
 pub(crate) async fn open_sockets(
     server: &Arc<Server>,
     tokens: Vec<String>,
@@ -193,27 +193,27 @@ pub(crate) async fn open_sockets(
 /// What a socket waits for before it closes, and how long after the last message was due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wait {
-    /// For the replies, too.
+    /// Whether it waits for the replies, too.
     pub(crate) replies: bool,
-    /// At most so long.
+    /// For at most this long.
     pub(crate) most: Duration,
 }
 
 impl Wait {
-    /// Until all are accepted.
+    /// Waits until all messages are accepted.
     pub(crate) const ACCEPTED: Self = Self { replies: false, most: LAST_ANSWERS };
 }
 
 /// What all sockets count together.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    /// From due to accepted.
+    /// From the due time to accepted.
     pub(crate) accepted: Latencies,
-    /// From due to taken up: the generator's own share of the latency.
+    /// From the due time until the message is sent: the generator's own share of the latency.
     pub(crate) lag: Latencies,
     /// Messages sent.
     pub(crate) sent: AtomicU64,
-    /// From due to reply, of those that came while others were still waited for.
+    /// From the due time to the reply, of the replies that came before the socket closed.
     pub(crate) replied: Latencies,
     /// Messages refused.
     pub(crate) refused: Refusals,
@@ -221,7 +221,7 @@ pub(crate) struct Totals {
     pub(crate) missed: Arc<Missed>,
 }
 
-/// Sends messages of one type over the sockets in turn, each its own body, until the time is over and the last is accepted.
+/// Sends messages of one type over the sockets in turn, each with its own body, until the time is over and the last message is accepted.
 ///
 /// # Errors
 /// The clock has died.
@@ -310,7 +310,7 @@ impl Sending {
                 }
             }
             Frame::Reply { id, .. } => {
-                // It may come before its `accepted`, and means as much.
+                // It may come before its `accepted`, and implies it.
                 if let Some(Open { due, accepted }) = open.remove(&id) {
                     self.totals.replied.record(due.elapsed());
                     if !accepted {

@@ -1,4 +1,4 @@
-//! Opening many sockets: upgrade, greeting, one ping, each before the next is begun, so many at once.
+//! Opening many sockets: upgrade, greeting, one ping. A bounded number of sockets is being opened at once.
 
 use std::time::{Duration, Instant};
 
@@ -11,30 +11,30 @@ use crate::report::Progress;
 use crate::target::Target;
 use crate::wire::{Swarm, Talk};
 
-/// Handshakes under way at once: less than any server's queue of connections that it has not accepted (Node and Bun keep 511).
+/// Handshakes under way at once: fewer than any server's queue of connections that it has not accepted (Node and Bun keep 511).
 pub(crate) const AT_ONCE: usize = 400;
 
-/// No socket has come further in so long: something is wrong.
+/// If no socket makes progress for this long, something is wrong.
 const STALLED: Duration = Duration::from_secs(15);
 
-/// How often it is looked at what the clock or the user says.
+/// How often it checks the clock and whether the user has stopped it.
 pub(crate) const TURN: Duration = Duration::from_millis(50);
 
-/// The user wants no more.
+/// The user has stopped the run.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped before the end: there is nothing to report")]
 pub(crate) struct Stopped;
 
-/// What a socket is opened up to.
+/// The step up to which a socket is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Until {
-    /// The upgrade is answered: its token was found good.
+    /// The upgrade is answered: its token is valid.
     Upgraded,
     /// It has been greeted, and its first ping answered.
     Answered,
 }
 
-/// How far a socket is.
+/// The step that a socket has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Upgrading,
@@ -53,11 +53,11 @@ pub(crate) struct Opening<'a> {
     steps: Vec<Step>,
     /// What Sound Off called each session: the edge's boot id and the connection.
     pub(crate) sessions: Vec<String>,
-    /// How many are welcomed, and when the last was.
+    /// How many sockets are welcomed, and when the last one was.
     pub(crate) welcomed: usize,
-    /// How many are as far as they are wanted.
+    /// How many sockets have reached the step.
     pub(crate) done: usize,
-    /// From the beginning until each socket was so far, in microseconds.
+    /// From the beginning until each socket reached the step, in microseconds.
     pub(crate) served: crate::report::Latencies,
     begun: Instant,
 }
@@ -107,7 +107,7 @@ impl Talk for Opening<'_> {
 
     fn heard(&mut self, at: usize, kind: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let heard = self.dialect.sort(kind, payload)?;
-        // Sockets from before are as they were.
+        // Earlier sockets stay as they are.
         let Some(n) = at.checked_sub(self.first) else { return Ok(()) };
         match (self.steps[n], heard) {
             (Step::Greeting, Heard::Welcome) => {
@@ -116,7 +116,7 @@ impl Talk for Opening<'_> {
                 }
                 self.welcome(n, out);
             }
-            // NATS has no welcome but the answer to the ping in its greeting.
+            // The only welcome of NATS is the answer to the ping in its greeting.
             (Step::Greeting, Heard::Pong(1)) if self.dialect == Dialect::Nats => self.welcome(n, out),
             (Step::Pinging, Heard::Pong(1)) => {
                 self.done(n);
@@ -128,7 +128,7 @@ impl Talk for Opening<'_> {
     }
 }
 
-/// Opens a socket for each user after those that the swarm has, and has each answer one ping.
+/// Opens a socket for each user, after those that the swarm has, and waits for one answer to a ping on each.
 ///
 /// # Errors
 /// As [`open_until`].
@@ -142,10 +142,10 @@ pub(crate) fn open<'a>(
     open_until(Until::Answered, swarm, target, users, at_once, stop)
 }
 
-/// Opens a socket for each user after those that the swarm has.
+/// Opens a socket for each user, after those that the swarm has.
 ///
 /// # Errors
-/// One is refused, breaks, answers wrongly, or nothing goes on for 15 s.
+/// A socket is refused, breaks or answers wrongly, or nothing happens for 15 s.
 pub(crate) fn open_until<'a>(
     until: Until,
     swarm: &mut Swarm,

@@ -1,4 +1,4 @@
-//! `loadtest pipeline`: the whole way of a message, from a socket over both queues and a worker back to the socket.
+//! `loadtest pipeline`: the whole way of a message, from a socket through both queues and a worker back to the socket.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::dialect::User;
 use crate::opening::{AT_ONCE, open};
+use crate::peers::servers;
 use crate::report::JsonArgs;
 use crate::sending::{self, Answers, Work};
 use crate::target::{Target, TargetArgs, ensure_room};
@@ -18,8 +19,8 @@ const SHARES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
 
 /// Measure the pipeline: socket, main_q, router, the type's queue, worker, POST, socket.
 ///
-/// Without --rate at saturation: every socket keeps so many in flight. With --rate an open loop: messages become due at fixed times whether or
-/// not earlier ones were answered, and latency counts from then. Every message must be accepted once and have its reply once, the
+/// Without --rate it measures saturation: every socket keeps --in-flight messages in flight. With --rate it is an open loop: messages become due at
+/// fixed times whether or not earlier ones were answered, and latency counts from then. Every message must be accepted once and get one reply, the
 /// right one; every direct message must arrive. Anything else fails the run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = PIPELINE_EXAMPLES)]
@@ -29,7 +30,7 @@ pub(crate) struct PipelineArgs {
     work: Work,
     #[command(flatten)]
     load: Load,
-    /// Sockets that are there besides, authenticated, and say nothing.
+    /// Additional sockets that are authenticated and send nothing.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     idle: u32,
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub(crate) struct PipelineArgs {
 /// How much is sent.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Load {
-    /// Messages per second of all sockets together, instead of as many as go.
+    /// Messages per second of all sockets together, instead of as many as possible.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) rate: Option<u32>,
     /// Sockets, each of another user.
@@ -50,7 +51,7 @@ pub(crate) struct Load {
     /// Messages in flight on each, without --rate.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) in_flight: u32,
-    /// Seconds, after two that do not count.
+    /// Seconds, after two seconds that do not count.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) duration: u32,
 }
@@ -73,14 +74,14 @@ Exit code: 0 when every message was accepted and answered, 1 when not.";
 pub(crate) struct Piped {
     /// Messages with their reply.
     pub(crate) spent: Spent,
-    /// What was heard, and when.
+    /// The answers, and when they came.
     pub(crate) answers: Answers,
 }
 
-/// Sends and looks at what comes back.
+/// Sends, and checks what comes back.
 ///
 /// # Errors
-/// An answer is missing, wrong or twice there, a socket breaks, or the server ends.
+/// An answer is missing, is wrong or comes twice, a socket breaks, or the server ends.
 pub(crate) fn measure(
     target: &Target,
     users: &[User],
@@ -96,14 +97,14 @@ pub(crate) fn measure(
     Ok(Piped { spent, answers })
 }
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let load = args.load;
     ensure_room((load.sockets + args.idle) as usize)?;
-    let target = Target::from_args(&args.target).await?;
+    let target = servers::target(&args.target).await?;
     let silent = target.users("idle", args.idle as usize).await?;
     let mut crowd = Swarm::new()?;
     open(&mut crowd, &target, &silent, AT_ONCE, &stop)?;

@@ -1,4 +1,4 @@
-//! Requests that have frames delivered, in the language of each server that takes them.
+//! Requests that ask a server to deliver frames, in the language of each server that takes them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,10 +13,25 @@ use soundoff_common::pipeline::deliver::{
 use soundoff_common::protocol::{Handle, now_ms};
 
 use crate::dialect::User;
-use crate::target::Posts;
+
+/// Where and how a server takes deliveries.
+#[derive(Debug, Clone)]
+pub(crate) enum Posts {
+    /// Sound Off's internal port; requests are signed with the key.
+    Signed {
+        /// The edge's internal address.
+        address: SocketAddr,
+        /// The key of the deployment.
+        key: String,
+    },
+    /// `{"deliveries":[{"to","text"}]}` at /deliver of the peers in JavaScript.
+    Json(SocketAddr),
+    /// The text itself at /pub/USER.
+    Nchan(SocketAddr),
+}
 
 impl Posts {
-    /// Where they go.
+    /// The address that they go to.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Signed { address, .. } | Self::Json(address) | Self::Nchan(address) => *address,
@@ -27,7 +42,7 @@ impl Posts {
 /// The internal port of a running `soundoff up`, with the key that its data directory announces.
 ///
 /// # Errors
-/// None is announced: the process does not run.
+/// No key is announced: the process does not run.
 pub(crate) fn signed(address: SocketAddr, data: &Path) -> Result<Posts> {
     let path = data.join("ops.json");
     let text = std::fs::read(&path).with_context(|| {
@@ -46,7 +61,7 @@ enum Making {
     Nchan { path: String, text: String },
 }
 
-/// Makes requests, one after the other, and judges their answers.
+/// Makes requests, one after the other, and checks their answers.
 #[derive(Debug)]
 pub(crate) struct Poster<'a> {
     users: &'a [User],
@@ -55,10 +70,10 @@ pub(crate) struct Poster<'a> {
 }
 
 impl<'a> Poster<'a> {
-    /// For users and the sessions that Sound Off's welcomes named: an edge's boot and a connection.
+    /// A poster for users and their sessions. Sound Off's welcomes name a session: an edge's boot and a connection.
     ///
     /// # Errors
-    /// The key is none, or the sessions are not of one edge.
+    /// The key is not valid, or the sessions are not of one edge.
     pub(crate) fn new(posts: &Posts, users: &'a [User], sessions: &[String]) -> Result<Self> {
         let making = match posts {
             Posts::Signed { key, .. } => {
@@ -81,7 +96,7 @@ impl<'a> Poster<'a> {
         Ok(Self { users, host: posts.address(), making })
     }
 
-    /// Puts a frame for a user into the next request: `load` says whose it is and its number.
+    /// Puts a frame for a user into the next request. Its field `load` holds the user and the frame's number.
     ///
     /// # Errors
     /// nchan takes one in a request.
@@ -144,18 +159,18 @@ impl<'a> Poster<'a> {
         Ok(())
     }
 
-    /// Judges an answer.
+    /// Checks an answer.
     ///
     /// # Errors
     /// Something was not delivered.
     pub(crate) fn check(&self, status: u16, body: &[u8]) -> Result<()> {
         let good = match self.making {
             Making::Signed { .. } | Making::Json { .. } => status == 200 && body == br#"{"missing":[]}"#,
-            // 201: there is a subscriber who gets it; 202: there is none.
+            // 201: a subscriber gets it; 202: there is no subscriber.
             Making::Nchan { .. } => status == 201,
         };
-        let told = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-        ensure!(good, "the POST is answered {status}: {}", told());
+        let said = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+        ensure!(good, "the POST is answered {status}: {}", said());
         Ok(())
     }
 }

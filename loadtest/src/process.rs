@@ -1,4 +1,4 @@
-//! What server processes on this machine have used, as Linux tells it.
+//! What server processes on this machine have used, as Linux reports it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct Usage {
     pub(crate) resident: u64,
 }
 
-/// What a process's line in /proc says.
+/// The figures in a process's line in /proc.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     parent: u32,
@@ -22,7 +22,7 @@ struct Stat {
 }
 
 impl Usage {
-    /// As of now.
+    /// What a process has used until now.
     ///
     /// # Errors
     /// There is no such process, or this is not Linux.
@@ -30,7 +30,7 @@ impl Usage {
         Self::read(pid).with_context(|| format!("cannot read the figures of process {pid} from /proc"))
     }
 
-    /// Of processes and all that descend from them, as of now.
+    /// What processes and all their descendants have used until now.
     ///
     /// # Errors
     /// As [`Self::of`].
@@ -59,7 +59,7 @@ impl Usage {
 }
 
 fn parse_stat(stat: &str) -> Result<Stat> {
-    // The process's name comes in parentheses and may hold anything. The parent is the second field after it, times the 12th and 13th.
+    // The process's name is in parentheses and may contain anything. After it, the parent is the second field, and the times are the 12th and 13th.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split_whitespace().take(13).collect();
     let &[_, parent, .., user, system] = &fields[..] else { anyhow::bail!("a short stat") };
@@ -95,7 +95,7 @@ fn with_descendants(pids: &[u32]) -> Result<Vec<u32>> {
 }
 
 /// Memory that the kernel holds for sockets, of the whole machine: its caches of small objects (`Slab` in /proc/meminfo) and the buffers of TCP
-/// (`TCP: mem` in /proc/net/sockstat, pages of 4 KiB). Both ends of a connection on loopback are in it, and whatever else the machine does.
+/// (`TCP: mem` in /proc/net/sockstat, pages of 4 KiB). It includes both ends of a connection on loopback, and all other work of the machine.
 ///
 /// # Errors
 /// This is not Linux.
@@ -111,7 +111,7 @@ fn tcp_pages(sockstat: &str) -> Option<u64> {
     line.split_once(" mem ")?.1.split_whitespace().next()?.parse().ok()
 }
 
-/// How many files this process may have open.
+/// How many files this process may open.
 ///
 /// # Errors
 /// This is not Linux.
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_used_something_and_none_is_told_of_nobody() {
+    fn this_process_has_used_something_and_an_unknown_one_is_an_error() {
         let before = Usage::of(std::process::id()).unwrap();
         let busy = std::time::Instant::now();
         while busy.elapsed().as_millis() < 50 {}

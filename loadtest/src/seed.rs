@@ -36,7 +36,7 @@ pub(crate) struct SeedArgs {
     /// One friendship a line: two whole numbers. Empty lines and lines that begin with # are skipped.
     #[arg(long, value_name = "FILE")]
     graph: PathBuf,
-    /// Handles are this and the person's number, such as user_0042.
+    /// Handles consist of this and the person's number, such as user_0042.
     #[arg(long, default_value = "user_", value_name = "TEXT")]
     prefix: String,
     /// Sockets open at once.
@@ -67,7 +67,7 @@ struct Run {
     graph: Graph,
     tokens: Vec<String>,
     turns: Arc<Turns>,
-    /// Keeps the reads of one run apart from those of another.
+    /// Separates the reads of one run from those of another.
     stamp: u64,
 }
 
@@ -83,7 +83,7 @@ struct Profile {
     following: usize,
 }
 
-/// How a run ended and what is known of it by then.
+/// What is known of a run when it ends.
 #[derive(Default)]
 struct Summary {
     times: Vec<(&'static str, Duration)>,
@@ -92,10 +92,10 @@ struct Summary {
     retries: Arc<Retries>,
 }
 
-/// Runs it, prints a summary and says how the process is to end.
+/// Runs it, prints a summary and returns the exit code.
 ///
 /// # Errors
-/// The file is bad, or the server is not there or not as it must be.
+/// The file is bad, or the server does not run or is not a Sound Off that can be filled.
 pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let began = Instant::now();
     let graph = Graph::read(&args.graph, &args.prefix)?;
@@ -158,14 +158,14 @@ async fn phases(run: &Arc<Run>, summary: &mut Summary) -> Result<()> {
     done
 }
 
-/// Everybody's turn at following their friends.
+/// A turn for each user, who follows their friends.
 fn follows(run: &Arc<Run>) -> impl ExactSizeIterator<Item = Turn> + Send + use<> {
     let mut users: Vec<usize> = (0..run.graph.handles.len()).collect();
-    // The longest turns first: at the server's rate limit they take the longest, whatever else is going on.
+    // The longest turns come first: at the server's rate limit they decide how long the run takes.
     users.sort_by_key(|user| std::cmp::Reverse(run.graph.friends[*user].len()));
     let run = run.clone();
     users.into_iter().map(move |user| {
-        // The same id at every run: a follow that was sent before takes no effect again.
+        // The id is the same in every run: a follow that was sent before takes no effect again.
         let messages = run.graph.friends[user].iter().map(|friend| {
             let friend = &run.graph.handles[*friend as usize];
             Message {
@@ -178,7 +178,7 @@ fn follows(run: &Arc<Run>) -> impl ExactSizeIterator<Item = Turn> + Send + use<>
     })
 }
 
-/// A few users' turns at reading everybody's profile.
+/// Turns of a few users, who read everybody's profile.
 fn reads(run: &Arc<Run>) -> impl ExactSizeIterator<Item = Turn> + Send + use<> {
     let people = run.graph.handles.len();
     let share = people.div_ceil(run.turns.sockets);

@@ -1,4 +1,4 @@
-//! Messages for the pipeline and what becomes of each: accepted once, replied to once and rightly.
+//! Messages for the pipeline, and a check of each: accepted once, and one right reply.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -18,19 +18,19 @@ use crate::window::{Spent, WARM_UP, Window, drain};
 use crate::wire::frames::{TEXT, put};
 use crate::wire::{Swarm, Talk};
 
-/// A client says so often how far its inbox is read: not for every entry.
+/// How many entries of its inbox a client reads before it acks them.
 const ACK_EVERY: u64 = 16;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Work {
-    /// One read, no effect.
+    /// Reads once, without an effect.
     #[value(name = "profile.get")]
     ProfileGet,
-    /// A post, its author's list, its fan-out.
+    /// Writes a post and its author's list, and causes the fan-out.
     #[value(name = "post.create")]
     PostCreate,
-    /// A message in two lists, two inbox entries, two pushes.
+    /// Writes a message in two lists and two inbox entries, with two pushes.
     #[value(name = "dm.send")]
     DmSend,
 }
@@ -53,7 +53,7 @@ impl Work {
         }
     }
 
-    /// Whom a reply must name, and where.
+    /// The user that a reply must name, and the field.
     fn named<'a>(self, own: &'a str, other: &'a str) -> (&'static str, &'a str) {
         match self {
             Self::ProfileGet => ("handle", other),
@@ -63,7 +63,7 @@ impl Work {
     }
 }
 
-/// A message that is not done with.
+/// A message that is not finished.
 #[derive(Debug, Clone, Copy)]
 struct Open {
     n: u64,
@@ -72,14 +72,14 @@ struct Open {
     replied: bool,
 }
 
-/// What was heard.
+/// The answers of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    /// From due to accepted.
+    /// From the due time to accepted.
     pub(crate) accepted: Latencies,
-    /// From due to the reply.
+    /// From the due time to the reply.
     pub(crate) replied: Latencies,
-    /// From due to sent.
+    /// From the due time until the message is sent.
     pub(crate) lag: Latencies,
     /// Pushes of any kind.
     pub(crate) pushes: u64,
@@ -92,11 +92,11 @@ struct Sending<'a> {
     run: String,
     work: Work,
     users: &'a [User],
-    /// Everybody's messages are for the next one.
+    /// Each user's messages go to the next user.
     bodies: Vec<Value>,
     open: Vec<Vec<Open>>,
     answers: Answers,
-    /// The first that counts.
+    /// The first message that counts.
     first: u64,
     ending: bool,
     closed_loop: bool,
@@ -106,7 +106,7 @@ impl<'a> Sending<'a> {
     fn new(users: &'a [User], work: Work, closed_loop: bool) -> Self {
         let bodies = (0..users.len()).map(|n| work.body(&users[(n + 1) % users.len()].name)).collect();
         let open = vec![Vec::new(); users.len()];
-        // Repeatable ids would meet the dedupe records of an earlier run on the same server.
+        // Ids are random, as fixed ids would meet the dedupe records of an earlier run on the same server.
         let run = format!("{:x}", now_ms());
         Self {
             run,
@@ -129,7 +129,7 @@ impl<'a> Sending<'a> {
         self.answers.sent += 1;
     }
 
-    /// The message that a frame is about; it is forgotten once it has both its answers.
+    /// The message that a frame is about. It is removed when it has both its answers.
     fn settle(&mut self, at: usize, payload: &[u8], replied: bool) -> Result<Open> {
         let id = text_field(payload, "id").context("an answer without an id")?;
         let n = id.strip_prefix(&self.run).and_then(|n| n.strip_prefix('-')).and_then(|n| n.parse().ok());
@@ -199,7 +199,7 @@ impl Talk for Sending<'_> {
     }
 }
 
-/// Keeps so many in flight for so many seconds.
+/// Keeps `in_flight` messages in flight on each socket for the duration.
 ///
 /// # Errors
 /// As [`crate::pipeline::measure`].
@@ -225,7 +225,7 @@ pub(crate) fn saturate(
     Ok((spent, sending.answers))
 }
 
-/// Sends so many a second, for so many seconds.
+/// Sends at a fixed rate for the duration.
 ///
 /// # Errors
 /// As [`crate::pipeline::measure`].

@@ -1,4 +1,4 @@
-//! Where the server is, and the one HTTP call a load test needs: users and their tokens.
+//! The server's address, and the one HTTP call that a load test needs: users and their tokens.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::http::{exchange, resolve};
 /// Users per call: the request stays under 20 KB and the server answers within its usual bounds.
 const HANDLES_PER_CALL: usize = 500;
 
-/// Long enough for any load test, so that no token lapses in the middle of one.
+/// Long enough for any load test, so that no token expires in the middle of one.
 const TOKEN_SECONDS: u64 = 24 * 3600;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,16 +43,20 @@ struct Tokens {
 }
 
 impl Server {
-    /// Reads a URL such as `ws://127.0.0.1:8080` and resolves its host. Without a path it means `/v1/ws`.
+    /// Reads a URL such as `ws://127.0.0.1:8080` and resolves its host. Without a path it means `/v1/ws`; `http://` means `ws://`.
     ///
     /// # Errors
-    /// It is no `ws://` URL, or its host has no address.
+    /// It is neither a `ws://` nor an `http://` URL, or its host has no address.
     pub(crate) async fn resolve(url: &str) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is no URL"))?;
         match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => bail!("wss:// is not spoken here: point the load test behind the TLS endpoint"),
-            _ => bail!("{url:?} should look like ws://127.0.0.1:8080"),
+            Some("ws" | "http") => {}
+            Some(tls @ ("wss" | "https")) => {
+                bail!(
+                    "loadtest does not speak TLS ({tls}://): give the address of the server behind the TLS endpoint"
+                )
+            }
+            _ => bail!("{url:?} should look like ws://127.0.0.1:8080 or http://127.0.0.1:8080"),
         }
         let authority = uri.authority().context("the URL has no host")?;
         let address = resolve(authority).await?;
@@ -63,7 +67,7 @@ impl Server {
     /// Creates those of `handles` that do not exist and gets a token for each, in the order given.
     ///
     /// # Errors
-    /// The server is not there, is not `soundoff up`, or left a handle out.
+    /// The server does not run, is not `soundoff up`, or left a handle out.
     pub(crate) async fn tokens(&self, handles: &[Handle], done: impl Fn(usize)) -> Result<Vec<String>> {
         let mut all = Vec::with_capacity(handles.len());
         for batch in handles.chunks(HANDLES_PER_CALL) {

@@ -21,7 +21,7 @@ use crate::server::Server;
 /// Connecting, the upgrade and the welcome each get this long.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// With so many frames unsent, writing goes before reading, so that a busy reader still sends.
+/// With this many frames unsent, writing goes before reading, so that a busy reader still sends.
 const WRITE_FIRST: usize = 64;
 
 /// Why there is no socket (any more).
@@ -44,7 +44,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Whether the protocol says to reconnect: all but the codes from 4500 on.
+    /// Whether the protocol asks to reconnect: for all codes below 4500.
     pub(crate) fn reconnect(&self) -> bool {
         match self {
             End::Lost(_) => true,
@@ -66,7 +66,7 @@ impl End {
     }
 }
 
-/// What the server said in a frame. Frames of kinds this client has no use for are [`Frame::Other`].
+/// The content of a server's frame. Frames of kinds that this client does not need are [`Frame::Other`].
 #[derive(Debug)]
 pub(crate) enum Frame {
     /// A message is durable.
@@ -78,7 +78,7 @@ pub(crate) enum Frame {
     Reply {
         /// The message's id.
         id: String,
-        /// The body, or why not.
+        /// The body, or the error.
         outcome: Result<Box<RawValue>, ErrorBody>,
         /// It had taken effect before.
         duplicate: bool,
@@ -96,7 +96,7 @@ pub(crate) enum Frame {
     Goaway([u64; 2]),
     /// An entry of the inbox.
     Push(Push),
-    /// Events and whatever the future brings.
+    /// Events, and kinds that do not exist yet.
     Other,
 }
 
@@ -107,16 +107,16 @@ pub(crate) struct Push {
     pub(crate) seq: u64,
     /// What happened.
     pub(crate) push_type: String,
-    /// What the type says.
+    /// The body for this type.
     pub(crate) body: Box<RawValue>,
 }
 
-/// What `welcome` said.
+/// The content of `welcome`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Welcome {
     /// How often to ping.
     pub(crate) heartbeat: Duration,
-    /// What the socket may do.
+    /// The limits of the socket.
     pub(crate) limits: Limits,
     /// The newest entry of the inbox.
     pub(crate) cursor: u64,
@@ -195,7 +195,7 @@ pub(crate) struct Socket {
     outbox: VecDeque<Message>,
     /// Frames it has taken and not written yet.
     unflushed: usize,
-    /// What the server said to the hello.
+    /// The server's answer to the hello.
     pub(crate) welcome: Welcome,
 }
 
@@ -203,7 +203,7 @@ impl Socket {
     /// Connects and says hello.
     ///
     /// # Errors
-    /// Why the server would not have us, or that it is not there.
+    /// The server refuses this client, or does not run.
     pub(crate) async fn open(server: &Server, token: &str) -> Result<Self, End> {
         Self::open_at(server, token, None).await
     }
@@ -211,7 +211,7 @@ impl Socket {
     /// As [`Self::open`], and asks for what the inbox got after `cursor`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::open`].
     pub(crate) async fn open_at(server: &Server, token: &str, cursor: Option<u64>) -> Result<Self, End> {
         let lost = |e: &dyn std::fmt::Display| End::Lost(e.to_string());
         let stream = within("connect", TcpStream::connect(server.address)).await?.map_err(|e| lost(&e))?;
@@ -233,7 +233,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Puts a frame on its way. It is written when [`Self::poll_frame`] has nothing more to read, together with all others.
+    /// Queues a frame. It is written, together with all other queued frames, when [`Self::poll_frame`] has nothing more to read.
     pub(crate) fn send(&mut self, text: Utf8Bytes) {
         self.outbox.push_back(Message::Text(text));
     }
@@ -243,14 +243,15 @@ impl Socket {
         self.send(Utf8Bytes::from_static(r#"{"op":"ping"}"#));
     }
 
-    /// The next frame. What was read counts as done before what is to be written, so that answers to many frames leave in one write.
+    /// The next frame. Everything that can be read is returned before anything is written, so that answers to many frames leave in one write.
     ///
     /// # Errors
     /// The socket has ended.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
         let text = ready!(self.poll_text(cx))?;
         let frame = serde_json::from_str::<Incoming>(&text).ok().and_then(Incoming::frame);
-        let what = || End::Refused(format!("the server sent what is no frame of {SUBPROTOCOL}: {text}"));
+        let what =
+            || End::Refused(format!("the server sent something that is no frame of {SUBPROTOCOL}: {text}"));
         Poll::Ready(frame.ok_or_else(what))
     }
 
@@ -259,12 +260,12 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll_frame(cx)).await
     }
 
-    /// Says that the inbox is safe with us up to `cursor`.
+    /// Acks the inbox up to `cursor`.
     pub(crate) fn ack(&mut self, cursor: u64) {
         self.send(json(&serde_json::json!({ "op": "ack", "cursor": cursor })));
     }
 
-    /// Says goodbye and waits a moment for the server to have read all.
+    /// Says goodbye, and waits a moment so that the server has read everything.
     pub(crate) async fn bye(mut self) {
         self.send(Utf8Bytes::from_static(r#"{"op":"bye"}"#));
         let gone = async { while self.next().await.is_ok() {} };
@@ -292,7 +293,7 @@ impl Socket {
                     let (code, reason) = frame.map_or((1005, String::new()), |frame| {
                         (frame.code.into(), frame.reason.as_str().to_owned())
                     });
-                    // Reading on completes the closing handshake; what it says no longer matters.
+                    // Reading on completes the closing handshake; its result no longer matters.
                     let _ = self.ws.poll_flush_unpin(cx);
                     return Poll::Ready(Err(End::Closed { code, reason }));
                 }
@@ -307,7 +308,7 @@ impl Socket {
         }
     }
 
-    /// Writes as much as the connection takes now; the reader goes on either way.
+    /// Writes as much as the connection takes now; reading goes on in any case.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut ws = std::pin::Pin::new(&mut self.ws);
         while !self.outbox.is_empty() {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::beating::{Beating, Phase};
 use crate::dialect::User;
 use crate::opening::{Until, open, open_until};
+use crate::peers::servers;
 use crate::report::{JsonArgs, Latencies, per_second};
 use crate::target::{Target, TargetArgs, ensure_room};
 use crate::window::Spent;
@@ -26,10 +27,10 @@ const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// Measure a reconnect storm.
 ///
-/// All sockets connect and are cut. Then all reconnect, and each is served once it has been greeted and has the answer to a ping (or, with
-/// `--until upgraded`, once the upgrade with its token is answered: no more than what most peers do at all). Some
-/// other sockets go on sending heartbeats at a fixed rate meanwhile, timed from when each was due. The server's time is told twice: until the last
-/// socket was served, and until the server rests, with all that the new sockets set off (Sound Off brings each its timeline).
+/// All sockets connect and are cut. Then all reconnect. Each counts as served when it has been greeted and has the answer to a ping (or, with
+/// `--until upgraded`, when the upgrade with its token is answered: most peers do no more than that). Meanwhile some
+/// other sockets send heartbeats at a fixed rate, timed from when each was due. The server's time is reported twice: until the last
+/// socket was served, and until the server rests, which includes all that the new sockets cause (Sound Off sends each its timeline).
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = STORM_EXAMPLES)]
 pub(crate) struct StormArgs {
@@ -50,16 +51,16 @@ pub(crate) struct StormArgs {
     json: JsonArgs,
 }
 
-/// What goes on besides.
+/// The load beside the storm.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Load {
-    /// Handshakes under way at once. More than a server's backlog are not slower, but lost and repeated by the kernel after a second.
+    /// Handshakes under way at once. If there are more than a server's backlog, some are lost and the kernel repeats them after a second.
     #[arg(long, default_value_t = 400, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) at_once: u32,
-    /// Sockets that are there already and go on.
+    /// Sockets that are open before the storm and stay open.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub(crate) active: u32,
-    /// Heartbeats per second of those together.
+    /// Heartbeats per second of those sockets together.
     #[arg(long, default_value_t = 500, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) rate: u32,
 }
@@ -79,16 +80,16 @@ Exit code: 0 when every socket was served, 1 when not.";
 pub(crate) struct Storm {
     /// From the first connection to the last socket's first answer.
     pub(crate) served: Spent,
-    /// The same until the server rested. Its time is of no interest.
+    /// The same until the server rested. Its wall time is not used.
     pub(crate) rested: Spent,
     /// From the storm's beginning to each socket's first answer.
     pub(crate) each: Latencies,
-    /// The active sockets, before and meanwhile.
+    /// The active sockets, before the storm and during it.
     pub(crate) before: Phase,
     pub(crate) meanwhile: Phase,
 }
 
-/// Has `users` connect, cuts them, and has `again` connect. The last `active` of `users` stay.
+/// Connects `users`, cuts them, and connects `again`. The last `active` of `users` stay.
 ///
 /// # Errors
 /// A socket is not served, or the server ends.
@@ -116,14 +117,14 @@ pub(crate) fn measure(
     Ok(Storm { served, rested, each: opening.served, before, meanwhile })
 }
 
-/// Runs it, prints the figures and says how the process is to end.
+/// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn run(args: StormArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let count = (args.connections + args.load.active) as usize;
     ensure_room(count)?;
-    let target = Target::from_args(&args.target).await?;
+    let target = servers::target(&args.target).await?;
     let users = target.users("storm", count).await?;
     let again = if args.fresh { target.users("storm", count).await? } else { users.clone() };
     let storm = measure(&target, (&users, &again), (args.load, args.until), &stop)?;

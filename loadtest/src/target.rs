@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -11,14 +10,14 @@ use serde_json::json;
 use soundoff_common::protocol::{Handle, now_ms};
 use tempfile::TempDir;
 
-use crate::children::{self, announced};
+use crate::children;
 use crate::dialect::{Dialect, User};
-use crate::peers::servers::{self, Peer};
-use crate::posts::signed;
+use crate::peers::peer::Peer;
+use crate::posts::Posts;
 use crate::process::{Usage, file_limit};
 use crate::server::Server;
 
-/// Descriptors that are not sockets of the test, on either side.
+/// File descriptors that are needed for other things than sockets, on either side.
 const SPARE_FILES: usize = 500;
 
 /// Which server is measured.
@@ -41,73 +40,32 @@ pub(crate) struct TargetArgs {
     pub(crate) pid: Option<u32>,
 }
 
-/// Where and how a server takes deliveries.
-#[derive(Debug, Clone)]
-pub(crate) enum Posts {
-    /// Sound Off's internal port; requests are signed with the key.
-    Signed {
-        /// The edge's internal address.
-        address: SocketAddr,
-        /// The key of the deployment.
-        key: String,
-    },
-    /// `{"deliveries":[{"to","text"}]}` at /deliver of the peers in JavaScript.
-    Json(SocketAddr),
-    /// The text itself at /pub/USER.
-    Nchan(SocketAddr),
-}
-
-/// A server that is there to be measured.
+/// A server that runs and can be measured.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Its name in tables.
     pub(crate) name: String,
-    /// Where its websockets are.
+    /// The address of its websockets.
     pub(crate) address: SocketAddr,
-    /// How it is spoken to.
+    /// Its language.
     pub(crate) dialect: Dialect,
     /// Its processes; their children count, too.
     pub(crate) pids: Vec<u32>,
-    /// How it takes deliveries, if it does.
+    /// How it takes deliveries, if it takes any.
     pub(crate) posts: Option<Posts>,
-    /// What HS256 tokens are signed with, where those are wanted.
+    /// The secret of HS256 tokens, where the server uses those.
     pub(crate) secret: String,
-    /// Part of a longer run that shows how far it is.
+    /// Whether it is part of a longer run, which shows the progress itself.
     pub(crate) quiet: bool,
-    /// What ends with this: the processes first, then their data.
+    /// What is removed when this is dropped: the processes first, then their data.
     pub(crate) _running: (Vec<children::Server>, Option<TempDir>),
 }
 
 impl Target {
-    /// As the arguments say.
-    ///
-    /// # Errors
-    /// It does not start, or is not there.
-    pub(crate) async fn from_args(args: &TargetArgs) -> Result<Self> {
-        match (&args.url, args.pid) {
-            (Some(url), Some(pid)) => {
-                let address = Server::resolve(url).await?.address;
-                Usage::of(pid)?;
-                let target = Self {
-                    name: "Sound Off".into(),
-                    address,
-                    dialect: Dialect::SoundOff,
-                    pids: vec![pid],
-                    posts: None,
-                    secret: String::new(),
-                    quiet: false,
-                    _running: (Vec::new(), None),
-                };
-                Ok(target)
-            }
-            _ => servers::start(args.server, args),
-        }
-    }
-
     /// What its processes have used so far.
     ///
     /// # Errors
-    /// One is gone.
+    /// A process has ended.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of_all(&self.pids).with_context(|| format!("{} has ended", self.name))
     }
@@ -115,7 +73,7 @@ impl Target {
     /// Users with what they need to connect. Sound Off's are created.
     ///
     /// # Errors
-    /// The server makes none.
+    /// The server creates none.
     pub(crate) async fn users(&self, prefix: &str, count: usize) -> Result<Vec<User>> {
         let names: Vec<String> = (0..count).map(|n| format!("{prefix}_{n:05}")).collect();
         let tokens = match self.dialect {
@@ -136,7 +94,7 @@ impl Target {
         jsonwebtoken::encode(&Header::default(), &claims, &key).context("cannot sign a token")
     }
 
-    /// Waits until the server rests: under 2 % of a core for a second, or `patience` is over. Answers whether it does.
+    /// Waits until the server rests: under 2 % of a core for a second, or until `patience` is over. Returns whether it rests.
     ///
     /// # Errors
     /// It has ended.
@@ -153,7 +111,7 @@ impl Target {
     }
 }
 
-/// Checks that so many sockets fit into this process, and into a server with the same limit.
+/// Checks that `sockets` sockets fit into this process, and into a server with the same limit.
 ///
 /// # Errors
 /// They do not.
@@ -166,52 +124,7 @@ pub(crate) fn ensure_room(sockets: usize) -> Result<()> {
     Ok(())
 }
 
-/// Starts `soundoff up` with its limits out of the way: what is measured is the work, not how it is throttled. No timelines are computed
-/// by the clock, and no heartbeat is missed.
-///
-/// # Errors
-/// There is no such program, or it does not start.
-pub(crate) fn start_soundoff(args: &TargetArgs) -> Result<Target> {
-    let scratch = scratch(args)?;
-    let program = args.soundoff.clone().or_else(beside_this).unwrap_or_else(|| "soundoff".into());
-    let data = scratch.path().join("data");
-    let mut command = Command::new(&program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SOUNDOFF_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
-    command.args(["--messages-per-second", "1000000", "--burst", "1000000", "--heartbeat-ms", "3600000"]);
-    command.args(["--hello-timeout-ms", "60000", "--timeline-interval-ms", "0"]);
-    let started = children::Server::start(&mut command, &scratch.path().join("log"));
-    let mut server = started.context(
-        "no `soundoff` to start: build it with `cargo build --release`, or name it with --soundoff FILE",
-    )?;
-    let (url, metrics) =
-        server.until(|log| Some((announced(log, "websocket")?, announced(log, "metrics")?)))?;
-    let address = |url: &str| -> Result<SocketAddr> {
-        let rest = url.split("//").nth(1).and_then(|rest| rest.split('/').next());
-        rest.and_then(|rest| rest.parse().ok()).with_context(|| format!("no address in {url:?}"))
-    };
-    Ok(Target {
-        name: "Sound Off".into(),
-        address: address(&url)?,
-        dialect: Dialect::SoundOff,
-        pids: vec![server.pid()],
-        posts: Some(signed(address(&metrics)?, &data)?),
-        secret: String::new(),
-        quiet: false,
-        _running: (vec![server], Some(scratch)),
-    })
-}
-
-fn beside_this() -> Option<PathBuf> {
-    let path = std::env::current_exe().ok()?.with_file_name("soundoff");
-    path.is_file().then_some(path)
-}
-
-/// A directory that goes with the server.
+/// A directory that is removed with the server.
 ///
 /// # Errors
 /// It cannot be made.

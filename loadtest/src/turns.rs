@@ -16,10 +16,10 @@ use crate::report::{Latencies, Progress};
 use crate::server::Server;
 use crate::socket::End;
 
-/// A run in which nothing at all gets done for so long is given up.
+/// If nothing at all is done for this long, the run is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How many problems are named; the rest are counted.
+/// At most this many problems are named; all are counted.
 const NAMED: usize = 5;
 
 /// One message of a turn.
@@ -44,10 +44,10 @@ pub(crate) struct Turn {
     pub(crate) messages: Vec<Message>,
 }
 
-/// Says what is wrong with a reply's body to the message of an id.
+/// Checks the reply's body to the message with an id.
 pub(crate) type Judge = Arc<dyn Fn(&str, &RawValue) -> Result<()> + Send + Sync>;
 
-/// Any reply will do.
+/// A judge that takes any reply.
 pub(crate) fn any_reply() -> Judge {
     Arc::new(|_, _| Ok(()))
 }
@@ -55,7 +55,7 @@ pub(crate) fn any_reply() -> Judge {
 /// What happened in a phase.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// A step is a message that is over and done with.
+    /// A step is a message that is finished.
     pub(crate) progress: Progress,
     /// From first sent to accepted.
     pub(crate) accepted: Latencies,
@@ -87,7 +87,7 @@ impl Tally {
 
     /// The first few problems in words, and a line that counts the rest.
     pub(crate) fn named(&self) -> Vec<String> {
-        let mut named = self.named.lock().expect("nobody panics with it").clone();
+        let mut named = self.named.lock().expect("no thread panics while it holds the lock").clone();
         let rest = self.problems() - named.len() as u64;
         if rest > 0 {
             named.push(format!("and {rest} more"));
@@ -96,7 +96,7 @@ impl Tally {
     }
 
     fn problem(&self, text: String) {
-        let mut named = self.named.lock().expect("nobody panics with it");
+        let mut named = self.named.lock().expect("no thread panics while it holds the lock");
         if named.len() < NAMED {
             named.push(text);
         }
@@ -107,23 +107,23 @@ impl Tally {
 /// The sockets that users share.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// Where they connect.
+    /// The server that they connect to.
     pub(crate) server: Arc<Server>,
     /// How many are open at once.
     pub(crate) sockets: usize,
     /// Messages per socket that may wait for their reply.
     pub(crate) in_flight: usize,
-    /// Everybody leaves when it turns true.
+    /// All sockets close when it becomes true.
     pub(crate) stop: watch::Receiver<bool>,
-    /// What had to be done again.
+    /// What had to be repeated.
     pub(crate) retries: Arc<Retries>,
 }
 
 impl Turns {
-    /// Runs until all have had their turn or are told to stop.
+    /// Runs until all have had their turn, or until `stop` is true.
     ///
     /// # Errors
-    /// Somebody is refused for good, or nothing moves any more.
+    /// A user is refused for good, or nothing moves any more.
     pub(crate) async fn take(
         self: &Arc<Self>,
         turns: impl ExactSizeIterator<Item = Turn> + Send + 'static,
@@ -136,7 +136,7 @@ impl Turns {
         for _ in 0..width {
             let (shared, tally, judge, queue) = (self.clone(), tally.clone(), judge.clone(), queue.clone());
             sockets.spawn(async move {
-                let next = || queue.lock().expect("nobody panics with it").next();
+                let next = || queue.lock().expect("no thread panics while it holds the lock").next();
                 while let Some(turn) = next() {
                     let sender = turn.sender.clone();
                     shared.session(turn, &tally, &judge).await.map_err(|end| (sender, end))?;
@@ -162,7 +162,7 @@ impl Turns {
                         moved = (done, Instant::now());
                     } else if moved.1.elapsed() > PATIENCE {
                         let seconds = PATIENCE.as_secs();
-                        match &*self.retries.last_end.lock().expect("nobody panics with it") {
+                        match &*self.retries.last_end.lock().expect("no thread panics while it holds the lock") {
                             Some(end) => bail!("no reply to anybody for {seconds} s; the last lost socket: {end}"),
                             None => bail!("no reply to anybody for {seconds} s: are the workers running?"),
                         }
@@ -172,7 +172,7 @@ impl Turns {
         }
     }
 
-    /// One user's turn.
+    /// Takes one user's turn.
     async fn session(&self, turn: Turn, tally: &Tally, judge: &Judge) -> Result<(), End> {
         let Turn { sender, token, messages } = turn;
         let mut client = Client::new(self.server.clone(), token, self.retries.clone());

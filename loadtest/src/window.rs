@@ -1,4 +1,4 @@
-//! A steady stretch of a run: what was done in it and what the server spent on that.
+//! A steady stretch of a run: what was done in it, and what the server used for it.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::report::{Progress, per_second};
 use crate::target::Target;
 use crate::wire::{Swarm, Talk};
 
-/// What comes before the stretch: queues and caches fill, and engines that compile as they go have compiled.
+/// The time before the stretch: queues and caches fill, and just-in-time compilers compile.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 
-/// After the end, the last answers have so long.
+/// How long the last answers may take after the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// The beginning of a stretch.
@@ -29,9 +29,9 @@ pub(crate) struct Window {
 /// A whole stretch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
-    /// How many of whatever was counted.
+    /// How many messages, deliveries or sockets.
     pub(crate) count: u64,
-    /// By the clock on the wall.
+    /// Wall time.
     pub(crate) time: Duration,
     /// User and system time of the server's processes.
     pub(crate) cpu: Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Spent {
 }
 
 impl Window {
-    /// Begins one now.
+    /// Begins a stretch now.
     ///
     /// # Errors
     /// The server has ended.
@@ -49,7 +49,7 @@ impl Window {
         Ok(Self { begun: Instant::now(), server: target.usage()?, generator })
     }
 
-    /// Ends it; `count` were done.
+    /// Ends it, after `count` things were done.
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -60,10 +60,10 @@ impl Window {
         Ok(Spent { count, time, cpu, generator })
     }
 
-    /// Keeps `talk` going for two seconds that do not count and then so many that do.
+    /// Keeps `talk` going for two seconds that do not count, and then for `seconds` that do.
     ///
     /// # Errors
-    /// What `talk` says, or that nothing was done.
+    /// An error of `talk`, or nothing was done.
     pub(crate) fn of<T: Talk>(
         target: &Target,
         swarm: &mut Swarm,
@@ -95,7 +95,7 @@ impl Spent {
         per_second(self.count, self.time)
     }
 
-    /// For the terminal.
+    /// Text for the terminal.
     pub(crate) fn line(&self, what: &str) -> String {
         let cores = |time: Duration| time.as_secs_f64() / self.time.as_secs_f64();
         format!(
@@ -140,10 +140,10 @@ fn keep(
     Ok(())
 }
 
-/// Goes on until everything was answered.
+/// Goes on until everything is answered.
 ///
 /// # Errors
-/// An answer is missing after ten seconds, or what `talk` says.
+/// An answer is missing after ten seconds, or an error of `talk`.
 pub(crate) fn drain<T: Talk>(swarm: &mut Swarm, talk: &mut T, done: impl Fn(&T) -> bool) -> Result<()> {
     let begun = Instant::now();
     while !done(talk) {

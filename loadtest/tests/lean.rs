@@ -50,7 +50,7 @@ async fn every_command_ends_well_with_a_good_server_and_counts_what_was_done() {
         match args[0] {
             "idle" => assert_eq!(count, 200),
             "storm" => assert_eq!(count, 40),
-            // A hundred a second for a second, after two that do not count.
+            // A hundred a second for one second, after two seconds that do not count.
             "pipeline" if args.contains(&"--rate") => {
                 assert_eq!(count, 100);
                 assert!(fake.seen.lock().unwrap().sends >= 300);
@@ -72,7 +72,7 @@ async fn a_wrong_answer_fails_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_or_falls_silent_is_told_from_a_slow_one() {
+async fn a_server_that_dies_or_falls_silent_is_distinguished_from_a_slow_one() {
     fails(Faults { cut: 100, ..Faults::default() }, &PIPELINE, "the server hung up").await;
     fails(Faults { drain: 100, ..Faults::default() }, &PIPELINE, "the server closed it: 4001").await;
     fails(Faults { lost_reply: 100, ..Faults::default() }, &PIPELINE, "answers are missing").await;
@@ -90,7 +90,7 @@ async fn a_process_that_is_not_there_and_more_sockets_than_files_are_refused_at_
     assert!(text.contains("more than a process here may open"), "{text}");
 }
 
-/// What stands in for `soundoff up`: tells where the fake is, and then only lives.
+/// A stand-in for `soundoff up`: it prints the fake's address, and then only runs.
 fn stand_in(fake: &Fake, directory: &std::path::Path) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let path = directory.join("soundoff");

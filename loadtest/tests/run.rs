@@ -1,4 +1,4 @@
-//! `loadtest run` against a server that is wrong on purpose: each wrong must be found, and nothing else.
+//! `loadtest run` against a server that is wrong on purpose: each fault must be found, and nothing else.
 
 mod fake;
 
@@ -98,7 +98,7 @@ async fn a_dm_that_comes_after_what_was_sent_when_it_had_its_reply_is_found() {
     let wrong = figures["outcome"]["wrong"].as_object().unwrap();
     let count = |flaw: &str| wrong.get(flaw).map_or(0, |flawed| flawed["count"].as_u64().unwrap());
     let late = fake.seen.lock().unwrap().faults["dm_late"];
-    // What is held back when the load ends has no next one to come after, and never comes.
+    // A message that is held back when the load ends has no next one, so it never comes.
     let (order, lost) = (count("pushes out of order"), count("pushes lost"));
     let overtaken = figures["outcome"]["overtaken"].as_u64().unwrap();
     assert!(
@@ -112,7 +112,7 @@ async fn a_dm_that_comes_after_what_was_sent_when_it_had_its_reply_is_found() {
 async fn a_reply_that_never_comes_is_found_though_sending_again_brings_it() {
     let lost = "replies lost: they came only when the message was sent again";
     let once = |count, happened| (count, happened) == (1, 1);
-    // Whoever has waited ten seconds sends again: without --drain there is time for that.
+    // A user who has waited ten seconds sends again: without --drain there is time for that.
     found_by(&SMALL[..8], Faults { lost_reply: 200, ..Faults::default() }, "lost_reply", lost, once).await;
 }
 
@@ -124,7 +124,7 @@ async fn a_reply_that_is_doubled_or_wrong_is_found() {
         "reply_twice",
         "second replies",
         |count, happened| {
-            // Replies to what is sent beforehand are doubled as well.
+            // Replies to messages of the preparation are doubled as well.
             count > 0 && count <= happened
         },
     )
@@ -134,7 +134,7 @@ async fn a_reply_that_is_doubled_or_wrong_is_found() {
         "reply_otherwise",
         "wrong replies",
         |count, happened| {
-            // What changes nothing may say otherwise.
+            // Replies to messages that change nothing may differ.
             count > 0 && count <= happened
         },
     )
@@ -152,7 +152,7 @@ async fn an_inbox_with_a_hole_is_found() {
 }
 
 #[tokio::test]
-async fn who_accepts_and_never_replies_is_found_when_the_drain_is_over() {
+async fn a_server_that_accepts_and_never_replies_is_found_when_the_drain_is_over() {
     let fake = Fake::start(Faults { mute: true, ..Faults::default() }).await;
     let args = ["--users", "2", "--rate", "20", "--duration", "1", "--drain", "4", "--mix", "typing=1"];
     let (output, out, figures) = run(&fake, &args).await;
@@ -171,7 +171,7 @@ async fn latency_counts_from_the_intended_time_when_the_server_stands_still() {
     assert_eq!(fake.seen.lock().unwrap().faults["stall"], 1);
     let reply = &figures["latency"]["reply"]["all"];
     assert_eq!(reply["count"], 300, "{out}");
-    // What became due while nothing moved, half of all, waited for half of that time and more.
+    // Messages that became due while nothing moved, half of all, waited for at least half of that time.
     let micros = |name: &str| reply[name].as_f64().unwrap();
     assert!(micros("mean_us") > 300_000.0 && micros("p90_us") > 1_000_000.0, "{out}");
     assert!(micros("max_us") > 1_450_000.0, "{out}");
@@ -259,6 +259,8 @@ async fn what_cannot_be_is_said_before_anything_is_sent() {
             vec!["--mix", "typing=1", "--metrics", "http://127.0.0.1:1/metrics"],
             "cannot read http://127.0.0.1:1/metrics",
         ),
+        (vec!["--report", "/no/such/run.html"], "cannot write /no/such/run.html"),
+        (vec!["--json", "/no/such/run.json"], "cannot write /no/such/run.json"),
     ] {
         let output = command(&fake, &args).output().await.unwrap();
         let err = String::from_utf8(output.stderr).unwrap();

@@ -11,7 +11,7 @@ fn scale(more: &[&str]) -> (Output, String) {
 }
 
 #[test]
-fn days_are_told_written_and_drawn() {
+fn days_are_printed_written_and_drawn() {
     let directory = tempfile::tempdir().unwrap();
     let [json, plot, page] = ["days.json", "days.svg", "days.html"].map(|name| directory.path().join(name));
     let files = [&json, &plot, &page].map(|path| path.to_str().unwrap());
@@ -60,14 +60,40 @@ fn days_are_told_written_and_drawn() {
         assert!(page.contains(text), "{text}");
     }
     assert!(!page.contains("<script") && !page.contains("src="), "the page needs nothing but itself");
-    // What the terminal says, the page says as well.
+    // The page has all figures of the terminal.
     let numbers = text.lines().filter(|line| line.trim_start().starts_with("20,000,000"));
     let cells: Vec<&str> = numbers.flat_map(str::split_whitespace).collect();
     assert!(cells.len() > 20 && cells.iter().all(|cell| page.contains(cell)), "{cells:?}");
 }
 
+/// What a new feature changes of the deployment is all that the simulation needs.
 #[test]
-fn what_cannot_be_is_refused_with_what_to_write_instead() {
+fn a_new_type_is_simulated_with_default_figures_and_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let terraform = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/terraform");
+    for name in ["main.tf", "variables.tf", "modules/services/scaling.tf", "modules/queues/variables.tf"] {
+        let copy = directory.path().join(name);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(terraform.join(name), copy).unwrap();
+    }
+    let generated = std::fs::read(terraform.join("deployment.json")).unwrap();
+    let mut deployment: Value = serde_json::from_slice(&generated).unwrap();
+    deployment["queues"]["poll_create_q"] = serde_json::json!({
+        "tier": "workers", "type": "poll.create", "archived": true, "slots": null, "tells": 1, "replies": true,
+    });
+    let pulls = deployment["services"]["workers"]["pulls"].as_array_mut().unwrap();
+    pulls.push("poll_create_q".into());
+    std::fs::write(directory.path().join("deployment.json"), deployment.to_string()).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let (output, text) = scale(&["--users", "1000", "--hours", "1", "--terraform", folder]);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("without figures of their own: poll.create (as dm.send)"), "{text}");
+    let (_, text) = scale(&["--users", "1000", "--hours", "1"]);
+    assert!(!text.contains("without figures of their own"), "{text}");
+}
+
+#[test]
+fn invalid_arguments_are_refused_with_what_to_write_instead() {
     for (arguments, expected) in [
         (&["--spike", "never"][..], "19:30+10x5"),
         (&["--kill", "router"], "router@12:00"),

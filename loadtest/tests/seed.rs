@@ -57,7 +57,7 @@ async fn a_graph_arrives_whole_through_every_fault_and_a_second_run_changes_noth
             assert!(seen.faults[fault] > 0, "{fault} never happened");
         }
         assert!(seen.most_open <= 8, "{} sockets", seen.most_open);
-        // Waiting ten seconds for a lost reply, the sockets must have shown that they live.
+        // While they waited ten seconds for a lost reply, the sockets must have sent heartbeats.
         assert!(seen.pings > 10 && seen.heartless == 0, "{} pings, {} closed", seen.pings, seen.heartless);
     }
     for never in [" 0 rate_limited", " 0 overloaded", " 0 unanswered", " 0 cut off"] {
@@ -98,8 +98,15 @@ async fn what_is_wrong_is_said_before_anything_is_sent() {
     let (_, _, err) = seed(&nobody, &graph(), &[]).await;
     assert!(err.contains("start it with `soundoff up`"), "{err}");
 
-    let (_, _, err) = seed("http://127.0.0.1:8080", &graph(), &[]).await;
+    let (_, _, err) = seed("ftp://127.0.0.1:8080", &graph(), &[]).await;
     assert!(err.contains("should look like ws://127.0.0.1:8080"), "{err}");
+    for tls in ["wss://127.0.0.1:8080", "https://127.0.0.1:8080"] {
+        let (_, _, err) = seed(tls, &graph(), &[]).await;
+        assert!(err.contains("does not speak TLS"), "{err}");
+    }
+    // The page's address means the websocket of the same port.
+    let (_, _, err) = seed(&fake.url().replace("ws://", "http://"), &graph(), &[]).await;
+    assert!(err.contains("404 Not Found: this is not `soundoff up`"), "{err}");
     assert_eq!(fake.seen.lock().unwrap().sends, 0);
 }
 
@@ -152,7 +159,7 @@ async fn the_open_loop_measures_accepted_while_nobody_replies() {
 }
 
 #[tokio::test]
-async fn the_open_loop_tells_what_was_refused() {
+async fn the_open_loop_reports_what_was_refused() {
     let fake = Fake::start(Faults { overloaded: 10, ..Faults::default() }).await;
     let args = ["accepted", "--url", &fake.url(), "--rate", "100", "--duration", "1"];
     let output = command(&args).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! `loadtest timelines` against a server that computes a timeline the moment it is first asked for.
+//! `loadtest timelines` against a server that computes a timeline when it is first asked for it.
 
 mod fake;
 

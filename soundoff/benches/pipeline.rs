@@ -1,15 +1,17 @@
 //! Measures how fast the timelines of all users are computed through the whole pipeline: `cargo bench -p soundoff
 //! --bench pipeline`.
 //!
-//! Synthetic users (power-law follows and posts) are put into fresh embedded tables, or with `GRAPH` the people of a
-//! file of friendships. Then a tick of all users goes through schedule_q, precompute_q, TLC, personalize_q,
-//! Personalization and the cache, as under `soundoff up`. In the first tick everything is read from the tables, in the
-//! others the memory is warm. `USERS` sets the number of users, 200,000 if it is not set.
+//! Synthetic users of the world of `benchkit` (power-law follows and posts) are put into fresh embedded tables, or with
+//! `GRAPH` the people of a file of friendships. Then a tick of all users goes through schedule_q, precompute_q, TLC,
+//! personalize_q, Personalization and the cache, as under `soundoff up`. In the first tick everything is read from the
+//! tables, in the others the memory is warm. `USERS` sets the number of users, 200,000 if it is not set.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use benchkit::usage::{cpu_seconds, resident_mb};
+use benchkit::world::{World, WorldPost};
 use soundoff_common::model::{accounts, follows, posts};
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
@@ -36,18 +38,6 @@ use ulid::Ulid;
 /// As in the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The same world as the computation alone is measured with.
-#[path = "../../timeline/benches/precompute/world.rs"]
-#[expect(dead_code, reason = "nobody interacts with anybody here")]
-mod world;
-
-#[path = "../../timeline/benches/precompute/usage.rs"]
-#[expect(dead_code, reason = "the peak has the filling in it")]
-mod usage;
-
-use usage::{cpu_seconds, resident_mb};
-use world::{World, WorldPost};
 
 fn main() -> anyhow::Result<()> {
     if !std::env::args().any(|arg| arg == "--bench") {

@@ -18,10 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("soundoff-aws", &["soundoff-common"]),
     ("soundoff-media", &["soundoff-common"]),
     ("loadtest", &["soundoff-common"]),
-    (
-        "hotpaths",
-        &["soundoff-common", "soundoff-edge", "soundoff-router", "soundoff-workers", "soundoff-timeline"],
-    ),
+    ("benchkit", &["soundoff-timeline"]),
+    ("hotpaths", &["soundoff-common", "soundoff-edge", "soundoff-router", "soundoff-workers", "benchkit"]),
     (
         "soundoff",
         &[
@@ -54,11 +52,11 @@ fn manifest(path: &Path) -> toml::Table {
 fn ours(manifest: &toml::Table, section: &str) -> BTreeSet<String> {
     let table = manifest.get(section).and_then(|t| t.as_table());
     let names = table.into_iter().flat_map(|t| t.keys().cloned());
-    names.filter(|name| name.starts_with("soundoff") || name == "loadtest").collect()
+    names.filter(|name| name.starts_with("soundoff") || name == "loadtest" || name == "benchkit").collect()
 }
 
-/// What tests may use beside that: real engines to run on.
-const TESTS_MAY_USE: &str = "soundoff-embedded";
+/// What tests and benchmarks may use beside that: real engines to run on, and the world that benchmarks share.
+const TESTS_MAY_USE: &[&str] = &["soundoff-embedded", "benchkit"];
 
 #[test]
 fn crates_use_only_what_they_may() {
@@ -71,7 +69,7 @@ fn crates_use_only_what_they_may() {
             assert!(may.contains(&used.as_str()), "{name} must not use {used}");
         }
         for used in ours(&manifest, "dev-dependencies") {
-            let may = may.contains(&used.as_str()) || used == TESTS_MAY_USE;
+            let may = may.contains(&used.as_str()) || TESTS_MAY_USE.contains(&used.as_str());
             assert!(may, "the tests of {name} must not use {used}");
         }
     }

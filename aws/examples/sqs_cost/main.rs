@@ -141,7 +141,7 @@ async fn measure(load: &Load, way: Way, name: &str, all: u64) -> anyhow::Result<
         all as f64 / took.as_secs_f64(),
         million(requests),
         calls.iter().map(thousand).collect::<Vec<_>>().join(" + "),
-        million(requests + 2 * larger) * SQS_REQUEST.dollars_per_million / 1e6,
+        million(requests + 2 * larger) * SQS_REQUEST.dollars_per_million() / 1e6,
         age(50),
         age(99),
     );

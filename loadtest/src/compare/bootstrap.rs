@@ -1,28 +1,28 @@
-//! How far a run's figures would move if it were made again, as far as the run itself can tell: a block bootstrap of its seconds.
+//! How far a run's figures would move if it were repeated, as far as the run itself can show: a block bootstrap of its seconds.
 
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::report::Latencies;
-use crate::run::figures::{Figures, Second};
-use crate::run::record::Measure;
+use crate::run::figures::Figures;
+use crate::run::second::{Measure, Second};
 
-/// So often a run is drawn anew from its own seconds.
+/// How often a run is drawn again from its own seconds.
 const DRAWS: usize = 200;
 
-/// A longer run's seconds are taken together until there are no more than this.
+/// The seconds of a longer run are merged until there are no more than this.
 const MOST_UNITS: usize = 300;
 
-/// Beyond a percentile there must be so many messages, or it is one message's mood.
+/// A percentile needs this many messages beyond it: with fewer, single messages would decide it.
 const BEYOND: f64 = 10.0;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Metric {
-    /// Replies per second, had exactly the rate been sent: what arrivals by chance add and take is not the server's doing.
+    /// Replies per second, as if exactly the rate had been sent: random arrivals add and take some, which is not the server's doing.
     Throughput,
-    /// Sends refused for now, or sent again, of a thousand messages.
+    /// Sends that were refused for now or repeated, of a thousand messages.
     Errors,
     /// A latency that a share of the messages does not exceed.
     Latency(Measure, f64),
@@ -36,7 +36,7 @@ impl Metric {
         [Self::Throughput, Self::Errors].into_iter().chain(latencies).collect()
     }
 
-    /// Whether its changes are told as a part of what was before.
+    /// Whether its changes are reported relative to the value before.
     pub(super) fn is_relative(self) -> bool {
         self != Self::Errors
     }
@@ -48,22 +48,22 @@ struct Unit {
     sent: f64,
     replies: f64,
     errors: f64,
-    /// By measure: places among the latencies there are, and counts.
+    /// By measure: positions among the run's latencies, and counts.
     latencies: [Vec<(usize, f64)>; Measure::ALL.len()],
 }
 
-/// A run, cut into what is drawn.
+/// A run, cut into the stretches that are drawn.
 #[derive(Debug)]
 pub(super) struct Units {
     units: Vec<Unit>,
     /// Messages per second that were asked for.
     rate: f64,
-    /// By measure: the latencies there are, in microseconds and rising.
+    /// By measure: the latencies that occurred, in microseconds and rising.
     values: [Vec<u64>; Measure::ALL.len()],
 }
 
 impl Units {
-    /// Of a run's loaded seconds.
+    /// Reads the seconds of a run in which messages were due.
     ///
     /// # Errors
     /// A histogram cannot be read.
@@ -98,7 +98,7 @@ impl Units {
         Ok(units)
     }
 
-    /// The run's figures, with each stretch as often as `weights` says.
+    /// The run's figures, with each stretch counted as often as `weights` says.
     fn figures(&self, weights: &[f64], metrics: &[Metric]) -> Vec<Option<f64>> {
         let sum =
             |of: fn(&Unit) -> f64| self.units.iter().zip(weights).map(|(unit, w)| w * of(unit)).sum::<f64>();
@@ -121,7 +121,7 @@ impl Units {
         metrics.iter().map(of).collect()
     }
 
-    /// What the run has come to, and how much it would vary: the variance of each figure, of its logarithm where changes are relative.
+    /// The run's figures, and how much they would vary: the variance of each figure, or of its logarithm where changes are relative.
     pub(super) fn estimates(&self, metrics: &[Metric], seed: u64) -> Vec<Option<Estimate>> {
         let n = self.units.len();
         let values = self.figures(&vec![1.0; n], metrics);
@@ -152,19 +152,19 @@ fn histograms_of(seconds: &[Second]) -> Result<[Latencies; Measure::ALL.len()]> 
 /// One run's figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Estimate {
-    /// Such as microseconds.
+    /// In its unit, such as microseconds.
     pub(super) value: f64,
-    /// Of the value as [`scaled`].
+    /// The variance of the value as [`scaled`].
     pub(super) variance: f64,
 }
 
-/// As changes are told: relative ones are differences of logarithms.
+/// The scale in which changes are measured: relative changes are differences of logarithms.
 pub(super) fn scaled(metric: Metric, value: f64) -> f64 {
     if metric.is_relative() { value.max(f64::MIN_POSITIVE).ln() } else { value }
 }
 
-/// How often each stretch is drawn: blocks of neighbours, as a second is like the one before it. Their length is the cube root of
-/// the count, and the end is followed by the beginning.
+/// Draws stretches and returns how often each was drawn: in blocks of neighbours, as a second is like the one before it. The length of
+/// a block is the cube root of the count, and the end is followed by the beginning.
 fn weights(n: usize, rng: &mut impl Rng) -> Vec<f64> {
     let mut weights = vec![0.0; n];
     let length = (n as f64).cbrt().ceil() as usize;
@@ -178,7 +178,7 @@ fn weights(n: usize, rng: &mut impl Rng) -> Vec<f64> {
     weights
 }
 
-/// `None` when there are too few beyond it.
+/// A percentile; `None` when there are too few values beyond it.
 fn percentile(values: &[u64], counts: &[f64], share: f64) -> Option<f64> {
     let total: f64 = counts.iter().sum();
     if total * (1.0 - share) < BEYOND {
@@ -192,7 +192,7 @@ fn percentile(values: &[u64], counts: &[f64], share: f64) -> Option<f64> {
     Some(values[reached?] as f64)
 }
 
-/// Of a sample.
+/// The variance of a sample.
 pub(super) fn variance(sample: &[f64]) -> f64 {
     let n = sample.len() as f64;
     let mean = sample.iter().sum::<f64>() / n;

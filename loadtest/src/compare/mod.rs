@@ -12,13 +12,13 @@ use crate::report::JsonArgs;
 use crate::run::figures::{Figures, held_up};
 use bootstrap::{Estimate, Metric, Units, scaled, variance};
 
-/// Fewer seconds tell nothing about how much they vary.
+/// Fewer seconds do not show how much they vary.
 const LEAST_SECONDS: usize = 10;
 
-/// A change of so many standard errors is beyond noise. There are 14 rows: four of a hundred repeats will show a row that is not.
+/// A change of more than this many standard errors is beyond noise. There are 14 rows: of a hundred repeats without a change, four show such a row.
 const ERRORS: f64 = 3.0;
 
-/// What chance comes from, so that the same files get the same answer.
+/// The seed of chance: the same files always give the same result.
 const SEED: u64 = 1;
 
 /// Compare runs, and say what is beyond noise.
@@ -26,14 +26,14 @@ const SEED: u64 = 1;
 /// Each side is the figures of one run or of several, as `loadtest run --json` writes them. Runs that were asked for different loads
 /// are not compared; seed, address and machine may differ.
 ///
-/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn anew 200 times from its own
+/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn again 200 times from its own
 /// seconds, in blocks of neighbouring ones (as many as the cube root of their count), and each percentile is taken of all latencies
-/// of what was drawn. Where a side has several runs, the variance between them is measured as well, and the greater of both counts.
+/// of the drawn seconds. Where a side has several runs, the variance between them is measured as well, and the greater of both counts.
 /// Changes of throughput and latency are compared as logarithms. A change is beyond noise if it is more than three standard errors
-/// (with 14 rows, about four of a hundred repeats of nothing show one) and at least --least. A percentile with fewer than ten
+/// (with 14 rows, about four of a hundred repeats without a change show one) and at least --least. A percentile with fewer than ten
 /// messages beyond it is not judged. Wrong answers are never noise.
 ///
-/// One run a side cannot tell how a machine's mood differs from one run to the next. Where that matters, make five of each side,
+/// One run a side cannot show how a machine differs from one run to the next. Where that matters, make five of each side,
 /// in turns.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,7 +44,7 @@ pub(crate) struct CompareArgs {
     /// Runs after the change.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     to: Vec<PathBuf>,
-    /// Changes of fewer percent do not matter.
+    /// Changes below this percentage do not matter.
     #[arg(long, default_value_t = 5.0, value_name = "PERCENT", value_parser = percent)]
     least: f64,
     #[command(flatten)]
@@ -59,7 +59,7 @@ Examples:
   Five of each, made in turns:
     loadtest compare a1.json a2.json a3.json a4.json a5.json --to b1.json b2.json b3.json b4.json b5.json
 
-Exit code: 0 when nothing is worse beyond noise, 1 when something is, 2 when the files cannot be compared or the figures not be written.";
+Exit code: 0 when nothing is worse beyond noise, 1 when something is, 2 when the files cannot be compared or the figures cannot be written.";
 
 fn percent(text: &str) -> Result<f64> {
     let percent: f64 = text.parse().context("it is no number")?;
@@ -67,10 +67,10 @@ fn percent(text: &str) -> Result<f64> {
     Ok(percent)
 }
 
-/// Compares, prints and says how the process is to end.
+/// Compares, prints the table and returns the exit code.
 ///
 /// # Errors
-/// None: what cannot be compared ends with a code of its own.
+/// None: files that cannot be compared have an exit code of their own.
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     let compared = || -> Result<Comparison> {
         let [before, after] = sides(args)?;
@@ -144,7 +144,7 @@ impl Comparison {
             }
         }
         if before.len() == 1 || after.len() == 1 {
-            notes.push("a single run does not know how runs differ from each other: see --help".into());
+            notes.push("a single run does not show how runs differ from each other: see --help".into());
         }
         let metrics = Metric::all();
         let estimates = |side: &Side| -> Result<Vec<Vec<Option<Estimate>>>> {
@@ -214,9 +214,9 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
 /// The mean of a side's runs.
 #[derive(Debug, Clone, Copy)]
 struct Mean {
-    /// As [`scaled`].
+    /// On the scale of [`scaled`].
     scaled: f64,
-    /// Of that mean.
+    /// The variance of that mean.
     variance: f64,
 }
 
@@ -229,7 +229,7 @@ impl Mean {
     }
 }
 
-/// What a change is.
+/// How a change is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Unjudged,
@@ -278,13 +278,13 @@ impl Row {
         }
     }
 
-    /// What neither side has is no row.
+    /// None where neither side has the figure.
     fn is_there(&self) -> bool {
         self.before.is_some() || self.after.is_some()
     }
 
     /// The change and three standard errors of it: in percent where it is relative, otherwise in the figure's unit.
-    fn told(&self) -> Option<(f64, f64)> {
+    fn shown(&self) -> Option<(f64, f64)> {
         let (change, noise) = self.change()?;
         let percent = |log: f64| (log.exp() - 1.0) * 100.0;
         Some(if self.metric.is_relative() { (percent(change), percent(noise)) } else { (change, noise) })
@@ -294,7 +294,7 @@ impl Row {
         let value = |mean: Option<Mean>| {
             mean.map_or_else(|| "too few".to_owned(), |mean| self.value(self.unscaled(mean)))
         };
-        let (change, noise) = self.told().map_or_else(Default::default, |(change, noise)| {
+        let (change, noise) = self.shown().map_or_else(Default::default, |(change, noise)| {
             if self.metric.is_relative() {
                 (format!("{change:+.1}%"), format!("{noise:.1}%"))
             } else {
@@ -310,8 +310,8 @@ impl Row {
         let value = |mean: Option<Mean>| mean.map(|mean| self.unscaled(mean));
         json!({
             "what": self.name(), "unit": self.unit().trim(), "before": value(self.before), "after": value(self.after),
-            "relative": self.metric.is_relative(), "change": self.told().map(|told| told.0),
-            "three_standard_errors": self.told().map(|told| told.1),
+            "relative": self.metric.is_relative(), "change": self.shown().map(|shown| shown.0),
+            "three_standard_errors": self.shown().map(|shown| shown.1),
             "verdict": self.verdict(least).name().to_lowercase(),
         })
     }
@@ -332,7 +332,7 @@ impl Row {
         }
     }
 
-    /// In its unit.
+    /// A value with its unit.
     fn unscaled(&self, mean: Mean) -> f64 {
         match self.metric {
             Metric::Throughput => mean.scaled.exp(),

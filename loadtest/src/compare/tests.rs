@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::report::Latencies;
 
-/// A minute at 200 messages per second. Seconds have moods that last; latencies have a long tail, and are `times` as long.
+/// A minute at 200 messages per second. Seconds are like their neighbours; latencies have a long tail, and are `times` as long.
 fn made(seed: u64, times: f64, change: impl FnOnce(&mut Value)) -> Figures {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut mood = 0.0;
@@ -65,7 +65,7 @@ fn a_planted_tenth_is_beyond_noise_and_a_repeat_is_not() {
         false_alarms += repeat.iter().filter(|(_, verdict)| *verdict != Verdict::Noise).count();
         let slower = verdicts(side([made(seed, 1.0, same)]), side([made(seed + 100, 1.1, same)]));
         found += usize::from(slower[2].1 == Verdict::Worse);
-        // Of throughput nothing was changed.
+        // The throughput was not changed.
         assert_eq!(slower[0].1, Verdict::Noise);
         let faster = verdicts(side([made(seed, 1.1, same)]), side([made(seed + 100, 1.0, same)]));
         assert_ne!(faster[2].1, Verdict::Worse);
@@ -87,7 +87,7 @@ fn runs_that_differ_among_themselves_are_noise_together() {
 }
 
 #[test]
-fn other_loads_are_refused_by_name_and_other_machines_are_told() {
+fn other_loads_are_refused_by_name_and_other_machines_are_reported() {
     let other = |path: &'static str, value: Value| {
         side([made(2, 1.0, move |file| *file.pointer_mut(path).unwrap() = value)])
     };

@@ -1,4 +1,4 @@
-//! Getting peers from Debian's and npm's packages. Nothing of the system changes: packages are unpacked into a directory of ours, no service is
+//! Getting peers from Debian's and npm's packages. Nothing in the system changes: packages are unpacked into a directory of ours, and no service is
 //! set up or started.
 
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::servers::Peer;
+use super::peer::Peer;
 
 const PACKAGE_JSON: &str = include_str!("../../peers/package.json");
 
-/// Where programs of the system are.
+/// Folders of the system's programs.
 const SYSTEM: [&str; 4] = ["usr/sbin", "usr/bin", "usr/local/sbin", "usr/local/bin"];
 
-/// Packages whose versions are told.
+/// Packages whose versions are reported.
 const SERVERS: [&str; 5] = ["libnginx-mod-nchan", "mosquitto", "nats-server", "nginx", "redis-server"];
 
 /// What is installed in a directory.
@@ -23,7 +23,7 @@ pub(crate) struct Installed {
     dir: PathBuf,
 }
 
-/// Debian's packages for a peer and the files that show they are there.
+/// Debian's packages for a peer, and the files that show that they are installed.
 fn debian(peer: Peer) -> (&'static [&'static str], &'static [&'static str]) {
     match peer {
         Peer::Up | Peer::Bun | Peer::BunLibrary | Peer::Node => (&[], &[]),
@@ -56,7 +56,7 @@ impl Installed {
         self.dir.join("debian")
     }
 
-    /// A file of a package: unpacked here, else the system's.
+    /// The path of a package's file: the unpacked one, or else the system's.
     ///
     /// # Errors
     /// It is in neither.
@@ -74,17 +74,17 @@ impl Installed {
         found.with_context(|| format!("{name} is not installed"))
     }
 
-    /// Where unpacked libraries are, as the loader wants it.
+    /// The folders of unpacked libraries, as the loader expects them.
     pub(crate) fn libraries(&self) -> String {
         let architecture = format!("{}-linux-gnu", std::env::consts::ARCH);
         let places = [format!("usr/lib/{architecture}"), format!("lib/{architecture}")];
         places.map(|place| self.root().join(place).display().to_string()).join(":")
     }
 
-    /// Installs what a peer needs, if it is not there.
+    /// Installs what a peer needs, if it is not installed.
     ///
     /// # Errors
-    /// Why it cannot be had: no npm, no apt, no network.
+    /// It cannot be installed, for example without npm, apt or a network.
     pub(crate) fn ensure(&self, peer: Peer) -> Result<()> {
         if matches!(peer, Peer::Bun | Peer::BunLibrary | Peer::Node | Peer::NodeRedis) {
             self.ensure_npm()?;
@@ -129,7 +129,7 @@ impl Installed {
         }
         std::fs::create_dir_all(&npm).and_then(|()| std::fs::write(&manifest, PACKAGE_JSON))?;
         let mut install = Command::new("npm");
-        // Bun's package has a script that puts its program where it is looked for.
+        // A script of Bun's package puts the program into its place.
         install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts=false"]).current_dir(&npm);
         run(&mut install).context("npm cannot install the peers' packages")
     }

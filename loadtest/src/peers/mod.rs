@@ -1,6 +1,7 @@
-//! `loadtest peers`: servers of others and Sound Off, measured in turn by the same generator in the same run.
+//! `loadtest peers`: Sound Off and other servers, measured in turn by the same generator in the same run.
 
 mod install;
+pub(crate) mod peer;
 mod plot;
 pub(crate) mod servers;
 mod table;
@@ -13,35 +14,35 @@ use anyhow::{Result, ensure};
 use tokio::sync::watch;
 
 use crate::opening::Stopped;
-use crate::report::{JsonArgs, Progress};
+use crate::report::{JsonArgs, Progress, output};
 use crate::target::{TargetArgs, ensure_room};
 use install::Installed;
-use servers::Peer;
+use peer::Peer;
 use table::Table;
 use trials::{Size, Trial, trials};
 
 /// Measure Sound Off and its peers in turn and print the ratios.
 ///
-/// Peers are unpacked from Debian's and npm's packages into --dir; nothing of the system changes and no service is set up. Every server
-/// starts anew for every measurement, on loopback, and is stopped after it. The rounds go through all of them, so that whatever else the
-/// machine does meets all alike; the table tells the median and the span of the rounds, and the median of the rounds' ratios. A peer that
-/// cannot be had is skipped and named.
+/// Peers are unpacked from Debian's and npm's packages into --dir; nothing in the system changes and no service is set up. Every server
+/// is started for each measurement, on loopback, and is stopped after it. Each round goes through all servers, so that other work of the
+/// machine disturbs all of them in the same way; the table shows the median and the span of the rounds, and the median of the rounds' ratios.
+/// A peer that cannot be installed is skipped and named.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = PEERS_EXAMPLES)]
 pub(crate) struct PeersArgs {
     /// Only these, besides Sound Off itself.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,…")]
     only: Vec<Peer>,
-    /// Only rows whose name begins so, such as `deliver` or `storm`.
+    /// Only rows whose name begins with this, such as `deliver` or `storm`.
     #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
     rows: Vec<String>,
-    /// How often everything is measured.
+    /// How often each trial is measured.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Idle sockets; half as many come back in a storm.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(400..=1_000_000))]
     connections: u32,
-    /// Seconds of each measurement that goes on for a while.
+    /// Seconds of each measurement that lasts for a set time.
     #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=600))]
     duration: u32,
     /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
@@ -53,7 +54,7 @@ pub(crate) struct PeersArgs {
     #[command(flatten)]
     json: JsonArgs,
     /// Draw them as bars into this SVG file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     plot: Option<PathBuf>,
 }
 
@@ -65,7 +66,7 @@ Examples:
   One peer, one row, once:
     loadtest peers --only bun --rows deliver --rounds 1
 
-Exit code: 0 when everything that is installed was measured, 1 when a measurement failed, 130 on Ctrl-C with what there is so far.";
+Exit code: 0 when all installed servers were measured, 1 when a measurement failed, 130 on Ctrl-C, which still prints the figures so far.";
 
 impl PeersArgs {
     fn target(&self) -> TargetArgs {
@@ -84,10 +85,10 @@ impl PeersArgs {
     }
 }
 
-/// Runs it, prints the table and says how the process is to end.
+/// Runs it, prints the table and returns the exit code.
 ///
 /// # Errors
-/// Nothing is to be measured, or the files cannot be written.
+/// There is nothing to measure, or a file cannot be written.
 pub(crate) async fn run(args: PeersArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     ensure_room(args.connections as usize)?;
     let mut table = Table::default();
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: PeersArgs, stop: watch::Receiver<bool>) -> Result<
     let mut stopped = false;
     'rounds: for round in 0..args.rounds {
         for group in all.chunk_by(|a, b| a.row() == b.row()) {
-            // Whoever comes first in one round comes later in the next.
+            // The trial that comes first in one round comes later in the next.
             let first = round as usize % group.len();
             for trial in group[first..].iter().chain(&group[..first]) {
                 match trial.run(&args.target(), size, &stop).await {

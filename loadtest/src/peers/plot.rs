@@ -1,4 +1,4 @@
-//! The table as bars: a panel for each figure, ours in colour, the span of the rounds as a line.
+//! The table as bars: a panel for each figure, Sound Off in colour, the span of the rounds as a line.
 
 use std::error::Error;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn draw(path: &Path, table: &Table) -> Result<()> {
     let tall = panels.iter().map(height).sum::<i32>() + 20;
     let all = SVGBackend::new(path, (WIDTH, u32::try_from(tall)?)).into_drawing_area();
     let drawing = || -> Result<(), Box<dyn Error>> {
-        // A page may be dark; the picture brings its own paper.
+        // A page may be dark: the picture has a white background of its own.
         all.fill(&WHITE)?;
         let mut top = 0;
         for panel in &panels {

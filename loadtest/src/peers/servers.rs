@@ -1,4 +1,4 @@
-//! How each server is started: on loopback, with a configuration of its own in a directory that goes with it.
+//! How each server is started: on loopback, with a configuration in a directory of its own that is removed with it.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -8,51 +8,18 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::install::Installed;
+use super::peer::Peer;
 use crate::children::{Server, free_port};
 use crate::dialect::Dialect;
-use crate::target::{Posts, Target, TargetArgs, scratch, start_soundoff};
+use crate::posts::Posts;
+use crate::process::Usage;
+use crate::target::{Target, TargetArgs, scratch};
+use crate::{server, soundoff};
 
-/// A server that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub(crate) enum Peer {
-    /// Sound Off itself, all of it in one process.
-    Up,
-    /// Bun's websocket server.
-    Bun,
-    /// Bun with the package most people look into tokens with, `jsonwebtoken`, instead of by hand.
-    BunLibrary,
-    /// Node with the package `ws`.
-    Node,
-    /// Node and Redis as the whole pipeline, AOF synced before every answer.
-    NodeRedis,
-    /// nginx with nchan.
-    Nchan,
-    /// mosquitto, MQTT in websockets.
-    Mosquitto,
-    /// NATS in websockets.
-    Nats,
-}
-
-impl Peer {
-    /// Its name in tables.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Up => "Sound Off",
-            Self::Bun => "Bun",
-            Self::BunLibrary => "Bun, jsonwebtoken",
-            Self::Node => "Node ws",
-            Self::NodeRedis => "Node + Redis",
-            Self::Nchan => "nchan",
-            Self::Mosquitto => "mosquitto",
-            Self::Nats => "NATS",
-        }
-    }
-}
-
-/// The parent of a directory that Debian's nginx insists on.
+/// The parent of a directory that Debian's nginx requires.
 const NGINX: &str = "/var/lib/nginx";
 
-/// The programs in JavaScript, as they are written beside what they need.
+/// The programs in JavaScript. They are written into the folder of the packages that they need.
 const SCRIPTS: [(&str, &str); 5] = [
     ("bun.js", include_str!("../../peers/bun.js")),
     ("edge.js", include_str!("../../peers/edge.js")),
@@ -61,13 +28,38 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("worker.js", include_str!("../../peers/worker.js")),
 ];
 
-/// Starts one.
+/// The server that the arguments ask for: one that runs already, or one that is started.
+///
+/// # Errors
+/// It does not start, or does not run.
+pub(crate) async fn target(args: &TargetArgs) -> Result<Target> {
+    match (&args.url, args.pid) {
+        (Some(url), Some(pid)) => {
+            let address = server::Server::resolve(url).await?.address;
+            Usage::of(pid)?;
+            let target = Target {
+                name: "Sound Off".into(),
+                address,
+                dialect: Dialect::SoundOff,
+                pids: vec![pid],
+                posts: None,
+                secret: String::new(),
+                quiet: false,
+                _running: (Vec::new(), None),
+            };
+            Ok(target)
+        }
+        _ => start(args.server, args),
+    }
+}
+
+/// Starts a server.
 ///
 /// # Errors
 /// It is not installed, or does not start.
 pub(crate) fn start(peer: Peer, args: &TargetArgs) -> Result<Target> {
     if peer == Peer::Up {
-        return start_soundoff(args);
+        return soundoff::start(args);
     }
     let mut starting = Starting::new(peer, args)?;
     let started = match peer {
@@ -127,7 +119,7 @@ impl Starting {
         Ok(command)
     }
 
-    /// Writes a configuration; answers where it lies.
+    /// Writes a configuration and returns its path.
     fn write(&self, name: &str, text: &str) -> Result<std::path::PathBuf> {
         let path = self.scratch.path().join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -185,11 +177,10 @@ impl Starting {
         Ok((Dialect::Bare, Some(Posts::Json(self.address))))
     }
 
-    /// One worker process, so that no message passes between processes; messages are not stored. Both are in its favour.
+    /// nchan with one worker process, so that no message passes between processes, and without storing messages. Both are in its favour.
     fn nchan(&mut self) -> Result<Spoken> {
-        // With nchan in it, nginx makes Debian's directory for bodies whatever the configuration says, but not its parent.
-        std::fs::create_dir_all(NGINX)
-            .with_context(|| format!("nginx insists on {NGINX}: make it by hand"))?;
+        // With nchan, nginx makes Debian's directory for bodies even if the configuration names another, but does not make its parent.
+        std::fs::create_dir_all(NGINX).with_context(|| format!("nginx requires {NGINX}: make it by hand"))?;
         let (port, module) =
             (self.address.port(), self.installed.file("usr/lib/nginx/modules/ngx_nchan_module.so")?);
         let temporary =
@@ -219,7 +210,7 @@ impl Starting {
     fn mosquitto(&mut self) -> Result<Spoken> {
         let conf = format!(
             "listener {} 127.0.0.1\nlistener {} 127.0.0.1\nprotocol websockets\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type error\nuser root\n",
-            // This version does not run with listeners for websockets only.
+            // This version does not run without a listener that is not for websockets.
             free_port()?,
             self.address.port()
         );

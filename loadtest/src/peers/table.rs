@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Error;
 use serde_json::{Value, json};
 
-use super::servers::Peer;
+use super::peer::Peer;
 use super::trials::{Figure, Size, Trial};
 use crate::report::grouped;
 
@@ -16,7 +16,7 @@ pub(crate) struct Line {
     pub(crate) row: &'static str,
     /// What the row is about.
     pub(crate) title: &'static str,
-    /// Of whom.
+    /// The server's name, with its variant.
     pub(crate) who: String,
     ours: bool,
     /// Which figure, with its unit.
@@ -55,7 +55,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Takes in a trial's figures.
+    /// Adds a trial's figures.
     pub(crate) fn add(&mut self, trial: &Trial, round: u32, figures: Vec<Figure>) {
         let (row, who) = (trial.row(), trial.who());
         for (figure, value) in figures {
@@ -74,24 +74,24 @@ impl Table {
         }
     }
 
-    /// A measurement has failed: told at once, and again at the end.
+    /// Notes that a measurement has failed: this is printed at once, and again at the end.
     pub(crate) fn fail(&mut self, trial: &Trial, round: u32, error: &Error) {
         let text = format!("{} of {}, round {}: {error:#}", trial.row(), trial.who(), round + 1);
         eprintln!("FAILED {text}");
         self.failures.push(text);
     }
 
-    /// A peer cannot be had.
+    /// Notes that a peer cannot be installed.
     pub(crate) fn skip(&mut self, peer: Peer, error: &Error) {
         self.skipped.push(format!("{}: {error:#}", peer.name()));
     }
 
-    /// Whether a measurement has.
+    /// Whether a measurement has failed.
     pub(crate) fn failed(&self) -> bool {
         !self.failures.is_empty()
     }
 
-    /// All lines, those of one figure of a row together, in the order of the rows; ours first.
+    /// All lines in the order of the rows. Lines of one figure of a row come together, with Sound Off first.
     pub(crate) fn lines(&self) -> Vec<&Line> {
         let place =
             |line: &Line| self.lines.iter().position(|l| l.row == line.row && l.figure == line.figure);
@@ -101,7 +101,7 @@ impl Table {
         lines
     }
 
-    /// The median over rounds of ours divided by theirs, with ours.
+    /// The median over the rounds of Sound Off's figure divided by the peer's.
     fn ratios(&self, theirs: &Line) -> Vec<(&Line, f64)> {
         let same = |l: &&Line| l.ours && l.row == theirs.row && l.figure == theirs.figure;
         let ratio = |ours: &Line| {
@@ -156,7 +156,7 @@ impl Table {
         text
     }
 
-    /// With every round's figures.
+    /// As JSON, with every round's figures.
     pub(crate) fn json(&self, rounds: u32, size: Size) -> Value {
         let lines = self.lines().into_iter().map(|line| {
             let ratios = self.ratios(line);
@@ -175,7 +175,7 @@ impl Table {
     }
 }
 
-/// To three digits or so.
+/// A figure to about three digits.
 pub(super) fn number(figure: f64) -> String {
     match figure.abs() {
         big if big >= 1000.0 => grouped(figure),

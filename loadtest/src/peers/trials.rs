@@ -1,10 +1,10 @@
-//! What is measured of whom.
+//! Which server is measured in which way.
 
 use anyhow::Result;
 use tokio::sync::watch;
 
+use super::peer::Peer;
 use super::servers;
-use super::servers::Peer;
 use crate::opening::Until;
 use crate::sending::Work;
 use crate::target::{Target, TargetArgs};
@@ -15,7 +15,7 @@ use crate::{deliver, idle, ingest, pipeline, storm};
 pub(crate) struct Size {
     /// Idle sockets.
     pub(crate) connections: usize,
-    /// Of what goes on for a while.
+    /// Seconds of a measurement that lasts for a set time.
     pub(crate) seconds: u32,
 }
 
@@ -32,19 +32,19 @@ pub(crate) enum Kind {
 /// One server, measured in one way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trial {
-    /// Whom.
+    /// The server.
     pub(crate) peer: Peer,
     kind: Kind,
-    /// With what, where there are several ways.
+    /// Which variant of a measurement, where there are several.
     variant: &'static str,
     work: Work,
     fresh: bool,
 }
 
-/// A figure of a trial: less is better, but for those per second.
+/// A figure of a trial: less is better, except for figures per second.
 pub(crate) type Figure = (&'static str, f64);
 
-/// All of them, those of one row together and Sound Off first.
+/// All trials. Those of one row come together, with Sound Off first.
 pub(crate) fn trials() -> Vec<Trial> {
     use Peer::{Bun, BunLibrary, Mosquitto, Nats, Nchan, Node, NodeRedis, Up};
     let of = |kind, peers: &[Peer]| {
@@ -80,7 +80,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 impl Trial {
-    /// The row's name, by which it can be asked for.
+    /// The row's name, as --rows takes it.
     pub(crate) fn row(&self) -> &'static str {
         match self.kind {
             Kind::Idle { .. } => "idle",
@@ -108,7 +108,7 @@ impl Trial {
         }
     }
 
-    /// Who it is, and with what.
+    /// The server's name, with its variant.
     pub(crate) fn who(&self) -> String {
         match self.variant {
             "" => self.peer.name().to_owned(),
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_has_sound_off_and_is_told_once() {
+    fn every_row_has_sound_off_and_comes_once() {
         let all = trials();
         let mut rows: Vec<_> = all.iter().map(|trial| trial.row()).collect();
         rows.dedup();

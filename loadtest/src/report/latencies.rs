@@ -1,4 +1,4 @@
-//! Latencies in HDR histograms, and the forms in which they are told.
+//! Latencies in HDR histograms, and the forms in which they are reported.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -25,15 +25,15 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// To fewer digits where there are many of them: two take a tenth of the memory.
+    /// A histogram to fewer digits, for when there are many histograms: two digits take a tenth of the memory.
     pub(crate) fn to_digits(digits: u8) -> Self {
-        Self(Mutex::new(Histogram::new_with_bounds(1, LONGEST, digits).expect("the bounds are lawful")))
+        Self(Mutex::new(Histogram::new_with_bounds(1, LONGEST, digits).expect("the bounds are valid")))
     }
 
     /// Reads what [`Self::encoded`] has written.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is no such histogram.
     pub(crate) fn decode(text: &str) -> Result<Self> {
         let bytes = STANDARD.decode(text).context("a histogram is not in base64")?;
         let histogram = Deserializer::new().deserialize(&mut bytes.as_slice());
@@ -43,38 +43,42 @@ impl Latencies {
     /// As HdrHistogram's own tools read it: V2, deflated, in base64.
     pub(crate) fn encoded(&self) -> String {
         let mut bytes = Vec::new();
-        let histogram = self.0.lock().expect("nobody panics with it");
+        let histogram = self.0.lock().expect("no thread panics while it holds the lock");
         V2DeflateSerializer::new()
             .serialize(&*histogram, &mut bytes)
             .expect("memory takes all that is written");
         STANDARD.encode(bytes)
     }
 
-    /// Takes all of another in.
+    /// Adds all latencies of another histogram.
     pub(crate) fn add(&self, other: &Self) {
-        let other = other.0.lock().expect("nobody panics with it");
-        self.0.lock().expect("nobody panics with it").add(&*other).expect("the bounds are the same");
+        let other = other.0.lock().expect("no thread panics while it holds the lock");
+        self.0
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .add(&*other)
+            .expect("the bounds are the same");
     }
 
     /// Forgets all.
     pub(crate) fn clear(&self) {
-        self.0.lock().expect("nobody panics with it").reset();
+        self.0.lock().expect("no thread panics while it holds the lock").reset();
     }
 
     /// The mean in microseconds.
     pub(crate) fn mean(&self) -> f64 {
-        self.0.lock().expect("nobody panics with it").mean()
+        self.0.lock().expect("no thread panics while it holds the lock").mean()
     }
 
     /// Each latency there was, in microseconds and to the histogram's digits, and how often.
     pub(crate) fn counts(&self) -> Vec<(u64, u64)> {
-        let histogram = self.0.lock().expect("nobody panics with it");
+        let histogram = self.0.lock().expect("no thread panics while it holds the lock");
         histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect()
     }
 
     /// By percentile, closer towards the end: share, microseconds, and how many are not slower.
     pub(crate) fn percentiles(&self) -> Vec<(f64, u64, u64)> {
-        let histogram = self.0.lock().expect("nobody panics with it");
+        let histogram = self.0.lock().expect("no thread panics while it holds the lock");
         let mut count = 0;
         let steps = histogram.iter_quantiles(5).map(|at| {
             count += at.count_since_last_iteration();
@@ -86,26 +90,26 @@ impl Latencies {
     /// Takes one in.
     pub(crate) fn record(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.0.lock().expect("nobody panics with it").saturating_record(micros);
+        self.0.lock().expect("no thread panics while it holds the lock").saturating_record(micros);
     }
 
-    /// How many there are.
+    /// How many latencies there are.
     pub(crate) fn count(&self) -> u64 {
-        self.0.lock().expect("nobody panics with it").len()
+        self.0.lock().expect("no thread panics while it holds the lock").len()
     }
 
     /// The latency in microseconds that a share of them does not exceed; 1 is the maximum.
     pub(crate) fn micros(&self, share: f64) -> u64 {
-        let histogram = self.0.lock().expect("nobody panics with it");
+        let histogram = self.0.lock().expect("no thread panics while it holds the lock");
         if share >= 1.0 { histogram.max() } else { histogram.value_at_quantile(share) }
     }
 
-    /// The mean in microseconds; 0 of none.
+    /// The mean in microseconds; 0 if there are none.
     pub(crate) fn mean_micros(&self) -> f64 {
-        self.0.lock().expect("nobody panics with it").mean()
+        self.0.lock().expect("no thread panics while it holds the lock").mean()
     }
 
-    /// In microseconds, as the figures in files are.
+    /// The figures for a file, in microseconds.
     pub(crate) fn json(&self) -> Value {
         json!({
             "p50": self.micros(0.5), "p90": self.micros(0.9), "p99": self.micros(0.99),

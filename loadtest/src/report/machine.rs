@@ -1,8 +1,8 @@
-//! What a run was made on and with: figures mean nothing without it.
+//! The machine and the version that a run was made with: figures mean nothing without them.
 
 use serde::{Deserialize, Serialize};
 
-/// The machine that this process runs on, as Linux tells it.
+/// The machine that this process runs on, as Linux reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// The processor's model.
@@ -18,7 +18,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one. What cannot be found out is `unknown` or 0.
+    /// This machine. What cannot be read is `unknown` or 0.
     pub(crate) fn here() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let or_unknown = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or("unknown".into());
@@ -50,7 +50,7 @@ impl Machine {
     }
 }
 
-/// The first `name: value` of a text of such lines.
+/// The value of the first line `name: value` of a text.
 fn value(text: &str, name: &str, between: char) -> Option<String> {
     let pairs = text.lines().filter_map(|line| line.split_once(between));
     pairs

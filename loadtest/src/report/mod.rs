@@ -1,12 +1,14 @@
-//! What a run is judged by: counts, latencies and how they are printed.
+//! Counts and latencies of a run, and how they are printed.
 
 mod latencies;
 pub(crate) mod machine;
+mod output;
 pub(crate) mod page;
 pub(crate) mod plot;
 pub(crate) mod sheet;
 
 pub(crate) use latencies::Latencies;
+pub(crate) use output::output;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,10 +23,10 @@ use serde_json::Value;
 /// How often a line is printed where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// How often a phase looks how far it is.
+/// How often a phase shows its progress.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// How far one phase is.
+/// The progress of one phase.
 #[derive(Debug)]
 pub(crate) struct Progress {
     what: &'static str,
@@ -34,7 +36,7 @@ pub(crate) struct Progress {
     done: AtomicU64,
     since: Instant,
     printed: Mutex<Instant>,
-    /// What there is to say besides how far it is.
+    /// A note beside the progress.
     note: Mutex<String>,
 }
 
@@ -43,7 +45,7 @@ impl Progress {
     pub(crate) fn new(what: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{prefix:>12} {wide_bar} {pos}/{len}  {per_sec}  {eta} left";
-            let style = ProgressStyle::with_template(template).expect("the template is lawful");
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
             ProgressBar::new(total).with_style(style).with_prefix(what)
         });
         let since = Instant::now();
@@ -51,7 +53,7 @@ impl Progress {
         Self { what, bar, quiet: false, total, done: AtomicU64::new(0), since, printed, note }
     }
 
-    /// The same, and says nothing when it is `quiet`: it is part of a phase that does.
+    /// The same, which shows nothing when it is `quiet`: a larger phase shows its own progress.
     pub(crate) fn within(quiet: bool, what: &'static str, total: u64) -> Self {
         if !quiet {
             return Self::new(what, total);
@@ -61,14 +63,14 @@ impl Progress {
         Self { what, bar: None, quiet, total, done: AtomicU64::new(0), since, printed, note }
     }
 
-    /// Says something under the bar, or in place of the count where there is none.
+    /// Shows a note under the bar, or instead of the count where there is no bar.
     pub(crate) fn note(&self, text: String) {
         if let Some(bar) = &self.bar {
             let template = "{prefix:>12} {wide_bar} {pos} of {len} s\n{msg}";
-            bar.set_style(ProgressStyle::with_template(template).expect("the template is lawful"));
+            bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
             bar.set_message(text);
         } else {
-            *self.note.lock().expect("nobody panics with it") = text;
+            *self.note.lock().expect("no thread panics while it holds the lock") = text;
         }
     }
 
@@ -83,7 +85,7 @@ impl Progress {
         self.show();
     }
 
-    /// Shows how much of some work is `done` until it is over.
+    /// Shows the progress of some work, which `done` returns, until the work is over.
     pub(crate) async fn of<T>(&self, work: impl Future<Output = T>, done: impl Fn() -> u64) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -106,17 +108,17 @@ impl Progress {
         self.since.elapsed()
     }
 
-    /// Shows where it stands. To be called a few times a second.
+    /// Shows the progress. Callers call it a few times a second.
     pub(crate) fn show(&self) {
         let done = self.done();
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             return;
         }
-        let mut printed = self.printed.lock().expect("nobody panics with it");
+        let mut printed = self.printed.lock().expect("no thread panics while it holds the lock");
         if !self.quiet && printed.elapsed() >= LINE_EVERY {
             *printed = Instant::now();
-            let note = self.note.lock().expect("nobody panics with it");
+            let note = self.note.lock().expect("no thread panics while it holds the lock");
             if !note.is_empty() {
                 eprintln!("{}: {note}", self.what);
                 return;
@@ -127,7 +129,7 @@ impl Progress {
         }
     }
 
-    /// Ends the phase and tells how long it took.
+    /// Ends the phase and returns how long it took.
     pub(crate) fn finish(&self) -> Duration {
         let took = self.elapsed();
         if let Some(bar) = &self.bar {
@@ -143,7 +145,7 @@ pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
-/// A count with its thousands apart.
+/// A count with commas between its thousands.
 pub(crate) fn grouped(count: f64) -> String {
     let digits = format!("{count:.0}");
     let mut text = String::new();
@@ -161,16 +163,16 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// A file for machines, of every command that has figures.
+/// The option for a file for machines, which every command with figures has.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct JsonArgs {
     /// Write the figures to this file as well, for machines.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     json: Option<PathBuf>,
 }
 
 impl JsonArgs {
-    /// Writes figures, where they are asked for.
+    /// Writes the figures, if a file was asked for.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -1,4 +1,4 @@
-//! One page of HTML that needs nothing but itself: no script, no font, no picture from elsewhere. Whatever is put in is escaped.
+//! One page of HTML that needs nothing but itself: no script, no font, no picture from elsewhere. All text that is put in is escaped.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -65,7 +65,7 @@ impl Page {
         self.element("p", if is_good { "good" } else { "bad" }, text);
     }
 
-    /// The few figures that come first: what, and how much.
+    /// The few figures that come first: name and value.
     pub(crate) fn tiles(&mut self, figures: &[(&str, String)]) {
         self.body.push_str("<div class=\"tiles\">");
         for (what, figure) in figures {
@@ -75,7 +75,7 @@ impl Page {
         self.body.push_str("</div>\n");
     }
 
-    /// A table of two columns: what, and what it is.
+    /// A table of two columns: name and value.
     pub(crate) fn facts(&mut self, rows: &[(String, String)]) {
         self.body.push_str("<table class=\"facts\">");
         for (what, value) in rows {
@@ -101,7 +101,7 @@ impl Page {
     /// It cannot be drawn.
     pub(crate) fn plot(&mut self, plot: &Plot) -> Result<()> {
         let title = escaped(&plot.title);
-        // In a page the namespace goes without saying.
+        // In a page the namespace is not needed.
         let svg = plot.svg()?.replacen(r#" xmlns="http://www.w3.org/2000/svg""#, "", 1);
         let svg = svg.replacen("<svg", &format!("<svg role=\"img\" aria-label=\"{title}\""), 1);
         let _ = writeln!(self.body, "<figure><figcaption>{title}</figcaption>{svg}</figure>");
@@ -128,7 +128,7 @@ impl Page {
     }
 }
 
-/// Rules that give the plots other shades on a dark page: style sheets come before colours set in SVG.
+/// Rules that give the plots other colours on a dark page: style sheets override colours that are set in SVG.
 fn dark_plots() -> String {
     let light = COLOURS.iter().chain([&INK, &FAINT]);
     let dark = DARK_COLOURS.iter().chain([&DARK_INK, &DARK_FAINT]);
@@ -138,7 +138,7 @@ fn dark_plots() -> String {
     format!("@media(prefers-color-scheme:dark){{\n{}}}\n", rules.collect::<String>())
 }
 
-/// Text that means itself, in elements and in attributes.
+/// Text that is shown as it is, in elements and in attributes.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -178,7 +178,7 @@ mod tests {
         }
         assert_eq!(html.matches("&lt;script").count(), html.matches("script").count());
         assert!(html.contains("<svg role=\"img\" aria-label=\"&lt;script"));
-        // Whoever changes the plots' colours changes them here.
+        // Changes of the plots' colours must be repeated here.
         for colour in COLOURS[..2].iter().chain([&INK, &FAINT]) {
             assert!(html.matches(&format!("=\"{colour}\"")).count() > 2, "{colour} is not in the plot");
         }

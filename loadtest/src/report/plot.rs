@@ -10,17 +10,17 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (920, 320);
-/// Where the plot begins, and how high a row is of those that say what the colours mean.
+/// Where the plot begins, and the height of a row of the legend.
 const LEFT: i32 = 82;
 const LEGEND: i32 = 22;
 /// Ink and lines of the grid; [`super::page`] gives them and the series' colours other shades on a dark page.
 pub(super) const INK: &str = "#262626";
 pub(super) const FAINT: &str = "#DEDEDE";
-/// Colours of the series, in order: told apart by people who see colours differently, too.
+/// Colours of the series, in order. Colour-blind people can distinguish them, too.
 pub(super) const COLOURS: [&str; 7] =
     ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A67C00", "#56B4E9", "#7A7A7A"];
 
-/// How values lie along an axis.
+/// How values are placed along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Evenly, from zero.
@@ -32,7 +32,7 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
-    /// Where a value lies; nowhere if the scale has no place for it.
+    /// The place of a value; none if the scale has no place for it.
     fn place(self, value: f64) -> Option<f64> {
         let place = match self {
             Scale::Linear => value,
@@ -42,14 +42,14 @@ impl Scale {
         place.is_finite().then_some(place)
     }
 
-    /// The marked places between two of them.
+    /// The marked places between two values.
     fn marks(self, low: f64, high: f64) -> Vec<f64> {
         match self {
             Scale::Linear => even_marks(low, high),
             Scale::Nines => (0..=high.ceil() as i32).map(f64::from).collect(),
             Scale::Log => {
                 let decades = low.floor() as i32..=high.ceil() as i32;
-                // Few decades leave room for marks between them.
+                // With few decades there is room for marks between them.
                 let between: &[f64] = if high - low < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
                 let marks = decades.flat_map(|n| between.iter().map(move |m| f64::from(n) + m.log10()));
                 marks.filter(|mark| (low - 1e-9..=high + 1e-9).contains(mark)).collect()
@@ -102,7 +102,7 @@ pub(crate) fn number(value: f64) -> String {
 pub(crate) struct Axis {
     /// What it counts, with its unit.
     pub(crate) label: String,
-    /// How.
+    /// Its scale.
     pub(crate) scale: Scale,
 }
 
@@ -116,7 +116,7 @@ impl Axis {
 /// One series.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    /// What it is.
+    /// Its name.
     pub(crate) name: String,
     /// Its points from left to right. A NaN leaves a gap.
     pub(crate) points: Vec<(f64, f64)>,
@@ -128,7 +128,7 @@ impl Line {
         Self { name: name.into(), points }
     }
 
-    /// The drawn points, apart where there are gaps.
+    /// The drawn points, cut where there are gaps.
     fn stretches(&self, x: Scale, y: Scale) -> Vec<Vec<(f64, f64)>> {
         let place = |&(a, b): &(f64, f64)| Some((x.place(a)?, y.place(b)?));
         let placed: Vec<Option<(f64, f64)>> = self.points.iter().map(place).collect();
@@ -142,9 +142,9 @@ impl Line {
 pub(crate) struct Plot {
     /// What it shows.
     pub(crate) title: String,
-    /// To the right.
+    /// The axis to the right.
     pub(crate) x: Axis,
-    /// Upwards.
+    /// The axis upwards.
     pub(crate) y: Axis,
     /// The series; colours repeat after seven.
     pub(crate) lines: Vec<Line>,
@@ -183,7 +183,7 @@ pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), Box<dyn Error>>;
 
 impl Plot {
-    /// Draws it on no ground of its own and without its title, to stand in a page.
+    /// Draws it without a background and without its title, for use in a page.
     ///
     /// # Errors
     /// It cannot be drawn.
@@ -220,7 +220,7 @@ impl Plot {
         for (stretches, n) in stretches.into_iter().zip(0..) {
             let colour = colour(COLOURS[n % COLOURS.len()]);
             for stretch in stretches {
-                // A stretch of one point has no line.
+                // A single point between gaps is no line.
                 let dots = (stretch.len() == 1).then(|| Circle::new(stretch[0], 2, colour.filled()));
                 chart.draw_series(dots)?;
                 chart.draw_series(LineSeries::new(stretch, colour.stroke_width(2)))?;
@@ -229,11 +229,11 @@ impl Plot {
         self.legend(area, &legend)
     }
 
-    /// Where each series is named above the plot, from the left and by row: as many in a row as find room. One series needs no name.
+    /// Where each series is named above the plot, from the left and by row: as many in a row as there is room for. One series needs no name.
     fn legend_places(&self, width: u32) -> Vec<(i32, i32)> {
         let (mut left, mut row) = (LEFT, 0);
         let place = |line: &Line| {
-            // Nobody measures the letters: this is about their width.
+            // The letters are not measured: this is about their width.
             let takes = 52 + 7 * line.name.chars().count() as i32;
             if left > LEFT && left + takes > width as i32 {
                 (left, row) = (LEFT, row + 1);
@@ -244,7 +244,7 @@ impl Plot {
         if self.lines.len() > 1 { self.lines.iter().map(place).collect() } else { Vec::new() }
     }
 
-    /// What the colours mean.
+    /// Draws the legend.
     fn legend(&self, area: &Area<'_>, places: &[(i32, i32)]) -> Drawn {
         for ((line, (left, row)), n) in self.lines.iter().zip(places).zip(0..) {
             let colour = colour(COLOURS[n % COLOURS.len()]);
@@ -284,7 +284,7 @@ fn colour(hex: &str) -> RGBColor {
     RGBColor(part(1), part(3), part(5))
 }
 
-/// Between which places an axis runs, with a share of room at the end.
+/// The places between which an axis runs, with a share of room at the end.
 fn bounds(scale: Scale, places: impl Iterator<Item = f64>, room: f64) -> (f64, f64) {
     let (low, high) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p), h.max(p)));
     let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };

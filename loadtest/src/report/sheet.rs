@@ -7,10 +7,10 @@ use plotters::prelude::*;
 
 use super::plot::{Drawn, Plot, text};
 
-/// Of one plot.
+/// The size of one plot.
 const SIZE: (u32, u32) = (640, 260);
 
-/// Draws plots into a file, so many beside each other.
+/// Draws plots into a file, `columns` beside each other.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -20,7 +20,7 @@ pub(crate) fn draw(path: &Path, columns: usize, plots: &[Plot]) -> Result<()> {
     let size = (SIZE.0 * u32::try_from(columns)?, SIZE.1 * u32::try_from(rows)?);
     let all = SVGBackend::new(path, size).into_drawing_area();
     let drawing = || -> Drawn {
-        // A page may be dark; the picture brings its own paper.
+        // A page may be dark: the picture has a white background of its own.
         all.fill(&WHITE)?;
         for (panel, plot) in all.split_evenly((rows, columns)).iter().zip(plots) {
             plot.draw(&panel.titled(&plot.title, text(16))?)?;

@@ -1,4 +1,4 @@
-//! Who takes part: users who follow their friends and have written something before anything is measured.
+//! The users who take part: they follow their friends and have written something before anything is measured.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,13 +17,13 @@ use crate::report::Progress;
 use crate::server::Server;
 use crate::turns::{Judge, Message, Tally, Turn, Turns};
 
-/// How far from a user, in the circle of all, their friends are.
+/// How far a user's friends are from the user, in the circle of all users.
 const FRIENDS: [u32; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
 
 /// How many of the newest posts are liked and commented on.
 const POSTS: usize = 4_096;
 
-/// Sockets open at once while things are prepared, and while the users connect.
+/// Sockets open at once during the preparation, and while the users connect.
 const SOCKETS: usize = 64;
 
 /// A post that can be liked.
@@ -40,18 +40,18 @@ pub(super) struct Post {
 pub(super) struct Posts(Mutex<VecDeque<Post>>);
 
 impl Posts {
-    /// Takes one in.
+    /// Adds a post.
     pub(super) fn add(&self, post: Post) {
-        let mut posts = self.0.lock().expect("nobody panics with it");
+        let mut posts = self.0.lock().expect("no thread panics while it holds the lock");
         if posts.len() == POSTS {
             posts.pop_front();
         }
         posts.push_back(post);
     }
 
-    /// One by chance that somebody else than `reader` has written.
+    /// A random post that another user than `reader` has written.
     pub(super) fn pick(&self, roll: u64, reader: u32) -> Option<Post> {
-        let posts = self.0.lock().expect("nobody panics with it");
+        let posts = self.0.lock().expect("no thread panics while it holds the lock");
         let start = roll.checked_rem(posts.len() as u64)? as usize;
         let (before, after) = (posts.range(..start), posts.range(start..));
         after.chain(before).find(|post| post.author != reader).cloned()
@@ -67,10 +67,10 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Has the server create those who do not exist yet.
+    /// Asks the server to create those who do not exist yet.
     ///
     /// # Errors
-    /// The server is not there, or the prefix makes no handles.
+    /// The server does not run, or the prefix does not give valid handles.
     pub(super) async fn create(server: &Server, prefix: &str, users: u32) -> Result<Self> {
         let handle = |n: u32| {
             let handle = format!("{prefix}{n:05}");
@@ -89,22 +89,22 @@ impl Cast {
         self.handles.len() as u32
     }
 
-    /// A friend of a user's, by chance.
+    /// A random friend of a user.
     pub(super) fn friend(&self, user: u32, roll: u64) -> u32 {
         let friends = friends(user, self.count());
         friends[roll as usize % friends.len()]
     }
 
-    /// Anybody else, by chance.
+    /// A random other user.
     pub(super) fn stranger(&self, user: u32, roll: u64) -> u32 {
         let others = self.count() - 1;
         (user + 1 + (roll % u64::from(others)) as u32) % self.count()
     }
 
-    /// Has all of them follow their friends and write something, as far as the mix has use for it. Doing it again changes nothing.
+    /// Makes all of them follow their friends and write something, as far as the mix needs it. Repeating it changes nothing.
     ///
     /// # Errors
-    /// The server refuses somebody, or nothing moves any more.
+    /// The server refuses a message, or nothing moves any more.
     pub(super) async fn prepare(
         self: &Arc<Self>,
         server: &Arc<Server>,
@@ -155,7 +155,7 @@ impl Cast {
     /// Opens everybody's socket.
     ///
     /// # Errors
-    /// The server does not want somebody, or allows less than the rate.
+    /// The server refuses a user, or allows less than the rate.
     pub(super) async fn connect(
         &self,
         server: &Arc<Server>,
@@ -186,14 +186,14 @@ impl Cast {
     }
 }
 
-/// What each user does beforehand.
+/// What each user does in the preparation.
 #[derive(Debug, Clone, Copy)]
 struct Each {
     posts: bool,
     follows: bool,
 }
 
-/// Of a circle of users.
+/// The friends in a circle of users.
 fn friends(user: u32, count: u32) -> Vec<u32> {
     let mut friends: Vec<u32> = FRIENDS.iter().map(|far| (user + far) % count).collect();
     friends.retain(|friend| *friend != user);

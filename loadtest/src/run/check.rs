@@ -6,10 +6,10 @@ use std::sync::Mutex;
 
 use super::figures::Flawed;
 
-/// So many examples of each flaw are named; the rest are counted.
+/// At most this many examples of each flaw are named; all are counted.
 const NAMED: usize = 5;
 
-/// Words that make texts as long as people's.
+/// Words that make texts as long as those of people.
 const WORDS: [&str; 16] = [
     "the", "sound", "is", "off", "again", "who", "turned", "it", "down", "and", "why", "tell", "me", "later",
     "at", "eight",
@@ -20,7 +20,7 @@ const WORDS: [&str; 16] = [
 pub(super) enum Flaw {
     /// Neither accepted nor refused.
     NotAccepted,
-    /// Refused for good, though nothing was wrong with it.
+    /// Refused for good, although nothing was wrong with it.
     Refused,
     /// Accepted, and no reply.
     ReplyMissing,
@@ -28,11 +28,11 @@ pub(super) enum Flaw {
     ReplyLost,
     /// More than one reply says that it took effect.
     ReplyTwice,
-    /// The reply speaks of something else, or is not well formed.
+    /// The reply is about something else, or is not well formed.
     ReplyWrong,
-    /// Something that was done never reached whom it is for.
+    /// Something that was done never reached its receiver.
     PushLost,
-    /// It reached them twice.
+    /// It reached the receiver twice.
     PushTwice,
     /// It overtook what had been done before it was sent.
     PushOrder,
@@ -45,7 +45,7 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    /// In words, after a count.
+    /// The words that follow its count.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::NotAccepted => "neither accepted nor refused",
@@ -64,14 +64,14 @@ impl Flaw {
     }
 }
 
-/// All that was wrong.
+/// All flaws of a run.
 #[derive(Debug, Default)]
 pub(super) struct Flaws(Mutex<BTreeMap<Flaw, Flawed>>);
 
 impl Flaws {
-    /// Counts one, and names it if it is among the first of its kind.
+    /// Counts a flaw, and keeps its example if it is among the first of its kind.
     pub(super) fn note(&self, flaw: Flaw, example: impl FnOnce() -> String) {
-        let mut flaws = self.0.lock().expect("nobody panics with it");
+        let mut flaws = self.0.lock().expect("no thread panics while it holds the lock");
         let flawed = flaws.entry(flaw).or_default();
         flawed.count += 1;
         if flawed.examples.len() < NAMED {
@@ -79,23 +79,23 @@ impl Flaws {
         }
     }
 
-    /// All of them by their names.
+    /// All flaws, by their words.
     pub(super) fn all(&self) -> BTreeMap<String, Flawed> {
-        let flaws = self.0.lock().expect("nobody panics with it");
+        let flaws = self.0.lock().expect("no thread panics while it holds the lock");
         flaws.iter().map(|(flaw, flawed)| (flaw.name().to_owned(), flawed.clone())).collect()
     }
 }
 
-/// Which of the numbers from 1 on there were.
+/// A set of numbers from 1 on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
-    /// All up to this one.
+    /// All numbers up to this one are in it.
     upto: u32,
     beyond: BTreeSet<u32>,
 }
 
 impl Numbers {
-    /// `false` if it was there before.
+    /// Adds a number. Returns `false` if it was in the set.
     pub(super) fn insert(&mut self, number: u32) -> bool {
         if number <= self.upto || !self.beyond.insert(number) {
             return false;
@@ -106,40 +106,40 @@ impl Numbers {
         true
     }
 
-    /// All up to this one were there.
+    /// All numbers up to this one are in the set.
     pub(super) fn upto(&self) -> u32 {
         self.upto
     }
 
-    /// The highest.
+    /// The highest number.
     pub(super) fn highest(&self) -> u32 {
         self.beyond.last().copied().unwrap_or(self.upto)
     }
 
-    /// Those that are not in another.
+    /// The numbers that are not in another set.
     pub(super) fn not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u32> + 'a {
         let all = (1..=self.upto).chain(self.beyond.iter().copied());
         all.filter(|number| *number > other.upto && !other.beyond.contains(number))
     }
 }
 
-/// What the text of a dm or a comment says about itself, so that whoever gets it can judge.
+/// What the text of a dm or a comment says about itself, so that its receiver can check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Note {
     /// Which run it belongs to.
     pub(super) run: u64,
     /// Which user wrote it.
     pub(super) from: u32,
-    /// Its place among all that this user sent to the same one in the same way.
+    /// Its place among all that this user sent to the same receiver in the same way.
     pub(super) number: u32,
-    /// Replies to all up to this one had come when it was sent: they must be there before it.
+    /// The sender had replies to all up to this number when it was sent: those must arrive before it.
     pub(super) after: u32,
     /// When it was due, in microseconds from the run's start.
     pub(super) due_us: u64,
 }
 
 impl Note {
-    /// The text: the numbers, and words that follow from them.
+    /// The text: the numbers, and words that are computed from them.
     pub(super) fn text(&self) -> String {
         let Self { run, from, number, after, due_us } = self;
         let mut text = format!("{run:x} {from} {number} {after} {due_us}");
@@ -151,7 +151,7 @@ impl Note {
         text
     }
 
-    /// Reads the numbers of a text; `None` if there are none: it is nobody's of ours.
+    /// Reads the numbers of a text; `None` if there are none, as the text is not ours.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let run = u64::from_str_radix(parts.next()?, 16).ok()?;
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_know_what_is_there_and_what_is_not() {
+    fn a_set_of_numbers_knows_what_is_in_it() {
         let (mut sent, mut heard) = (Numbers::default(), Numbers::default());
         (1..=6).for_each(|n| assert!(sent.insert(n)));
         for n in [1, 3, 2, 5] {

@@ -1,4 +1,4 @@
-//! What a run has found, as it goes into files and comes out of them.
+//! The figures of a run, as they are written to files and read from them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,15 +7,14 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::mix::Mix;
-use super::queues::Queues;
-use super::record::{Counts, Measure};
 use super::schedule::Arrivals;
+use super::second::{Counts, Measure, Second};
 use crate::report::Latencies;
 use crate::report::machine::Machine;
 
-/// What a file of ours says it is.
+/// The value of `what` in our files.
 const WHAT: &str = "loadtest run";
-/// Its form. Another number is another form.
+/// The format of the file; each change of it gets another number.
 const FORMAT: u32 = 1;
 
 /// A run's figures.
@@ -23,7 +22,7 @@ const FORMAT: u32 = 1;
 pub(crate) struct Figures {
     /// Always `loadtest run`.
     what: String,
-    /// The form of this file.
+    /// The format of this file.
     format: u32,
     /// What was asked for.
     pub(crate) configuration: Configuration,
@@ -33,7 +32,7 @@ pub(crate) struct Figures {
     pub(crate) outcome: Outcome,
     /// Latencies in microseconds: by what was measured, and of which kind of message or of `all`.
     pub(crate) latency: BTreeMap<Measure, BTreeMap<String, Spread>>,
-    /// From due to taken up, in microseconds: the generator's own share of every latency.
+    /// From the due time until the message is sent, in microseconds: the generator's own share of every latency.
     pub(crate) generator: Spread,
     /// Second by second.
     pub(crate) series: Vec<Second>,
@@ -56,7 +55,7 @@ impl Figures {
     /// Reads them from a file.
     ///
     /// # Errors
-    /// It cannot be read, or is not the file of a run.
+    /// The file cannot be read, or is not that of a run.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
@@ -81,7 +80,7 @@ impl Figures {
     }
 }
 
-/// What decides the load. Runs that differ in any of it cannot be compared.
+/// What decides the load. Runs that differ in any of these fields cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Configuration {
     /// Virtual users, each on a socket of their own.
@@ -90,7 +89,7 @@ pub(crate) struct Configuration {
     pub(crate) rate: u32,
     /// For how long they become due.
     pub(crate) duration_s: u32,
-    /// What they are.
+    /// Their kinds.
     pub(crate) mix: Mix,
     /// How visits follow each other.
     pub(crate) arrivals: Arrivals,
@@ -103,7 +102,7 @@ pub(crate) struct Configuration {
 /// Where, when and with what a run was made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Circumstances {
-    /// Where chance came from.
+    /// The seed of chance.
     pub(crate) seed: u64,
     /// The server.
     pub(crate) url: String,
@@ -113,7 +112,7 @@ pub(crate) struct Circumstances {
     pub(crate) started_at: String,
     /// This program's version.
     pub(crate) loadtest: String,
-    /// The server's version, when its metrics tell.
+    /// The server's version, if its metrics report it.
     pub(crate) server: Option<String>,
     /// Where the load came from.
     pub(crate) machine: Machine,
@@ -122,17 +121,17 @@ pub(crate) struct Circumstances {
 /// How a run went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// It was stopped before its time.
+    /// Whether it was stopped before its time.
     pub(crate) interrupted: bool,
     /// Seconds in which messages became due.
     pub(crate) loaded_s: f64,
     /// Counts of the whole run.
     pub(crate) totals: Counts,
-    /// Messages that the generator was too slow to take up, or had no socket for.
+    /// Messages that were not sent because the generator was too slow or had no socket.
     pub(crate) not_sent: u64,
     /// Messages without a reply when an interrupted run ended. In others they are wrong.
     pub(crate) unfinished: u64,
-    /// Replies, marked as duplicates, beyond those that were to be expected.
+    /// Replies, marked as duplicates, beyond those that were expected.
     pub(crate) told_again: u64,
     /// Pushes of messages that were under way together and overtook each other, as they may.
     pub(crate) overtaken: u64,
@@ -166,14 +165,14 @@ pub(crate) struct Spread {
     pub(crate) p999_us: u64,
     /// None is slower.
     pub(crate) max_us: u64,
-    /// Share, microseconds, and how many are not slower: closer and closer towards the end.
+    /// Share, microseconds, and how many are not slower; the shares get closer towards 1.
     pub(crate) percentiles: Vec<(f64, u64, u64)>,
     /// The whole histogram, as HdrHistogram's tools read it.
     pub(crate) hdr: String,
 }
 
 impl Spread {
-    /// Of a histogram.
+    /// The figures of a histogram.
     pub(super) fn of(latencies: &Latencies) -> Self {
         Self {
             count: latencies.count(),
@@ -192,53 +191,11 @@ impl Spread {
 /// A generator that is later than this is a part of what it measures.
 const LATE_US: u64 = 10_000;
 
-/// What to say of a run whose generator was late itself, by its own share of the latencies.
+/// A warning about a run whose generator was late itself, judged by its own share of the latencies.
 pub(crate) fn held_up(generator: &Spread) -> Option<String> {
     let ms = generator.p99_us as f64 / 1000.0;
     let why = "the machine had too much else to do, and the latencies are not only the server's";
     (generator.p99_us > LATE_US).then(|| format!("the generator itself was late (p99 {ms:.0} ms): {why}"))
-}
-
-/// Latencies of the messages that were due in one second.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Brief {
-    /// How many.
-    pub(crate) count: u64,
-    /// Half are not slower.
-    pub(crate) p50_us: u64,
-    /// 99 of 100 are not slower.
-    pub(crate) p99_us: u64,
-    /// None is slower.
-    pub(crate) max_us: u64,
-    /// The histogram, to two digits.
-    pub(crate) hdr: String,
-}
-
-impl Brief {
-    /// Of a histogram.
-    pub(super) fn of(latencies: &Latencies) -> Self {
-        Self {
-            count: latencies.count(),
-            p50_us: latencies.micros(0.5),
-            p99_us: latencies.micros(0.99),
-            max_us: latencies.micros(1.0),
-            hdr: latencies.encoded(),
-        }
-    }
-}
-
-/// One second of a run. Counts are of what happened in it, latencies of what was due in it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Second {
-    /// Seconds since the start.
-    pub(crate) t: u64,
-    /// What happened.
-    #[serde(flatten)]
-    pub(crate) counts: Counts,
-    /// How soon.
-    pub(crate) latency: BTreeMap<Measure, Brief>,
-    /// How long the queues were, as far as the server's metrics tell.
-    pub(crate) queues: Option<Queues>,
 }
 
 #[cfg(test)]

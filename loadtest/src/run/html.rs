@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::figures::{Brief, Figures, Second, Spread, held_up};
-use super::record::{Counts, Measure};
+use super::figures::{Figures, Spread, held_up};
+use super::second::{Brief, Counts, Measure, Second};
 use crate::report::page::Page;
 use crate::report::per_second;
 use crate::report::plot::{Axis, Line, Plot, Scale, number};
@@ -26,7 +26,7 @@ pub(super) fn page(figures: &Figures) -> Result<Page> {
     verdict(&mut page, figures);
     tiles(&mut page, figures);
     page.section("Latency");
-    page.text("From the time a message was due, whatever has held it up since.");
+    page.text("From the time a message was due, including all delays.");
     for plot in over_time(figures).into_iter().chain([by_percentile(figures)]) {
         page.plot(&plot)?;
     }
@@ -87,7 +87,7 @@ fn timed(title: &str, y: Axis, lines: Vec<Line>) -> Plot {
     Plot { title: title.into(), x: Axis::new("seconds since the start", Scale::Linear), y, lines }
 }
 
-/// The seconds that are drawn: those of the load, and those after it in which much still came.
+/// The seconds that are drawn: those of the load, and those after it in which many answers still came.
 fn seconds(figures: &Figures) -> &[Second] {
     let loaded = figures.loaded().len();
     let much = u64::from(figures.configuration.rate / 20);
@@ -223,11 +223,11 @@ fn facts(figures: &Figures) -> Vec<(String, String)> {
             "messages",
             format!("{} sent, {} accepted, {} replies", totals.sent, totals.accepted, totals.replies),
         ),
-        ("pushes", format!("{}, {} of them checked for what they bring", totals.pushes, totals.delivered)),
+        ("pushes", format!("{}, {} of them with a text that was checked", totals.pushes, totals.delivered)),
         (
             "done again",
             format!(
-                "{} refused for now, {} sent again, {} reconnects, {} told again, {} overtook",
+                "{} refused for now, {} sent again, {} reconnects, {} repeated replies, {} overtook",
                 totals.refused_for_now,
                 totals.repeated,
                 totals.reconnects,

@@ -1,4 +1,4 @@
-//! What virtual users do, and how often each of it.
+//! What virtual users do, and how often.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Kind {
     /// `post.create`.
     Posts,
-    /// `like.add`, of a post that somebody else has written.
+    /// `like.add`, on a post of another user.
     Likes,
     /// `dm.send` to a friend.
     Dms,
     /// `timeline.fetch`, the first page.
     Fetch,
-    /// `comment.create`, on a post that somebody else has written.
+    /// `comment.create`, on a post of another user.
     Comments,
     /// `follow.add` of anybody.
     Follows,
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// Whether it changes anything. Asking again what changes nothing may get another answer.
+    /// Whether it changes anything. If it changes nothing, a repetition may get another answer.
     pub(super) fn has_effect(self) -> bool {
         !matches!(self, Self::Fetch | Self::Typing)
     }
@@ -69,12 +69,12 @@ impl Kind {
 pub(crate) struct Mix(Vec<(Kind, u32)>);
 
 impl Mix {
-    /// Whether there is any of a kind.
+    /// Whether a kind has any weight.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.0.iter().any(|(other, _)| *other == kind)
     }
 
-    /// One of them by chance.
+    /// A random kind.
     pub(super) fn pick(&self, rng: &mut impl Rng) -> Kind {
         let total = self.0.iter().map(|(_, weight)| weight).sum();
         let mut left = rng.random_range(0..total);

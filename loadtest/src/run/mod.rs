@@ -1,14 +1,17 @@
-//! `loadtest run`: virtual users on real sockets, an open loop of all that people do, and a check of every answer.
+//! `loadtest run`: virtual users on real sockets, an open loop of everything that people do, and a check of every answer.
 
 mod cast;
 mod check;
 pub(crate) mod figures;
 mod html;
+mod inbox;
 pub(crate) mod mix;
 mod queues;
-pub(crate) mod record;
+mod record;
 mod replies;
 mod schedule;
+pub(crate) mod second;
+mod shared;
 mod text;
 mod user;
 mod watching;
@@ -28,34 +31,36 @@ use tokio::task::JoinSet;
 
 use crate::bill::PagesArgs;
 use crate::client::Retries;
-use crate::open_loop::{BACKLOG, LEAD, Missed, tell_in_time};
+use crate::open_loop::{BACKLOG, LEAD, Missed, send_in_time};
 use crate::report::machine::{Machine, version};
-use crate::report::{JsonArgs, Latencies};
+use crate::report::{JsonArgs, Latencies, output};
 use crate::server::Server;
 use cast::Cast;
 use check::{Flaw, Flaws};
 use figures::{Circumstances, Configuration, Figures, Outcome, Spread};
 use mix::Mix;
 use queues::Sampler;
-use record::{Measure, Recorder};
+use record::Recorder;
 use schedule::{Arrivals, Plan, Schedule, Think};
-use user::{Ledger, Open, Shared, User};
+use second::{Measure, Second};
+use shared::{Open, Shared};
+use user::{Ledger, User};
 use watching::Watching;
 
 /// Load a server as its users would, and check every answer.
 ///
 /// Virtual users, each on a socket of their own, send a mix of messages at times that are drawn from the seed beforehand (an open
-/// loop): nothing that the server does moves them. Latency counts from the time a message was due, so that a server that stands
-/// still cannot look fast. Users resend, reconnect and go on in their inbox as the protocol tells a client to.
+/// loop): nothing that the server does changes them. Latency counts from the time a message was due, so that a server that stands
+/// still cannot look fast. Users resend, reconnect and go on in their inbox as the protocol asks of a client.
 ///
-/// Everything that comes back is checked. Every accepted message has one reply that speaks of what was asked; every direct message
-/// and every comment reaches whom it is for once, with its text, and not before what its sender had the reply to when it was sent
-/// (messages under way together may overtake each other: the protocol says so, and they are counted); inboxes have no holes;
-/// timelines are well formed. A wrong answer is a failure and no latency: it is counted, named with examples, and the exit code is
-/// 1. What the server refuses for now, because of the rate or for want of room, is no failure: it is counted and sent again.
+/// Everything that comes back is checked. Every accepted message must have one reply that is about what was asked. Every direct message
+/// and every comment must reach its receiver once, with its text, and after all earlier ones that its sender already had the reply to
+/// (messages under way together may overtake each other: the protocol allows it, and they are counted). Inboxes must have no holes, and
+/// timelines must be well formed. A wrong answer is a failure and no latency: it is counted, named with examples, and the exit code is
+/// 1. What the server refuses for now, because of the rate or because it has no room, is no failure: it is counted and sent again.
 ///
-/// The same seed makes the same users send the same kinds of messages at the same times. Which post they like is not part of that:
-/// posts get their ids from the server.
+/// With the same seed the same users send the same kinds of messages at the same times. Which post they like may differ, as posts get
+/// their ids from the server.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
@@ -78,28 +83,28 @@ pub(crate) struct RunArgs {
         value_name = "KIND=WEIGHT,…"
     )]
     mix: Mix,
-    /// Where chance comes from.
+    /// The seed of chance.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// How visits follow each other: by chance, as people come, or at equal distances.
+    /// How visits follow each other: at random, as people come, or at equal distances.
     #[arg(long, default_value = "poisson", value_enum)]
     arrivals: Arrivals,
-    /// Messages a user sends in a visit. The rate stays the same: there are fewer visits then.
+    /// Messages that a user sends in a visit. The rate stays the same: there are fewer visits then.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     visit: u32,
     /// Think time between the messages of a visit: exp:500ms (mean), fixed:1s or uniform:200ms-2s. None: all at once.
     #[arg(long, value_name = "DISTRIBUTION")]
     think: Option<Think>,
-    /// After the last message, how many seconds its answers may take.
+    /// How many seconds the answers may take after the last message.
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=600))]
     drain: u32,
-    /// Handles are this and a number.
+    /// Handles consist of this and a number.
     #[arg(long, default_value = "run_", value_name = "TEXT")]
     prefix: String,
     #[command(flatten)]
     pages: PagesArgs,
     /// Write a page with plots to this file: it needs nothing but itself.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     report: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArgs,
@@ -122,12 +127,12 @@ Examples:
     loadtest run --json after.json
     loadtest compare before.json after.json
 
-Exit code: 0 when every answer was right, however slow; 1 when one was wrong, missing or could not be asked for; 130 on Ctrl-C, which ends the load, waits shortly for what is open and still gives the report.";
+Exit code: 0 when every answer was right, however slow; 1 when one was wrong or missing, or when a message could not be sent; 130 on Ctrl-C, which ends the load, waits shortly for open answers and still writes the report.";
 
-/// Runs it, prints and writes the figures, and says how the process is to end.
+/// Runs it, prints and writes the figures, and returns the exit code.
 ///
 /// # Errors
-/// The server is not there, is not as it must be, or allows a user less than their share of the rate.
+/// The server does not run, is not a Sound Off that can be measured, or allows a user less than their share of the rate.
 pub(crate) async fn run(args: RunArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     ensure!(
         args.think.is_none() || args.visit > 1,
@@ -198,7 +203,7 @@ impl Stage {
         let schedule = Schedule::new(args.plan());
         let schedule =
             schedule.map(|arrival| (arrival.at, (arrival.user as usize, (arrival.kind, arrival.roll))));
-        let clock = tell_in_time(epoch, schedule, dues, missed.clone(), stop.clone());
+        let clock = send_in_time(epoch, schedule, dues, missed.clone(), stop.clone());
         let mut watching = Watching::new(&shared, &self.retries, &sampler);
         let loaded = watching.load(args.duration, || clock.is_finished()).await;
         clock.join().map_err(|_| anyhow!("the clock's thread died"))?;
@@ -264,13 +269,13 @@ impl RunArgs {
     }
 }
 
-/// What a run has come to.
+/// The result of a run.
 struct Show {
     outcome: Outcome,
     /// By measure, and by kind or `all`.
     latencies: BTreeMap<Measure, BTreeMap<String, Latencies>>,
     lag: Spread,
-    series: Vec<figures::Second>,
+    series: Vec<Second>,
     server: Option<String>,
 }
 
@@ -284,7 +289,7 @@ fn by_kind(recorder: &Recorder) -> BTreeMap<Measure, BTreeMap<String, Latencies>
     all
 }
 
-/// Whether all that took effect has come to whom it is for.
+/// Checks that everything that took effect has reached its receiver.
 fn compare_ledgers(ledgers: &[Ledger], shared: &Shared) {
     let heard: HashMap<u32, &Ledger> = ledgers.iter().map(|ledger| (ledger.user, ledger)).collect();
     let nothing = check::Numbers::default();
@@ -303,10 +308,11 @@ fn compare_ledgers(ledgers: &[Ledger], shared: &Shared) {
     }
 }
 
-/// Prints and writes.
+/// Prints and writes the figures.
 fn report(args: &RunArgs, show: Show, circumstances: Circumstances) -> Result<ExitCode> {
     let Show { outcome, latencies, lag, series, .. } = show;
-    print!("{}", text::summary(args, &outcome, &latencies, &lag));
+    let configuration = args.configuration();
+    print!("{}", text::summary(&configuration, args.seed, &outcome, &latencies, &lag));
     let spread = |kinds: BTreeMap<String, Latencies>| -> BTreeMap<String, Spread> {
         kinds.into_iter().map(|(kind, latencies)| (kind, Spread::of(&latencies))).collect()
     };
@@ -316,7 +322,7 @@ fn report(args: &RunArgs, show: Show, circumstances: Circumstances) -> Result<Ex
         outcome if outcome.wrong.is_empty() && outcome.not_sent == 0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     };
-    let figures = Figures::new(args.configuration(), circumstances, outcome, latency, lag, series);
+    let figures = Figures::new(configuration, circumstances, outcome, latency, lag, series);
     args.json.write(|| json!(figures))?;
     if let Some(path) = &args.report {
         html::page(&figures)?.write(path)?;

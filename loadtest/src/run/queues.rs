@@ -1,4 +1,4 @@
-//! How long the server's queues are, as far as its metrics tell, once a second.
+//! How long the server's queues are, once a second, as far as its metrics report it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::bill::{PagesArgs, label};
 use crate::http::get;
 
-/// The queue that everything clients send waits on first.
+/// The first queue of everything that clients send.
 const MAIN: &str = "main_q";
 
 /// What the queues hold at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Queues {
-    /// Messages on main_q that nobody has taken: as its gauge says, or without one what the edges have put there during the run less what was taken.
+    /// Messages that wait on main_q: the value of its gauge or, without one, the messages that edges have put there during the run less those that were taken.
     pub(crate) main_waiting: u64,
-    /// Messages that wait on all queues together; not there where the server has no gauges of them (on SQS, CloudWatch has).
+    /// Messages that wait on all queues together; none where the server has no gauges of them (with SQS, CloudWatch has them).
     #[serde(default)]
     pub(crate) waiting: Option<u64>,
     /// Runs in progress, by queue.
@@ -26,7 +26,7 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    /// Of all queues together.
+    /// Runs in progress of all queues together.
     pub(crate) fn in_progress(&self) -> u64 {
         self.in_progress.values().sum()
     }
@@ -35,7 +35,7 @@ impl Queues {
 /// The counters that matter here, of all pages together.
 #[derive(Debug, Clone, Default)]
 struct Counters {
-    /// What the edges have put on main_q: what clients sent, and a note for each welcome.
+    /// Messages that the edges have put on main_q: those of clients, and one for each welcome.
     put: f64,
     taken: f64,
     waiting: BTreeMap<String, u64>,
@@ -86,17 +86,17 @@ impl Counters {
     }
 }
 
-/// Looks at the queues again and again.
+/// Looks at the queues once a second.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    /// The server's version, if its pages tell.
+    /// The server's version, if its pages report it.
     pub(crate) version: Option<String>,
     seen: Arc<Mutex<BTreeMap<u64, Queues>>>,
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Sampler {
-    /// Begins to look, at every full second after `epoch`; without pages there is nothing to look at.
+    /// Begins to look, at every full second after `epoch`; without pages there is nothing to see.
     ///
     /// # Errors
     /// A page cannot be read.
@@ -113,23 +113,30 @@ impl Sampler {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
             loop {
                 ticks.tick().await;
-                // A page that is late or away leaves a gap.
+                // A page that is late or missing leaves a gap.
                 let Ok(now) = Counters::read(&pages).await else { continue };
                 let queues = now.since(&before);
-                shared.lock().expect("nobody panics with it").insert(epoch.elapsed().as_secs(), queues);
+                shared
+                    .lock()
+                    .expect("no thread panics while it holds the lock")
+                    .insert(epoch.elapsed().as_secs(), queues);
             }
         });
         Ok(Self { version, seen, task: Some(task) })
     }
 
-    /// As of the last look.
+    /// What the last look saw.
     pub(crate) fn latest(&self) -> Option<Queues> {
-        self.seen.lock().expect("nobody panics with it").last_key_value().map(|(_, queues)| queues.clone())
+        self.seen
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .last_key_value()
+            .map(|(_, queues)| queues.clone())
     }
 
     /// What was seen in a second.
     pub(crate) fn at(&self, second: u64) -> Option<Queues> {
-        self.seen.lock().expect("nobody panics with it").get(&second).cloned()
+        self.seen.lock().expect("no thread panics while it holds the lock").get(&second).cloned()
     }
 }
 

@@ -1,82 +1,17 @@
-//! What was sent, what came back and how soon, of all users together: in all, and second by second.
+//! What all users together sent, what came back and how soon: in total, and second by second.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::figures::{Brief, Second};
 use super::mix::Kind;
+use super::second::{Brief, Counts, Measure, Second};
 use crate::report::Latencies;
 
-/// So many seconds stay open for latencies that are yet to come; a later one counts into the oldest of them.
+/// This many seconds stay open for latencies that come late; a latency that comes later still counts into the oldest of them.
 const OPEN: usize = 30;
 
-/// What is measured, always from the time at which a message was due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Measure {
-    /// Until it was accepted.
-    Accepted,
-    /// Until its reply.
-    Reply,
-    /// Until it was pushed to whom it is for.
-    Delivery,
-}
-
-impl Measure {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Accepted, Self::Reply, Self::Delivery];
-
-    /// Its name in files and pages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Reply => "reply",
-            Self::Delivery => "delivery",
-        }
-    }
-}
-
-/// What is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    /// Messages that became due and were taken up.
-    pub(crate) sent: u64,
-    /// Messages that were accepted.
-    pub(crate) accepted: u64,
-    /// Messages that have their reply.
-    pub(crate) replies: u64,
-    /// Entries of inboxes.
-    pub(crate) pushes: u64,
-    /// Those of them that say what another user of the run has written.
-    pub(crate) delivered: u64,
-    /// Wrong answers.
-    pub(crate) wrong: u64,
-    /// Sends refused for now, because of the rate or for want of room, and sent again.
-    pub(crate) refused_for_now: u64,
-    /// Sends repeated because nothing came back in time, or because the socket was gone.
-    pub(crate) repeated: u64,
-    /// Sockets opened in place of lost ones.
-    pub(crate) reconnects: u64,
-}
-
-impl Counts {
-    fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.accepted += other.accepted;
-        self.replies += other.replies;
-        self.pushes += other.pushes;
-        self.delivered += other.delivered;
-        self.wrong += other.wrong;
-        self.refused_for_now += other.refused_for_now;
-        self.repeated += other.repeated;
-        self.reconnects += other.reconnects;
-    }
-}
-
-/// The latencies of a second by when the messages were due.
+/// The latencies of the messages that were due in one second.
 #[derive(Debug)]
 struct Spreads([Latencies; Measure::ALL.len()]);
 
@@ -97,7 +32,7 @@ impl Spreads {
 struct Inner {
     whole: BTreeMap<(Measure, Kind), Latencies>,
     counts: Vec<Counts>,
-    /// Seconds that are over, and those that are open.
+    /// Seconds that are closed, and those that are open.
     over: Vec<BTreeMap<Measure, Brief>>,
     open: VecDeque<Spreads>,
     /// Since the last look.
@@ -131,16 +66,16 @@ impl Inner {
 pub(crate) struct Recently {
     /// In the last whole second.
     pub(crate) counts: Counts,
-    /// p50 and p99 in microseconds since the last look, of what there was.
+    /// p50 and p99 in microseconds since the last look, of each measure that had any.
     pub(crate) latencies: Vec<(Measure, u64, u64)>,
 }
 
-/// Takes down what all users see.
+/// Records what all users see.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     /// When the first second began.
     pub(crate) epoch: Instant,
-    /// From due to taken up: the generator's own share of the latency.
+    /// From the due time until the message is sent: the generator's own share of the latency.
     pub(crate) lag: Latencies,
     inner: Mutex<Inner>,
 }
@@ -158,13 +93,13 @@ impl Recorder {
     /// Counts something that happened now.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
         let second = self.second_of(Instant::now());
-        change(self.inner.lock().expect("nobody panics with it").second(second));
+        change(self.inner.lock().expect("no thread panics while it holds the lock").second(second));
     }
 
-    /// Takes the latency of a message in that was due at some time.
+    /// Records a latency of a message that was due at `due`.
     pub(crate) fn record(&self, measure: Measure, kind: Kind, due: Instant, latency: Duration) {
         let second = self.second_of(due);
-        let mut inner = self.inner.lock().expect("nobody panics with it");
+        let mut inner = self.inner.lock().expect("no thread panics while it holds the lock");
         inner.whole.entry((measure, kind)).or_default().record(latency);
         inner.recent.0[measure as usize].record(latency);
         inner.spread(second).0[measure as usize].record(latency);
@@ -173,7 +108,7 @@ impl Recorder {
     /// What happened since the last look.
     pub(crate) fn recently(&self) -> Recently {
         let second = self.second_of(Instant::now());
-        let mut inner = self.inner.lock().expect("nobody panics with it");
+        let mut inner = self.inner.lock().expect("no thread panics while it holds the lock");
         let counts = *inner.second(second.saturating_sub(1));
         let mut latencies = Vec::new();
         for (measure, recent) in Measure::ALL.into_iter().zip(&inner.recent.0) {
@@ -187,7 +122,7 @@ impl Recorder {
 
     /// All counts.
     pub(crate) fn totals(&self) -> Counts {
-        let inner = self.inner.lock().expect("nobody panics with it");
+        let inner = self.inner.lock().expect("no thread panics while it holds the lock");
         inner.counts.iter().fold(Counts::default(), |mut sum, counts| {
             sum.add(*counts);
             sum
@@ -196,12 +131,12 @@ impl Recorder {
 
     /// All latencies, by what was measured and of which kind.
     pub(crate) fn whole(&self) -> BTreeMap<(Measure, Kind), Latencies> {
-        std::mem::take(&mut self.inner.lock().expect("nobody panics with it").whole)
+        std::mem::take(&mut self.inner.lock().expect("no thread panics while it holds the lock").whole)
     }
 
     /// Second by second.
     pub(crate) fn series(&self) -> Vec<Second> {
-        let mut inner = self.inner.lock().expect("nobody panics with it");
+        let mut inner = self.inner.lock().expect("no thread panics while it holds the lock");
         let open: Vec<_> = inner.open.drain(..).map(|spreads| spreads.brief()).collect();
         inner.over.extend(open);
         let seconds = inner.over.len().max(inner.counts.len());

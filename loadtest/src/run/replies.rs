@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 
 use super::mix::Kind;
 
-/// The most items of a page that nobody has asked a length of.
+/// The most items of a page whose length was not asked for.
 const PAGE: usize = 20;
 
-/// What a message said, as far as its reply repeats it.
+/// The content of a message, as far as its reply repeats it.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// What it was.
+    /// Its kind.
     pub(super) kind: Kind,
     /// Who sent it.
     pub(super) by: String,
@@ -94,10 +94,10 @@ struct Page {
     computed_at: String,
 }
 
-/// Says what is wrong with a reply, and the new post's id if it has made one.
+/// Checks a reply. Returns the id of the new post if the message has made one.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reply is wrong.
 pub(super) fn judge(asked: &Asked, body: &RawValue) -> Result<Option<String>> {
     match asked.kind {
         Kind::Posts => {
@@ -158,13 +158,13 @@ fn read<'a, T: Deserialize<'a>>(body: &'a RawValue) -> Result<T> {
     serde_json::from_str(body.get()).context("it is not well formed")
 }
 
-/// Who says what in a push about a comment.
+/// Author and text of a push about a comment.
 pub(super) fn commented(body: &RawValue) -> Result<(String, String)> {
     let Commented { comment } = read(body)?;
     Ok((comment.author, comment.text))
 }
 
-/// From whom, to whom and what, in a push of a direct message.
+/// The message in a push of a direct message.
 pub(super) fn messaged(body: &RawValue) -> Result<Message> {
     Ok(read::<Messaged>(body)?.message)
 }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_must_speak_of_what_was_asked() {
+    fn a_reply_must_be_about_what_was_asked() {
         let dm = |from, to, text| json!({ "message": { "id": "1", "from": from, "to": to, "text": text } });
         for (kind, body, expected) in [
             (Kind::Dms, dm("ann", "bob", "hi"), "good"),

@@ -1,4 +1,4 @@
-//! Who does what when, all of it decided by the seed before the first message is sent. Nothing that the server does moves it.
+//! Who does what when. The seed decides all of it before the first message is sent, and nothing that the server does changes it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,20 +18,20 @@ use super::mix::{Kind, Mix};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Arrivals {
-    /// By chance, as people come who do not know of each other.
+    /// At random, as people come who do not know of each other.
     Poisson,
     /// At equal distances.
     Uniform,
 }
 
-/// How long somebody thinks between two messages of a visit.
+/// How long a user thinks between two messages of a visit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Think {
-    /// Always as long.
+    /// Always the same time.
     Fixed(Duration),
     /// Anything between two times.
     Uniform(Duration, Duration),
-    /// Mostly short and at times long, with this mean.
+    /// Mostly short and sometimes long, with this mean.
     Exponential(Duration),
 }
 
@@ -94,34 +94,34 @@ impl fmt::Display for Think {
 /// What decides a schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Where chance comes from.
+    /// The seed of chance.
     pub(crate) seed: u64,
     /// How many users there are.
     pub(crate) users: u32,
     /// Messages per second.
     pub(crate) rate: u32,
-    /// For so long.
+    /// For how long.
     pub(crate) duration: Duration,
-    /// What they are.
+    /// Their kinds.
     pub(crate) mix: Mix,
     /// How visits follow each other.
     pub(crate) arrivals: Arrivals,
     /// Messages of a visit.
     pub(crate) visit: u32,
-    /// And the time between them.
+    /// The time between them.
     pub(crate) think: Option<Think>,
 }
 
-/// A message that is to be sent.
+/// A message to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Arrival {
-    /// When, from the start on.
+    /// When, counted from the start.
     pub(crate) at: Duration,
     /// By which user.
     pub(crate) user: u32,
-    /// What.
+    /// Its kind.
     pub(crate) kind: Kind,
-    /// The chance by which its receiver is chosen.
+    /// The random number that chooses its receiver.
     pub(crate) roll: u64,
 }
 
@@ -214,7 +214,7 @@ mod tests {
         let all = |seed| Schedule::new(plan(seed, Arrivals::Poisson)).collect::<Vec<_>>();
         assert_eq!(all(7), all(7));
         assert_ne!(all(7), all(8));
-        // What was drawn once stays drawn, in other versions and on other machines.
+        // The same seed draws the same numbers in other versions and on other machines.
         let first = all(7)[0];
         assert_eq!((first.at.as_micros(), first.user, first.kind), (429, 9, Kind::Posts));
     }

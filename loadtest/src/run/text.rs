@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::RunArgs;
-use super::figures::{Outcome, Spread, held_up};
+use super::figures::{Configuration, Outcome, Spread, held_up};
 use super::queues::Queues;
-use super::record::{Measure, Recently};
+use super::record::Recently;
+use super::second::Measure;
 use crate::report::{Latencies, per_second};
 
 const SHARES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
@@ -41,15 +41,16 @@ pub(super) fn line(second: u64, recently: &Recently, queues: Option<Queues>) -> 
 
 /// All of it.
 pub(super) fn summary(
-    args: &RunArgs,
+    configuration: &Configuration,
+    seed: u64,
     outcome: &Outcome,
     latencies: &BTreeMap<Measure, BTreeMap<String, Latencies>>,
     lag: &Spread,
 ) -> String {
-    let RunArgs { users, rate, duration, mix, seed, .. } = args;
+    let Configuration { users, rate, duration_s, mix, .. } = configuration;
     let totals = &outcome.totals;
     let mut lines =
-        vec![format!("load          {users} users, {rate}/s for {duration} s of {mix}, seed {seed}")];
+        vec![format!("load          {users} users, {rate}/s for {duration_s} s of {mix}, seed {seed}")];
     let mut row = |name: &str, text: String| lines.push(format!("{name:<13} {text}"));
     let replied = per_second(totals.replies, std::time::Duration::from_secs_f64(outcome.loaded_s));
     row(
@@ -59,7 +60,7 @@ pub(super) fn summary(
             totals.sent, totals.accepted, totals.replies
         ),
     );
-    row("pushes", format!("{}, {} of them to whom something was written", totals.pushes, totals.delivered));
+    row("pushes", format!("{}, {} of them with a text of another user", totals.pushes, totals.delivered));
     for (measure, kinds) in latencies {
         for (kind, latencies) in kinds {
             let name = if kind == "all" { measure.name().to_owned() } else { format!("  {kind}") };
@@ -67,11 +68,11 @@ pub(super) fn summary(
         }
     }
     let (p50, p99) = (lag.p50_us as f64 / 1000.0, lag.p99_us as f64 / 1000.0);
-    row("generator", format!("p50 {p50:.2} ms  p99 {p99:.2} ms   (from due to taken up: its own share)"));
+    row("generator", format!("p50 {p50:.2} ms  p99 {p99:.2} ms   (from due to sent: its own share)"));
     row(
         "again",
         format!(
-            "{} refused for now, {} sent again, {} reconnects, {} told again, {} overtook",
+            "{} refused for now, {} sent again, {} reconnects, {} repeated replies, {} overtook",
             totals.refused_for_now, totals.repeated, totals.reconnects, outcome.told_again, outcome.overtaken
         ),
     );

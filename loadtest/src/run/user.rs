@@ -1,9 +1,9 @@
-//! A virtual user: sends what is due, whatever has become of what went before, and judges all that comes back.
+//! A virtual user: sends what is due, no matter what happened to earlier messages, and judges all that comes back.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -11,85 +11,24 @@ use serde_json::{Value, json};
 use soundoff_common::protocol::ErrorBody;
 use tokio::sync::{mpsc, watch};
 
-use super::cast::{Cast, Post, Posts};
-use super::check::{Flaw, Flaws, Note, Numbers};
+use super::cast::Post;
+use super::check::{Flaw, Note, Numbers};
+use super::inbox::{Heard, Inbox};
 use super::mix::Kind;
-use super::record::{Measure, Recorder};
-use super::replies::{Asked, commented, judge, messaged};
+use super::replies::{Asked, judge};
+use super::second::Measure;
+use super::shared::Shared;
 use crate::client::{Answer, Client};
-use crate::socket::{End, Push};
+use crate::socket::End;
 
-/// A message that is to be sent, without its user and time.
+/// A message to send, without its user and time.
 pub(super) type What = (Kind, u64);
-
-/// What all users share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// Which run this is: texts of others are not judged.
-    pub(super) run: u64,
-    /// All users.
-    pub(super) cast: Arc<Cast>,
-    /// What they have written.
-    pub(super) posts: Arc<Posts>,
-    /// Takes down what they see.
-    pub(super) recorder: Recorder,
-    /// And what was wrong with it.
-    pub(super) flaws: Flaws,
-    /// What is still to come.
-    pub(super) open: Open,
-    /// Replies, marked as duplicates, beyond those to be expected.
-    pub(super) told_again: AtomicU64,
-    /// Pushes that overtook others of the same sender, as they may when both were under way together.
-    pub(super) overtaken: AtomicU64,
-    /// Messages there was nobody to send to.
-    pub(super) without_target: AtomicU64,
-}
-
-impl Shared {
-    /// Counts a wrong answer.
-    pub(super) fn wrong(&self, flaw: Flaw, example: impl FnOnce() -> String) {
-        self.recorder.count(|counts| counts.wrong += 1);
-        self.flaws.note(flaw, example);
-    }
-
-    /// A user's handle.
-    pub(super) fn handle(&self, user: u32) -> &str {
-        self.cast.handles[user as usize].as_str()
-    }
-}
-
-/// What is still to come.
-#[derive(Debug, Default)]
-pub(super) struct Open {
-    /// Messages without a reply.
-    pub(super) unreplied: AtomicI64,
-    /// Things done that have not reached whom they are for. A push may overtake its reply: then it is below zero.
-    undelivered: AtomicI64,
-    /// Replies to repeated sends.
-    unrepeated: AtomicI64,
-}
-
-impl Open {
-    /// Nothing is.
-    pub(super) fn is_settled(&self) -> bool {
-        [&self.unreplied, &self.undelivered, &self.unrepeated].iter().all(|count| count.load(Relaxed) <= 0)
-    }
-}
 
 /// What a user has sent to another and which replies came.
 #[derive(Debug, Default)]
 struct Talk {
     sent: u32,
     replied: Numbers,
-}
-
-/// What a user has heard from another.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// Which numbers.
-    pub(super) numbers: Numbers,
-    /// Those up to this one had to be there before what was heard last.
-    promised: u32,
 }
 
 /// A message under way.
@@ -99,7 +38,7 @@ struct UnderWay {
     number: usize,
     due: Instant,
     accepted: bool,
-    /// Whom it is to reach, and its number.
+    /// Its receiver, and its number.
     to: Option<(u32, u32)>,
 }
 
@@ -108,13 +47,13 @@ struct UnderWay {
 struct Repeated {
     sends: u32,
     replies: u32,
-    /// Those that do not say that it had taken effect before.
+    /// Replies that do not say that it had taken effect before.
     effects: u32,
     /// The one socket that all of it was sent on, if it was one.
     socket: Option<u64>,
 }
 
-/// What a user's end of all conversations came to.
+/// What a user knows of all conversations at the end.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) user: u32,
@@ -126,10 +65,10 @@ pub(super) struct Ledger {
     pub(super) unanswered: u64,
 }
 
-/// What to ask, its body, and whom it is to reach with its number.
+/// What is asked, the body, and the receiver with the message's number.
 type Composed = (Asked, Value, Option<(u32, u32)>);
 
-/// Tells replies apart.
+/// A number by which replies are distinguished.
 fn fingerprint(outcome: &Result<Box<RawValue>, ErrorBody>) -> u64 {
     let mut hasher = DefaultHasher::new();
     match outcome {
@@ -139,7 +78,7 @@ fn fingerprint(outcome: &Result<Box<RawValue>, ErrorBody>) -> u64 {
     hasher.finish()
 }
 
-/// One of them.
+/// A virtual user.
 pub(super) struct User {
     index: u32,
     client: Client,
@@ -149,11 +88,11 @@ pub(super) struct User {
     under_way: HashMap<String, UnderWay>,
     repeated: HashMap<String, Repeated>,
     talks: HashMap<(Kind, u32), Talk>,
-    heard: HashMap<(Kind, u32), Heard>,
+    inbox: Inbox,
 }
 
 impl User {
-    /// A user on a socket.
+    /// A user with a session.
     pub(super) fn new(index: u32, client: Client, shared: Arc<Shared>) -> Self {
         Self {
             index,
@@ -163,7 +102,7 @@ impl User {
             under_way: HashMap::new(),
             repeated: HashMap::new(),
             talks: HashMap::new(),
-            heard: HashMap::new(),
+            inbox: Inbox::new(index),
         }
     }
 
@@ -214,7 +153,7 @@ impl User {
         self.shared.recorder.count(|counts| counts.sent += 1);
     }
 
-    /// `None` if there is nobody and nothing to choose.
+    /// `None` if there is no user or no post to choose.
     fn compose(&mut self, kind: Kind, roll: u64, due: Instant) -> Option<Composed> {
         let shared = self.shared.clone();
         let by = shared.handle(self.index).to_owned();
@@ -256,7 +195,7 @@ impl User {
         Note { run: self.shared.run, from: self.index, number, after, due_us }
     }
 
-    /// The next text to somebody, and its number.
+    /// The next text to a user, and its number.
     fn next_in_talk(&mut self, kind: Kind, to: u32, due: Instant) -> (u32, String) {
         let talk = self.talks.entry((kind, to)).or_default();
         talk.sent += 1;
@@ -289,7 +228,7 @@ impl User {
                 }
             }
             Answer::Again { id, outcome, duplicate } => self.again(&id, &outcome, duplicate),
-            Answer::Push { push, missing } => self.pushed(&push, missing),
+            Answer::Push { push, missing } => self.inbox.pushed(&self.shared, &push, missing),
         }
     }
 
@@ -337,12 +276,12 @@ impl User {
         }
     }
 
-    /// A reply to what has one already.
+    /// A reply to a message that has one already.
     fn again(&mut self, id: &str, outcome: &Result<Box<RawValue>, ErrorBody>, duplicate: bool) {
         let ours = format!("{:x}-{}-", self.shared.run, self.index);
         let number = id.strip_prefix(&ours).and_then(|number| number.parse::<usize>().ok());
         let Some((kind, told)) = number.and_then(|number| *self.told.get(number)?) else {
-            // Of an earlier run of the same users.
+            // It is of an earlier run of the same users.
             return;
         };
         let (sends, replies, effects) = match self.repeated.get_mut(id) {
@@ -368,62 +307,11 @@ impl User {
         }
     }
 
-    fn pushed(&mut self, push: &Push, missing: u64) {
-        self.shared.recorder.count(|counts| counts.pushes += 1);
-        if missing > 0 {
-            let seq = push.seq;
-            self.shared.wrong(Flaw::InboxGap, || format!("{}: {missing} before seq {seq}", self.me()));
-        }
-        let read = match push.push_type.as_str() {
-            "dm.received" => messaged(&push.body).map(|dm| (Kind::Dms, dm.from, Some(dm.to), dm.text)),
-            "comment.created" => commented(&push.body).map(|(from, text)| (Kind::Comments, from, None, text)),
-            _ => return,
-        };
-        match read {
-            Ok((kind, from, to, text)) => self.heard(kind, &from, to.as_deref(), &text, push.seq),
-            Err(error) => {
-                let seq = push.seq;
-                self.shared.wrong(Flaw::PushWrong, || format!("{}, seq {seq}: {error:#}", self.me()));
-            }
-        }
-    }
-
-    /// Somebody has written to this user.
-    fn heard(&mut self, kind: Kind, from: &str, to: Option<&str>, text: &str, seq: u64) {
-        let shared = self.shared.clone();
-        let Some(note) = Note::parse(text).filter(|note| note.run == shared.run) else {
-            // Of an earlier run, or somebody else's.
-            return;
-        };
-        let me = shared.handle(self.index);
-        let what = || format!("{} from {from} to {me}: number {}, seq {seq}", kind.name(), note.number);
-        let sender = shared.cast.handles.get(note.from as usize).map(|handle| handle.as_str());
-        if sender != Some(from) || to.is_some_and(|to| to != me) || note.text() != text {
-            return shared.wrong(Flaw::PushWrong, what);
-        }
-        let heard = self.heard.entry((kind, note.from)).or_default();
-        let before = heard.numbers.highest();
-        if !heard.numbers.insert(note.number) {
-            return shared.wrong(Flaw::PushTwice, what);
-        }
-        let promised = heard.promised;
-        heard.promised = promised.max(note.after);
-        if note.number <= promised {
-            shared.wrong(Flaw::PushOrder, || format!("{}, came after what was sent later", what()));
-        } else if note.number < before {
-            shared.overtaken.fetch_add(1, Relaxed);
-        }
-        shared.open.undelivered.fetch_sub(1, Relaxed);
-        shared.recorder.count(|counts| counts.delivered += 1);
-        let due = shared.recorder.epoch + Duration::from_micros(note.due_us);
-        shared.recorder.record(Measure::Delivery, kind, due, due.elapsed());
-    }
-
     fn closed(&self, end: &End) {
         self.shared.wrong(Flaw::Closed, || format!("{}: {end}", self.me()));
     }
 
-    /// Judges what is open, if it had time enough, and leaves.
+    /// Judges what is open, if it had enough time, and leaves.
     async fn end(self, judged: bool) -> Ledger {
         let mut unanswered = 0;
         for (id, accepted) in self.client.unanswered() {
@@ -442,6 +330,6 @@ impl User {
         }
         self.client.bye().await;
         let done = self.talks.into_iter().map(|(whom, talk)| (whom, talk.replied)).collect();
-        Ledger { user: self.index, done, heard: self.heard, unanswered }
+        Ledger { user: self.index, done, heard: self.inbox.from, unanswered }
     }
 }

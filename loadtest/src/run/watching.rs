@@ -1,4 +1,4 @@
-//! Looking at a run while it goes on: what people see meanwhile, and when it is over.
+//! Watching a run while it goes on: what is printed meanwhile, and when the run is over.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::queues::Sampler;
+use super::shared::Shared;
 use super::text;
-use super::user::Shared;
 use crate::client::Retries;
 use crate::report::Progress;
 
-/// After everything has come, so long is waited for what comes twice.
+/// After everything has come, the run waits this long for what comes twice.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long an interrupted run waits for what is open.
 const SHORT_DRAIN: Duration = Duration::from_secs(3);
 
-/// How often a run looks where it stands.
+/// How often a run looks at its progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is looked at.
@@ -25,7 +25,7 @@ pub(super) struct Watching<'a> {
     shared: &'a Shared,
     retries: &'a Retries,
     sampler: &'a Sampler,
-    /// What has been counted into seconds of the retries.
+    /// The retries that are already counted into seconds.
     counted: [u64; 3],
 }
 
@@ -33,12 +33,12 @@ impl<'a> Watching<'a> {
     /// Begins to look.
     pub(super) fn new(shared: &'a Shared, retries: &'a Retries, sampler: &'a Sampler) -> Self {
         let mut watching = Self { shared, retries, sampler, counted: [0; 3] };
-        // What connecting took is not the load's.
+        // Retries while connecting are not part of the load.
         watching.counted = watching.retried();
         watching
     }
 
-    /// Watches until the last message was due, and tells how long that took.
+    /// Watches until the last message was due, and returns how long that took.
     pub(super) async fn load(&mut self, seconds: u32, is_over: impl Fn() -> bool) -> Duration {
         let progress = Progress::new("load", seconds.into());
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -57,7 +57,7 @@ impl<'a> Watching<'a> {
         self.shared.recorder.epoch.elapsed()
     }
 
-    /// Waits for what is open, and tells whether all of it has come.
+    /// Waits for open answers, and returns whether all of them have come.
     pub(super) async fn drain(&mut self, time: Duration, stop: &watch::Receiver<bool>) -> bool {
         let begun = Instant::now();
         let mut settled: Option<Instant> = None;

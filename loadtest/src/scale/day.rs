@@ -3,100 +3,29 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::dollars::{Dollars, Meter};
 use super::engine::{Cohorts, Engine, Messages, Seen};
 use super::gathering::Gathering;
-use super::inputs::{Behaviour, Service};
-use super::model::{Model, UNSIMULATED, due_on_a_page};
+use super::model::{Model, due_on_a_page};
+use super::outcome::{Minute, Outcome};
 use super::plan::cost;
-use super::prices::Documents;
 use super::scaling::{Figure, Scaler};
-use super::spike::Spike;
-use super::terraform::{Deployment, EDGE};
+use super::scenario::Scenario;
+use super::terraform::EDGE;
 use super::weighted::Weighted;
 
-/// How busy tasks are when the day begins.
+/// How busy tasks are at the beginning of the day.
 const AT_FIRST: f64 = 0.5;
 /// A day's seconds.
 pub(crate) const DAY: u32 = 86_400;
 
-/// What is simulated, but for the number of users.
-#[derive(Debug, Clone)]
-pub(crate) struct Scenario {
-    /// The Terraform.
-    pub(crate) deployment: Deployment,
-    /// What messages take.
-    pub(crate) service: Service,
-    /// What people do.
-    pub(crate) behaviour: Behaviour,
-    /// What the documents say of prices.
-    pub(crate) documents: Documents,
-    /// Flash crowds.
-    pub(crate) spikes: Vec<Spike>,
-    /// Tasks that die: when, and of which service.
-    pub(crate) losses: Vec<(u32, String)>,
-    /// Seconds to simulate.
-    pub(crate) seconds: u32,
-    /// What chance begins with.
-    pub(crate) seed: u64,
-}
-
-/// What was seen of one minute.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Minute {
-    /// Client messages a second.
-    pub(crate) rate: f64,
-    /// Sockets open.
-    pub(crate) online: f64,
-    /// Messages in all queues, visible or not, at most.
-    pub(crate) depth: f64,
-    /// Seconds that the oldest visible message of any queue has waited, at most.
-    pub(crate) age: f64,
-    /// Tasks running, by tier.
-    pub(crate) tasks: Vec<u32>,
-    /// Seconds from a client's message to its reply.
-    pub(crate) p50: f64,
-    /// The same.
-    pub(crate) p99: f64,
-    /// Dollars of this minute.
-    pub(crate) dollars: f64,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// The users.
-    pub(crate) users: f64,
-    /// The tiers' names.
-    pub(crate) tiers: Vec<String>,
-    /// Minute by minute.
-    pub(crate) minutes: Vec<Minute>,
-    /// Of the whole day.
-    pub(crate) latency: Weighted,
-    /// Client messages.
-    pub(crate) messages: f64,
-    /// Messages that could not be sent, as no edge had room for their socket.
-    pub(crate) shed: f64,
-    /// Redelivered after a task was lost.
-    pub(crate) redelivered: f64,
-    /// Messages still queued at the end.
-    pub(crate) left: f64,
-    /// Messages that came to be and are done, follow-ups included.
-    pub(crate) flow: [f64; 2],
-    /// Seconds from the first to the last page of the longest scan of users.
-    pub(crate) scan: f64,
-    /// By what it is paid for.
-    pub(crate) dollars: Dollars,
-}
-
-/// How a day is gone through.
+/// How a day is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
     /// Every message by itself.
     Messages,
-    /// A second's messages at once.
+    /// All messages of a second at once.
     Cohorts,
 }
 
@@ -117,13 +46,13 @@ struct Run<'a> {
     seen: Seen,
     scalers: Vec<Scaler>,
     running: Vec<u32>,
-    /// When tasks that are wished for begin to receive, by tier.
+    /// When tasks that are being started begin to receive, by tier.
     starting: Vec<VecDeque<f64>>,
-    /// Of the minute: visible SQS messages at its end, tasks and processor time in sum, by queue and by tier.
+    /// Sums of the minute: visible SQS messages at its end by queue, tasks and processor time by tier.
     visible: Vec<f64>,
     tasks: Vec<f64>,
     busy: Vec<f64>,
-    /// Figures that no alarm knows yet.
+    /// Figures that the alarms do not know yet.
     coming: VecDeque<(f64, Vec<Vec<Figure>>)>,
     scan: Scan,
     gathering: Gathering,
@@ -133,10 +62,10 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-/// Simulates a day of so many users; `go_on` hears how many seconds are done, and says whether to. None: it was not to.
+/// Simulates a day of `users` users. `go_on` gets the number of seconds done and returns whether to go on; the result is none if it did not.
 ///
 /// # Errors
-/// Something named has no figures.
+/// A file names a queue or type that does not exist.
 pub(crate) fn simulate(
     scenario: &Scenario,
     users: f64,
@@ -158,13 +87,13 @@ pub(crate) fn simulate(
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, users: f64, detail: Detail) -> Result<Self> {
-        let Scenario { deployment, service, behaviour, documents, .. } = scenario;
-        let model = Model::new(deployment, service, behaviour, documents)?;
+        let Scenario { deployment, service, behaviour, requests, .. } = scenario;
+        let model = Model::new(deployment, service, behaviour, requests)?;
         let plan = model.plan.clone();
         let (tiers, queues) = (plan.tiers.len(), plan.queues.len());
         let mut scalers: Vec<Scaler> =
             plan.tiers.iter().map(|tier| Scaler::new(deployment, &tier.name)).collect();
-        // The day before has left as many as the hour wants.
+        // The day before has left as many tasks as the first hour needs.
         let sessions = behaviour.sessions_a_second(users) * behaviour.curve(0.0);
         for (tier, scaler) in scalers.iter_mut().enumerate() {
             let of = (0..queues).filter(|queue| plan.queues[*queue].tier == tier);
@@ -225,7 +154,7 @@ impl<'a> Run<'a> {
             {
                 self.engine.lose_task(tier);
                 self.running[tier] -= 1;
-                // ECS starts another.
+                // ECS starts another task.
                 self.starting[tier].push_back(now + self.scenario.service.aws.task_start_s);
             }
         }
@@ -275,7 +204,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Pages of the scan in this second, and what they queue.
+    /// Adds the pages of the scan in this second, and the messages that they queue.
     fn scan(&mut self, now: f64, rates: &mut [f64]) {
         let timelines = &self.scenario.service.timelines;
         let Model { plan, scan, compute, .. } = &self.model;
@@ -283,7 +212,7 @@ impl<'a> Run<'a> {
         if now % timelines.interval_s < 1.0 && self.scan.left <= 0.0 {
             let next = plan.kinds[*compute].follow.iter().map(|(next, _)| *next);
             let busy = [*scan, *compute].into_iter().chain(next).map(|kind| self.engine.depth(queue(kind)));
-            // A tick that finds work of an earlier one is skipped.
+            // A tick is skipped while there is work of an earlier tick.
             if busy.map(|depth| depth.visible + depth.in_flight).sum::<f64>() < 1.0 {
                 self.scan.left = (self.users / timelines.accounts_a_page).ceil();
                 self.scan.since = now;
@@ -293,7 +222,7 @@ impl<'a> Run<'a> {
         if self.scan.left <= 0.0 || self.running[at.tier] == 0 {
             return;
         }
-        // Each page queues the next: a hop, and the page's own work.
+        // Each page queues the next: the time is a hop and the page's own work.
         let page = at.pass.mean() + cost(plan, queue(*scan)) + at.hold.mean();
         let pages = (timelines.segments / page).min(self.scan.left);
         self.scan.left -= pages;
@@ -303,7 +232,7 @@ impl<'a> Run<'a> {
         rates[*compute] += pages * (due / timelines.users_a_message).ceil();
     }
 
-    /// How full queues are at a second's end.
+    /// Notes how full the queues are at the end of a second.
     fn observe(&mut self) {
         let (mut depth, mut age) = (0.0, 0.0_f64);
         for queue in 0..self.visible.len() {
@@ -312,7 +241,7 @@ impl<'a> Run<'a> {
             age = age.max(now.age);
             let senders = self.model.senders[queue].map_or(1.0, |tier| f64::from(self.running[tier]));
             let rate = self.seen.entered[queue] / senders.max(1.0);
-            // Alarms count SQS messages, not what is packed in them, and SQS tells once a minute.
+            // Alarms count SQS messages, not the envelopes packed in them, and SQS reports once a minute.
             self.visible[queue] = (now.visible / self.gathering.pack(rate)).ceil();
             if self.model.senders[queue].is_some() {
                 self.engine.set_wait(queue, self.gathering.wait(rate));
@@ -326,7 +255,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the alarms will know of this minute, by tier and policy, in the order that [`Scaler`] has them.
+    /// What the alarms will know about this minute, by tier and by policy, in the order of [`Scaler`].
     fn figures(&self) -> Vec<Vec<Figure>> {
         let (plan, deployment) = (&self.model.plan, &self.scenario.deployment);
         let edge = &self.scenario.service.edge;
@@ -396,13 +325,6 @@ impl<'a> Run<'a> {
         self.outcome.scan = self.scan.longest;
         self.outcome.dollars = self.meter.dollars();
         self.outcome
-    }
-}
-
-impl Scenario {
-    /// Tasks of services that are paid for and not simulated.
-    pub(crate) fn unsimulated(&self) -> Option<&super::terraform::Service> {
-        self.deployment.services.get(UNSIMULATED)
     }
 }
 

@@ -3,17 +3,17 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::day::Scenario;
 use super::engine::Seen;
 use super::model::Model;
 use super::prices::{
     DYNAMODB_READ, DYNAMODB_WRITE, FIREHOSE_5KB, NAT_HOUR, Nodes, SQS_REQUEST, balancer_second, nodes,
     of_requests, tasks_second, transfer,
 };
+use super::scenario::Scenario;
 
 /// A long poll's seconds.
 const POLL: f64 = 20.0;
-/// Units of tables that an edge reads and writes for a session: account, sign-in, inbox head, cursor, entries; the cursor's writes (docs/data-model.md).
+/// Units that an edge reads and writes for a session: it reads account, sign-in, inbox head, cursor and entries, and writes the cursor (docs/data-model.md).
 const HELLO_READS: f64 = 8.0;
 const HELLO_WRITES: f64 = 2.0;
 /// NAT gateways: one for each of two zones.
@@ -22,7 +22,7 @@ const GATEWAYS: f64 = 2.0;
 const TIMELINE: f64 = 6_500.0;
 const REGISTRATION: f64 = 120.0;
 
-/// By what it is paid for.
+/// Dollars, by what they are paid for.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Dollars {
     /// Tasks on Fargate.
@@ -39,17 +39,17 @@ pub(crate) struct Dollars {
     pub(crate) balancer: f64,
     /// NAT gateways, and bytes to clients.
     pub(crate) network: f64,
-    /// What an NLB in the balancer's place would cost; not in the sum.
+    /// What an NLB instead of the balancer would cost; not in the sum.
     pub(crate) balancer_if_nlb: f64,
 }
 
 impl Dollars {
-    /// All of it.
+    /// The sum.
     pub(crate) fn sum(&self) -> f64 {
         self.parts().iter().map(|(_, dollars)| dollars).sum()
     }
 
-    /// Each with its name.
+    /// The parts, with their names.
     pub(crate) fn parts(&self) -> [(&'static str, f64); 7] {
         [
             ("Fargate", self.fargate),
@@ -71,7 +71,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// At nothing.
+    /// A meter at zero.
     ///
     /// # Errors
     /// The cache nodes' price is not known.
@@ -84,7 +84,7 @@ impl Meter {
         Ok(Self { scenario: scenario.clone(), nodes, dollars: Dollars::default() })
     }
 
-    /// Counts a second; `opened` and `open` are sockets. Answers its dollars.
+    /// Counts a second and returns its dollars; `opened` and `open` are numbers of sockets.
     pub(crate) fn second(
         &mut self,
         model: &Model,
@@ -108,18 +108,18 @@ impl Meter {
             let entered = seen.entered[queue];
             let tasks = f64::from(running[at.tier]);
             let pairs = tasks.max(f64::from(running[sender])).max(1.0);
-            self.dollars.sqs += entered * self.scenario.documents.hop_dollars(entered / pairs);
-            // What polls find nothing for most of their time.
+            self.dollars.sqs += entered * self.scenario.requests.hop_dollars(entered / pairs);
+            // Polls that mostly find nothing.
             let polls = tasks * (1.0 / POLL - entered / tasks.max(1.0)).max(0.0);
-            self.dollars.sqs += of_requests(SQS_REQUEST, polls);
+            self.dollars.sqs += of_requests(&SQS_REQUEST, polls);
         }
         for (kind, done) in seen.done.iter().enumerate() {
             self.dollars.dynamodb += done * model.tables[kind];
         }
-        self.dollars.dynamodb += of_requests(DYNAMODB_READ, opened * HELLO_READS)
-            + of_requests(DYNAMODB_WRITE, opened * HELLO_WRITES);
+        self.dollars.dynamodb += of_requests(&DYNAMODB_READ, opened * HELLO_READS)
+            + of_requests(&DYNAMODB_WRITE, opened * HELLO_WRITES);
         let archived = seen.arrived.iter().zip(&model.archived).filter(|(_, archived)| **archived);
-        self.dollars.firehose += of_requests(FIREHOSE_5KB, archived.map(|(count, _)| count).sum());
+        self.dollars.firehose += of_requests(&FIREHOSE_5KB, archived.map(|(count, _)| count).sum());
         self.dollars.elasticache += self.nodes.hour / 3600.0;
         let sent: f64 = seen
             .arrived

@@ -1,24 +1,24 @@
-//! How a process gathers what it sends to a queue (aws/src/sqs/lane.rs): a send begins so long after the one before at the soonest, unless what has
-//! gathered fills an SQS message. Whoever comes after a quiet while waits for nothing.
+//! How a process gathers what it sends to a queue (aws/src/sqs/lane.rs): between two sends there is a minimum time, unless the gathered envelopes
+//! fill an SQS message. An envelope that comes after a quiet time does not wait.
 
 use rand::Rng;
 
 use super::inputs::Aws;
 
-/// What an SQS message holds at most, and what each envelope in it takes besides itself.
+/// The most bytes of an SQS message, and the bytes that each envelope in it takes in addition to its own.
 const CHUNK: f64 = 64.0 * 1024.0;
 const LENGTH: f64 = 7.0;
 
-/// One sender, whatever its queue.
+/// One sender to any queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gathering {
-    /// Seconds from one send to the next at least.
+    /// The least seconds from one send to the next.
     every: f64,
     /// Envelopes that fill an SQS message.
     full: f64,
 }
 
-/// How long envelopes wait to be sent: a share of them anything up to the most alike, the others not at all.
+/// How long envelopes wait to be sent: a share of them waits between zero and the most, uniformly; the others do not wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Wait {
     share: f64,
@@ -31,18 +31,18 @@ impl Gathering {
         Self { every: aws.send_every_ms / 1e3, full: CHUNK / (aws.envelope_bytes + LENGTH) }
     }
 
-    /// Seconds from a send to the next where so many envelopes come a second.
+    /// Seconds from a send to the next, where `rate` envelopes come a second.
     fn interval(self, rate: f64) -> f64 {
         if rate * self.every > self.full { self.full / rate } else { self.every }
     }
 
-    /// Envelopes of an SQS message, where so many come a second: those of the interval, or one alone after an interval without any.
+    /// Envelopes in an SQS message, where `rate` come a second: those of the interval, or a single one after an interval without any.
     pub(crate) fn pack(self, rate: f64) -> f64 {
         let meanwhile = rate * self.interval(rate);
         meanwhile + (-meanwhile).exp()
     }
 
-    /// What they wait.
+    /// How long they wait.
     pub(crate) fn wait(self, rate: f64) -> Wait {
         let interval = self.interval(rate);
         Wait { share: rate * interval / self.pack(rate), most: interval }
@@ -50,12 +50,12 @@ impl Gathering {
 }
 
 impl Wait {
-    /// One of them, in seconds.
+    /// The wait of one envelope, in seconds.
     pub(crate) fn sample(self, rng: &mut impl Rng) -> f64 {
         if self.share <= 0.0 {
             return 0.0;
         }
-        // One draw says whether, and scaled to its part how long.
+        // One random number decides whether it waits and, scaled to its part, how long.
         let chance = rng.random::<f64>() / self.share;
         if chance < 1.0 { self.most * chance } else { 0.0 }
     }
@@ -67,7 +67,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::super::inputs::Service;
-    use super::super::prices::Documents;
+    use super::super::requests::Requests;
     use super::*;
 
     #[test]
@@ -77,9 +77,9 @@ mod tests {
         let pace = format!("const PACE: Duration = Duration::from_millis({});", service.aws.send_every_ms);
         assert!(lane.contains(&pace), "{pace}");
         assert!(include_str!("../../../aws/src/sqs/wire.rs").contains("const CHUNK: usize = 64 * 1024;"));
-        let (gathering, documents) = (Gathering::new(&service.aws), Documents::read().unwrap());
+        let (gathering, requests) = (Gathering::new(&service.aws), Requests::read().unwrap());
         for rate in [100.0, 998.0] {
-            let [sends, _] = documents.hop_requests(rate);
+            let [sends, _] = requests.hop_requests(rate);
             assert!((gathering.pack(rate) * sends - 1.0).abs() < 0.1, "{rate}/s: {sends} sends an envelope");
         }
     }

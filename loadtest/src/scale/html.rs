@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use super::day::{Outcome, Scenario};
+use super::figures::{Table, defaulted, dollars, remarks, source, summary, tasks};
+use super::outcome::Outcome;
 use super::plot::plots;
-use super::spike::told;
-use super::tell::{Table, dollars, remarks, source, summary, tasks};
+use super::scenario::Scenario;
+use super::spike::clock_text;
 use crate::report::grouped;
 use crate::report::machine::version;
 use crate::report::page::Page;
@@ -31,7 +32,7 @@ pub(super) fn page(scenario: &Scenario, outcomes: &[Outcome]) -> Result<Page> {
         page.section(heading);
         show(&mut page, &table);
     }
-    page.text("*: at the peak, in the busiest minute. An exclamation mark: as many as the service may have.");
+    page.text("*: at the peak, in the busiest minute. An exclamation mark: the most tasks that the service may have.");
     for outcome in outcomes {
         page.section(&format!("{} users", grouped(outcome.users)));
         for plot in plots(outcome) {
@@ -49,7 +50,7 @@ fn show(page: &mut Page, table: &Table) {
     page.table(&head, &table.rows);
 }
 
-/// The Terraform's numbers, as they were simulated.
+/// The numbers of the Terraform, as they were simulated.
 fn services(scenario: &Scenario) -> Table {
     let deployment = &scenario.deployment;
     let percent = |of: Option<&f64>| of.map_or_else(String::new, |percent| format!("{percent} %"));
@@ -77,12 +78,14 @@ fn facts(scenario: &Scenario) -> Vec<(String, String)> {
     let named =
         |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
     let spikes: Vec<_> = scenario.spikes.iter().map(ToString::to_string).collect();
-    let losses: Vec<_> = scenario.losses.iter().map(|(at, of)| format!("{of} at {}", told(*at))).collect();
+    let losses: Vec<_> =
+        scenario.losses.iter().map(|(at, of)| format!("{of} at {}", clock_text(*at))).collect();
     let source = &scenario.service.source;
     let facts = [
         ("crowds", named(&spikes.join(", "), "none")),
         ("lost tasks", named(&losses.join(", "), "none")),
         ("service times", format!("{}, {}: {}", source.machine, source.date, source.command)),
+        ("types without figures of their own", defaulted(scenario).unwrap_or_else(|| "none".to_owned())),
         ("loadtest", version()),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()

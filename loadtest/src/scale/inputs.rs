@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::terraform::Row;
 use super::time::Millis;
 
 const SERVICE: &str = include_str!("service.toml");
 const BEHAVIOUR: &str = include_str!("behaviour.toml");
 
-/// What messages take, and who measured it.
+/// What messages take, and how it was measured.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
@@ -24,10 +25,10 @@ pub(crate) struct Service {
     pub(crate) router: Router,
     /// What managed services take.
     pub(crate) aws: Aws,
-    /// Messages of a queue that a task works on at once.
-    pub(crate) slots: BTreeMap<String, u32>,
+    /// For queues and types without figures of their own.
+    defaults: Defaults,
     /// By MessageType.
-    pub(crate) types: BTreeMap<String, Type>,
+    types: BTreeMap<String, Type>,
     /// How timelines are scheduled.
     pub(crate) timelines: Timelines,
 }
@@ -56,7 +57,7 @@ pub(crate) struct Edge {
     pub(crate) socket_kb: f64,
     /// Memory without sockets.
     pub(crate) base_mb: f64,
-    /// How many sockets it takes.
+    /// How many sockets it accepts.
     pub(crate) max_sockets: f64,
 }
 
@@ -84,14 +85,28 @@ pub(crate) struct Aws {
     pub(crate) reply_ms: Millis,
     /// Processor time of one request.
     pub(crate) call_us: f64,
-    /// From a process's send to a queue to its next, unless an SQS message is full before.
+    /// The least time from a process's send to a queue to its next, unless an SQS message is full before.
     pub(crate) send_every_ms: f64,
     /// An envelope's size.
     pub(crate) envelope_bytes: f64,
-    /// From the wish for a task to its first receive.
+    /// From the decision to start a task to its first receive.
     pub(crate) task_start_s: f64,
     /// Until an alarm knows a minute's figure.
     pub(crate) metric_delay_s: f64,
+}
+
+/// What holds for a queue or a type that has no figure of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    /// How many messages of a queue a task handles at once.
+    slots: u32,
+    /// The type whose figures a client's type has that can cause pushes or events.
+    pushes: String,
+    /// The type whose figures a client's type has that only replies.
+    replies: String,
+    /// The type whose figures a type has that no client sends.
+    internal: String,
 }
 
 /// What a MessageType takes of a worker.
@@ -105,7 +120,7 @@ pub(crate) struct Type {
     like: Option<String>,
     /// Calls to the tables, one after another.
     pub(crate) calls: f64,
-    /// Read units, where docs/data-model.md has no row for it.
+    /// Read units, where requests.toml has no dollars for it.
     #[serde(default)]
     pub(crate) read_units: f64,
     /// Write units, the same.
@@ -131,7 +146,7 @@ impl Service {
     /// Reads a file, or the one that was built in.
     ///
     /// # Errors
-    /// It cannot be read, or lacks or doubles something.
+    /// It cannot be read, lacks something, or has something twice.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
         let service: Self = parse(path, SERVICE)?;
         let aws = &service.aws;
@@ -147,21 +162,35 @@ impl Service {
             aws.vcpu_speed > 0.0 && aws.send_every_ms > 0.0,
             "vcpu_speed and send_every_ms must be above 0"
         );
-        for name in service.types.keys() {
+        let Defaults { pushes, replies, internal, .. } = &service.defaults;
+        for name in service.types.keys().chain([pushes, replies, internal]) {
             service.work_us(name)?;
         }
         Ok(service)
     }
 
+    /// The type by whose figures a queue's messages are simulated: their own, or the default for what the queue's feature declares.
+    pub(crate) fn known_as<'a>(&'a self, row: &'a Row) -> &'a str {
+        let Defaults { pushes, replies, internal, .. } = &self.defaults;
+        match row {
+            Row { message_type, .. } if self.types.contains_key(message_type) => message_type,
+            Row { replies: false, .. } => internal,
+            Row { tells: 0, .. } => replies,
+            Row { .. } => pushes,
+        }
+    }
+
+    /// The figures of a type that [`Self::known_as`] returned.
+    pub(crate) fn figures(&self, name: &str) -> &Type {
+        &self.types[name]
+    }
+
     /// A type's own processor time in microseconds.
     ///
     /// # Errors
-    /// It is not there.
+    /// [types] has no row for it, or one without a time.
     pub(crate) fn work_us(&self, name: &str) -> Result<f64> {
-        let row = self
-            .types
-            .get(name)
-            .with_context(|| format!("no figures for the type {name}: add it to [types]"))?;
+        let row = self.types.get(name).with_context(|| format!("[types] has no row for {name}"))?;
         match (row.us, &row.like) {
             (Some(us), None) if us >= 0.0 => Ok(us),
             (None, Some(like)) if like != name => self.work_us(like),
@@ -169,9 +198,9 @@ impl Service {
         }
     }
 
-    /// How many messages of a queue a task works on at once.
-    pub(crate) fn slots(&self, queue: &str) -> u32 {
-        self.slots.get(queue).or_else(|| self.slots.get("default")).copied().unwrap_or(1)
+    /// How many messages of a queue a task handles at once.
+    pub(crate) fn slots(&self, row: &Row) -> u32 {
+        row.slots.unwrap_or(self.defaults.slots)
     }
 }
 
@@ -181,15 +210,15 @@ impl Service {
 pub(crate) struct Behaviour {
     /// The share of users who come on a day.
     pub(crate) daily_users: f64,
-    /// In a week.
+    /// The share who come in a week.
     pub(crate) weekly_users: f64,
-    /// Sessions of each who comes.
+    /// Sessions on a day of each user who comes.
     pub(crate) sessions: f64,
     /// Seconds of a session.
     pub(crate) session_seconds: f64,
     /// The busiest hour.
     pub(crate) peak_hour: f64,
-    /// How much busier than the mean.
+    /// How much busier than the mean it is.
     pub(crate) swing: f64,
     /// Followers who get a post at once.
     pub(crate) online_followers: f64,
@@ -211,9 +240,9 @@ impl Behaviour {
         let share = |share: f64| (0.0..=1.0).contains(&share);
         ensure!(
             share(read.daily_users) && share(read.weekly_users) && share(read.swing),
-            "shares and swing lie between 0 and 1"
+            "shares and swing must be between 0 and 1"
         );
-        ensure!(read.messages.values().all(|count| *count >= 0.0), "nobody sends less than no message");
+        ensure!(read.messages.values().all(|count| *count >= 0.0), "counts of messages must not be negative");
         Ok(read)
     }
 
@@ -242,7 +271,7 @@ fn parse<T: DeserializeOwned>(path: Option<&Path>, built: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Behaviour, Service};
+    use super::{Behaviour, Row, Service};
 
     #[test]
     fn the_files_of_the_build_are_whole_and_say_what_the_server_says() {
@@ -256,8 +285,25 @@ mod tests {
             rest[..rest.find([')', ',']).unwrap()].replace('_', "").parse().unwrap()
         };
         assert_eq!(service.edge.max_sockets, default("SOUNDOFF_MAX_SOCKETS"));
-        assert_eq!(f64::from(service.slots("typing_q")), default("SOUNDOFF_SLOTS"));
-        assert!(parts.contains(&format!("ConsumerConfig {{ slots: {},", service.slots("main_q"))));
+        assert_eq!(f64::from(service.defaults.slots), default("SOUNDOFF_SLOTS"));
+    }
+
+    #[test]
+    fn a_type_without_figures_has_those_of_what_its_feature_declares() {
+        let service = Service::read(None).unwrap();
+        let row = |message_type: &str, tells, replies| Row {
+            message_type: message_type.into(),
+            archived: replies,
+            slots: None,
+            tells,
+            replies,
+        };
+        assert_eq!(service.known_as(&row("typing", 1, true)), "typing");
+        assert_eq!(service.known_as(&row("poll.create", 1, true)), "dm.send");
+        assert_eq!(service.known_as(&row("poll.vote", 0, true)), "post.create");
+        assert_eq!(service.known_as(&row("poll.closed", 2, false)), "profile.get");
+        assert_eq!(service.slots(&row("poll.vote", 0, true)), 256);
+        assert_eq!(service.slots(&Row { slots: Some(2), ..row("poll.vote", 0, true) }), 2);
     }
 
     #[test]
@@ -276,6 +322,7 @@ mod tests {
             ("hop_ms = { p50 = 20.0,", "hop_ms = { p50 = 90.0,", "hop_ms"),
             ("as = \"post.create\", calls = 2 }", "calls = 2 }", "profile.update"),
             ("segments", "segment", "segment"),
+            ("internal = \"profile.get\"", "internal = \"no.type\"", "no.type"),
         ] {
             std::fs::write(&path, super::SERVICE.replacen(from, to, 1)).unwrap();
             let error = format!("{:#}", Service::read(Some(&path)).unwrap_err());

@@ -3,16 +3,19 @@
 mod day;
 mod dollars;
 mod engine;
+mod figures;
 mod gathering;
 mod html;
 mod inputs;
 mod model;
+mod outcome;
 mod plan;
 mod plot;
 mod prices;
+mod requests;
 mod scaling;
+mod scenario;
 mod spike;
-mod tell;
 mod terraform;
 mod time;
 mod validate;
@@ -25,28 +28,30 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
-use crate::report::{JsonArgs, Progress, sheet};
-use day::{DAY, Detail, Outcome, Scenario, simulate};
+use crate::report::{JsonArgs, Progress, output, sheet};
+use day::{DAY, Detail, simulate};
 use inputs::{Behaviour, Service};
-use prices::Documents;
+use outcome::Outcome;
+use requests::Requests;
+use scenario::Scenario;
 use spike::{Spike, clock};
 use terraform::Deployment;
 
-/// Up to so many messages a day each is simulated by itself, unless told otherwise.
+/// Up to this many messages a day, each is simulated by itself, unless --detail says otherwise.
 const BY_MESSAGE: f64 = 5e6;
 
 /// Simulate the deployment on AWS over a day: queues, tasks, latency and dollars, for any number of users.
 ///
-/// Nothing is sent anywhere. People come along a daily curve; edges, router, each worker queue and the timelines' stages take what was measured, the
-/// queues hide and redeliver as SQS does, and services grow and shrink by the rule in infra/terraform, whose files are read. With few users every
-/// message is simulated by itself; with many, all of one second and type at once.
+/// Nothing is sent anywhere. Users come along a daily curve. Edges, router, each worker queue and the timelines' stages take the times that were
+/// measured, queues hide and redeliver messages as SQS does, and services grow and shrink by the rule in infra/terraform, whose files are read.
+/// With few users every message is simulated by itself; with many, all messages of one second and type at once.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ScaleArgs {
-    /// How many users there are; several numbers, separated by commas, are simulated one after the other.
+    /// How many users there are. Several numbers, separated by commas, are simulated one after the other.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "10000,1000000,100000000", value_parser = clap::value_parser!(u64).range(1..=10_000_000_000))]
     users: Vec<u64>,
-    /// A flash crowd: from 19:30 on, for ten minutes, five times as many. Repeatable.
+    /// A flash crowd: 19:30+10x5 means five times as many users for ten minutes from 19:30 on. Repeatable.
     #[arg(long, value_name = "19:30+10x5")]
     spike: Vec<Spike>,
     /// Kill a task of a service at a time of the day, such as router@12:00. Repeatable.
@@ -55,19 +60,19 @@ pub(crate) struct ScaleArgs {
     /// Change a service's size, as Terraform's variable `services` does, such as workers.max=400. Repeatable.
     #[arg(long, value_name = "SERVICE.NUMBER=N")]
     set: Vec<String>,
-    /// Let every service grow as far as it wants: what `max` would have to be.
+    /// Let every service grow without a limit: shows what `max` would have to be.
     #[arg(long)]
     unlimited: bool,
-    /// Read the Terraform module in this folder instead of the one this was built with.
+    /// Read the Terraform module in this folder instead of the one that was built in.
     #[arg(long, value_name = "DIR")]
     terraform: Option<PathBuf>,
-    /// What messages take, instead of the figures this was built with (loadtest/src/scale/service.toml).
+    /// A file with what messages take, instead of the one that was built in (loadtest/src/scale/service.toml).
     #[arg(long, value_name = "FILE")]
     service: Option<PathBuf>,
-    /// What people do, instead of what this was built with (loadtest/src/scale/behaviour.toml).
+    /// A file with what people do, instead of the one that was built in (loadtest/src/scale/behaviour.toml).
     #[arg(long, value_name = "FILE")]
     behaviour: Option<PathBuf>,
-    /// `messages` simulates every one by itself, `cohorts` all of one second and type at once; by default messages up to 5 million a day.
+    /// `messages` simulates every message by itself, `cohorts` all of one second and type at once. The default is `messages` up to 5 million a day.
     #[arg(long, value_name = "DETAIL", value_parser = ["messages", "cohorts"])]
     detail: Option<String>,
     /// Hours of the day to simulate, from midnight.
@@ -79,10 +84,10 @@ pub(crate) struct ScaleArgs {
     #[command(flatten)]
     json: JsonArgs,
     /// Draw the day of each number of users into this file (SVG).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output)]
     plot: Option<PathBuf>,
     /// Write a page with tables and plots to this file: it needs nothing but itself.
-    #[arg(long, value_name = "FILE", conflicts_with = "validate")]
+    #[arg(long, value_name = "FILE", conflicts_with = "validate", value_parser = output)]
     report: Option<PathBuf>,
     #[command(flatten)]
     validation: validate::ValidateArgs,
@@ -100,18 +105,19 @@ Examples:
     loadtest scale --users 100000000 --unlimited
     loadtest scale --users 100000000 --set edge.max=120 --set workers.max=400
 
-  Whether the simulation can be believed: predicted and measured, at a server that is started for it:
+  Whether the simulation is right: predicted and measured figures of a server that is started for it:
     loadtest scale --validate target/release/soundoff --plot validation.svg
 
-docs/scale.md says what is assumed.";
+docs/scale.md lists the assumptions.";
 
-/// Simulates each number of users, prints the figures and says how the process is to end.
+/// Simulates each number of users, prints the figures and returns the exit code.
 ///
 /// # Errors
-/// A file cannot be read or written, or names what is not there.
+/// A file cannot be read or written, or names what does not exist.
 pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     if let Some(binary) = args.validation.binary() {
-        return validate::run(&args, binary, stop).await;
+        let files = validate::Files { json: &args.json, plot: args.plot.as_deref() };
+        return validate::run(&args.validation, binary, args.seed, files, stop).await;
     }
     let scenario = args.scenario()?;
     let mut outcomes = Vec::new();
@@ -121,8 +127,8 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
         };
         outcomes.push(outcome);
     }
-    print!("{}", tell::text(&scenario, &outcomes));
-    args.json.write(|| tell::json(&scenario, &outcomes))?;
+    print!("{}", figures::text(&scenario, &outcomes));
+    args.json.write(|| figures::json(&scenario, &outcomes))?;
     if let Some(path) = &args.plot {
         let days: Vec<_> = outcomes.iter().map(plot::plots).collect();
         // A column for each number of users.
@@ -136,7 +142,7 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// One day, on a thread of its own; none: it was interrupted.
+/// Simulates one day on a thread of its own; none if it was interrupted.
 async fn one(
     args: &ScaleArgs,
     scenario: &Scenario,
@@ -180,7 +186,7 @@ impl ScaleArgs {
             losses: self.kill.iter().map(loss).collect::<Result<_>>()?,
             service: Service::read(self.service.as_deref())?,
             behaviour: Behaviour::read(self.behaviour.as_deref())?,
-            documents: Documents::read()?,
+            requests: Requests::read()?,
             spikes: self.spike.clone(),
             seconds: DAY.min(self.hours * 3600),
             seed: self.seed,

@@ -1,4 +1,4 @@
-//! From the deployment, the service times and the behaviour: the plan, and what each of its parts costs.
+//! Makes the plan from the deployment, the service times and the behaviour, and says what each of its parts costs.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,18 @@ use anyhow::{Context as _, Result};
 
 use super::inputs::{Behaviour, Service};
 use super::plan::{Kind, Plan, Queue, Tier};
-use super::prices::{DYNAMODB_READ, DYNAMODB_WRITE, Documents, of_requests};
+use super::prices::{DYNAMODB_READ, DYNAMODB_WRITE, of_requests};
+use super::requests::Requests;
 use super::terraform::{Deployment, EDGE};
 use super::time::Millis;
 
-/// A service that holds no queue and is no edge: it is paid for, and not simulated.
+/// A service that pulls no queue and is no edge: it is paid for, but not simulated.
 pub(crate) const UNSIMULATED: &str = "users";
 /// The queues of the timelines' scan and computation.
 const SCAN: &str = "schedule_q";
 const COMPUTE: &str = "precompute_q";
 const PERSONALIZE: &str = "personalize_q";
-/// How long the system lets a thread have a processor that others want, in seconds.
+/// How long the system lets a thread keep a processor that other threads wait for, in seconds.
 const SLICE: f64 = 0.005;
 
 /// A plan with what it costs.
@@ -26,13 +27,13 @@ pub(crate) struct Model {
     pub(crate) plan: Plan,
     /// Messages of each kind that a session sends.
     pub(crate) sent: Vec<f64>,
-    /// Messages of each queue that a session brings, follow-ups included.
+    /// Messages of each queue that a session causes, follow-ups included.
     pub(crate) offered: Vec<f64>,
     /// Dollars a message of each kind costs at DynamoDB.
     pub(crate) tables: Vec<f64>,
     /// Whether a kind's messages go to the archive.
     pub(crate) archived: Vec<bool>,
-    /// Who sends to each queue, as tiers; none: nobody's tasks are known.
+    /// The tier that sends to each queue; none where the senders are not simulated.
     pub(crate) senders: Vec<Option<usize>>,
     /// The kind of the timelines' scan.
     pub(crate) scan: usize,
@@ -40,12 +41,12 @@ pub(crate) struct Model {
     pub(crate) compute: usize,
 }
 
-/// What builds a plan.
+/// Builds a plan.
 struct Builder<'a> {
     deployment: &'a Deployment,
     service: &'a Service,
     behaviour: &'a Behaviour,
-    documents: &'a Documents,
+    requests: &'a Requests,
     tiers: Vec<Tier>,
     queues: Vec<Queue>,
 }
@@ -59,10 +60,10 @@ impl Model {
         deployment: &Deployment,
         service: &Service,
         behaviour: &Behaviour,
-        documents: &Documents,
+        requests: &Requests,
     ) -> Result<Self> {
         let mut builder =
-            Builder { deployment, service, behaviour, documents, tiers: Vec::new(), queues: Vec::new() };
+            Builder { deployment, service, behaviour, requests, tiers: Vec::new(), queues: Vec::new() };
         builder.add_tiers();
         builder.add_queues()?;
         builder.finish()
@@ -107,33 +108,30 @@ impl Builder<'_> {
         });
         for (tier, service) in self.tiers.iter().enumerate().skip(1) {
             for name in &self.deployment.pulls[&service.name] {
-                let message_type = &self.deployment.queues[name].message_type;
-                let (work, hold) = if message_type.is_empty() {
+                let row = self.deployment.queues.get(name).with_context(|| format!("no queue {name}"))?;
+                let is_main = row.message_type.is_empty();
+                let (work, hold) = if is_main {
                     (self.service.router.message_us, self.service.aws.archive_ms)
                 } else {
-                    let row = self
-                        .service
-                        .types
-                        .get(message_type)
-                        .with_context(|| format!("no figures for {message_type}"))?;
+                    let known_as = self.service.known_as(row);
+                    let calls = self.service.figures(known_as).calls;
                     let share = if [COMPUTE, PERSONALIZE].contains(&name.as_str()) {
                         self.batch_share()
                     } else {
                         1.0
                     };
-                    let work =
-                        self.service.work_us(message_type)? * share + row.calls * self.service.aws.call_us;
-                    (work, calls(self.service.aws.table_ms, row.calls))
+                    let work = self.service.work_us(known_as)? * share + calls * self.service.aws.call_us;
+                    (work, one_after_another(self.service.aws.table_ms, calls))
                 };
                 self.queues.push(Queue {
                     name: name.clone(),
                     tier,
-                    slots: self.service.slots(name),
+                    slots: self.service.slots(row),
                     pass: self.service.aws.hop_ms,
                     work: Millis::Fixed(work * us),
                     hold,
                     // The router sends on first, and then waits for the archive.
-                    early: message_type.is_empty(),
+                    early: is_main,
                 });
             }
         }
@@ -141,15 +139,15 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// How full the timelines' messages are: a page of the scan makes messages of its own users only.
+    /// How full the timelines' messages are, as a share: a page of the scan makes messages with its own users only.
     fn batch_share(&self) -> f64 {
         let timelines = &self.service.timelines;
         let due = due_on_a_page(self.service, self.behaviour);
         due / (due / timelines.users_a_message).ceil().max(1.0) / timelines.users_a_message
     }
 
-    /// What asking SQS takes of processors. The busier a task's queue, the more messages share a request; so it is worked out for a task that is
-    /// half busy, whose pace depends on this very share.
+    /// Adds the processor time of requests to SQS. The busier a task's queue, the more messages share a request; so it is computed for a task that is
+    /// half busy, whose pace depends on this share itself.
     fn add_requests(&mut self) {
         let rates = self.rates();
         let own: Vec<f64> = self.queues.iter().map(|queue| queue.work.mean()).collect();
@@ -167,13 +165,13 @@ impl Builder<'_> {
                 let task = 0.5 * f64::from(self.tiers[tier].cores) * self.tiers[tier].speed * all / used;
                 for queue in (0..self.queues.len()).filter(of).collect::<Vec<_>>() {
                     let pace = task * rates[queue] / all;
-                    let mut requests = self.documents.hop_requests(pace)[1];
+                    let mut requests = self.requests.hop_requests(pace)[1];
                     if self.queues[queue].name == "main_q" {
                         // The router sends on to all types' queues.
                         let types =
                             rates.iter().enumerate().filter(|(other, _)| self.queues[*other].tier > 1);
                         requests += types
-                            .map(|(_, rate)| rate / all * self.documents.hop_requests(task * rate / all)[0])
+                            .map(|(_, rate)| rate / all * self.requests.hop_requests(task * rate / all)[0])
                             .sum::<f64>();
                     }
                     let call = self.service.aws.call_us / 1e6;
@@ -194,7 +192,7 @@ impl Builder<'_> {
                 .map_or(all, |row| if row.message_type.is_empty() { all } else { sent(&row.message_type) });
             rates.insert(&queue.name, rate);
         }
-        // What follows, twice: what follows from that.
+        // Follow-ups, and follow-ups of those.
         for _ in 0..3 {
             for (cause, follow) in &self.behaviour.follow {
                 let of = self.deployment.queues.iter().find(|(_, row)| row.message_type == *cause);
@@ -234,11 +232,12 @@ impl Builder<'_> {
             });
             kinds.push(Kind { path, reply, follow: follow.collect::<Result<_>>()? });
             sent.push(from_clients.copied().unwrap_or(0.0));
-            let row_of = &self.service.types[&row.message_type];
+            let known_as = self.service.known_as(row);
+            let figures = self.service.figures(known_as);
             let share = if *queue == COMPUTE { self.batch_share() } else { 1.0 };
-            let units = of_requests(DYNAMODB_READ, row_of.read_units * share)
-                + of_requests(DYNAMODB_WRITE, row_of.write_units);
-            tables.push(self.documents.tables(&row.message_type).unwrap_or(units));
+            let units = of_requests(&DYNAMODB_READ, figures.read_units * share)
+                + of_requests(&DYNAMODB_WRITE, figures.write_units);
+            tables.push(self.requests.dynamodb(known_as).unwrap_or(units));
             archived.push(row.archived);
         }
         let kind = |name: &str| {
@@ -247,7 +246,7 @@ impl Builder<'_> {
         let senders = self.queues.iter().map(|queue| match queue.name.as_str() {
             EDGE => None,
             "main_q" => Some(0),
-            // Most come through the router; what follows from a message is sent by whoever did that.
+            // Most come through the router; a follow-up is sent by the tier that did the message before it.
             name if rows.iter().any(|(queue, row)| {
                 *queue == name && self.behaviour.messages.contains_key(&row.message_type)
             }) =>
@@ -265,14 +264,14 @@ impl Builder<'_> {
     }
 }
 
-/// Users of a page of the scan who are due at a tick: those of the day always, of the week at each tenth, all others at each sixtieth.
+/// Users of a page of the scan who are due at a tick: users of the day at every tick, users of the week at each tenth, all others at each sixtieth.
 pub(crate) fn due_on_a_page(service: &Service, behaviour: &Behaviour) -> f64 {
     let Behaviour { daily_users: day, weekly_users: week, .. } = behaviour;
     service.timelines.accounts_a_page * (day + (week - day).max(0.0) / 10.0 + (1.0 - week.max(*day)) / 60.0)
 }
 
-/// Several calls one after another: medians add up, and what is rare in each is rarer in all.
-fn calls(one: Millis, count: f64) -> Millis {
+/// Several calls, one after another: medians add up, and what is rare in one call is rarer in all of them.
+fn one_after_another(one: Millis, count: f64) -> Millis {
     match one {
         Millis::Spread { p50, p99 } if count > 0.0 => {
             Millis::Spread { p50: p50 * count, p99: p50 * count + (p99 - p50) * count.sqrt() }

@@ -1,4 +1,4 @@
-//! What is simulated: tiers of tasks, the queues they pull, and the kinds of messages with their way through them.
+//! What is simulated: tiers of tasks, the queues that they pull, and the kinds of messages with their way through the queues.
 
 use super::time::Millis;
 
@@ -13,22 +13,22 @@ pub(crate) struct Tier {
     pub(crate) speed: f64,
 }
 
-/// One queue, and what a message of it asks for.
+/// One queue, and what a message of it needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Queue {
     /// Its name.
     pub(crate) name: String,
-    /// Who pulls it, as an index.
+    /// The tier that pulls it, as an index.
     pub(crate) tier: usize,
     /// How many messages of it a task works on at once.
     pub(crate) slots: u32,
-    /// From being handed to the queue to being there for a task with a free slot: a send and a receive.
+    /// From the hand-over to the queue until a task with a free slot has it: a send and a receive.
     pub(crate) pass: Millis,
     /// Processor time, at speed 1.
     pub(crate) work: Millis,
-    /// How long its slot is held beyond that, for answers of others.
+    /// How long its slot is held beyond that, while it waits for others.
     pub(crate) hold: Millis,
-    /// Whether a message goes on when its work is done, and only its slot waits for the rest.
+    /// Whether a message goes on as soon as its work is done, while only its slot waits for the rest.
     pub(crate) early: bool,
 }
 
@@ -37,13 +37,13 @@ pub(crate) struct Queue {
 pub(crate) struct Kind {
     /// The queues it passes, as indices, in the order of their tiers.
     pub(crate) path: Vec<usize>,
-    /// From the last queue to the client; none: nobody waits for it, and its latency is not counted.
+    /// From the last queue to the client; none where nobody waits for it: its latency is not counted.
     pub(crate) reply: Option<Millis>,
     /// Kinds that follow from one that is done, as indices, and how many of each.
     pub(crate) follow: Vec<(usize, f64)>,
 }
 
-/// The whole of it. Tiers come in the order in which messages pass them.
+/// A whole plan. Tiers come in the order in which messages pass them.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// All tiers.
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     pub(crate) kinds: Vec<Kind>,
     /// Seconds that a received message stays out of sight; extended at half time while it is worked on.
     pub(crate) visibility: f64,
-    /// Seconds of a processor after which long work lets others have it.
+    /// Seconds after which long work leaves its processor to others.
     pub(crate) slice: f64,
 }
 

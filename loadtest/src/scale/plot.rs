@@ -1,13 +1,13 @@
 //! A day as plots.
 
-use super::day::{Minute, Outcome};
+use super::outcome::{Minute, Outcome};
 use crate::report::grouped;
 use crate::report::plot::{Axis, Line, Plot, Scale};
 
 /// How many plots a day has.
 pub(super) const PLOTS: usize = 6;
 
-/// What came, what waits, who works, how late, and for how much.
+/// Load, queues, age, tasks, latency and dollars.
 pub(super) fn plots(outcome: &Outcome) -> [Plot; PLOTS] {
     let points = |value: &dyn Fn(&Minute) -> f64| {
         let hours = (0..).map(|minute| f64::from(minute) / 60.0);

@@ -7,16 +7,16 @@ use std::collections::VecDeque;
 
 use super::terraform::{Deployment, Service};
 
-/// Minutes above the target before it grows, and below before it shrinks: AWS's, and not ours to set.
+/// Minutes above the target before a service grows, and below it before it shrinks: AWS sets them.
 const HIGH_MINUTES: usize = 3;
 const LOW_MINUTES: usize = 15;
 /// Shrinking begins below this share of the target.
 const LOW: f64 = 0.9;
-/// AWS shrinks "more gradually" than it grows and does not say by how much: taken to be a tenth at a time, one task at least.
+/// AWS shrinks "more gradually" than it grows and does not document by how much: assumed to be a tenth at a time, but at least one task.
 const SHRINK: f64 = 0.1;
 
-/// What one policy saw of a minute. No task that runs is a figure of 0: the policy that says so has nothing to say against going to none, and
-/// the alarm that wakes a service asks no policy.
+/// What one policy saw of a minute. Without a running task the value is 0: such a policy does not keep a service from going to zero tasks, and
+/// the alarm that wakes a service does not depend on policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Figure {
     /// What it tracks: visible messages for each running task, or percent.
@@ -49,7 +49,7 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
-    /// The rule of one service: a policy for each few of its queues, one for its processors and one for its memory, as far as it has them.
+    /// The rule of one service: a policy for each few of its queues, and one for its processors and one for its memory where it has them.
     pub(crate) fn new(deployment: &Deployment, name: &str) -> Self {
         let service = deployment.services[name].clone();
         let policy = |target, wakes| Policy { target, wakes, figures: VecDeque::new() };
@@ -74,12 +74,12 @@ impl Scaler {
         self.desired
     }
 
-    /// Begins with so many tasks, or as many as it may have.
+    /// Begins with `tasks` tasks, within its limits.
     pub(crate) fn begin(&mut self, tasks: u32) {
         self.desired = tasks.clamp(self.service.min.max(1), self.service.max);
     }
 
-    /// Takes in a minute's figures, one for each policy in the order of [`Self::new`], when they have become known, and decides.
+    /// Takes a minute's figures when they have become known, one for each policy in the order of [`Self::new`]. Returns how many tasks there should be.
     pub(crate) fn look(&mut self, now: f64, figures: &[Figure]) -> u32 {
         for (policy, figure) in self.policies.iter_mut().zip(figures) {
             policy.figures.push_back(*figure);
@@ -92,7 +92,7 @@ impl Scaler {
             self.policies.iter().filter(|policy| policy.all(HIGH_MINUTES, |value| value > policy.target));
         let grow = grow.map(Policy::wish).max().map_or(0, limit);
         if grow > self.desired {
-            // A cool-down keeps out only what asks for no more than the last step did, which is not more than there is.
+            // A cooldown only blocks a step that asks for no more than the last step did, so it does not block this one.
             (self.desired, self.grown_at) = (grow, now);
             return self.desired;
         }
@@ -120,7 +120,7 @@ impl Scaler {
 }
 
 impl Policy {
-    /// Whether the last minutes are all there and all so.
+    /// Whether there are figures of all of the last minutes, and all of them match.
     fn all(&self, minutes: usize, so: impl Fn(f64) -> bool) -> bool {
         self.figures.len() >= minutes
             && self.figures.iter().rev().take(minutes).all(|figure| so(figure.value))
@@ -137,7 +137,7 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// A service's tasks by minute, under so much backlog in each of its policies and with processors this busy.
+    /// A service's tasks by minute, with these pairs of a backlog in each of its policies and a percentage of busy processors.
     fn minutes(scaler: &mut Scaler, figures: impl IntoIterator<Item = (f64, f64)>) -> Vec<u32> {
         let mut running = scaler.desired();
         let policies = scaler.policies.len();

@@ -1,11 +1,11 @@
-//! A flash crowd: so many times as many people as usual, from one moment on, for a while.
+//! A flash crowd: several times as many people as usual, from one moment on, for a while.
 
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Such as `19:30+10x5`: from 19:30 on, for ten minutes, five times as many.
+/// A flash crowd, such as `19:30+10x5`: five times as many people for ten minutes from 19:30 on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spike {
     from: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Spike {
 }
 
 impl Spike {
-    /// How many times as many come at a second of the day.
+    /// The factor by which more people come at a second of the day.
     pub(crate) fn times(&self, second: f64) -> f64 {
         let inside = second >= self.from && second < self.from + self.seconds;
         if inside { self.times } else { 1.0 }
@@ -23,7 +23,7 @@ impl Spike {
 
 impl fmt::Display for Spike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, minutes) = (told(self.from as u32), self.seconds / 60.0);
+        let (from, minutes) = (clock_text(self.from as u32), self.seconds / 60.0);
         write!(f, "from {from} on, for {minutes} min, {} times as many", self.times)
     }
 }
@@ -48,15 +48,15 @@ impl FromStr for Spike {
     }
 }
 
-/// A second of the day as [`clock`] reads it.
-pub(crate) fn told(second: u32) -> String {
+/// A second of the day in the format that [`clock`] reads.
+pub(crate) fn clock_text(second: u32) -> String {
     format!("{:02}:{:02}", second / 3600, second / 60 % 60)
 }
 
 /// Seconds of the day at a time such as `19:30`.
 ///
 /// # Errors
-/// It is none.
+/// It is no such time.
 pub(crate) fn clock(text: &str) -> Result<u32> {
     let read = || {
         let (hours, minutes) = text.split_once(':')?;
@@ -71,7 +71,7 @@ mod tests {
     use super::{Spike, clock};
 
     #[test]
-    fn it_is_there_while_it_is() {
+    fn it_has_an_effect_only_in_its_time() {
         let spike: Spike = "19:30+10x5".parse().unwrap();
         let at = |text: &str| spike.times(f64::from(clock(text).unwrap()));
         assert_eq!(spike.to_string(), "from 19:30 on, for 10 min, 5 times as many");

@@ -1,6 +1,7 @@
-//! The deployment as its Terraform has it: services, queues, and by which rule services grow.
+//! The deployment as infra/terraform describes it: services, queues, and the rule by which services grow.
 //!
-//! Read from the module's own files, those of the build or of a folder: nothing of it is written down here a second time.
+//! All of it is read from the files of that folder, as they were at build time or as they are in a given folder. Queues, and the service that pulls
+//! each, come from deployment.json, which is generated from the features.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,16 +11,17 @@ use hcl::eval::{Context, Evaluate as _, FuncDef, ParamType};
 use hcl::{Block, Body, Expression, Value};
 use serde::Deserialize;
 
-/// The files that are read, and how they were when this was built.
-const FILES: [(&str, &str); 6] = [
-    ("queues.json", include_str!("../../../infra/terraform/queues.json")),
+/// The files that are read, with their text at build time.
+const FILES: [(&str, &str); 5] = [
+    (GENERATED, include_str!("../../../infra/terraform/deployment.json")),
     ("main.tf", include_str!("../../../infra/terraform/main.tf")),
-    ("policies.tf", include_str!("../../../infra/terraform/policies.tf")),
     ("variables.tf", include_str!("../../../infra/terraform/variables.tf")),
     ("modules/services/scaling.tf", include_str!("../../../infra/terraform/modules/services/scaling.tf")),
     ("modules/queues/variables.tf", include_str!("../../../infra/terraform/modules/queues/variables.tf")),
 ];
-/// Who has no queue and takes sockets.
+/// Queues and services, as `soundoff deployment` prints them.
+const GENERATED: &str = "deployment.json";
+/// The service that pulls no queue and takes the sockets.
 pub(crate) const EDGE: &str = "edge";
 
 /// A service's size and how it grows.
@@ -33,9 +35,9 @@ pub(crate) struct Service {
     pub(crate) min: u32,
     /// The most tasks.
     pub(crate) max: u32,
-    /// Whether all but the first are spot.
+    /// Whether all tasks but the first are spot.
     pub(crate) spot: bool,
-    /// Visible messages that a task may have before it.
+    /// Visible messages for each task that are acceptable.
     pub(crate) backlog_per_task: f64,
     /// Seconds between two steps up.
     pub(crate) out_cooldown: u32,
@@ -43,38 +45,55 @@ pub(crate) struct Service {
     pub(crate) in_cooldown: u32,
 }
 
-/// A queue as the catalog has it.
+/// A queue, as its feature declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Row {
-    /// Whether its messages go to the archive.
-    pub(crate) archived: bool,
-    /// Which crate pulls it.
-    pub(crate) tier: String,
-    /// Its MessageType.
+    /// Its MessageType; empty for main_q.
     #[serde(rename = "type")]
     pub(crate) message_type: String,
+    /// Whether its messages go to the archive.
+    pub(crate) archived: bool,
+    /// How many of its messages a task handles at once; as configured where there is none.
+    pub(crate) slots: Option<u32>,
+    /// How many pushes and events one message can cause.
+    pub(crate) tells: usize,
+    /// Whether clients send it and wait for its reply.
+    pub(crate) replies: bool,
 }
 
-/// All that the simulation takes from it.
+/// What deployment.json says of a service, as far as the simulation needs it.
+#[derive(Debug, Deserialize)]
+struct Grants {
+    pulls: Vec<String>,
+}
+
+/// The content of deployment.json.
+#[derive(Debug, Deserialize)]
+struct Generated {
+    queues: BTreeMap<String, Row>,
+    services: BTreeMap<String, Grants>,
+}
+
+/// Everything that the simulation reads of the deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Deployment {
     /// By name.
     pub(crate) services: BTreeMap<String, Service>,
     /// By name.
     pub(crate) queues: BTreeMap<String, Row>,
-    /// The queues that each service pulls.
+    /// The queues that each service pulls, in the order of deployment.json.
     pub(crate) pulls: BTreeMap<String, Vec<String>>,
     /// How many queues share a policy.
     pub(crate) chunk: usize,
-    /// Percent of their processors that services aim at, by name.
+    /// The percentage of busy processors that services aim at, by name.
     pub(crate) processors: BTreeMap<String, f64>,
-    /// Percent of their memory, for those that aim at any.
+    /// The percentage of memory, for services that aim at one.
     pub(crate) memory: BTreeMap<String, f64>,
     /// Seconds between two alarms that start a first task.
     pub(crate) wake_cooldown: u32,
-    /// Minutes that such an alarm looks at.
+    /// How many minutes such an alarm looks at.
     pub(crate) wake_periods: u32,
-    /// How long a received message stays out of sight, in seconds.
+    /// The visibility timeout in seconds.
     pub(crate) visibility: f64,
     /// Cache nodes.
     pub(crate) cache_nodes: u32,
@@ -112,17 +131,20 @@ impl Deployment {
     /// Reads `folder`, or what was built in.
     ///
     /// # Errors
-    /// A file is missing, or has not what is looked for where it was.
+    /// A file is missing, or does not have what is read from it.
     pub(crate) fn read(folder: Option<&Path>) -> Result<Self> {
         let texts = Texts::read(folder)?;
-        let queues: BTreeMap<String, Row> =
-            serde_json::from_str(&texts.0["queues.json"]).context("queues.json")?;
+        let generated: Generated = serde_json::from_str(&texts.0[GENERATED]).context(GENERATED)?;
         let sizes = local(&texts.body("main.tf")?, "sizes")?;
         let services: BTreeMap<String, Service> = hcl::from_value(sizes).context("the sizes in main.tf")?;
-        let stages = local(&texts.body("policies.tf")?, "stages")?;
-        let stages: BTreeMap<String, Vec<String>> =
-            hcl::from_value(stages).context("the stages in policies.tf")?;
-        let pulls = pulls(&queues, stages, &services);
+        let pulls: BTreeMap<String, Vec<String>> =
+            generated.services.into_iter().map(|(name, service)| (name, service.pulls)).collect();
+        if let Some(name) = services.keys().find(|name| !pulls.contains_key(*name)) {
+            bail!("main.tf has a size for the service {name}, which is not in {GENERATED}");
+        }
+        if let Some(name) = pulls.keys().find(|name| !services.contains_key(*name)) {
+            bail!("the service {name} is in {GENERATED}, and the sizes in main.tf have no row for it");
+        }
         let variables = texts.body("variables.tf")?;
         let scaling = texts.body("modules/services/scaling.tf")?;
         let wake = resource(&scaling, "aws_appautoscaling_policy", "wake")?;
@@ -150,12 +172,12 @@ impl Deployment {
                 other => bail!("cache_node_type is {other}"),
             },
             services,
-            queues,
+            queues: generated.queues,
             pulls,
         })
     }
 
-    /// Changes one number of a service, such as `workers.max=400`: what Terraform's variable `services` is for.
+    /// Changes one number of a service, such as `workers.max=400`, as Terraform's variable `services` does.
     ///
     /// # Errors
     /// There is no such service or number.
@@ -185,29 +207,7 @@ impl Deployment {
     }
 }
 
-/// What `pulls` of policies.tf says, of which only the stages can be read without Terraform. Its lists are in the order of names.
-fn pulls(
-    queues: &BTreeMap<String, Row>,
-    stages: BTreeMap<String, Vec<String>>,
-    services: &BTreeMap<String, Service>,
-) -> BTreeMap<String, Vec<String>> {
-    let staged: Vec<&String> = stages.values().flatten().collect();
-    let tier = |tier: &str| {
-        queues.iter().filter(|(_, row)| row.tier == tier).map(|(name, _)| name.clone()).collect::<Vec<_>>()
-    };
-    let mut pulls: BTreeMap<String, Vec<String>> =
-        services.keys().map(|name| (name.clone(), Vec::new())).collect();
-    pulls.insert("router".into(), tier("router"));
-    pulls.insert("workers".into(), [tier("workers"), tier("media")].concat());
-    pulls.insert(
-        "fetch".into(),
-        tier("timeline").into_iter().filter(|name| !staged.contains(&name)).collect(),
-    );
-    pulls.extend(stages);
-    pulls
-}
-
-/// What scaling.tf calls by name where it says for whom a policy is: its services, and their queues a few at a time.
+/// The names that scaling.tf uses where it says which services a policy is for: the services, and their queues in chunks.
 fn names(
     services: &BTreeMap<String, Service>,
     pulls: &BTreeMap<String, Vec<String>>,
@@ -230,12 +230,12 @@ fn names(
     names
 }
 
-/// What a policy of target tracking aims at, by service: it is there for whom its `for_each` names.
+/// The target of a target-tracking policy, for each service that its `for_each` names.
 fn targets(scaling: &Body, policy: &str, names: &Context<'_>) -> Result<BTreeMap<String, f64>> {
     let found = resource(scaling, "aws_appautoscaling_policy", policy)?;
     let target = number(inside(found, "target_tracking_scaling_policy_configuration")?, "target_value")?;
     let each = attribute(&found.body, "for_each")?;
-    let each = each.evaluate(names).with_context(|| format!("whom the policy {policy} is for"))?;
+    let each = each.evaluate(names).with_context(|| format!("the services of the policy {policy}"))?;
     let each = each.as_object().with_context(|| format!("{policy}: for_each is no map"))?;
     let service = |(key, value): (&String, &Value)| {
         let named = value.as_object().and_then(|value| value.get("service")?.as_str());
@@ -287,7 +287,7 @@ fn number(body: &Body, name: &str) -> Result<f64> {
 mod tests {
     use super::{Deployment, FILES};
 
-    /// A number of the Terraform, found by what stands around it and not by a parser.
+    /// A number of the Terraform, found by the text around it and not by a parser.
     fn plain(file: &str, after: &[&str]) -> f64 {
         let mut text = FILES.iter().find(|(name, _)| *name == file).unwrap().1;
         for mark in after {
@@ -316,7 +316,6 @@ mod tests {
             .map(f64::from);
             assert_eq!(said, [cpu, memory, min, max, service.backlog_per_task, out, down], "{name}");
         }
-        assert_eq!(read.services.len(), 8);
         let scaling = "modules/services/scaling.tf";
         let target = |policy: &str| plain(scaling, &[&format!("\"{policy}\" {{"), "target_value       = "]);
         for name in read.services.keys() {
@@ -345,12 +344,13 @@ mod tests {
         let mut pulled: Vec<_> = read.pulls.values().flatten().cloned().collect();
         pulled.sort();
         assert_eq!(pulled, read.queues.keys().cloned().collect::<Vec<_>>());
+        assert!(read.services.keys().eq(read.pulls.keys()), "each service has a size and a row");
         assert_eq!(read.pulls["compute"], ["precompute_q"]);
         assert_eq!(read.pulls["fetch"], ["recent_q", "timeline_fetch_q", "user_session_q"]);
     }
 
     #[test]
-    fn another_folder_is_read_and_changes_are_made_as_told() {
+    fn another_folder_is_read_and_changes_are_made_as_asked() {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in FILES {
             let path = folder.path().join(name);
@@ -361,7 +361,7 @@ mod tests {
         }
         let mut read = Deployment::read(Some(folder.path())).unwrap();
         assert_eq!(read.services["edge"].min, 3);
-        // Services of one task at least have no policy of processors now; those of none have theirs.
+        // Services with at least one task have no policy of processors now; services that go to zero have theirs.
         let busy: Vec<_> = read.processors.keys().map(String::as_str).collect();
         assert_eq!(busy, ["compute", "edge", "personalize", "users"]);
         read.set("workers.max=400").unwrap();

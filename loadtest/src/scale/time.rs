@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Millis {
-    /// Always so long.
+    /// Always the same.
     Fixed(f64),
     /// Of this median, and at most this long in 99 of 100 cases (lognormal).
     Spread {
@@ -29,7 +29,7 @@ pub(crate) enum Millis {
 const NORMAL_P99: f64 = 2.326_347_9;
 
 impl Millis {
-    /// Refuses what is no duration.
+    /// Refuses values that are no duration.
     ///
     /// # Errors
     /// It is negative, or the 99th percentile is below the median.
@@ -47,7 +47,7 @@ impl Millis {
         (p99 / p50).ln() / NORMAL_P99
     }
 
-    /// One, in seconds.
+    /// A random duration, in seconds.
     pub(crate) fn sample(self, rng: &mut impl Rng) -> f64 {
         let ms = match self {
             Self::Fixed(ms) => ms,
@@ -90,7 +90,7 @@ mod tests {
     use super::Millis;
 
     #[test]
-    fn samples_have_the_mean_and_variation_that_are_told() {
+    fn samples_have_the_mean_and_variation_that_are_returned() {
         let mut rng = StdRng::seed_from_u64(1);
         for time in
             [Millis::Fixed(3.0), Millis::Spread { p50: 10.0, p99: 40.0 }, Millis::Exponential { mean: 2.0 }]

@@ -1,4 +1,4 @@
-//! What theory says of waiting: Erlang's C, and the mean wait that follows from it.
+//! Queueing theory: Erlang's C, and the mean wait that follows from it.
 
 /// The share of arrivals that find all of `servers` busy, where `load` is arrivals per mean service (Erlang's C).
 pub(super) fn erlang_c(servers: u32, load: f64) -> f64 {

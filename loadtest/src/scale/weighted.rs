@@ -1,9 +1,9 @@
-//! Latencies of cohorts: like a histogram, but a value may count for part of a message or for a million of them.
+//! Latencies of cohorts: a histogram in which a value can count for a part of a message or for a million messages.
 
-/// The least that is told apart, in seconds, and how much longer each next bucket is.
+/// The upper bound of the first bucket in seconds, and the factor from each bucket to the next.
 const LEAST: f64 = 1e-5;
 const GROWTH: f64 = 1.01;
-/// Up to some eleven days.
+/// The number of buckets: up to about eleven days.
 const BUCKETS: usize = 2_600;
 
 /// Weights of durations, to one percent.
@@ -21,7 +21,7 @@ impl Default for Weighted {
 }
 
 impl Weighted {
-    /// Counts a duration in seconds so many times.
+    /// Counts a duration in seconds `weight` times.
     pub(crate) fn add(&mut self, seconds: f64, weight: f64) {
         let bucket = ((seconds.max(LEAST) / LEAST).ln() / GROWTH.ln()) as usize;
         self.buckets[bucket.min(BUCKETS - 1)] += weight;
@@ -46,18 +46,18 @@ impl Weighted {
         }
     }
 
-    /// How much there is.
+    /// The sum of the weights.
     #[cfg(test)]
     pub(crate) fn all(&self) -> f64 {
         self.all
     }
 
-    /// The mean, in seconds; 0 of nothing.
+    /// The mean, in seconds; 0 if there is nothing.
     pub(crate) fn mean(&self) -> f64 {
         if self.all > 0.0 { self.sum / self.all } else { 0.0 }
     }
 
-    /// The seconds that a share of all does not exceed; 0 of nothing.
+    /// The seconds that a share of all does not exceed; 0 if there is nothing.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut left = self.all * share;
         let found = self.buckets.iter().position(|weight| {
@@ -74,7 +74,7 @@ mod tests {
     use super::Weighted;
 
     #[test]
-    fn quantiles_are_within_a_percent_and_weights_may_be_parts() {
+    fn quantiles_are_within_a_percent_and_weights_can_be_fractions() {
         let mut weighted = Weighted::default();
         assert_eq!((weighted.quantile(0.5), weighted.mean()), (0.0, 0.0));
         for n in 1..=1000 {

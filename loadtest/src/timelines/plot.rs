@@ -8,22 +8,22 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::readers::Phase;
+use super::phase::Phase;
 use super::report::{Figures, GroupFigures};
 use crate::report::grouped;
 
-/// Of one phase; a picture of two is twice as wide.
+/// The size of one phase; a picture of two is twice as wide.
 const SIZE: (u32, u32) = (460, 400);
 const INK: RGBColor = RGBColor(38, 38, 38);
 const FAINT: RGBColor = RGBColor(222, 222, 222);
 const LIMIT: RGBColor = RGBColor(200, 80, 20);
-/// The shares that are drawn, and their colours: told apart in grey as well.
+/// The shares that are drawn, and their colours, which differ in grey as well.
 const BARS: [(&str, f64, RGBColor); 2] =
     [("p50", 0.5, RGBColor(140, 185, 225)), ("p99", 0.99, RGBColor(20, 75, 140))];
 /// A group's width; both bars of it stand in its middle.
 const WIDE: i32 = 20;
 const BAR: i32 = 6;
-/// What is called flat: no group's p99 beyond so many times the first's.
+/// Latency is called flat while no group's p99 is more than this many times the first group's.
 const FLAT: f64 = 1.5;
 
 /// Draws them.
@@ -34,7 +34,7 @@ pub(super) fn draw(path: &Path, phases: &[Figures]) -> Result<()> {
     let width = SIZE.0 * u32::try_from(phases.len())?;
     let all = SVGBackend::new(path, (width, SIZE.1)).into_drawing_area();
     let drawing = || -> Result<(), Box<dyn Error>> {
-        // A page may be dark; the picture brings its own paper.
+        // A page may be dark: the picture has a white background of its own.
         all.fill(&WHITE)?;
         for (panel, figures) in all.split_evenly((1, phases.len())).iter().zip(phases) {
             draw_phase(panel, figures)?;
@@ -51,7 +51,7 @@ fn draw_phase(
     let ms = |group: &GroupFigures, share| group.latencies.micros(share) as f64 / 1000.0;
     let limit = FLAT * groups.first().map_or(0.0, |first| ms(first, 0.99));
     let highest = groups.iter().map(|group| ms(group, 0.99)).fold(limit, f64::max);
-    // Room above the highest for what the colours mean.
+    // Room for the legend above the highest bar.
     let top = (highest * 1.35).max(0.1);
     let what = match phase {
         Phase::Warm => "warm: computed beforehand",

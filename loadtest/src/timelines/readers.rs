@@ -13,47 +13,19 @@ use serde_json::value::RawValue;
 use soundoff_common::protocol::{Handle, now_ms, rfc3339};
 use tokio::sync::mpsc;
 
+use super::phase::{ITEMS, Phase};
 use super::report::{Fetched, Figures};
 use crate::client::ANSWER_WITHIN;
 use crate::open_loop::{Due, LAST_ANSWERS};
 use crate::report::Progress;
 use crate::socket::{Frame, Socket, send_frame};
 
-/// How many items a page has.
-pub(super) const ITEMS: usize = 20;
 /// How often a reader looks whether their timeline is computed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// By then all timelines have to be computed.
+/// How long it may take until all timelines are computed.
 const COMPUTED_WITHIN: Duration = Duration::from_secs(180);
 
-/// Whether the timelines are there when they are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// They are.
-    Warm,
-    /// They are not.
-    Cold,
-}
-
-impl Phase {
-    /// One word for it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Cold => "cold",
-        }
-    }
-
-    /// How many messages a fetch takes.
-    pub(super) fn messages(self) -> u32 {
-        match self {
-            Self::Warm => 1,
-            Self::Cold => 2,
-        }
-    }
-}
-
-/// What matters of a page.
+/// The fields of a page that are used.
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow)]
@@ -70,14 +42,14 @@ pub(super) struct Reader {
     pub(super) group: usize,
     /// Their socket.
     pub(super) socket: Socket,
-    /// Whom they follow and unfollow before a cold fetch.
+    /// The account that they follow and unfollow before a cold fetch.
     pub(super) extra: Handle,
 }
 
-/// Fetches until every reader's timeline is a computed one: one that is gathered for the fetch is as new as the fetch, each time.
+/// Fetches until every reader's timeline is a computed one. A timeline that is gathered for a fetch is always as new as the fetch.
 ///
 /// # Errors
-/// A fetch is refused or not answered, or the timelines are not computed for long.
+/// A fetch is refused or not answered, or the timelines are not computed in time.
 pub(super) async fn until_computed(mut readers: Vec<Reader>) -> Result<Vec<Reader>> {
     let progress = Progress::new("computed", readers.len() as u64);
     let run = now_ms();
@@ -95,7 +67,7 @@ pub(super) async fn until_computed(mut readers: Vec<Reader>) -> Result<Vec<Reade
         ensure!(
             progress.elapsed() < COMPUTED_WITHIN,
             "after {} s the timelines of only {same} of {} readers are computed: `soundoff timeline status` and \
-             `soundoff queues` tell what the server is at",
+             `soundoff queues` show what the server does",
             COMPUTED_WITHIN.as_secs(),
             readers.len(),
         );
@@ -107,7 +79,7 @@ pub(super) async fn until_computed(mut readers: Vec<Reader>) -> Result<Vec<Reade
 }
 
 impl Reader {
-    /// When the first page was computed; `None` when the server has no room just now.
+    /// When the first page was computed; `None` when the server has no room now.
     async fn computed_at(&mut self, id: String) -> Result<Option<String>> {
         self.socket.send(send_frame(&id, "timeline.fetch", &json!({ "limit": ITEMS })));
         loop {
@@ -124,7 +96,7 @@ impl Reader {
         }
     }
 
-    /// Fetches when it is due until the clock stops, then waits a while for the last answers.
+    /// Sends fetches when they are due until the clock stops, then waits a while for the last answers.
     pub(super) async fn fetch(self, run: u64, figures: Arc<Figures>, dues: mpsc::Receiver<Due>) {
         let beat = tokio::time::interval(self.socket.welcome.heartbeat);
         let fetching =
@@ -136,14 +108,14 @@ impl Reader {
 /// A fetch without its reply yet.
 struct Asked {
     due: Instant,
-    /// The same time as timelines tell theirs.
+    /// The same time, in the format of timelines.
     due_at: String,
 }
 
 /// A reader in a phase.
 struct Fetching {
     reader: Reader,
-    /// Keeps the ids of one run apart from those of another.
+    /// Separates the ids of one run from those of another.
     run: u64,
     figures: Arc<Figures>,
     open: HashMap<String, Asked>,
@@ -201,7 +173,7 @@ impl Fetching {
         self.open.insert(id, Asked { due, due_at: rfc3339(now_ms()) });
     }
 
-    /// Makes the computed timeline one of other follows.
+    /// Changes the reader's follows, so that the computed timeline is of no use.
     fn toggle(&mut self, n: u64) {
         let id = format!("{:x}-{n}-follow", self.run);
         let message_type = if self.follow { "follow.add" } else { "follow.remove" };
@@ -211,7 +183,7 @@ impl Fetching {
     }
 
     /// # Errors
-    /// The server is not as it must be.
+    /// The server's answer is not what it must be.
     fn take(&mut self, frame: Frame) -> Result<()> {
         match frame {
             Frame::Reply { id, outcome, .. } => {
@@ -240,7 +212,7 @@ impl Fetching {
         let page: Page = serde_json::from_str(body.get()).context("not a page of a timeline")?;
         // Both are RFC 3339 in UTC with milliseconds, so text sorts as time does.
         let is_fresh = page.computed_at >= asked.due_at;
-        // The next one follows again: the last one unfollowed.
+        // If the next one follows, the last one unfollowed.
         let unfollowed = self.figures.phase == Phase::Cold && self.follow;
         let fetched = Fetched { after, is_fresh, unfollowed, items: page.items.len() };
         self.figures.groups[self.reader.group].record(self.figures.phase, fetched);

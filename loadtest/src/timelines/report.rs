@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::readers::{ITEMS, Phase};
+use super::phase::{ITEMS, Phase};
 use crate::open_loop::{Missed, Pace, Refusals, Totals};
 use crate::report::Latencies;
 
-/// What the server has used in a phase, for whatever it did.
+/// What the server has used in a phase, for all of its work.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spent {
     /// Processor time.
@@ -25,9 +25,9 @@ pub(super) struct Spent {
 pub(super) struct GroupFigures {
     /// How many accounts its readers follow.
     pub(super) follows: u32,
-    /// From due to the reply, of the fetches that count; in the cold phase of those after a follow.
+    /// From the due time to the reply, of the fetches that count; in the cold phase of those after a follow.
     pub(super) latencies: Latencies,
-    /// Cold fetches after an unfollow: the server reads all that the reader follows anew.
+    /// Cold fetches after an unfollow: the server reads all follows of the reader again.
     unfollowed: Latencies,
     answered: AtomicU64,
     /// Pages computed after their fetch was due.
@@ -36,7 +36,7 @@ pub(super) struct GroupFigures {
 }
 
 impl GroupFigures {
-    /// Takes in an answered fetch. In the cold phase one that met a timeline computed before it does not count.
+    /// Adds an answered fetch. In the cold phase a fetch does not count if its timeline was computed before it.
     pub(super) fn record(&self, phase: Phase, fetched: Fetched) {
         let Fetched { after, is_fresh, unfollowed, items } = fetched;
         self.answered.fetch_add(1, Relaxed);
@@ -47,7 +47,7 @@ impl GroupFigures {
         }
     }
 
-    /// How many times as long as another group's a share of the fetches takes.
+    /// How many times as long a share of the fetches takes as in another group.
     pub(super) fn ratio(&self, to: &Self, share: f64) -> Option<f64> {
         ratio(&self.latencies, &to.latencies, share)
     }
@@ -61,11 +61,11 @@ fn ratio(of: &Latencies, to: &Latencies, share: f64) -> Option<f64> {
 /// A fetch that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fetched {
-    /// From due to the reply.
+    /// From the due time to the reply.
     pub(super) after: Duration,
-    /// The page was computed after that.
+    /// Whether the page was computed after the due time.
     pub(super) is_fresh: bool,
-    /// The reader had unfollowed somebody just before.
+    /// Whether the reader had unfollowed an account just before.
     pub(super) unfollowed: bool,
     /// How many items the page had.
     pub(super) items: usize,
@@ -78,9 +78,9 @@ pub(super) struct Figures {
     pub(super) phase: Phase,
     /// How many fetches were due.
     pub(super) pace: Pace,
-    /// By group, the one that follows fewest first.
+    /// By group; the group with the fewest follows is first.
     pub(super) groups: Vec<GroupFigures>,
-    /// From due to taken up: the generator's own share of the latency.
+    /// From the due time until the fetch is sent: the generator's own share of the latency.
     pub(super) lag: Latencies,
     /// Fetches that were not sent.
     pub(super) missed: Arc<Missed>,
@@ -145,7 +145,7 @@ impl Figures {
         text
     }
 
-    /// A line a group.
+    /// A line for each group.
     fn rows(&self, text: &mut String, latencies: impl Fn(&GroupFigures) -> &Latencies) {
         for group in &self.groups {
             let of = latencies(group);
@@ -167,13 +167,16 @@ impl Figures {
         };
         let what = match self.phase {
             Phase::Warm => "from due to sent",
-            Phase::Cold => "from due to taken up: a reader does one at a time",
+            Phase::Cold => "from due to begun: a reader has one fetch at a time",
         };
         row("generator", format!("{}   ({what})", self.lag.line(&[0.5, 0.99, 1.0])));
         if let Some(Spent { cpu, resident }) = self.spent {
             let each = cpu.as_micros() as f64 / self.answered().max(1) as f64;
             let megabytes = resident >> 20;
-            row("server", format!("{each:.0} µs of CPU a fetch with all beside it, {megabytes} MB resident"));
+            row(
+                "server",
+                format!("{each:.0} µs of CPU a fetch, all other work included, {megabytes} MB resident"),
+            );
         }
         let short = self.groups.iter().filter(|group| group.shortest.load(Relaxed) < ITEMS as u64);
         for group in short {

@@ -1,4 +1,4 @@
-//! Who takes part: authors who have posted, and readers who follow the first so many of them.
+//! The users who take part: authors who have posted, and groups of readers who follow the first 10, 1,000, … of them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use soundoff_common::protocol::{Handle, now_ms};
 use tokio::sync::watch;
 
-use super::TimelinesArgs;
+use super::args::TimelinesArgs;
 use crate::report::Progress;
 use crate::server::Server;
 use crate::turns::{Judge, Message, Tally, Turn, Turns, any_reply};
@@ -17,7 +17,7 @@ use crate::turns::{Judge, Message, Tally, Turn, Turns, any_reply};
 /// Messages per socket that may wait for their reply.
 const IN_FLIGHT: usize = 8;
 
-/// Somebody who can say hello.
+/// A user who can say hello.
 #[derive(Debug, Clone)]
 pub(super) struct User {
     /// Their handle.
@@ -26,7 +26,7 @@ pub(super) struct User {
     pub(super) token: String,
 }
 
-/// Readers who follow equally many.
+/// Readers who follow the same number of authors.
 #[derive(Debug)]
 struct Group {
     follows: u32,
@@ -38,7 +38,7 @@ struct Group {
 pub(super) struct Cast {
     /// Those who post.
     pub(super) authors: Vec<User>,
-    /// Who is followed and unfollowed to make a computed timeline useless.
+    /// The account that is followed and unfollowed to make a computed timeline useless.
     pub(super) extra: Handle,
     groups: Vec<Group>,
 }
@@ -57,7 +57,7 @@ impl Cast {
     /// Creates the users that do not exist. `follows` must rise.
     ///
     /// # Errors
-    /// The prefix makes no handles, or the server gives no tokens.
+    /// The prefix does not give valid handles, or the server gives no tokens.
     pub(super) async fn create(args: &TimelinesArgs, server: &Server) -> Result<Self> {
         let handle = |rest: String| {
             let handle = format!("{}{rest}", args.prefix);
@@ -93,10 +93,10 @@ impl Cast {
         (0..readers).flat_map(row).collect()
     }
 
-    /// Has the authors post and the readers follow, and reads back that they do.
+    /// Makes the authors post and the readers follow, and reads back that they do.
     ///
     /// # Errors
-    /// Something is refused, nothing moves any more, or a reader follows another number of accounts at the end.
+    /// A message is refused, nothing moves any more, or a reader follows a wrong number of accounts at the end.
     pub(super) async fn prepare(
         &self,
         args: &TimelinesArgs,
@@ -118,7 +118,7 @@ impl Cast {
         all(&turns, "read back", self.reads(), &judge).await.with_context(|| {
             let way_out =
                 if args.skip_setup { "run it once without --skip-setup" } else { "choose another --prefix" };
-            format!("the readers are not as they must be: {way_out}")
+            format!("the readers do not follow whom they must: {way_out}")
         })
     }
 
@@ -134,7 +134,7 @@ impl Cast {
         self.authors.iter().map(turn).collect()
     }
 
-    /// An earlier run may have left the extra account followed: that ends in any case.
+    /// Turns of the readers who follow authors. All of them unfollow the extra account, which an earlier run may have left followed.
     fn follows(&self, all: bool) -> Vec<Turn> {
         let stamp = now_ms();
         let readers =
@@ -176,7 +176,7 @@ impl User {
     }
 }
 
-/// Everybody's turn of one phase.
+/// Takes everybody's turn of one phase.
 async fn all(turns: &Arc<Turns>, what: &'static str, list: Vec<Turn>, judge: &Judge) -> Result<()> {
     let messages = list.iter().map(|turn| turn.messages.len()).sum();
     let tally = Arc::new(Tally::new(what, messages));

@@ -1,8 +1,8 @@
-//! Frames of RFC 6455 as a client writes and reads them, without a copy where none is needed.
+//! Frames of RFC 6455 as a client writes and reads them, without needless copies.
 
 use anyhow::{Result, bail, ensure};
 
-/// Text, as in the first byte of a frame that is whole.
+/// Text. These are the kinds in the first byte of a complete frame.
 pub(crate) const TEXT: u8 = 1;
 /// Binary.
 pub(crate) const BINARY: u8 = 2;
@@ -16,7 +16,7 @@ pub(crate) const PONG: u8 = 10;
 /// One mask for all frames: the server's work is the same as with a random one, and frames can be made in advance.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// No server under test sends more in one frame; a length beyond it means that frames are not where we think.
+/// No server under test sends more in one frame; a greater length means that the frame's start was misread.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Appends a whole, masked frame.
@@ -46,16 +46,16 @@ pub(crate) fn put(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 /// A whole frame at the start of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// What kind it is.
+    /// Its kind.
     pub(crate) opcode: u8,
-    /// Where its payload lies.
+    /// The range of its payload.
     pub(crate) payload: std::ops::Range<usize>,
 }
 
 /// Looks for a whole frame at the start of what a server sent.
 ///
 /// # Errors
-/// No server may send that: a mask, reserved bits, a part of a message, or more than any of them would.
+/// The bytes are what no server must send: a mask, reserved bits, a part of a message, or too large a frame.
 pub(crate) fn find(bytes: &[u8]) -> Result<Option<Found>> {
     let &[first, second, ..] = bytes else { return Ok(None) };
     ensure!(second & 0x80 == 0, "the server sent a masked frame");
@@ -91,7 +91,7 @@ mod tests {
             let payload = vec![b'x'; length];
             let mut masked = Vec::new();
             put(&mut masked, TEXT, &payload);
-            // The same as a server writes it: no mask bit, no mask, plain payload.
+            // The same frame as a server writes it: no mask bit, no mask, plain payload.
             let head = masked.len() - length - 4;
             let mut plain = masked[..head].to_vec();
             plain[1] &= 0x7f;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_may_send_is_an_error() {
+    fn what_no_server_must_send_is_an_error() {
         for (bytes, word) in [
             (&[0x81, 0x80][..], "masked"),
             (&[0xc1, 0][..], "reserved"),

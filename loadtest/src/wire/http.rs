@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as answers on a kept connection need.
+//! The part of HTTP/1.1 that answers on a kept connection need.
 
 use std::ops::Range;
 
@@ -13,18 +13,18 @@ pub(super) struct Head {
     pub(super) status: u16,
     /// Its length with the empty line.
     pub(super) bytes: usize,
-    /// The body's.
+    /// The body's length.
     length: usize,
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Range<usize>,
 }
 
-/// The head at the start of some bytes, once it is whole.
+/// The head at the start of some bytes, once it is complete.
 pub(super) fn head(bytes: &[u8]) -> Result<Option<Head>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         ensure!(bytes.len() < HEAD_BYTES, "the server's answer has no end of its head");
@@ -45,7 +45,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<Head>> {
     Ok(Some(Head { status, bytes: end + 4, length }))
 }
 
-/// The answer at the start of some bytes, once it is whole.
+/// The answer at the start of some bytes, once it is complete.
 pub(super) fn answer(bytes: &[u8]) -> Result<Option<Answer>> {
     let Some(head) = head(bytes)? else { return Ok(None) };
     let body = head.bytes..head.bytes + head.length;

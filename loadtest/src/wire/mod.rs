@@ -1,6 +1,7 @@
-//! Many connections on one thread, as lean as can be: server and generator share the cores, so what this spends the server lacks.
+//! Many connections on one thread, as cheap as possible: server and generator share the cores, so what the generator uses, the server lacks.
 //!
-//! One buffer for all that is read, frames found where they lie, answers of one read leave in one write. What is said is a [`Talk`]'s.
+//! There is one buffer for everything that is read, frames are found in it without a copy, and answers to one read leave in one write. A [`Talk`]
+//! decides what is sent.
 
 pub(crate) mod frames;
 mod http;
@@ -16,7 +17,7 @@ use socket2::SockRef;
 
 /// As much as a socket's kernel buffer usually holds.
 const READ_BYTES: usize = 256 * 1024;
-/// Readiness events taken up at once.
+/// Readiness events that are handled at once.
 const EVENTS: usize = 1024;
 /// The token of [`Swarm::waker`].
 const WAKE: Token = Token(usize::MAX);
@@ -24,9 +25,9 @@ const WAKE: Token = Token(usize::MAX);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What is said over the connections of a [`Swarm`]. What lands in `out` is written after everything that was read has been heard.
+/// What is said over the connections of a [`Swarm`]. Bytes in `out` are written after everything that was read has been handled.
 pub(crate) trait Talk {
-    /// Connection `at` is open: the websocket is agreed on, or the HTTP connection is there.
+    /// Connection `at` is open: the websocket is upgraded, or the HTTP connection is made.
     ///
     /// # Errors
     /// Ends the run.
@@ -38,11 +39,11 @@ pub(crate) trait Talk {
     /// A websocket's frame, or an HTTP answer's body with its status as `kind`.
     ///
     /// # Errors
-    /// It is not what the server should have said: ends the run.
+    /// The server must not say this: the run ends.
     fn heard(&mut self, at: usize, kind: u16, payload: &[u8], out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// How a connection begins and what it speaks then.
+/// How a connection begins, and its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Connecting,
@@ -59,7 +60,7 @@ struct Connection {
     is_websocket: bool,
     /// Not written yet.
     out: Vec<u8>,
-    /// The beginning of what has not come whole.
+    /// The beginning of a frame or answer that is not complete.
     rest: Vec<u8>,
 }
 
@@ -91,7 +92,7 @@ impl Swarm {
     /// An empty one.
     ///
     /// # Errors
-    /// The system gives no epoll.
+    /// The system has no epoll.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             poll: Poll::new().context("no epoll")?,
@@ -101,15 +102,15 @@ impl Swarm {
         })
     }
 
-    /// What ends a [`Self::turn`] from another thread.
+    /// A waker that ends a [`Self::turn`] from another thread.
     ///
     /// # Errors
-    /// The system gives no event descriptor.
+    /// The system has no event descriptor.
     pub(crate) fn waker(&self) -> Result<Waker> {
         Waker::new(self.poll.registry(), WAKE).context("no event descriptor")
     }
 
-    /// Begins to open a websocket; answers its number.
+    /// Begins to open a websocket, and returns its number.
     ///
     /// # Errors
     /// There is no descriptor or port left.
@@ -141,10 +142,10 @@ impl Swarm {
         self.connections.len()
     }
 
-    /// Writes to a connection, or keeps what it does not take now for later.
+    /// Writes to a connection. What it does not take now is kept for later.
     ///
     /// # Errors
-    /// It is broken or was never opened.
+    /// The connection is broken or was never opened.
     pub(crate) fn send(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
         let connection = self.connections.get_mut(at).and_then(Option::as_mut);
         let connection = connection.with_context(|| format!("connection {at} is not there"))?;
@@ -152,18 +153,18 @@ impl Swarm {
         connection.flush().with_context(|| format!("connection {at}"))
     }
 
-    /// Cuts all connections from `first` on without a word, as a network does, and forgets them.
+    /// Cuts all connections from `first` on without a close, as a network failure does, and forgets them.
     pub(crate) fn cut(&mut self, first: usize) {
         for connection in self.connections.drain(first..).flatten() {
-            // A reset instead of a farewell; without it ports would stay taken for a minute.
+            // A reset instead of a close: otherwise ports would stay in use for a minute.
             let _ = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
         }
     }
 
-    /// Waits up to `wait` for something to happen and sees to all that has.
+    /// Waits up to `wait` for events, and handles all that have come.
     ///
     /// # Errors
-    /// A connection broke, or what `talk` says.
+    /// A connection broke, or an error of `talk`.
     pub(crate) fn turn(&mut self, wait: Duration, talk: &mut impl Talk) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -223,14 +224,14 @@ impl Connection {
                 whole.drain(..used);
                 self.rest = whole;
             }
-            // What comes after a short read comes with an event of its own.
+            // After a short read, more bytes come with an event of their own.
             if drained {
                 return Ok(());
             }
         }
     }
 
-    /// Hands on what has come whole; answers how many bytes that was.
+    /// Hands on what is complete, and returns how many bytes that was.
     fn take(&mut self, at: usize, bytes: &[u8], talk: &mut impl Talk) -> Result<usize> {
         let mut used = 0;
         if self.stage == Stage::Upgrading {

@@ -1,4 +1,4 @@
-//! What messages do to the fake's users, and what their inboxes get of it.
+//! What messages do to the fake's users, and what comes into their inboxes.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Seen, Session};
 
-/// A user's inbox, and the sockets that hear of it.
+/// A user's inbox, and the sockets that get its entries.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     entries: Vec<Value>,
@@ -21,12 +21,12 @@ impl Inbox {
         self.entries.len()
     }
 
-    /// What came after an entry.
+    /// The entries after one.
     pub(super) fn after(&self, cursor: usize) -> Vec<Value> {
         self.entries.iter().skip(cursor).cloned().collect()
     }
 
-    /// From now on this socket hears.
+    /// From now on this socket gets new entries.
     pub(super) fn tell(&mut self, socket: UnboundedSender<Value>) {
         self.sockets.push(socket);
     }
@@ -40,7 +40,7 @@ impl Inbox {
 }
 
 impl Session {
-    /// Does what a message says, and returns its reply's body.
+    /// Does what a message asks for, and returns the body of its reply.
     pub(super) fn effect(&self, seen: &mut Seen, frame: &Value, lie: bool) -> Value {
         let body = &frame["body"];
         let other = body["user"].as_str().unwrap_or_default();
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// A direct message, pushed as often and in such an order as the faults want it.
+    /// A direct message. The faults decide how often and in which order it is pushed.
     fn dm(&self, seen: &mut Seen, body: &Value) -> Value {
         let dms = seen.types["dm.send"];
         let mut hits = |name, every: u64| {
@@ -115,7 +115,7 @@ impl Session {
         json!({ "id": id, "author": self.user, "text": text, "created_at": rfc3339(0), "likes": 0, "comments": 0 })
     }
 
-    /// Gathered at once when it has not been computed of the follows of now; that computes it for the next time.
+    /// It is gathered at once when it was computed with other follows; that also computes it for the next time.
     fn timeline(&self, seen: &mut Seen) -> Value {
         let follows = seen.follows.get(&self.user).map_or(0, HashSet::len);
         let computed = seen.timelines.get(&self.user).filter(|(of, _)| *of == follows);

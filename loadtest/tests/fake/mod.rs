@@ -19,10 +19,10 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// What goes wrong. Every n-th `send` of the server suffers; 0 is never.
+/// What goes wrong, for every n-th `send` of the server; 0 is never.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Faults {
-    /// Not an `up` server: there are no tokens.
+    /// It is not an `up` server: there are no tokens.
     pub(crate) no_tokens: bool,
     /// Refused as `rate_limited`.
     pub(crate) rate_limited: u64,
@@ -34,9 +34,9 @@ pub(crate) struct Faults {
     pub(crate) cut: u64,
     /// `goaway` and close 4001 instead of an answer.
     pub(crate) drain: u64,
-    /// Says it followed and does not.
+    /// It replies that it followed, and does not.
     pub(crate) lie: u64,
-    /// Every n-th pong is not what a pong is.
+    /// Every n-th pong is not a valid one.
     pub(crate) wrong_pong: u64,
     /// Every n-th profile is another user's.
     pub(crate) wrong_profile: u64,
@@ -44,11 +44,11 @@ pub(crate) struct Faults {
     pub(crate) mute: bool,
     /// The heartbeat in milliseconds; a client that is silent for two is closed. 0 is half a minute, unchecked.
     pub(crate) heartbeat_ms: u64,
-    /// The second reply to a message says again that it took effect.
+    /// The second reply to a message also says that it took effect.
     pub(crate) reply_twice: u64,
-    /// The second reply to a message says that it had taken effect before, and how otherwise.
+    /// The second reply to a message says that it had taken effect before, but with another body.
     pub(crate) reply_otherwise: u64,
-    /// After so many sends all sockets are cut, and for so many milliseconds nobody is welcomed.
+    /// After the first number of sends all sockets are cut, and for the second number of milliseconds nobody is welcomed.
     pub(crate) stall: Option<(u64, u64)>,
     /// Every n-th dm is not pushed,
     pub(crate) dm_lost: u64,
@@ -75,9 +75,9 @@ pub(crate) struct Seen {
     authors: HashMap<String, String>,
     /// Inboxes.
     inboxes: HashMap<String, effects::Inbox>,
-    /// Direct messages that are to be pushed after the next one between the same two.
+    /// Direct messages that will be pushed after the next one between the same two users.
     held: HashMap<(String, String), Value>,
-    /// Until when nobody is welcomed, and whom that cuts off.
+    /// Until when nobody is welcomed, and the sockets that are cut off.
     stalled: Option<Instant>,
     cuts: watch::Sender<u64>,
     /// Effects per user and id.
@@ -86,20 +86,20 @@ pub(crate) struct Seen {
     pub(crate) sends: u64,
     /// Heartbeats.
     pub(crate) pings: u64,
-    /// Sockets closed for want of one.
+    /// Sockets closed for a missing one.
     pub(crate) heartless: u64,
     /// Sockets at the moment, and the most there were.
     open: usize,
     /// The most sockets open at once.
     pub(crate) most_open: usize,
-    /// Faults that came to pass, by name.
+    /// Faults that happened, by name.
     pub(crate) faults: HashMap<&'static str, u64>,
 }
 
 /// A running fake.
 #[derive(Debug)]
 pub(crate) struct Fake {
-    /// Where it listens.
+    /// Its address.
     pub(crate) address: SocketAddr,
     /// What it has seen.
     pub(crate) seen: Arc<Mutex<Seen>>,
@@ -269,7 +269,7 @@ impl Session {
         [welcome].into_iter().chain(missed).collect()
     }
 
-    /// What a `send` gets; `Err` is a close code, or 0 for a cut.
+    /// The answer to a `send`; `Err` is a close code, or 0 for a cut.
     fn answer(&self, frame: &Value) -> Result<Vec<Value>, u16> {
         let mut seen = self.seen.lock().unwrap();
         seen.sends += 1;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::files::Files;
-use crate::ours::IN_A_ROW;
+use benchkit::files::Files;
+use benchkit::ours::IN_A_ROW;
 
 /// Checks that our chronological timelines are the same as the peer's.
 pub(crate) fn chronological(files: &Files, peer: &str) -> anyhow::Result<()> {

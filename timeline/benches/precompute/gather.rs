@@ -1,17 +1,17 @@
-//! The lower bound: the time of reading the same places and doing nothing with them.
+//! The lower bound: the time of reading the same places without any work on them.
 
 use std::hint::black_box;
 
-use crate::files::Files;
-use crate::usage::cpu_seconds;
+use benchkit::files::Files;
+use benchkit::usage::cpu_seconds;
 
 /// A list's head: one cache line.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// Reads, in each round, the head of every follow's list and every post that is on a timeline; prints a round's CPU
-/// seconds and number of reads. The processor knows what comes next only from the order of the reads.
+/// Reads, once in each round, the head of every follow's list and every post that is on a timeline. Prints the CPU seconds of each round and
+/// its number of reads. Only the order of the reads lets the processor predict the next one.
 pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
     let follows = files.numbers("follows")?;
     let listed = files.numbers("ours_chronological")?;

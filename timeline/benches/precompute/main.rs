@@ -9,20 +9,16 @@
 //! `USERS` sets how many users there are (200,000), `PLOT` names an SVG file to draw the figures into.
 
 mod compare;
-mod files;
 mod gather;
-mod ours;
 mod peers;
 mod plot;
-mod usage;
-mod world;
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
-
-use files::Files;
+use benchkit::files::{self, Files};
+use benchkit::ours;
 
 const ROUNDS: usize = 7;
 

@@ -10,7 +10,7 @@ use crate::{Figure, compare, numbers, show};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/precompute");
 
-/// Makes a Python environment with the peers; returns its path.
+/// Makes a Python with the peers, if there is none; returns its path.
 pub(crate) fn prepared() -> anyhow::Result<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/precompute-peers");
     let python = venv.join("bin/python");

@@ -1,18 +1,23 @@
+use super::super::figures;
 use super::super::gathering::Gathering;
+use super::super::inputs::{Behaviour, Service};
 use super::super::model::Model;
+use super::super::outcome::Outcome;
 use super::super::plan::cost;
 use super::super::prices::{
     DYNAMODB_READ, DYNAMODB_WRITE, FIREHOSE_5KB, SQS_REQUEST, of_requests, tasks_second,
 };
-use super::super::tell;
-use super::{Behaviour, Deployment, Detail, Documents, Outcome, Scenario, Service, simulate};
+use super::super::requests::Requests;
+use super::super::scenario::Scenario;
+use super::super::terraform::Deployment;
+use super::{Detail, simulate};
 
 fn scenario(hours: u32) -> Scenario {
     Scenario {
         deployment: Deployment::read(None).unwrap(),
         service: Service::read(None).unwrap(),
         behaviour: Behaviour::read(None).unwrap(),
-        documents: Documents::read().unwrap(),
+        requests: Requests::read().unwrap(),
         spikes: vec![],
         losses: vec![],
         seconds: hours * 3600,
@@ -94,12 +99,12 @@ fn a_constant_loads_dollars_are_those_by_hand() {
     let services = scenario.deployment.services.values();
     let fargate: f64 = services.map(|service| 3600.0 * tasks_second(service, service.min)).sum();
     near("Fargate", fargate, outcome.dollars.fargate, 1e-6);
-    near("Firehose", of_requests(FIREHOSE_5KB, sent), outcome.dollars.firehose, 1e-6);
+    near("Firehose", of_requests(&FIREHOSE_5KB, sent), outcome.dollars.firehose, 1e-6);
     // A typing reads 3 units; a session's hello reads 8 and writes 2. One scan of 48 pages.
-    let scan = of_requests(DYNAMODB_READ, 48.0 * 125.0 + 48.0 * 330.0);
+    let scan = of_requests(&DYNAMODB_READ, 48.0 * 125.0 + 48.0 * 330.0);
     let tables = sent * 0.38e-6
-        + of_requests(DYNAMODB_READ, sessions * 8.0)
-        + of_requests(DYNAMODB_WRITE, sessions * 2.0);
+        + of_requests(&DYNAMODB_READ, sessions * 8.0)
+        + of_requests(&DYNAMODB_WRITE, sessions * 2.0);
     near("DynamoDB", tables + scan, outcome.dollars.dynamodb, 0.01);
     // Two cache nodes at 0.032; a balancer's hour and 480 open sockets; two gateways and 0.7 KB a message at 0.05 a GB.
     near("ElastiCache", 0.064, outcome.dollars.elasticache, 1e-6);
@@ -107,7 +112,7 @@ fn a_constant_loads_dollars_are_those_by_hand() {
     near("network", 0.09 + sent * 700.0 / 1e9 * 0.05, outcome.dollars.network, 1e-6);
     // Two hops: from two edges at 5 a second each, between $1.2 a million at 1 and 0.99 at 10; from the router at 10. And one poll in 20 s of 30
     // idle queues.
-    let polls = of_requests(SQS_REQUEST, 3600.0 / 20.0 * 30.0);
+    let polls = of_requests(&SQS_REQUEST, 3600.0 / 20.0 * 30.0);
     near("SQS", sent * (1.049e-6 + 0.990e-6) + polls, outcome.dollars.sqs, 0.03);
 }
 
@@ -116,7 +121,7 @@ fn the_same_seed_gives_the_same_day_and_another_does_not() {
     let of = |seed: u64, detail| {
         let scenario = Scenario { seed, ..scenario(1) };
         let outcome = run(&scenario, 10_000.0, detail);
-        tell::json(&scenario, &[outcome])["days"].to_string()
+        figures::json(&scenario, &[outcome])["days"].to_string()
     };
     for detail in [Detail::Messages, Detail::Cohorts] {
         assert_eq!(of(1, detail), of(1, detail));
@@ -127,8 +132,8 @@ fn the_same_seed_gives_the_same_day_and_another_does_not() {
 #[test]
 fn every_queue_has_a_kind_and_every_kind_its_price() {
     let scenario = scenario(1);
-    let Scenario { deployment, service, behaviour, documents, .. } = &scenario;
-    let model = Model::new(deployment, service, behaviour, documents).unwrap();
+    let Scenario { deployment, service, behaviour, requests, .. } = &scenario;
+    let model = Model::new(deployment, service, behaviour, requests).unwrap();
     // All queues but the bucket's own and main_q, and the edge beside them.
     assert_eq!(model.plan.queues.len(), deployment.queues.len() + 1);
     assert_eq!(model.plan.kinds.len(), deployment.queues.len() - 1);
@@ -142,8 +147,8 @@ fn every_queue_has_a_kind_and_every_kind_its_price() {
 #[test]
 fn a_tasks_backlog_is_half_a_minute_of_its_work_in_the_busiest_of_its_policies() {
     let scenario = scenario(1);
-    let Scenario { deployment, service, behaviour, documents, .. } = &scenario;
-    let model = Model::new(deployment, service, behaviour, documents).unwrap();
+    let Scenario { deployment, service, behaviour, requests, .. } = &scenario;
+    let model = Model::new(deployment, service, behaviour, requests).unwrap();
     let Model { plan, offered, senders, .. } = &model;
     let sessions = behaviour.sessions_a_second(1e7) * (1.0 + behaviour.swing);
     let of = |tier: usize| (0..plan.queues.len()).filter(move |queue| plan.queues[*queue].tier == tier);

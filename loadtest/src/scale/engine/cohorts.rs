@@ -1,7 +1,7 @@
-//! A second's messages as one cohort: what is left of a cohort waits, first come first served, and its place in the second's work says how long.
+//! All messages of a second as one cohort. What is left of a cohort waits, first come first served, and its place in the second's work decides how long.
 //!
-//! Waits within a second, where a tier keeps up, come from the formula for many servers; what times calls take, from samples. So a day costs the same for
-//! a thousand messages a second and for a million.
+//! Where a tier keeps up, waits within a second come from the formula for many servers, and the times of calls come from samples. So a day takes as
+//! long to simulate for a thousand messages a second as for a million.
 
 use std::collections::VecDeque;
 
@@ -12,17 +12,17 @@ use super::super::gathering::Wait;
 use super::super::plan::{Plan, cost};
 use super::super::waiting::{erlang_c, mean_wait};
 use super::messages::poisson;
-use super::{Depth, Engine, Seen};
+use super::state::{Depth, Engine, Seen};
 
 /// Samples of what calls take, for each kind.
 const POOL: usize = 4096;
-/// How many of them stand for one cohort's messages.
+/// How many of the samples are used for the messages of one cohort.
 const POINTS: usize = 16;
-/// Fewer messages than this are none.
+/// Fewer messages than this count as none.
 const LITTLE: f64 = 1e-9;
-/// Over so many seconds loads are taken to last.
+/// Loads are averaged over this many seconds.
 const STEADY: f64 = 20.0;
-/// The formula for waits is for loads that last; no wait that it tells exceeds so many seconds.
+/// The formula for waits is for lasting loads; its result is limited to this many seconds.
 const SHORT: f64 = 0.5;
 
 /// Messages of one kind that came in one stretch of time.
@@ -30,17 +30,17 @@ const SHORT: f64 = 0.5;
 struct Cohort {
     kind: usize,
     count: f64,
-    /// Their queue has them from when to when.
+    /// When their queue gets the first and the last of them.
     from: f64,
     to: f64,
-    /// What they have waited in queues before.
+    /// How long they have waited in earlier queues.
     waited: f64,
-    /// The micro wait's mean and share, as of the tiers passed so far.
+    /// Mean and share of the waits within a second, for the tiers passed so far.
     micro: [Micro; 3],
     stage: usize,
 }
 
-/// A queue's cohorts, first come first served, and how many messages they are: a backlog may be of a day's cohorts, each second.
+/// A queue's cohorts, first come first served, and the number of their messages. A backlog can consist of a cohort for each second of a day.
 #[derive(Debug, Clone, Default)]
 struct Line {
     cohorts: VecDeque<Cohort>,
@@ -53,12 +53,12 @@ impl Line {
         self.cohorts.push_back(cohort);
     }
 
-    /// Takes up to so many messages of the first cohort.
+    /// Takes up to `most` messages of the first cohort.
     fn take(&mut self, most: f64) -> Option<Cohort> {
         let front = self.cohorts.front_mut()?;
         if front.count <= most + LITTLE {
             let all = self.cohorts.pop_front()?;
-            // So that what rounding leaves does not add up.
+            // So that rounding errors do not add up.
             self.count = if self.cohorts.is_empty() { 0.0 } else { self.count - all.count };
             return Some(all);
         }
@@ -71,7 +71,7 @@ impl Line {
     }
 }
 
-/// Waits within a second: how many wait at all, and how long those do.
+/// Waits within a second: the share that waits, and the mean wait of that share.
 #[derive(Debug, Clone, Copy, Default)]
 struct Micro {
     share: f64,
@@ -81,13 +81,13 @@ struct Micro {
 /// One queue's second.
 #[derive(Debug, Clone, Copy, Default)]
 struct Turn {
-    /// All there is.
+    /// All waiting messages.
     demand: f64,
-    /// What its slots allow.
+    /// As many as its slots allow.
     most: f64,
-    /// What is done.
+    /// Messages done.
     served: f64,
-    /// How fast it is done, while it is.
+    /// How fast they are done, while they are.
     rate: f64,
 }
 
@@ -102,14 +102,14 @@ pub(crate) struct Cohorts {
     queues: Vec<Line>,
     /// Messages of lost tasks, and when they are visible again.
     hidden: Vec<(f64, usize, Cohort)>,
-    /// What follows in the next second.
+    /// Follow-ups that arrive in the next second.
     follow: Vec<f64>,
-    /// Messages a second, as of the last second: how many hold slots.
+    /// Messages a second in the last second, which says how many hold slots.
     pace: Vec<f64>,
-    /// The same over some seconds: what the formula for waits is told, as it is for loads that last. Cohorts themselves see what comes and goes faster.
+    /// The same over several seconds, for the formula for waits, which is for lasting loads. Cohorts themselves follow faster changes.
     steady: Vec<f64>,
     costs: Vec<f64>,
-    /// What calls take on the whole way, for each kind.
+    /// Samples of the time of calls on the whole way, for each kind.
     calls: Vec<Vec<f64>>,
     turn: usize,
 }
@@ -152,12 +152,12 @@ impl Cohorts {
         f64::from(at.slots) * f64::from(self.tasks[at.tier])
     }
 
-    /// Long work lets others in after each slice, so that it counts as many short works.
+    /// Long work leaves its processor to others after each slice, so it counts as many short pieces of work.
     fn slices(&self, queue: usize) -> f64 {
         (self.costs[queue] / self.plan.slice).ceil().max(1.0)
     }
 
-    /// How much a queue has of processors that are short, in messages.
+    /// How many messages of a queue scarce processors do.
     fn weight(&self, queue: usize) -> f64 {
         self.slots(queue) / self.slices(queue)
     }
@@ -282,7 +282,7 @@ impl Cohorts {
             {
                 let arrived = f64::midpoint(part.from, part.to);
                 let finished = self.now + (done + part.count / 2.0) / turn.rate;
-                // Whoever has no backlog of his own stands behind those who have, before the same processors.
+                // Messages of a queue without a backlog wait behind those of queues with one, for the same processors.
                 let wait = (finished - arrived).max(crowd);
                 let mut out = Cohort { waited: part.waited + wait, ..part };
                 out.micro[out.stage.min(2)] = micro;
@@ -317,7 +317,7 @@ impl Cohorts {
             for micro in cohort.micro.iter().filter(|micro| micro.share > 0.0) {
                 let chance: f64 = self.rng.random();
                 if chance < micro.share {
-                    // The same draw, scaled to its part, says how long.
+                    // The same random number, scaled to its part, decides how long.
                     latency -= micro.mean * (1.0 - chance / micro.share).ln();
                 }
             }
@@ -376,7 +376,7 @@ impl Engine for Cohorts {
                 && let Some(part) = self.queues[queue].take(lost)
             {
                 lost -= part.count;
-                // On average three quarters of the time are left, as it is extended at half.
+                // On average three quarters of the time are left, as it is extended at half time.
                 self.hidden.push((self.now + 0.75 * self.plan.visibility, queue, part));
             }
         }
@@ -389,7 +389,7 @@ impl Engine for Cohorts {
         let visible = (waiting - free).max(0.0);
         let lost: f64 =
             self.hidden.iter().filter(|(_, of, _)| *of == queue).map(|(_, _, cohort)| cohort.count).sum();
-        // The oldest one visible stands behind those received.
+        // The oldest visible message is behind those that were received.
         let mut before = waiting - visible;
         let mut oldest = self.now;
         for cohort in &self.queues[queue].cohorts {

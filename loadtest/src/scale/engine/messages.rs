@@ -9,27 +9,27 @@ use rand_distr::{Distribution as _, Poisson};
 
 use super::super::gathering::Wait;
 use super::super::plan::Plan;
-use super::{Depth, Engine, Seen};
+use super::state::{Depth, Engine, Seen};
 
 const SECOND: f64 = 1e9;
 const STEP: u64 = 1_000_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    /// A message is there to be received.
+    /// A message can be received.
     Visible,
-    /// It needs its processor no more.
+    /// A message no longer needs its processor.
     Worked,
-    /// It needs its slot no more.
+    /// A message no longer needs its slot.
     Done,
-    /// A slot is free whose message has gone on before; the number is the queue's.
+    /// A slot becomes free whose message has gone on before; the number is that of the queue.
     Free,
 }
 
-/// The life that no message has.
+/// A life that no message has.
 const NOBODY: u32 = u32::MAX;
 
-/// When, in which order among those of the same time, what, of which message in which life of it.
+/// An event: time, order among events of the same time, kind, message, and the message's life.
 type Event = Reverse<(u64, u64, What, usize, u32)>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ enum State {
     Received,
     Working,
     Holding,
-    /// Its task was lost.
+    /// Whether its task was lost.
     Hidden,
 }
 
@@ -47,12 +47,12 @@ struct Message {
     kind: usize,
     stage: usize,
     state: State,
-    /// Events of an earlier life are void.
+    /// Events of an earlier life are ignored.
     life: u32,
     born: u64,
-    /// Since when it is visible, or received.
+    /// When it became visible, or was received.
     since: u64,
-    /// Seconds of its processor that it still needs, once it has had some.
+    /// Seconds of its processor that it still needs, after it has had some.
     left: Option<f64>,
 }
 
@@ -149,7 +149,7 @@ impl Messages {
         self.at(time + nanos(pass), What::Visible, message);
     }
 
-    /// Receives what there are slots for.
+    /// Receives as many messages as there are free slots.
     fn pull(&mut self, queue: usize) {
         let tier = self.plan.queues[queue].tier;
         let slots = u64::from(self.plan.queues[queue].slots) * u64::from(self.tasks[tier]);
@@ -164,7 +164,7 @@ impl Messages {
         self.work(tier);
     }
 
-    /// Works on what there are processors for.
+    /// Starts work on as many messages as there are free processors.
     fn work(&mut self, tier: usize) {
         let Tier { cores, speed } = Tier::of(&self.plan, tier, self.tasks[tier]);
         while self.busy[tier] < cores
@@ -255,7 +255,7 @@ impl Messages {
     }
 }
 
-/// A tier's processors, of all its tasks.
+/// The number of processors of all tasks of a tier.
 struct Tier {
     cores: u64,
     speed: f64,
@@ -268,7 +268,7 @@ impl Tier {
     }
 }
 
-/// How many arrive where so many are expected.
+/// A random number of arrivals where `mean` are expected.
 pub(super) fn poisson(mean: f64, rng: &mut StdRng) -> f64 {
     Poisson::new(mean).map_or(0.0, |poisson| poisson.sample(rng))
 }

@@ -3,7 +3,7 @@ use super::super::time::Millis;
 use super::super::waiting::mean_wait;
 use super::{Cohorts, Engine, Messages, Seen};
 
-/// Runs for so many seconds at one rate, after as many that are not counted.
+/// Runs for some seconds at one rate, after the same number of seconds that are not counted.
 fn run(engine: &mut dyn Engine, plan: &Plan, rate: f64, warm: u32, seconds: u32) -> Seen {
     let mut seen = Seen::new(plan);
     for second in 0..warm + seconds {
@@ -15,7 +15,7 @@ fn run(engine: &mut dyn Engine, plan: &Plan, rate: f64, warm: u32, seconds: u32)
     seen
 }
 
-/// The mean wait of the exact engine, and what theory says.
+/// The mean wait of the exact engine, and that of theory.
 fn waits(cores: u32, work: Millis, rate: f64, seconds: u32) -> (f64, f64) {
     let plan = single(cores, work);
     let seen = run(&mut Messages::new(plan.clone(), 7), &plan, rate, 200, seconds);
@@ -78,7 +78,7 @@ fn network() -> Plan {
     }
 }
 
-/// What both engines make of the same: by second, messages in queues; and of all, the latency.
+/// The course of an engine: messages in queues by second, and the latency of all.
 struct Course {
     depth: Vec<f64>,
     age: f64,
@@ -157,7 +157,7 @@ fn what_came_is_done_or_queued() {
     for course in both([1, 1, 2], crowd, 90) {
         let (arrived, done): (f64, f64) = (course.seen.arrived.iter().sum(), course.seen.done.iter().sum());
         assert!(course.left > 1_000.0, "the test wants a backlog");
-        // Cohorts count what is on its way as still in flight where it is only about to be.
+        // Cohorts count messages that are about to arrive as in flight.
         assert!(
             (arrived - done - course.left).abs() <= arrived * 0.005,
             "{arrived} came, {done} done, {} left",

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use soundoff_common::protocol::Handle;
 use tokio::sync::watch;
 
-use super::predict::Course;
+use super::course::{Course, Measured, Phase};
 use super::server::{Counters, Up};
 use crate::accepted::body;
 use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
@@ -18,47 +18,16 @@ use crate::server::Server;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a backlog may take to drain.
 const DRAIN: Duration = Duration::from_secs(240);
-/// A queue with no more than this in it counts as drained.
-pub(super) const EMPTY: f64 = 10.0;
-
-/// How messages come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Phase {
-    /// A second, at times left to chance.
-    pub(super) rate: u32,
-    /// For so long.
-    pub(super) seconds: u32,
-    /// When workers are stopped and started again.
-    pub(super) pause: Option<[u32; 2]>,
-}
-
-/// What was seen.
-#[derive(Debug, Clone)]
-pub(super) struct Measured {
-    /// The same figures that are predicted.
-    pub(super) course: Course,
-    /// Mean seconds of a run, and their squared coefficient of variation.
-    pub(super) service: (f64, f64),
-    /// Mean seconds to the reply.
-    pub(super) reply: f64,
-}
-
 /// The queue of a type, as the catalog names it.
 fn queue(message_type: &str) -> String {
     format!("{}_q", message_type.replace('.', "_"))
 }
 
 impl Phase {
-    /// For a line of a table.
-    pub(super) fn name(&self) -> String {
-        let stopped = self.pause.map(|[from, to]| format!(", stopped {from}–{to} s")).unwrap_or_default();
-        format!("{}/s for {} s{stopped}", self.rate, self.seconds)
-    }
-
-    /// Does it.
+    /// Runs the phase at a server.
     ///
     /// # Errors
-    /// The server is gone, refuses, or does not drain.
+    /// The server has ended, refuses a message, or does not drain.
     pub(super) async fn measure(
         &self,
         up: &Up,
@@ -76,7 +45,7 @@ impl Phase {
         let senders = sockets.into_iter().zip(bodies).collect();
         let pace = Pace { rate: self.rate, duration: self.seconds, chance: Some(u64::from(self.rate)) };
         let totals = Arc::new(Totals::default());
-        // The sockets' hellos are messages, too: what is counted begins after them.
+        // The sockets' hellos are messages, too: counting begins after them.
         let before = settled(up, &queue, stop).await?;
         let begun = Instant::now();
         let wait = Wait { replies: true, most: DRAIN };
@@ -97,7 +66,7 @@ impl Phase {
         Ok(Measured { course, service, reply: totals.replied.mean_micros() / 1e6 })
     }
 
-    /// Depths by time until all is done; stops and starts the workers on the way.
+    /// Returns depths by time until all is done. Stops and starts the workers meanwhile.
     async fn look(
         &self,
         up: &Up,
@@ -130,7 +99,7 @@ impl Phase {
     }
 }
 
-/// Waits until nothing is done any more: the last phase's follow-ups, and hellos.
+/// Waits until nothing more is done: the last phase's follow-ups, and hellos.
 async fn settled(up: &Up, queue: &str, stop: &watch::Receiver<bool>) -> Result<Counters> {
     let deadline = Instant::now() + DRAIN;
     let mut last = up.counters(queue).await?;

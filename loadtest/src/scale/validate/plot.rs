@@ -1,6 +1,6 @@
 //! Depth by time, predicted and measured.
 
-use super::Judged;
+use super::judged::Judged;
 use crate::report::plot::{Axis, Line, Plot, Scale};
 
 /// A plot for each rate.

@@ -1,4 +1,4 @@
-//! The same run, simulated: one server, its service time, and a way there and back that always takes the same.
+//! The same run, simulated: one server with its service time, and a way there and back that always takes the same time.
 
 use serde::Serialize;
 
@@ -6,56 +6,26 @@ use super::super::engine::{Engine as _, Messages, Seen};
 use super::super::plan::{Kind, Plan, Queue, Tier};
 use super::super::time::Millis;
 use super::super::weighted::Weighted;
-use super::phase::{EMPTY, Measured, Phase};
+use super::course::{Course, Measured, Phase};
 
-/// Simulations whose mean is the prediction: one alone depends on its dice as a real run does.
+/// The prediction is the mean of this many simulations: a single one depends on chance as a real run does.
 const TIMES: u64 = 20;
 /// The workers' tier; the other is the way to it.
 const WORKERS: usize = 1;
 
-/// What one rate told.
+/// What was learned from one rate.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Calibration {
     /// Seconds of a message with the server.
     pub(super) service: f64,
     /// Their squared coefficient of variation.
     pub(super) variation: f64,
-    /// Seconds of all the rest: edge, main_q, router, reply.
+    /// Seconds of everything else: edge, main_q, router, reply.
     pub(super) way: f64,
 }
 
-/// A run's figures, predicted or measured.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Course {
-    /// Messages accepted and not done, by time.
-    pub(super) depths: Vec<(f64, f64)>,
-    /// Their mean while messages came.
-    pub(super) mean_depth: f64,
-    /// The most of it.
-    pub(super) most: f64,
-    /// Seconds to the reply.
-    pub(super) p50: f64,
-    /// The same.
-    pub(super) p99: f64,
-    /// When the last backlog was gone, from the beginning; 0: there was none.
-    pub(super) drained: f64,
-}
-
-impl Course {
-    /// Sums up depths by time, of which messages came for the first `seconds`.
-    pub(super) fn of(depths: Vec<(f64, f64)>, seconds: u32, p50: f64, p99: f64) -> Self {
-        let during: Vec<f64> =
-            depths.iter().filter(|(at, _)| *at <= f64::from(seconds)).map(|(_, depth)| *depth).collect();
-        let mean_depth = during.iter().sum::<f64>() / during.len().max(1) as f64;
-        let most = depths.iter().map(|(_, depth)| *depth).fold(0.0, f64::max);
-        let last = depths.iter().rposition(|(_, depth)| *depth > EMPTY);
-        let drained = last.map_or(0.0, |last| depths.get(last + 1).unwrap_or(&depths[last]).0);
-        Self { depths, mean_depth, most, p50, p99, drained }
-    }
-}
-
 impl Calibration {
-    /// From the run at one rate. The way is what the waits and the service leave of the mean time to the reply.
+    /// A calibration from the run at one rate. The way is the mean time to the reply, less waits and service.
     pub(super) fn new(phase: &Phase, measured: &Measured, seed: u64) -> Self {
         let (service, variation) = measured.service;
         let bare = Self { service, variation, way: 0.0 };
@@ -69,7 +39,7 @@ impl Calibration {
         Self { service, variation, ..self }
     }
 
-    /// For people.
+    /// A line for people.
     pub(super) fn line(&self) -> String {
         let Self { service, variation, way } = self;
         format!(
@@ -107,7 +77,7 @@ impl Calibration {
         }
     }
 
-    /// Depths by second, and latencies.
+    /// Simulates the phase: depths by second, and latencies.
     fn simulate(&self, phase: &Phase, seed: u64) -> (Vec<f64>, Weighted) {
         let plan = self.plan();
         let mut seen = Seen::new(&plan);
@@ -130,7 +100,7 @@ impl Calibration {
     }
 }
 
-/// What a run will be like.
+/// Predicts a run.
 pub(super) fn predict(phase: &Phase, calibration: Calibration, seed: u64) -> Course {
     let mut mean: Vec<f64> = Vec::new();
     let mut sum = Course::default();

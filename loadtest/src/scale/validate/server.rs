@@ -1,4 +1,4 @@
-//! A server of our own to measure: started, asked for its figures, told to stop and start its workers, and always stopped.
+//! A server of our own to measure. It is started, asked for its figures, asked to stop and start its workers, and always stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::http::get;
 
-/// How long it may take to be there.
+/// How long its start may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `soundoff up`.
@@ -29,13 +29,13 @@ pub(super) struct Up {
 pub(super) struct Counters {
     /// Messages accepted.
     pub(super) accepted: f64,
-    /// Of the type's queue: messages done.
+    /// Messages of the type's queue that are done.
     pub(super) done: f64,
-    /// Runs, and their seconds.
+    /// Runs of the type's queue.
     pub(super) runs: f64,
-    /// See `runs`.
+    /// Seconds of these runs.
     pub(super) seconds: f64,
-    /// What the runs' squares come to, by the middles of the histogram's buckets.
+    /// The sum of the runs' squares, by the middles of the histogram's buckets.
     pub(super) squares: f64,
 }
 
@@ -68,7 +68,7 @@ impl Up {
             anyhow::Ok(())
         };
         tokio::time::timeout(PATIENCE, reading).await.context("the server did not start within 20 s")??;
-        // What else it says is read, so that it never waits for a reader.
+        // The rest of its output is read, so that it never waits for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let (url, metrics) = (url.unwrap_or_default(), metrics.unwrap_or_default());
         Ok(Self { binary: binary.to_owned(), data, child, url, metrics })
@@ -128,7 +128,7 @@ impl Counters {
         read
     }
 
-    /// What came since.
+    /// The difference since `before`.
     pub(super) fn since(self, before: Self) -> Self {
         Self {
             accepted: self.accepted - before.accepted,
@@ -152,7 +152,7 @@ impl Counters {
     }
 }
 
-/// The mean square of what lies anywhere between two bounds alike.
+/// The mean square of a value that is uniform between two bounds.
 fn bound_square(low: f64, high: f64) -> f64 {
     (low * low + low * high + high * high) / 3.0
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::Counters;
 
     #[test]
-    fn a_page_is_read_by_queue_and_differences_are_told() {
+    fn a_page_is_read_by_queue_and_differences_are_computed() {
         let page = r#"soundoff_edge_accepted_total 100
 soundoff_consumer_done_total{queue="main_q"} 90
 soundoff_consumer_done_total{queue="post_create_q"} 80
@@ -175,7 +175,7 @@ soundoff_consumer_run_seconds_bucket{le="+Inf",queue="post_create_q"} 80
         let read = Counters::of(page, "post_create_q");
         assert_eq!((read.depth(), read.runs), (20.0, 80.0));
         let (mean, variation) = read.service();
-        // Between 1 and 3 ms alike: a mean of 2, a variance of 1/3.
+        // Uniform between 1 and 3 ms: a mean of 2, a variance of 1/3.
         assert!((mean - 0.002).abs() < 1e-12 && (variation - 1.0 / 12.0).abs() < 1e-6, "{mean} {variation}");
         assert_eq!(read.since(read).depth(), 0.0);
     }

@@ -4,24 +4,25 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::day::{Outcome, Scenario};
-use super::prices::AS_OF;
+use super::outcome::Outcome;
+use super::prices::as_of;
+use super::scenario::Scenario;
 use crate::report::grouped;
 
 /// A month's days.
 const MONTH: f64 = 30.4;
 
-/// A head, and rows of as many cells.
+/// A head, and rows with the same number of cells.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// What the columns are.
+    /// The names of the columns.
     pub(super) head: Vec<String>,
-    /// The rest.
+    /// The cells.
     pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// Of these.
+    /// A table of a head and rows.
     pub(super) fn new<'a>(
         head: impl IntoIterator<Item = &'a str>,
         rows: impl Iterator<Item = Vec<String>>,
@@ -29,7 +30,7 @@ impl Table {
         Self { head: head.into_iter().map(str::to_owned).collect(), rows: rows.collect() }
     }
 
-    /// For a terminal: columns as wide as they have to be.
+    /// Text for a terminal, with columns as wide as needed.
     fn text(&self) -> String {
         let lines = || [&self.head].into_iter().chain(&self.rows);
         let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -45,17 +46,28 @@ impl Table {
 /// Where the figures come from.
 pub(super) fn source(scenario: &Scenario) -> String {
     format!(
-        "{} h from midnight, seed {}; service times of {} ({}); prices of {AS_OF}",
+        "{} h from midnight, seed {}; service times of {} ({}); prices of {}",
         scenario.seconds / 3600,
         scenario.seed,
         scenario.service.source.date,
         scenario.service.source.machine,
+        as_of(),
     )
 }
 
-/// All of it.
+/// Types without figures of their own, and the type whose figures each has; none when all have their own.
+pub(super) fn defaulted(scenario: &Scenario) -> Option<String> {
+    let types = scenario.defaulted();
+    let types: Vec<_> = types.iter().map(|(name, known_as)| format!("{name} (as {known_as})")).collect();
+    (!types.is_empty()).then(|| types.join(", "))
+}
+
+/// The figures as text.
 pub(super) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
     let mut text = format!("simulated: {}\n", source(scenario));
+    if let Some(types) = defaulted(scenario) {
+        let _ = writeln!(text, "without figures of their own: {types}");
+    }
     for table in [summary(scenario, outcomes), tasks(scenario, outcomes), dollars(outcomes)] {
         let _ = write!(text, "\n{}", table.text());
     }
@@ -67,7 +79,7 @@ pub(super) fn text(scenario: &Scenario, outcomes: &[Outcome]) -> String {
     text
 }
 
-/// How much there was, how late it was, and what it cost.
+/// Load, latency and costs.
 pub(super) fn summary(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
     let row = |outcome: &Outcome| {
         let day = outcome.dollars.sum() * 86_400.0 / f64::from(scenario.seconds);
@@ -97,7 +109,7 @@ pub(super) fn summary(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
     Table::new(head, outcomes.iter().map(row))
 }
 
-/// How many tasks each service had at most; with a mark where it could have no more.
+/// The most tasks that each service had, with a mark where it had reached its limit.
 pub(super) fn tasks(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
     let tiers = outcomes.first().map_or(&[][..], |first| first.tiers.as_slice());
     let row = |outcome: &Outcome| {
@@ -111,7 +123,7 @@ pub(super) fn tasks(scenario: &Scenario, outcomes: &[Outcome]) -> Table {
     Table::new(["tasks*"].into_iter().chain(tiers.iter().map(String::as_str)), outcomes.iter().map(row))
 }
 
-/// Dollars of the time that was simulated, by what they are for.
+/// Dollars of the simulated time, by what they are for.
 pub(super) fn dollars(outcomes: &[Outcome]) -> Table {
     let names = outcomes.first().map(|first| first.dollars.parts().map(|(name, _)| name));
     let row = |outcome: &Outcome| {
@@ -122,7 +134,7 @@ pub(super) fn dollars(outcomes: &[Outcome]) -> Table {
     Table::new(["dollars"].into_iter().chain(names.into_iter().flatten()), outcomes.iter().map(row))
 }
 
-/// What a reader must not overlook, and what he had better know.
+/// Remarks, each with whether it is a warning.
 pub(super) fn remarks(scenario: &Scenario, outcome: &Outcome) -> Vec<(bool, String)> {
     let mut remarks = Vec::new();
     let mut remark = |beware: bool, said: String| {
@@ -135,7 +147,7 @@ pub(super) fn remarks(scenario: &Scenario, outcome: &Outcome) -> Vec<(bool, Stri
     });
     let pinned: Vec<_> = pinned.map(|(_, name)| name.as_str()).collect();
     if !pinned.is_empty() {
-        let said = "cannot grow beyond max; --unlimited tells how far they would";
+        let said = "cannot grow beyond max; --unlimited shows how far they would";
         remark(true, format!("{} {said}", pinned.join(", ")));
     }
     if outcome.shed > 0.5 {
@@ -148,7 +160,7 @@ pub(super) fn remarks(scenario: &Scenario, outcome: &Outcome) -> Vec<(bool, Stri
         let took = short(outcome.scan);
         remark(
             true,
-            format!("looking through all of them takes {took}, not {interval} s: timelines are that old"),
+            format!("one scan of all users takes {took} instead of {interval} s: timelines are that old"),
         );
     }
     if outcome.left > peak(outcome, |minute| minute.rate).max(1.0) * 60.0 {
@@ -163,7 +175,7 @@ pub(super) fn remarks(scenario: &Scenario, outcome: &Outcome) -> Vec<(bool, Stri
     remarks
 }
 
-/// As JSON, minute by minute.
+/// The figures as JSON, minute by minute.
 pub(super) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
     let day = |outcome: &Outcome| {
         json!({
@@ -174,18 +186,19 @@ pub(super) fn json(scenario: &Scenario, outcomes: &[Outcome]) -> Value {
         })
     };
     json!({
-        "seconds": scenario.seconds, "seed": scenario.seed, "prices": AS_OF,
+        "seconds": scenario.seconds, "seed": scenario.seed, "prices": as_of(),
         "service": { "machine": scenario.service.source.machine, "date": scenario.service.source.date, "command": scenario.service.source.command },
+        "defaulted": scenario.defaulted(),
         "days": outcomes.iter().map(day).collect::<Vec<_>>(),
     })
 }
 
-/// The most of a minute.
-fn peak(outcome: &Outcome, of: impl Fn(&super::day::Minute) -> f64) -> f64 {
+/// The greatest value of all minutes.
+fn peak(outcome: &Outcome, of: impl Fn(&super::outcome::Minute) -> f64) -> f64 {
     outcome.minutes.iter().map(of).fold(0.0, f64::max)
 }
 
-/// A duration in the unit that suits it.
+/// A duration in a suitable unit.
 fn short(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
@@ -200,7 +213,7 @@ mod tests {
     use super::{Table, grouped, short};
 
     #[test]
-    fn numbers_are_told_as_people_read_them() {
+    fn numbers_are_written_as_people_read_them() {
         assert_eq!(["7", "1,000", "12,345,678"], [7.0, 1000.0, 12_345_678.0].map(grouped));
         assert_eq!(
             ["0 ms", "80 ms", "1.5 s", "3.0 min", "3.0 h"],

@@ -1,7 +1,10 @@
-//! What this process has used, as the kernel counts it.
+//! What this process has used, as the kernel reports it.
 
 /// CPU seconds so far, user and system, of all threads, to a hundredth.
-pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn cpu_seconds() -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
@@ -14,12 +17,12 @@ fn status_mb(name: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1_000
 }
 
-/// The most memory that was ever resident, in megabytes; loading included.
-pub(crate) fn peak_mb() -> u64 {
+/// The most memory that was ever resident, in megabytes, loading included.
+pub fn peak_mb() -> u64 {
     status_mb("VmHWM:")
 }
 
-/// The memory that is resident, in megabytes.
-pub(crate) fn resident_mb() -> u64 {
+/// The memory that is resident now, in megabytes.
+pub fn resident_mb() -> u64 {
     status_mb("VmRSS:")
 }

@@ -8,34 +8,34 @@ const FOLLOWS: f64 = 100.0;
 const MOST_FOLLOWS: usize = 5_000;
 /// How many posts a user has made in the week, on average.
 const POSTS: f64 = 10.0;
-/// Times are spread over so many milliseconds.
-pub(crate) const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Times of posts are spread over this many milliseconds.
+pub const WEEK_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
 /// A post of the world.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WorldPost {
-    /// How long ago it was made, in milliseconds.
-    pub(crate) ago_ms: u64,
-    /// Likes, and comments twice.
-    pub(crate) engagement: u32,
+pub struct WorldPost {
+    /// Its age in milliseconds.
+    pub ago_ms: u64,
+    /// The number of likes, plus twice the number of comments.
+    pub engagement: u32,
 }
 
 /// Draws users one after the other. The same seed draws the same world.
-pub(crate) struct World {
+pub struct World {
     random: StdRng,
     /// The chances of being followed, added up.
     popularity: Vec<f64>,
 }
 
-/// A number with about the given mean and a heavy tail: Pareto of shape 2, whose least is half its mean.
+/// Draws a number of a Pareto distribution of shape 2, which has a heavy tail; its least value is half its mean.
 fn pareto(random: &mut StdRng, mean: f64, most: usize) -> usize {
     let uniform: f64 = random.random_range(1e-9..1.0);
     ((mean / 2.0) / uniform.sqrt()).round().min(most as f64) as usize
 }
 
 impl World {
-    /// A world of so many users.
-    pub(crate) fn new(users: usize) -> Self {
+    /// A world of `users` users.
+    pub fn new(users: usize) -> Self {
         let mut sum = 0.0;
         // A Zipf law that is flat at its head: the most followed of 200,000 has about 0.5 % of all follows.
         let chance = |rank: usize| {
@@ -45,8 +45,8 @@ impl World {
         Self { random: StdRng::seed_from_u64(1), popularity: (0..users).map(chance).collect() }
     }
 
-    /// Whom the next user, `user`, follows; rising.
-    pub(crate) fn follows(&mut self, user: usize) -> Vec<u32> {
+    /// The accounts that the next user, `user`, follows, in rising order.
+    pub fn follows(&mut self, user: usize) -> Vec<u32> {
         let users = self.popularity.len();
         let count = pareto(&mut self.random, FOLLOWS, MOST_FOLLOWS.min(users / 4));
         let all = self.popularity[users - 1];
@@ -56,7 +56,7 @@ impl World {
                 break;
             }
             let at = self.random.random_range(0.0..all);
-            // Ranks are dealt to users at random, so that being popular and having a low number are two things.
+            // Ranks are dealt to users at random, so that popular users do not have the low numbers.
             let rank = self.popularity.partition_point(|reached| *reached <= at);
             let author = (rank as u64 * 2_654_435_761 % users as u64) as u32;
             if author as usize != user {
@@ -66,8 +66,8 @@ impl World {
         chosen.into_iter().collect()
     }
 
-    /// What the next user has posted; in no order.
-    pub(crate) fn posts(&mut self) -> Vec<WorldPost> {
+    /// The posts of the next user, in no order.
+    pub fn posts(&mut self) -> Vec<WorldPost> {
         let count = pareto(&mut self.random, POSTS, 10_000);
         let mut post = || WorldPost {
             ago_ms: self.random.random_range(0..WEEK_MS),
@@ -76,8 +76,8 @@ impl World {
         (0..count).map(|_| post()).collect()
     }
 
-    /// How much the next user turns to some of the people they follow: places among the follows, and hundredths of a point.
-    pub(crate) fn affinities(&mut self, follows: usize) -> Vec<(u32, u32)> {
+    /// How much the next user turns to some of the people they follow: pairs of a place among the follows and hundredths of a point.
+    pub fn affinities(&mut self, follows: usize) -> Vec<(u32, u32)> {
         let mut known = std::collections::BTreeMap::new();
         for _ in 0..self.random.random_range(0..=10.min(follows)) {
             let author = self.random.random_range(0..follows) as u32;

@@ -1,7 +1,7 @@
 //! The world as files that every contender reads: little-endian arrays.
 //!
-//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and follows are stored end to
-//! end, and the places where they begin are in a file of their own.
+//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and of follows are stored end to end, and a file of
+//! its own says where each begins.
 
 use std::cmp::Reverse;
 use std::fs::File;
@@ -12,12 +12,12 @@ use anyhow::Context as _;
 
 use crate::world::World;
 
-/// The time of the whole world, in milliseconds since 1970.
-pub(crate) const NOW_MS: u64 = 1_790_000_000_000;
+/// The time of the computation, in milliseconds since 1970.
+pub const NOW_MS: u64 = 1_790_000_000_000;
 
-/// The directory of the world's files.
+/// The folder of a world's files.
 #[derive(Debug, Clone)]
-pub(crate) struct Files(pub(crate) PathBuf);
+pub struct Files(pub PathBuf);
 
 impl Files {
     fn create(&self, name: &str) -> anyhow::Result<BufWriter<File>> {
@@ -26,15 +26,21 @@ impl Files {
         Ok(BufWriter::with_capacity(1 << 20, file))
     }
 
-    /// A file to read from the start.
-    pub(crate) fn open(&self, name: &str) -> anyhow::Result<BufReader<File>> {
+    /// Opens a file to read it from the start.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self, name: &str) -> anyhow::Result<BufReader<File>> {
         let path = self.0.join(name);
         let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(BufReader::with_capacity(1 << 20, file))
     }
 
-    /// A whole file of `u32`.
-    pub(crate) fn numbers(&self, name: &str) -> anyhow::Result<Vec<u32>> {
+    /// Reads a whole file of `u32`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn numbers(&self, name: &str) -> anyhow::Result<Vec<u32>> {
         let mut file = self.open(name)?;
         let count = file.get_ref().metadata()?.len() / 4;
         let mut numbers = Vec::with_capacity(usize::try_from(count)?);
@@ -44,31 +50,38 @@ impl Files {
         Ok(numbers)
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// The path of a file.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
 
-/// The next `u32`.
-pub(crate) fn number(file: &mut impl Read) -> anyhow::Result<u32> {
+/// Reads the next `u32`.
+///
+/// # Errors
+/// There is none.
+pub fn number(file: &mut impl Read) -> anyhow::Result<u32> {
     let mut bytes = [0; 4];
     file.read_exact(&mut bytes)?;
     Ok(u32::from_le_bytes(bytes))
 }
 
 /// Writes `u32`s.
-pub(crate) fn write(
-    file: &mut BufWriter<File>,
-    numbers: impl IntoIterator<Item = u32>,
-) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(file: &mut BufWriter<File>, numbers: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
     for number in numbers {
         file.write_all(&number.to_le_bytes())?;
     }
     Ok(())
 }
 
-/// Draws a world of `users` users and writes it to files; returns how many follows and posts it has.
-pub(crate) fn make(dir: &Path, users: usize) -> anyhow::Result<(usize, usize)> {
+/// Draws a world of `users` users and writes its files into `dir`. Returns how many follows and posts it has.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn make(dir: &Path, users: usize) -> anyhow::Result<(usize, usize)> {
     let files = Files(dir.to_owned());
     let mut world = World::new(users);
     let (mut follows_file, mut follow_begins) = (files.create("follows")?, files.create("follow_begins")?);

@@ -1,4 +1,4 @@
-//! Our contender: the functions that the pipeline runs, on the same files as the peers.
+//! Our contender: the functions that the pipeline runs, on the same files as the other contenders.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -16,23 +16,23 @@ use crate::files::{Files, NOW_MS, number, write};
 use crate::usage::{cpu_seconds, peak_mb, resident_mb};
 
 /// How many items a timeline has.
-pub(crate) const ITEMS: usize = 100;
-/// How many of one author may follow each other.
-pub(crate) const IN_A_ROW: usize = 2;
-/// How many users are computed in one batch, as in one message of the pipeline.
+pub const ITEMS: usize = 100;
+/// At most this many items of one author may follow each other.
+pub const IN_A_ROW: usize = 2;
+/// Users in one batch, as many as a message of the pipeline has.
 const USERS_AT_ONCE: usize = 500;
 
-/// Everything that is read, in the form in which the pipeline holds it in memory.
-pub(crate) struct Input {
-    pub(crate) shelf: Shelf,
-    pub(crate) follow_begins: Vec<u32>,
-    pub(crate) follows: Vec<u32>,
+/// Everything that is read, as the pipeline holds it in memory.
+struct Input {
+    shelf: Shelf,
+    follow_begins: Vec<u32>,
+    follows: Vec<u32>,
     affinity_begins: Vec<u32>,
     affinities: Vec<u32>,
 }
 
 impl Input {
-    pub(crate) fn read(files: &Files) -> anyhow::Result<Self> {
+    fn read(files: &Files) -> anyhow::Result<Self> {
         let engagement = files.numbers("post_engagement")?;
         let ago_ms = files.numbers("post_ago_ms")?;
         let mut shelf = Shelf::default();
@@ -58,11 +58,11 @@ impl Input {
         })
     }
 
-    pub(crate) fn users(&self) -> usize {
+    fn users(&self) -> usize {
         self.follow_begins.len() - 1
     }
 
-    pub(crate) fn follows(&self, user: usize) -> &[u32] {
+    fn follows(&self, user: usize) -> &[u32] {
         &self.follows[self.follow_begins[user] as usize..self.follow_begins[user + 1] as usize]
     }
 
@@ -71,7 +71,7 @@ impl Input {
     }
 }
 
-/// What one thread needs, reusable.
+/// The reusable buffers of one thread.
 #[derive(Default)]
 struct Scratch {
     merge: merge::Scratch,
@@ -83,13 +83,13 @@ struct Scratch {
     affinity: Vec<u32>,
 }
 
-/// One user's timeline: post numbers newest first, and the same ranked, with the parts of their scores.
+/// One user's timeline: post numbers, newest first, and the same posts ranked, with the parts of their scores.
 struct Made<'a> {
     posts: &'a [u32],
     ranked: &'a [Ranked],
 }
 
-/// Computes some users, as the pipeline's two stages do: TLC, then Personalization.
+/// Computes the timelines of some users as the pipeline's two stages do: TLC, then Personalization.
 fn compute(
     input: &Input,
     users: Range<usize>,
@@ -120,7 +120,7 @@ fn compute(
     });
 }
 
-/// What a timeline adds to the checksum: every item, multiplied by its place.
+/// What a timeline adds to the checksum: each item times its place.
 fn sum(made: &Made) -> u64 {
     let posts = made.posts.iter().copied();
     let ranked = made.ranked.iter().map(|ranked| u32::from(ranked.index) << 18 | ranked.parts.score());
@@ -149,8 +149,12 @@ fn round(input: &Input, scorer: &Scorer) -> Done {
     batches.into_par_iter().map_init(Scratch::default, batch).reduce(|| (0, 0), add)
 }
 
-/// Measures `rounds` computations of all users on `threads` threads, and prints each.
-pub(crate) fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::Result<()> {
+/// Measures `rounds` computations of everybody's timeline on `threads` threads, and prints each: wall seconds, CPU seconds, most memory ever,
+/// memory before the first round, items, checksum.
+///
+/// # Errors
+/// The files cannot be read.
+pub fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let input = Input::read(files)?;
     let loaded_mb = resident_mb();
@@ -165,9 +169,11 @@ pub(crate) fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::R
     Ok(())
 }
 
-/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts, `lengths` how many each user
-/// has.
-pub(crate) fn write_down(files: &Files) -> anyhow::Result<()> {
+/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts of scores, `lengths` the number of items of each user.
+///
+/// # Errors
+/// The files cannot be read or written.
+pub fn write_down(files: &Files) -> anyhow::Result<()> {
     let input = Input::read(files)?;
     let scorer = Scorer::new(&Weights { in_a_row: IN_A_ROW, ..Weights::default() });
     let create = |name: &str| -> anyhow::Result<_> {
