@@ -1,30 +1,20 @@
 //! The handlers as a feature.
 
-use soundoff_common::model::{accounts, affinity, blocks, follows, posts};
+use soundoff_common::model::affinity;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::Touches;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::tables::Table;
 
-use crate::comments::comment;
-use crate::dms::dm;
-use crate::likes::like;
-
 /// Posts, comments, likes, follows, blocks, direct messages, profiles.
 #[must_use]
 pub fn feature() -> Feature {
     const TABLES: &[Table] = &[Table::Users, Table::Entities, Table::Relationships];
-    Feature::new("social")
-        .handles(crate::rows())
+    let feature = Feature::new("social")
         .touches(Tier::Workers, Touches { reads: TABLES, writes: TABLES, ..Touches::default() })
-        .keeps(accounts::HOLDINGS)
-        .keeps(posts::HOLDINGS)
-        .keeps(comment::HOLDINGS)
-        .keeps(like::HOLDINGS)
-        .keeps(follows::HOLDINGS)
-        .keeps(blocks::HOLDINGS)
-        .keeps(affinity::HOLDINGS)
-        .keeps(dm::HOLDINGS)
+        // Likes, comments and direct messages count towards it.
+        .keeps(affinity::HOLDINGS);
+    crate::join_all(feature)
 }
 
 #[cfg(test)]
@@ -33,7 +23,7 @@ mod tests {
     use soundoff_common::pipeline::handler::Source;
 
     fn specs() -> impl Iterator<Item = Spec> {
-        crate::rows().into_iter().map(|row| row.spec)
+        super::feature().rows.into_iter().map(|row| row.spec)
     }
 
     #[test]

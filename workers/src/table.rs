@@ -2,24 +2,32 @@
 //!
 //! Both make the `mod` lines as well, so that a file cannot be forgotten. `cargo fmt` does not look into macros: `./generate` formats all files.
 
-/// Declares the files of a noun's handlers, and their rows in the order of the protocol document.
+/// Declares the kinds of items that a noun keeps, the files of its handlers, and their rows in the order of the protocol
+/// document: all that makes it a part of the feature.
 macro_rules! handlers {
-    ($($file:ident::$handler:ident,)*) => {
+    ([keeps $($holdings:path),*] $($file:ident::$handler:ident,)*) => {
         $(mod $file;)*
 
-        pub(crate) fn rows() -> Vec<soundoff_common::pipeline::feature::Row> {
-            vec![$(soundoff_common::pipeline::feature::handler::<$file::$handler>()),*]
+        pub(crate) fn join(
+            feature: soundoff_common::pipeline::feature::Feature,
+        ) -> soundoff_common::pipeline::feature::Feature {
+            let rows = [$(soundoff_common::pipeline::feature::handler::<$file::$handler>()),*];
+            feature.handles(rows)$(.keeps($holdings))*
         }
     };
 }
 
-/// Declares the nouns, and all of their rows.
+/// Declares the nouns, and how each joins the feature. A noun that has more than handlers (a job, pages, a loop) writes its
+/// own `join`.
 macro_rules! nouns {
     ($($noun:ident),*) => {
         $(mod $noun;)*
 
-        fn rows() -> Vec<soundoff_common::pipeline::feature::Row> {
-            [$($noun::rows()),*].into_iter().flatten().collect()
+        fn join_all(
+            mut feature: soundoff_common::pipeline::feature::Feature,
+        ) -> soundoff_common::pipeline::feature::Feature {
+            $(feature = $noun::join(feature);)*
+            feature
         }
     };
 }

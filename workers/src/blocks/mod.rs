@@ -1,6 +1,7 @@
 //! Who has blocked whom.
 
 handlers! {
+    [keeps soundoff_common::model::blocks::HOLDINGS]
     add::BlockAdd,
     remove::BlockRemove,
 }

@@ -1,8 +1,9 @@
 //! Comments on posts.
 
-pub(crate) mod comment;
+mod comment;
 
 handlers! {
+    [keeps comment::HOLDINGS]
     create::CommentCreate,
     list::CommentList,
 }

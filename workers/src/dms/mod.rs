@@ -1,8 +1,9 @@
 //! Direct messages, and the sign that somebody writes one.
 
-pub(crate) mod dm;
+mod dm;
 
 handlers! {
+    [keeps dm::HOLDINGS]
     send::DmSend,
     list::DmList,
     typing::Typing,

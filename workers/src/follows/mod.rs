@@ -3,6 +3,7 @@
 pub(crate) mod follow;
 
 handlers! {
+    [keeps soundoff_common::model::follows::HOLDINGS]
     add::FollowAdd,
     remove::FollowRemove,
     list::FollowList,

@@ -3,6 +3,7 @@
 pub(crate) mod like;
 
 handlers! {
+    [keeps like::HOLDINGS]
     add::LikeAdd,
     remove::LikeRemove,
 }

@@ -5,6 +5,7 @@ pub(crate) mod post;
 mod takedown;
 
 handlers! {
+    [keeps soundoff_common::model::posts::HOLDINGS]
     create::PostCreate,
     get::PostGet,
     delete::PostDelete,

@@ -3,6 +3,7 @@
 mod profile;
 
 handlers! {
+    [keeps soundoff_common::model::accounts::HOLDINGS]
     get::ProfileGet,
     update::ProfileUpdate,
     presence::PresenceGet,
