@@ -44,6 +44,7 @@ impl MessageType for MediaChecked {
             "Your upload is no picture that may be shown, and is gone.",
         ),
     ];
+    const CAUSES: &'static [&'static str] = &[CHECK];
     type Body = Body;
     type Reply = Nothing;
 
