@@ -194,7 +194,7 @@ async fn a_token_that_expires_is_announced_renewed_on_the_live_socket_or_closes_
 
     assert_eq!(left_alone.closed().await, 4005);
     is_open(&mut renewed).await;
-    assert_eq!(renewed.closed().await, 4005, "the renewed one lapses in its turn");
+    assert_eq!(renewed.closed().await, 4005, "the renewed one expires as well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

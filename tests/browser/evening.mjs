@@ -64,7 +64,7 @@ async function following(dora, emil) {
       "1 follower",
     );
   });
-  await step("dora is told at once", () =>
+  await step("dora hears of it at once", () =>
     dora.page.locator("nav a[aria-description='1 new']").getByText("Notifications").waitFor(),
   );
 }
@@ -79,7 +79,7 @@ async function live(dora, emil) {
     await becomes(dora.waiting, 0);
     equal(await dora.posts(), ["The ferry is late again. Bring a book?"]);
   });
-  await step("who reads further down is told of what is new, and nothing moves", async () => {
+  await step("a reader further down sees that there are new posts, and nothing moves", async () => {
     for (const line of ["One", "Two", "Three", "Four", "Five"]) await dora.post(`${line} gull on the pier`);
     await emil.card("Five gull").waitFor();
     await emil.page.mouse.wheel(0, 500);
@@ -93,7 +93,7 @@ async function live(dora, emil) {
     await emil.card("A whole colony").waitFor();
     equal((await emil.posts()).slice(0, 2), ["A whole colony on the pier", "Five gull on the pier"]);
   });
-  await step("emil is told why he sees it", async () => {
+  await step("emil reads why he sees it", async () => {
     const card = emil.card("The ferry");
     await card.getByRole("button", { name: "Why am I seeing this?" }).click();
     await card.locator(".why-box").getByText("@dora").first().waitFor();
@@ -105,7 +105,7 @@ async function live(dora, emil) {
     await becomes(() => dora.card("The ferry").locator(".like .count").textContent(), "1 like");
     await becomes(() => emil.card("The ferry").locator(".like .count").textContent(), "1 like");
   });
-  await step("a count that nobody tells him of is right when he comes back to the post", async () => {
+  await step("a count that no event reports is right when he comes back to the post", async () => {
     await emil.nav("Messages");
     await dora.card("Three gull").getByRole("button", { name: "Like" }).click();
     await becomes(dora.waiting, 0);
@@ -184,7 +184,7 @@ async function talking(dora, emil) {
 }
 
 async function notifying(dora, emil) {
-  await step("dora's notifications tell all of it, each once, the newest first", async () => {
+  await step("dora's notifications have all of it, each once, the newest first", async () => {
     await dora.nav("Notifications");
     const told = async () =>
       (await dora.page.locator("main li p:first-child").allTextContents()).map((line) =>

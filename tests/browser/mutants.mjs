@@ -75,7 +75,7 @@ const MUTANTS = {
     [
       "who is signed in is not kept",
       "client/soundoff.js",
-      "await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses }));",
+      "await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, expires }));",
       "",
     ],
     ["other tabs hear nothing", "client/soundoff.js", 'this.#channel?.postMessage("changed");', ""],

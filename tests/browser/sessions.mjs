@@ -27,16 +27,16 @@ async function kept(nora) {
     await nora.page.reload();
     await nora.online();
   });
-  await step("an access token that has lapsed is replaced, with nobody noticing", async () => {
+  await step("an access token that has expired is replaced, with nobody noticing", async () => {
     // What the browser keeps of the session says when its token expires.
     const spoilt = await nora.page.evaluate(() => {
       const key = Object.keys(localStorage).find((key) => localStorage.getItem(key).includes("refresh"));
       const session = JSON.parse(localStorage.getItem(key));
-      const lapsed = JSON.stringify(session, (name, value) => (typeof value === "number" ? 1 : value));
-      localStorage.setItem(key, lapsed);
-      return [session, JSON.parse(lapsed)];
+      const expired = JSON.stringify(session, (name, value) => (typeof value === "number" ? 1 : value));
+      localStorage.setItem(key, expired);
+      return [session, JSON.parse(expired)];
     });
-    must(JSON.stringify(spoilt[0]) !== JSON.stringify(spoilt[1]), "nothing in it says when it lapses");
+    must(JSON.stringify(spoilt[0]) !== JSON.stringify(spoilt[1]), "nothing in it says when it expires");
     const refreshed = nora.page.waitForResponse(
       (answer) => answer.url().includes("/v1/auth/") && answer.request().method() === "POST",
     );

@@ -16,7 +16,7 @@ const GAP_TRIES = 8;
 /** The most bytes that `POST /v1/media` takes. */
 const POST_BYTES = 16 * 1024 * 1024;
 /** How long before it expires an access token is replaced. The edge asks for another a minute before. */
-const LAPSING_MS = 90_000;
+const EXPIRING_MS = 90_000;
 /** How long an HTTP request may take. */
 const REQUEST_MS = 20_000;
 
@@ -946,7 +946,7 @@ export class Session extends Emitter {
   async token({ fresh = false } = {}) {
     await this.ready;
     const refused = fresh ? this.#given : null;
-    const good = () => this.#held?.lapses > Date.now() && this.#held.access !== refused;
+    const good = () => this.#held?.expires > Date.now() && this.#held.access !== refused;
     for (let tries = 0; this.#held && !good() && tries < 2; tries++) {
       this.#refreshing ??= this.#refresh(good).finally(() => (this.#refreshing = null));
       await this.#refreshing;
@@ -987,8 +987,8 @@ export class Session extends Emitter {
   async #keep(answer) {
     if (answer) {
       const { user, access_token: access, refresh_token: refresh, expires_in: seconds } = answer;
-      const lapses = Date.now() + seconds * 1000 - Math.min(LAPSING_MS, seconds * 500);
-      await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, lapses }));
+      const expires = Date.now() + seconds * 1000 - Math.min(EXPIRING_MS, seconds * 500);
+      await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, expires }));
     } else {
       await this.#store.remove(this.#key);
     }

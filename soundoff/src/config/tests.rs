@@ -159,7 +159,7 @@ fn queues_of_sqs_are_not_tried_more_often_than_sqs_does() {
     }
 }
 
-/// What a command is told makes sense.
+/// Checks that the configuration of a command makes sense.
 fn sane(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Up(config) => {

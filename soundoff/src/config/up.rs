@@ -18,7 +18,7 @@ const LARGEST_QUEUES: u64 = 1 << 50;
 /// Enough for some values of the largest size.
 const SMALLEST_CACHE: u64 = 4 << 20;
 /// More than the memory of a machine that `up` is meant for.
-const LARGEST_CACHE: u64 = 64 << 30;
+const LARGEST_CACHE: u64 = 1 << 40;
 
 /// The flags of `soundoff up`.
 #[derive(Debug, Args)]

@@ -229,7 +229,7 @@ test("a frame that is lost is sent again, and a push that is lost is fetched", a
   deepEqual(b.gaps, []);
 });
 
-test("a gap that the server explains is told and passed", async () => {
+test("a gap that the server explains is reported and passed", async () => {
   const { bobby, a, b } = await bothOnline();
   await a.client.call("dm.send", { to: bobby, text: "one" });
   await until(() => b.pushes.length === 1);

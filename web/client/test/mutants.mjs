@@ -96,7 +96,7 @@ const MUTANTS = {
       "await this.#keep(answer);",
     ],
     ["no network is the end", '} else if (error.code !== "unauthorized") throw error;', "}"],
-    ["other pages are not told", 'this.#channel?.postMessage("changed");', ""],
+    ["other pages hear nothing", 'this.#channel?.postMessage("changed");', ""],
   ],
 };
 

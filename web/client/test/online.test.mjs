@@ -48,19 +48,19 @@ test("a provider that has nobody is final, one that fails is asked again", async
   );
 });
 
-test("the live socket gets a fresh token before the old one lapses", async () => {
+test("the live socket gets a fresh token before the old one expires", async () => {
   const short = await token("anna_3", 3);
-  const lapses = Date.now() + 3000;
+  const expires = Date.now() + 3000;
   const tokens = provider(short, await token("anna_3"));
   const a = app(server, tokens);
   await until(() => a.net.received.some(({ op }) => op === "auth_ok"));
   deepEqual(tokens.asked, [false, true]);
-  await until(() => Date.now() > lapses + 1200, "the first token has lapsed");
+  await until(() => Date.now() > expires + 1200, "the first token has expired");
   await a.client.call("profile.get");
   equal(a.net.sockets.length, 1);
 });
 
-test("a token that lapses all the same brings the client back with a fresh one", async () => {
+test("a token that expires all the same brings the client back with a fresh one", async () => {
   const tokens = [await token("anna_4", 2), null, await token("anna_4")];
   const asked = [];
   const a = app(server, async ({ refused }) => {

@@ -78,7 +78,7 @@ test("a new account asks for a handle, and the same proof goes on", async () => 
   await rejects(session.apple({ id_token: "t", nonce: "n" }), code("not_configured"));
 });
 
-test("a token is used until it is refused or about to lapse", async () => {
+test("a token is used until it is refused or about to expire", async () => {
   const { session } = await signedIn();
   const refreshes = watch("/v1/auth/refresh");
   const first = await session.token();
@@ -91,7 +91,7 @@ test("a token is used until it is refused or about to lapse", async () => {
   const now = Date.now;
   Date.now = () => now() + 520_000;
   try {
-    notEqual(await session.token(), second, "it lapses in a minute and a half");
+    notEqual(await session.token(), second, "it expires in a minute and a half");
     equal(refreshes.length, 2);
   } finally {
     Date.now = now;
@@ -201,7 +201,7 @@ test("a session that has ended elsewhere signs out", async () => {
   const held = watch("/v1/auth/refresh");
   await session.token({ fresh: true });
   const { refresh_token: spent } = JSON.parse(held[0].body);
-  stolen.set(key, JSON.stringify({ user: session.user, access: "x", refresh: spent, lapses: 0 }));
+  stolen.set(key, JSON.stringify({ user: session.user, access: "x", refresh: spent, expires: 0 }));
   await session.token({ fresh: true });
   // Somebody uses a copy of the token that was used two refreshes ago.
   await rejects(new Session({ url: server.url, store: stolen }).token(), code("signed_out"));
