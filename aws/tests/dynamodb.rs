@@ -65,7 +65,7 @@ async fn changes_do_what_they_say() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn unlawful_writes_change_nothing() {
+async fn invalid_writes_change_nothing() {
     for engine in EXACT {
         contract::invalid_writes_change_nothing(&engine.start().await).await;
     }
@@ -121,7 +121,7 @@ async fn partitions_are_apart() {
 
 #[tokio::test]
 #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
-async fn reads_refuse_unlawful_calls() {
+async fn reads_refuse_invalid_calls() {
     for engine in ENGINES {
         contract::reads_refuse_invalid_calls(&engine.start().await).await;
     }

@@ -113,7 +113,7 @@ async fn many_put_at_once() {
 }
 
 #[tokio::test]
-async fn unlawful_records_are_refused() {
+async fn invalid_records_are_refused() {
     contract::invalid_records_are_refused(&Local::new()).await;
 }
 

@@ -58,7 +58,7 @@ async fn delete_is_idempotent() {
 }
 
 #[tokio::test]
-async fn unlawful_ids_are_refused() {
+async fn invalid_ids_are_refused() {
     contract::invalid_ids_are_refused(&Local::new()).await;
 }
 

@@ -62,7 +62,7 @@ async fn swaps_that_race_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unlawful_calls_are_refused() {
+async fn invalid_calls_are_refused() {
     contract::invalid_calls_are_refused(&Local).await;
 }
 

@@ -59,7 +59,7 @@ async fn changes_do_what_they_say() {
 }
 
 #[tokio::test]
-async fn unlawful_writes_change_nothing() {
+async fn invalid_writes_change_nothing() {
     contract::invalid_writes_change_nothing(&Local::new()).await;
 }
 
@@ -94,7 +94,7 @@ async fn partitions_are_apart() {
 }
 
 #[tokio::test]
-async fn reads_refuse_unlawful_calls() {
+async fn reads_refuse_invalid_calls() {
     contract::reads_refuse_invalid_calls(&Local::new()).await;
 }
 

@@ -182,6 +182,7 @@ module "edge" {
   prefix                       = local.prefix
   vpc_id                       = module.network[0].vpc_id
   subnet_ids                   = module.network[0].public_subnet_ids
+  users_paths                  = local.declared["users"].paths
   certificate_arn              = var.certificate_arn
   idle_timeout_seconds         = var.idle_timeout_seconds
   drain_seconds                = var.drain_seconds

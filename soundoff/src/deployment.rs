@@ -43,6 +43,8 @@ struct Service {
     writes: Vec<&'static str>,
     archive: bool,
     blobs: bool,
+    /// Where its features have pages on the public port: each of these paths, and all below it.
+    paths: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -91,6 +93,12 @@ pub(crate) fn json() -> String {
             writes: tables(&grants.writes),
             archive: grants.archive,
             blobs: grants.blobs,
+            paths: features
+                .iter()
+                .flat_map(|feature| &feature.pages)
+                .filter(|row| row.tier == tier)
+                .flat_map(|row| row.paths.iter().copied())
+                .collect(),
         };
         (tier.name(), service)
     };

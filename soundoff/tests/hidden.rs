@@ -119,7 +119,7 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn law_6_a_deleted_post_is_gone_for_whoever_asks_after_the_deletion_was_answered() {
+async fn law_6_a_deleted_post_is_gone_for_all_who_ask_after_the_deletion_was_answered() {
     let server = Server::start(&[&UNPACED[..], &["--edges", "2"]].concat());
     let tokens = tokens(&server.address, &["ann", "bob", "cat"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;

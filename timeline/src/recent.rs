@@ -45,6 +45,8 @@ impl EnvelopeJob for Recent {
     }
 
     /// Many notes in one write of each ring.
+    const TOGETHER: bool = true;
+
     async fn work_together(&self, batch: &[(Envelope, PostFanout)]) -> Option<Result<(), Failure>> {
         let notes = batch.iter().filter_map(|(envelope, page)| noted(envelope, page));
         Some(self.note(notes.collect()).await)

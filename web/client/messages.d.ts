@@ -24,7 +24,7 @@ export interface Messages {
   "like.add": { body: Liked; reply: Likes };
   /** Takes the sender's like of a post back; fine when there is none. */
   "like.remove": { body: Liked; reply: Likes };
-  /** Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` says what came of it. */
+  /** Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result. */
   "media.begin": { body: MediaBegin; reply: Begun };
   /** Posts. Online followers get the event `post.created`. */
   "post.create": { body: PostCreate; reply: OnePost };
@@ -93,7 +93,7 @@ export interface List<Item> {
 export interface Begun {
   /** The medium's id, for `post.create` once the push `media.ready` has come. */
   media: string;
-  /** Where to. */
+  /** Where to upload it. */
   upload: Upload;
 }
 
@@ -172,7 +172,7 @@ export interface Fetch {
   limit?: number | null;
 }
 
-/** What the followed hears. */
+/** The push to the followed user. */
 export interface FollowAdded {
   /** Who follows. */
   by: Handle;
@@ -192,7 +192,7 @@ export interface FollowList {
 
 export type Handle = string;
 
-/** What the author hears. */
+/** The push to the author. */
 export interface LikeAdded {
   /** Who likes it. */
   by: Handle;
@@ -206,7 +206,7 @@ export interface Liked {
   post: string;
 }
 
-/** A post's likes, the sender's own message counted. */
+/** A post's likes, with the sender's own message counted. */
 export interface Likes {
   /** How many like it now. */
   likes: number;
@@ -228,19 +228,19 @@ export interface Media {
   id: string;
   /** Where a small one is, at most 320 pixels a side. */
   thumb: string;
-  /** Where all of it is, from the server's address on. */
+  /** The path of all of it on the server. */
   url: string;
   /** Pixels from left to right. */
   width: number;
 }
 
-/** What is to be uploaded. */
+/** What the client wants to upload. */
 export interface MediaBegin {
   /** How many bytes it has, exactly. (minimum 1, maximum 67108864) */
   bytes: number;
 }
 
-/** What the owner hears of one that may not. */
+/** What the owner hears of one that must not be shown. */
 export interface MediaFailed {
   /** The medium's id. */
   id: string;
@@ -257,7 +257,7 @@ export interface MediaReady {
 /** Nothing to say. */
 export type Noted = Record<string, never>;
 
-/** A body or reply with nothing to say. */
+/** An empty body or reply. */
 export type Nothing = Record<string, never>;
 
 /** What the reply and the push hold. */
@@ -286,9 +286,9 @@ export interface OneProfile {
 
 /** A page of a timeline. */
 export interface Page {
-  /** As of when the scores are, RFC 3339 UTC with milliseconds. */
+  /** The time that the scores are of, RFC 3339 UTC with milliseconds. */
   computed_at: string;
-  /** The items, in the order in which they are to be shown. */
+  /** The items, in the order in which to show them. */
   items: Shown[];
   /** Give it as `before` for the page after this one; null at the end. */
   next?: string | null;
@@ -400,7 +400,7 @@ export interface ProfileUpdate {
   name?: string | null;
 }
 
-/** What the author hears. */
+/** The push to the author. */
 export interface Removed {
   /** The id of their post. */
   post: string;
@@ -428,13 +428,13 @@ export interface TypingEvent {
   from: Handle;
 }
 
-/** One upload's address. */
+/** The address of one upload. */
 export interface Upload {
-  /** Until when it is good, RFC 3339 UTC with milliseconds. */
+  /** Until when it is valid, RFC 3339 UTC with milliseconds. */
   expires_at: string;
   /** The HTTP method: `PUT`, with the picture as body. */
   method: string;
-  /** A URL, or the path and query of one on this server. Whoever holds it may upload: keep it to yourself. */
+  /** A URL, or the path and query of one on this server. Anybody who has it may upload: keep it to yourself. */
   url: string;
 }
 
@@ -452,7 +452,7 @@ export interface Whom {
 
 /** What an item's score is made of. The parts sum to the score exactly. */
 export interface Why {
-  /** For how much the reader turns to its author. */
+  /** For how much the reader interacts with its author. */
   affinity: number;
   /** For being new. */
   age: number;

@@ -80,7 +80,7 @@ async fn get_many_answers_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
-async fn unlawful_calls_are_refused() {
+async fn invalid_calls_are_refused() {
     cache::contract::invalid_calls_are_refused(&Real::start()).await;
 }
 

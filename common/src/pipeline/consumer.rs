@@ -71,6 +71,14 @@ const TASKS_PER_CORE: usize = 2;
 
 const UNPOISONED: &str = "nothing panics while it frees a slot";
 
+/// The shortest pause between two extensions: a visibility near zero must not keep a processor busy.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a run goes on before its messages are kept out of sight again.
+fn between_extensions(visibility: Duration) -> Duration {
+    (visibility / 2).max(SHORTEST_PAUSE)
+}
+
 /// One queue's consumer.
 struct Consumer {
     queues: Arc<dyn Queues>,
@@ -218,7 +226,7 @@ impl Consumer {
         };
         let extend = async {
             loop {
-                tokio::time::sleep(self.config.visibility / 2).await;
+                tokio::time::sleep(between_extensions(self.config.visibility)).await;
                 let receipts = {
                     let slots = slots.lock().expect(UNPOISONED);
                     let going_on = messages.iter().zip(&*slots).filter(|(_, slots)| slots.is_some());
@@ -305,5 +313,16 @@ impl Consumer {
         if let Err(error) = self.queues.bury(&self.queue, message.receipt.clone(), reason).await {
             tracing::warn!(queue = %self.queue, %error, "cannot bury; it comes again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_come_before_a_message_is_seen_again_and_never_without_a_pause() {
+        assert_eq!(between_extensions(Duration::from_secs(30)), Duration::from_secs(15));
+        assert_eq!(between_extensions(Duration::ZERO), SHORTEST_PAUSE);
     }
 }

@@ -21,6 +21,9 @@ pub trait EnvelopeJob: Send + Sync + 'static {
     /// goes to the dead letters.
     async fn work(&self, envelope: &Envelope, body: Self::Body) -> Result<(), Failure>;
 
+    /// Whether the job has a [`work_together`](Self::work_together) of its own.
+    const TOGETHER: bool = false;
+
     /// Works on all messages that were received together; `None` when each must be worked on by itself.
     async fn work_together(&self, _batch: &[(Envelope, Self::Body)]) -> Option<Result<(), Failure>> {
         None
@@ -85,7 +88,8 @@ impl<J: EnvelopeJob> OnEnvelopes<J> {
 #[async_trait]
 impl<J: EnvelopeJob> Job for OnEnvelopes<J> {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
-        if batch.len() > 1
+        if J::TOGETHER
+            && batch.len() > 1
             && let Some(verdicts) = self.together(batch).await
         {
             return verdicts;
@@ -155,6 +159,8 @@ mod tests {
             self.worked.lock().unwrap().push(wish);
             outcome(wish)
         }
+
+        const TOGETHER: bool = true;
 
         async fn work_together(&self, _: &[(Envelope, Wish)]) -> Option<Result<(), Failure>> {
             self.together.map(outcome)

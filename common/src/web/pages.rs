@@ -1,8 +1,9 @@
 //! Plain HTTP beside the websocket.
 
 use async_trait::async_trait;
-use hyper::Request;
-use hyper::body::Incoming;
+// What a page's signature is made of, so that a feature with a page needs no dependency for it.
+pub use hyper::body::Incoming;
+pub use hyper::{Method, Request, StatusCode};
 
 use super::http::Answer;
 

@@ -39,7 +39,8 @@ def main():
     check(all(l["protocol"] == "HTTPS" and l["port"] == 443 for l in of("aws_lb_listener")), "a listener without TLS")
     check(len(of("aws_wafv2_web_acl_association")) == 1, "no WAF before the balancer")
     paths = {p for r in of("aws_lb_listener_rule") for c in r["condition"] for e in c["path_pattern"] for p in e["values"]}
-    check({"/v1/auth/*", "/v1/media/*", "/.well-known/*", "/", "/app/*", "/client/*"} <= paths, f"paths of the User service are missing: {sorted(paths)}")
+    pages = {pattern for path in deployment["services"]["users"]["paths"] for pattern in (path, f"{path}/*")}
+    check({"/v1/auth/*", "/v1/media/*", "/", "/app/*", "/client/*"} | pages <= paths, f"paths of the User service are missing: {sorted(paths)}")
 
     opened = [r for r in of("aws_vpc_security_group_ingress_rule") if r.get("cidr_ipv4") == "0.0.0.0/0"]
     check([r["from_port"] for r in opened] == [443], "something besides 443 is open to the world")

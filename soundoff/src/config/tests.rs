@@ -227,8 +227,7 @@ fn consumer<const MOST: u64>(args: &ConsumerArgs<MOST>) {
 }
 
 fn timeline(args: &TimelineArgs) -> anyhow::Result<()> {
-    let config = args.config(Duration::ZERO);
-    config.weights.validate().map_err(anyhow::Error::msg)?;
+    let config = args.config(Duration::ZERO)?;
     fits(config.interval);
     fits(config.hints_age);
     Ok(())

@@ -26,7 +26,7 @@ pub(crate) fn imports(src: &Path) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
         let mut targets = BTreeSet::new();
         for (path, is_passed_on) in file.paths() {
             if is_passed_on {
-                // Whoever imports it through this file is charged with the file that it comes from.
+                // An importer through this file is counted as an importer of the file that it comes from.
                 continue;
             }
             if let Some(target) = resolve(&files, &by_module, &path, 0)

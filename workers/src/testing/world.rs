@@ -51,7 +51,8 @@ impl World {
             Work::Handler(run) => run,
             Work::Job(_) => unreachable!("this crate has handlers only"),
         };
-        let runs = crate::feature().rows.into_iter().map(|row| (row.spec.message_type, run(row.work))).collect();
+        let runs =
+            crate::feature().rows.into_iter().map(|row| (row.spec.message_type, run(row.work))).collect();
         let clock = Arc::new(AtomicU64::new(1));
         Self { tables, cx, runs: Arc::new(runs), clock }
     }

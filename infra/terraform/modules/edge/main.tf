@@ -4,11 +4,10 @@
 # a reconnect herd.
 
 locals {
-  # A rule has at most five paths.
-  users_paths = {
-    10 = ["/v1/auth/*", "/v1/media", "/v1/media/*", "/.well-known/*"]
-    11 = ["/", "/app/*", "/client/*"]
-  }
+  # The app, and the pages of all features: each of their paths and all below it.
+  users_patterns = concat(["/", "/app/*", "/client/*"], flatten([for path in var.users_paths : [path, "${path}/*"]]))
+  # A rule has at most five of them.
+  users_rules = { for at, patterns in chunklist(local.users_patterns, 5) : 10 + at => patterns }
 }
 
 resource "aws_security_group" "this" {
@@ -77,7 +76,7 @@ resource "aws_lb_listener" "tls" {
 }
 
 resource "aws_lb_listener_rule" "users" {
-  for_each = local.users_paths
+  for_each = local.users_rules
 
   listener_arn = aws_lb_listener.tls.arn
   priority     = each.key

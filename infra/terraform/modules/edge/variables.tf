@@ -13,6 +13,11 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
+variable "users_paths" {
+  description = "Paths of pages that the User service answers, and all below them."
+  type        = list(string)
+}
+
 variable "certificate_arn" {
   description = "The certificate of the public name (ACM, this region)."
   type        = string
