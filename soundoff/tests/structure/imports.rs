@@ -61,7 +61,7 @@ fn resolve(
         let at = *by_module.get(module.as_slice())?;
         let defines = [" fn ", " struct ", " enum ", " trait ", " const ", " type ", " static "];
         let is_there = |kind: &&str| files[at].code.contains(&format!("{kind}{item}"));
-        defines.iter().any(|kind| is_there(&kind)).then_some(at)
+        defines.iter().any(is_there).then_some(at)
     });
     through.or(Some(at))
 }
