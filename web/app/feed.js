@@ -33,12 +33,12 @@ export function showNew() {
   set([...waiting, ...list.items]);
 }
 
-/** Takes a first page. Existing items keep their places, so that nothing moves while somebody reads; with `fresh` the page replaces them. */
-function take(page, fresh = false) {
+/** Takes a first page. Existing items keep their places, so that nothing moves while somebody reads; with `whole` the page replaces them. */
+function take(page, whole = false) {
   computed = page.computed_at;
   at = Date.now();
   const items = turn(page.items);
-  if (!list.loaded || fresh) {
+  if (!list.loaded || whole) {
     fresh = [];
     Object.assign(list, { next: page.next ?? null, loaded: true, error: null });
     return set(items);
@@ -60,7 +60,7 @@ function come(post, open) {
 }
 
 /** Reads the first page again. */
-export const refresh = (fresh) => ask("timeline.fetch", {}).then((page) => take(page, fresh), () => {});
+export const refresh = (whole) => ask("timeline.fetch", {}).then((page) => take(page, whole), () => {});
 
 onClient((client) => {
   list.items = turn(kept("timeline", []));
