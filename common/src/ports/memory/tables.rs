@@ -176,12 +176,17 @@ impl Tables for MemoryTables {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<(Key, Item)>, TableError> {
+        tokio::task::yield_now().await;
         rules::scan(segment, segments, limit)?;
+        if segment != 0 {
+            return Ok(Vec::new()); // All items are in the first segment.
+        }
         let rows = lock(&self.rows);
-        // All items are in the first segment.
-        let all = rows.iter().filter(|((of, key), _)| {
-            segment == 0 && *of == table && after.as_ref().is_none_or(|after| key > after)
-        });
+        let from = match after {
+            Some(after) => Bound::Excluded((table, after)),
+            None => Bound::Included((table, Key::new("", ""))),
+        };
+        let all = rows.range((from, Bound::Unbounded)).take_while(|((of, _), _)| *of == table);
         Ok(all.take(limit).map(|((_, key), item)| (key.clone(), item.clone())).collect())
     }
 }
