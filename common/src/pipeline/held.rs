@@ -106,7 +106,7 @@ impl HeldQueues {
     }
 
     fn refused(&self, does: &str, queue: &QueueName) -> QueueError {
-        tracing::error!(tier = %self.tier, does, %queue, "not declared: name it in CAUSES, or give the row its tier");
+        tracing::error!(tier = %self.tier, does, %queue, "not declared: name it in the causes of the handler, job, page or loop, or give the row its tier");
         QueueError::Unavailable(format!("the tier {} declares nothing that {does} {queue}", self.tier))
     }
 
