@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Many sockets, one in twenty of them active: 19,000 on one process, then 57,000 on three, with the same messages per second in total.
+# Many sockets, one in twenty of them active: 19,000 on one process, then 57,000 on three, with the same messages per
+# second in total.
 #
 #   loadtest/crowd.sh [SECONDS]     20 by default; needs `cargo build --release` and `cargo build --release -p loadtest`
 #

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The server's processor time for a message, by type, for loadtest/src/scale/service.toml: with the workers stopped (only the edge and main_q), and with
-# everything running until every message is done.
+# The server's processor time for a message, by type, for loadtest/src/scale/service.toml: with the workers stopped
+# (only the edge and main_q), and with everything running until every message is done.
 #
 #   loadtest/service.sh [RATE] [SECONDS] [BINARY]        1,000 a second for 8 s, of each type, on a release build
 set -euo pipefail

@@ -1,5 +1,6 @@
-//! Packs the files of `web/` into the binary: each as it is in the repository, and compressed with gzip and with Brotli, each at its
-//! strongest. A page of the app is therefore a file in `web/app` and nothing else. Cargo runs this again when one of the files changes.
+//! Packs the files of `web/` into the binary: each as it is in the repository, and compressed with gzip and with
+//! Brotli, each at its strongest. A page of the app is therefore a file in `web/app` and nothing else. Cargo runs this
+//! again when one of the files changes.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -46,8 +47,8 @@ fn names(web: &Path, place: &str) -> io::Result<Vec<String>> {
     fs::read_dir(web.join(place))?.map(name).collect()
 }
 
-/// The path of a file on the server. The app's page is at the root; its other paths are below `/app` and `/client`, two prefixes that a
-/// balancer in front of several services can route by.
+/// The path of a file on the server. The app's page is at the root; its other paths are below `/app` and `/client`, two
+/// prefixes that a balancer in front of several services can route by.
 fn served_at(name: &str) -> String {
     match name {
         "app/index.html" => "/".to_owned(),

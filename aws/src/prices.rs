@@ -1,4 +1,5 @@
-//! What AWS bills for the requests this product makes. The dollars are in `aws/prices.json`, which `loadtest scale` reads as well.
+//! What AWS bills for the requests this product makes. The dollars are in `aws/prices.json`, which `loadtest scale`
+//! reads as well.
 
 use std::sync::LazyLock;
 

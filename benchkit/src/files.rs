@@ -1,7 +1,7 @@
 //! The world as files that every contender reads: little-endian arrays.
 //!
-//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and of follows are stored end to end, and a file of
-//! its own says where each begins.
+//! Posts are numbered by time, so that a higher number is a newer post; lists of posts and of follows are stored end to
+//! end, and a file of its own says where each begins.
 
 use std::cmp::Reverse;
 use std::fs::File;

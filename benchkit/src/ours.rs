@@ -149,8 +149,8 @@ fn round(input: &Input, scorer: &Scorer) -> Done {
     batches.into_par_iter().map_init(Scratch::default, batch).reduce(|| (0, 0), add)
 }
 
-/// Measures `rounds` computations of everybody's timeline on `threads` threads, and prints each: wall seconds, CPU seconds, most memory ever,
-/// memory before the first round, items, checksum.
+/// Measures `rounds` computations of everybody's timeline on `threads` threads, and prints each: wall seconds, CPU
+/// seconds, most memory ever, memory before the first round, items, checksum.
 ///
 /// # Errors
 /// The files cannot be read.
@@ -169,7 +169,8 @@ pub fn measure(files: &Files, threads: usize, rounds: usize) -> anyhow::Result<(
     Ok(())
 }
 
-/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts of scores, `lengths` the number of items of each user.
+/// Writes every timeline: `chronological` holds post numbers, `ranked` indexes and parts of scores, `lengths` the
+/// number of items of each user.
 ///
 /// # Errors
 /// The files cannot be read or written.

@@ -76,7 +76,8 @@ impl World {
         (0..count).map(|_| post()).collect()
     }
 
-    /// How much the next user turns to some of the people they follow: pairs of a place among the follows and hundredths of a point.
+    /// How much the next user turns to some of the people they follow: pairs of a place among the follows and
+    /// hundredths of a point.
     pub fn affinities(&mut self, follows: usize) -> Vec<(u32, u32)> {
         let mut known = std::collections::BTreeMap::new();
         for _ in 0..self.random.random_range(0..=10.min(follows)) {

@@ -1,4 +1,5 @@
-//! Locks whose holders keep the guarded data valid at every step, so that the others can go on after a panic of one of them.
+//! Locks whose holders keep the guarded data valid at every step, so that the others can go on after a panic of one of
+//! them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

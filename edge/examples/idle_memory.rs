@@ -1,7 +1,8 @@
-//! The cost of an idle socket: opens many from a second process, says hello and pings once on each, and prints the server's resident
-//! memory for each socket.
+//! The cost of an idle socket: opens many from a second process, says hello and pings once on each, and prints the
+//! server's resident memory for each socket.
 //!
-//! `cargo run --release -p soundoff-edge --example idle_memory -- [SOCKETS]` (5,000 by default; mind the limit on open files).
+//! `cargo run --release -p soundoff-edge --example idle_memory -- [SOCKETS]` (5,000 by default; mind the limit on open
+//! files).
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -29,7 +30,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-/// Ports that remember nothing, so that the memory measured is the edge's own. They are no fakes of the ports: they break the ports' laws.
+/// Ports that remember nothing, so that the memory measured is the edge's own. They are no fakes of the ports: they
+/// break the ports' laws.
 struct Nothing;
 
 #[async_trait]

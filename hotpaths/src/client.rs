@@ -1,5 +1,6 @@
-//! The other side: clients on websockets, a worker that POSTs to an edge, and an edge that takes a worker's POSTs. It is not counted, so it
-//! blocks and is simple. It waits for all answers of a round before it begins the next, so that the counted side always gets the same input.
+//! The other side: clients on websockets, a worker that POSTs to an edge, and an edge that takes a worker's POSTs. It
+//! is not counted, so it blocks and is simple. It waits for all answers of a round before it begins the next, so that
+//! the counted side always gets the same input.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -137,7 +138,8 @@ fn ping(socket: &mut Wire, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends as the first user to the second. For each message it reads `answers` frames on the first socket and `events` on the second.
+/// Sends as the first user to the second. For each message it reads `answers` frames on the first socket and `events`
+/// on the second.
 fn send(sockets: &mut [Wire], rounds: usize, answers: usize, events: usize) -> anyhow::Result<()> {
     for round in 0..rounds {
         let message = |n: usize| {

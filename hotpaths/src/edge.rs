@@ -83,7 +83,8 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
     }
 }
 
-/// Starts the other side and waits until it is done. After it has opened its sockets it gets the edge's boot; then its rounds begin.
+/// Starts the other side and waits until it is done. After it has opened its sockets it gets the edge's boot; then its
+/// rounds begin.
 fn play(arguments: &[String; 4], memory: &Memory) -> anyhow::Result<()> {
     let mut peer = Peer::start(&arguments.each_ref().map(String::as_str))?;
     let ready = peer.line()?;

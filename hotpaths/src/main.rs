@@ -1,8 +1,9 @@
-//! Runs one hot path of the pipeline for a number of rounds and ends, so that its instructions can be counted: `hotpaths/count` does that.
+//! Runs one hot path of the pipeline for a number of rounds and ends, so that its instructions can be counted:
+//! `hotpaths/count` does that.
 //!
-//! Everything runs on one thread, on ports that keep what they need in memory. Senders and receivers are a second process, which is not
-//! counted and which waits for all answers of a round before it begins the next. So the same code takes the same number of instructions,
-//! and what a process spends once cancels out between runs of different length.
+//! Everything runs on one thread, on ports that keep what they need in memory. Senders and receivers are a second
+//! process, which is not counted and which waits for all answers of a round before it begins the next. So the same code
+//! takes the same number of instructions, and what a process spends once cancels out between runs of different length.
 
 mod client;
 mod edge;

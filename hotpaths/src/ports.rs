@@ -1,14 +1,15 @@
 //! Ports that keep only what they must, in memory, and return at once.
 //!
-//! They are a measuring device and no fakes of the ports: their own instructions are part of every count, so they stay as small as they are,
-//! break most of the ports' laws, and do not use `soundoff_common::ports::memory`.
+//! They are a measuring device and no fakes of the ports: their own instructions are part of every count, so they stay
+//! as small as they are, break most of the ports' laws, and do not use `soundoff_common::ports::memory`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use soundoff_common::lock::lock;
 use soundoff_common::model::accounts;
 use soundoff_common::model::sign_ins;
 use soundoff_common::ports::Unavailable;
@@ -52,10 +53,6 @@ pub(crate) struct Memory {
     registered: Mutex<BTreeMap<Handle, Vec<Registration>>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Memory {
     fn new(lines: Option<Mutex<BTreeMap<QueueName, Line>>>) -> Self {
         let mut rows = BTreeMap::new();
@@ -81,12 +78,12 @@ impl Memory {
 
     /// Registers a socket as an edge would.
     pub(crate) fn register(&self, user: Handle, registration: Registration) {
-        locked(&self.registered).entry(user).or_default().push(registration);
+        lock(&self.registered).entry(user).or_default().push(registration);
     }
 
     /// The edge process that holds the first socket.
     pub(crate) fn boot(&self) -> Option<Arc<str>> {
-        locked(&self.registered).values().flatten().next().map(|registration| registration.boot.clone())
+        lock(&self.registered).values().flatten().next().map(|registration| registration.boot.clone())
     }
 }
 
@@ -95,7 +92,7 @@ impl Queues for Memory {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let answers = vec![Ok(()); batch.len()];
         if let Some(lines) = &self.lines {
-            let mut lines = locked(lines);
+            let mut lines = lock(lines);
             for Outgoing { queue, body } in batch {
                 let line = lines.entry(queue).or_default();
                 line.waiting.push_back(body);
@@ -116,7 +113,7 @@ impl Queues for Memory {
         let message = |body| Message { receipt: Receipt(Bytes::new()), body, attempt: 1, sent_at: 1 };
         loop {
             let news = {
-                let mut lines = locked(lines);
+                let mut lines = lock(lines);
                 let line = lines.entry(queue.clone()).or_default();
                 let many = line.waiting.len().min(max);
                 if many > 0 {
@@ -161,7 +158,7 @@ impl Sessions for Memory {
     }
 
     async fn get_many(&self, handles: &[Handle]) -> Result<Vec<Vec<Registration>>, Unavailable> {
-        let registered = locked(&self.registered);
+        let registered = lock(&self.registered);
         Ok(handles.iter().map(|handle| registered.get(handle).cloned().unwrap_or_default()).collect())
     }
 

@@ -3,9 +3,10 @@
 locals {
   compute = var.create_compute ? 1 : 0
 
-  # Backlog per task is counted in SQS messages. Each is a pack: what a sender gathers for one queue in 25 ms, a single envelope where little
-  # comes and up to 245. It is what one busy task works off in half a minute, of the seven queues that share a policy and have most; of the
-  # timelines' batches, which have a minute for all, in five seconds; of the scan, which is four pages at a time, more than there ever are.
+  # Backlog per task is counted in SQS messages. Each is a pack: what a sender gathers for one queue in 25 ms, a single
+  # envelope where little comes and up to 245. It is what one busy task works off in half a minute, of the seven queues
+  # that share a policy and have most; of the timelines' batches, which have a minute for all, in five seconds; of the
+  # scan, which is four pages at a time, more than there ever are.
   sizes = {
     edge        = { cpu = 512, memory = 1024, min = 2, max = 100, spot = false, backlog_per_task = 0, out_cooldown = 30, in_cooldown = 900 }
     users       = { cpu = 512, memory = 1024, min = 2, max = 10, spot = false, backlog_per_task = 0, out_cooldown = 60, in_cooldown = 300 }

@@ -1,4 +1,5 @@
-# What each process may do, and nothing else. All names are known in advance, so ARNs are written out and a plan shows them in full.
+# What each process may do, and nothing else. All names are known in advance, so ARNs are written out and a plan shows
+# them in full.
 
 locals {
   prefix = "${var.name}-${var.environment}-"
@@ -39,7 +40,8 @@ locals {
           Resource = distinct([for name in concat(may.sends, may.pulls, [for name in may.pulls : "${name}_dlq"]) : "${local.sqs}${name}"])
         },
         {
-          # Each process checks at its start that everything exists, by name; later that queues and DLQs answer, and how full they are.
+          # Each process checks at its start that everything exists, by name; later that queues and DLQs answer, and how
+          # full they are.
           Sid      = "Find"
           Effect   = "Allow"
           Action   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]

@@ -1,5 +1,6 @@
-// Sockets, heartbeats and deliveries on Bun's own websocket server, one process. Choices in its favour: no hello and no welcome, the upgrade is the
-// greeting; a heartbeat is answered without parsing it; deliveries are not signed, and their frames come as text that is sent as it is.
+// Sockets, heartbeats and deliveries on Bun's own websocket server, one process. Choices in its favour: no hello and no
+// welcome, the upgrade is the greeting; a heartbeat is answered without parsing it; deliveries are not signed, and
+// their frames come as text that is sent as it is.
 const { timingSafeEqual } = require("node:crypto");
 
 const secret = process.env.SECRET;

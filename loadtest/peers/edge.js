@@ -1,5 +1,6 @@
-// Sockets, heartbeats and deliveries on Node with `ws`, one process; with REDIS also the entry of a durable pipeline. Choices in its favour: no hello
-// and no welcome, the upgrade is the greeting; a heartbeat is answered without parsing it; deliveries are not signed, and their frames are sent as they are.
+// Sockets, heartbeats and deliveries on Node with `ws`, one process; with REDIS also the entry of a durable pipeline.
+// Choices in its favour: no hello and no welcome, the upgrade is the greeting; a heartbeat is answered without parsing
+// it; deliveries are not signed, and their frames are sent as they are.
 const http = require("node:http");
 const { createHmac, timingSafeEqual } = require("node:crypto");
 const { WebSocketServer } = require("ws");

@@ -1,5 +1,6 @@
-// Reads a Redis stream in batches, a few under way at once, and deletes messages when they are done. Messages that were not done are still there after
-// a restart. In its favour: there is one reader for a stream, so no consumer group is needed, and no message waits for reading or deletion.
+// Reads a Redis stream in batches, a few under way at once, and deletes messages when they are done. Messages that were
+// not done are still there after a restart. In its favour: there is one reader for a stream, so no consumer group is
+// needed, and no message waits for reading or deletion.
 const Redis = require("ioredis");
 
 const BATCH = 512;

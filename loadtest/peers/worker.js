@@ -1,5 +1,5 @@
-// Answers profile.get, which has no effect, and posts a batch's replies to the edge in one request on a kept connection. In its favour: the profile
-// is invented instead of being read.
+// Answers profile.get, which has no effect, and posts a batch's replies to the edge in one request on a kept
+// connection. In its favour: the profile is invented instead of being read.
 const http = require("node:http");
 const { consume } = require("./stream.js");
 

@@ -30,9 +30,10 @@ const SHARES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
 /// Measure the time to `accepted` at a fixed rate.
 ///
-/// Messages become due at fixed times, spread over the sockets in turn, and are sent whether or not earlier ones were answered
-/// (an open loop). Latency counts from the time a message was due, so that a server that stands still cannot look fast.
-/// Replies are counted, but the run does not wait for them: run it with the workers running and again with them stopped, and compare.
+/// Messages become due at fixed times, spread over the sockets in turn, and are sent whether or not earlier ones were
+/// answered (an open loop). Latency counts from the time a message was due, so that a server that stands still cannot
+/// look fast. Replies are counted, but the run does not wait for them: run it with the workers running and again with
+/// them stopped, and compare.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = ACCEPTED_EXAMPLES)]
 pub(crate) struct AcceptedArgs {
@@ -73,7 +74,8 @@ Exit code: 0 when every message was accepted, 1 when not, 130 on Ctrl-C.";
 /// Runs it, prints the figures and returns the exit code.
 ///
 /// # Errors
-/// The server does not run, is not a Sound Off that can be measured, or allows a socket less than its share of the rate.
+/// The server does not run, is not a Sound Off that can be measured, or allows a socket less than its share of the
+/// rate.
 pub(crate) async fn run(args: AcceptedArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     let server = Arc::new(Server::resolve(&args.url).await?);
     let count = args.sockets.unwrap_or_else(|| args.rate.div_ceil(50).max(2));

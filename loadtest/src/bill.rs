@@ -29,10 +29,12 @@ impl PagesArgs {
     }
 }
 
-/// Count what a deployment asks of AWS while you watch: requests and dollars, for a million client messages and for a day.
+/// Count what a deployment asks of AWS while you watch: requests and dollars, for a million client messages and for a
+/// day.
 ///
-/// Every process counts its requests where it makes them and knows their prices (see docs/cost.md). This reads the counters twice and reports
-/// the difference; client messages are those that the edges accepted meanwhile, from any client.
+/// Every process counts its requests where it makes them and knows their prices (see docs/cost.md). This reads the
+/// counters twice and reports the difference; client messages are those that the edges accepted meanwhile, from any
+/// client.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BillArgs {

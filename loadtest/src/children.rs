@@ -29,7 +29,8 @@ pub(crate) fn kill_all() {
     }
 }
 
-/// Ends the group, as some servers have workers that would outlive their master. Returns false when there is no such group.
+/// Ends the group, as some servers have workers that would outlive their master. Returns false when there is no such
+/// group.
 fn kill(group: u32) -> bool {
     let killed =
         Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
@@ -37,7 +38,8 @@ fn kill(group: u32) -> bool {
 }
 
 impl Server {
-    /// Starts a server in a process group of its own. Its output goes to `log`, so that the reason is there when it does not start.
+    /// Starts a server in a process group of its own. Its output goes to `log`, so that the reason is there when it
+    /// does not start.
     ///
     /// # Errors
     /// There is no such program.
@@ -103,7 +105,8 @@ impl Drop for Server {
     }
 }
 
-/// The rest of the first line of a log that begins with the word `name`. None until the next line has begun, as it may be incomplete.
+/// The rest of the first line of a log that begins with the word `name`. None until the next line has begun, as it may
+/// be incomplete.
 pub(crate) fn announced(log: &Path, name: &str) -> Option<String> {
     let mut lines = BufReader::new(std::fs::File::open(log).ok()?).lines().map_while(Result::ok);
     let found = lines.find_map(|line| Some(line.trim().strip_prefix(name)?.trim().to_owned()))?;

@@ -1,6 +1,6 @@
-//! One user's session that survives what the protocol says it must: it resends by rules 1 and 2, waits when the server asks for it,
-//! sends heartbeats, reconnects with full jitter and goes on in its inbox where it was. A repeated message keeps its `id`, so nothing
-//! takes effect twice.
+//! One user's session that survives what the protocol says it must: it resends by rules 1 and 2, waits when the server
+//! asks for it, sends heartbeats, reconnects with full jitter and goes on in its inbox where it was. A repeated message
+//! keeps its `id`, so nothing takes effect twice.
 
 mod answer;
 mod outbox;
@@ -74,7 +74,8 @@ pub(crate) struct Client {
     reconnect_at: Instant,
     goaway: Option<[u64; 2]>,
     outbox: Outbox,
-    /// When to look again for messages without an answer. A time that has come must stay due until the session has looked.
+    /// When to look again for messages without an answer. A time that has come must stay due until the session has
+    /// looked.
     look_at: Instant,
     timer: Pin<Box<Sleep>>,
 }

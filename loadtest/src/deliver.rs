@@ -24,9 +24,9 @@ const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// Measure deliveries: a POST to the edge, a frame at a socket.
 ///
-/// Each kept connection has one POST under way: when it is answered, the next follows. Every frame must arrive at the socket of its
-/// user, once and in order, or the run fails. Requests to Sound Off are signed with its internal key, and it checks the signature of
-/// each; requests to the peers are not signed.
+/// Each kept connection has one POST under way: when it is answered, the next follows. Every frame must arrive at the
+/// socket of its user, once and in order, or the run fails. Requests to Sound Off are signed with its internal key, and
+/// it checks the signature of each; requests to the peers are not signed.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = DELIVER_EXAMPLES)]
 pub(crate) struct DeliverArgs {

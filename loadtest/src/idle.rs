@@ -23,17 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measure the memory of an idle socket.
 ///
-/// Opens a socket for each user, authenticated, greeted and pinged once so that its buffers were touched. It waits until the server
-/// rests, and divides the growth of the server's resident memory since the first 100 sockets. Users are created before that. The kernel's
-/// memory is that of both ends of each connection and of the whole machine: /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
+/// Opens a socket for each user, authenticated, greeted and pinged once so that its buffers were touched. It waits
+/// until the server rests, and divides the growth of the server's resident memory since the first 100 sockets. Users
+/// are created before that. The kernel's memory is that of both ends of each connection and of the whole machine:
+/// /proc/meminfo's Slab and the TCP buffers of /proc/net/sockstat.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = IDLE_EXAMPLES)]
 pub(crate) struct IdleArgs {
     /// Sockets, each of another user. `ulimit -n` limits how many files a process may open.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     connections: u32,
-    /// Sockets of each user. With more than one, half of them are open before the first look. So the cost of a user is left out, memory that
-    /// was left from greeting the users is used up, and the cost of a further socket remains.
+    /// Sockets of each user. With more than one, half of them are open before the first look. So the cost of a user is
+    /// left out, memory that was left from greeting the users is used up, and the cost of a further socket remains.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     per_user: u32,
     #[command(flatten)]
@@ -99,7 +100,8 @@ pub(crate) fn measure(
     })
 }
 
-/// The users whose sockets come before the first look, and those whose sockets come after it: `connections` in total, `per_user` of each user.
+/// The users whose sockets come before the first look, and those whose sockets come after it: `connections` in total,
+/// `per_user` of each user.
 ///
 /// # Errors
 /// The users cannot be made.

@@ -17,9 +17,10 @@ use crate::wire::{Swarm, Talk};
 
 /// Measure messages that are answered at the edge, such as heartbeats.
 ///
-/// Every socket keeps --in-flight messages in flight: each answer is followed by the next message. Answers are counted and checked; a wrong
-/// answer, or more answers than messages, fails the run. For Sound Off and the peers in JavaScript the message is `{\"op\":\"ping\"}` with a field
-/// that is ignored, and the answer `{\"op\":\"pong\"}`; a server with rate limits must have them lifted.
+/// Every socket keeps --in-flight messages in flight: each answer is followed by the next message. Answers are counted
+/// and checked; a wrong answer, or more answers than messages, fails the run. For Sound Off and the peers in JavaScript
+/// the message is `{\"op\":\"ping\"}` with a field that is ignored, and the answer `{\"op\":\"pong\"}`; a server with
+/// rate limits must have them lifted.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = INGEST_EXAMPLES)]
 pub(crate) struct IngestArgs {

@@ -1,5 +1,5 @@
-//! An open loop: messages become due at fixed times and are sent whether or not earlier ones were answered. Latency counts from
-//! the time a message was due, so that a server that stands still cannot look fast.
+//! An open loop: messages become due at fixed times and are sent whether or not earlier ones were answered. Latency
+//! counts from the time a message was due, so that a server that stands still cannot look fast.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
@@ -96,8 +96,8 @@ impl Refusals {
     }
 }
 
-/// Calls `due` with each entry of the schedule when its time has come. Times count from the start and rise. This runs on a thread of its own,
-/// as the runtime's timers are too coarse by a millisecond; `due` is dropped when it is over.
+/// Calls `due` with each entry of the schedule when its time has come. Times count from the start and rise. This runs
+/// on a thread of its own, as the runtime's timers are too coarse by a millisecond; `due` is dropped when it is over.
 pub(crate) fn keep_time<T: Send + 'static>(
     start: Instant,
     schedule: impl Iterator<Item = (Duration, T)> + Send + 'static,
@@ -105,8 +105,8 @@ pub(crate) fn keep_time<T: Send + 'static>(
     mut due: impl FnMut(T, Instant) + Send + 'static,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        // The kernel may wake a thread 50 µs late to wake several at once, which would count as the server's latency. If this cannot be
-        // changed, it does: the lag is reported either way.
+        // The kernel may wake a thread 50 µs late to wake several at once, which would count as the server's latency.
+        // If this cannot be changed, it does: the lag is reported either way.
         let _ = rustix::thread::set_current_timer_slack(NonZero::new(1));
         for (after, what) in schedule {
             let at = start + after;
@@ -221,7 +221,8 @@ pub(crate) struct Totals {
     pub(crate) missed: Arc<Missed>,
 }
 
-/// Sends messages of one type over the sockets in turn, each with its own body, until the time is over and the last message is accepted.
+/// Sends messages of one type over the sockets in turn, each with its own body, until the time is over and the last
+/// message is accepted.
 ///
 /// # Errors
 /// The clock has died.

@@ -11,7 +11,8 @@ use crate::report::Progress;
 use crate::target::Target;
 use crate::wire::{Swarm, Talk};
 
-/// Handshakes under way at once: fewer than any server's queue of connections that it has not accepted (Node and Bun keep 511).
+/// Handshakes under way at once: fewer than any server's queue of connections that it has not accepted (Node and Bun
+/// keep 511).
 pub(crate) const AT_ONCE: usize = 400;
 
 /// If no socket makes progress for this long, something is wrong.

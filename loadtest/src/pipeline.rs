@@ -19,9 +19,10 @@ const SHARES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
 
 /// Measure the pipeline: socket, main_q, router, the type's queue, worker, POST, socket.
 ///
-/// Without --rate it measures saturation: every socket keeps --in-flight messages in flight. With --rate it is an open loop: messages become due at
-/// fixed times whether or not earlier ones were answered, and latency counts from then. Every message must be accepted once and get one reply, the
-/// right one; every direct message must arrive. Anything else fails the run.
+/// Without --rate it measures saturation: every socket keeps --in-flight messages in flight. With --rate it is an open
+/// loop: messages become due at fixed times whether or not earlier ones were answered, and latency counts from then.
+/// Every message must be accepted once and get one reply, the right one; every direct message must arrive. Anything
+/// else fails the run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = PIPELINE_EXAMPLES)]
 pub(crate) struct PipelineArgs {

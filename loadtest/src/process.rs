@@ -59,7 +59,8 @@ impl Usage {
 }
 
 fn parse_stat(stat: &str) -> Result<Stat> {
-    // The process's name is in parentheses and may contain anything. After it, the parent is the second field, and the times are the 12th and 13th.
+    // The process's name is in parentheses and may contain anything. After it, the parent is the second field, and the
+    // times are the 12th and 13th.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split_whitespace().take(13).collect();
     let &[_, parent, .., user, system] = &fields[..] else { anyhow::bail!("a short stat") };
@@ -94,8 +95,10 @@ fn with_descendants(pids: &[u32]) -> Result<Vec<u32>> {
     Ok(all)
 }
 
-/// Memory that the kernel holds for sockets, of the whole machine: its caches of small objects (`Slab` in /proc/meminfo) and the buffers of TCP
-/// (`TCP: mem` in /proc/net/sockstat, pages of 4 KiB). It includes both ends of a connection on loopback, and all other work of the machine.
+/// Memory that the kernel holds for sockets, of the whole machine: its caches of small objects (`Slab` in
+/// /proc/meminfo) and the buffers of TCP
+/// (`TCP: mem` in /proc/net/sockstat, pages of 4 KiB). It includes both ends of a connection on loopback, and all other
+/// work of the machine.
 ///
 /// # Errors
 /// This is not Linux.

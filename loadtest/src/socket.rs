@@ -1,4 +1,5 @@
-//! One websocket of one user: connect, hello, frames in and out. It coalesces writes and resends nothing; [`crate::client`] does that.
+//! One websocket of one user: connect, hello, frames in and out. It coalesces writes and resends nothing;
+//! [`crate::client`] does that.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -233,7 +234,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Queues a frame. It is written, together with all other queued frames, when [`Self::poll_frame`] has nothing more to read.
+    /// Queues a frame. It is written, together with all other queued frames, when [`Self::poll_frame`] has nothing more
+    /// to read.
     pub(crate) fn send(&mut self, text: Utf8Bytes) {
         self.outbox.push_back(Message::Text(text));
     }
@@ -243,7 +245,8 @@ impl Socket {
         self.send(Utf8Bytes::from_static(r#"{"op":"ping"}"#));
     }
 
-    /// The next frame. Everything that can be read is returned before anything is written, so that answers to many frames leave in one write.
+    /// The next frame. Everything that can be read is returned before anything is written, so that answers to many
+    /// frames leave in one write.
     ///
     /// # Errors
     /// The socket has ended.

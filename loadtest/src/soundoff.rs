@@ -11,8 +11,8 @@ use crate::dialect::Dialect;
 use crate::posts::signed;
 use crate::target::{Target, TargetArgs, scratch};
 
-/// Starts `soundoff up` with limits so high that they do not matter: the work is measured, not the throttling. No timelines are computed
-/// by the clock, and no socket is closed for a missed heartbeat.
+/// Starts `soundoff up` with limits so high that they do not matter: the work is measured, not the throttling. No
+/// timelines are computed by the clock, and no socket is closed for a missed heartbeat.
 ///
 /// # Errors
 /// There is no such program, or it does not start.

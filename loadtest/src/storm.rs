@@ -27,17 +27,20 @@ const SHARES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// Measure a reconnect storm.
 ///
-/// All sockets connect and are cut. Then all reconnect. Each counts as served when it has been greeted and has the answer to a ping (or, with
+/// All sockets connect and are cut. Then all reconnect. Each counts as served when it has been greeted and has the
+/// answer to a ping (or, with
 /// `--until upgraded`, when the upgrade with its token is answered: most peers do no more than that). Meanwhile some
-/// other sockets send heartbeats at a fixed rate, timed from when each was due. The server's time is reported twice: until the last
-/// socket was served, and until the server rests, which includes all that the new sockets cause (Sound Off sends each its timeline).
+/// other sockets send heartbeats at a fixed rate, timed from when each was due. The server's time is reported twice:
+/// until the last socket was served, and until the server rests, which includes all that the new sockets cause (Sound
+/// Off sends each its timeline).
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = STORM_EXAMPLES)]
 pub(crate) struct StormArgs {
     /// Sockets that reconnect, each of another user.
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     connections: u32,
-    /// Reconnect with tokens that the server has never seen, instead of those it has just seen. Sound Off remembers the latter.
+    /// Reconnect with tokens that the server has never seen, instead of those it has just seen. Sound Off remembers the
+    /// latter.
     #[arg(long)]
     fresh: bool,
     /// When a socket counts as served.
@@ -54,7 +57,8 @@ pub(crate) struct StormArgs {
 /// The load beside the storm.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Load {
-    /// Handshakes under way at once. If there are more than a server's backlog, some are lost and the kernel repeats them after a second.
+    /// Handshakes under way at once. If there are more than a server's backlog, some are lost and the kernel repeats
+    /// them after a second.
     #[arg(long, default_value_t = 400, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) at_once: u32,
     /// Sockets that are open before the storm and stay open.

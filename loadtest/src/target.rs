@@ -23,16 +23,19 @@ const SPARE_FILES: usize = 500;
 /// Which server is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TargetArgs {
-    /// What to start, on a port of its own and stopped at the end: Sound Off (`up`), or a peer (`loadtest peers` installs those).
+    /// What to start, on a port of its own and stopped at the end: Sound Off (`up`), or a peer (`loadtest peers`
+    /// installs those).
     #[arg(long, value_enum, default_value = "up", conflicts_with = "url")]
     pub(crate) server: Peer,
     /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
     #[arg(long, env = "LOADTEST_SOUNDOFF", value_name = "FILE")]
     pub(crate) soundoff: Option<PathBuf>,
-    /// Where servers keep their data while they run, and peers are installed. Durable queues need a real disk: not a tmpfs.
+    /// Where servers keep their data while they run, and peers are installed. Durable queues need a real disk: not a
+    /// tmpfs.
     #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// Measure a running `soundoff up` instead. Its limits must allow the load: see --messages-per-second, --burst and --heartbeat-ms there.
+    /// Measure a running `soundoff up` instead. Its limits must allow the load: see --messages-per-second, --burst and
+    /// --heartbeat-ms there.
     #[arg(long, value_name = "URL", requires = "pid")]
     pub(crate) url: Option<String>,
     /// The process id of that server.
@@ -94,7 +97,8 @@ impl Target {
         jsonwebtoken::encode(&Header::default(), &claims, &key).context("cannot sign a token")
     }
 
-    /// Waits until the server rests: under 2 % of a core for a second, or until `patience` is over. Returns whether it rests.
+    /// Waits until the server rests: under 2 % of a core for a second, or until `patience` is over. Returns whether it
+    /// rests.
     ///
     /// # Errors
     /// It has ended.

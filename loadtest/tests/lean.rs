@@ -1,4 +1,5 @@
-//! The lean client of `idle`, `ingest`, `storm` and `pipeline` against a server that answers well, wrongly, or not at all.
+//! The lean client of `idle`, `ingest`, `storm` and `pipeline` against a server that answers well, wrongly, or not at
+//! all.
 
 mod fake;
 

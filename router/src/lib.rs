@@ -92,7 +92,8 @@ impl Job for Router {
                 Err(verdict) => verdicts[at] = verdict,
             }
         }
-        // The ack comes after both: a message that is cut off in between goes to both again, and readers of both dedupe.
+        // The ack comes after both: a message that is cut off in between goes to both again, and readers of both
+        // dedupe.
         let (sent, put) = tokio::join!(self.queues.forward(out), self.archive.put(records));
         for (at, sent) in owners.into_iter().zip(sent) {
             if let Err(error) = sent {

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// How many accepted sockets wait for an edge that is slow to take them.
 pub(crate) const SOCKETS_WAITING: usize = 128;
 
-/// How many connections the kernel keeps until they are accepted. It drops the SYN of any further one, and the client sends it again only a
-/// second later: that would slow down a moment when all clients come back at once. The system's own limit (`net.core.somaxconn`) holds as well.
+/// How many connections the kernel keeps until they are accepted. It drops the SYN of any further one, and the client
+/// sends it again only a second later: that would slow down a moment when all clients come back at once. The system's
+/// own limit (`net.core.somaxconn`) holds as well.
 const BACKLOG: u32 = 4096;
 
 /// Listens at an address, which an operator chooses with `flag`.
@@ -41,8 +42,8 @@ fn watched(public: std::net::TcpListener) -> io::Result<AsyncFd<mio::net::TcpLis
     AsyncFd::new(mio::net::TcpListener::from_std(public))
 }
 
-/// Accepts until `stop`, for one edge after the other. When an edge is full its turn waits: then new connections are in the kernel's backlog,
-/// which is bounded.
+/// Accepts until `stop`, for one edge after the other. When an edge is full its turn waits: then new connections are in
+/// the kernel's backlog, which is bounded.
 ///
 /// # Errors
 /// The runtime cannot watch the listener.
@@ -51,8 +52,8 @@ pub(crate) async fn deal(
     edges: Vec<mpsc::Sender<TcpStream>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    // The runtime watches only the listener. Its own `accept` would make it watch each socket too, for nothing: most connections are answered at
-    // once and go to a reactor, which watches them itself.
+    // The runtime watches only the listener. Its own `accept` would make it watch each socket too, for nothing: most
+    // connections are answered at once and go to a reactor, which watches them itself.
     let public = watched(public.into_std()?)?;
     for edge in edges.iter().cycle() {
         let accepted = tokio::select! {

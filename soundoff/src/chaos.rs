@@ -33,8 +33,8 @@ impl FromStr for ChaosRule {
     }
 }
 
-/// A job whose runs fail now and then: before the work at the rule's rate, and after it at half of that rate, when the effect has happened and
-/// only the ack is missing.
+/// A job whose runs fail now and then: before the work at the rule's rate, and after it at half of that rate, when the
+/// effect has happened and only the ack is missing.
 pub(crate) struct Chaos {
     job: Arc<dyn Job>,
     rate: f64,

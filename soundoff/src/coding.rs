@@ -45,7 +45,8 @@ impl Coding {
     }
 }
 
-/// One item of the list, such as `gzip;q=0.5`: the coding's name and its quality value. One that makes no sense excludes the coding.
+/// One item of the list, such as `gzip;q=0.5`: the coding's name and its quality value. One that makes no sense
+/// excludes the coding.
 fn wish(item: &str) -> (&str, f32) {
     let Some((name, parameter)) = item.split_once(';') else { return (item.trim(), 1.0) };
     let parameter = parameter.trim();

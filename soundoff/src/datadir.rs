@@ -142,8 +142,8 @@ impl DataDir {
     }
 }
 
-/// The secret in the file at `path`: at least 32 bytes; line breaks at its end do not count. With `make`, a missing file is made, and only its
-/// owner may read it.
+/// The secret in the file at `path`: at least 32 bytes; line breaks at its end do not count. With `make`, a missing
+/// file is made, and only its owner may read it.
 pub(crate) fn secret(path: &Path, make: bool) -> anyhow::Result<Secret> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,

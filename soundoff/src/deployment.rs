@@ -1,4 +1,5 @@
-//! The deployment as its features declare it: queues, services, and what each service may touch. Terraform and the simulator read it.
+//! The deployment as its features declare it: queues, services, and what each service may touch. Terraform and the
+//! simulator read it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The one list of features. `up` runs all of them, a role runs those of its tiers, and the deployment is generated from it.
+//! The one list of features. `up` runs all of them, a role runs those of its tiers, and the deployment is generated
+//! from it.
 
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::feature::{self, Feature};

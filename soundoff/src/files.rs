@@ -8,7 +8,8 @@ use soundoff_common::web::http::{Answer, method_not_allowed, names_tag, refuse, 
 
 use crate::coding::Coding;
 
-// The sets of files, by path: APP, the app and its client library; CONSOLE, a page to try frames on; OPS, what operators look at.
+// The sets of files, by path: APP, the app and its client library; CONSOLE, a page to try frames on; OPS, what
+// operators look at.
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 /// What a file is to browsers.
@@ -58,8 +59,9 @@ impl File {
     }
 }
 
-/// What pages may do: run our scripts and styles, show our pictures and those that the user is about to upload, talk to us and, where large
-/// pictures are uploaded past us, to the place `uploads`. Nothing inline, nothing from other sites, and no other site may frame them.
+/// What pages may do: run our scripts and styles, show our pictures and those that the user is about to upload, talk to
+/// us and, where large pictures are uploaded past us, to the place `uploads`. Nothing inline, nothing from other sites,
+/// and no other site may frame them.
 pub(crate) fn policy(uploads: Option<&str>) -> HeaderValue {
     let uploads = uploads.map(|origin| format!(" {origin}")).unwrap_or_default();
     let policy = format!(
@@ -69,7 +71,8 @@ pub(crate) fn policy(uploads: Option<&str>) -> HeaderValue {
     HeaderValue::from_str(&policy).expect("origins are ASCII")
 }
 
-/// Makes browsers fetch at once everything that a page is made of, instead of waiting until one module asks for the next.
+/// Makes browsers fetch at once everything that a page is made of, instead of waiting until one module asks for the
+/// next.
 fn preloads(files: &[File]) -> String {
     let link = |file: &File| match file.kind {
         Kind::Script => Some(format!("<{}>;rel=modulepreload", file.path)),
@@ -79,8 +82,8 @@ fn preloads(files: &[File]) -> String {
     files.iter().filter_map(link).collect::<Vec<_>>().join(",")
 }
 
-/// The answer, if the request is for one of `files`. Browsers keep files and ask each time whether they are still good: a new build shows at
-/// once.
+/// The answer, if the request is for one of `files`. Browsers keep files and ask each time whether they are still good:
+/// a new build shows at once.
 pub(crate) fn answer<B>(
     files: &'static [File],
     policy: &HeaderValue,

@@ -1,4 +1,5 @@
-//! The internal port of all roles except edges: /healthz, /readyz, /metrics, /ops; and the command `health`, which asks for /healthz.
+//! The internal port of all roles except edges: /healthz, /readyz, /metrics, /ops; and the command `health`, which asks
+//! for /healthz.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

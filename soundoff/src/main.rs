@@ -30,14 +30,16 @@ use config::{Cli, Command, TimelineCommand};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::operator::OperatorKey;
 
-/// Measured: computing timelines takes a fifth less processor time than with the system's allocator (`docs/benchmarks.md`).
+/// Measured: computing timelines takes a fifth less processor time than with the system's allocator
+/// (`docs/benchmarks.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The allocator asks the kernel for huge pages, and then one small value keeps two megabytes in memory: 36 KB for each connected user instead
-    // of 10 (`docs/benchmarks.md`). If the kernel cannot turn this off, we start all the same.
+    // The allocator asks the kernel for huge pages, and then one small value keeps two megabytes in memory: 36 KB for
+    // each connected user instead of 10 (`docs/benchmarks.md`). If the kernel cannot turn this off, we start all the
+    // same.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);

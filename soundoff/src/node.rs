@@ -204,7 +204,8 @@ impl Node {
     }
 }
 
-/// The keys of access tokens, if these tiers need them: the tier that signs people in makes keys, others only follow them.
+/// The keys of access tokens, if these tiers need them: the tier that signs people in makes keys, others only follow
+/// them.
 async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ring>>> {
     let (tables, secret) = (engines.tables.clone(), &engines.secret);
     if tiers.contains(&Tier::Users) {

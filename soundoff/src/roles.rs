@@ -55,7 +55,8 @@ async fn until_stopped(
     drained.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")))
 }
 
-/// How many batches an edge hands to SQS at once. More than elsewhere: the adapter of SQS gathers better, as it knows when it sends next.
+/// How many batches an edge hands to SQS at once. More than elsewhere: the adapter of SQS gathers better, as it knows
+/// when it sends next.
 const SENDS_IN_FLIGHT: usize = 64;
 
 /// `soundoff edge`.
@@ -98,7 +99,8 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     .await
 }
 
-/// Runs the consumers and loops of the node's tiers until the process is asked to stop, then finishes what is in progress.
+/// Runs the consumers and loops of the node's tiers until the process is asked to stop, then finishes what is in
+/// progress.
 async fn consume(
     role: &str,
     parts: &'static [Part],

@@ -25,8 +25,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may stay unread: a client that asks and does not read must not hold our memory.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Serves until `stop`, then finishes the calls in progress. Each request carries its [`Peer`]: the other end of the connection or, behind
-/// `proxies`, the address that the outermost of them has written into `X-Forwarded-For`.
+/// Serves until `stop`, then finishes the calls in progress. Each request carries its [`Peer`]: the other end of the
+/// connection or, behind `proxies`, the address that the outermost of them has written into `X-Forwarded-For`.
 pub(crate) async fn serve<F, A>(listener: TcpListener, proxies: usize, stop: CancellationToken, answer: F)
 where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -52,7 +52,8 @@ where
                 });
             }
             (Err(error), _) => {
-                // Usually the process is out of file descriptors: existing connections must close before new ones can come.
+                // Usually the process is out of file descriptors: existing connections must close before new ones can
+                // come.
                 tracing::warn!(%error, "cannot accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -99,7 +100,8 @@ where
     }
 }
 
-/// The client's address. Each proxy adds the address that it heard from to the end of the list; anything before that, anybody can have written.
+/// The client's address. Each proxy adds the address that it heard from to the end of the list; anything before that,
+/// anybody can have written.
 fn client(headers: &HeaderMap, other_end: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
     if proxies == 0 {
         return other_end;

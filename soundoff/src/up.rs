@@ -1,4 +1,5 @@
-//! `soundoff up`: the whole pipeline in one process, on embedded engines. One plain function builds it from top to bottom.
+//! `soundoff up`: the whole pipeline in one process, on embedded engines. One plain function builds it from top to
+//! bottom.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -159,16 +160,11 @@ fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
     let internal: Vec<_> = internal.iter().map(|address| format!("http://{address}/metrics")).collect();
     println!("Sound Off is up.");
     println!("  open       http://{address}/");
+    println!("  console    http://{address}/console  (frames by hand: press Connect, then Send)");
+    println!("  operators  http://{address}/ops");
     println!("  websocket  ws://{address}/v1/ws");
     println!("  data       {}", config.data.display());
     println!("  metrics    {}", internal.join("  "));
-    println!("  operators  http://{address}/ops");
-    println!();
-    println!("Try it: open the page above, or");
-    println!(r#"  T=$(curl -s http://{address}/dev/tokens -d '{{"handles":["alice"]}}' | cut -d'"' -f6)"#);
-    println!(r#"  websocat -H "Authorization: Bearer $T" ws://{address}/v1/ws"#);
-    println!(r#"  {{"op":"hello"}}"#);
-    println!(r#"  {{"op":"send","id":"1","type":"post.create","body":{{"text":"hello, world"}}}}"#);
     println!();
     println!("Ctrl-C stops it; nothing that was accepted is lost.");
 }

@@ -1,4 +1,5 @@
-//! The archive as the data team finds it: whole gzip files of JSON lines. Without duplicates, every archived message is in them once.
+//! The archive as the data team finds it: whole gzip files of JSON lines. Without duplicates, every archived message is
+//! in them once.
 
 mod support;
 

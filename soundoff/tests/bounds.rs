@@ -1,4 +1,5 @@
-//! Laws 10 and 12: everything is bounded, bad input gets a clear error and touches nothing, and our own corruption stops the process.
+//! Laws 10 and 12: everything is bounded, bad input gets a clear error and touches nothing, and our own corruption
+//! stops the process.
 
 mod support;
 
@@ -142,7 +143,8 @@ async fn law_10_a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing_d
     for id in ids {
         assert_eq!(ann.outcome(&id).await.unwrap()["ok"], true);
     }
-    // Either the bounded queue was full once (4002), or the edge found a gap first and reads the inbox at the reader's own pace.
+    // Either the bounded queue was full once (4002), or the edge found a gap first and reads the inbox at the reader's
+    // own pace.
     let mut seen = 0;
     while seen < SENT {
         match bob.next().await {

@@ -1,4 +1,5 @@
-//! Two edges behind one port: it makes no difference who is on which, and moving between them loses, doubles and reorders nothing.
+//! Two edges behind one port: it makes no difference who is on which, and moving between them loses, doubles and
+//! reorders nothing.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Ten thousand frames and requests that nobody should send: the process survives, other users notice nothing, memory stays bounded.
+//! Ten thousand frames and requests that nobody should send: the process survives, other users notice nothing, memory
+//! stays bounded.
 
 #[path = "fuzz/frames.rs"]
 mod frames;

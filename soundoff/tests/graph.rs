@@ -37,7 +37,8 @@ fn friendships(random: &mut StdRng) -> Vec<(String, String)> {
         };
         return text.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect();
     }
-    // A new person becomes a friend of people picked from existing friendships, so that people with many friends get more.
+    // A new person becomes a friend of people picked from existing friendships, so that people with many friends get
+    // more.
     let mut ends = vec![0, 1];
     let mut pairs = BTreeSet::from([(0, 1)]);
     for comer in 2..120 {
@@ -204,8 +205,8 @@ async fn a_graph_of_people_sees_what_the_model_says_to_the_last_page() {
     assert_eq!(server.metric("soundoff_timeline_fallbacks_total").await, fallbacks, "a page was not ready");
 }
 
-/// A post of somebody whom many follow costs as much as any other: one change of one author's list; its followers who are online are looked up
-/// one page at a time.
+/// A post of somebody whom many follow costs as much as any other: one change of one author's list; its followers who
+/// are online are looked up one page at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
     const FOLLOWERS: usize = 620;
@@ -240,7 +241,8 @@ async fn a_post_of_somebody_whom_many_follow_is_one_change_of_one_list() {
     let post = star.call("post.create", json!({ "text": "to all of you" })).await["post"]["id"].take();
     server.settled();
     assert_eq!(server.metric(fan_outs).await - before[1], FOLLOWERS.div_ceil(FOLLOWERS_A_PAGE) as f64);
-    // A reply to the star, an event for each follower who is online, and what was still on its way to those who have just connected.
+    // A reply to the star, an event for each follower who is online, and what was still on its way to those who have
+    // just connected.
     let delivered = server.metric("soundoff_edge_deliveries_total").await - delivered;
     assert!((2.0..=10.0).contains(&delivered), "{delivered} deliveries");
     for _ in 0..2 {

@@ -40,8 +40,8 @@ impl Sender {
         Self { stop, rounds, task }
     }
 
-    /// Waits until a round that began after this call is over. A reply comes after everything it causes was handed to the edges: so nothing
-    /// that was sent before this call is still on its way.
+    /// Waits until a round that began after this call is over. A reply comes after everything it causes was handed to
+    /// the edges: so nothing that was sent before this call is still on its way.
     async fn has_been_refused(&self, meanwhile: &mut Client) {
         let enough = self.rounds.load(Ordering::Acquire) + 2;
         while self.rounds.load(Ordering::Acquire) < enough {
@@ -105,7 +105,8 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
             assert_eq!(push["seq"], seq);
             assert!(!is_from(&push, "bob"), "{push}");
         }
-        // Pushes that were on their way to her when the block was answered may have come; after that nothing comes, whatever he sends.
+        // Pushes that were on their way to her when the block was answered may have come; after that nothing comes,
+        // whatever he sends.
         sending.has_been_refused(&mut ann).await;
         ann.pending.clear();
         sending.has_been_refused(&mut ann).await;

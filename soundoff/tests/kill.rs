@@ -1,9 +1,9 @@
 //! `kill -9` at random moments under load: no accepted effect is lost, none happens twice.
 //!
-//! Five people send every type that has an effect, many at once. The process is killed and started again on the same directory, some
-//! times in each round. Each person follows the delivery rules of docs/protocol.md: it sends the same `id` again if it heard no outcome.
-//! Half of the messages are exempt: once accepted they are never sent again, so that a repetition cannot hide a loss. In the end
-//! everything is read back and compared with what was sent.
+//! Five people send every type that has an effect, many at once. The process is killed and started again on the same
+//! directory, some times in each round. Each person follows the delivery rules of docs/protocol.md: it sends the same
+//! `id` again if it heard no outcome. Half of the messages are exempt: once accepted they are never sent again, so that
+//! a repetition cannot hide a loss. In the end everything is read back and compared with what was sent.
 
 #[path = "kill/compare.rs"]
 mod compare;

@@ -1,4 +1,5 @@
-//! Laws 1 to 6 of the architecture, one after the other, on the real binary. Kills, edges and bounds have files of their own.
+//! Laws 1 to 6 of the architecture, one after the other, on the real binary. Kills, edges and bounds have files of
+//! their own.
 
 mod support;
 

@@ -233,7 +233,8 @@ async fn a_timeline_is_the_old_one_or_the_new_one_and_never_of_both() {
     assert!(olds > 0, "nobody read while it was computed");
 }
 
-/// The process is killed with work waiting for each stage: after the restart the work is done, though nobody asks for it.
+/// The process is killed with work waiting for each stage: after the restart the work is done, though nobody asks for
+/// it.
 #[tokio::test]
 async fn a_tick_that_is_killed_between_any_two_stages_is_finished_after_the_restart() {
     let args = [&BY_HAND[..], &UNPACED].concat();
@@ -288,7 +289,8 @@ async fn a_tick_that_is_killed_at_any_moment_is_finished_after_the_restart() {
         server.settled();
         assert_eq!(server.timelines()["backlog"], 0);
         let mut again = Readers::connect(&server, &names).await;
-        // Timelines finished before the kill were lost with the cache: their users see candidates, the others the computed timeline.
+        // Timelines finished before the kill were lost with the cache: their users see candidates, the others the
+        // computed timeline.
         let mut fresh = readers.model.clone();
         fresh.forget_computed();
         names.iter().for_each(|name| readers.model.compute(name));

@@ -128,7 +128,8 @@ async fn logging_out_closes_the_sessions_sockets_and_revoking_all_of_them() {
     for client in &mut laptops {
         is_open(client).await;
     }
-    // A client hangs up at once. Either it was heard, and then its sockets close, or it was not, and then nothing happens.
+    // A client hangs up at once. Either it was heard, and then its sockets close, or it was not, and then nothing
+    // happens.
     for n in 0..8 {
         let left = sign_in(&server, &format!("carla{n}")).await;
         let mut socket = Client::hello(&server.address, &left["access_token"], None, None).await;

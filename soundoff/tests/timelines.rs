@@ -67,7 +67,8 @@ async fn a_long_timeline_keeps_the_newest_hundred_and_its_pages_join_while_it_is
     readers.read(&server, &names[0], &mut random, 0).await;
 }
 
-/// With caches as in production: author lists stay in memory for minutes, and only the notes of recent changes keep them correct.
+/// With caches as in production: author lists stay in memory for minutes, and only the notes of recent changes keep
+/// them correct.
 #[tokio::test]
 async fn remembered_lists_are_kept_right_by_what_is_recent() {
     let server =
@@ -100,8 +101,8 @@ async fn remembered_lists_are_kept_right_by_what_is_recent() {
     }
 }
 
-/// Pages after a restart: the list that a cursor leads through was lost with the process. The first fetch may be done twice, as its ack may have
-/// been lost as well, and makes another list.
+/// Pages after a restart: the list that a cursor leads through was lost with the process. The first fetch may be done
+/// twice, as its ack may have been lost as well, and makes another list.
 #[tokio::test]
 async fn a_cursor_outlives_the_cache_without_a_post_twice_or_left_out() {
     let mut server = Server::start(&BY_HAND);
@@ -250,8 +251,8 @@ impl Pair {
     }
 }
 
-/// Law 6, for timelines computed ahead: nothing is shown once its deletion or the block has been answered. Meanwhile everybody's
-/// timeline is computed again and again.
+/// Law 6, for timelines computed ahead: nothing is shown once its deletion or the block has been answered. Meanwhile
+/// everybody's timeline is computed again and again.
 #[tokio::test]
 async fn law_6_what_goes_while_it_is_computed_and_fetched_is_not_shown_after_the_reply() {
     let ticking = ["--timeline-interval-ms", "50", "--timeline-hints-age-ms", "0"];
@@ -302,7 +303,8 @@ async fn law_6_what_goes_while_it_is_computed_and_fetched_is_not_shown_after_the
     server.settled();
 }
 
-/// Posts made while timelines are computed and fetched are on them afterwards: no note of a post is lost between two reads.
+/// Posts made while timelines are computed and fetched are on them afterwards: no note of a post is lost between two
+/// reads.
 #[tokio::test]
 async fn nothing_is_lost_that_is_posted_while_timelines_are_computed() {
     let server = Server::start(&[&["--timeline-interval-ms", "2"][..], &UNPACED].concat());

@@ -1,4 +1,5 @@
-//! Laws 7 to 9: stalled workers slow down no sender, work in progress is bounded, poisoned messages end in the dead letters.
+//! Laws 7 to 9: stalled workers slow down no sender, work in progress is bounded, poisoned messages end in the dead
+//! letters.
 
 mod support;
 

@@ -1,4 +1,5 @@
-// The connection between a browser and the server, which the walk can cut in the ways in which real connections are cut.
+// The connection between a browser and the server, which the walk can cut in the ways in which real connections are
+// cut.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 

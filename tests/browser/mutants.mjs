@@ -1,4 +1,5 @@
-// Breaks the app in one place at a time, and shows that the walk notices: `node mutants.mjs`, or with some words of the mutants' names.
+// Breaks the app in one place at a time, and shows that the walk notices: `node mutants.mjs`, or with some words of the
+// mutants' names.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 

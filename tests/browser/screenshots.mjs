@@ -1,4 +1,5 @@
-// Takes the pictures in docs/screenshots: every page, on a phone and on a desktop, in light and dark. Needs pngquant, which makes them small.
+// Takes the pictures in docs/screenshots: every page, on a phone and on a desktop, in light and dark. Needs pngquant,
+// which makes them small.
 import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { promisify } from "node:util";

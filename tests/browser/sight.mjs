@@ -1,4 +1,5 @@
-// Accessibility for people who see little or nothing: axe on every page, in light and dark, on a phone and on a desktop.
+// Accessibility for people who see little or nothing: axe on every page, in light and dark, on a phone and on a
+// desktop.
 import { brief, check, must } from "../clients/jswalk/checks.mjs";
 import { step } from "./waiting.mjs";
 import { PLACES, visit } from "./places.mjs";

@@ -1,5 +1,5 @@
-// Walks the app in Chromium as people would, against the real binary: `npm ci && node walk.mjs`, or with the names of some parts.
-// UNDER_TEST names the binary, CHROMIUM the browser.
+// Walks the app in Chromium as people would, against the real binary: `npm ci && node walk.mjs`, or with the names of
+// some parts. UNDER_TEST names the binary, CHROMIUM the browser.
 import { check, equal, tally } from "../clients/jswalk/checks.mjs";
 import { budget } from "./budget.mjs";
 import { comeback } from "./comeback.mjs";

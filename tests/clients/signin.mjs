@@ -1,5 +1,5 @@
-// Signs users in with identity providers, a mail server and a carrier of texts that others wrote: `npm ci && node signin.mjs`.
-// UNDER_TEST names the binary; without it the workspace's debug build is taken.
+// Signs users in with identity providers, a mail server and a carrier of texts that others wrote: `npm ci && node
+// signin.mjs`. UNDER_TEST names the binary; without it the workspace's debug build is taken.
 import { check, tally } from "./jswalk/checks.mjs";
 import { carriers } from "./signin/carriers.mjs";
 import { linking } from "./signin/linking.mjs";

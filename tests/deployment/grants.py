@@ -8,7 +8,8 @@ import secrets
 import boto3
 from botocore.exceptions import ClientError
 
-# AWS checks a batch by the right to one of its kind. MiniStack 1.5 asks for rights of these names, which AWS does not know.
+# AWS checks a batch by the right to one of its kind. MiniStack 1.5 asks for rights of these names, which AWS does not
+# know.
 BATCHES = {
     "sqs:SendMessage": "sqs:SendMessageBatch",
     "sqs:DeleteMessage": "sqs:DeleteMessageBatch",

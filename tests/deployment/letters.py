@@ -75,7 +75,8 @@ class Letters:
             faults.append(f"the archive's view shows {len(rows) - len(texts)} events again")
         if lost := accepted - texts.keys():
             faults.append(f"{len(lost)} of {len(accepted)} accepted messages are not in the archive")
-        # A kill may cut off the frame that says `accepted`; then the same was sent again, and accepted under another id.
+        # A kill may cut off the frame that says `accepted`; then the same was sent again, and accepted under another
+        # id.
         unheard = texts.keys() - accepted
         heard = {texts[mid] for mid in texts.keys() & accepted}
         if strange := [texts[mid] for mid in unheard if texts[mid] not in heard]:

@@ -130,7 +130,8 @@ async def killed(bench):
         for role in workers:
             role.process.send_signal(signal.SIGSTOP)
         assert (await asyncio.to_thread(ask, "PUT", url, picture))[0] == 200
-        # The first kill comes before they could do anything, the others a few milliseconds later each: between the steps.
+        # The first kill comes before they could do anything, the others a few milliseconds later each: between the
+        # steps.
         if number:
             for role in workers:
                 role.process.send_signal(signal.SIGCONT)

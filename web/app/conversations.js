@@ -1,4 +1,5 @@
-// Direct messages: with whom, the last message, and what is new. Conversations are known from the pushes, which both sides get.
+// Direct messages: with whom, the last message, and what is new. Conversations are known from the pushes, which both
+// sides get.
 import { onDone, written } from "./effects.js";
 import { ask, changed, client, keep, kept, me, onClient, onKept, pages } from "./live.js";
 

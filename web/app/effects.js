@@ -1,5 +1,5 @@
-// What the user does. It is shown at once, from the client's list of unanswered messages, which outlives the page. It settles once. When it
-// fails it is kept with the reason, until the user tries again or discards it.
+// What the user does. It is shown at once, from the client's list of unanswered messages, which outlives the page. It
+// settles once. When it fails it is kept with the reason, until the user tries again or discards it.
 import { button, h } from "./dom.js";
 import { changed, client, keep, kept, me, onClient } from "./live.js";
 
@@ -34,7 +34,8 @@ export const whyNobody = (error) => (error.code === "not_found" ? "There is nobo
 export function act(type, body) {
   const id = crypto.randomUUID();
   client.call(type, body, { id }).catch((error) => {
-    // The client did not take the message. All other outcomes come as `reply`, also those of messages that an earlier page sent.
+    // The client did not take the message. All other outcomes come as `reply`, also those of messages that an earlier
+    // page sent.
     if (error.code === "overloaded" && !failures.some((other) => other.id === id)) failed({ id, type, sent: body, error });
   });
   changed();

@@ -38,7 +38,8 @@ export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add"
 /** A picture that was uploaded here, before a post with it has come. */
 export const pictureOf = (id) => ({ url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
 
-// Timelines do not say whether their reader likes a post, and no event comes when its counts change. So posts that come into sight are asked for.
+// Timelines do not say whether their reader likes a post, and no event comes when its counts change. So posts that come
+// into sight are asked for.
 
 const inSight = new Map();
 const waiting = new Set();

@@ -974,8 +974,8 @@ export class Session extends Emitter {
       answer = await ask().catch((error) => (error.code === "offline" ? pause(1000).then(ask) : Promise.reject(error)));
     } catch (error) {
       if (error.code === "conflict") {
-        // Another page was faster, and its answer is in the store or will be. If that page is closed, the request may be
-        // repeated.
+        // Another page was faster, and its answer is in the store or will be. If that page is closed, the request may
+        // be repeated.
         for (let waited = 0; (await still()) && waited < 2000; waited += 50) await pause(50);
         if (await still()) answer = await ask();
       } else if (error.code !== "unauthorized") throw error;

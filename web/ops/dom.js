@@ -19,7 +19,8 @@ export const svg = (name, attributes = {}, ...children) =>
 
 export const byId = (id) => document.getElementById(id);
 
-// Writes only what has changed: a screen reader must not read a live region again, and a selection in the text must stay.
+// Writes only what has changed: a screen reader must not read a live region again, and a selection in the text must
+// stay.
 export const say = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };

@@ -104,7 +104,8 @@ export class Letters {
   #list(queue, letters, most, count) {
     const known = new Map([...byId("list").children].map((element) => [element.dataset.key, element]));
     const elements = letters.map((letter) => {
-      // A letter's key is unique within its queue and the letter does not change; a message that dies again is another letter.
+      // A letter's key is unique within its queue and the letter does not change; a message that dies again is another
+      // letter.
       const key = [queue, letter.key, letter.last_at].join(" ");
       const element = known.get(key) ?? letterElement(letter, () => this.#body(queue, letter.key));
       element.dataset.key = key;

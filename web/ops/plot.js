@@ -6,7 +6,8 @@ const HEIGHT = 132;
 const MARGIN = { left: 52, right: 10, top: 14, bottom: 20 };
 const MINUTE = 60_000;
 
-// An axis from 0 to at least the largest value, with ticks 1, 2 or 5 times a power of ten apart. `share` is a value's height, 0 to 1.
+// An axis from 0 to at least the largest value, with ticks 1, 2 or 5 times a power of ten apart. `share` is a value's
+// height, 0 to 1.
 const linear = (values, whole) => {
   const most = Math.max(...values, whole ? 3 : 0) || 1;
   const rough = most / 3;

@@ -7,7 +7,8 @@ use crate::ports::tables::{Condition, Item, Key, Table, Write};
 use crate::protocol::{Handle, Role};
 
 crate::attributes! {
-    /// The attributes of an account. `name_mid` and `bio_mid` are the messages that set `name` and `bio`: the later one wins.
+    /// The attributes of an account. `name_mid` and `bio_mid` are the messages that set `name` and `bio`: the later one
+    /// wins.
     pub mod attribute {
         HANDLE = "handle",
         NAME = "name",

@@ -1,6 +1,7 @@
 //! How often a user turned to an author: small counters by week. Workers add to them, the ranking reads them.
 //!
-//! A row counts one author's week. Additions commute and read nothing. The reader applies the decay, and rows expire by themselves.
+//! A row counts one author's week. Additions commute and read nothing. The reader applies the decay, and rows expire by
+//! themselves.
 
 use crate::model::holdings::{Holding, Of};
 use crate::ports::tables::{Change, EXPIRES, Key, Query, Table, Write};

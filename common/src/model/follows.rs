@@ -1,4 +1,5 @@
-//! Follows as they are stored, a state and a row in each of two lists: written by workers, read by everything that needs to know who follows whom.
+//! Follows as they are stored, a state and a row in each of two lists: written by workers, read by everything that
+//! needs to know who follows whom.
 
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -46,7 +47,8 @@ pub const HOLDINGS: &[Holding] = &[
     },
 ];
 
-/// The start of every list row's `sk`. The message that made the follow comes after it, so that lists are in order of time.
+/// The start of every list row's `sk`. The message that made the follow comes after it, so that lists are in order of
+/// time.
 pub const PREFIX: &str = "l#";
 
 /// A list row's item.

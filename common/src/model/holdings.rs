@@ -1,11 +1,12 @@
 //! Every kind of item in the tables, and whose it is.
 //!
-//! Each feature declares what it keeps. The tables in `docs/data-model.md` are generated from that. Debug builds refuse to write an item of no
-//! declared kind, or an attribute that its kind does not name, so that nothing is forgotten.
+//! Each feature declares what it keeps. The tables in `docs/data-model.md` are generated from that. Debug builds refuse
+//! to write an item of no declared kind, or an attribute that its kind does not name, so that nothing is forgotten.
 
 use crate::ports::tables::{Action, Change, Key, Table, Write};
 
-/// Names the attributes of one kind of item, once: a module with a const for each name, and `ALL` for the kind's [`Holding`].
+/// Names the attributes of one kind of item, once: a module with a const for each name, and `ALL` for the kind's
+/// [`Holding`].
 #[macro_export]
 macro_rules! attributes {
     ($(#[$doc:meta])* $vis:vis mod $module:ident { $($name:ident = $text:expr),* $(,)? }) => {
@@ -83,8 +84,8 @@ fn fits(form: &str, text: &str) -> bool {
     ends.any(|at| fits(after, &text[at..]))
 }
 
-/// Checks that `declared`, the attributes of a kind, are those that serde writes for `full`, a value that lacks no optional part, and those of
-/// `beside`, which are written without the struct.
+/// Checks that `declared`, the attributes of a kind, are those that serde writes for `full`, a value that lacks no
+/// optional part, and those of `beside`, which are written without the struct.
 ///
 /// # Panics
 /// When they are not.

@@ -120,7 +120,8 @@ pub struct Stored {
     /// In how many posts it is.
     #[serde(default)]
     pub posts: u64,
-    /// Since when no post shows it, in milliseconds since 1970; 0 when it must be collected at once, none while a post shows it.
+    /// Since when no post shows it, in milliseconds since 1970; 0 when it must be collected at once, none while a post
+    /// shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loose: Option<u64>,
     /// The message that checks it, once there is one: of several that ask for the same, one does the work.
@@ -178,7 +179,8 @@ pub fn key(id: Ulid) -> Key {
 /// The number of partitions over which the rows of loose media are spread.
 pub const LOOSE_SHARDS: u8 = 16;
 
-/// The key of the row by which a loose medium is found again: the partition follows from the id, rows are in order of time.
+/// The key of the row by which a loose medium is found again: the partition follows from the id, rows are in order of
+/// time.
 #[must_use]
 pub fn loose_key(id: Ulid, since: u64) -> Key {
     let shard = id.to_bytes()[15] % LOOSE_SHARDS;
@@ -310,8 +312,8 @@ pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     writes
 }
 
-/// The writes by which a post no longer shows its author's media. Nobody sees those that no other post shows from then on, and they are
-/// collected at once.
+/// The writes by which a post no longer shows its author's media. Nobody sees those that no other post shows from then
+/// on, and they are collected at once.
 #[must_use]
 pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2 * media.len() + 1);

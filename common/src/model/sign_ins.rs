@@ -1,5 +1,5 @@
-//! Sign-ins: what an access token's `sid` stands for. The User service makes and ends them; every service that takes a token checks here
-//! whether the token is still valid.
+//! Sign-ins: what an access token's `sid` stands for. The User service makes and ends them; every service that takes a
+//! token checks here whether the token is still valid.
 
 use hyper::HeaderMap;
 use ulid::Ulid;

@@ -136,7 +136,8 @@ impl Catalog {
     /// The catalog of a table of handlers.
     ///
     /// # Panics
-    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table, which shows at the start.
+    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table,
+    /// which shows at the start.
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
         let mut routes: HashMap<&'static str, Route> = HashMap::new();

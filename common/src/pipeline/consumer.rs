@@ -120,7 +120,8 @@ pub async fn consume(
     }
 }
 
-/// Acks receipts, and gathers those that come while one ack is in flight: when an adapter takes long over one, the next one is fuller.
+/// Acks receipts, and gathers those that come while one ack is in flight: when an adapter takes long over one, the next
+/// one is fuller.
 async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::UnboundedReceiver<Receipt>) {
     let mut receipts = Vec::new();
     while pending.recv_many(&mut receipts, ACKS).await > 0 {
@@ -209,7 +210,8 @@ impl Consumer {
         }
     }
 
-    /// Runs batches side by side, and extends the visibility timeout of those that take long. The slots of each are free as soon as it ends.
+    /// Runs batches side by side, and extends the visibility timeout of those that take long. The slots of each are
+    /// free as soon as it ends.
     async fn run_all(&self, batches: Vec<Batch>) {
         let (messages, slots): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|batch| (batch.messages, Some(batch.slots))).unzip();

@@ -120,7 +120,8 @@ impl InternalKey {
         (time, hex(tag.as_ref()))
     }
 
-    /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. It takes the same time, whatever is wrong with the signature.
+    /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. It takes the same time,
+    /// whatever is wrong with the signature.
     #[must_use]
     pub fn verify(&self, method: &str, path: &str, body: &[u8], headers: (&str, &str), now_ms: u64) -> bool {
         let (time, signature) = headers;

@@ -19,7 +19,8 @@ use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Wri
 use crate::protocol::{ErrorCode, Handle};
 
 crate::attributes! {
-    /// The attributes of a dedupe record: the message that did it, a fingerprint of what was sent, the reply, and the places of its pushes.
+    /// The attributes of a dedupe record: the message that did it, a fingerprint of what was sent, the reply, and the
+    /// places of its pushes.
     pub(crate) mod attribute {
         MID = "mid",
         SAID = "said",
@@ -51,7 +52,8 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     },
 ];
 
-/// How long a repetition of an `id` is recognised: 7 days, in seconds. An app that was offline longer must look before it repeats.
+/// How long a repetition of an `id` is recognised: 7 days, in seconds. An app that was offline longer must look before
+/// it repeats.
 pub(crate) const DEDUPE_KEPT_S: u64 = 7 * 24 * 3600;
 
 /// How often a transaction that lost a race is decided again before the message goes back to its queue.
@@ -91,7 +93,8 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {
                 if let Some(mut done) = recorded(cx, envelope).await? {
                     if !done.duplicate {
-                        // Our own first run was cut off after its commit: what comes after the commit must still be done.
+                        // Our own first run was cut off after its commit: what comes after the commit must still be
+                        // done.
                         done.events = events;
                         done.follow_ups = follow_ups;
                     }

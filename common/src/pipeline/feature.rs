@@ -1,11 +1,12 @@
 //! The seam at which a feature joins the pipeline: one value that declares everything about it.
 //!
-//! A feature declares which messages it works on and in which tier, what it shows on HTTP, what runs in the background, what it may touch, and what
-//! it keeps of users. The binary has one list of features; a process takes from it what belongs to its tiers, and the deployment's queues,
-//! services and policies are generated from the same list.
+//! A feature declares which messages it works on and in which tier, what it shows on HTTP, what runs in the background,
+//! what it may touch, and what it keeps of users. The binary has one list of features; a process takes from it what
+//! belongs to its tiers, and the deployment's queues, services and policies are generated from the same list.
 //!
-//! It is a value and no trait, so that all of it can be listed before any port is opened. State that its jobs, pages and loops share is
-//! made first and captured by them; ports come from the [`World`] of the tier in which each of them runs.
+//! It is a value and no trait, so that all of it can be listed before any port is opened. State that its jobs, pages
+//! and loops share is made first and captured by them; ports come from the [`World`] of the tier in which each of them
+//! runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What each service may touch: features declare it, the deployment's policies are generated from it, and debug builds enforce it.
+//! What each service may touch: features declare it, the deployment's policies are generated from it, and debug builds
+//! enforce it.
 
 use std::collections::BTreeSet;
 

@@ -132,8 +132,8 @@ pub(crate) struct Effect {
     pub(crate) pushes: Vec<Push>,
 }
 
-/// What a handler decided. Nothing of it has happened yet: the runner commits it, with the dedupe record, in one transaction,
-/// and asks the handler again when somebody else was faster.
+/// What a handler decided. Nothing of it has happened yet: the runner commits it, with the dedupe record, in one
+/// transaction, and asks the handler again when somebody else was faster.
 #[derive(Debug)]
 pub struct Outcome<R> {
     pub(crate) reply: R,
@@ -240,7 +240,8 @@ impl Told {
     }
 }
 
-/// One MessageType's handler. A second reader of a type is a second handler with the same `TYPE` and a `QUEUE` of its own.
+/// One MessageType's handler. A second reader of a type is a second handler with the same `TYPE` and a `QUEUE` of its
+/// own.
 pub trait MessageType: Send + Sync + 'static {
     /// The MessageType, such as `post.create`.
     const TYPE: &'static str;

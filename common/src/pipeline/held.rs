@@ -1,4 +1,5 @@
-//! Tables and queues that refuse what their tier does not declare, for debug builds: a missing grant fails in a test instead of in a deployment.
+//! Tables and queues that refuse what their tier does not declare, for debug builds: a missing grant fails in a test
+//! instead of in a deployment.
 
 use std::sync::Arc;
 use std::time::Duration;

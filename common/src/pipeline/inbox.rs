@@ -1,7 +1,7 @@
 //! The inbox: durable pushes per user, gapless by `seq`, with a cursor per device.
 //!
-//! One partition for each user in [`Table::Inbox`]: `head` holds the newest `seq`, `e#<seq>` an entry, `d#<device>` a device's cursor.
-//! Workers append in the same transaction as the effect; edges read and ack.
+//! One partition for each user in [`Table::Inbox`]: `head` holds the newest `seq`, `e#<seq>` an entry, `d#<device>` a
+//! device's cursor. Workers append in the same transaction as the effect; edges read and ack.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -75,7 +75,8 @@ pub const HOLDINGS: &[Holding] = &[
 /// How long an entry waits for a device, and how long we wait for a device that never comes back: 30 days, in seconds.
 pub const KEPT_S: u64 = 30 * 24 * 3600;
 
-/// The type of an entry whose author and reader have a block between them since. `seq` stays gapless, the body is empty.
+/// The type of an entry whose author and reader have a block between them since. `seq` stays gapless, the body is
+/// empty.
 pub const WITHHELD: &str = "withheld";
 
 /// One durable push.
@@ -201,7 +202,8 @@ pub struct Resume {
     pub head: u64,
 }
 
-/// Where a device resumes: at its own `cursor`, else after its last ack, else (never seen) at the newest. A new device is remembered.
+/// Where a device resumes: at its own `cursor`, else after its last ack, else (never seen) at the newest. A new device
+/// is remembered.
 ///
 /// # Errors
 /// When the tables do not answer.
@@ -251,8 +253,8 @@ async fn save_cursor(
 
 /// Remembers that a device holds everything up to `cursor`, and removes what all known devices hold.
 ///
-/// A cursor past the newest entry counts as the newest; one below an earlier ack changes nothing. Costs one write, two reads and one write per
-/// 100 removed entries, so callers gather acks.
+/// A cursor past the newest entry counts as the newest; one below an earlier ack changes nothing. Costs one write, two
+/// reads and one write per 100 removed entries, so callers gather acks.
 ///
 /// # Errors
 /// When the tables do not answer.

@@ -1,8 +1,9 @@
 //! Keeps the workers of one process from racing each other for one user's inbox.
 //!
-//! The transactions alone keep inboxes correct: an append succeeds only if the head is still as it was read. Here appends to one inbox take
-//! turns. Where the engine judges writes in the order in which they are handed over, the next append builds on one that has not committed
-//! yet, so that a celebrity's pushes share commits instead of waiting for one each.
+//! The transactions alone keep inboxes correct: an append succeeds only if the head is still as it was read. Here
+//! appends to one inbox take turns. Where the engine judges writes in the order in which they are handed over, the next
+//! append builds on one that has not committed yet, so that a celebrity's pushes share commits instead of waiting for
+//! one each.
 
 use std::collections::HashMap;
 
@@ -79,7 +80,8 @@ impl InboxHeads {
         Ok(Turn { slots, heads: heads.into_iter().flatten().collect() })
     }
 
-    /// Lets the next append build on this one, which has been handed over: `heads` are the receivers' newest `seq`s after it.
+    /// Lets the next append build on this one, which has been handed over: `heads` are the receivers' newest `seq`s
+    /// after it.
     pub(crate) fn pass(&self, mut turn: Turn<'_>, receivers: &[Handle], heads: &[u64]) {
         for (user, head) in receivers.iter().zip(heads) {
             let number = self.slot_of(user);

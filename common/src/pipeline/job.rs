@@ -17,8 +17,8 @@ pub trait EnvelopeJob: Send + Sync + 'static {
     /// The body of a message.
     type Body: DeserializeOwned + Send;
 
-    /// Works on one message. A sender who waits for an answer gets [`Failure::Reject`] as the answer; a message of our own that is rejected
-    /// goes to the dead letters.
+    /// Works on one message. A sender who waits for an answer gets [`Failure::Reject`] as the answer; a message of our
+    /// own that is rejected goes to the dead letters.
     async fn work(&self, envelope: &Envelope, body: Self::Body) -> Result<(), Failure>;
 
     /// Whether the job has a [`work_together`](Self::work_together) of its own.

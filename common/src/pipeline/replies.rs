@@ -1,7 +1,9 @@
-//! Gets frames from workers to sockets: Session Cache look-ups and POSTs to edges. Frames that gather meanwhile share both.
+//! Gets frames from workers to sockets: Session Cache look-ups and POSTs to edges. Frames that gather meanwhile share
+//! both.
 //!
-//! Two stages, each gathering while it works (natural batching, no timer): one multi-get for the handles of many parcels, then a
-//! lane per edge process that sends one POST for many deliveries. A lane whose edge is dead delays no other lane.
+//! Two stages, each gathering while it works (natural batching, no timer): one multi-get for the handles of many
+//! parcels, then a lane per edge process that sends one POST for many deliveries. A lane whose edge is dead delays no
+//! other lane.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +56,8 @@ pub struct Parcel {
     pub origin: Option<Origin>,
 }
 
-/// Its receiver resolves when the last clone is dropped: when all parts of what a caller handed in are delivered or given up.
+/// Its receiver resolves when the last clone is dropped: when all parts of what a caller handed in are delivered or
+/// given up.
 type Ticket = Arc<oneshot::Sender<()>>;
 
 struct Waiting {

@@ -108,7 +108,8 @@ impl Outward {
         if batch.is_empty() { Ok(()) } else { queued(self.queues.forward(batch).await) }
     }
 
-    /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since 1970.
+    /// Puts messages of our own on their types' queues; `at` is when what causes them was taken, in milliseconds since
+    /// 1970.
     ///
     /// # Errors
     /// The queues' reason, when they did not take all messages.

@@ -60,8 +60,8 @@ impl World {
         self.verifier.clone().ok_or_else(|| anyhow::anyhow!("this tier takes no access tokens"))
     }
 
-    /// The same world as one tier sees it. Debug builds refuse everything that the tier's grants do not name, as a deployment's policies
-    /// would; release builds leave that to the policies.
+    /// The same world as one tier sees it. Debug builds refuse everything that the tier's grants do not name, as a
+    /// deployment's policies would; release builds leave that to the policies.
     #[must_use]
     pub fn of(&self, tier: Tier, grants: &Arc<Grants>, kinds: &Arc<[Holding]>) -> Self {
         let mut world = self.clone();

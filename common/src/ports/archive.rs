@@ -43,7 +43,8 @@ pub struct Record {
 /// Laws, each in the contract suite:
 /// 1. A record is archived at least once after `put` returned `Ok`, whatever is killed afterwards.
 /// 2. A file under `events/` is complete: a reader never finds half a file.
-/// 3. Files are at `events/type=T/dt=YYYY-MM-DD/hour=HH/`, by `ts`, as gzip of JSON lines, each line ends with a newline.
+/// 3. Files are at `events/type=T/dt=YYYY-MM-DD/hour=HH/`, by `ts`, as gzip of JSON lines, each line ends with a
+///    newline.
 #[async_trait]
 pub trait Archive: Send + Sync + 'static {
     /// Archives records; durable once `Ok`. It may wait a little to share one disk sync, so no reply waits for it.

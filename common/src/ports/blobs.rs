@@ -17,12 +17,14 @@ pub mod contract;
 /// Blobs.
 ///
 /// Laws, each in the contract suite:
-/// 1. A blob is whole or absent, and durable once `put` or [`BlobWriter::finish`] returned `Ok`; a writer that is dropped leaves nothing.
+/// 1. A blob is whole or absent, and durable once `put` or [`BlobWriter::finish`] returned `Ok`; a writer that is
+///    dropped leaves nothing.
 /// 2. `get` of a range returns those bytes, cut at the blob's end.
 /// 3. `delete` is idempotent.
 /// 4. `size` is the length of what `get` returns.
 ///
-/// Ids are 1 to 100 letters, digits, `-`, `_` and `.`, not starting with `.`; anything else is refused, so that no id names a path.
+/// Ids are 1 to 100 letters, digits, `-`, `_` and `.`, not starting with `.`; anything else is refused, so that no id
+/// names a path.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Begins a blob that comes in parts, and replaces one of the same id when it is finished.
@@ -38,7 +40,8 @@ pub trait Blobs: Send + Sync + 'static {
     /// How many bytes a blob has; `None` when there is no such blob.
     async fn size(&self, id: &str) -> Result<Option<u64>, Unavailable>;
 
-    /// A blob's bytes, all or a range of them (none, if it starts at or after the end); `None` when there is no such blob.
+    /// A blob's bytes, all or a range of them (none, if it starts at or after the end); `None` when there is no such
+    /// blob.
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable>;
 
     /// Removes a blob.

@@ -42,8 +42,8 @@ pub struct Swap {
 /// 2. It is absent once its `ttl` has passed.
 /// 3. `get_many` returns one value for each key, in order.
 /// 4. Its memory is bounded: old entries make room.
-/// 5. `swap_many` writes where the key is still as it was read, in one step with the check, and returns for each whether it wrote.
-///    Of two callers that read the same, one writes.
+/// 5. `swap_many` writes where the key is still as it was read, in one step with the check, and returns for each
+///    whether it wrote. Of two callers that read the same, one writes.
 ///
 /// Keys are 1 to 200 printable ASCII characters without spaces; values at most 1 MiB (memcached's limits).
 #[async_trait]

@@ -1,7 +1,7 @@
 //! The ports: what the pipeline needs from engines, one file for each.
 //!
-//! Each file holds the trait, its laws in words, and (behind the feature `contract`) the suite that every adapter must pass. Behind the same
-//! feature, `memory` has a fake of a port for tests, which passes that suite too.
+//! Each file holds the trait, its laws in words, and (behind the feature `contract`) the suite that every adapter must
+//! pass. Behind the same feature, `memory` has a fake of a port for tests, which passes that suite too.
 
 pub mod archive;
 pub mod blobs;

@@ -19,7 +19,8 @@ impl QueueName {
     /// Names a queue.
     ///
     /// # Panics
-    /// If `name` holds anything but lower-case letters, digits and `_`: names are written in code, so this is a defect of ours.
+    /// If `name` holds anything but lower-case letters, digits and `_`: names are written in code, so this is a defect
+    /// of ours.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
@@ -130,21 +131,25 @@ pub enum QueueError {
 /// Durable queues.
 ///
 /// Laws, each in the contract suite:
-/// 1. `send` returns a result for each entry, in order; an entry that is `Ok` survives `kill -9` and power loss from then on. A refused entry leaves the others alone.
+/// 1. `send` returns a result for each entry, in order; an entry that is `Ok` survives `kill -9` and power loss from
+///    then on. A refused entry leaves the others alone.
 /// 2. A message is received again until it is acked, after its visibility timeout, and by nobody before that.
-/// 3. `receive` returns at most `max` messages, waits at most `wait` for the first, and returns none when none came. It wakes at once for a new message.
-/// 4. `ack` removes for good, is idempotent, and works on messages of any age, also by an older receive's receipt; after a restart nothing acked comes back.
-///    Only power loss may bring back what was acked in the last moments: that is one more delivery, which handlers expect anyway.
-///    An adapter that packs several bodies into one engine message may, after a crash, bring back acked members of a pack that was not yet
-///    settled whole: the same.
-/// 5. `extend` replaces the visibility timeout, counted from now; zero makes the message visible at once. A receipt whose message another
-///    consumer has received since changes nothing.
+/// 3. `receive` returns at most `max` messages, waits at most `wait` for the first, and returns none when none came. It
+///    wakes at once for a new message.
+/// 4. `ack` removes for good, is idempotent, and works on messages of any age, also by an older receive's receipt;
+///    after a restart nothing acked comes back. Only power loss may bring back what was acked in the last moments: that
+///    is one more delivery, which handlers expect anyway. An adapter that packs several bodies into one engine message
+///    may, after a crash, bring back acked members of a pack that was not yet settled whole: the same.
+/// 5. `extend` replaces the visibility timeout, counted from now; zero makes the message visible at once. A receipt
+///    whose message another consumer has received since changes nothing.
 /// 6. `attempt` counts receives and survives a restart.
-/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it back with `attempt` at 1; receipts from before it are
-///    void. An engine that cannot move a message sends first and deletes after: a crash in between may leave both, never neither.
+/// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it
+///    back with `attempt` at 1; receipts from before it are void. An engine that cannot move a message sends first and
+///    deletes after: a crash in between may leave both, never neither.
 /// 8. Everything unacked is visible after a restart.
-/// 9. `forward` is `send` for bodies that follow from a received message: they survive `kill -9` at once, and power loss unless that message's ack
-///    is lost as well; then it comes again, and they are forwarded again. So callers ack after they forward, and need not wait for a disk.
+/// 9. `forward` is `send` for bodies that follow from a received message: they survive `kill -9` at once, and power
+///    loss unless that message's ack is lost as well; then it comes again, and they are forwarded again. So callers ack
+///    after they forward, and need not wait for a disk.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {
     /// Sends entries to their queues; one result for each entry, in order.

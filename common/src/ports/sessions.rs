@@ -13,8 +13,8 @@ use crate::protocol::Handle;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
-/// One socket of a user. Equal registrations are the same socket: `boot` and `connection` are the token by which only its maker removes it.
-/// Cheap to clone.
+/// One socket of a user. Equal registrations are the same socket: `boot` and `connection` are the token by which only
+/// its maker removes it. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Registration {
     /// The internal address of the edge, `ip:port`.
@@ -31,7 +31,8 @@ pub struct Registration {
 /// 1. A handle has any number of registrations; `put` adds or refreshes its own and touches no other.
 /// 2. `remove` removes exactly the given registration, and returns whether it was there. It never removes another's.
 /// 3. A registration is gone once its `ttl` has passed since its last `put`; refreshing one does not prolong another.
-/// 4. `get_many` returns one list for each handle, in order. All registrations may vanish at any time; they come back by `put`.
+/// 4. `get_many` returns one list for each handle, in order. All registrations may vanish at any time; they come back
+///    by `put`.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
     /// Adds or refreshes registrations.

@@ -17,7 +17,8 @@ pub mod rules;
 pub enum Table {
     /// Accounts, and nothing else: they are scanned.
     Users,
-    /// Posts, comments, direct messages, media; and of the User service: sign-ins, identities, codes, nonces, exchanges and token keys.
+    /// Posts, comments, direct messages, media; and of the User service: sign-ins, identities, codes, nonces, exchanges
+    /// and token keys.
     Entities,
     /// Who relates to whom: the states and lists of follows, likes and blocks, and affinities.
     Relationships,
@@ -50,7 +51,8 @@ impl Table {
 /// An engine removes it at some time after that; a reader that cares must look at the value itself.
 pub const EXPIRES: &str = "expires";
 
-/// The key of an item: partition `pk`, and `sk` within it, ordered by bytes. Neither is empty or holds a NUL; at most 1,024 bytes each.
+/// The key of an item: partition `pk`, and `sk` within it, ordered by bytes. Neither is empty or holds a NUL; at most
+/// 1,024 bytes each.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// The partition.
@@ -330,13 +332,16 @@ pub enum TableError {
 ///
 /// Laws, each in the contract suite:
 /// 1. `write` does all of its writes or none, each under its condition, and is durable once `Ok`.
-/// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect the same state, one fails.
+/// 2. Conditions are judged against the state before the call, in one step with the writes: of two writers that expect
+///    the same state, one fails.
 /// 3. A read that starts after a write has returned sees it.
-/// 4. At most [`MAX_WRITES`] writes in a call and one for each item, valid keys, items of at most 400 KB, and sums of whole numbers that fit 64 bits;
-///    anything else is [`TableError::Invalid`] and changes nothing. A call that is wrong in two ways is refused for one of them.
+/// 4. At most [`MAX_WRITES`] writes in a call and one for each item, valid keys, items of at most 400 KB, and sums of
+///    whole numbers that fit 64 bits; anything else is [`TableError::Invalid`] and changes nothing. A call that is
+///    wrong in two ways is refused for one of them.
 /// 5. `query` returns items in order of `sk` by bytes, never another partition's items.
 /// 6. `scan` over all segments and pages returns every item that was there all the time exactly once.
-/// 7. Where `judges_in_order`, writes are judged in the order in which they were handed over, each against the state that those before it leave.
+/// 7. Where `judges_in_order`, writes are judged in the order in which they were handed over, each against the state
+///    that those before it leave.
 #[async_trait]
 pub trait Tables: Send + Sync + 'static {
     /// Items by key: one result for each key, in order. Any number of keys.
@@ -347,8 +352,8 @@ pub trait Tables: Send + Sync + 'static {
         Ok(self.get_many(&[(table, key)]).await?.pop().flatten())
     }
 
-    /// Whether transactions of this process are judged in the order in which their futures were first polled, each against the state that
-    /// those before it leave. Callers may then build on a write that has not returned yet.
+    /// Whether transactions of this process are judged in the order in which their futures were first polled, each
+    /// against the state that those before it leave. Callers may then build on a write that has not returned yet.
     fn judges_in_order(&self) -> bool {
         false
     }
@@ -359,8 +364,8 @@ pub trait Tables: Send + Sync + 'static {
     /// A range of one partition.
     async fn query(&self, query: Query) -> Result<Page, TableError>;
 
-    /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key. Only an empty page is the end: an
-    /// engine may return fewer than `limit` before it.
+    /// One page of one of `segments` disjoint parts of a table; `after` is the last page's last key. Only an empty page
+    /// is the end: an engine may return fewer than `limit` before it.
     async fn scan(
         &self,
         table: Table,

@@ -81,7 +81,8 @@ impl<'a> ClientFrame<'a> {
     /// Reads a text frame's header.
     ///
     /// # Errors
-    /// [`FrameError`] when it is no JSON object, lacks `op`, has an unknown one, or a field is missing or of the wrong kind.
+    /// [`FrameError`] when it is no JSON object, lacks `op`, has an unknown one, or a field is missing or of the wrong
+    /// kind.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
         let header: Header<'a> =
             serde_json::from_str(text).map_err(|e| bad(None, format!("not a frame: {e}")))?;

@@ -64,7 +64,8 @@ impl Bill {
         self.sums.dollars.inc_by(dollars);
     }
 
-    /// Counts a message that this process has taken: from a client, when it is an edge; from a queue, and done, when it is not.
+    /// Counts a message that this process has taken: from a client, when it is an edge; from a queue, and done, when it
+    /// is not.
     pub fn took_message(&self) {
         self.sums.taken.inc();
     }

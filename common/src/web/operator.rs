@@ -5,7 +5,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use crate::hex::{hex, unhex};
 use crate::web::secret::Secret;
 
-/// One key for a deployment. It is derived from the secret, so no process needs it in its configuration, and a new secret makes it invalid.
+/// One key for a deployment. It is derived from the secret, so no process needs it in its configuration, and a new
+/// secret makes it invalid.
 #[derive(Clone)]
 pub struct OperatorKey([u8; 32]);
 

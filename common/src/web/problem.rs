@@ -7,8 +7,8 @@ use hyper::{Response, StatusCode, header};
 /// An error that replaces the answer of a call.
 pub type Refusal = Box<Response<Full<Bytes>>>;
 
-/// An `application/problem+json` answer that no cache keeps: `code` is for programs, spelled as in error frames where they have one for it; `detail` says
-/// what to do about it.
+/// An `application/problem+json` answer that no cache keeps: `code` is for programs, spelled as in error frames where
+/// they have one for it; `detail` says what to do about it.
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Full<Bytes>> {
     let title = status.canonical_reason().unwrap_or("Error");

@@ -46,7 +46,8 @@ impl UploadKey {
         format!("{UPLOAD_PATH}{id}?bytes={bytes}&expires={expires}&signature={}", hex(tag.as_ref()))
     }
 
-    /// The length in bytes of an upload to `id`, if the query was signed here and has not expired at `now` (seconds since 1970).
+    /// The length in bytes of an upload to `id`, if the query was signed here and has not expired at `now` (seconds
+    /// since 1970).
     #[must_use]
     pub fn allows(&self, id: Ulid, query: &str, now: u64) -> Option<u64> {
         let mut fields = [None; 3];

@@ -1,6 +1,7 @@
 //! The ports in memory, with what tests need to hold them, make them fail and look into them.
 //!
-//! Tables and sessions are the fakes of `soundoff_common::ports::memory`. The queues only record: an edge sends and does nothing else.
+//! Tables and sessions are the fakes of `soundoff_common::ports::memory`. The queues only record: an edge sends and
+//! does nothing else.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

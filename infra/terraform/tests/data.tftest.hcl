@@ -26,7 +26,7 @@ run "queues" {
 
   assert {
     condition     = length(aws_sqs_queue.this) > 30
-    error_message = "The catalog has more than thirty queues: queues.json was not read."
+    error_message = "The catalog has more than thirty queues: deployment.json was not read."
   }
 
   assert {

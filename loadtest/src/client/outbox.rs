@@ -137,7 +137,8 @@ impl Outbox {
         }
     }
 
-    /// Notes that a message was accepted. Returns whether that is news, and after how long; none for a message that has its reply.
+    /// Notes that a message was accepted. Returns whether that is news, and after how long; none for a message that has
+    /// its reply.
     pub(super) fn accepted(&mut self, id: &str, now: Instant) -> Option<(bool, Duration)> {
         let pending = self.pending.get_mut(id)?;
         Some((!std::mem::replace(&mut pending.accepted, true), pending.age(now)))

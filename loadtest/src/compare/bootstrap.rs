@@ -1,4 +1,5 @@
-//! How far a run's figures would move if it were repeated, as far as the run itself can show: a block bootstrap of its seconds.
+//! How far a run's figures would move if it were repeated, as far as the run itself can show: a block bootstrap of its
+//! seconds.
 
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng};
@@ -20,7 +21,8 @@ const BEYOND: f64 = 10.0;
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Metric {
-    /// Replies per second, as if exactly the rate had been sent: random arrivals add and take some, which is not the server's doing.
+    /// Replies per second, as if exactly the rate had been sent: random arrivals add and take some, which is not the
+    /// server's doing.
     Throughput,
     /// Sends that were refused for now or repeated, of a thousand messages.
     Errors,
@@ -121,7 +123,8 @@ impl Units {
         metrics.iter().map(of).collect()
     }
 
-    /// The run's figures, and how much they would vary: the variance of each figure, or of its logarithm where changes are relative.
+    /// The run's figures, and how much they would vary: the variance of each figure, or of its logarithm where changes
+    /// are relative.
     pub(super) fn estimates(&self, metrics: &[Metric], seed: u64) -> Vec<Option<Estimate>> {
         let n = self.units.len();
         let values = self.figures(&vec![1.0; n], metrics);
@@ -163,8 +166,8 @@ pub(super) fn scaled(metric: Metric, value: f64) -> f64 {
     if metric.is_relative() { value.max(f64::MIN_POSITIVE).ln() } else { value }
 }
 
-/// Draws stretches and returns how often each was drawn: in blocks of neighbours, as a second is like the one before it. The length of
-/// a block is the cube root of the count, and the end is followed by the beginning.
+/// Draws stretches and returns how often each was drawn: in blocks of neighbours, as a second is like the one before
+/// it. The length of a block is the cube root of the count, and the end is followed by the beginning.
 fn weights(n: usize, rng: &mut impl Rng) -> Vec<f64> {
     let mut weights = vec![0.0; n];
     let length = (n as f64).cbrt().ceil() as usize;

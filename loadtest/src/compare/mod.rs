@@ -15,7 +15,8 @@ use bootstrap::{Estimate, Metric, Units, scaled, variance};
 /// Fewer seconds do not show how much they vary.
 const LEAST_SECONDS: usize = 10;
 
-/// A change of more than this many standard errors is beyond noise. There are 14 rows: of a hundred repeats without a change, four show such a row.
+/// A change of more than this many standard errors is beyond noise. There are 14 rows: of a hundred repeats without a
+/// change, four show such a row.
 const ERRORS: f64 = 3.0;
 
 /// The seed of chance: the same files always give the same result.
@@ -23,18 +24,19 @@ const SEED: u64 = 1;
 
 /// Compare runs, and say what is beyond noise.
 ///
-/// Each side is the figures of one run or of several, as `loadtest run --json` writes them. Runs that were asked for different loads
-/// are not compared; seed, address and machine may differ.
+/// Each side is the figures of one run or of several, as `loadtest run --json` writes them. Runs that were asked for
+/// different loads are not compared; seed, address and machine may differ.
 ///
-/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn again 200 times from its own
-/// seconds, in blocks of neighbouring ones (as many as the cube root of their count), and each percentile is taken of all latencies
-/// of the drawn seconds. Where a side has several runs, the variance between them is measured as well, and the greater of both counts.
-/// Changes of throughput and latency are compared as logarithms. A change is beyond noise if it is more than three standard errors
-/// (with 14 rows, about four of a hundred repeats without a change show one) and at least --least. A percentile with fewer than ten
-/// messages beyond it is not judged. Wrong answers are never noise.
+/// Method. How much a run varies within itself is measured by a moving block bootstrap: the run is drawn again 200
+/// times from its own seconds, in blocks of neighbouring ones (as many as the cube root of their count), and each
+/// percentile is taken of all latencies of the drawn seconds. Where a side has several runs, the variance between them
+/// is measured as well, and the greater of both counts. Changes of throughput and latency are compared as logarithms. A
+/// change is beyond noise if it is more than three standard errors (with 14 rows, about four of a hundred repeats
+/// without a change show one) and at least --least. A percentile with fewer than ten messages beyond it is not judged.
+/// Wrong answers are never noise.
 ///
-/// One run a side cannot show how a machine differs from one run to the next. Where that matters, make five of each side,
-/// in turns.
+/// One run a side cannot show how a machine differs from one run to the next. Where that matters, make five of each
+/// side, in turns.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompareArgs {

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::report::Latencies;
 
-/// A minute at 200 messages per second. Seconds are like their neighbours; latencies have a long tail, and are `times` as long.
+/// A minute at 200 messages per second. Seconds are like their neighbours; latencies have a long tail, and are `times`
+/// as long.
 fn made(seed: u64, times: f64, change: impl FnOnce(&mut Value)) -> Figures {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut mood = 0.0;

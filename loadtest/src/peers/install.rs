@@ -1,5 +1,5 @@
-//! Getting peers from Debian's and npm's packages. Nothing in the system changes: packages are unpacked into a directory of ours, and no service is
-//! set up or started.
+//! Getting peers from Debian's and npm's packages. Nothing in the system changes: packages are unpacked into a
+//! directory of ours, and no service is set up or started.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -23,10 +23,10 @@ use trials::{Size, Trial, trials};
 
 /// Measure Sound Off and its peers in turn and print the ratios.
 ///
-/// Peers are unpacked from Debian's and npm's packages into --dir; nothing in the system changes and no service is set up. Every server
-/// is started for each measurement, on loopback, and is stopped after it. Each round goes through all servers, so that other work of the
-/// machine disturbs all of them in the same way; the table shows the median and the span of the rounds, and the median of the rounds' ratios.
-/// A peer that cannot be installed is skipped and named.
+/// Peers are unpacked from Debian's and npm's packages into --dir; nothing in the system changes and no service is set
+/// up. Every server is started for each measurement, on loopback, and is stopped after it. Each round goes through all
+/// servers, so that other work of the machine disturbs all of them in the same way; the table shows the median and the
+/// span of the rounds, and the median of the rounds' ratios. A peer that cannot be installed is skipped and named.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = PEERS_EXAMPLES)]
 pub(crate) struct PeersArgs {
@@ -48,7 +48,8 @@ pub(crate) struct PeersArgs {
     /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
     #[arg(long, env = "LOADTEST_SOUNDOFF", value_name = "FILE")]
     soundoff: Option<PathBuf>,
-    /// Where peers are installed and all servers keep their data while they run. Durable queues need a real disk: not a tmpfs.
+    /// Where peers are installed and all servers keep their data while they run. Durable queues need a real disk: not a
+    /// tmpfs.
     #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
     dir: PathBuf,
     #[command(flatten)]

@@ -177,9 +177,11 @@ impl Starting {
         Ok((Dialect::Bare, Some(Posts::Json(self.address))))
     }
 
-    /// nchan with one worker process, so that no message passes between processes, and without storing messages. Both are in its favour.
+    /// nchan with one worker process, so that no message passes between processes, and without storing messages. Both
+    /// are in its favour.
     fn nchan(&mut self) -> Result<Spoken> {
-        // With nchan, nginx makes Debian's directory for bodies even if the configuration names another, but does not make its parent.
+        // With nchan, nginx makes Debian's directory for bodies even if the configuration names another, but does not
+        // make its parent.
         std::fs::create_dir_all(NGINX).with_context(|| format!("nginx requires {NGINX}: make it by hand"))?;
         let (port, module) =
             (self.address.port(), self.installed.file("usr/lib/nginx/modules/ngx_nchan_module.so")?);

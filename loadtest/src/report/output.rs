@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 
-/// The value of an option that names a file to write. A file that cannot be written is refused before the run, not after it.
+/// The value of an option that names a file to write. A file that cannot be written is refused before the run, not
+/// after it.
 ///
 /// # Errors
 /// The file cannot be opened for writing or cannot be created.

@@ -1,4 +1,5 @@
-//! One page of HTML that needs nothing but itself: no script, no font, no picture from elsewhere. All text that is put in is escaped.
+//! One page of HTML that needs nothing but itself: no script, no font, no picture from elsewhere. All text that is put
+//! in is escaped.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -229,7 +229,8 @@ impl Plot {
         self.legend(area, &legend)
     }
 
-    /// Where each series is named above the plot, from the left and by row: as many in a row as there is room for. One series needs no name.
+    /// Where each series is named above the plot, from the left and by row: as many in a row as there is room for. One
+    /// series needs no name.
     fn legend_places(&self, width: u32) -> Vec<(i32, i32)> {
         let (mut left, mut row) = (LEFT, 0);
         let place = |line: &Line| {

@@ -101,7 +101,8 @@ impl Cast {
         (user + 1 + (roll % u64::from(others)) as u32) % self.count()
     }
 
-    /// Makes all of them follow their friends and write something, as far as the mix needs it. Repeating it changes nothing.
+    /// Makes all of them follow their friends and write something, as far as the mix needs it. Repeating it changes
+    /// nothing.
     ///
     /// # Errors
     /// The server refuses a message, or nothing moves any more.

@@ -1,4 +1,5 @@
-//! `loadtest run`: virtual users on real sockets, an open loop of everything that people do, and a check of every answer.
+//! `loadtest run`: virtual users on real sockets, an open loop of everything that people do, and a check of every
+//! answer.
 
 mod cast;
 mod check;
@@ -49,18 +50,22 @@ use watching::Watching;
 
 /// Load a server as its users would, and check every answer.
 ///
-/// Virtual users, each on a socket of their own, send a mix of messages at times that are drawn from the seed beforehand (an open
-/// loop): nothing that the server does changes them. Latency counts from the time a message was due, so that a server that stands
-/// still cannot look fast. Users resend, reconnect and go on in their inbox as the protocol asks of a client.
+/// Virtual users, each on a socket of their own, send a mix of messages at times that are drawn from the seed
+/// beforehand (an open
+/// loop): nothing that the server does changes them. Latency counts from the time a message was due, so that a server
+/// that stands still cannot look fast. Users resend, reconnect and go on in their inbox as the protocol asks of a
+/// client.
 ///
-/// Everything that comes back is checked. Every accepted message must have one reply that is about what was asked. Every direct message
-/// and every comment must reach its receiver once, with its text, and after all earlier ones that its sender already had the reply to
-/// (messages under way together may overtake each other: the protocol allows it, and they are counted). Inboxes must have no holes, and
-/// timelines must be well formed. A wrong answer is a failure and no latency: it is counted, named with examples, and the exit code is
-/// 1. What the server refuses for now, because of the rate or because it has no room, is no failure: it is counted and sent again.
+/// Everything that comes back is checked. Every accepted message must have one reply that is about what was asked.
+/// Every direct message and every comment must reach its receiver once, with its text, and after all earlier ones that
+/// its sender already had the reply to (messages under way together may overtake each other: the protocol allows it,
+/// and they are counted). Inboxes must have no holes, and timelines must be well formed. A wrong answer is a failure
+/// and no latency: it is counted, named with examples, and the exit code is
+/// 1. What the server refuses for now, because of the rate or because it has no room, is no failure: it is counted and
+///    sent again.
 ///
-/// With the same seed the same users send the same kinds of messages at the same times. Which post they like may differ, as posts get
-/// their ids from the server.
+/// With the same seed the same users send the same kinds of messages at the same times. Which post they like may
+/// differ, as posts get their ids from the server.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
@@ -132,7 +137,8 @@ Exit code: 0 when every answer was right, however slow; 1 when one was wrong or 
 /// Runs it, prints and writes the figures, and returns the exit code.
 ///
 /// # Errors
-/// The server does not run, is not a Sound Off that can be measured, or allows a user less than their share of the rate.
+/// The server does not run, is not a Sound Off that can be measured, or allows a user less than their share of the
+/// rate.
 pub(crate) async fn run(args: RunArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     ensure!(
         args.think.is_none() || args.visit > 1,

@@ -16,9 +16,11 @@ const MAIN: &str = "main_q";
 /// What the queues hold at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Queues {
-    /// Messages that wait on main_q: the value of its gauge or, without one, the messages that edges have put there during the run less those that were taken.
+    /// Messages that wait on main_q: the value of its gauge or, without one, the messages that edges have put there
+    /// during the run less those that were taken.
     pub(crate) main_waiting: u64,
-    /// Messages that wait on all queues together; none where the server has no gauges of them (with SQS, CloudWatch has them).
+    /// Messages that wait on all queues together; none where the server has no gauges of them (with SQS, CloudWatch has
+    /// them).
     #[serde(default)]
     pub(crate) waiting: Option<u64>,
     /// Runs in progress, by queue.

@@ -8,7 +8,8 @@ use super::mix::Kind;
 use super::second::{Brief, Counts, Measure, Second};
 use crate::report::Latencies;
 
-/// This many seconds stay open for latencies that come late; a latency that comes later still counts into the oldest of them.
+/// This many seconds stay open for latencies that come late; a latency that comes later still counts into the oldest of
+/// them.
 const OPEN: usize = 30;
 
 /// The latencies of the messages that were due in one second.

@@ -1,4 +1,5 @@
-//! Who does what when. The seed decides all of it before the first message is sent, and nothing that the server does changes it.
+//! Who does what when. The seed decides all of it before the first message is sent, and nothing that the server does
+//! changes it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -62,7 +62,8 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-/// Simulates a day of `users` users. `go_on` gets the number of seconds done and returns whether to go on; the result is none if it did not.
+/// Simulates a day of `users` users. `go_on` gets the number of seconds done and returns whether to go on; the result
+/// is none if it did not.
 ///
 /// # Errors
 /// A file names a queue or type that does not exist.

@@ -13,7 +13,8 @@ use super::scenario::Scenario;
 
 /// A long poll's seconds.
 const POLL: f64 = 20.0;
-/// Units that an edge reads and writes for a session: it reads account, sign-in, inbox head, cursor and entries, and writes the cursor (docs/data-model.md).
+/// Units that an edge reads and writes for a session: it reads account, sign-in, inbox head, cursor and entries, and
+/// writes the cursor (docs/data-model.md).
 const HELLO_READS: f64 = 8.0;
 const HELLO_WRITES: f64 = 2.0;
 /// NAT gateways: one for each of two zones.

@@ -1,5 +1,5 @@
-//! How a process gathers what it sends to a queue (aws/src/sqs/lane.rs): between two sends there is a minimum time, unless the gathered envelopes
-//! fill an SQS message. An envelope that comes after a quiet time does not wait.
+//! How a process gathers what it sends to a queue (aws/src/sqs/lane.rs): between two sends there is a minimum time,
+//! unless the gathered envelopes fill an SQS message. An envelope that comes after a quiet time does not wait.
 
 use rand::Rng;
 
@@ -18,7 +18,8 @@ pub(crate) struct Gathering {
     full: f64,
 }
 
-/// How long envelopes wait to be sent: a share of them waits between zero and the most, uniformly; the others do not wait.
+/// How long envelopes wait to be sent: a share of them waits between zero and the most, uniformly; the others do not
+/// wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Wait {
     share: f64,
@@ -36,7 +37,8 @@ impl Gathering {
         if rate * self.every > self.full { self.full / rate } else { self.every }
     }
 
-    /// Envelopes in an SQS message, where `rate` come a second: those of the interval, or a single one after an interval without any.
+    /// Envelopes in an SQS message, where `rate` come a second: those of the interval, or a single one after an
+    /// interval without any.
     pub(crate) fn pack(self, rate: f64) -> f64 {
         let meanwhile = rate * self.interval(rate);
         meanwhile + (-meanwhile).exp()

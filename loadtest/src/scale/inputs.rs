@@ -169,7 +169,8 @@ impl Service {
         Ok(service)
     }
 
-    /// The type by whose figures a queue's messages are simulated: their own, or the default for what the queue's feature declares.
+    /// The type by whose figures a queue's messages are simulated: their own, or the default for what the queue's
+    /// feature declares.
     pub(crate) fn known_as<'a>(&'a self, row: &'a Row) -> &'a str {
         let Defaults { pushes, replies, internal, .. } = &self.defaults;
         match row {

@@ -42,9 +42,10 @@ const BY_MESSAGE: f64 = 5e6;
 
 /// Simulate the deployment on AWS over a day: queues, tasks, latency and dollars, for any number of users.
 ///
-/// Nothing is sent anywhere. Users come along a daily curve. Edges, router, each worker queue and the timelines' stages take the times that were
-/// measured, queues hide and redeliver messages as SQS does, and services grow and shrink by the rule in infra/terraform, whose files are read.
-/// With few users every message is simulated by itself; with many, all messages of one second and type at once.
+/// Nothing is sent anywhere. Users come along a daily curve. Edges, router, each worker queue and the timelines' stages
+/// take the times that were measured, queues hide and redeliver messages as SQS does, and services grow and shrink by
+/// the rule in infra/terraform, whose files are read. With few users every message is simulated by itself; with many,
+/// all messages of one second and type at once.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ScaleArgs {
@@ -72,7 +73,8 @@ pub(crate) struct ScaleArgs {
     /// A file with what people do, instead of the one that was built in (loadtest/src/scale/behaviour.toml).
     #[arg(long, value_name = "FILE")]
     behaviour: Option<PathBuf>,
-    /// `messages` simulates every message by itself, `cohorts` all of one second and type at once. The default is `messages` up to 5 million a day.
+    /// `messages` simulates every message by itself, `cohorts` all of one second and type at once. The default is
+    /// `messages` up to 5 million a day.
     #[arg(long, value_name = "DETAIL", value_parser = ["messages", "cohorts"])]
     detail: Option<String>,
     /// Hours of the day to simulate, from midnight.

@@ -146,8 +146,8 @@ impl Builder<'_> {
         due / (due / timelines.users_a_message).ceil().max(1.0) / timelines.users_a_message
     }
 
-    /// Adds the processor time of requests to SQS. The busier a task's queue, the more messages share a request; so it is computed for a task that is
-    /// half busy, whose pace depends on this share itself.
+    /// Adds the processor time of requests to SQS. The busier a task's queue, the more messages share a request; so it
+    /// is computed for a task that is half busy, whose pace depends on this share itself.
     fn add_requests(&mut self) {
         let rates = self.rates();
         let own: Vec<f64> = self.queues.iter().map(|queue| queue.work.mean()).collect();
@@ -264,7 +264,8 @@ impl Builder<'_> {
     }
 }
 
-/// Users of a page of the scan who are due at a tick: users of the day at every tick, users of the week at each tenth, all others at each sixtieth.
+/// Users of a page of the scan who are due at a tick: users of the day at every tick, users of the week at each tenth,
+/// all others at each sixtieth.
 pub(crate) fn due_on_a_page(service: &Service, behaviour: &Behaviour) -> f64 {
     let Behaviour { daily_users: day, weekly_users: week, .. } = behaviour;
     service.timelines.accounts_a_page * (day + (week - day).max(0.0) / 10.0 + (1.0 - week.max(*day)) / 60.0)

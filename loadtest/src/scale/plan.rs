@@ -1,4 +1,5 @@
-//! What is simulated: tiers of tasks, the queues that they pull, and the kinds of messages with their way through the queues.
+//! What is simulated: tiers of tasks, the queues that they pull, and the kinds of messages with their way through the
+//! queues.
 
 use super::time::Millis;
 

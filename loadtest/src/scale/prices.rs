@@ -1,5 +1,5 @@
-//! Prices: requests as in aws/prices.json, which the product itself uses, and hours as below. All of them are for us-east-1, on demand, without free
-//! tier and taxes.
+//! Prices: requests as in aws/prices.json, which the product itself uses, and hours as below. All of them are for
+//! us-east-1, on demand, without free tier and taxes.
 
 use std::sync::LazyLock;
 

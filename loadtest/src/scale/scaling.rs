@@ -1,7 +1,8 @@
 //! The autoscaling rule of the Terraform, as Application Auto Scaling carries it out.
 //!
-//! A policy of target tracking becomes two alarms of AWS's own: three minutes above the target grow the service to what the metric asks for, fifteen
-//! minutes below nine tenths of it shrink it. Figures of a minute are known some time after it.
+//! A policy of target tracking becomes two alarms of AWS's own: three minutes above the target grow the service to what
+//! the metric asks for, fifteen minutes below nine tenths of it shrink it. Figures of a minute are known some time
+//! after it.
 
 use std::collections::VecDeque;
 
@@ -12,11 +13,12 @@ const HIGH_MINUTES: usize = 3;
 const LOW_MINUTES: usize = 15;
 /// Shrinking begins below this share of the target.
 const LOW: f64 = 0.9;
-/// AWS shrinks "more gradually" than it grows and does not document by how much: assumed to be a tenth at a time, but at least one task.
+/// AWS shrinks "more gradually" than it grows and does not document by how much: assumed to be a tenth at a time, but
+/// at least one task.
 const SHRINK: f64 = 0.1;
 
-/// What one policy saw of a minute. Without a running task the value is 0: such a policy does not keep a service from going to zero tasks, and
-/// the alarm that wakes a service does not depend on policies.
+/// What one policy saw of a minute. Without a running task the value is 0: such a policy does not keep a service from
+/// going to zero tasks, and the alarm that wakes a service does not depend on policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Figure {
     /// What it tracks: visible messages for each running task, or percent.
@@ -49,7 +51,8 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
-    /// The rule of one service: a policy for each few of its queues, and one for its processors and one for its memory where it has them.
+    /// The rule of one service: a policy for each few of its queues, and one for its processors and one for its memory
+    /// where it has them.
     pub(crate) fn new(deployment: &Deployment, name: &str) -> Self {
         let service = deployment.services[name].clone();
         let policy = |target, wakes| Policy { target, wakes, figures: VecDeque::new() };
@@ -79,7 +82,8 @@ impl Scaler {
         self.desired = tasks.clamp(self.service.min.max(1), self.service.max);
     }
 
-    /// Takes a minute's figures when they have become known, one for each policy in the order of [`Self::new`]. Returns how many tasks there should be.
+    /// Takes a minute's figures when they have become known, one for each policy in the order of [`Self::new`]. Returns
+    /// how many tasks there should be.
     pub(crate) fn look(&mut self, now: f64, figures: &[Figure]) -> u32 {
         for (policy, figure) in self.policies.iter_mut().zip(figures) {
             policy.figures.push_back(*figure);
@@ -92,7 +96,8 @@ impl Scaler {
             self.policies.iter().filter(|policy| policy.all(HIGH_MINUTES, |value| value > policy.target));
         let grow = grow.map(Policy::wish).max().map_or(0, limit);
         if grow > self.desired {
-            // A cooldown only blocks a step that asks for no more than the last step did, so it does not block this one.
+            // A cooldown only blocks a step that asks for no more than the last step did, so it does not block this
+            // one.
             (self.desired, self.grown_at) = (grow, now);
             return self.desired;
         }
@@ -137,7 +142,8 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// A service's tasks by minute, with these pairs of a backlog in each of its policies and a percentage of busy processors.
+    /// A service's tasks by minute, with these pairs of a backlog in each of its policies and a percentage of busy
+    /// processors.
     fn minutes(scaler: &mut Scaler, figures: impl IntoIterator<Item = (f64, f64)>) -> Vec<u32> {
         let mut running = scaler.desired();
         let policies = scaler.policies.len();

@@ -1,7 +1,7 @@
 //! The deployment as infra/terraform describes it: services, queues, and the rule by which services grow.
 //!
-//! All of it is read from the files of that folder, as they were at build time or as they are in a given folder. Queues, and the service that pulls
-//! each, come from deployment.json, which is generated from the features.
+//! All of it is read from the files of that folder, as they were at build time or as they are in a given folder.
+//! Queues, and the service that pulls each, come from deployment.json, which is generated from the features.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -207,7 +207,8 @@ impl Deployment {
     }
 }
 
-/// The names that scaling.tf uses where it says which services a policy is for: the services, and their queues in chunks.
+/// The names that scaling.tf uses where it says which services a policy is for: the services, and their queues in
+/// chunks.
 fn names(
     services: &BTreeMap<String, Service>,
     pulls: &BTreeMap<String, Vec<String>>,

@@ -14,9 +14,11 @@ pub(super) fn erlang_c(servers: u32, load: f64) -> f64 {
     lost / (1.0 - utilization * (1.0 - lost))
 }
 
-/// The mean wait where services take `service` seconds with a squared coefficient of variation of `variation` (1: exponential, 0: always the same).
+/// The mean wait where services take `service` seconds with a squared coefficient of variation of `variation` (1:
+/// exponential, 0: always the same).
 ///
-/// Exact for exponential services, and for any with one server (Pollaczek and Khinchine); Allen and Cunneen's approximation elsewhere.
+/// Exact for exponential services, and for any with one server (Pollaczek and Khinchine); Allen and Cunneen's
+/// approximation elsewhere.
 pub(super) fn mean_wait(servers: u32, rate: f64, service: f64, variation: f64) -> f64 {
     let load = rate * service;
     let spare = f64::from(servers) - load;

@@ -6,20 +6,21 @@ use crate::report::{JsonArgs, output};
 
 /// Measure how soon a timeline is there, for readers who follow few accounts and many.
 ///
-/// Three phases. Setup makes authors who post and groups of readers who follow the first 10, 1,000, … of them. Warm: every
-/// reader's timeline has been computed beforehand, and first pages of 20 items are fetched while some authors post. Cold: before
-/// each fetch its reader follows or unfollows one more account, so that the computed timeline is of no use and the server gathers
-/// the page at once. Fetches after an unfollow are counted separately: for them the server has to read again whom the reader follows.
+/// Three phases. Setup makes authors who post and groups of readers who follow the first 10, 1,000, … of them. Warm:
+/// every reader's timeline has been computed beforehand, and first pages of 20 items are fetched while some authors
+/// post. Cold: before each fetch its reader follows or unfollows one more account, so that the computed timeline is of
+/// no use and the server gathers the page at once. Fetches after an unfollow are counted separately: for them the
+/// server has to read again whom the reader follows.
 ///
-/// Fetches become due at fixed times, the groups in turn, so that all of them meet the same disturbances. Latency counts from
-/// the time a fetch was due (cold: from the reply to the follow before it; a reader has one fetch at a time) to its reply. Pages whose
-/// computed_at is later than that time are fresh: in the cold phase only those count; in the warm phase they are pages whose timeline the
-/// schedule has computed meanwhile.
+/// Fetches become due at fixed times, the groups in turn, so that all of them meet the same disturbances. Latency
+/// counts from the time a fetch was due (cold: from the reply to the follow before it; a reader has one fetch at a
+/// time) to its reply. Pages whose computed_at is later than that time are fresh: in the cold phase only those count;
+/// in the warm phase they are pages whose timeline the schedule has computed meanwhile.
 ///
-/// Nothing needs to be done on the server: a reader's first fetch makes it compute the timeline, and the warm phase begins when every
-/// reader gets the same computed_at twice, as only a computed timeline keeps it. If that takes long, `soundoff timeline status`
-/// shows what the server does. The default schedule computes everybody's timelines again each minute; to measure without
-/// that, run the server with `--timeline-interval-ms 0`.
+/// Nothing needs to be done on the server: a reader's first fetch makes it compute the timeline, and the warm phase
+/// begins when every reader gets the same computed_at twice, as only a computed timeline keeps it. If that takes long,
+/// `soundoff timeline status` shows what the server does. The default schedule computes everybody's timelines again
+/// each minute; to measure without that, run the server with `--timeline-interval-ms 0`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = TIMELINES_EXAMPLES)]
 pub(crate) struct TimelinesArgs {
@@ -41,7 +42,8 @@ pub(crate) struct TimelinesArgs {
     /// Fetches per second in the cold phase; 0 leaves the phase out.
     #[arg(long, default_value_t = 30, value_name = "R", value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub(super) cold_rate: u32,
-    /// New posts per second in the warm phase, of up to 1,000 authors spread over all: readers who follow more get more new posts.
+    /// New posts per second in the warm phase, of up to 1,000 authors spread over all: readers who follow more get more
+    /// new posts.
     #[arg(long, default_value_t = 20, value_name = "R", value_parser = clap::value_parser!(u32).range(..=5_000))]
     pub(super) post_rate: u32,
     /// Seconds of each phase.

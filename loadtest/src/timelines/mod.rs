@@ -1,4 +1,5 @@
-//! `loadtest timelines`: how soon a timeline is there for readers who follow few and many, computed beforehand and gathered at once.
+//! `loadtest timelines`: how soon a timeline is there for readers who follow few and many, computed beforehand and
+//! gathered at once.
 
 mod args;
 mod phase;
@@ -90,7 +91,8 @@ impl Run {
         let settling = async {
             let readers = until_computed(readers).await?;
             let posters = self.posters().await?;
-            // Each of their hellos makes the server look at one more timeline. That is over when the readers have theirs again.
+            // Each of their hellos makes the server look at one more timeline. That is over when the readers have
+            // theirs again.
             Ok::<_, anyhow::Error>((until_computed(readers).await?, posters))
         };
         let mut stopped = self.stop.clone();
@@ -153,7 +155,8 @@ impl Run {
         Ok(figures)
     }
 
-    /// Sockets of some authors and what they post: from the first author to the last, so that every group follows some of them.
+    /// Sockets of some authors and what they post: from the first author to the last, so that every group follows some
+    /// of them.
     async fn posters(&self) -> Result<Vec<(Socket, Value)>> {
         let authors = &self.cast.authors;
         let count = if self.args.post_rate == 0 { 0 } else { authors.len().min(POSTERS) };

@@ -46,7 +46,8 @@ pub(super) struct Reader {
     pub(super) extra: Handle,
 }
 
-/// Fetches until every reader's timeline is a computed one. A timeline that is gathered for a fetch is always as new as the fetch.
+/// Fetches until every reader's timeline is a computed one. A timeline that is gathered for a fetch is always as new as
+/// the fetch.
 ///
 /// # Errors
 /// A fetch is refused or not answered, or the timelines are not computed in time.

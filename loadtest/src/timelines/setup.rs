@@ -134,7 +134,8 @@ impl Cast {
         self.authors.iter().map(turn).collect()
     }
 
-    /// Turns of the readers who follow authors. All of them unfollow the extra account, which an earlier run may have left followed.
+    /// Turns of the readers who follow authors. All of them unfollow the extra account, which an earlier run may have
+    /// left followed.
     fn follows(&self, all: bool) -> Vec<Turn> {
         let stamp = now_ms();
         let readers =

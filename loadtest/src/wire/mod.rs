@@ -1,7 +1,8 @@
-//! Many connections on one thread, as cheap as possible: server and generator share the cores, so what the generator uses, the server lacks.
+//! Many connections on one thread, as cheap as possible: server and generator share the cores, so what the generator
+//! uses, the server lacks.
 //!
-//! There is one buffer for everything that is read, frames are found in it without a copy, and answers to one read leave in one write. A [`Talk`]
-//! decides what is sent.
+//! There is one buffer for everything that is read, frames are found in it without a copy, and answers to one read
+//! leave in one write. A [`Talk`] decides what is sent.
 
 pub(crate) mod frames;
 mod http;
@@ -25,7 +26,8 @@ const WAKE: Token = Token(usize::MAX);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What is said over the connections of a [`Swarm`]. Bytes in `out` are written after everything that was read has been handled.
+/// What is said over the connections of a [`Swarm`]. Bytes in `out` are written after everything that was read has been
+/// handled.
 pub(crate) trait Talk {
     /// Connection `at` is open: the websocket is upgraded, or the HTTP connection is made.
     ///

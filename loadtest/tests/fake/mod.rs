@@ -48,7 +48,8 @@ pub(crate) struct Faults {
     pub(crate) reply_twice: u64,
     /// The second reply to a message says that it had taken effect before, but with another body.
     pub(crate) reply_otherwise: u64,
-    /// After the first number of sends all sockets are cut, and for the second number of milliseconds nobody is welcomed.
+    /// After the first number of sends all sockets are cut, and for the second number of milliseconds nobody is
+    /// welcomed.
     pub(crate) stall: Option<(u64, u64)>,
     /// Every n-th dm is not pushed,
     pub(crate) dm_lost: u64,

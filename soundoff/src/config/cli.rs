@@ -21,7 +21,8 @@ const MOST_REDRIVEN: u64 = 1_000_000;
 
 /// An open-source backend for live social apps.
 ///
-/// Start with `soundoff up`: the whole pipeline on this machine. Every flag can be given as SOUNDOFF_… in the environment.
+/// Start with `soundoff up`: the whole pipeline on this machine. Every flag can be given as SOUNDOFF_… in the
+/// environment.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -89,7 +90,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         role: Box<UsersRole>,
     },
-    /// Make the queues, tables, stream and bucket that are missing, for self-hosted engines and stand-ins; on AWS Terraform does that.
+    /// Make the queues, tables, stream and bucket that are missing, for self-hosted engines and stand-ins; on AWS
+    /// Terraform does that.
     Provision(Box<EngineArgs>),
     /// Ask the role that runs in this container whether it is alive (for its health check).
     Health {
@@ -179,7 +181,8 @@ pub(crate) enum UsersCommand {
     },
     /// Make a new key for access tokens; it signs from two minutes later, when every process knows it.
     RotateKeys {
-        /// Drop all other keys at once, if one has leaked: no access token is valid from now on, and clients must refresh theirs.
+        /// Drop all other keys at once, if one has leaked: no access token is valid from now on, and clients must
+        /// refresh theirs.
         #[arg(long)]
         drop_old: bool,
         #[command(flatten)]

@@ -70,12 +70,13 @@ impl EdgeArgs {
     }
 }
 
-/// SQS moves a message to the dead letters by itself after this many receives (`maxReceiveCount`, infra/terraform), and then nobody
-/// answers its sender. So our own consumers, which do answer, must give up no later.
+/// SQS moves a message to the dead letters by itself after this many receives (`maxReceiveCount`, infra/terraform), and
+/// then nobody answers its sender. So our own consumers, which do answer, must give up no later.
 pub(crate) const SQS_RECEIVES: u64 = 10;
 /// The queues of `up` have no such limit: a message may be tried for as long as somebody wants to watch.
 pub(crate) const OWN_RECEIVES: u64 = 1_000;
-/// The shortest visibility timeout. It is extended each half of it; a run that a busy machine delays for longer is done twice.
+/// The shortest visibility timeout. It is extended each half of it; a run that a busy machine delays for longer is done
+/// twice.
 const SHORTEST_VISIBILITY_MS: u64 = 100;
 /// The longest visibility timeout of SQS.
 const LONGEST_VISIBILITY_MS: u64 = 12 * HOUR_MS;
@@ -83,13 +84,15 @@ const LONGEST_VISIBILITY_MS: u64 = 12 * HOUR_MS;
 /// How queues are pulled that let a message be received at most `MOST_RECEIVES` times.
 #[derive(Debug, Args)]
 pub(crate) struct ConsumerArgs<const MOST_RECEIVES: u64> {
-    /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a point.
+    /// How many messages of one queue are worked on at once. Many of them share a commit, so more is faster up to a
+    /// point.
     #[arg(long, env = "SOUNDOFF_SLOTS", default_value_t = 256, value_parser = whole::<u16>(1..=65_535))]
     slots: u16,
     /// How long a message in progress stays out of sight, in milliseconds; extended while work goes on.
     #[arg(long, env = "SOUNDOFF_VISIBILITY_MS", default_value_t = 30_000, value_parser = whole::<u64>(SHORTEST_VISIBILITY_MS..=LONGEST_VISIBILITY_MS))]
     visibility_ms: u64,
-    /// How often a message is tried before it goes to the dead letters. On AWS at most 10 times, after which SQS itself gives up.
+    /// How often a message is tried before it goes to the dead letters. On AWS at most 10 times, after which SQS itself
+    /// gives up.
     #[arg(long, env = "SOUNDOFF_MAX_RECEIVES", default_value_t = 5, value_parser = whole::<u32>(1..=MOST_RECEIVES))]
     max_receives: u32,
     /// Make a share of a type's runs fail, to see how a client copes: `post.create=0.1`. Repeatable; for development.
@@ -127,8 +130,8 @@ impl Pulling {
         self.config
     }
 
-    /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for the
-    /// time the archive takes to share its disk syncs.
+    /// How main_q is pulled: in batches, as routing is the same small work for each message, and with slots enough for
+    /// the time the archive takes to share its disk syncs.
     pub(crate) fn router(&self) -> ConsumerConfig {
         ConsumerConfig { slots: ROUTER_SLOTS, batch: 256, ..self.config }
     }

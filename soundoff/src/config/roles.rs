@@ -22,7 +22,8 @@ pub(crate) struct NodeArgs {
     /// Where /healthz, /readyz and /metrics are, and an edge's deliveries. Port 0 takes a free one and prints it.
     #[arg(long, env = "SOUNDOFF_INTERNAL_LISTEN", default_value = "0.0.0.0:9090", value_parser = address)]
     pub(crate) internal_listen: SocketAddr,
-    /// How long work in progress may take when the process stops, in milliseconds; on an edge also how long clients have to leave.
+    /// How long work in progress may take when the process stops, in milliseconds; on an edge also how long clients
+    /// have to leave.
     #[arg(long, env = "SOUNDOFF_DRAIN_MS", default_value_t = 60_000, value_parser = whole::<u64>(0..=LONGEST_DRAIN_MS))]
     drain_ms: u64,
     #[command(flatten)]
@@ -42,7 +43,8 @@ pub(crate) struct EdgeRole {
     /// Where apps connect. Port 0 takes a free one and prints it.
     #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
-    /// The `ip:port` at which workers reach this edge's internal port. Default: this machine's private address, from the metadata of ECS or EC2.
+    /// The `ip:port` at which workers reach this edge's internal port. Default: this machine's private address, from
+    /// the metadata of ECS or EC2.
     #[arg(long, env = "SOUNDOFF_ADVERTISE", value_parser = reachable)]
     pub(crate) advertise: Option<SocketAddr>,
     #[command(flatten)]
@@ -91,11 +93,12 @@ pub(crate) struct UsersRole {
     /// Where apps sign in and media are. Port 0 takes a free one and prints it.
     #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "0.0.0.0:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
-    /// Give tokens to anybody who asks at /dev/tokens, and show codes in /dev/outbox. For trying things out, on loopback only.
+    /// Give tokens to anybody who asks at /dev/tokens, and show codes in /dev/outbox. For trying things out, on
+    /// loopback only.
     #[arg(long)]
     pub(crate) dev: bool,
-    /// How many balancers or proxies of yours are in front of this port. Each adds the address that it heard from to X-Forwarded-For; limits count by
-    /// the one that the outermost added.
+    /// How many balancers or proxies of yours are in front of this port. Each adds the address that it heard from to
+    /// X-Forwarded-For; limits count by the one that the outermost added.
     #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
     pub(crate) proxies: usize,
     #[command(flatten)]

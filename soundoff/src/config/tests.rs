@@ -1,4 +1,5 @@
-//! Every number on the command line at its ends and beyond: it is refused with its range, or what comes of it makes sense.
+//! Every number on the command line at its ends and beyond: it is refused with its range, or what comes of it makes
+//! sense.
 
 use std::any::TypeId;
 use std::time::{Duration, Instant};

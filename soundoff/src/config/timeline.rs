@@ -20,11 +20,12 @@ pub(crate) struct TimelineArgs {
     /// How often to look for users whose timeline is due, in milliseconds; 0 means only on `soundoff timeline tick`.
     #[arg(long, env = "SOUNDOFF_TIMELINE_INTERVAL_MS", default_value_t = 60_000, value_parser = whole::<u64>(0..=DAY_MS))]
     timeline_interval_ms: u64,
-    /// How often timelines are due. The default: of users seen within a day at every tick, within a week at every tenth, of all others at every
-    /// sixtieth.
+    /// How often timelines are due. The default: of users seen within a day at every tick, within a week at every
+    /// tenth, of all others at every sixtieth.
     #[arg(long, env = "SOUNDOFF_TIMELINE_TIERS", default_value = "1d=1,7d=10,*=60")]
     timeline_tiers: Tiers,
-    /// How old data that only hint at relevance may be, in milliseconds: counts of likes and comments, and whom friends follow.
+    /// How old data that only hint at relevance may be, in milliseconds: counts of likes and comments, and whom friends
+    /// follow.
     #[arg(long, env = "SOUNDOFF_TIMELINE_HINTS_AGE_MS", default_value_t = 600_000, value_parser = whole::<u64>(0..=7 * DAY_MS))]
     timeline_hints_age_ms: u64,
     /// The score of a new post for being new, 0 to 16.
@@ -45,8 +46,8 @@ pub(crate) struct TimelineArgs {
 }
 
 impl TimelineArgs {
-    /// The configuration of timelines; `clock_skew` is how far the clocks of their processes may be apart. Refuses weights
-    /// that make no sense.
+    /// The configuration of timelines; `clock_skew` is how far the clocks of their processes may be apart. Refuses
+    /// weights that make no sense.
     pub(crate) fn config(&self, clock_skew: Duration) -> anyhow::Result<TimelineConfig> {
         let config = TimelineConfig {
             interval: Duration::from_millis(self.timeline_interval_ms),

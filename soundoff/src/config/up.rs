@@ -40,8 +40,8 @@ pub(crate) struct UpConfig {
     /// How many bytes of timelines and lists are kept in memory; anything that has no room is computed again.
     #[arg(long, env = "SOUNDOFF_CACHE_BYTES", default_value_t = 256 << 20, value_parser = whole::<usize>(SMALLEST_CACHE..=LARGEST_CACHE))]
     pub(crate) cache_bytes: usize,
-    /// The file with the deployment's secret, at least 32 random bytes, which protects addresses, token keys and upload URLs. Default: secret.key in the
-    /// data directory, which is made when it is missing.
+    /// The file with the deployment's secret, at least 32 random bytes, which protects addresses, token keys and upload
+    /// URLs. Default: secret.key in the data directory, which is made when it is missing.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]

@@ -40,7 +40,8 @@ pub(crate) struct UsersArgs {
     /// The sender of mail.
     #[arg(long, env = "SOUNDOFF_MAIL_FROM", default_value = "Sound Off <no-reply@localhost>")]
     mail_from: String,
-    /// Where text messages are POSTed as `{"to","text"}`, for you to pass on to your carrier; without it they are in /dev/outbox.
+    /// Where text messages are POSTed as `{"to","text"}`, for you to pass on to your carrier; without it they are in
+    /// /dev/outbox.
     #[arg(long, env = "SOUNDOFF_TEXTS_URL")]
     texts_url: Option<String>,
     /// The bearer token of these POSTs.
@@ -55,7 +56,8 @@ pub(crate) struct UsersArgs {
     /// Where Apple's keys are.
     #[arg(long, env = "SOUNDOFF_APPLE_JWKS_URL", default_value = "https://appleid.apple.com/auth/keys")]
     apple_jwks_url: String,
-    /// Which of `--apple-client-ids` is the web app's (a service id); without it the app in the browser does not offer Apple.
+    /// Which of `--apple-client-ids` is the web app's (a service id); without it the app in the browser does not offer
+    /// Apple.
     #[arg(long, env = "SOUNDOFF_APPLE_WEB_CLIENT_ID", requires = "apple_client_ids")]
     apple_web_client_id: Option<String>,
     /// Where the web app sends users to sign in with Apple.

@@ -65,7 +65,8 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok()
 }
 
-/// Checks what to log. The filter's own reader takes any single word for the name of a module, and then logs nothing else.
+/// Checks what to log. The filter's own reader takes any single word for the name of a module, and then logs nothing
+/// else.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let help = "choose off, error, warn, info, debug or trace, or a filter such as warn,soundoff_edge=debug";
     // A span in brackets may have commas in it; such filters are for experts, and left to the reader.

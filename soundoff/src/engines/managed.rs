@@ -1,5 +1,5 @@
-//! What managed engines share: one AWS client and one memcached client for each process. Also `provision`, which makes queues and tables where
-//! Terraform does not.
+//! What managed engines share: one AWS client and one memcached client for each process. Also `provision`, which makes
+//! queues and tables where Terraform does not.
 
 use soundoff_aws::memcached::{Memcached, MemcachedOptions};
 use soundoff_aws::sqs::{self, SqsOptions};

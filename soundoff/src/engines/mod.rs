@@ -1,4 +1,5 @@
-//! Which engine is behind each port. Each port's engine is chosen separately: a mix of embedded and managed engines is another [`Plan`].
+//! Which engine is behind each port. Each port's engine is chosen separately: a mix of embedded and managed engines is
+//! another [`Plan`].
 
 mod archive;
 mod blobs;

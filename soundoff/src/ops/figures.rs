@@ -19,7 +19,8 @@ const ACCEPTED_SECONDS: &str = "soundoff_edge_accepted_seconds_bucket";
 const RUN_SECONDS: &str = "soundoff_consumer_run_seconds_bucket";
 const DONE: &str = "soundoff_consumer_done_total";
 
-/// The figures of the process as a whole. Those of consumers leave the router out: every message that it handles, another consumer handles again.
+/// The figures of the process as a whole. Those of consumers leave the router out: every message that it handles,
+/// another consumer handles again.
 const WHOLE: [(&str, Of); 14] = [
     ("sockets", Of::Gauge("soundoff_edge_sockets")),
     ("accepted", Of::Rate("soundoff_edge_accepted_total")),

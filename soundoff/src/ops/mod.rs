@@ -1,4 +1,5 @@
-//! What operators can ask: one list of commands, for a running process over loopback HTTP, or for a store that no process runs on.
+//! What operators can ask: one list of commands, for a running process over loopback HTTP, or for a store that no
+//! process runs on.
 
 pub(crate) mod cli;
 mod depths;
@@ -135,8 +136,8 @@ async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
         .await
 }
 
-/// A role is in the account and in every token issued from now on. All of the user's sockets are closed and come back with a fresh token, so
-/// that a role that was taken away ends at once.
+/// A role is in the account and in every token issued from now on. All of the user's sockets are closed and come back
+/// with a fresh token, so that a role that was taken away ends at once.
 async fn set_role(live: &Live, user: Handle, role: Role) -> anyhow::Result<Value> {
     change_account(live, user, Change::Set(accounts::attribute::ROLE, role.name().into()), Kind::Renew).await
 }

@@ -1,7 +1,8 @@
 //! The operators' page: what `/metrics` has said in the last ten minutes, and the dead letters.
 //!
-//! Plots are as public as `/metrics`, which is on the same port. Dead letters hold what people have written. Under `up`, where anybody on the
-//! machine may do anything, only the pages of other sites must not see them; on a deployment one needs the operator's key.
+//! Plots are as public as `/metrics`, which is on the same port. Dead letters hold what people have written. Under
+//! `up`, where anybody on the machine may do anything, only the pages of other sites must not see them; on a deployment
+//! one needs the operator's key.
 
 use std::sync::Arc;
 
@@ -305,8 +306,8 @@ impl Pages for OpsPage {
     }
 }
 
-/// Whether a browser says that the request comes from our own page. A client that says nothing is no current browser, and can use the command
-/// line.
+/// Whether a browser says that the request comes from our own page. A client that says nothing is no current browser,
+/// and can use the command line.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
     let (site, origin) = (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN));

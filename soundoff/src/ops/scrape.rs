@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-/// The numbers of one look, by metric and queue; a metric without a queue is under the queue "". Values that differ in other labels are added up.
+/// The numbers of one look, by metric and queue; a metric without a queue is under the queue "". Values that differ in
+/// other labels are added up.
 #[derive(Debug, Default)]
 pub(super) struct Scrape {
     numbers: HashMap<&'static str, HashMap<String, f64>>,
@@ -42,8 +43,8 @@ impl Scrape {
         numbers.map(|(_, value)| *value).reduce(|one, other| one + other)
     }
 
-    /// The quantile of the observations since an earlier look; `None` if there were none. Within a bucket they count as evenly spread, as in
-    /// Prometheus' `histogram_quantile`.
+    /// The quantile of the observations since an earlier look; `None` if there were none. Within a bucket they count as
+    /// evenly spread, as in Prometheus' `histogram_quantile`.
     pub(super) fn quantile(
         &self,
         earlier: &Self,

@@ -1,4 +1,5 @@
-//! The operators' port of a running process: on loopback only, and every request is signed with the key in the data directory.
+//! The operators' port of a running process: on loopback only, and every request is signed with the key in the data
+//! directory.
 
 use std::sync::Arc;
 

@@ -105,7 +105,8 @@ impl Wire {
         }
     }
 
-    /// Reads until the error that answers `marker`; returns the errors before it, and whether the server closed instead.
+    /// Reads until the error that answers `marker`; returns the errors before it, and whether the server closed
+    /// instead.
     async fn answers(&mut self, marker: &str) -> (Vec<String>, bool) {
         let mut errors = Vec::new();
         loop {

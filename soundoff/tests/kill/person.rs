@@ -92,7 +92,8 @@ impl Person {
         self.sent.len()
     }
 
-    /// How many messages were accepted, never answered and never sent again: only their effect shows that they were done.
+    /// How many messages were accepted, never answered and never sent again: only their effect shows that they were
+    /// done.
     pub(crate) fn unheard(&self) -> usize {
         self.sent.values().filter(|sent| sent.reply.is_none()).count()
     }
@@ -121,7 +122,8 @@ impl Person {
         posts
     }
 
-    /// Connects, sends open messages again, and then sends more, or (`finishing`) waits until all are answered. An error is a broken socket.
+    /// Connects, sends open messages again, and then sends more, or (`finishing`) waits until all are answered. An
+    /// error is a broken socket.
     pub(crate) async fn live(&mut self, address: &str, finishing: bool) -> Result<(), ()> {
         let Some(mut client) = self.connect(address).await else {
             assert!(!finishing, "no connection");
@@ -207,7 +209,8 @@ impl Person {
         }
     }
 
-    /// One toggle or field, or two to three toggles of one target at once; nothing while the target's last messages are open.
+    /// One toggle or field, or two to three toggles of one target at once; nothing while the target's last messages are
+    /// open.
     fn switch_something(&mut self) -> Vec<String> {
         let (target, types) = self.choose_target();
         let open = |id: &String| self.sent[id].reply.is_none();

@@ -220,7 +220,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Files that import from each other, however long the way around is: each circle once, its files in order of their names.
+/// Files that import from each other, however long the way around is: each circle once, its files in order of their
+/// names.
 pub(crate) fn circles(imports: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> Vec<Vec<PathBuf>> {
     let reached = |from: &PathBuf| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from.clone()]);

@@ -133,7 +133,8 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The sum of a metric over its labels, or one of them when `name` says so. All edges of a process share their metrics.
+    /// The sum of a metric over its labels, or one of them when `name` says so. All edges of a process share their
+    /// metrics.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (address, path) = self.metrics[0].trim_start_matches("http://").split_once('/').unwrap();
         let (status, text) = http(address, "GET", &format!("/{path}"), "").await;
@@ -188,8 +189,8 @@ impl Drop for Server {
     }
 }
 
-/// The binary under test, without the variables of the environment. TEST_SOUNDOFF names another one, such as `tests/deployment/up.py`, whose
-/// `up` is a deployment of many processes on stand-ins for AWS.
+/// The binary under test, without the variables of the environment. TEST_SOUNDOFF names another one, such as
+/// `tests/deployment/up.py`, whose `up` is a deployment of many processes on stand-ins for AWS.
 pub(crate) fn soundoff() -> Command {
     let binary = std::env::var("TEST_SOUNDOFF");
     let mut command = Command::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_soundoff")));

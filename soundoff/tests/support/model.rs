@@ -75,7 +75,8 @@ fn age(post: Ulid, computed_at: u64) -> u32 {
     part((-(minutes as f64) / 360.0).exp2())
 }
 
-/// Best first, the newer of equals first, and never more than two posts of one author in a row while there is another author.
+/// Best first, the newer of equals first, and never more than two posts of one author in a row while there is another
+/// author.
 fn arranged(mut items: Vec<Item>) -> Vec<Item> {
     items.sort_by_key(|item| Reverse((item.parts.iter().sum::<u32>(), item.post)));
     let mut out: Vec<Item> = Vec::new();

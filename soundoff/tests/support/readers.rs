@@ -186,7 +186,8 @@ impl Readers {
         }
     }
 
-    /// Reads a user's whole timeline page by page, does `between` random things after each, and compares it with the model.
+    /// Reads a user's whole timeline page by page, does `between` random things after each, and compares it with the
+    /// model.
     pub(crate) async fn read(&mut self, server: &Server, name: &str, random: &mut StdRng, between: usize) {
         server.settled();
         let mut body = json!({ "limit": random.random_range(1..=40) });
@@ -194,7 +195,8 @@ impl Readers {
         let computed = self.model.is_computed(name);
         let mut list = self.model.first(name, ms(&page["computed_at"]));
         if !computed {
-            // This fetch asks for a computation, unless another did shortly before. Make sure of it, so that the model knows.
+            // This fetch asks for a computation, unless another did shortly before. Make sure of it, so that the model
+            // knows.
             self.compute(server, &[name.to_owned()]);
         }
         let mut page = page;

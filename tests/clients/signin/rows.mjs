@@ -1,4 +1,5 @@
-// The rest of what is refused: codes of Twitter/X, one-time codes, refresh tokens, access tokens. Tables as in apple-rows.mjs.
+// The rest of what is refused: codes of Twitter/X, one-time codes, refresh tokens, access tokens. Tables as in
+// apple-rows.mjs.
 import { createPublicKey, randomBytes, randomUUID } from "node:crypto";
 import { generateKeyPair } from "jose";
 import { auth, claimsOf, codeFor, freshMail, freshPhone, verify } from "./api.mjs";

@@ -1,4 +1,5 @@
-// A whole sign-in with a certified provider, both ways: a code that the server exchanges, and an id_token that the app brings.
+// A whole sign-in with a certified provider, both ways: a code that the server exchanges, and an id_token that the app
+// brings.
 import { createHash, randomUUID } from "node:crypto";
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
 import { Backend } from "../jswalk/backend.mjs";

@@ -10,8 +10,8 @@ use benchkit::usage::cpu_seconds;
 #[repr(align(64))]
 struct Line([u64; 8]);
 
-/// Reads, once in each round, the head of every follow's list and every post that is on a timeline. Prints the CPU seconds of each round and
-/// its number of reads. Only the order of the reads lets the processor predict the next one.
+/// Reads, once in each round, the head of every follow's list and every post that is on a timeline. Prints the CPU
+/// seconds of each round and its number of reads. Only the order of the reads lets the processor predict the next one.
 pub(crate) fn measure(files: &Files, rounds: usize) -> anyhow::Result<()> {
     let follows = files.numbers("follows")?;
     let listed = files.numbers("ours_chronological")?;

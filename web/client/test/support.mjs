@@ -1,4 +1,5 @@
-// What several tests need: a client that records what it hears, sockets that can be tampered with, and a browser's locks.
+// What several tests need: a client that records what it hears, sockets that can be tampered with, and a browser's
+// locks.
 import WebSocket from "ws";
 import { SoundOff, memoryStore } from "./under.mjs";
 

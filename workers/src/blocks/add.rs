@@ -30,7 +30,8 @@ impl MessageType for BlockAdd {
         let mut moves = Moves::default();
         for ((a, b), item) in pairs.into_iter().zip(found) {
             let follow = Toggle::of(follow::key(a, b), item)?;
-            // A later `block.remove` may have taken this block back already. It still ends the follows that came before it, and no others.
+            // A later `block.remove` may have taken this block back already. It still ends the follows that came before
+            // it, and no others.
             let turn = if block.on { follow.sever(mid) } else { follow.turn(false, mid, false) };
             moves.add(a, b, turn);
         }

@@ -1,4 +1,5 @@
-//! `follow.add`: the sender follows a user. The last writer wins by `mid`; the followed user gets one push for each follower.
+//! `follow.add`: the sender follows a user. The last writer wins by `mid`; the followed user gets one push for each
+//! follower.
 
 use schemars::JsonSchema;
 use serde::Serialize;

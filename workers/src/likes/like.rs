@@ -53,7 +53,8 @@ pub(crate) async fn read(cx: &Context, user: &Handle, post: Ulid) -> Result<(pos
     Ok((stored, Toggle::of(key(post, user), found.next().flatten())?))
 }
 
-/// The writes of a like's turn, and the likes after it. The post's counter changes only on a flip, and the post must still exist in any case.
+/// The writes of a like's turn, and the likes after it. The post's counter changes only on a flip, and the post must
+/// still exist in any case.
 pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn) -> (Vec<Write>, u64) {
     let mut writes = Vec::from_iter(turn.write);
     let delta = match (turn.flipped, turn.on) {

@@ -1,4 +1,5 @@
-//! `like.remove`: takes a like back; fine when there is none. A block does not prevent it: the like is the sender's own.
+//! `like.remove`: takes a like back; fine when there is none. A block does not prevent it: the like is the sender's
+//! own.
 
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 

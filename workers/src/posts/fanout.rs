@@ -1,7 +1,9 @@
-//! `post.fanout`, an internal message: reports to the online followers of an author what happened to a post, one page of followers for each message.
+//! `post.fanout`, an internal message: reports to the online followers of an author what happened to a post, one page
+//! of followers for each message.
 //!
-//! A page is bounded and may be repeated. The next page is a message of its own, so that a celebrity's million followers delay nobody and a
-//! crash costs one page. Followers get what the tables say at that time: a post that was deleted meanwhile is not announced.
+//! A page is bounded and may be repeated. The next page is a message of its own, so that a celebrity's million
+//! followers delay nobody and a crash costs one page. Followers get what the tables say at that time: a post that was
+//! deleted meanwhile is not announced.
 
 use futures_util::future::try_join;
 use soundoff_common::model::posts::{News, PostFanout};

@@ -13,7 +13,8 @@ use crate::posts::post::{self, OnePost, Stored};
 pub(crate) struct Takedown {
     pub(crate) id: Ulid,
     post: Stored,
-    /// Whether the message has taken it down before: its first run was cut off after the commit, and followers may not know yet.
+    /// Whether the message has taken it down before: its first run was cut off after the commit, and followers may not
+    /// know yet.
     pub(crate) is_done: bool,
 }
 

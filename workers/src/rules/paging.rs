@@ -9,7 +9,8 @@ use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
 use soundoff_common::{model::ids, pipeline::lists};
 use ulid::Ulid;
 
-/// The most reads for one page, where some rows must not be shown. A page that is still short after that has its cursor.
+/// The most reads for one page, where some rows must not be shown. A page that is still short after that has its
+/// cursor.
 const MAX_READS: u32 = 5;
 
 /// One page of a list, newest first.

@@ -43,7 +43,8 @@ pub(crate) async fn meet(
     Ok((Standing { pair: (me.clone(), other.clone()), account, block }, found))
 }
 
-/// The items at `keys`, in one read with the account of `other`, which must exist. For acts that a block does not concern.
+/// The items at `keys`, in one read with the account of `other`, which must exist. For acts that a block does not
+/// concern.
 pub(crate) async fn find(
     cx: &Context,
     other: &Handle,

@@ -14,7 +14,8 @@ pub(crate) const MAX_NAME: usize = 50;
 /// The most characters of a bio.
 pub(crate) const MAX_BIO: usize = 300;
 
-/// Checks a text that must not be blank: 1 to `most` characters, with line breaks and tabs as its only control characters.
+/// Checks a text that must not be blank: 1 to `most` characters, with line breaks and tabs as its only control
+/// characters.
 pub(crate) fn message(text: &str, most: usize) -> Result<(), Failure> {
     within("text", text, most)?;
     if text.trim().is_empty() {

@@ -1,7 +1,8 @@
 //! Relations that are on or off: likes, follows, blocks. The last writer wins by `mid`.
 //!
-//! Queues do not order, so the later of two messages is the one with the greater `mid`, whichever arrives first. A relation that is
-//! off stays as a tombstone: without it an older `add` that arrives late would switch on what was switched off later.
+//! Queues do not order, so the later of two messages is the one with the greater `mid`, whichever arrives first. A
+//! relation that is off stays as a tombstone: without it an older `add` that arrives late would switch on what was
+//! switched off later.
 
 use soundoff_common::model::relations::{State, attribute};
 use soundoff_common::ports::tables::{Condition, Item, Key, Table, TableError, Write};

@@ -1,4 +1,5 @@
-//! The number of calls to the tables that each type makes, as `docs/data-model.md` states it: one more read for a message is a defect.
+//! The number of calls to the tables that each type makes, as `docs/data-model.md` states it: one more read for a
+//! message is a defect.
 
 use serde_json::json;
 

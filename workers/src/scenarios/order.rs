@@ -68,7 +68,8 @@ fn draw(world: &World, rng: &mut StdRng, posts: &[String], with_blocks: bool) ->
     (messages, expected)
 }
 
-/// Compares the end of a case with what its messages say. Relations that a block may have refused are checked against what a block promises.
+/// Compares the end of a case with what its messages say. Relations that a block may have refused are checked against
+/// what a block promises.
 fn judge(world: &World, expected: &Expected, posts: &[String], case: u64) {
     let blocked_ever = !expected.blocks.is_empty();
     for ((kind, from, to), on) in &expected.relations {

@@ -1,6 +1,7 @@
 //! The suite of [`Cache`](super::Cache): a function for each law, for every adapter.
 //!
-//! Times to live are whole seconds where it matters, which is all that memcached knows, and one second more or less is allowed.
+//! Times to live are whole seconds where it matters, which is all that memcached knows, and one second more or less is
+//! allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub trait Harness: Send + Sync {
     /// The cache, with room for a few thousand small values at least. It may hold other tests' values.
     async fn open(&self) -> Arc<dyn Cache>;
 
-    /// A small cache and its size in bytes, for the law that memory is bounded. `None` when we cannot set the engine's size.
+    /// A small cache and its size in bytes, for the law that memory is bounded. `None` when we cannot set the engine's
+    /// size.
     async fn open_small(&self) -> Option<(Arc<dyn Cache>, usize)>;
 
     /// Lets this much time pass by the engine's clock: moves a paused clock on, waits for a real one.

@@ -23,7 +23,8 @@ pub struct MemoryTables {
 }
 
 impl MemoryTables {
-    /// Tables that refuse one key twice in a read, as DynamoDB does, so that no caller depends on an adapter that allows it.
+    /// Tables that refuse one key twice in a read, as DynamoDB does, so that no caller depends on an adapter that
+    /// allows it.
     #[must_use]
     pub fn with_distinct_keys_only() -> Self {
         Self { distinct_keys_only: true, ..Self::default() }

@@ -1,6 +1,7 @@
 //! The laws of [`Queues`], one function each; [`all`] runs them in turn.
 //!
-//! They hold for unordered engines with at-least-once delivery and visibility in whole seconds: nothing here knows an order or an exact time.
+//! They hold for unordered engines with at-least-once delivery and visibility in whole seconds: nothing here knows an
+//! order or an exact time.
 
 mod steps;
 
@@ -357,7 +358,8 @@ pub async fn redriven_ignores_old_receipts(harness: &dyn Harness) {
     take_one(&*queues, &alpha(), HIDDEN).await;
 }
 
-/// Law 8: everything unacked is visible after a restart, in flight or not; on engines whose visibility timeout outlives us, after it.
+/// Law 8: everything unacked is visible after a restart, in flight or not; on engines whose visibility timeout outlives
+/// us, after it.
 pub async fn unacked_is_visible_after_a_restart(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     for n in 0..4 {
@@ -369,7 +371,8 @@ pub async fn unacked_is_visible_after_a_restart(harness: &dyn Harness) {
     assert_eq!(found.len(), 4, "law 8: everything unacked comes after a restart");
 }
 
-/// Law 9: what is forwarded wakes a receive that waits for it, and is there after a restart when the message that caused it is gone.
+/// Law 9: what is forwarded wakes a receive that waits for it, and is there after a restart when the message that
+/// caused it is gone.
 pub async fn forwarded_is_there_at_once_and_after_a_restart(harness: &dyn Harness) {
     let queues = harness.fresh().await;
     let waiting = tokio::spawn({

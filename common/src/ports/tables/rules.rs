@@ -1,4 +1,5 @@
-//! Law 4 of [`Tables`](super::Tables), as far as it can be checked without looking at what is stored: the same for every adapter.
+//! Law 4 of [`Tables`](super::Tables), as far as it can be checked without looking at what is stored: the same for
+//! every adapter.
 
 use super::{Key, MAX_WRITES, Query, TableError, Write};
 

@@ -73,7 +73,8 @@ fn a_crowd_is_answered_as_late_as_the_rule_says_and_never_beyond_max() {
         let tasks: Vec<u32> = outcome.minutes.iter().map(|minute| minute.tasks[workers]).collect();
         let service = &scenario.deployment.services["workers"];
         let first = tasks.iter().skip(60).position(|now| *now > tasks[59]).unwrap();
-        // Three full minutes above the target, the figure's own delay, and a task's start: the crowd comes at a minute's beginning.
+        // Three full minutes above the target, the figure's own delay, and a task's start: the crowd comes at a
+        // minute's beginning.
         let late = 3.0 + (delay + scenario.service.aws.task_start_s) / 60.0;
         assert_eq!(first as f64, late, "{:?}", &tasks[55..75]);
         assert!(tasks.iter().all(|now| (service.min..=service.max).contains(now)), "{tasks:?}");
@@ -111,7 +112,8 @@ fn a_constant_loads_dollars_are_those_by_hand() {
     let fargate: f64 = services.map(|service| 3600.0 * tasks_second(service, service.min)).sum();
     near("Fargate", fargate, outcome.dollars.fargate, 1e-6);
     near("Firehose", of_requests(&FIREHOSE_5KB, sent), outcome.dollars.firehose, 1e-6);
-    // One scan of 48 pages, each with a message to compute. They are drawn, so their number varies by a seventh (1 in √48).
+    // One scan of 48 pages, each with a message to compute. They are drawn, so their number varies by a seventh (1 in
+    // √48).
     near("pages of the scan", 48.0, scanned, 0.6);
     near("messages to compute", 48.0, computed, 0.6);
     // A typing reads 3 units; a session's hello reads 8 and writes 2.
@@ -124,8 +126,8 @@ fn a_constant_loads_dollars_are_those_by_hand() {
     near("ElastiCache", 0.064, outcome.dollars.elasticache, 1e-6);
     near("balancer", 0.0225 + 0.008 * 480.0 / 3000.0, outcome.dollars.balancer, 0.01);
     near("network", 0.09 + sent * 700.0 / 1e9 * 0.05, outcome.dollars.network, 1e-6);
-    // Two hops: from two edges at 5 a second each, between $1.2 a million at 1 and 0.99 at 10; from the router at 10. And one poll in 20 s of
-    // all queues but these two, each by one task.
+    // Two hops: from two edges at 5 a second each, between $1.2 a million at 1 and 0.99 at 10; from the router at 10.
+    // And one poll in 20 s of all queues but these two, each by one task.
     let polls = of_requests(&SQS_REQUEST, 3600.0 / 20.0 * (with_senders - 2) as f64);
     near("SQS", sent * (1.049e-6 + 0.990e-6) + polls, outcome.dollars.sqs, 0.03);
 }
@@ -157,7 +159,8 @@ fn every_queue_has_a_kind_and_every_kind_its_price() {
     );
 }
 
-/// What infra/terraform/main.tf says of `backlog_per_task`, for ten million users at their peak on tasks that are half busy.
+/// What infra/terraform/main.tf says of `backlog_per_task`, for ten million users at their peak on tasks that are half
+/// busy.
 #[test]
 fn a_tasks_backlog_is_half_a_minute_of_its_work_in_the_busiest_of_its_policies() {
     let scenario = scenario(1);

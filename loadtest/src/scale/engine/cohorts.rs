@@ -1,7 +1,8 @@
-//! All messages of a second as one cohort. What is left of a cohort waits, first come first served, and its place in the second's work decides how long.
+//! All messages of a second as one cohort. What is left of a cohort waits, first come first served, and its place in
+//! the second's work decides how long.
 //!
-//! Where a tier keeps up, waits within a second come from the formula for many servers, and the times of calls come from samples. So a day takes as
-//! long to simulate for a thousand messages a second as for a million.
+//! Where a tier keeps up, waits within a second come from the formula for many servers, and the times of calls come
+//! from samples. So a day takes as long to simulate for a thousand messages a second as for a million.
 
 use std::collections::VecDeque;
 
@@ -40,7 +41,8 @@ struct Cohort {
     stage: usize,
 }
 
-/// A queue's cohorts, first come first served, and the number of their messages. A backlog can consist of a cohort for each second of a day.
+/// A queue's cohorts, first come first served, and the number of their messages. A backlog can consist of a cohort for
+/// each second of a day.
 #[derive(Debug, Clone, Default)]
 struct Line {
     cohorts: VecDeque<Cohort>,
@@ -106,7 +108,8 @@ pub(crate) struct Cohorts {
     follow: Vec<f64>,
     /// Messages a second in the last second, which says how many hold slots.
     pace: Vec<f64>,
-    /// The same over several seconds, for the formula for waits, which is for lasting loads. Cohorts themselves follow faster changes.
+    /// The same over several seconds, for the formula for waits, which is for lasting loads. Cohorts themselves follow
+    /// faster changes.
     steady: Vec<f64>,
     costs: Vec<f64>,
     /// Samples of the time of calls on the whole way, for each kind.
@@ -206,7 +209,8 @@ impl Cohorts {
         turns
     }
 
-    /// Where processors are short each queue gets as much as its slots put before them: up to this many messages for each unit of weight.
+    /// Where processors are short each queue gets as much as its slots put before them: up to this many messages for
+    /// each unit of weight.
     fn level(&self, turns: &[(usize, Turn)], capacity: f64) -> f64 {
         let asked: f64 = turns.iter().map(|(queue, turn)| turn.served * self.costs[*queue]).sum();
         if asked <= capacity {

@@ -10,7 +10,8 @@ pub(super) struct Judged {
     pub(super) phase: Phase,
     pub(super) calibration: Calibration,
     pub(super) predicted: Course,
-    /// The same prediction with the service time of this run itself: its error is that of the model, without that of the machine.
+    /// The same prediction with the service time of this run itself: its error is that of the model, without that of
+    /// the machine.
     pub(super) hindsight: Course,
     pub(super) measured: Measured,
 }

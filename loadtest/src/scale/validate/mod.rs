@@ -1,7 +1,8 @@
 //! `loadtest scale --validate`: the simulation against a real run.
 //!
-//! A server with one slot for each queue is a single server in the sense of queueing theory, and is soon saturated. Its service time is measured at
-//! one rate. From it depths, latencies and drains at other rates, and after a stop of its workers, are predicted, and then measured.
+//! A server with one slot for each queue is a single server in the sense of queueing theory, and is soon saturated. Its
+//! service time is measured at one rate. From it depths, latencies and drains at other rates, and after a stop of its
+//! workers, are predicted, and then measured.
 
 mod course;
 mod judged;
@@ -24,7 +25,8 @@ use server::Up;
 
 /// A first look at the server, from which the rate for the calibration follows.
 const PROBE: Phase = Phase { rate: 100, seconds: 5, pause: None };
-/// The utilization of the calibration, unless --calibrate says otherwise, by the first look's service time. That is too long, as a sleeping server has to wake.
+/// The utilization of the calibration, unless --calibrate says otherwise, by the first look's service time. That is too
+/// long, as a sleeping server has to wake.
 const CALIBRATED: f64 = 0.85;
 /// Utilizations that are predicted, and when the workers are stopped and started again, in twentieths of the phase.
 const LOADS: [(f64, Option<[u32; 2]>); 6] =
@@ -36,13 +38,15 @@ const COLUMNS: usize = 3;
 /// How to validate.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ValidateArgs {
-    /// Instead of a day, compare the simulation with a real run of this `soundoff` binary, which is started and stopped for it: about five minutes.
+    /// Instead of a day, compare the simulation with a real run of this `soundoff` binary, which is started and stopped
+    /// for it: about five minutes.
     #[arg(long, value_name = "SOUNDOFF")]
     validate: Option<std::path::PathBuf>,
     /// The type that is sent.
     #[arg(long = "type", default_value = "post.create", value_name = "TYPE", value_parser = crate::accepted::TYPES, requires = "validate")]
     message_type: String,
-    /// Messages a second of the run that the service time is measured in; by default 85 % of what one slot seems to manage.
+    /// Messages a second of the run that the service time is measured in; by default 85 % of what one slot seems to
+    /// manage.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=20_000), requires = "validate")]
     calibrate: Option<u32>,
     /// Seconds of each rate.
@@ -102,7 +106,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Calibrates, predicts and measures one rate. The machine can be faster a minute later, so each rate has a calibration of its own, just before it.
+/// Calibrates, predicts and measures one rate. The machine can be faster a minute later, so each rate has a calibration
+/// of its own, just before it.
 async fn judge(
     (of, seed): (&ValidateArgs, u64),
     up: &Up,

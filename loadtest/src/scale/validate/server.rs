@@ -1,4 +1,5 @@
-//! A server of our own to measure. It is started, asked for its figures, asked to stop and start its workers, and always stopped.
+//! A server of our own to measure. It is started, asked for its figures, asked to stop and start its workers, and
+//! always stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
