@@ -5,8 +5,7 @@
 //! `./generate` formats all files.
 
 /// Declares the kinds of items that a noun keeps, the files of its handlers, and their rows in the order of the
-/// protocol
-/// document: all that makes it a part of the feature.
+/// protocol document: all that makes it a part of the feature.
 macro_rules! handlers {
     ([keeps $($holdings:path),*] $($file:ident::$handler:ident,)*) => {
         $(mod $file;)*

@@ -51,10 +51,9 @@ use watching::Watching;
 /// Load a server as its users would, and check every answer.
 ///
 /// Virtual users, each on a socket of their own, send a mix of messages at times that are drawn from the seed
-/// beforehand (an open
-/// loop): nothing that the server does changes them. Latency counts from the time a message was due, so that a server
-/// that stands still cannot look fast. Users resend, reconnect and go on in their inbox as the protocol asks of a
-/// client.
+/// beforehand (an open loop): nothing that the server does changes them. Latency counts from the time a message was
+/// due, so that a server that stands still cannot look fast. Users resend, reconnect and go on in their inbox as the
+/// protocol asks of a client.
 ///
 /// Everything that comes back is checked. Every accepted message must have one reply that is about what was asked.
 /// Every direct message and every comment must reach its receiver once, with its text, and after all earlier ones that
