@@ -62,7 +62,8 @@ impl MessageType for MediaChecked {
         };
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
-                let changes = vec![State::Ready.set(), Change::Set("renditions", json!(renditions))];
+                let changes =
+                    vec![State::Ready.set(), Change::Set(media::attribute::RENDITIONS, json!(renditions))];
                 let body = raw(&MediaReady { media: Media::of(id, &renditions.full) });
                 (vec![media::change(id, &stored, changes)], "media.ready", body)
             }

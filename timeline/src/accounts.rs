@@ -12,6 +12,6 @@ pub(crate) async fn follows_versions(
 ) -> Result<Vec<Option<u64>>, Failure> {
     let keys: Vec<_> = users.iter().map(|user| (Table::Users, accounts::key(user))).collect();
     let found = tables.get_many(&keys).await?;
-    let version = |item: Item| item.number("follows_version").unwrap_or(0);
+    let version = |item: Item| item.number(accounts::attribute::FOLLOWS_VERSION).unwrap_or(0);
     Ok(found.into_iter().map(|item| item.map(version)).collect())
 }

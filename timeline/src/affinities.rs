@@ -49,7 +49,7 @@ pub(crate) async fn affinities(tables: &dyn Tables, user: &Handle, now: u64) -> 
 fn add(affinities: &mut Affinities, sk: &str, item: &Item, now: u64) {
     let Some((week, author)) = affinity::split(sk) else { return };
     let weeks_ago = affinity::week(now).saturating_sub(week);
-    let worth = affinity::worth(item.number("n").unwrap_or(0), weeks_ago);
+    let worth = affinity::worth(item.number(affinity::attribute::N).unwrap_or(0), weeks_ago);
     let sum = affinities.entry(author).or_default();
     *sum = sum.saturating_add(worth);
 }

@@ -87,7 +87,8 @@ impl Hydrator {
         let now = now_ms();
         keys.push((Table::Users, accounts::key(user)));
         let mut found = self.tables.get_many(&keys).await?;
-        let follows_version = found.pop().flatten().and_then(|account| account.number("follows_version"));
+        let follows_version =
+            found.pop().flatten().and_then(|account| account.number(accounts::attribute::FOLLOWS_VERSION));
         let follows_version = follows_version.unwrap_or(0);
         let mut gone: Vec<bool> = entries
             .iter()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::accounts;
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
@@ -145,9 +146,9 @@ impl Operators {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             status.users += page.len() as u64;
-            let active = page
-                .iter()
-                .filter(|(_, item)| self.tiers.of(item.number("active_at").unwrap_or(0), now).0 == 0);
+            let active = page.iter().filter(|(_, item)| {
+                self.tiers.of(item.number(accounts::attribute::ACTIVE_AT).unwrap_or(0), now).0 == 0
+            });
             let active: Vec<String> = active
                 .filter_map(|(at, _)| at.pk.strip_prefix("user#")?.parse::<Handle>().ok())
                 .map(|user| ranked_key(&user))

@@ -82,7 +82,7 @@ impl EnvelopeJob for Schedule {
         let (mut due, mut active) = (Vec::new(), Vec::new());
         for (key, item) in &items {
             let user = handle(key)?;
-            let (tier, every) = self.tiers.of(item.number("active_at").unwrap_or(0), now);
+            let (tier, every) = self.tiers.of(item.number(accounts::attribute::ACTIVE_AT).unwrap_or(0), now);
             if tier == 0 {
                 active.push(user.clone());
             }

@@ -29,11 +29,12 @@ impl Session {
     /// Notes in the account that the user was active at `at`, in milliseconds since 1970.
     async fn note_active(&self, user: &Handle, at: u64) -> Result<(), TableError> {
         let account = self.tables.get(Table::Users, accounts::key(user)).await?;
-        let active_at = account.and_then(|account| account.number("active_at")).unwrap_or(0);
+        let active_at =
+            account.and_then(|account| account.number(accounts::attribute::ACTIVE_AT)).unwrap_or(0);
         if at <= active_at + ACTIVE_MS {
             return Ok(());
         }
-        let change = vec![Change::Set("active_at", at.into())];
+        let change = vec![Change::Set(accounts::attribute::ACTIVE_AT, at.into())];
         let write = Write::update(Table::Users, accounts::key(user), change).when(Condition::Exists);
         match self.tables.write(vec![write]).await {
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Ok(()),
