@@ -1,7 +1,7 @@
 //! The deployment as its features declare it: queues, services, and what each service may touch. Terraform and the
 //! simulator read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use soundoff_common::pipeline::catalog::Spec;
@@ -78,10 +78,8 @@ pub(crate) fn json() -> String {
         (spec.queue.to_string(), queue)
     };
     let queues = std::iter::once((QueueName::main().to_string(), main)).chain(catalog.specs().iter().map(of));
-    let names =
-        |queues: &std::collections::BTreeSet<QueueName>| queues.iter().map(ToString::to_string).collect();
-    let tables =
-        |tables: &std::collections::BTreeSet<Table>| tables.iter().map(|table| table.name()).collect();
+    let names = |queues: &BTreeSet<QueueName>| queues.iter().map(ToString::to_string).collect();
+    let tables = |tables: &BTreeSet<Table>| tables.iter().map(|table| table.name()).collect();
     let service = |tier: Tier| {
         let grants = feature::grants(tier, &features, &catalog);
         let service = Service {

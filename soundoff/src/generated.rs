@@ -7,7 +7,8 @@ use schemars::SchemaGenerator;
 use serde_json::Value;
 use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::pipeline::catalog::Spec;
-use soundoff_common::pipeline::handler::{Channel, Source};
+use soundoff_common::pipeline::feature;
+use soundoff_common::pipeline::handler::{Channel, Source, Told};
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
@@ -63,14 +64,19 @@ fn fields(schema: fn(&mut SchemaGenerator) -> schemars::Schema) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
+/// What users hear, by which channel.
+fn heard(told: &Told) -> String {
+    let channel = match told.channel {
+        Channel::Push => "push",
+        Channel::Event => "event",
+    };
+    format!("{channel} `{}`: {}", told.told_type, told.summary)
+}
+
 /// The row of a type in `docs/protocol.md`.
 fn type_row(spec: &Spec) -> String {
     let who = if spec.role == Role::User { String::new() } else { format!(" ({}s)", spec.role) };
-    let tells = spec.tells.iter().map(|told| match told.channel {
-        Channel::Push => format!("push `{}`: {}", told.told_type, told.summary),
-        Channel::Event => format!("event `{}`: {}", told.told_type, told.summary),
-    });
-    let tells = tells.collect::<Vec<_>>().join("<br>");
+    let tells = spec.tells.iter().map(heard).collect::<Vec<_>>().join("<br>");
     let (body, reply) = (fields(spec.body_schema), fields(spec.reply_schema));
     format!("| `{}`{who} | {} | {body} | {reply} | {tells} |\n", spec.message_type, spec.summary)
 }
@@ -106,16 +112,14 @@ fn the_table_of_types() {
     let ours =
         catalog.specs().iter().filter(|spec| spec.source == Source::Internal && !spec.tells.is_empty());
     for told in ours.flat_map(|spec| spec.tells) {
-        let channel = if told.channel == Channel::Push { "push" } else { "event" };
-        table.push_str(&format!("| | | | | {channel} `{}`: {} |\n", told.told_type, told.summary));
+        table.push_str(&format!("| | | | | {} |\n", heard(told)));
     }
     holds_part("docs/protocol.md", "types", &table);
 }
 
 #[test]
 fn the_tables_of_items() {
-    let kinds: Vec<Holding> =
-        features(Settings::default()).iter().flat_map(|feature| feature.holdings.iter().copied()).collect();
+    let kinds = feature::kinds(&features(Settings::default()));
     for table in Table::ALL {
         let head = "| item | pk | sk | attributes | whose | what |\n|---|---|---|---|---|---|\n";
         let rows = kinds.iter().filter(|kind| kind.table == table).map(item_row);

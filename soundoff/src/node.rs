@@ -73,8 +73,7 @@ impl Node {
         let catalog = Arc::new(feature::catalog(&declared));
         let granted = |tier: &Tier| (*tier, Arc::new(feature::grants(*tier, &declared, &catalog)));
         let grants: BTreeMap<_, _> = tiers.iter().map(granted).collect();
-        let kinds: Vec<Holding> =
-            declared.iter().flat_map(|feature| feature.holdings.iter().copied()).collect();
+        let kinds = feature::kinds(&declared).into();
         let needed: Vec<_> = grants.values().cloned().collect();
         let engines = plan.open(secret, &needed).await?;
         let ring = ring(&engines, tiers).await?;
@@ -92,7 +91,7 @@ impl Node {
             blobs: engines.blobs.clone(),
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
-        Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds: kinds.into() })
+        Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds })
     }
 
     /// A process that runs `tiers` on a deployment's engines.

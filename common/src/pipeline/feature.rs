@@ -187,6 +187,12 @@ pub fn catalog(features: &[Feature]) -> Catalog {
     Catalog::new(features.iter().flat_map(|feature| &feature.rows).map(|row| row.spec.clone()).collect())
 }
 
+/// The kinds of items that `features` keep.
+#[must_use]
+pub fn kinds(features: &[Feature]) -> Vec<Holding> {
+    features.iter().flat_map(|feature| &feature.holdings).copied().collect()
+}
+
 /// All that `tier` may do: what `features` declare for it, all together.
 ///
 /// # Panics
