@@ -155,7 +155,7 @@ impl Check {
     }
 
     async fn report(&self, owner: &Handle, id: Ulid, finding: Finding) -> Result<(), Failure> {
-        report(&self.outward, id, owner, finding).await.map_err(Failure::Retry)
+        report(&self.outward, id, owner, finding).await
     }
 
     /// Refuses a medium whose check is given up, if no other message checks it.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::media::Renditions;
-use soundoff_common::pipeline::handler::raw;
+use soundoff_common::pipeline::handler::{Failure, raw};
 use soundoff_common::pipeline::worker::{Outward, Own};
 use soundoff_common::protocol::{Handle, now_ms};
 use ulid::Ulid;
@@ -42,10 +42,10 @@ pub(crate) struct Body {
 }
 
 /// Queues the check of a medium.
-pub(crate) async fn ask_for_check(outward: &Outward, id: Ulid, owner: &Handle) -> anyhow::Result<()> {
+pub(crate) async fn ask_for_check(outward: &Outward, id: Ulid, owner: &Handle) -> Result<(), Failure> {
     let body = raw(&Checked { media: id.to_string() });
     let own = Own { message_type: CHECK, about: owner.clone(), body };
-    outward.queue(vec![own], now_ms()).await.map_err(anyhow::Error::msg)
+    outward.queue(vec![own], now_ms()).await
 }
 
 /// Queues what the check found.
@@ -54,8 +54,8 @@ pub(crate) async fn report(
     id: Ulid,
     owner: &Handle,
     finding: Finding,
-) -> anyhow::Result<()> {
+) -> Result<(), Failure> {
     let body = raw(&Body { media: id.to_string(), finding });
     let own = Own { message_type: CHECKED, about: owner.clone(), body };
-    outward.queue(vec![own], now_ms()).await.map_err(anyhow::Error::msg)
+    outward.queue(vec![own], now_ms()).await
 }

@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::media::State;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
@@ -97,7 +98,7 @@ impl Uploaded {
     }
 
     /// The raw bytes of a medium are in the bucket. Every error is worth another try.
-    async fn uploaded(&self, id: Ulid) -> anyhow::Result<()> {
+    async fn uploaded(&self, id: Ulid) -> Result<(), Failure> {
         let name = blob::raw(id);
         let stored = items::read(&*self.tables, id).await?;
         let Some(stored) = stored.filter(|stored| matches!(stored.state, State::Uploading | State::Checking))
@@ -114,14 +115,16 @@ impl Uploaded {
                 return Ok(());
             }
             let claimed = items::claim(&*self.tables, id, &stored).await?;
-            anyhow::ensure!(claimed, "somebody else was faster");
+            if !claimed {
+                return Err(Failure::Wait(anyhow::anyhow!("somebody else was faster")));
+            }
         }
         // Also when it was claimed before: the process that claimed it may have died between the two steps.
         ask_for_check(&self.outward, id, &stored.owner).await
     }
 
     /// Works on all of some media, even after one has failed; returns the first error.
-    async fn all_uploaded(&self, media: Vec<Ulid>) -> anyhow::Result<()> {
+    async fn all_uploaded(&self, media: Vec<Ulid>) -> Result<(), Failure> {
         let mut done = Ok(());
         for id in media {
             done = done.and(self.uploaded(id).await);
@@ -175,7 +178,9 @@ impl Job for Uploaded {
             verdicts.push(match parse(message) {
                 Ok(media) => match self.all_uploaded(media).await {
                     Ok(()) => Verdict::Done,
-                    Err(error) => Verdict::Retry(format!("{error:#}")),
+                    Err(failure) => {
+                        failure.verdict().unwrap_or_else(|error| Verdict::Dead(error.to_string()))
+                    }
                 },
                 Err(error) => Verdict::Dead(error.to_string()),
             });

@@ -76,8 +76,7 @@ pub(crate) fn in_batches(message_type: &'static str, users: &[Handle]) -> Vec<Ow
 
 /// Puts messages on their types' queues.
 pub(crate) async fn queue(outward: &Outward, messages: Vec<Own>) -> Result<(), Failure> {
-    let queued = outward.queue(messages, now_ms()).await;
-    queued.map_err(|error| Failure::Retry(anyhow::Error::msg(error)))
+    outward.queue(messages, now_ms()).await
 }
 
 /// How many messages of ticks' work are queued or in progress.

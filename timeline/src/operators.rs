@@ -106,7 +106,7 @@ impl Operators {
     /// When tables, cache or queues fail.
     pub async fn status(&self) -> Result<Status, Failure> {
         let metrics = &self.metrics;
-        let backlog = backlog(&*self.queues).await.map_err(|error| Failure::Retry(error.into()))?;
+        let backlog = backlog(&*self.queues).await?;
         let seconds = |stage: &'static str| {
             (stage.to_owned(), metrics.timeline_stage_seconds.get_or_create(&StageLabel { stage }).get())
         };

@@ -60,7 +60,7 @@ pub(crate) async fn store_newer(
     if timelines.is_empty() {
         return Ok(());
     }
-    Err(Failure::Retry(anyhow::anyhow!("lost {TRIES} races for {} timelines", timelines.len())))
+    Err(Failure::Wait(anyhow::anyhow!("lost {TRIES} races for {} timelines", timelines.len())))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Ticker {
     /// One tick, unless an earlier tick's work is still queued or another process was first. `last` is the last that
     /// was not skipped.
     async fn tick(&self, now: u64, last: &mut Option<u64>) -> Result<(), Failure> {
-        if backlog(&*self.queues).await.map_err(|error| Failure::Retry(error.into()))? > 0 {
+        if backlog(&*self.queues).await? > 0 {
             self.metrics.timeline_ticks_skipped.inc();
             return Ok(());
         }

@@ -49,6 +49,9 @@ pub enum Verdict {
     Done,
     /// It must be tried again; the text says why, for the log.
     Retry(String),
+    /// Nothing is wrong with the message: an engine is away, or others were faster at the same items. It keeps its
+    /// slot and runs again, and this run counts as no try. The text says why, for the log.
+    Wait(String),
     /// Another try would not help.
     Dead(String),
 }
@@ -292,10 +295,10 @@ impl Consumer {
                 // The ack task outlives every run; if it broke, the message comes again.
                 let _ = self.acks.send(message.receipt.clone());
             }
-            Verdict::Retry(reason) if message.attempt >= self.config.max_receives => {
+            Verdict::Wait(reason) | Verdict::Retry(reason) if message.attempt >= self.config.max_receives => {
                 self.bury(message, &reason).await;
             }
-            Verdict::Retry(reason) => {
+            Verdict::Wait(reason) | Verdict::Retry(reason) => {
                 self.metrics.retried.inc();
                 tracing::warn!(queue = %self.queue, attempt = message.attempt, reason, "will be tried again");
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);

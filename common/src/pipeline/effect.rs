@@ -105,7 +105,7 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
         }
         pause(decision).await;
     }
-    Err(Failure::Retry(anyhow::anyhow!("lost {DECISIONS} races for the same items")))
+    Err(Failure::Wait(anyhow::anyhow!("lost {DECISIONS} races for the same items")))
 }
 
 /// Full jitter, from at most 1 ms to at most 256 ms.

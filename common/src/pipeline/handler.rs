@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use crate::pipeline::consumer::Verdict;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::inbox_heads::InboxHeads;
 use crate::pipeline::tier::Tier;
+use crate::ports::queues::QueueError;
 use crate::ports::sessions::Sessions;
 use crate::ports::tables::{TableError, Tables, Write};
 use crate::ports::uploads::Uploads;
@@ -53,9 +55,12 @@ pub enum Failure {
     /// Bad input: the sender gets the reason, and nothing has changed.
     #[error("rejected: {0}")]
     Reject(ErrorBody),
-    /// Not now: the message comes back later.
+    /// Not now: the message comes back later, a bounded number of times.
     #[error("retry: {0:#}")]
     Retry(anyhow::Error),
+    /// An engine is away, or others were faster at the same items: the message waits for as long as that lasts.
+    #[error("wait: {0:#}")]
+    Wait(anyhow::Error),
 }
 
 impl Failure {
@@ -63,17 +68,43 @@ impl Failure {
     pub fn reject(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Reject(ErrorBody::new(code, message))
     }
+
+    /// What becomes of a message whose run ended like this; a rejection's way depends on who waits for it.
+    ///
+    /// # Errors
+    /// The reason of a rejection.
+    pub fn verdict(self) -> Result<Verdict, ErrorBody> {
+        match self {
+            Self::Reject(error) => Err(error),
+            Self::Retry(error) => Ok(Verdict::Retry(format!("{error:#}"))),
+            Self::Wait(error) => Ok(Verdict::Wait(format!("{error:#}"))),
+        }
+    }
 }
 
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
-        Self::Retry(error.into())
+        match error {
+            TableError::Unavailable(_) | TableError::Conflict => Self::Wait(error.into()),
+            TableError::ConditionFailed { .. } | TableError::Invalid(_) | TableError::Corrupt(_) => {
+                Self::Retry(error.into())
+            }
+        }
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Full | QueueError::Unavailable(_) => Self::Wait(error.into()),
+            QueueError::TooLarge(_) | QueueError::UnknownQueue(_) => Self::Retry(error.into()),
+        }
     }
 }
 
 impl From<crate::ports::Unavailable> for Failure {
     fn from(error: crate::ports::Unavailable) -> Self {
-        Self::Retry(error.into())
+        Self::Wait(error.into())
     }
 }
 

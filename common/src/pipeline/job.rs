@@ -58,12 +58,14 @@ impl<J: EnvelopeJob> OnEnvelopes<J> {
         };
         match (done, self.0.answers()) {
             (Ok(()), _) => Verdict::Done,
-            (Err(Failure::Retry(error)), _) => Verdict::Retry(format!("{error:#}")),
-            (Err(Failure::Reject(error)), Some(outward)) => {
-                outward.refuse(&envelope, &error).await;
-                Verdict::Done
-            }
-            (Err(Failure::Reject(ErrorBody { message, .. })), None) => Verdict::Dead(message),
+            (Err(failure), outward) => match (failure.verdict(), outward) {
+                (Ok(verdict), _) => verdict,
+                (Err(error), Some(outward)) => {
+                    outward.refuse(&envelope, &error).await;
+                    Verdict::Done
+                }
+                (Err(ErrorBody { message, .. }), None) => Verdict::Dead(message),
+            },
         }
     }
 
@@ -77,9 +79,8 @@ impl<J: EnvelopeJob> OnEnvelopes<J> {
         let each: Vec<_> = each.collect::<Option<_>>()?;
         let verdict = match self.0.work_together(&each).await? {
             Ok(()) => Verdict::Done,
-            Err(Failure::Retry(error)) => Verdict::Retry(format!("{error:#}")),
-            // Nobody knows which of them it is about.
-            Err(Failure::Reject(error)) => Verdict::Retry(error.to_string()),
+            // Nobody knows which of them a rejection is about.
+            Err(failure) => failure.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string())),
         };
         Some(vec![verdict; batch.len()])
     }
@@ -207,6 +208,7 @@ mod tests {
         let text = match verdict {
             Verdict::Done => return "done".to_owned(),
             Verdict::Retry(text) => format!("retry: {text}"),
+            Verdict::Wait(text) => format!("wait: {text}"),
             Verdict::Dead(text) => format!("dead: {text}"),
         };
         text.split(" at line").next().unwrap_or_default().to_owned()

@@ -59,11 +59,13 @@ impl Worker {
         };
         match (self.run)(&self.cx, &envelope).await {
             Ok(done) => self.outward.send(&envelope, done).await,
-            Err(Failure::Reject(error)) => {
-                self.outward.refuse(&envelope, &error).await;
-                Verdict::Done
-            }
-            Err(Failure::Retry(error)) => Verdict::Retry(format!("{error:#}")),
+            Err(failure) => match failure.verdict() {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    self.outward.refuse(&envelope, &error).await;
+                    Verdict::Done
+                }
+            },
         }
     }
 }
@@ -86,8 +88,8 @@ impl Outward {
     async fn send(&self, envelope: &Envelope, done: Done) -> Verdict {
         let Done { reply, duplicate, pushes, events, follow_ups } = done;
         // Queued before anything is sent: a reply promises that the messages which follow are safe.
-        if let Err(error) = self.follow(envelope, follow_ups).await {
-            return Verdict::Retry(error);
+        if let Err(failure) = self.follow(envelope, follow_ups).await {
+            return failure.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string()));
         }
         let mut parcels = Vec::with_capacity(1 + pushes.len() + events.len());
         let frame =
@@ -99,7 +101,7 @@ impl Outward {
         Verdict::Done
     }
 
-    async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), String> {
+    async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), Failure> {
         let own = follow_ups.into_iter().map(|FollowUp { message_type, about, body }| {
             let about = about.unwrap_or_else(|| envelope.from.clone());
             Own { message_type, about, body }
@@ -112,16 +114,17 @@ impl Outward {
     /// 1970.
     ///
     /// # Errors
-    /// The queues' reason, when they did not take all messages.
-    pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), String> {
+    /// When the queues did not take all messages.
+    pub async fn queue(&self, messages: Vec<Own>, at: u64) -> Result<(), Failure> {
         let batch = self.outgoing(messages, at)?;
         if batch.is_empty() { Ok(()) } else { queued(self.queues.send(batch).await) }
     }
 
-    fn outgoing(&self, messages: Vec<Own>, at: u64) -> Result<Vec<Outgoing>, String> {
+    fn outgoing(&self, messages: Vec<Own>, at: u64) -> Result<Vec<Outgoing>, Failure> {
         let mut batch = Vec::new();
         for Own { message_type, about, body } in messages {
-            let route = self.catalog.route(message_type).ok_or_else(|| format!("no type {message_type}"))?;
+            let route = self.catalog.route(message_type);
+            let route = route.ok_or_else(|| Failure::Retry(anyhow::anyhow!("no type {message_type}")))?;
             let next = Envelope {
                 mid: Ulid::generate(),
                 id: String::new(),
@@ -179,9 +182,8 @@ impl Outward {
     }
 }
 
-fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), String> {
-    let answers: Result<(), _> = answers.into_iter().collect();
-    answers.map_err(|error| format!("cannot queue what follows: {error}"))
+fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), Failure> {
+    Ok(answers.into_iter().collect::<Result<(), _>>()?)
 }
 
 /// The reply to the sender; an internal message has no sender who waits.

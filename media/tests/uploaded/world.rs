@@ -181,7 +181,9 @@ impl World {
         let receipt = message.receipt;
         match &verdict {
             Verdict::Done => self.queues.ack(&queue, vec![receipt]).await.unwrap(),
-            Verdict::Retry(_) => self.queues.extend(&queue, vec![receipt], Duration::ZERO).await.unwrap(),
+            Verdict::Retry(_) | Verdict::Wait(_) => {
+                self.queues.extend(&queue, vec![receipt], Duration::ZERO).await.unwrap()
+            }
             Verdict::Dead(reason) => self.queues.bury(&queue, receipt, reason).await.unwrap(),
         }
         verdict

@@ -88,7 +88,7 @@ impl World {
         // More often than a queue would before it gives the message up.
         for _ in 0..30 {
             match self.run(message).await {
-                Err(Failure::Retry(_)) => tokio::task::yield_now().await,
+                Err(Failure::Retry(_) | Failure::Wait(_)) => tokio::task::yield_now().await,
                 end => return end,
             }
         }
@@ -221,7 +221,7 @@ pub(crate) fn reply(done: &Done) -> Value {
 pub(crate) fn refusal(end: Result<Done, Failure>) -> ErrorCode {
     match end {
         Err(Failure::Reject(error)) => error.code,
-        Err(Failure::Retry(error)) => panic!("not refused but failed: {error:#}"),
+        Err(Failure::Retry(error) | Failure::Wait(error)) => panic!("not refused but failed: {error:#}"),
         Ok(done) => panic!("not refused but {}", done.reply),
     }
 }
