@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
@@ -22,12 +23,13 @@ use ulid::Ulid;
 use crate::admission::Rate;
 use crate::auth::Tokens;
 use crate::config::EdgeConfig;
-use crate::connection::{Arrival, Connection};
+use crate::connection::{Arrival, Connection, Identity};
 use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
 use crate::mailbox::Mailbox;
 use crate::mids::Mids;
+use crate::neighbours::Neighbours;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
@@ -48,6 +50,7 @@ pub(crate) struct Edge {
     pub(crate) metrics: Metrics,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
+    pub(crate) neighbours: Neighbours,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
     pub(crate) mids: Mids,
@@ -77,6 +80,7 @@ impl Edge {
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
             deps;
+        let replies = Replies::start(sessions.clone(), key.clone(), metrics.clone());
         Self {
             boot: Ulid::generate().to_string().into(),
             advertise: advertise.into(),
@@ -89,6 +93,7 @@ impl Edge {
             metrics,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
+            neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
             mids: Mids::default(),
             outbound,
@@ -146,7 +151,12 @@ impl Edge {
     }
 
     pub(crate) fn registration(&self, connection: &Connection) -> Registration {
-        Registration { edge: self.advertise.clone(), boot: self.boot.clone(), connection: connection.id }
+        Registration {
+            edge: self.advertise.clone(),
+            boot: self.boot.clone(),
+            connection: connection.id,
+            device: connection.identity().and_then(Identity::mark),
+        }
     }
 
     /// Hands a socket a frame that the edge makes itself.
@@ -201,7 +211,8 @@ impl Edge {
     /// Begins to close a socket.
     pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
         let reason = match code {
-            CloseCode::Shedding => format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms()),
+            CloseCode::Shedding => wait_of(self.retry_after_ms()),
+            CloseCode::TooManySockets => wait_of(drawn_ms(self.config.probe())),
             _ => code.reason().to_owned(),
         };
         if connection.close(code, &reason, self.cut_at()) {
@@ -212,8 +223,12 @@ impl Edge {
     /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
     /// back together.
     pub(crate) fn retry_after_ms(&self) -> u64 {
-        let least = millis(self.config.retry_after);
-        rand::rng().random_range(least..=least * 2)
+        drawn_ms(self.config.retry_after)
+    }
+
+    /// Asks a socket for a sign of life: another one wants a place.
+    pub(crate) fn probe(&self, connection: &Connection) {
+        connection.probe(self.room, self.clock_ms() + millis(self.config.probe()));
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {
@@ -221,8 +236,21 @@ impl Edge {
             hello: millis(self.config.hello_timeout),
             silence: 2 * millis(self.config.heartbeat),
             auth_due: millis(self.config.auth_due),
+            probe: millis(self.config.probe()),
+            linger: millis(self.config.linger),
         }
     }
+}
+
+/// A wait between `least` and twice that, in milliseconds.
+fn drawn_ms(least: Duration) -> u64 {
+    let least = millis(least);
+    rand::rng().random_range(least..=least * 2)
+}
+
+/// The reason of a close that says when to come back.
+fn wait_of(ms: u64) -> String {
+    format!(r#"{{"retry_after_ms":{ms}}}"#)
 }
 
 fn error_name(code: ErrorCode) -> &'static str {
@@ -248,11 +276,12 @@ fn code_name(code: CloseCode) -> &'static str {
         CloseCode::TooSlow => "4002",
         CloseCode::NoHeartbeat => "4003",
         CloseCode::TokenExpired => "4005",
+        CloseCode::Replaced => "4006",
         CloseCode::NoHello => "4007",
         CloseCode::Shedding => "4418",
+        CloseCode::TooManySockets => "4429",
         CloseCode::BadToken => "4500",
         CloseCode::ProtocolViolation => "4501",
         CloseCode::SessionRevoked => "4503",
-        CloseCode::TooManyDevices => "4505",
     }
 }
