@@ -23,7 +23,7 @@ pub struct EdgeConfig {
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
-    /// The shortest wait that a shed socket is asked for. The wait is drawn between this and twice this, so that
+    /// The shortest wait that a socket is asked for which the edge or its user has no room for. The wait is drawn between this and twice this, so that
     /// clients do not come back together.
     pub retry_after: Duration,
     /// The most frames waiting for one socket's reader.
@@ -131,10 +131,10 @@ impl EdgeConfig {
         Ok(())
     }
 
-    /// How long a socket has for a sign of life when it is asked for one because another socket wants a place. It is
-    /// also the shortest wait for the other one, which is drawn between this and twice this.
+    /// How long a socket has for a sign of life when it is asked for one because another socket wants a place: enough
+    /// for a phone whose radio sleeps.
     pub(crate) fn probe(&self) -> Duration {
-        self.heartbeat / 6
+        self.heartbeat / 3
     }
 
     /// How often the sockets' deadlines are checked: often enough for the shortest of them, at most once a second.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rand::Rng as _;
@@ -211,8 +211,9 @@ impl Edge {
     /// Begins to close a socket.
     pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
         let reason = match code {
-            CloseCode::Shedding => wait_of(self.retry_after_ms()),
-            CloseCode::TooManySockets => wait_of(drawn_ms(self.config.probe())),
+            CloseCode::Shedding | CloseCode::TooManySockets => {
+                format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms())
+            }
             _ => code.reason().to_owned(),
         };
         if connection.close(code, &reason, self.cut_at()) {
@@ -223,7 +224,8 @@ impl Edge {
     /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
     /// back together.
     pub(crate) fn retry_after_ms(&self) -> u64 {
-        drawn_ms(self.config.retry_after)
+        let least = millis(self.config.retry_after);
+        rand::rng().random_range(least..=least * 2)
     }
 
     /// Asks a socket for a sign of life: another one wants a place.
@@ -240,17 +242,6 @@ impl Edge {
             linger: millis(self.config.linger),
         }
     }
-}
-
-/// A wait between `least` and twice that, in milliseconds.
-fn drawn_ms(least: Duration) -> u64 {
-    let least = millis(least);
-    rand::rng().random_range(least..=least * 2)
-}
-
-/// The reason of a close that says when to come back.
-fn wait_of(ms: u64) -> String {
-    format!(r#"{{"retry_after_ms":{ms}}}"#)
 }
 
 fn error_name(code: ErrorCode) -> &'static str {

@@ -59,7 +59,13 @@ const MUTANTS = {
   "online.test.mjs": [
     ["a refused token is not replaced", "if (spent) this.#stale = true;", ""],
     ["a refused token is replaced forever", "(code === 4500 && !this.#stale)", "code === 4500"],
-    ["4418 is like any other", "code === 4418 ? retryAfter(message) : waitMs", "waitMs"],
+    ["4418 is like any other", "code === 4418 || ", ""],
+    ["4429 is like any other", " || code === 4429", ""],
+    ["two with one name replace each other forever", "++this.#replaced > 1", "false"],
+    ["a new name at the first sight of another socket", "++this.#replaced > 1", "++this.#replaced > 0"],
+    ["under a new name the inbox begins at its end", "    this.#inbox.pin();\n", ""],
+    ["the new name is not kept", "!given && this.#store.set", "!given && String"],
+    ["one that was replaced long ago counts", "this.#failures = this.#replaced = 0;\n    // Once", "this.#failures = 0;\n    // Once"],
     ["what is refused for good comes back", "if (code >= 4500 && !spent) return this.#refuse({ code, message });", ""],
     [
       "auth_due is not heard",
@@ -72,11 +78,13 @@ const MUTANTS = {
     ["waits never start from the beginning", ">= this.#timings.steadyMs) this.#failures = 0;", ">= Infinity) this.#failures = 0;"],
     [
       "the network's return is not heard",
-      '    if (this.#state === "waiting") this.#connect(this.#life);',
+      '    if (this.#state === "waiting" && this.#seat) this.#connect(this.#life);',
       "    if (false) return;",
     ],
   ],
   "pages.test.mjs": [
+    ["a page without a seat gives up", "if (this.#life !== life) return;\n    }", "return;\n    }"],
+    ["a page without a seat connects", " && this.#seat) this.#connect", ") this.#connect"],
     ["all pages have one seat", "const leave = this.#locks ? await tryLock", "const leave = false ? await tryLock"],
     ["nobody takes over what was left", "      if (text && this.#opened) {", "      if (false) {"],
     ["what was left is taken while its page lives", "      const text = leave && (await", "      const text = (await"],
