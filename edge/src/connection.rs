@@ -370,7 +370,9 @@ impl Connection {
                 if expires_ms <= now.unix_ms {
                     return Some(Due::Close(CloseCode::TokenExpired));
                 }
-                if state.deadline > 0 && silent <= (now.clock_ms + deadlines.probe).saturating_sub(state.deadline) {
+                if state.deadline > 0
+                    && silent <= (now.clock_ms + deadlines.probe).saturating_sub(state.deadline)
+                {
                     state.deadline = 0;
                 }
                 let asked_in_vain = state.deadline > 0 && now.clock_ms >= state.deadline;

@@ -74,7 +74,9 @@ impl Registry {
         let hash = self.hashes.hash_one(&identity.user);
         let mut joined = Joined { devices: vec![identity.mark()], older: Vec::new() };
         for other in users.iter_hash(hash).filter(|other| !other.is_closing()) {
-            let Some(theirs) = other.identity().filter(|theirs| theirs.user == identity.user) else { continue };
+            let Some(theirs) = other.identity().filter(|theirs| theirs.user == identity.user) else {
+                continue;
+            };
             joined.devices.push(theirs.mark());
             if theirs.is_device_of(identity) {
                 joined.older.push(other.clone());

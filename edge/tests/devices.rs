@@ -153,11 +153,8 @@ async fn a_socket_that_gives_no_sign_of_life_makes_room_on_any_edge() {
 
 #[tokio::test]
 async fn what_a_leaving_socket_has_said_counts_at_once_however_it_leaves() {
-    let patient = EdgeConfig {
-        linger: Duration::from_secs(600),
-        ack_every: Duration::from_secs(3600),
-        ..config()
-    };
+    let patient =
+        EdgeConfig { linger: Duration::from_secs(600), ack_every: Duration::from_secs(3600), ..config() };
     for way in ["bye", "close", "replaced", "revoked", "broken"] {
         let stand = stand_with(patient.clone(), World::default()).await;
         let (mut phone, _) = stand.device("ann", "phone", Some(0)).await;

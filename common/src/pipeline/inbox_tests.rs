@@ -135,14 +135,18 @@ async fn a_device_resumes_at_its_cursor_else_after_its_ack_else_at_the_newest() 
     assert_eq!(kept(&tables, "acked"), Some((3, NOW + KEPT_S)), "only an ack moves it");
     remember(&tables, "rewound", 9, NOW + KEPT_S);
     assert_eq!(at(Some("rewound"), None).await.cursor, 5, "what is past the newest is the newest");
-    assert_eq!(resume(&*tables, &handle("bob"), None, None, NOW).await.unwrap(), Resume { cursor: 0, head: 0 });
+    assert_eq!(
+        resume(&*tables, &handle("bob"), None, None, NOW).await.unwrap(),
+        Resume { cursor: 0, head: 0 }
+    );
 }
 
 #[tokio::test]
 async fn the_wait_for_a_device_starts_again_when_half_of_it_is_over() {
     let tables = filled(5).await;
     let half = NOW + 15 * 24 * 3600;
-    for (expires, after) in [(half, half), (half + 1, half + 1), (half - 1, NOW + KEPT_S), (0, NOW + KEPT_S)] {
+    for (expires, after) in [(half, half), (half + 1, half + 1), (half - 1, NOW + KEPT_S), (0, NOW + KEPT_S)]
+    {
         remember(&tables, "phone", 3, expires);
         assert_eq!(resume(&*tables, &ann(), Some("phone"), Some(4), NOW).await.unwrap().cursor, 4);
         assert_eq!(kept(&tables, "phone"), Some((3, after)), "{expires}");
@@ -178,7 +182,11 @@ async fn two_sockets_of_one_device_lose_no_ack_to_each_other() {
             }));
             ack(&*tables, &ann(), "phone", mine, NOW).await.unwrap();
             assert!(tables.has_come_between());
-            assert_eq!(kept(&tables, "phone"), Some((after, NOW + KEPT_S)), "{mine} and {other} after {known:?}");
+            assert_eq!(
+                kept(&tables, "phone"),
+                Some((after, NOW + KEPT_S)),
+                "{mine} and {other} after {known:?}"
+            );
             // A hello that renews the wait does not take it back either.
             remember(&tables, "phone", 1, NOW);
             let faster = tables.clone();
