@@ -23,8 +23,8 @@ pub struct EdgeConfig {
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
-    /// The shortest wait that a socket is asked for which the edge or its user has no room for. The wait is drawn between this and twice this, so that
-    /// clients do not come back together.
+    /// The shortest wait for a socket that the edge or its user has no room for. The wait is drawn between this and
+    /// twice this, so that clients do not come back together.
     pub retry_after: Duration,
     /// The most frames waiting for one socket's reader.
     pub out_frames: usize,

@@ -346,6 +346,15 @@ impl Connection {
         self.state().saved = 0;
     }
 
+    /// Whether the client was asked for a sign of life and gave none in time. One that gave a sign is asked no longer.
+    fn gave_no_sign(&self, state: &mut State, now: Now, deadlines: Deadlines) -> bool {
+        let asked_at = state.deadline.saturating_sub(deadlines.probe);
+        if self.last_frame.load(Ordering::Relaxed) >= asked_at {
+            state.deadline = 0;
+        }
+        state.deadline > 0 && now.clock_ms >= state.deadline
+    }
+
     /// What is due at `now`.
     pub(crate) fn due(&self, now: Now, deadlines: Deadlines) -> Option<Due> {
         let mut state = self.state();
@@ -370,13 +379,7 @@ impl Connection {
                 if expires_ms <= now.unix_ms {
                     return Some(Due::Close(CloseCode::TokenExpired));
                 }
-                if state.deadline > 0
-                    && silent <= (now.clock_ms + deadlines.probe).saturating_sub(state.deadline)
-                {
-                    state.deadline = 0;
-                }
-                let asked_in_vain = state.deadline > 0 && now.clock_ms >= state.deadline;
-                if asked_in_vain || silent > deadlines.silence {
+                if self.gave_no_sign(&mut state, now, deadlines) || silent > deadlines.silence {
                     return Some(Due::Close(CloseCode::NoHeartbeat));
                 }
                 let left = expires_ms - now.unix_ms;

@@ -99,7 +99,8 @@ async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) 
     Ok(())
 }
 
-/// Puts the socket into the Session Cache, if its user may have another one. Returns the user's sockets on other edges.
+/// Puts the socket into the Session Cache, if its user may have another one. Returns the user's sockets on other
+/// edges.
 async fn register(
     edge: &Arc<Edge>,
     connection: &Arc<Connection>,
@@ -132,8 +133,8 @@ fn places(here: &[Option<DeviceMark>], elsewhere: &[Registration]) -> usize {
 
 /// Closes the older sockets of a device that has said `hello`. What it has acked on them counts from here on.
 ///
-/// Two sockets that join at the same moment on two edges may miss each other: both stay, and the one that is left by its
-/// client falls silent.
+/// Two sockets that join at the same moment on two edges may miss each other: both stay, and the one that its client
+/// has left falls silent.
 async fn replace(edge: &Edge, identity: &Identity, older: &[Arc<Connection>], elsewhere: &[Registration]) {
     let mine = identity.mark();
     for old in elsewhere.iter().filter(|old| mine.is_some() && old.device == mine) {

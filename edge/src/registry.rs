@@ -19,8 +19,8 @@ pub(crate) const TURNS: u64 = 32;
 /// A table entry is a pointer and a byte: the key is in the socket itself.
 type Sockets = RwLock<HashTable<Arc<Connection>>>;
 
-/// Local sockets. A socket is added here before the Session Cache names it. It counts as gone from the moment at which it
-/// begins to close, before the cache forgets it.
+/// Local sockets. A socket is added here before the Session Cache names it, and counts as gone when it begins to close,
+/// before the cache forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
@@ -32,8 +32,8 @@ pub(crate) struct Registry {
     hashes: RandomState,
 }
 
-/// A user's sockets at the moment at which one of them joined. Closing ones are not among them: a client that comes back
-/// at once is one device, not two.
+/// A user's sockets at the moment at which one of them joined. Closing ones are not among them: a client that comes
+/// back at once is one device, not two.
 pub(crate) struct Joined {
     /// Of which device each of them is, the new one included.
     pub(crate) devices: Vec<Option<DeviceMark>>,

@@ -1,4 +1,4 @@
-//! A user's devices: the newest socket of each is the one that counts, and no socket that is gone holds a place for long.
+//! A user's devices: the newest socket of each counts, and no socket that is gone holds a place for long.
 
 mod support;
 
@@ -134,9 +134,9 @@ async fn a_socket_that_gives_no_sign_of_life_makes_room_on_any_edge() {
     let world = World::default();
     let one = stand_with(tight(2), world.clone()).await;
     let two = stand_with(tight(2), world.clone()).await;
-    for newcomers in [&one, &two] {
+    for (others, newcomers) in [(&one, &one), (&two, &one), (&two, &two)] {
         let silent = one.welcomed("ann").await;
-        let alive = reading(two.welcomed("ann").await);
+        let alive = reading(others.welcomed("ann").await);
         told_to_wait(newcomers, "ann").await;
         until("the silent one is gone", || world.sessions.of("ann").len() == 1).await;
         let mut eleventh = newcomers.welcomed("ann").await;
@@ -199,6 +199,21 @@ async fn who_sees_its_close_goes_on_behind_its_last_ack() {
     stand.world.tables.get_gate.release();
     assert_eq!(phone.closed().await.0, 1000);
     assert_eq!(stand.world.tables.cursor_of("ann", "phone"), Some(1));
+}
+
+#[tokio::test]
+async fn a_device_goes_on_behind_what_it_acked_on_the_socket_that_it_replaces() {
+    let slow = EdgeConfig { ack_every: Duration::from_secs(3600), ..config() };
+    let stand = stand_with(slow, World::default()).await;
+    let (mut phone, _) = stand.device("ann", "phone", Some(0)).await;
+    for n in 1..=20 {
+        assert_eq!(stand.push("ann", "one more").await, n);
+        phone.expect("push").await;
+        phone.send(&json!({"op": "ack", "cursor": n})).await;
+        assert!(phone.before_pong().await.is_empty());
+        phone = stand.device("ann", "phone", None).await.0;
+        assert!(phone.before_pong().await.is_empty(), "{n} comes again");
+    }
 }
 
 #[tokio::test]
