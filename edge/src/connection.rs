@@ -269,9 +269,13 @@ impl Connection {
         self.mark();
     }
 
-    /// The last ack is saved: the close may be said.
+    /// The close may be said, as soon as no ack is being saved.
     pub(crate) fn release(&self) {
-        self.state().held = false;
+        let mut state = self.state();
+        if state.phase == Phase::Closing && state.saving == 0 {
+            state.held = false;
+        }
+        drop(state);
         self.mark();
     }
 
@@ -333,17 +337,29 @@ impl Connection {
         state.acked > state.saved
     }
 
-    /// A cursor that must be saved now.
-    pub(crate) fn unsaved(&self) -> Option<u64> {
+    /// A cursor that must be saved now; [`Self::end_saving`] follows.
+    pub(crate) fn begin_saving(&self) -> Option<u64> {
         let mut state = self.state();
-        let unsaved = (state.acked > state.saved).then_some(state.acked);
+        if state.acked <= state.saved {
+            return None;
+        }
         state.saved = state.acked;
-        unsaved
+        state.saving += 1;
+        Some(state.acked)
     }
 
-    /// The cursor could not be saved.
-    pub(crate) fn not_saved(&self) {
-        self.state().saved = 0;
+    /// The cursor is saved, or could not be.
+    pub(crate) fn end_saving(&self, is_saved: bool) {
+        let mut state = self.state();
+        state.saving -= 1;
+        if !is_saved {
+            state.saved = 0;
+        }
+        let is_waited_for = state.phase == Phase::Closing;
+        drop(state);
+        if is_waited_for {
+            self.release();
+        }
     }
 
     /// Whether the client was asked for a sign of life and gave none in time. One that gave a sign is asked no longer.

@@ -136,14 +136,16 @@ fn deadlines_come_due() {
 #[test]
 fn an_ack_counts_as_far_as_was_sent() {
     let c = open(5);
-    assert_eq!(c.unsaved(), None, "a cursor in hello is no ack");
+    assert_eq!(c.begin_saving(), None, "a cursor in hello is no ack");
     c.ack(9);
-    assert_eq!((c.unsaved(), c.unsaved()), (Some(5), None), "nothing later was sent");
+    assert_eq!((c.begin_saving(), c.begin_saving()), (Some(5), None), "nothing later was sent");
     c.offer_push(6, Some(&text_frame("6")), ROOM, || 0);
     c.ack(9);
-    assert_eq!((c.unsaved(), c.unsaved()), (Some(6), None));
-    c.not_saved();
-    assert_eq!(c.unsaved(), Some(6));
+    assert_eq!((c.begin_saving(), c.begin_saving()), (Some(6), None));
+    c.end_saving(true);
+    assert_eq!(c.begin_saving(), None);
+    c.end_saving(false);
+    assert_eq!(c.begin_saving(), Some(6));
 }
 
 #[test]
@@ -184,9 +186,22 @@ fn a_socket_without_room_for_a_ping_is_not_asked() {
 
 #[test]
 fn a_close_waits_until_the_last_ack_is_saved_but_not_forever() {
+    for is_saved in [true, false] {
+        let c = open(5);
+        c.ack(5);
+        assert_eq!(c.begin_saving(), Some(5));
+        assert_eq!(c.begin_saving(), None);
+        c.close(CloseCode::Normal, "", 100);
+        c.release();
+        assert!(!c.state().has_output(), "it is still being saved, by somebody else");
+        c.end_saving(is_saved);
+        assert!(c.state().has_output());
+        assert_eq!(c.has_unsaved(), !is_saved, "it is tried once more when the socket ends");
+    }
     let c = open(5);
     c.ack(5);
-    assert_eq!(c.unsaved(), Some(5));
+    assert_eq!(c.begin_saving(), Some(5));
+    c.end_saving(true);
     c.close(CloseCode::Normal, "", 100);
     assert!(c.state().has_output(), "all was saved");
     for gives_up in [false, true] {

@@ -135,13 +135,19 @@ fn places(here: &[Option<DeviceMark>], elsewhere: &[Registration]) -> usize {
 ///
 /// Two sockets that join at the same moment on two edges may miss each other: both stay, and the one that its client
 /// has left falls silent.
-async fn replace(edge: &Edge, identity: &Identity, older: &[Arc<Connection>], elsewhere: &[Registration]) {
+async fn replace(
+    edge: &Arc<Edge>,
+    identity: &Identity,
+    older: &[Arc<Connection>],
+    elsewhere: &[Registration],
+) {
     let mine = identity.mark();
     for old in elsewhere.iter().filter(|old| mine.is_some() && old.device == mine) {
         edge.neighbours.replace(&identity.user, old);
     }
     for old in older {
         edge.close(old, CloseCode::Replaced);
-        save_ack(edge, old).await;
+        // A task of its own, as above.
+        let _logged_by_the_runtime = edge.tasks.spawn(save_ack(edge.clone(), old.clone())).await;
     }
 }

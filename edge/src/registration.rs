@@ -97,22 +97,19 @@ pub(crate) async fn save_acks(edge: Arc<Edge>) {
     loop {
         tokio::time::sleep(edge.config.ack_every).await;
         let joined = edge.registry.joined();
-        let save = |connection: Arc<Connection>| {
-            let edge = edge.clone();
-            async move { save_ack(&edge, &connection).await }
-        };
+        let save = |connection| save_ack(edge.clone(), connection);
         stream::iter(joined).for_each_concurrent(ACKS_AT_ONCE, save).await;
     }
 }
 
 /// Saves what the socket's device has acked, if that is not done.
-pub(crate) async fn save_ack(edge: &Edge, connection: &Connection) {
+pub(crate) async fn save_ack(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let Some(device) = &identity.device else { return };
-    let Some(cursor) = connection.unsaved() else { return };
+    let Some(cursor) = connection.begin_saving() else { return };
     let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
+    connection.end_saving(saved.is_ok());
     if let Err(error) = saved {
-        connection.not_saved();
         tracing::warn!(%error, "cannot save an ack; the device may get some pushes again");
     }
 }
@@ -123,7 +120,7 @@ pub(crate) async fn leave(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let registration = edge.registration(&connection);
     let save = async {
-        save_ack(&edge, &connection).await;
+        save_ack(edge.clone(), connection.clone()).await;
         connection.release();
     };
     let (removed, ()) = tokio::join!(edge.sessions.remove(&identity.user, &registration), save);

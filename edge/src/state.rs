@@ -69,7 +69,10 @@ pub(crate) struct State {
     /// The inbox is being read, or is about to be; live pushes only raise `seen`.
     pub(crate) catching_up: bool,
     pub(crate) acked: u64,
+    /// The last ack that was saved or is being saved.
     pub(crate) saved: u64,
+    /// How many acks are being saved.
+    pub(crate) saving: u8,
     /// In milliseconds of the edge's clock. When a closing socket is cut; by when an open one must have given a sign of
     /// life, or 0 when it was not asked for one.
     pub(crate) deadline: u64,
@@ -94,6 +97,7 @@ impl State {
             catching_up: false,
             acked: 0,
             saved: 0,
+            saving: 0,
             deadline: 0,
             due_sent: false,
             role: Role::User,
@@ -161,7 +165,7 @@ impl State {
             self.bytes = self.queue.iter().map(|out| out.wire.len()).sum::<usize>() - self.written;
         }
         // Who reads the close may rely on its ack: the next socket of the device goes on after it.
-        self.held = self.acked > self.saved;
+        self.held = self.saving > 0 || self.acked > self.saved;
         self.catching_up = false;
         self.push(close_frame(code, reason), Class::Durable);
         true

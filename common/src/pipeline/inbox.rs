@@ -75,6 +75,9 @@ pub const HOLDINGS: &[Holding] = &[
 /// How long an entry waits for a device, and how long we wait for a device that never comes back: 30 days, in seconds.
 pub const KEPT_S: u64 = 30 * 24 * 3600;
 
+/// How often an ack is tried that another socket of the same device overtakes.
+const ACK_TRIES: u32 = 16;
+
 /// The type of an entry whose author and reader have a block between them since. `seq` stays gapless, the body is
 /// empty.
 pub const WITHHELD: &str = "withheld";
@@ -274,7 +277,7 @@ pub async fn ack(
     cursor: u64,
     now_s: u64,
 ) -> Result<(), TableError> {
-    loop {
+    for _ in 0..ACK_TRIES {
         let (head, remembered) = places(tables, user, Some(device)).await?;
         let known = remembered.and_then(|item| item.number(device::CURSOR));
         let cursor = cursor.min(head);
@@ -284,11 +287,12 @@ pub async fn ack(
         }
         match save_cursor(tables, user, device, (known, cursor), now_s).await {
             Ok(()) => return trim(tables, user, now_s).await,
-            // Another socket of the device was faster; cursors only rise, so this comes to an end.
+            // Another socket of the device was faster.
             Err(TableError::ConditionFailed { .. }) => {}
             Err(error) => return Err(error),
         }
     }
+    Err(TableError::Unavailable(format!("an ack lost {ACK_TRIES} races")))
 }
 
 /// Removes the entries that all known devices hold.
