@@ -20,6 +20,7 @@ mod hello;
 mod internal;
 mod mailbox;
 mod mids;
+mod neighbours;
 mod outbound;
 mod posts;
 mod public;

@@ -205,6 +205,37 @@ mod tests {
     }
 
     #[test]
+    fn hello_forgives_the_bad_frames_before_it() {
+        let catalog = catalog();
+        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200), role: Role::User };
+        let mut session = Session::default();
+        for _ in 0..9 {
+            assert!(matches!(session.step("junk", 0, rules), Step::Refuse { .. }));
+        }
+        assert!(matches!(session.step(HELLO, 0, rules), Step::Hello { .. }));
+        for _ in 0..9 {
+            // A second one is a bad frame like any other.
+            assert!(matches!(session.step(HELLO, 0, rules), Step::Refuse { .. }));
+        }
+        assert!(matches!(session.step(HELLO, 0, rules), Step::RefuseAndClose { .. }));
+    }
+
+    #[test]
+    fn tokens_are_checked_only_as_fast_as_messages_may_come() {
+        let catalog = catalog();
+        let rules = Rules { catalog: &catalog, rate: Rate::new(10, 3), role: Role::User };
+        let mut session = Session::default();
+        session.step(HELLO, 0, rules);
+        let auth = r#"{"op":"auth","token":"fresh"}"#;
+        for _ in 0..3 {
+            assert!(matches!(session.step(auth, 0, rules), Step::Auth(token) if token == "fresh"));
+        }
+        let Step::Refuse { id: None, error } = session.step(auth, 0, rules) else { panic!("it is paced") };
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::RateLimited, Some(100)));
+        assert!(matches!(session.step(auth, 100_000_000, rules), Step::Auth(_)));
+    }
+
+    #[test]
     fn only_types_that_clients_send_pass_and_only_so_fast() {
         let catalog = catalog();
         let rules = Rules { catalog: &catalog, rate: Rate::new(10, 3), role: Role::User };

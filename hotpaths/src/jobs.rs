@@ -107,8 +107,8 @@ pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
     let edge = sink.line()?;
     let memory = Arc::new(Memory::forgetting());
     for (n, connection) in [(0, 0), (1, 1)] {
-        memory
-            .register(user(n), Registration { edge: edge.as_str().into(), boot: "edge".into(), connection });
+        let edge = edge.as_str().into();
+        memory.register(user(n), Registration { edge, boot: "edge".into(), connection, device: None });
     }
     let metrics = Metrics::new();
     let worker = Jobs::new(memory, &metrics)?.worker("typing")?;

@@ -44,6 +44,7 @@ fn socket(edge: u64, connection: u64) -> Registration {
         edge: format!("10.0.0.{edge}:7000").into(),
         boot: format!("boot{edge}").into(),
         connection,
+        device: None,
     }
 }
 

@@ -39,6 +39,10 @@ pub enum Kind {
     Revoke,
     /// Closes the user's sockets so that they come back with a fresh token: what the user may do has changed.
     Renew,
+    /// Closes the socket `connection`: its device has said `hello` on another one.
+    Replace,
+    /// Asks the user's sockets for a sign of life, and closes those that give none: another socket wants a place.
+    Probe,
 }
 
 /// One frame for some users' sockets on this edge. `F` is a `&RawValue` where a frame is borrowed from a request.

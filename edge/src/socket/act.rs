@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use soundoff_common::protocol::{CloseCode, Role};
+use soundoff_common::protocol::{ClientFrame, CloseCode, Role};
 
 use super::layout::Socket;
 use crate::edge::Edge;
@@ -34,6 +34,19 @@ impl Socket {
                 self.connection.echo_close(code, edge.cut_at());
                 self.peer_closed = true;
             }
+        }
+    }
+
+    /// What a closing socket still says: its acks count, and its close ends it.
+    pub(super) fn hear_last(&mut self, inbound: Inbound<'_>) {
+        let text: &str = match &inbound {
+            Inbound::Close(_) => return self.peer_closed = true,
+            Inbound::Text(text) => text,
+            Inbound::Gathered(text) => text,
+            _ => return,
+        };
+        if let Ok(ClientFrame::Ack { cursor }) = ClientFrame::parse(text) {
+            self.connection.ack(cursor);
         }
     }
 

@@ -6,7 +6,7 @@ pub(crate) mod ports;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -77,6 +77,7 @@ pub(crate) struct Stand {
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinHandle<anyhow::Result<()>>,
+    boot: OnceLock<Arc<str>>,
 }
 
 /// Short times, so that no test waits long; long enough that a busy machine meets them.
@@ -123,7 +124,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     let stop = CancellationToken::new();
     let advertise = internal_address.to_string();
     let running = tokio::spawn(soundoff_edge::run(sockets, internal, advertise, config, deps, stop.clone()));
-    Stand { world, address, internal: internal_address, metrics, stop, running }
+    Stand { world, address, internal: internal_address, metrics, stop, running, boot: OnceLock::new() }
 }
 
 pub(crate) fn handle(name: &str) -> Handle {
@@ -198,11 +199,14 @@ impl Stand {
         (client, welcome)
     }
 
-    /// This edge's boot id, from its registrations.
+    /// This edge's boot id, from the first of its registrations.
     pub(crate) fn boot(&self) -> Arc<str> {
-        let ours = self.internal.to_string();
-        let all = self.world.sessions.all();
-        all.into_iter().find(|(_, r)| *r.edge == *ours).expect("a registration of this edge").1.boot
+        let find = || {
+            let ours = self.internal.to_string();
+            let all = self.world.sessions.all();
+            all.into_iter().find(|(_, r)| *r.edge == *ours).expect("a registration of this edge").1.boot
+        };
+        self.boot.get_or_init(find).clone()
     }
 
     pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
