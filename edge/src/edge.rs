@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
@@ -39,6 +39,8 @@ pub(crate) struct Edge {
     pub(crate) config: EdgeConfig,
     pub(crate) boot: Arc<str>,
     pub(crate) advertise: Arc<str>,
+    /// The same, as envelopes carry it.
+    pub(crate) signed: SignedAddress,
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tables: Arc<dyn Tables>,
@@ -77,8 +79,10 @@ impl Edge {
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
             deps;
+        let boot = Ulid::generate().to_string();
         Self {
-            boot: Ulid::generate().to_string().into(),
+            signed: key.sign_address(&boot, &advertise),
+            boot: boot.into(),
             advertise: advertise.into(),
             queues,
             sessions,
