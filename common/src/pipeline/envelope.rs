@@ -12,7 +12,7 @@ use crate::pipeline::consumer::Verdict;
 use crate::pipeline::deliver::SignedAddress;
 use crate::ports::queues::Message;
 use crate::protocol::Handle;
-use crate::protocol::text::shared;
+use crate::protocol::text::{shared, ulid};
 
 /// The socket that a message came from, so that its reply finds the way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,7 @@ pub struct Origin {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Envelope {
     /// The message's id in the whole system; rising per edge.
+    #[serde(deserialize_with = "ulid")]
     pub mid: Ulid,
     /// The client's idempotency key; empty in internal messages.
     #[serde(default)]
@@ -123,6 +124,7 @@ fn write_text(json: &mut Vec<u8>, name: &str, text: &str) {
 #[derive(Debug, Deserialize)]
 pub struct Routed<'a> {
     /// As [`Envelope::mid`].
+    #[serde(deserialize_with = "ulid")]
     pub mid: Ulid,
     /// The MessageType.
     #[serde(rename = "type", borrow)]

@@ -2,6 +2,7 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use serde::de::{Deserializer, Error, Visitor};
+use ulid::Ulid;
 
 /// Reads a text and makes something of it, without a copy in between.
 pub(super) fn read<'de, D: Deserializer<'de>, T, E: Display>(
@@ -31,4 +32,12 @@ pub(super) fn read<'de, D: Deserializer<'de>, T, E: Display>(
 /// When it is no text.
 pub(crate) fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
     read(deserializer, |text| Ok::<_, std::convert::Infallible>(text.into()))
+}
+
+/// Reads a ULID, for `deserialize_with`: its own way makes a copy of the text.
+///
+/// # Errors
+/// When it is no ULID.
+pub(crate) fn ulid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ulid, D::Error> {
+    read(deserializer, Ulid::from_string)
 }
