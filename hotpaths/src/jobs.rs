@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::value::RawValue;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::deliver::SignedAddress;
@@ -34,7 +35,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     pub(crate) fn new(memory: Arc<Memory>, metrics: &Metrics) -> anyhow::Result<Self> {
         let catalog = Arc::new(feature::catalog(&[soundoff_workers::feature()]));
-        let replies = Replies::start(memory.clone(), key()?, metrics.clone());
+        let replies = Replies::start(memory.clone(), key()?, Weather::new(metrics.clone()));
         let outward = Outward { queues: memory.clone(), replies, catalog: catalog.clone() };
         Ok(Self { memory, catalog, metrics: metrics.clone(), outward })
     }

@@ -119,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::catalog::Catalog;
+    use crate::guard::Weather;
     use crate::pipeline::deliver::InternalKey;
     use crate::pipeline::handler::raw;
     use crate::pipeline::replies::Replies;
@@ -178,7 +179,7 @@ mod tests {
 
     fn outward() -> Outward {
         let key = InternalKey::new(&[7; 32]).unwrap();
-        let replies = Replies::start(Arc::new(MemorySessions::default()), key, Metrics::new());
+        let replies = Replies::start(Arc::new(MemorySessions::default()), key, Weather::new(Metrics::new()));
         Outward {
             queues: Arc::new(MemoryQueues::new([])),
             replies,

@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use ulid::Ulid;
 
+use crate::guard::Weather;
 use crate::pipeline::deliver::{Delivery, InternalKey, Kind};
 use crate::ports::sessions::{Registration, Sessions};
 use crate::protocol::Handle;
-use crate::telemetry::Metrics;
 
 mod lanes;
 mod origins;
@@ -47,12 +47,14 @@ pub struct Replies {
 
 impl Replies {
     /// Starts the task that finds the edges. `key` signs what is posted, and edges signed their addresses with it.
+    /// `weather` shows how many edges do not answer.
     #[must_use]
-    pub fn start(sessions: Arc<dyn Sessions>, key: InternalKey, metrics: Metrics) -> Self {
+    pub fn start(sessions: Arc<dyn Sessions>, key: InternalKey, weather: Weather) -> Self {
         let (parcels, waiting) = mpsc::channel(PARCELS_WAITING);
+        let metrics = weather.metrics().clone();
         let origins = Origins::new(key.clone(), metrics.clone());
         let (poster, again) = (Poster::new(key), parcels.downgrade());
-        let way = Way { sessions: sessions.clone(), metrics, poster, again };
+        let way = Way { sessions: sessions.clone(), metrics, poster, weather, again };
         tokio::spawn(find_edges(sessions, origins, Lanes::new(Arc::new(way)), waiting));
         Self { parcels }
     }

@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::parcels::{EdgeProcess, Parcel, Part, Waiting};
-use super::post::{Answer, Poster};
+use super::post::{Answer, Failed, Poster};
+use crate::guard::{Breaker, Pass, Weather};
 use crate::lock::lock;
 use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest, Delivery};
 use crate::ports::sessions::Sessions;
@@ -33,6 +36,7 @@ pub(super) struct Way {
     pub(super) sessions: Arc<dyn Sessions>,
     pub(super) metrics: Metrics,
     pub(super) poster: Poster,
+    pub(super) weather: Weather,
     /// Takes what must be looked up after all.
     pub(super) again: mpsc::WeakSender<Waiting>,
 }
@@ -79,52 +83,76 @@ impl Lane {
 }
 
 async fn run(way: Arc<Way>, edge: EdgeProcess, mut parts: mpsc::Receiver<Part>) {
+    let breaker = way.weather.one_of_many("edge");
+    let mut trials = FuturesUnordered::new();
     let mut gathered = Vec::new();
-    while parts.recv_many(&mut gathered, LANE_AT_ONCE).await > 0 {
-        let mut rest = std::mem::take(&mut gathered).into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut bytes = 0;
-            let mut batch = Vec::new();
-            while bytes < LANE_BYTES
-                && let Some(part) = rest.next()
-            {
-                bytes += part.delivery.frame.as_ref().map_or(0, |frame| frame.get().len());
-                batch.push(part);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            taken = parts.recv_many(&mut gathered, LANE_AT_ONCE) => taken,
+            Some(()) = trials.next() => continue,
+        };
+        if taken == 0 {
+            break;
+        }
+        for batch in batches(std::mem::take(&mut gathered)) {
+            match breaker.admit() {
+                // As after the last try. It is no news, so it is not logged.
+                None => way.give_up(&batch),
+                // What comes meanwhile does not wait to see whether the edge is back.
+                Some(pass) if pass.is_trial() => trials.push(way.post(&edge, &breaker, pass, batch)),
+                Some(pass) => way.post(&edge, &breaker, pass, batch).await,
             }
-            way.post(&edge, &batch, bytes).await;
         }
     }
+    while trials.next().await.is_some() {}
+}
+
+/// Cuts what has gathered into POSTs.
+fn batches(gathered: Vec<Part>) -> impl Iterator<Item = Vec<Part>> {
+    let mut rest = gathered.into_iter();
+    std::iter::from_fn(move || {
+        let (mut bytes, mut batch) = (0, Vec::new());
+        while bytes < LANE_BYTES
+            && let Some(part) = rest.next()
+        {
+            bytes += part.frame_bytes();
+            batch.push(part);
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 impl Way {
-    /// Posts deliveries. `frames` is the number of bytes of their frames in total.
-    async fn post(&self, edge: &EdgeProcess, batch: &[Part], frames: usize) {
-        let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
-        let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
-        let mut body = Vec::with_capacity(frames + ABOUT_BYTES * (1 + batch.len()));
-        serde_json::to_writer(&mut body, &request).expect("deliveries are JSON");
-        let body = Bytes::from(body);
-        for attempt in 1..=POST_TRIES {
-            match self.poster.post(&edge.address, body.clone()).await {
+    /// Posts deliveries. A trial is not repeated: the next one comes after the breaker's pause.
+    async fn post<'a>(&self, edge: &EdgeProcess, breaker: &'a Breaker, pass: Pass<'a>, batch: Vec<Part>) {
+        let body = request(edge, &batch);
+        let (mut pass, tries) = if pass.is_trial() { (pass, 1) } else { (pass, POST_TRIES) };
+        for attempt in 1..=tries {
+            let posted = self.poster.post(&edge.address, body.clone()).await;
+            pass.end(!matches!(posted, Err(Failed::Silent(_))));
+            match posted {
                 Ok(Answer::Taken(answer)) => {
                     self.metrics.reply_posts.inc();
                     self.metrics.reply_deliveries.inc_by(batch.len() as u64);
-                    return self.clear_missing(edge, batch, answer).await;
+                    return self.clear_missing(edge, &batch, answer).await;
                 }
                 Ok(Answer::OtherProcess) => {
                     let all = batch.iter().enumerate();
                     let missing =
                         all.flat_map(|(at, part)| part.delivery.to.iter().map(move |user| (at, user.clone())));
                     let answer = DeliverAnswer { missing: missing.collect() };
-                    return self.clear_missing(edge, batch, answer).await;
+                    return self.clear_missing(edge, &batch, answer).await;
                 }
-                Err(error) if attempt == POST_TRIES => {
-                    tracing::warn!(edge = &*edge.address, error = %format!("{error:#}"), "cannot deliver");
-                    self.give_up(batch);
+                Err(error) if attempt == tries => {
+                    tracing::warn!(edge = &*edge.address, %error, "cannot deliver");
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20 << attempt)).await,
             }
+            let Some(next) = breaker.admit() else { break };
+            pass = next;
         }
+        self.give_up(&batch);
     }
 
     /// Removes registrations whose sockets are gone, and gives what was for one of them a second chance.
@@ -163,4 +191,14 @@ impl Way {
             let _ = parcels.try_send(waiting);
         }
     }
+}
+
+/// The body of a POST.
+fn request(edge: &EdgeProcess, batch: &[Part]) -> Bytes {
+    let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
+    let frames: usize = batch.iter().map(Part::frame_bytes).sum();
+    let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
+    let mut body = Vec::with_capacity(frames + ABOUT_BYTES * (1 + batch.len()));
+    serde_json::to_writer(&mut body, &request).expect("deliveries are JSON");
+    body.into()
 }

@@ -36,6 +36,12 @@ pub(super) struct Part {
     pub(super) ticket: Ticket,
 }
 
+impl Part {
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.delivery.frame.as_ref().map_or(0, |frame| frame.get().len())
+    }
+}
+
 /// One edge process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct EdgeProcess {

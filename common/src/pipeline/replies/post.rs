@@ -23,6 +23,17 @@ pub(super) enum Answer {
     OtherProcess,
 }
 
+/// Why an edge did not take deliveries.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// It said so.
+    #[error("the edge answered {0}")]
+    Refused(StatusCode),
+    /// It did not answer, or not with what can be read.
+    #[error("{0:#}")]
+    Silent(anyhow::Error),
+}
+
 /// Posts to edges over kept connections.
 pub(super) struct Poster {
     key: InternalKey,
@@ -37,7 +48,19 @@ impl Poster {
         Self { key, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
-    pub(super) async fn post(&self, address: &str, body: Bytes) -> anyhow::Result<Answer> {
+    pub(super) async fn post(&self, address: &str, body: Bytes) -> Result<Answer, Failed> {
+        let (status, said) = self.ask(address, body).await.map_err(Failed::Silent)?;
+        match status {
+            StatusCode::OK => {
+                serde_json::from_slice(&said).map(Answer::Taken).map_err(|error| Failed::Silent(error.into()))
+            }
+            StatusCode::CONFLICT => Ok(Answer::OtherProcess),
+            status => Err(Failed::Refused(status)),
+        }
+    }
+
+    /// The status, and the body when it is one of deliveries.
+    async fn ask(&self, address: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
         let (time, signature) = self.key.sign("POST", DELIVER_PATH, &body, now_ms());
         let request = Request::post(format!("http://{address}{DELIVER_PATH}"))
             .header(TIME_HEADER, time)
@@ -45,15 +68,12 @@ impl Poster {
             .header("content-type", "application/json")
             .body(Full::new(body))?;
         let response = tokio::time::timeout(POST_TIMEOUT, self.client.request(request)).await??;
-        match response.status() {
-            StatusCode::OK => {
-                let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
-                let body = tokio::time::timeout(POST_TIMEOUT, body).await?;
-                let body = body.map_err(|e| anyhow::anyhow!("unreadable answer: {e}"))?.to_bytes();
-                Ok(Answer::Taken(serde_json::from_slice(&body)?))
-            }
-            StatusCode::CONFLICT => Ok(Answer::OtherProcess),
-            status => anyhow::bail!("the edge answered {status}"),
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Ok((status, Bytes::new()));
         }
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+        let body = tokio::time::timeout(POST_TIMEOUT, body).await?;
+        Ok((status, body.map_err(|e| anyhow::anyhow!("unreadable answer: {e}"))?.to_bytes()))
     }
 }

@@ -20,6 +20,7 @@ use super::*;
 use crate::lock::lock;
 use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest};
 use crate::pipeline::envelope::Origin;
+use crate::telemetry::{EngineLabel, Metrics};
 use crate::ports::Unavailable;
 use crate::ports::memory::MemorySessions;
 
@@ -148,7 +149,7 @@ struct Stand {
 impl Stand {
     fn new() -> Self {
         let (sessions, metrics) = (Arc::new(Counted::default()), Metrics::new());
-        let replies = Replies::start(sessions.clone(), key(), metrics.clone());
+        let replies = Replies::start(sessions.clone(), key(), Weather::new(metrics.clone()));
         Self { sessions, metrics, replies }
     }
 
@@ -275,4 +276,61 @@ async fn a_reply_whose_socket_is_gone_goes_to_the_sockets_that_are_there() {
         assert_eq!(stand.look_ups(), 1, "{what}");
     }
     assert_eq!(old.took(), []);
+}
+
+#[tokio::test]
+async fn a_dead_edge_is_asked_now_and_then_and_holds_up_no_other() {
+    let (stand, other) = (Stand::new(), Edge::start("other").await);
+    // It accepts and hangs up: each connection is one try.
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let signed = key().sign_address("dead", &dead.local_addr().unwrap().to_string());
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = dead.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    stand.sessions.sessions.put(&user("ann"), &other.registration(7), TTL);
+    let begun = tokio::time::Instant::now();
+    let mut sent = 0;
+    // Long enough for the breaker's first pauses of a half, one and two seconds.
+    while begun.elapsed() < Duration::from_secs(4) {
+        let origin = Origin { boot: "dead".into(), connection: 1, edge: Some(signed.clone()) };
+        stand.deliver(vec![parcel(Kind::Reply, "ann", Some(origin))]).await;
+        sent += 1;
+    }
+    let tries = tries.load(Ordering::Relaxed);
+    assert!((9..20).contains(&tries), "{tries} tries in four seconds, for {sent} replies");
+    assert_eq!(other.took(), vec![("ann".to_owned(), None, Kind::Reply); sent], "where their user is now");
+    let edges = EngineLabel { engine: "edge" };
+    assert_eq!(stand.metrics.engine_away.get_or_create(&edges).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_edge_holds_up_one_batch_of_its_own_at_a_time() {
+    let stand = Stand::new();
+    // It accepts in the kernel and never answers.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = frozen.local_addr().unwrap().to_string();
+    let origin = Origin { boot: "frozen".into(), connection: 1, edge: Some(key().sign_address("frozen", &address)) };
+    let mut waited = Vec::new();
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        let replies = stand.replies.clone();
+        let parcels = vec![parcel(Kind::Reply, "ann", Some(origin.clone()))];
+        waited.push(tokio::spawn(async move {
+            let asked = tokio::time::Instant::now();
+            replies.deliver(parcels).await;
+            asked.elapsed()
+        }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut took = Vec::new();
+    for waiting in waited {
+        took.push(timeout(PATIENCE, waiting).await.expect("given up").unwrap());
+    }
+    let long = took[300..].iter().filter(|took| **took > Duration::from_millis(100)).count();
+    assert!(long <= 15, "after 15 s only trials wait: {long} of {}", took.len() - 300);
 }
