@@ -136,11 +136,17 @@ class Memcached:
                 s.sendall(b"flush_all\r\n")
                 assert s.recv(16) == b"OK\r\n"
 
+    def kill(self, n):
+        self.nodes[n].kill()
+        self.nodes[n].wait()
+
+    def start(self, n):
+        self.nodes[n] = self.node(self.ports[n])
+
     def restart(self):
-        for n, port in enumerate(self.ports):
-            self.nodes[n].kill()
-            self.nodes[n].wait()
-            self.nodes[n] = self.node(port)
+        for n in range(len(self.ports)):
+            self.kill(n)
+            self.start(n)
 
     def signal(self, number):
         for node in self.nodes:
@@ -213,14 +219,15 @@ class Balancer:
 
 
 class Deployment:
-    """2 edges, 2 routers, 2 workers, the timelines and the User service, behind a balancer."""
+    """2 edges, 2 routers, 2 workers, the timelines and the User service, behind a balancer. `older` is what the edges
+    still have in another way than the rest, as in the middle of a roll."""
 
-    def __init__(self, environment, listen="127.0.0.1:0", edges=2):
+    def __init__(self, environment, listen="127.0.0.1:0", edges=2, older={}):
         self.environment = environment
         self.memcached = Memcached(environment)
         internal = ("--internal-listen", "127.0.0.1:0")
         public = ("--listen", "127.0.0.1:0", *internal)
-        self.edges = [Role(environment, "edge", *public) for _ in range(edges)]
+        self.edges = [Role({**environment, **older}, "edge", *public) for _ in range(edges)]
         self.routers = [Role(environment, "router", *internal) for _ in range(2)]
         self.workers = [Role(environment, "workers", *internal) for _ in range(2)]
         self.timeline = Role(environment, "timeline", *internal)
