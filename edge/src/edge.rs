@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use rand::Rng as _;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::ports::queues::Queues;
@@ -48,6 +49,7 @@ pub(crate) struct Edge {
     pub(crate) internal_pages: Option<Arc<dyn Pages>>,
     pub(crate) key: InternalKey,
     pub(crate) metrics: Metrics,
+    pub(crate) weather: Weather,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     /// One for each reactor; sockets are dealt out to them in turn.
@@ -77,9 +79,24 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
+<<<<<<< HEAD
         let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
             deps;
         let boot = Ulid::generate().to_string();
+=======
+        let EdgeDeps {
+            queues,
+            sessions,
+            tables,
+            catalog,
+            verifier,
+            key,
+            metrics,
+            weather,
+            pages,
+            internal_pages,
+        } = deps;
+>>>>>>> main
         Self {
             signed: key.sign_address(&boot, &advertise),
             boot: boot.into(),
@@ -91,6 +108,7 @@ impl Edge {
             internal_pages,
             key,
             metrics,
+            weather,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
