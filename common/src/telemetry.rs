@@ -249,7 +249,11 @@ impl Metrics {
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
-        r.register("reply_origins_unsigned", "envelopes with an edge's address that it did not sign", self.reply_origins_unsigned.clone());
+        r.register(
+            "reply_origins_unsigned",
+            "envelopes with an edge's address that it did not sign",
+            self.reply_origins_unsigned.clone(),
+        );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());

@@ -79,11 +79,6 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-<<<<<<< HEAD
-        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
-            deps;
-        let boot = Ulid::generate().to_string();
-=======
         let EdgeDeps {
             queues,
             sessions,
@@ -96,7 +91,7 @@ impl Edge {
             pages,
             internal_pages,
         } = deps;
->>>>>>> main
+        let boot = Ulid::generate().to_string();
         Self {
             signed: key.sign_address(&boot, &advertise),
             boot: boot.into(),

@@ -98,7 +98,10 @@ mod tests {
             let (few, more) = (nodes(count), nodes(count + 1));
             for n in 0..2_000 {
                 let (before, after) = (two(&few, n), two(&more, n));
-                assert!(before.iter().any(|node| after.contains(node)), "user{n}, {count} nodes and one more");
+                assert!(
+                    before.iter().any(|node| after.contains(node)),
+                    "user{n}, {count} nodes and one more"
+                );
             }
         }
     }

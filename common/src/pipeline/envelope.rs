@@ -210,7 +210,8 @@ mod tests {
                 "origin": { "boot": text, "connection": u64::MAX, "edge": text }, "at": 0, "body": { "a": text },
             });
             let mut written: serde_json::Value =
-                serde_json::from_slice(&Envelope::parse(said.to_string().as_bytes()).unwrap().bytes()).unwrap();
+                serde_json::from_slice(&Envelope::parse(said.to_string().as_bytes()).unwrap().bytes())
+                    .unwrap();
             if text.is_empty() {
                 written["id"] = "".into();
             }

@@ -118,8 +118,8 @@ mod tests {
     use ulid::Ulid;
 
     use super::*;
-    use crate::pipeline::catalog::Catalog;
     use crate::guard::Weather;
+    use crate::pipeline::catalog::Catalog;
     use crate::pipeline::deliver::InternalKey;
     use crate::pipeline::handler::raw;
     use crate::pipeline::replies::Replies;

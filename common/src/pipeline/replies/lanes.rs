@@ -139,8 +139,8 @@ impl Way {
                 }
                 Ok(Answer::OtherProcess) => {
                     let all = batch.iter().enumerate();
-                    let missing =
-                        all.flat_map(|(at, part)| part.delivery.to.iter().map(move |user| (at, user.clone())));
+                    let missing = all
+                        .flat_map(|(at, part)| part.delivery.to.iter().map(move |user| (at, user.clone())));
                     let answer = DeliverAnswer { missing: missing.collect() };
                     return self.clear_missing(edge, &batch, answer).await;
                 }

@@ -20,9 +20,9 @@ use super::*;
 use crate::lock::lock;
 use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest};
 use crate::pipeline::envelope::Origin;
-use crate::telemetry::{EngineLabel, Metrics};
 use crate::ports::Unavailable;
 use crate::ports::memory::MemorySessions;
+use crate::telemetry::{EngineLabel, Metrics};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(60);
@@ -257,16 +257,18 @@ async fn a_reply_whose_socket_is_gone_goes_to_the_sockets_that_are_there() {
     drop(nobody);
     let origins = [
         ("its edge misses it", old.origin(1)),
-        ("its edge process is gone", Origin {
-            boot: "older".into(),
-            connection: 1,
-            edge: Some(key().sign_address("older", &old.address)),
-        }),
-        ("nobody is at its edge's address", Origin {
-            boot: "dead".into(),
-            connection: 1,
-            edge: Some(key().sign_address("dead", &refused)),
-        }),
+        (
+            "its edge process is gone",
+            Origin {
+                boot: "older".into(),
+                connection: 1,
+                edge: Some(key().sign_address("older", &old.address)),
+            },
+        ),
+        (
+            "nobody is at its edge's address",
+            Origin { boot: "dead".into(), connection: 1, edge: Some(key().sign_address("dead", &refused)) },
+        ),
     ];
     for (n, (what, origin)) in origins.into_iter().enumerate() {
         let stand = Stand::new();
@@ -314,7 +316,8 @@ async fn a_frozen_edge_holds_up_one_batch_of_its_own_at_a_time() {
     // It accepts in the kernel and never answers.
     let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = frozen.local_addr().unwrap().to_string();
-    let origin = Origin { boot: "frozen".into(), connection: 1, edge: Some(key().sign_address("frozen", &address)) };
+    let origin =
+        Origin { boot: "frozen".into(), connection: 1, edge: Some(key().sign_address("frozen", &address)) };
     let mut waited = Vec::new();
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
