@@ -29,7 +29,7 @@ BOUND = 23
 ASKING = 12
 ASKS_EVERY = 2
 # How long a reply may take, and a push that is live, in seconds.
-SOON = 3
+SOON = 5
 # How long one node of two is away, in seconds.
 AWAY = float(os.environ.get("CACHE_AWAY", "10"))
 

@@ -132,6 +132,10 @@ impl Sessions for Counted {
         if self.hangs.load(Ordering::Relaxed) {
             self.goes_on.notified().await;
         }
+        // Long enough for a lane to begin a POST, as a cache across a network is.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
         self.sessions.get_many(handles).await
     }
 
