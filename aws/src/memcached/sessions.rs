@@ -1,10 +1,10 @@
 //! [`Sessions`] on memcached: one entry for each handle, with all its registrations, changed by compare-and-set. There
-//! are two copies of it, on the handle's two best nodes: writes go to both, reads merge both. A deployment with one node
-//! has one copy.
+//! are two copies of it, on the handle's two best nodes: writes go to both, reads merge both. A deployment with one
+//! node has one copy.
 //!
 //! A node that is away holds no registrations: what is put meanwhile is on the other one. When it comes back empty, the
-//! edges fill it again within a third of a registration's time to live. When it comes back with what it had, it may show
-//! sockets that are closed. So the process that removed one of them meanwhile deletes the entry there, before it asks
+//! edges fill it again within a third of a registration's time to live. When it comes back with what it had, it may
+//! show sockets that are closed. So the process that removed one of them meanwhile deletes the entry there, before it asks
 //! the node for anything else. For other processes this does no harm until then: an edge refuses a delivery to another
 //! boot or to a closed socket, and the registrations expire.
 //!

@@ -82,8 +82,8 @@ pub struct DeliverAnswer {
     pub missing: Vec<(usize, Handle)>,
 }
 
-/// Where an edge process takes deliveries, signed by it: `ip:port/signature`, the signature being 16 bytes in base64. It
-/// travels in envelopes: somebody who can write to a queue must not be able to send workers elsewhere. Cheap to clone.
+/// Where an edge process takes deliveries, signed by it: `ip:port/signature`, the signature being 16 bytes in base64.
+/// It travels in envelopes: somebody who can write to a queue must not be able to send workers elsewhere. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SignedAddress(#[serde(deserialize_with = "shared")] Arc<str>);
