@@ -117,6 +117,8 @@ pub struct Metrics {
     pub reply_deliveries: Counter,
     /// POSTs that failed for good.
     pub reply_posts_failed: Counter,
+    /// Envelopes whose origin no edge of this deployment has signed.
+    pub reply_origins_unsigned: Counter,
     /// Calls to the User service.
     pub users_calls: Family<CallLabel, Counter>,
     /// Media that were checked, by the result.
@@ -193,6 +195,7 @@ impl Metrics {
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
+            reply_origins_unsigned: Counter::default(),
             users_calls: Family::default(),
             media_checked: Family::default(),
             media_collected: Counter::default(),
@@ -246,6 +249,11 @@ impl Metrics {
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
+        r.register(
+            "reply_origins_unsigned",
+            "envelopes with an edge's address that it did not sign",
+            self.reply_origins_unsigned.clone(),
+        );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());

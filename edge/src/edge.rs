@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
@@ -42,6 +42,8 @@ pub(crate) struct Edge {
     pub(crate) config: EdgeConfig,
     pub(crate) boot: Arc<str>,
     pub(crate) advertise: Arc<str>,
+    /// The same, as envelopes carry it.
+    pub(crate) signed: SignedAddress,
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tables: Arc<dyn Tables>,
@@ -92,9 +94,11 @@ impl Edge {
             pages,
             internal_pages,
         } = deps;
-        let replies = Replies::start(sessions.clone(), key.clone(), metrics.clone());
+        let replies = Replies::start(sessions.clone(), key.clone(), weather.clone());
+        let boot = Ulid::generate().to_string();
         Self {
-            boot: Ulid::generate().to_string().into(),
+            signed: key.sign_address(&boot, &advertise),
+            boot: boot.into(),
             advertise: advertise.into(),
             queues,
             sessions,

@@ -26,7 +26,7 @@ impl Neighbours {
 
     /// Has a socket closed whose device has said `hello` here.
     pub(crate) fn replace(&self, user: &Handle, old: &Registration) {
-        let origin = Origin { boot: old.boot.clone(), connection: old.connection };
+        let origin = Origin { boot: old.boot.clone(), connection: old.connection, edge: None };
         self.ask(Kind::Replace, user, Some(origin));
     }
 

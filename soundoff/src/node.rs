@@ -77,7 +77,7 @@ impl Node {
         let needed: Vec<_> = grants.values().cloned().collect();
         let engines = plan.open(secret, &needed).await?;
         let ring = ring(&engines, tiers).await?;
-        let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.metrics.clone());
+        let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.weather.clone());
         let outward = Outward { queues: engines.queues.clone(), replies, catalog: catalog.clone() };
         let world = World {
             tables: engines.tables.clone(),

@@ -5,6 +5,7 @@ mod error;
 mod frames;
 mod handle;
 mod role;
+pub(crate) mod text;
 mod time;
 
 pub use close::CloseCode;

@@ -199,6 +199,11 @@ impl Stand {
         (client, welcome)
     }
 
+    /// The key that this edge and its workers share.
+    pub(crate) fn key(&self) -> InternalKey {
+        InternalKey::new(&SECRET).unwrap()
+    }
+
     /// This edge's boot id, from the first of its registrations.
     pub(crate) fn boot(&self) -> Arc<str> {
         let find = || {
@@ -211,8 +216,7 @@ impl Stand {
 
     pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
         let body = serde_json::to_vec(body).unwrap();
-        let (time, signature) =
-            InternalKey::new(&SECRET).unwrap().sign("POST", DELIVER_PATH, &body, now_ms());
+        let (time, signature) = self.key().sign("POST", DELIVER_PATH, &body, now_ms());
         let head = format!(
             "POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}"
         );
