@@ -21,13 +21,13 @@ use ulid::Ulid;
 
 use crate::admission::Rate;
 use crate::auth::Tokens;
+use crate::clock::Clock;
 use crate::config::EdgeConfig;
 use crate::connection::{Arrival, Connection};
 use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
 use crate::mailbox::Mailbox;
-use crate::mids::Mids;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
@@ -50,7 +50,7 @@ pub(crate) struct Edge {
     pub(crate) registry: Registry,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
-    pub(crate) mids: Mids,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) health: Health,
@@ -75,8 +75,8 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
-            deps;
+        let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, .. } = deps;
+        let EdgeDeps { pages, internal_pages, .. } = deps;
         Self {
             boot: Ulid::generate().to_string().into(),
             advertise: advertise.into(),
@@ -90,7 +90,7 @@ impl Edge {
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
-            mids: Mids::default(),
+            clock,
             outbound,
             waiting: Arc::default(),
             health: Health::default(),

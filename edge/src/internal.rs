@@ -101,6 +101,9 @@ async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
     if edge.is_draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
+    if let Some(reason) = edge.clock.unready() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    }
     if !edge.health.are_queues_well() {
         let main = QueueName::main();
         let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.queues.depth(&main)).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use soundoff_common::pipeline::inbox;
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::Handle;
 
 use crate::connection::Connection;
 use crate::edge::Edge;
@@ -90,7 +90,7 @@ async fn save_ack(edge: &Edge, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let Some(device) = &identity.device else { return };
     let Some(cursor) = connection.unsaved() else { return };
-    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
+    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, edge.clock.latest_s()).await;
     if let Err(error) = saved {
         connection.not_saved();
         tracing::warn!(%error, "cannot save an ack; the device may get some pushes again");

@@ -2,6 +2,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
 
+/// How far apart the clocks of two processes of a deployment may be, in milliseconds: everything works up to that.
+///
+/// A remembered time that lies further ahead than this tells of a clock that was wrong. What it would permit is not
+/// permitted, and what it would forbid is not forbidden: nobody waits for a year that was never there.
+pub const CLOCKS_APART_MS: u64 = 60_000;
+
+/// Whether a remembered time is so far ahead of `now` that the clock was wrong then, or is now. Both in milliseconds.
+#[must_use]
+pub fn is_ahead(remembered_ms: u64, now_ms: u64) -> bool {
+    remembered_ms > now_ms.saturating_add(CLOCKS_APART_MS)
+}
+
 /// Now, in milliseconds since 1970. Code calls this where a request enters; inner functions take the time as a value.
 #[must_use]
 pub fn now_ms() -> u64 {
