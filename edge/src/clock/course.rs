@@ -1,5 +1,6 @@
 //! How the time of mids goes on: from the wall clock, a clock that cannot be set, and what others say. Without I/O.
 
+use super::moment::{Moment, difference};
 use super::peers::{Peers, Row};
 
 /// How far a wall clock may be from the deployment's, in milliseconds: two that are this far off on either side are
@@ -20,15 +21,6 @@ pub(super) enum Standing {
     Near,
     /// It is too far from the deployment's.
     Far,
-}
-
-/// One moment, on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    /// The wall clock, in milliseconds since 1970.
-    pub(super) wall: u64,
-    /// A clock that cannot be set, in milliseconds since any moment.
-    pub(super) steady: u64,
 }
 
 /// The course of one process.
@@ -104,12 +96,6 @@ impl Course {
         self.trusted = near || (others == 1 && self.trusted);
         self.standing = if self.trusted { Standing::Near } else { Standing::Far };
     }
-}
-
-/// `a - b`.
-pub(super) fn difference(a: u64, b: u64) -> i64 {
-    let apart = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
-    if a >= b { apart } else { -apart }
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ fn rows_of_the_dead_say_nothing() {
     assert_eq!(world.standings(), [Near]);
     assert!(world.processes[0].course.peers.gone(10_000).next().is_none());
     let gone: Vec<_> = world.processes[0].course.peers.gone(700_000).map(|(sk, _)| sk.to_owned()).collect();
-    assert_eq!(gone, ["p#1"], "and are taken away: the first was begun anew");
+    assert_eq!(gone, ["p#1"], "and are taken away: another has the name of the first");
 }
 
 #[test]

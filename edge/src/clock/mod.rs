@@ -6,6 +6,7 @@
 
 mod course;
 mod highest;
+mod moment;
 mod peers;
 
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::mids::{Mids, RESERVED_MS};
-use course::{Course, Moment, Standing, difference};
+use course::{Course, Standing};
+use moment::{Moment, difference};
 use peers::Row;
 
 /// The partition of all of it.

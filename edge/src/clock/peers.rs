@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::course::difference;
+use super::moment::difference;
 
 /// How long after its last change a row counts as a live process's, in milliseconds.
 const FRESH_MS: u64 = 10_000;
