@@ -89,6 +89,8 @@ pub struct Metrics {
     pub edge_deliveries: Counter,
     /// Requests to the internal port that were not signed with the key.
     pub edge_unsigned_requests: Counter,
+    /// How many seconds the wall clock is ahead of the other edges'.
+    pub edge_clock_skew_seconds: Gauge<f64, AtomicU64>,
     /// Messages taken from a queue.
     pub consumer_received: Family<QueueLabel, Counter>,
     /// Messages done and acked.
@@ -181,6 +183,7 @@ impl Metrics {
             edge_events_dropped: Counter::default(),
             edge_deliveries: Counter::default(),
             edge_unsigned_requests: Counter::default(),
+            edge_clock_skew_seconds: Gauge::default(),
             consumer_received: Family::default(),
             consumer_done: Family::default(),
             consumer_retried: Family::default(),
@@ -235,6 +238,8 @@ impl Metrics {
             "refused internal requests",
             self.edge_unsigned_requests.clone(),
         );
+        let skew = self.edge_clock_skew_seconds.clone();
+        r.register("edge_clock_skew_seconds", "how far the clock is ahead of the other edges'", skew);
         r.register("consumer_received", "messages received", self.consumer_received.clone());
         r.register("consumer_done", "messages done", self.consumer_done.clone());
         r.register("consumer_retried", "runs that end in another try", self.consumer_retried.clone());

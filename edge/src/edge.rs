@@ -23,13 +23,13 @@ use ulid::Ulid;
 
 use crate::admission::Rate;
 use crate::auth::Tokens;
+use crate::clock::Clock;
 use crate::config::EdgeConfig;
 use crate::connection::{Arrival, Connection, Identity};
 use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
 use crate::mailbox::Mailbox;
-use crate::mids::Mids;
 use crate::neighbours::Neighbours;
 use crate::registry::Registry;
 use crate::session::Rules;
@@ -57,7 +57,7 @@ pub(crate) struct Edge {
     pub(crate) neighbours: Neighbours,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
-    pub(crate) mids: Mids,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) health: Health,
@@ -82,18 +82,8 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-        let EdgeDeps {
-            queues,
-            sessions,
-            tables,
-            catalog,
-            verifier,
-            key,
-            metrics,
-            weather,
-            pages,
-            internal_pages,
-        } = deps;
+        let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
+        let EdgeDeps { pages, internal_pages, .. } = deps;
         let replies = Replies::start(sessions.clone(), key.clone(), weather.clone());
         let boot = Ulid::generate().to_string();
         Self {
@@ -112,7 +102,7 @@ impl Edge {
             registry: Registry::default(),
             neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
-            mids: Mids::default(),
+            clock,
             outbound,
             waiting: Arc::default(),
             health: Health::default(),

@@ -9,6 +9,7 @@ use soundoff_common::ports::sessions::{DeviceMark, Registration};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Limits, Role, ServerFrame, millis, now_ms, rfc3339};
+use ulid::Ulid;
 
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};
@@ -24,6 +25,7 @@ pub(crate) struct Hello {
     pub(crate) token: Option<Box<str>>,
     pub(crate) device: Option<Box<str>>,
     pub(crate) cursor: Option<u64>,
+    pub(crate) after: Option<Ulid>,
 }
 
 /// Joins the socket and brings it up to its inbox's head, or begins to close it.
@@ -64,6 +66,9 @@ fn shed(error: &TableError) -> CloseCode {
 async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), CloseCode> {
     let now_s = now_ms() / 1000;
     let claims = claims(edge, &mut hello, now_s)?;
+    if let Some(told) = hello.after {
+        edge.clock.hear(told);
+    }
     let user = claims.user.clone();
     let identity = Identity { user: user.clone(), device: hello.device.clone() };
     if !connection.join(identity, &claims) {
@@ -75,7 +80,8 @@ async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) 
     // Account and sign-in are read after the registration: a revocation either shows in them or finds this socket.
     connection.empower(check_sign_in(edge, &claims).await?);
     replace(edge, identity, &joined.older, &elsewhere).await;
-    let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, now_s).await;
+    let latest_s = edge.clock.latest_s();
+    let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, latest_s).await;
     let resume = resume.map_err(|error| shed(&error))?;
     let session = format!("{}-{}", edge.boot, connection.id);
     let limits =

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::sessions::Registration;
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::Handle;
 
 use crate::connection::Connection;
 use crate::edge::Edge;
@@ -107,7 +107,7 @@ pub(crate) async fn save_ack(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let Some(device) = &identity.device else { return };
     let Some(cursor) = connection.begin_saving() else { return };
-    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
+    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, edge.clock.latest_s()).await;
     connection.end_saving(saved.is_ok());
     if let Err(error) = saved {
         tracing::warn!(%error, "cannot save an ack; the device may get some pushes again");

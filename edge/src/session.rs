@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError, Role};
+use ulid::Ulid;
 
 use crate::admission::{Pace, Rate};
 
@@ -20,6 +21,7 @@ pub(crate) enum Step<'a> {
         token: Option<Cow<'a, str>>,
         device: Option<Cow<'a, str>>,
         cursor: Option<u64>,
+        after: Option<Ulid>,
     },
     Publish {
         id: Cow<'a, str>,
@@ -65,13 +67,13 @@ impl Session {
             Ok(frame) => frame,
             Err(FrameError { id, error }) => return self.bad(id, error),
         };
-        if let ClientFrame::Hello { token, device, cursor } = frame {
+        if let ClientFrame::Hello { token, device, cursor, after } = frame {
             if self.greeted {
                 return self.bad(None, ErrorBody::new(ErrorCode::BadFrame, "hello is said once"));
             }
             self.greeted = true;
             self.bad_in_a_row = 0;
-            return Step::Hello { token, device, cursor };
+            return Step::Hello { token, device, cursor, after };
         }
         if !self.greeted {
             // The first frame must be hello: a client that begins with another one does not speak this protocol.

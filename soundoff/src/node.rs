@@ -20,7 +20,7 @@ use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::Secret;
-use soundoff_edge::EdgeDeps;
+use soundoff_edge::{Clock, EdgeDeps};
 use soundoff_router::Router;
 use soundoff_users::{Ring, Verifier};
 use tokio_util::sync::CancellationToken;
@@ -120,9 +120,10 @@ impl Node {
         url.map_err(anyhow::Error::from).context("cannot sign uploads")
     }
 
-    /// What an edge gets.
+    /// What an edge gets; `clock` is the process's.
     pub(crate) fn edge_deps(
         &self,
+        clock: Arc<Clock>,
         pages: Arc<dyn Pages>,
         internal_pages: Option<Arc<dyn Pages>>,
     ) -> anyhow::Result<EdgeDeps> {
@@ -132,6 +133,7 @@ impl Node {
             queues: world.queues,
             sessions: world.sessions,
             tables: world.tables,
+            clock,
             catalog: self.catalog.clone(),
             key: self.key.clone(),
             metrics: world.metrics,

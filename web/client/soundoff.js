@@ -376,6 +376,8 @@ export class SoundOff extends Emitter {
   #outbox = new Outbox();
   #inbox;
   #cursorCell;
+  /** The greatest `mid` that any edge has told: what is sent next comes after it, also over another edge. */
+  #after = "";
   #ackTimer = null;
   #unsaid = false;
   #history;
@@ -547,6 +549,7 @@ export class SoundOff extends Emitter {
     link.deadline = setTimeout(() => this.#drop(link, "no welcome"), this.#timings.connectMs);
     const { cursor } = this.#inbox;
     const hello = { op: "hello", token, device: this.#seat.device, ...(cursor !== null && { cursor }) };
+    if (this.#after) hello.after = this.#after;
     socket.onopen = () => socket.send(JSON.stringify(hello));
     socket.onmessage = ({ data }) => this.#link === link && this.#frame(link, JSON.parse(data));
     socket.onclose = ({ code, reason }) => this.#lost(link, code, String(reason ?? ""));
@@ -559,6 +562,8 @@ export class SoundOff extends Emitter {
 
   #frame(link, frame) {
     link.heard = true;
+    // Ids order as texts do.
+    if (frame.mid > this.#after) this.#after = frame.mid;
     const entry = this.#outbox.get(frame.id);
     switch (frame.op) {
       case "welcome":

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::hex::{hex, unhex};
-use crate::protocol::Handle;
 use crate::protocol::text::shared;
+use crate::protocol::{CLOCKS_APART_MS, Handle};
 
 /// The path at which an edge takes deliveries.
 pub const DELIVER_PATH: &str = "/deliver";
@@ -22,9 +22,6 @@ pub const TIME_HEADER: &str = "x-soundoff-time";
 
 /// The header with the signature, in hex.
 pub const SIGNATURE_HEADER: &str = "x-soundoff-signature";
-
-/// The largest difference between the clocks of a worker and an edge, in milliseconds.
-pub const CLOCK_SKEW_MS: u64 = 30_000;
 
 /// The largest request an edge reads, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -149,12 +146,12 @@ impl InternalKey {
         (time, hex(tag.as_ref()))
     }
 
-    /// Whether a request was signed with this key within [`CLOCK_SKEW_MS`] of `now_ms`. It takes the same time,
+    /// Whether a request was signed with this key within [`CLOCKS_APART_MS`] of `now_ms`. It takes the same time,
     /// whatever is wrong with the signature.
     #[must_use]
     pub fn verify(&self, method: &str, path: &str, body: &[u8], headers: (&str, &str), now_ms: u64) -> bool {
         let (time, signature) = headers;
-        let fresh = time.parse::<u64>().is_ok_and(|at| at.abs_diff(now_ms) <= CLOCK_SKEW_MS);
+        let fresh = time.parse::<u64>().is_ok_and(|at| at.abs_diff(now_ms) <= CLOCKS_APART_MS);
         let Some(tag) = unhex(signature) else { return false };
         fresh && hmac::verify(&self.0, &Self::message(method, path, time, body), &tag).is_ok()
     }
@@ -195,13 +192,13 @@ mod tests {
         let check = |key: &InternalKey, method, path, body: &[u8], time: &str, tag: &str, now| {
             key.verify(method, path, body, (time, tag), now)
         };
-        assert!(check(&key, "POST", "/deliver", b"body", &time, &tag, now + CLOCK_SKEW_MS));
+        assert!(check(&key, "POST", "/deliver", b"body", &time, &tag, now + CLOCKS_APART_MS));
         assert!(!check(&other, "POST", "/deliver", b"body", &time, &tag, now), "key");
         assert!(!check(&key, "GET", "/deliver", b"body", &time, &tag, now), "method");
         assert!(!check(&key, "POST", "/other", b"body", &time, &tag, now), "path");
         assert!(!check(&key, "POST", "/deliver", b"bodY", &time, &tag, now), "body");
         assert!(!check(&key, "POST", "/deliver", b"body", "1000001", &tag, now), "time");
-        assert!(!check(&key, "POST", "/deliver", b"body", &time, &tag, now + CLOCK_SKEW_MS + 1), "stale");
+        assert!(!check(&key, "POST", "/deliver", b"body", &time, &tag, now + CLOCKS_APART_MS + 1), "stale");
         for torn in ["", "zz", "é", &tag[1..], &tag[2..]] {
             assert!(!check(&key, "POST", "/deliver", b"body", &time, torn, now), "{torn:?}");
         }

@@ -123,7 +123,7 @@ async fn commit(
     reply: &RawValue,
 ) -> Result<Vec<Pushed>, TableError> {
     let Effect { mut writes, pushes } = effect;
-    let now_s = envelope.at / 1000;
+    let now_s = latest_s(envelope);
     let mut receivers: Vec<Handle> = pushes.iter().map(|push| push.to.clone()).collect();
     receivers.sort_unstable();
     receivers.dedup();
@@ -180,6 +180,12 @@ fn entry(push: &Push, envelope: &Envelope) -> inbox::Entry {
     }
 }
 
+/// When the message came, in seconds since 1970. The time of a mid never goes back, so that a clock which does ends
+/// nothing before its time.
+fn latest_s(envelope: &Envelope) -> u64 {
+    envelope.at.max(envelope.mid.timestamp_ms()) / 1000
+}
+
 fn dedupe_key(envelope: &Envelope) -> Key {
     // Internal messages have no client's id. Clients choose theirs from all of Unicode; in hex they are valid keys.
     let sk = if envelope.id.is_empty() {
@@ -203,7 +209,7 @@ fn record(envelope: &Envelope, reply: &RawValue, pushed: &[Pushed]) -> Write {
         .with(attribute::SAID, fingerprint(envelope))
         .with(attribute::REPLY, reply.get())
         .with(attribute::PUSHES, places)
-        .with(EXPIRES, envelope.at / 1000 + DEDUPE_KEPT_S);
+        .with(EXPIRES, latest_s(envelope) + DEDUPE_KEPT_S);
     Write::put(Table::Dedupe, dedupe_key(envelope), item).when(Condition::Missing)
 }
 

@@ -286,7 +286,7 @@ pub async fn ack(
             return Ok(());
         }
         match save_cursor(tables, user, device, (known, cursor), now_s).await {
-            Ok(()) => return trim(tables, user, now_s).await,
+            Ok(()) => return trim(tables, user).await,
             // Another socket of the device was faster.
             Err(TableError::ConditionFailed { .. }) => {}
             Err(error) => return Err(error),
@@ -296,16 +296,18 @@ pub async fn ack(
 }
 
 /// Removes the entries that all known devices hold.
-async fn trim(tables: &dyn Tables, user: &Handle, now_s: u64) -> Result<(), TableError> {
+async fn trim(tables: &dyn Tables, user: &Handle) -> Result<(), TableError> {
     let devices = tables.query(Query::prefix(Table::Inbox, user.as_str(), "d#", 1000)).await?;
+    // Devices that the engine has not removed yet count, whatever their time: a clock that is a year ahead must not
+    // take from them what they have not read.
+    let Some(held_by_all) = devices.items.iter().filter_map(|(_, item)| item.number(device::CURSOR)).min()
+    else {
+        return Ok(());
+    };
     if devices.more {
         // No person has that many devices; their entries are removed by age.
         return Ok(());
     }
-    let alive = devices.items.iter().filter(|(_, item)| item.number(EXPIRES).is_none_or(|at| at > now_s));
-    let Some(held_by_all) = alive.filter_map(|(_, item)| item.number(device::CURSOR)).min() else {
-        return Ok(());
-    };
     loop {
         let mut query = Query::prefix(Table::Inbox, user.as_str(), "e#", MAX_WRITES);
         query = query.below(entry_key(user, held_by_all + 1).sk);

@@ -54,10 +54,10 @@ impl Socket {
         let connection = &self.connection;
         match self.session.step(text, now_ns, edge.rules(role)) {
             Step::Nothing => {}
-            Step::Hello { token, device, cursor } => {
+            Step::Hello { token, device, cursor, after } => {
                 let owned = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(&*text));
                 let bearer = self.busy.as_mut().and_then(|busy| busy.bearer.take());
-                let said = Hello { bearer, token: owned(token), device: owned(device), cursor };
+                let said = Hello { bearer, token: owned(token), device: owned(device), cursor, after };
                 let job = hello(edge.clone(), connection.clone(), said);
                 self.busy().job = Some(Box::pin(job));
             }

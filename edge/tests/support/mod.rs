@@ -23,7 +23,7 @@ use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
 use soundoff_common::web::pages::Pages;
-use soundoff_edge::{EdgeConfig, EdgeDeps};
+use soundoff_edge::{Clock, EdgeConfig, EdgeDeps};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -69,6 +69,11 @@ pub(crate) struct World {
     pub(crate) tables: Arc<FakeTables>,
 }
 
+/// The clock of an edge, on tables of its own: those of the world may be told to fail before the edge starts.
+async fn clock(metrics: &Metrics) -> Arc<Clock> {
+    Clock::alone(Arc::new(FakeTables::default()), metrics.clone()).await.unwrap()
+}
+
 /// A running edge.
 pub(crate) struct Stand {
     pub(crate) world: World,
@@ -104,6 +109,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         queues: world.queues.clone(),
         sessions: world.sessions.clone(),
         tables: world.tables.clone(),
+        clock: clock(&metrics).await,
         catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
         verifier: Arc::new(FakeVerifier),
         key: InternalKey::new(&SECRET).unwrap(),
