@@ -151,7 +151,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         Some(error) => tracing::warn!(%error, "main_q did not take messages; their senders got errors"),
         None => edge.health.queues(true),
     }
-    if matches!(failed, Some(QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
+    if matches!(failed, Some(QueueError::NoRoom | QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
         edge.health.queues(false);
     }
 }
@@ -160,6 +160,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
 fn refusal(error: &QueueError) -> ErrorBody {
     match error {
         QueueError::Full => overloaded("the queues are full"),
+        QueueError::NoRoom => overloaded("the server's disk is full"),
         QueueError::Unavailable(_) => overloaded("the queues are unavailable"),
         QueueError::TooLarge(_) => {
             ErrorBody::new(ErrorCode::TooLarge, format!("a message is at most {MAX_BODY_BYTES} bytes"))

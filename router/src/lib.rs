@@ -118,7 +118,7 @@ impl Job for Router {
 fn refused(error: &QueueError) -> Verdict {
     match error {
         QueueError::TooLarge(_) => Verdict::Dead(error.to_string()),
-        QueueError::Full | QueueError::UnknownQueue(_) | QueueError::Unavailable(_) => {
+        QueueError::Full | QueueError::NoRoom | QueueError::UnknownQueue(_) | QueueError::Unavailable(_) => {
             Verdict::Retry(error.to_string())
         }
     }

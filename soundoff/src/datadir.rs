@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use soundoff_common::hex::hex;
 use soundoff_common::web::secret::Secret;
+use soundoff_embedded::disk::RESERVE_FILE;
 
 /// A data directory that this process alone holds, until it is dropped.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ pub(crate) const SECRET_FILE: &str = "secret.key";
 /// The tables' file: where it is, there is data.
 pub(crate) const TABLES_FILE: &str = "tables.redb";
 /// Everything that `soundoff up` and its engines make in a data directory. A test fails when a name is missing.
-const OURS: [&str; 7] = ["archive", "blobs", LOCK_FILE, OPS_FILE, "queues", SECRET_FILE, TABLES_FILE];
+const OURS: [&str; 8] =
+    ["archive", "blobs", LOCK_FILE, OPS_FILE, "queues", RESERVE_FILE, SECRET_FILE, TABLES_FILE];
 /// How many unknown files a message names.
 const MOST_NAMED: usize = 5;
 
@@ -137,8 +139,15 @@ impl DataDir {
         let _ = std::fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let text = serde_json::to_vec(ops)?;
-        file.and_then(|mut file| file.write_all(&text))
-            .with_context(|| format!("cannot write {}", path.display()))
+        match file.and_then(|mut file| file.write_all(&text)) {
+            // Clients are served on a full disk, too.
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                tracing::error!(%error, "cannot write {}: commands do not find this process", path.display());
+                let _ = std::fs::remove_file(&path);
+                Ok(())
+            }
+            written => written.with_context(|| format!("cannot write {}", path.display())),
+        }
     }
 }
 

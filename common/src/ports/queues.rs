@@ -123,6 +123,9 @@ pub enum QueueError {
     /// The queues hold as much as they may.
     #[error("the queues are full; retry when workers have caught up")]
     Full,
+    /// The disk of the queues has no room; nothing has changed.
+    #[error("the disk of the queues is full; retry when there is room")]
+    NoRoom,
     /// The engine did not serve the call.
     #[error("the queues are unavailable: {0}")]
     Unavailable(String),

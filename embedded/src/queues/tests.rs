@@ -360,10 +360,10 @@ async fn a_failed_write_stops_everything() {
     let queues = open(dir.path(), Options::default());
     send(&queues, "before").await.expect("a send");
     let message = receive(&queues, 1).await.remove(0);
-    queues.log.tail().fail_write = true;
+    queues.log.tail().fail_write = Some(std::io::ErrorKind::Other);
     let acked = queues.ack(&queue(), vec![message.receipt.clone()]).await;
     assert!(matches!(acked, Err(QueueError::Unavailable(_))), "never Ok without the write");
-    queues.log.tail().fail_write = false;
+    queues.log.tail().fail_write = None;
     assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
     unavailable(&queues, message).await;
     let queues = reopen(queues, dir.path(), Options::default());

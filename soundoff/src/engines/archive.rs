@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use soundoff_common::ports::archive::Archive;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+use soundoff_embedded::disk::Disk;
 
 use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {
     /// Files in the data directory.
-    Files { data: PathBuf },
+    Files { data: PathBuf, disk: Disk },
     /// Firehose.
     #[cfg(feature = "aws")]
     Firehose { stream: String },
@@ -20,7 +21,10 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Archive>> {
         match self {
-            Self::Files { data } => Ok(Arc::new(FileArchive::open(data, ArchiveOptions::default())?)),
+            Self::Files { data, disk } => {
+                let options = ArchiveOptions { disk: disk.clone(), ..ArchiveOptions::default() };
+                Ok(Arc::new(FileArchive::open(data, options)?))
+            }
             #[cfg(feature = "aws")]
             Self::Firehose { stream } => {
                 Ok(soundoff_aws::firehose::FirehoseArchive::open(&_opening.managed()?.aws, stream).await?)

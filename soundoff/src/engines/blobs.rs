@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_embedded::blobs::FileBlobs;
+use soundoff_embedded::disk::Disk;
 
 use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {
     /// Files in the data directory.
-    Files { data: PathBuf },
+    Files { data: PathBuf, disk: Disk },
     /// S3.
     #[cfg(feature = "aws")]
     S3 { bucket: String },
@@ -20,7 +21,7 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Blobs>> {
         match self {
-            Self::Files { data } => Ok(Arc::new(FileBlobs::open(data)?)),
+            Self::Files { data, disk } => Ok(Arc::new(FileBlobs::open(data, disk)?)),
             #[cfg(feature = "aws")]
             Self::S3 { bucket } => {
                 Ok(Arc::new(soundoff_aws::s3::S3Blobs::open(&_opening.managed()?.aws, bucket).await?))
