@@ -89,6 +89,7 @@ impl Node {
             secret: engines.secret.clone(),
             metrics: engines.metrics.clone(),
             blobs: engines.blobs.clone(),
+            archive: engines.archive.clone(),
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
         Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds })
@@ -164,7 +165,7 @@ impl Node {
 
     fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
-        let archive = self.engines.archive.clone().context("the router has no archive")?;
+        let archive = world.archive()?;
         let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
         let (queue, config) = (QueueName::main(), args.router());
         Ok(Bench { queues: world.queues, queue, config, job: Arc::new(router) })
