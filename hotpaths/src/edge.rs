@@ -50,6 +50,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         verifier: memory.clone(),
         key: key()?,
         metrics: metrics.clone(),
+        weather: Weather::new(metrics.clone()),
         pages: memory.clone(),
         internal_pages: None,
     };

@@ -22,7 +22,7 @@ pub(crate) struct AsItCame(#[expect(dead_code, reason = "only its schema is used
 
 /// Archives messages that were routed before.
 pub(crate) struct Late {
-    archive: Arc<dyn Archive>,
+    pub(crate) archive: Arc<dyn Archive>,
 }
 
 impl Late {

@@ -5,6 +5,8 @@
 mod late;
 mod record;
 mod route;
+#[cfg(test)]
+mod route_tests;
 
 use soundoff_common::pipeline::catalog::{Pull, Spec};
 use soundoff_common::pipeline::feature::Feature;

@@ -135,6 +135,7 @@ impl Node {
             catalog: self.catalog.clone(),
             key: self.key.clone(),
             metrics: world.metrics,
+            weather: self.engines.weather.clone(),
             pages,
             internal_pages,
         })

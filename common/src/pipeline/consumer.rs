@@ -408,12 +408,5 @@ impl Consumer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_come_before_a_message_is_seen_again_and_never_without_a_pause() {
-        assert_eq!(between_extensions(Duration::from_secs(30)), Duration::from_secs(15));
-        assert_eq!(between_extensions(Duration::ZERO), SHORTEST_PAUSE);
-    }
-}
+#[path = "consumer_tests.rs"]
+mod tests;
