@@ -107,11 +107,6 @@ impl Drop for SmallDisk {
     }
 }
 
-async fn anna(server: &Server) -> Client {
-    let tokens = tokens(&server.address, &["anna"]).await;
-    Client::hello(&server.address, &tokens["anna"], None, None).await
-}
-
 /// Posts until one is refused because of the disk; returns how many were not.
 async fn post_until_full(client: &mut Client) -> usize {
     for n in 0.. {
@@ -147,7 +142,8 @@ fn server_on(data: &Path) -> Server {
 async fn a_disk_that_was_full_is_used_again_without_a_restart_and_one_that_is_full_is_read() {
     let Some(disk) = SmallDisk::mount(48) else { return };
     let mut server = server_on(&disk.data());
-    let mut client = anna(&server).await;
+    let token = tokens(&server.address, &["anna"]).await["anna"].take();
+    let mut client = Client::hello(&server.address, &token, None, None).await;
     let mut posted = 0;
     for round in 0..3 {
         disk.fill();
@@ -171,7 +167,7 @@ async fn a_disk_that_was_full_is_used_again_without_a_restart_and_one_that_is_fu
         }
         disk.fill();
         server.restart();
-        client = anna(&server).await;
+        client = Client::hello(&server.address, &token, None, None).await;
         client.call("post.list", json!({})).await;
         assert_eq!(client.refused("post.create", json!({ "text": "full" })).await, "overloaded", "{way}");
     }

@@ -288,6 +288,8 @@ pub trait MessageType: Send + Sync + 'static {
     const ROLE: Role = Role::User;
     /// Whether it is archived.
     const ARCHIVED: bool = true;
+    /// Whether it only reads: such messages are taken on a full disk, too.
+    const READS: bool = false;
     /// The service that works on it.
     const TIER: Tier = Tier::Workers;
     /// All pushes and events that it may cause, beside the reply to its sender.

@@ -163,6 +163,12 @@ pub trait Queues: Send + Sync + 'static {
         self.send(batch).await
     }
 
+    /// Sends entries that leave nothing behind when they are done, such as what only reads; one result for each entry, in
+    /// order. On a disk that has no room for others they get what room is kept for such.
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        self.send(batch).await
+    }
+
     /// Receives up to `max` messages and hides them for `visibility`; waits up to `wait` for the first.
     async fn receive(
         &self,

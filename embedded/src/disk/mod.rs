@@ -142,7 +142,7 @@ impl Disk {
         if result.as_ref().is_err_and(is_no_room) {
             self.fill_up();
             self.0.waiting.fetch_add(1, Ordering::SeqCst);
-            self.0.reserve.release();
+            self.0.reserve.release(u64::MAX);
             result = write();
             while result.as_ref().is_err_and(is_to_wait) {
                 std::thread::sleep(TRY_EVERY);
@@ -151,6 +151,12 @@ impl Disk {
             self.0.waiting.fetch_sub(1, Ordering::SeqCst);
         }
         self.needed(path, result)
+    }
+
+    /// Gives the disk a part of the reserve back; returns whether there was any.
+    pub(crate) fn lend(&self, bytes: u64) -> bool {
+        self.fill_up();
+        self.0.reserve.release(bytes)
     }
 
     /// There is no room: looks for some until there is.

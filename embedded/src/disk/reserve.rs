@@ -36,13 +36,17 @@ impl Reserve {
         Ok(Self(Some(Kept { file, path, size })))
     }
 
-    /// Gives the room back to the disk.
-    pub(super) fn release(&self) {
-        if let Some(kept) = &self.0
-            && let Err(error) = kept.file.set_len(0)
-        {
+    /// Gives at most `bytes` of the room back to the disk; returns whether there was any.
+    pub(super) fn release(&self, bytes: u64) -> bool {
+        let Some(kept) = &self.0 else { return false };
+        let released = kept.file.metadata().and_then(|found| {
+            kept.file.set_len(found.len().saturating_sub(bytes))?;
+            Ok(found.len() > 0)
+        });
+        released.unwrap_or_else(|error| {
             tracing::error!(%error, path = %kept.path.display(), "the reserve of room cannot be released");
-        }
+            false
+        })
     }
 
     /// Sets the room aside again; returns whether that was possible, and some is left beside it.
@@ -53,7 +57,7 @@ impl Reserve {
             Err(error) => {
                 // A part of a reserve would take from others and be of no use.
                 tracing::debug!(%error, "no room for the reserve");
-                self.release();
+                self.release(u64::MAX);
                 false
             }
         }

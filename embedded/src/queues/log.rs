@@ -37,6 +37,8 @@ pub(super) enum Job {
     Send {
         sent_at: u64,
         arrivals: Vec<Arrival>,
+        /// They leave nothing behind, and may use what room is kept for what was accepted.
+        passing: bool,
         /// Gets those that the log had no room for, and why.
         reply: oneshot::Sender<Vec<(usize, QueueError)>>,
     },

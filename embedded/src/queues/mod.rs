@@ -144,9 +144,9 @@ impl EmbeddedQueues {
     }
 
     /// Asks the writer to send, and corrects the results by its answer.
-    async fn sent(&self, arrivals: Vec<Arrival>, answers: &mut [Result<(), QueueError>]) {
+    async fn sent(&self, arrivals: Vec<Arrival>, passing: bool, answers: &mut [Result<(), QueueError>]) {
         let (reply, answer) = oneshot::channel();
-        match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
+        match self.done(Job::Send { sent_at: now_ms(), arrivals, passing, reply }, answer).await {
             Ok(refused) => refused.into_iter().for_each(|(index, why)| answers[index] = Err(why)),
             Err(error) => refuse_all(answers, &error),
         }
@@ -172,7 +172,15 @@ impl Queues for EmbeddedQueues {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let (mut answers, arrivals) = self.arrivals(batch);
         if !arrivals.is_empty() {
-            self.sent(arrivals, &mut answers).await;
+            self.sent(arrivals, false, &mut answers).await;
+        }
+        answers
+    }
+
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let (mut answers, arrivals) = self.arrivals(batch);
+        if !arrivals.is_empty() {
+            self.sent(arrivals, true, &mut answers).await;
         }
         answers
     }
@@ -181,7 +189,7 @@ impl Queues for EmbeddedQueues {
         let (mut answers, arrivals) = self.arrivals(batch);
         match self.log.forward(now_ms(), arrivals) {
             Ok(left) if left.is_empty() => {}
-            Ok(left) => self.sent(left, &mut answers).await,
+            Ok(left) => self.sent(left, false, &mut answers).await,
             Err(error) => refuse_all(&mut answers, &error),
         }
         answers

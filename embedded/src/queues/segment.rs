@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::Frame;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_no_room};
 
 /// Begins every segment: the kind of file and the version of its format. The segment's number and four zeros follow.
 const HEADER: [u8; 8] = *b"SOQUEUE\x01";
@@ -156,6 +156,15 @@ impl Tail {
     /// Makes sure that `bytes` can be appended, and that what is more urgent still can after them. When it fails for
     /// want of room, nothing has changed.
     pub(super) fn make_room(&mut self, bytes: usize, what: Use) -> io::Result<()> {
+        let mut made = self.fill(bytes, what);
+        // The reserve is for what was accepted, and for reads.
+        while what != Use::Send && made.as_ref().is_err_and(is_no_room) && self.disk.lend(AHEAD.into()) {
+            made = self.fill(bytes, what);
+        }
+        made
+    }
+
+    fn fill(&mut self, bytes: usize, what: Use) -> io::Result<()> {
         // Segments are rotated far below 4 GiB, and a frame is a few MiB.
         let end = self.offset.saturating_add(u32::try_from(bytes).expect("frames are cut at a few MiB"));
         let needed = end.saturating_add(what.leaves());
@@ -177,7 +186,10 @@ impl Tail {
 
     fn write_some(&self, bytes: &[u8], at: u32) -> io::Result<usize> {
         #[cfg(test)]
-        if let Some(kind) = self.fail_write {
+        if let Some(kind) = self.fail_write.filter(|kind| {
+            // A full disk takes what goes into the zeros.
+            *kind != io::ErrorKind::StorageFull || at as usize + bytes.len() > self.filled as usize
+        }) {
             return self.disk.needed(&self.path, Err(kind.into()));
         }
         match self.file.write_at(bytes, at.into()) {

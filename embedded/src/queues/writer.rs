@@ -43,6 +43,14 @@ struct Entry {
     index: usize,
 }
 
+/// The entries of one send.
+struct Batch {
+    reply: usize,
+    sent_at: u64,
+    arrivals: Vec<Arrival>,
+    passing: bool,
+}
+
 enum Reply {
     Sent(oneshot::Sender<Vec<(usize, QueueError)>>, Vec<(usize, QueueError)>),
     Done(oneshot::Sender<Result<(), QueueError>>, Result<(), QueueError>),
@@ -139,7 +147,11 @@ impl Writer {
         // What settles messages comes first, in a frame of its own: it has room where new messages have none.
         for job in jobs.drain(..) {
             match job {
-                Job::Send { sent_at, arrivals, reply } => sends.push((sent_at, arrivals, reply)),
+                Job::Send { sent_at, arrivals, passing, reply } => {
+                    let at = self.replies.len();
+                    self.replies.push(Reply::Sent(reply, Vec::new()));
+                    sends.push(Batch { reply: at, sent_at, arrivals, passing });
+                }
                 Job::Bury { id, at, reason, reply } => {
                     self.frame.bury(id, at, &reason);
                     self.changes.push(Change::Bury { id, at, reason });
@@ -158,29 +170,26 @@ impl Writer {
         self.send(sends)
     }
 
-    fn send(
-        &mut self,
-        sends: Vec<(u64, Vec<Arrival>, oneshot::Sender<Vec<(usize, QueueError)>>)>,
-    ) -> io::Result<()> {
+    fn send(&mut self, sends: Vec<Batch>) -> io::Result<()> {
         // Only this thread adds messages that a full log refuses, so no more of them can be live than these and what is
         // added here.
         let mut live = self.log.state().live;
         let mut what = Use::Forward;
-        for (sent_at, arrivals, reply) in sends {
-            let at = self.replies.len();
-            self.replies.push(Reply::Sent(reply, Vec::new()));
+        for Batch { reply, sent_at, arrivals, passing } in sends {
             for Arrival { index, queue, body } in arrivals {
                 let size = body.len() as u64 + PUT_OVERHEAD;
-                let entry = Entry { reply: at, index };
+                let entry = Entry { reply, index };
                 if self.log.is_entry(queue) {
-                    what = Use::Send;
-                    if !self.log.options.disk.has_room() {
-                        self.refuse(entry, QueueError::NoRoom);
-                        continue;
-                    }
                     if live + size > self.log.options.live_bytes {
                         self.refuse(entry, QueueError::Full);
                         continue;
+                    }
+                    if !passing && !self.log.options.disk.has_room() {
+                        self.refuse(entry, QueueError::NoRoom);
+                        continue;
+                    }
+                    if !passing {
+                        what = Use::Send;
                     }
                 }
                 live += size;
@@ -248,7 +257,7 @@ impl Writer {
     /// Refuses what is in the frame: there is no room for it.
     fn take_back(&mut self) {
         let mut settling = false;
-        let changes: Vec<_> = self.changes.drain(self.unplaced..).collect();
+        let changes = self.changes.split_off(self.unplaced);
         for change in changes {
             match change {
                 Change::Put { from, .. } => self.refuse(from, QueueError::NoRoom),
@@ -262,7 +271,7 @@ impl Writer {
                 }
             }
         }
-        // They all are in the first frame, and their replies are all that there are so far.
+        // They all are in the first frame.
         for reply in self.replies.iter_mut().filter(|_| settling) {
             if let Reply::Done(_, result) = reply {
                 *result = Err(QueueError::NoRoom);
