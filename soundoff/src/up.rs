@@ -99,6 +99,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;
     note!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
+    // A drain would wait for what waits for room.
+    disk.hurry();
     let drained = tokio::time::timeout(config.drain() + DRAIN_GRACE, async {
         stop.cancel();
         accepting.await??;

@@ -173,6 +173,11 @@ async fn a_disk_that_was_full_is_used_again_without_a_restart_and_one_that_is_fu
     }
     disk.make_room();
     posts_again(&mut client).await;
+    let begun = Instant::now();
+    while !server.data().join("ops.json").exists() {
+        assert!(begun.elapsed() < PATIENCE, "commands never find it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     server.settled();
     let shown = client.call("profile.get", json!({})).await;
     assert!(shown["user"]["posts"].as_u64().unwrap() as usize > posted, "{posted}: {shown}");

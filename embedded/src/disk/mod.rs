@@ -40,6 +40,8 @@ struct Shared {
     full: AtomicBool,
     /// How many writes wait for room that cannot be given up: the reserve is not filled before they have it.
     waiting: AtomicUsize,
+    /// The process is about to end: nothing waits any longer.
+    hurried: AtomicBool,
     broken: OnceLock<String>,
     broke: Notify,
 }
@@ -83,9 +85,14 @@ impl Disk {
         }
     }
 
+    /// Gives up what waits for room: the process is about to end, and a restart goes on from what is on disk.
+    pub fn hurry(&self) {
+        self.0.hurried.store(true, Ordering::Relaxed);
+    }
+
     /// Why the disk is broken, if it is.
-    #[must_use]
-    pub fn why_broken(&self) -> Option<&str> {
+    #[cfg(test)]
+    fn why_broken(&self) -> Option<&str> {
         self.0.broken.get().map(String::as_str)
     }
 
@@ -137,7 +144,10 @@ impl Disk {
         patient: &AtomicBool,
         mut write: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        let is_to_wait = |error: &io::Error| is_no_room(error) && patient.load(Ordering::Relaxed);
+        let hurried = &self.0.hurried;
+        let is_to_wait = |error: &io::Error| {
+            is_no_room(error) && patient.load(Ordering::Relaxed) && !hurried.load(Ordering::Relaxed)
+        };
         let mut result = write();
         if result.as_ref().is_err_and(is_no_room) {
             self.fill_up();

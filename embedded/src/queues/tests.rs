@@ -390,13 +390,16 @@ async fn on_a_full_disk_nothing_new_comes_and_what_is_there_is_settled() {
     let queues = open(dir.path(), Options::default());
     send(&queues, "before").await.expect("a send");
     queues.log.tail().fail_write = Some(std::io::ErrorKind::StorageFull);
-    assert!(until_no_room(&queues, false).await > 0, "there are zeros ahead");
+    let sent = until_no_room(&queues, false).await;
+    assert!(sent > 0, "there are zeros ahead");
     assert!(queues.log.options.disk.check().is_err());
     let passing = vec![Outgoing { queue: queue(), body: "passing".into() }];
     queues.send_passing(passing).await.remove(0).expect("what leaves nothing behind has room");
-    assert!(until_no_room(&queues, true).await > 0, "what was accepted has more");
+    let forwarded = until_no_room(&queues, true).await;
+    assert!(forwarded > 0, "what was accepted has more");
     // Receives have still more. One that has none takes nothing.
     let (mut last, mut receives) = (receive(&queues, usize::MAX).await, 1);
+    assert_eq!(last.len(), sent + forwarded + 2, "what was taken is there, and nothing else");
     loop {
         let receipts = last.iter().map(|message| message.receipt.clone()).collect();
         queues.extend(&queue(), receipts, Duration::ZERO).await.expect("an extension");
@@ -418,7 +421,8 @@ async fn on_a_full_disk_nothing_new_comes_and_what_is_there_is_settled() {
     send(&queues, "after").await.expect("a send");
     let queues = reopen(queues, dir.path(), Options::default());
     let left = receive(&queues, usize::MAX).await;
-    assert_eq!(left.iter().map(|message| &message.body).collect::<Vec<_>>(), [&waiting.body, "after"]);
+    let bodies: Vec<&Bytes> = left.iter().map(|message| &message.body).collect();
+    assert_eq!(bodies, [&waiting.body, &Bytes::from("after")]);
     assert_eq!(left[0].attempt, receives + 1, "a receive without room is none");
     assert_eq!(queues.dead_letters(&queue(), 10).await.expect("dead letters").len(), 1);
 }

@@ -67,8 +67,8 @@ impl Faults {
         ]
     }
 
-    /// From now on, the `at`-th call on a file whose path contains `what` goes wrong; a `lasting` one, and all after it
-    /// until [`Faults::heal`].
+    /// From now on, the `at`-th call on a file whose path contains `what` goes wrong; a `lasting` one, and all after it on
+    /// any file until [`Faults::heal`].
     pub(crate) fn plant(&self, kind: Kind, at: u64, lasting: bool, what: &str) {
         let (number, slow) = match kind {
             Kind::NoRoom => (1, 0),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::faults::{Faults, Kind};
 use crate::pictures::picture;
 use crate::support::client::{Client, Next};
-use crate::support::web::web;
+use crate::support::web::{Answer, web};
 use crate::support::{PATIENCE, Server, UNPACED, tokens};
 
 const MESSAGES: usize = 200;
@@ -39,9 +40,12 @@ struct Stand {
     tokens: Value,
     client: Client,
     sent: BTreeMap<String, Heard>,
+    /// Uploads on their way: one that a commit waits for is answered when there is room.
+    uploads: Vec<JoinHandle<Answer>>,
     /// Media that were taken in.
     media: BTreeSet<String>,
     over: bool,
+    healed: bool,
 }
 
 /// How many calls a run makes on files whose path contains `what`.
@@ -58,6 +62,7 @@ pub(crate) async fn with(fault: &Fault) -> bool {
     let mut stand = Stand::new().await;
     stand.faults.plant(fault.kind, fault.at, fault.lasting, fault.what);
     stand.talk(Some(fault)).await;
+    stand.uploaded().await;
     let failed = stand.faults.failed() > 0;
     if failed && fault.kind == Kind::Broken {
         let status = stand.server.wait();
@@ -87,8 +92,10 @@ impl Stand {
             tokens,
             client,
             sent: BTreeMap::new(),
+            uploads: Vec::new(),
             media: BTreeSet::new(),
             over: false,
+            healed: false,
         }
     }
 
@@ -105,12 +112,13 @@ impl Stand {
                 self.sent.insert(id, Heard::new());
             }
             if burst % 3 == 0 {
-                self.upload().await;
+                self.upload();
             }
             self.hear(SILENCE).await;
-            if fault.is_some_and(|fault| fault.lasting) && self.faults.failed() > 0 {
+            if fault.is_some_and(|fault| fault.lasting) && !self.healed && self.faults.failed() > 0 {
                 self.lives_on_a_full_disk().await;
                 self.faults.heal();
+                self.healed = true;
             }
             if self.over {
                 return;
@@ -148,20 +156,25 @@ impl Stand {
         });
     }
 
-    async fn upload(&mut self) {
+    fn upload(&mut self) {
         let bearer = format!("Bearer {}", self.tokens["ann"].as_str().unwrap());
         let address = self.server.address.clone();
         // In a task of its own, as the server may go away during it.
-        let answer = tokio::spawn(async move {
+        self.uploads.push(tokio::spawn(async move {
             let picture = picture(40, 30, image::ImageFormat::Png);
             web(&address, "POST /v1/media", &[("authorization", &bearer)], &picture).await
-        });
-        match answer.await {
-            Ok(answer) if answer.status == 201 => {
-                self.media.insert(answer.json()["media"]["id"].as_str().unwrap().to_owned());
+        }));
+    }
+
+    async fn uploaded(&mut self) {
+        for upload in self.uploads.drain(..) {
+            match upload.await {
+                Ok(answer) if answer.status == 201 => {
+                    self.media.insert(answer.json()["media"]["id"].as_str().unwrap().to_owned());
+                }
+                Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+                Err(_) => {}
             }
-            Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
-            Err(_) => {}
         }
     }
 
