@@ -18,4 +18,5 @@ pub mod pipeline;
 pub mod ports;
 pub mod protocol;
 pub mod telemetry;
+pub mod terminal;
 pub mod web;

@@ -67,7 +67,7 @@ pub(crate) struct Edge {
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the last socket is gone.
     pub(crate) ended: CancellationToken,
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     draining: AtomicBool,
     rate: Rate,
     room: Room,

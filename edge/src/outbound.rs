@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use soundoff_common::pipeline::envelope::{Origin, Stamped};
+use soundoff_common::pipeline::envelope::{Envelope, Origin, Stamped};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};
@@ -125,7 +125,10 @@ pub(crate) async fn gather(edge: Arc<Edge>, mut taken: mpsc::Receiver<Publish>) 
 async fn send(edge: &Edge, batch: Vec<Publish>) {
     let main = QueueName::main();
     let outgoing = |publish: &Publish| Outgoing { queue: main.clone(), body: publish.body.clone() };
-    let results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
+    let mut results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
+    if results.iter().any(has_no_room) {
+        send_reads(edge, &batch, &mut results).await;
+    }
     let mut results = results.into_iter();
     let mut failed = None;
     for publish in batch {
@@ -156,8 +159,28 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         Some(error) => tracing::debug!(%error, "main_q did not take messages; their senders got errors"),
         None => edge.health.queues(true),
     }
-    if matches!(failed, Some(QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
+    if matches!(failed, Some(QueueError::NoRoom | QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {
         edge.health.queues(false);
+    }
+}
+
+fn has_no_room(result: &Result<(), QueueError>) -> bool {
+    matches!(result, Err(QueueError::NoRoom))
+}
+
+/// A full disk takes nothing new. What only reads has another way in.
+async fn send_reads(edge: &Edge, batch: &[Publish], results: &mut [Result<(), QueueError>]) {
+    let only_reads = |publish: &Publish| {
+        let envelope = serde_json::from_slice::<Envelope>(&publish.body).ok();
+        let route = envelope.and_then(|envelope| edge.catalog.route(&envelope.message_type));
+        route.is_some_and(|route| route.reads)
+    };
+    let refused = (0..results.len()).filter(|at| has_no_room(&results[*at]));
+    let reads: Vec<usize> = refused.filter(|at| batch.get(*at).is_some_and(only_reads)).collect();
+    let outgoing = |at: &usize| Outgoing { queue: QueueName::main(), body: batch[*at].body.clone() };
+    let sent = edge.queues.send_passing(reads.iter().map(outgoing).collect()).await;
+    for (at, result) in reads.into_iter().zip(sent) {
+        results[at] = result;
     }
 }
 
@@ -165,6 +188,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
 fn refusal(error: &QueueError) -> ErrorBody {
     match error {
         QueueError::Full => overloaded("the queues are full"),
+        QueueError::NoRoom => overloaded("the server's disk is full"),
         QueueError::Unavailable(_) => overloaded("the queues are unavailable"),
         QueueError::TooLarge(_) => {
             ErrorBody::new(ErrorCode::TooLarge, format!("a message is at most {MAX_BODY_BYTES} bytes"))

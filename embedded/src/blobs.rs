@@ -14,7 +14,7 @@ use soundoff_common::ports::blobs::{BlobWriter, Blobs, rules};
 use tokio::sync::Semaphore;
 use ulid::Ulid;
 
-use crate::disk::{self, Draft};
+use crate::disk::{self, Disk, Draft};
 
 /// How many file calls are in progress at once: each has a thread, and each thread memory of its own.
 const CALLS: usize = 16;
@@ -28,19 +28,20 @@ pub struct FileBlobs {
     root: PathBuf,
     drafts: PathBuf,
     desk: Desk,
+    disk: Disk,
 }
 
 impl FileBlobs {
-    /// Opens `dir/blobs`, making it if it is missing, and removes files that an earlier process left half-written.
+    /// Opens `dir/blobs` on `disk`, making it if it is missing, and removes files that an earlier process left half-written.
     ///
     /// # Errors
     /// When the directories cannot be made or read.
-    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, disk: &Disk) -> anyhow::Result<Self> {
         let root = dir.join("blobs");
         let drafts = root.join(".drafts");
-        disk::create_dir(&drafts).with_context(|| format!("making {}", drafts.display()))?;
+        disk.create_dir(&drafts).with_context(|| format!("making {}", drafts.display()))?;
         disk::remove_drafts(&drafts).with_context(|| format!("clearing {}", drafts.display()))?;
-        Ok(Self { root, drafts, desk: Desk(Arc::new(Semaphore::new(CALLS))) })
+        Ok(Self { root, drafts, desk: Desk(Arc::new(Semaphore::new(CALLS))), disk: disk.clone() })
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Unavailable> {
@@ -124,7 +125,8 @@ impl Blobs for FileBlobs {
     async fn create(&self, id: &str) -> Result<Box<dyn BlobWriter>, Unavailable> {
         let path = self.path(id)?;
         let draft = self.drafts.join(format!("{}.tmp", Ulid::generate()));
-        let draft = self.desk.run(move || Draft::create(draft)).await?;
+        let disk = self.disk.clone();
+        let draft = self.desk.run(move || disk.room().and_then(|()| Draft::create(&disk, draft))).await?;
         Ok(Box::new(FileWriter { desk: self.desk.clone(), draft: Some(draft), path }))
     }
 
@@ -139,18 +141,18 @@ impl Blobs for FileBlobs {
     }
 
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, Unavailable> {
-        let path = self.path(id)?;
-        self.desk.run(move || read(&path, range)).await
+        let (path, disk) = (self.path(id)?, self.disk.clone());
+        self.desk.run(move || disk.noted(&path, read(&path, range))).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Unavailable> {
-        let path = self.path(id)?;
+        let (path, disk) = (self.path(id)?, self.disk.clone());
         self.desk
             .run(move || match fs::remove_file(&path) {
                 Err(error) if absent(&error) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => disk.noted(&path, Err(error)),
                 // Without this the blob would be back after a power loss.
-                Ok(()) => disk::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(io::Error::other),
+                Ok(()) => disk.sync_dir(path.parent().unwrap_or(Path::new("."))),
             })
             .await
     }

@@ -3,7 +3,7 @@
 pub mod archive;
 pub mod blobs;
 pub mod cache;
-mod disk;
+pub mod disk;
 pub mod queues;
 pub mod sessions;
 pub mod tables;

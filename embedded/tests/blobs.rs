@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::blobs::contract::{self, Harness};
 use soundoff_embedded::blobs::FileBlobs;
+use soundoff_embedded::disk::Disk;
 use tempfile::TempDir;
 
 struct Local(TempDir);
@@ -19,7 +20,7 @@ impl Local {
 #[async_trait]
 impl Harness for Local {
     async fn open(&self) -> Arc<dyn Blobs> {
-        Arc::new(FileBlobs::open(self.0.path()).unwrap())
+        Arc::new(FileBlobs::open(self.0.path(), &Disk::default()).unwrap())
     }
 
     async fn reopen(&self, _: Arc<dyn Blobs>) -> Arc<dyn Blobs> {

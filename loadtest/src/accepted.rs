@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use soundoff_common::protocol::Handle;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::bill::{Bill, PagesArgs, Watch};
@@ -121,20 +122,20 @@ fn report(args: &AcceptedArgs, sockets: u32, totals: &Totals, bill: &Bill) -> Re
     let replies = totals.replied.count();
     let refused = totals.refused.counts();
     let skipped = totals.missed.skipped.load(Relaxed);
-    println!("{} at {}/s for {} s over {sockets} sockets", args.message_type, args.rate, args.duration);
-    println!("messages      {sent} sent, {accepted} accepted, {replies} replies");
-    println!("accepted      {}", totals.accepted.line(&SHARES));
-    println!("generator     {}   (from due to sent)", totals.lag.line(&SHARES));
+    tell!("{} at {}/s for {} s over {sockets} sockets", args.message_type, args.rate, args.duration);
+    tell!("messages      {sent} sent, {accepted} accepted, {replies} replies");
+    tell!("accepted      {}", totals.accepted.line(&SHARES));
+    tell!("generator     {}   (from due to sent)", totals.lag.line(&SHARES));
     if skipped > 0 {
-        println!("not sent      {skipped}: the generator was too slow, the figures are not the server's");
+        tell!("not sent      {skipped}: the generator was too slow, the figures are not the server's");
     }
     let cut_off = totals.missed.cut_off.load(Relaxed);
     if sent > accepted || cut_off > 0 {
-        println!("not accepted  {}, refused {refused:?}, cut off {cut_off}", sent.saturating_sub(accepted));
+        tell!("not accepted  {}, refused {refused:?}, cut off {cut_off}", sent.saturating_sub(accepted));
     }
     let bill = args.pages.any().then_some(bill);
     if let Some(bill) = bill {
-        print!("{}", bill.text());
+        soundoff_common::terminal::print(&bill.text());
     }
     args.json.write(|| {
         json!({

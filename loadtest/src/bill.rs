@@ -73,7 +73,7 @@ pub(crate) async fn run(args: BillArgs, mut stop: watch::Receiver<bool>) -> Resu
     let begun = Instant::now();
     Progress::new("watching", seconds).of(waiting, || begun.elapsed().as_secs()).await?;
     let bill = watched.end().await?;
-    print!("{}", bill.text());
+    soundoff_common::terminal::print(&bill.text());
     args.json.write(|| bill.json())?;
     Ok(ExitCode::SUCCESS)
 }

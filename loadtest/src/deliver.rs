@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::dialect::{User, text_field};
@@ -203,9 +204,9 @@ pub(crate) async fn run(args: DeliverArgs, stop: watch::Receiver<bool>) -> Resul
     let users = target.users("deliver", load.users()).await?;
     let delivered = measure(&target, &users, load, &stop)?;
     let Load { batch, posters, bytes, .. } = load;
-    println!("{}: {posters} connections, {batch} in a POST, {bytes} bytes a frame", target.name);
-    println!("{}", delivered.spent.line("deliveries"));
-    println!("latency       {}", delivered.latency.line(&SHARES));
+    tell!("{}: {posters} connections, {batch} in a POST, {bytes} bytes a frame", target.name);
+    tell!("{}", delivered.spent.line("deliveries"));
+    tell!("latency       {}", delivered.latency.line(&SHARES));
     args.json.write(|| {
         json!({
             "server": target.name, "batch": batch, "posters": posters, "bytes": bytes,

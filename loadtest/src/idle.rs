@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::dialect::User;
@@ -125,7 +126,7 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
     let target = servers::target(&args.target).await?;
     let (warm, added) = users(&target, count, args.per_user as usize).await?;
     let idle = measure(&target, (&warm, &added), &stop)?;
-    println!(
+    tell!(
         "{}: {} idle sockets after the first {}, {} a user",
         target.name,
         idle.added,
@@ -133,16 +134,16 @@ pub(crate) async fn run(args: IdleArgs, stop: watch::Receiver<bool>) -> Result<E
         args.per_user
     );
     let [before, after] = idle.looks.map(|bytes| bytes as f64 / 1e6);
-    println!(
+    tell!(
         "resident      {:.2} KB a socket ({before:.1} MB before, {after:.1} MB after)",
         idle.resident / 1000.0
     );
-    println!(
+    tell!(
         "kernel        {:.2} KB a connection, both ends (Slab and TCP buffers of the machine)",
         idle.kernel / 1000.0
     );
     if !idle.at_rest {
-        println!("the server was not at rest: the figures may include memory that is about to be freed");
+        tell!("the server was not at rest: the figures may include memory that is about to be freed");
     }
     args.json.write(|| {
         json!({

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::dialect::{Dialect, Heard, User};
@@ -121,8 +122,8 @@ pub(crate) async fn run(args: IngestArgs, stop: watch::Receiver<bool>) -> Result
     let users = target.users("ingest", args.load.sockets as usize).await?;
     let spent = measure(&target, &users, args.load, &stop)?;
     let Load { sockets, in_flight, bytes, .. } = args.load;
-    println!("{}: {sockets} sockets, {in_flight} in flight on each, {bytes} bytes", target.name);
-    println!("{}", spent.line("messages"));
+    tell!("{}: {sockets} sockets, {in_flight} in flight on each, {bytes} bytes", target.name);
+    tell!("{}", spent.line("messages"));
     args.json.write(|| {
         json!({
             "server": target.name, "sockets": sockets, "in_flight": in_flight, "bytes": bytes, "spent": spent.json(),

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use soundoff_common::note;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
     match start(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             if error.is::<opening::Stopped>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }

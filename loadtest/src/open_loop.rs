@@ -13,6 +13,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution as _, Exp1};
 use serde_json::{Value, json};
+use soundoff_common::note;
 use soundoff_common::protocol::{ErrorCode, now_ms};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -328,7 +329,7 @@ impl Sending {
     }
 
     fn ended(&self, end: &End, open: usize) {
-        eprintln!("a socket ended: {end}");
+        note!("a socket ended: {end}");
         self.totals.missed.cut_off.fetch_add(open as u64, Relaxed);
     }
 }

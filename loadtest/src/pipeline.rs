@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::dialect::User;
@@ -112,18 +113,18 @@ pub(crate) async fn run(args: PipelineArgs, stop: watch::Receiver<bool>) -> Resu
     let users = target.users("pipe", load.sockets as usize).await?;
     let Piped { spent, answers } = measure(&target, &users, args.work, load, &stop)?;
     let pace = load.rate.map_or(format!("{} in flight on each", load.in_flight), |rate| format!("{rate}/s"));
-    println!("{}: {} over {} sockets, {pace}", target.name, args.work.name(), load.sockets);
-    println!("{}", spent.line("messages"));
+    tell!("{}: {} over {} sockets, {pace}", target.name, args.work.name(), load.sockets);
+    tell!("{}", spent.line("messages"));
     let resident = target.usage()?.resident;
     let all = load.sockets + args.idle;
-    println!("memory        {:.0} MB resident with {all} sockets", resident as f64 / 1e6);
-    println!("accepted      {}", answers.accepted.line(&SHARES));
-    println!("replied       {}", answers.replied.line(&SHARES));
+    tell!("memory        {:.0} MB resident with {all} sockets", resident as f64 / 1e6);
+    tell!("accepted      {}", answers.accepted.line(&SHARES));
+    tell!("replied       {}", answers.replied.line(&SHARES));
     if load.rate.is_some() {
-        println!("sent late by  {}", answers.lag.line(&SHARES));
+        tell!("sent late by  {}", answers.lag.line(&SHARES));
     }
     if answers.pushes > 0 {
-        println!("pushes        {}, every direct message among them", answers.pushes);
+        tell!("pushes        {}, every direct message among them", answers.pushes);
     }
     args.json.write(|| {
         json!({

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use soundoff_common::note;
 use soundoff_common::protocol::{Handle, now_ms};
 use tokio::sync::watch;
 
@@ -101,7 +102,7 @@ pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<E
     let graph = Graph::read(&args.graph, &args.prefix)?;
     let server = Arc::new(Server::resolve(&args.url).await?);
     let mut summary = Summary { times: vec![("read the file", began.elapsed())], ..Summary::default() };
-    eprintln!(
+    note!(
         "{}: {} people, {} friendships{}",
         args.graph.display(),
         graph.handles.len(),
@@ -113,7 +114,7 @@ pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<E
     let tokens = tokio::select! {
         tokens = server.tokens(&graph.handles, |done| creating.set(done as u64)) => tokens?,
         _ = stopped.wait_for(|stop| *stop) => {
-            eprintln!("stopped before any follow was sent");
+            note!("stopped before any follow was sent");
             return Ok(ExitCode::from(130));
         }
     };
@@ -127,10 +128,10 @@ pub(crate) async fn run(args: SeedArgs, stop: watch::Receiver<bool>) -> Result<E
     });
     let run = Arc::new(Run { graph, tokens, turns, stamp: now_ms() });
     let outcome = phases(&run, &mut summary).await;
-    print!("{}", summary.text(&run));
+    soundoff_common::terminal::print(&summary.text(&run));
     outcome?;
     if *run.turns.stop.borrow() {
-        eprintln!("stopped before the end: run the same command again to go on");
+        note!("stopped before the end: run the same command again to go on");
         return Ok(ExitCode::from(130));
     }
     let good = summary.problems() == 0;

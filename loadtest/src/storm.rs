@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::beating::{Beating, Phase};
@@ -133,21 +134,21 @@ pub(crate) async fn run(args: StormArgs, stop: watch::Receiver<bool>) -> Result<
     let again = if args.fresh { target.users("storm", count).await? } else { users.clone() };
     let storm = measure(&target, (&users, &again), (args.load, args.until), &stop)?;
     let tokens = if args.fresh { "tokens never seen" } else { "tokens seen before" };
-    println!("{}: {} sockets reconnect, {tokens}", target.name, args.connections);
-    println!(
+    tell!("{}: {} sockets reconnect, {tokens}", target.name, args.connections);
+    tell!(
         "handshakes    {:.0}/s, all served after {:.2} s",
         storm.served.rate(),
         storm.served.time.as_secs_f64()
     );
-    println!(
+    tell!(
         "server        {:.1} µs a handshake until all are served, {:.1} µs until it rests",
         storm.served.each_us(),
         storm.rested.each_us()
     );
-    println!("served after  {}", storm.each.line(&SHARES));
+    tell!("served after  {}", storm.each.line(&SHARES));
     for (name, phase) in [("before", &storm.before), ("meanwhile", &storm.meanwhile)] {
         let rate = per_second(phase.latency.count(), phase.time);
-        println!("{name:<13} {rate:.0} heartbeats/s of {}, {}", args.load.rate, phase.latency.line(&SHARES));
+        tell!("{name:<13} {rate:.0} heartbeats/s of {}, {}", args.load.rate, phase.latency.line(&SHARES));
     }
     args.json.write(|| {
         let phase = |phase: &Phase| json!({ "per_second": per_second(phase.latency.count(), phase.time), "latency_us": phase.latency.json() });

@@ -185,7 +185,9 @@ impl Run {
 fn refused(error: &QueueError) -> Verdict {
     match error {
         QueueError::TooLarge(_) => Verdict::Dead(error.to_string()),
-        QueueError::Full | QueueError::Unavailable(_) => Verdict::Wait(error.to_string()),
+        QueueError::Full | QueueError::NoRoom | QueueError::Unavailable(_) => {
+            Verdict::Wait(error.to_string())
+        }
         QueueError::UnknownQueue(_) => Verdict::Retry(error.to_string()),
     }
 }

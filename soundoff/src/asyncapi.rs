@@ -16,7 +16,7 @@ const WITHHELD_PUSH: Told = Told::push::<Nothing>(
 
 /// Prints the document as YAML.
 pub(crate) fn print() -> anyhow::Result<()> {
-    print!("{}", yaml(&crate::features::catalog())?);
+    soundoff_common::terminal::print(&yaml(&crate::features::catalog())?);
     Ok(())
 }
 

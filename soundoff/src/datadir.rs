@@ -5,11 +5,13 @@ use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use soundoff_common::hex::hex;
 use soundoff_common::web::secret::Secret;
+use soundoff_embedded::disk::RESERVE_FILE;
 
 /// A data directory that this process alone holds, until it is dropped.
 #[derive(Debug)]
@@ -33,7 +35,10 @@ pub(crate) const SECRET_FILE: &str = "secret.key";
 /// The tables' file: where it is, there is data.
 pub(crate) const TABLES_FILE: &str = "tables.redb";
 /// Everything that `soundoff up` and its engines make in a data directory. A test fails when a name is missing.
-const OURS: [&str; 7] = ["archive", "blobs", LOCK_FILE, OPS_FILE, "queues", SECRET_FILE, TABLES_FILE];
+const OURS: [&str; 8] =
+    ["archive", "blobs", LOCK_FILE, OPS_FILE, "queues", RESERVE_FILE, SECRET_FILE, TABLES_FILE];
+/// How often `ops.json` is tried again on a full disk.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How many unknown files a message names.
 const MOST_NAMED: usize = 5;
 
@@ -134,12 +139,36 @@ impl DataDir {
     /// Tells commands how to reach this process.
     pub(crate) fn announce(&self, ops: &OpsAddress) -> anyhow::Result<()> {
         let path = self.path.join(OPS_FILE);
-        let _ = std::fs::remove_file(&path);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let text = serde_json::to_vec(ops)?;
-        file.and_then(|mut file| file.write_all(&text))
-            .with_context(|| format!("cannot write {}", path.display()))
+        match write_private(&path, &text) {
+            // Clients are served on a full disk, too.
+            Err(error) if is_no_room(&error) => {
+                tracing::error!("{}: {error}; commands find this process when there is room", path.display());
+                tokio::spawn(async move {
+                    while write_private(&path, &text).is_err_and(|error| is_no_room(&error)) {
+                        tokio::time::sleep(TRY_EVERY).await;
+                    }
+                });
+                Ok(())
+            }
+            written => written.with_context(|| format!("cannot write {}", path.display())),
+        }
     }
+}
+
+/// Writes a file that only its owner may read; it is whole or absent.
+fn write_private(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let _ = std::fs::remove_file(path);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text));
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+fn is_no_room(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// The secret in the file at `path`: at least 32 bytes; line breaks at its end do not count. With `make`, a missing

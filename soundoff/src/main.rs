@@ -29,6 +29,7 @@ use clap::Parser as _;
 use config::{Cli, Command, TimelineCommand};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::operator::OperatorKey;
+use soundoff_common::{note, tell};
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's allocator
 /// (`docs/benchmarks.md`).
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);
-    log.with_writer(std::io::stderr).init();
+    // What the log cannot write is lost: by default it would say so to the same standard error, and panic.
+    log.with_writer(std::io::stderr).log_internal_errors(false).init();
     let done = config::refuse_unknown_environment().and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(run(cli.command))
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("soundoff: {error:#}");
+            note!("soundoff: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -73,11 +75,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Provision(engines) => engines::provision(&engines).await,
         Command::Health { internal_listen } => health::ask(internal_listen).await,
         Command::OpsKey(secret) => {
-            println!("{}", OperatorKey::of(&secret.read()?).text());
+            tell!("{}", OperatorKey::of(&secret.read()?).text());
             Ok(())
         }
         Command::Deployment => {
-            print!("{}", deployment::json());
+            soundoff_common::terminal::print(&deployment::json());
             Ok(())
         }
         Command::Asyncapi => asyncapi::print(),

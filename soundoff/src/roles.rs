@@ -10,6 +10,7 @@ use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::web::pages::Pages as _;
+use soundoff_common::{announce, note};
 use soundoff_edge::{Clock, EdgeConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -49,7 +50,7 @@ async fn until_stopped(
     drain: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let signal = shutdown::asked().await?;
-    eprintln!("{signal}: draining; at most {} ms", args.drain().as_millis());
+    note!("{signal}: draining; at most {} ms", args.drain().as_millis());
     stop.cancel();
     let drained = tokio::time::timeout(args.drain() + GRACE, drain).await;
     drained.unwrap_or_else(|_| Err(anyhow::anyhow!("the drain took too long; nothing accepted is lost")))
@@ -93,7 +94,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     tokio::spawn(ring.keep_up(stop.clone()));
     let kept = CancellationToken::new();
     let keeping = tokio::spawn(clock.keep(kept.clone()));
-    println!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
+    announce!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
     let accepting = tokio::spawn(acceptor::deal(public, vec![sockets], stop.clone()));
     until_stopped(&role.node, &stop, async {
         accepting.await??;
@@ -120,7 +121,7 @@ async fn consume(
     let first = benches.first().map_or_else(QueueName::main, |bench| bench.queue.clone());
     let names: Vec<_> = benches.iter().map(|bench| bench.queue.clone()).collect();
     let pulls: Vec<_> = names.iter().map(QueueName::as_str).collect();
-    println!("{role}: internal {}, pulls {}", internal.local_addr()?, pulls.join(" "));
+    announce!("{role}: internal {}, pulls {}", internal.local_addr()?, pulls.join(" "));
     let stop = CancellationToken::new();
     let ops = ops_page(node, parts, names, &stop);
     let pool = Pool::new(&node.engines, benches);
@@ -213,7 +214,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
     let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
-    println!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
+    announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
     let stop = CancellationToken::new();
     node.begin_loops(&features, &stop)?;
     let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);

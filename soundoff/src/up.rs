@@ -11,7 +11,9 @@ use soundoff_common::hex::hex;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::secret::Secret;
+use soundoff_common::{announce, note};
 use soundoff_edge::{Clock, EdgeDeps};
+use soundoff_embedded::disk::Disk;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -58,7 +60,9 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let data = DataDir::hold(&config.data)?;
     let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
     let key = InternalKey::new(ops_secret.as_bytes())?;
-    let plan = Plan::embedded(data.path(), &config);
+    let disk = Disk::open(data.path())?;
+    shutdown::when_broken(disk.clone());
+    let plan = Plan::embedded(data.path(), &disk, &config);
     let mut node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
@@ -96,7 +100,9 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
 
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;
-    eprintln!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
+    note!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
+    // A drain would wait for what waits for room.
+    disk.hurry();
     let drained = tokio::time::timeout(config.drain() + DRAIN_GRACE, async {
         stop.cancel();
         accepting.await??;
@@ -158,13 +164,13 @@ impl Edges {
 
 fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
     let internal: Vec<_> = internal.iter().map(|address| format!("http://{address}/metrics")).collect();
-    println!("Sound Off is up.");
-    println!("  open       http://{address}/");
-    println!("  console    http://{address}/console  (frames by hand: press Connect, then Send)");
-    println!("  operators  http://{address}/ops");
-    println!("  websocket  ws://{address}/v1/ws");
-    println!("  data       {}", config.data.display());
-    println!("  metrics    {}", internal.join("  "));
-    println!();
-    println!("Ctrl-C stops it; nothing that was accepted is lost.");
+    announce!("Sound Off is up.");
+    announce!("  open       http://{address}/");
+    announce!("  console    http://{address}/console  (frames by hand: press Connect, then Send)");
+    announce!("  operators  http://{address}/ops");
+    announce!("  websocket  ws://{address}/v1/ws");
+    announce!("  data       {}", config.data.display());
+    announce!("  metrics    {}", internal.join("  "));
+    announce!();
+    announce!("Ctrl-C stops it; nothing that was accepted is lost.");
 }

@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use support::client::Client;
 use support::web::{code, post, sign_in, web};
-use support::{PATIENCE, Server, is_long, seed, tokens};
+use support::{Environment, PATIENCE, Server, is_long, seed, tokens};
 
 /// The settings, in seconds.
 const OFF: [i64; 7] = [0, -3_600, 3_600, 365 * 86_400, -365 * 86_400, 10, -10];
@@ -51,7 +51,7 @@ impl Wall {
         std::fs::rename(new, self.file()).unwrap();
     }
 
-    fn variables(&self) -> Vec<(String, String)> {
+    fn variables(&self) -> Environment {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         [
             ("LD_PRELOAD", text(&self.library)),
@@ -61,7 +61,7 @@ impl Wall {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("NO_FAKE_STAT", "1".to_owned()),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
+        .map(|(name, value)| (name, value.into()))
         .into()
     }
 

@@ -85,7 +85,11 @@ fn loadtest_speaks_the_protocol_like_any_stranger() {
         let posts = file.ends_with("loadtest/src/posts.rs");
         for line in text.lines().filter(|line| line.contains("soundoff_common::")) {
             let deliver = posts && line.contains("soundoff_common::pipeline::deliver");
-            assert!(deliver || line.contains("soundoff_common::protocol"), "{}: {line}", file.display());
+            let prints = ["note", "tell", "terminal"]
+                .iter()
+                .any(|name| line.contains(&format!("soundoff_common::{name}")));
+            let speaks = line.contains("soundoff_common::protocol");
+            assert!(deliver || prints || speaks, "{}: {line}", file.display());
         }
     }
 }
@@ -105,6 +109,26 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// `println!` and its kin panic when standard output or standard error cannot be written.
+#[test]
+fn what_we_print_may_get_lost() {
+    for member in members().iter().filter(|member| !["hotpaths", "benchkit"].contains(&member.as_str())) {
+        for file in sources(&root().join(member).join("src")) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with("tests.rs")
+                || name == "generated.rs"
+                || file.ends_with("common/src/terminal.rs")
+            {
+                continue;
+            }
+            for line in std::fs::read_to_string(&file).unwrap().lines() {
+                let panics = ["println!(", "print!(", "dbg!("].iter().any(|name| line.contains(name));
+                assert!(!panics, "tell!, announce! or note! instead, in {}: {line}", file.display());
+            }
+        }
+    }
 }
 
 #[test]

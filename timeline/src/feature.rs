@@ -107,6 +107,7 @@ fn fetched() -> Spec {
     let summary = "The sender's timeline, precomputed and repaired to what is true now. Comes unasked after `welcome`, as the event `timeline`.";
     Spec {
         archived: true,
+        reads: true,
         source: Source::Client,
         causes: &[COMPUTE],
         reply_schema: SchemaGenerator::subschema_for::<Page>,

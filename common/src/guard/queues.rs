@@ -55,6 +55,10 @@ impl Queues for GuardedQueues {
         self.batch(batch.len(), self.queues.forward(batch)).await
     }
 
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        self.batch(batch.len(), self.queues.send_passing(batch)).await
+    }
+
     async fn receive(
         &self,
         queue: &QueueName,

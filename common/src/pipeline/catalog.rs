@@ -54,6 +54,8 @@ pub struct Spec {
     pub role: Role,
     /// Whether the router archives it.
     pub archived: bool,
+    /// Whether it only reads.
+    pub reads: bool,
     /// One line for the protocol document.
     pub summary: &'static str,
     /// The body's JSON Schema.
@@ -78,6 +80,7 @@ impl Spec {
             source: M::SOURCE,
             role: M::ROLE,
             archived: M::ARCHIVED,
+            reads: M::READS,
             summary: M::SUMMARY,
             body_schema: SchemaGenerator::subschema_for::<M::Body>,
             reply_schema: SchemaGenerator::subschema_for::<M::Reply>,
@@ -97,6 +100,7 @@ impl Spec {
             source: Source::Internal,
             role: Role::User,
             archived: false,
+            reads: false,
             summary,
             body_schema: SchemaGenerator::subschema_for::<B>,
             reply_schema: SchemaGenerator::subschema_for::<Nothing>,
@@ -121,6 +125,8 @@ pub struct Route {
     pub role: Role,
     /// Whether it is archived.
     pub archived: bool,
+    /// Whether all its handlers only read.
+    pub reads: bool,
     /// The queues of all its handlers.
     pub queues: Vec<QueueName>,
 }
@@ -149,11 +155,13 @@ impl Catalog {
                 from_clients,
                 role: spec.role,
                 archived: false,
+                reads: true,
                 queues: Vec::new(),
             });
             let agree = (route.from_clients, route.role) == (from_clients, spec.role);
             assert!(agree, "handlers of {} disagree on who may send it", spec.message_type);
             route.archived |= spec.archived;
+            route.reads &= spec.reads;
             route.queues.push(spec.queue.clone());
         }
         Self { specs, routes }

@@ -83,6 +83,7 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
         {
             panic!("{} {undeclared}", M::TYPE);
         }
+        debug_assert!(!M::READS || outcome.effect.is_none(), "{} only reads, it says", M::TYPE);
         let Outcome { reply, effect, events, follow_ups } = outcome;
         let reply = crate::pipeline::handler::raw(&reply);
         let Some(effect) = effect else {

@@ -85,7 +85,9 @@ impl Failure {
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::Unavailable(_) | TableError::Conflict => Self::Wait(error.into()),
+            TableError::Unavailable(_) | TableError::NoRoom | TableError::Conflict => {
+                Self::Wait(error.into())
+            }
             TableError::ConditionFailed { .. } | TableError::Invalid(_) | TableError::Corrupt(_) => {
                 Self::Retry(error.into())
             }
@@ -96,7 +98,7 @@ impl From<TableError> for Failure {
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         match error {
-            QueueError::Full | QueueError::Unavailable(_) => Self::Wait(error.into()),
+            QueueError::Full | QueueError::NoRoom | QueueError::Unavailable(_) => Self::Wait(error.into()),
             QueueError::TooLarge(_) | QueueError::UnknownQueue(_) => Self::Retry(error.into()),
         }
     }
@@ -286,6 +288,8 @@ pub trait MessageType: Send + Sync + 'static {
     const ROLE: Role = Role::User;
     /// Whether it is archived.
     const ARCHIVED: bool = true;
+    /// Whether it only reads: such messages are taken on a full disk, too.
+    const READS: bool = false;
     /// The service that works on it.
     const TIER: Tier = Tier::Workers;
     /// All pushes and events that it may cause, beside the reply to its sender.

@@ -138,6 +138,13 @@ impl Queues for HeldQueues {
         }
     }
 
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        match self.forbidden(&batch) {
+            Some(queue) => vec![Err(self.refused("sends to", queue)); batch.len()],
+            None => self.queues.send_passing(batch).await,
+        }
+    }
+
     async fn receive(
         &self,
         queue: &QueueName,

@@ -123,6 +123,9 @@ pub enum QueueError {
     /// The queues hold as much as they may.
     #[error("the queues are full; retry when workers have caught up")]
     Full,
+    /// The disk of the queues has no room; nothing has changed.
+    #[error("the disk of the queues is full; retry when there is room")]
+    NoRoom,
     /// The engine did not serve the call.
     #[error("the queues are unavailable: {0}")]
     Unavailable(String),
@@ -157,6 +160,12 @@ pub trait Queues: Send + Sync + 'static {
 
     /// Sends entries that follow from a received message which is not acked yet; one result for each entry, in order.
     async fn forward(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        self.send(batch).await
+    }
+
+    /// Sends entries that leave nothing behind when they are done, such as what only reads; one result for each entry, in
+    /// order. On a disk that has no room for others they get what room is kept for such.
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         self.send(batch).await
     }
 

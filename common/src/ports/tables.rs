@@ -323,6 +323,9 @@ pub enum TableError {
     /// What is stored does not fit our types.
     #[error("corrupt item: {0}")]
     Corrupt(String),
+    /// The disk of the tables has no room; nothing was written, and reads go on.
+    #[error("the disk of the tables is full; retry when there is room")]
+    NoRoom,
     /// The engine did not serve the call.
     #[error("the tables are unavailable: {0}")]
     Unavailable(String),

@@ -48,12 +48,18 @@ impl FileArchive {
     pub fn open(dir: &Path, options: ArchiveOptions) -> anyhow::Result<Self> {
         let root = dir.join("archive");
         let parts = root.join(".open");
-        disk::create_dir(&parts).with_context(|| format!("making {}", parts.display()))?;
+        options.disk.create_dir(&parts).with_context(|| format!("making {}", parts.display()))?;
         disk::remove_drafts(&parts).with_context(|| format!("clearing {}", parts.display()))?;
         let left = roll::left_behind(&parts).with_context(|| format!("reading {}", parts.display()))?;
 
         let (to_roller, closed) = std::sync::mpsc::channel();
-        let roller = Roller::new(root.join("events"), parts.clone(), options.stream.clone(), left);
+        let roller = Roller::new(
+            options.disk.clone(),
+            root.join("events"),
+            parts.clone(),
+            options.stream.clone(),
+            left,
+        );
         let roller =
             std::thread::Builder::new().name("archive-roll".to_owned()).spawn(move || roller.run(&closed))?;
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);

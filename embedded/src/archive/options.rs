@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::disk::Disk;
+
 /// How the archive is written.
 #[derive(Debug, Clone)]
 pub struct ArchiveOptions {
@@ -11,6 +13,8 @@ pub struct ArchiveOptions {
     pub roll_after: Duration,
     /// How long the first put waits for others to share its disk sync.
     pub gather: Duration,
+    /// The disk that it lies on.
+    pub disk: Disk,
 }
 
 impl Default for ArchiveOptions {
@@ -20,6 +24,7 @@ impl Default for ArchiveOptions {
             roll_bytes: 64 * 1024 * 1024,
             roll_after: Duration::from_secs(60),
             gather: Duration::from_millis(50),
+            disk: Disk::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::line;
-use crate::disk::{self, Draft};
+use crate::disk::{Disk, Draft};
 
 /// The most files that one part is sorted into: each is open, with a compressor of a few hundred KB, while the part is
 /// rolled.
@@ -32,6 +32,7 @@ pub(super) enum RollJob {
 
 #[derive(Debug)]
 pub(super) struct Roller {
+    disk: Disk,
     events: PathBuf,
     parts: PathBuf,
     stream: String,
@@ -53,8 +54,14 @@ pub(super) fn left_behind(parts: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Roller {
-    pub(super) fn new(events: PathBuf, parts: PathBuf, stream: String, pending: Vec<PathBuf>) -> Self {
-        Self { events, parts, stream, pending }
+    pub(super) fn new(
+        disk: Disk,
+        events: PathBuf,
+        parts: PathBuf,
+        stream: String,
+        pending: Vec<PathBuf>,
+    ) -> Self {
+        Self { disk, events, parts, stream, pending }
     }
 
     /// Runs until the writer is gone.
@@ -73,6 +80,9 @@ impl Roller {
     }
 
     fn roll_pending(&mut self) -> Result<(), Unavailable> {
+        if let (Err(full), false) = (self.disk.room(), self.pending.is_empty()) {
+            return Err(Unavailable(format!("the archive could not be rolled: {full}")));
+        }
         let mut failed = None;
         for part in std::mem::take(&mut self.pending) {
             if let Err(error) = self.roll(&part) {
@@ -93,24 +103,27 @@ impl Roller {
         for (path, file) in self.sort(part, &name)? {
             file.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.publish(&path)?;
         }
-        fs::remove_file(part)?;
-        disk::sync_dir(&self.parts).map_err(io::Error::other)
+        self.disk.noted(part, fs::remove_file(part))?;
+        self.disk.sync_dir(&self.parts)
     }
 
     /// Compresses a part's lines into one draft for each published file.
     fn sort(&self, part: &Path, name: &str) -> io::Result<Vec<(PathBuf, GzEncoder<BufWriter<Draft>>)>> {
         // By the start of a line, so that a look-up makes no path.
         let mut files: HashMap<Vec<u8>, (PathBuf, GzEncoder<BufWriter<Draft>>)> = HashMap::new();
-        let mut reader = BufReader::with_capacity(256 * 1024, File::open(part)?);
+        let mut reader = BufReader::with_capacity(256 * 1024, self.disk.noted(part, File::open(part))?);
         let (mut text, mut torn) = (Vec::new(), 0);
-        while reader.read_until(b'\n', &mut text)? > 0 {
+        while self.disk.noted(part, reader.read_until(b'\n', &mut text))? > 0 {
             match line::parse(&text) {
                 // A write that a crash cut short: no caller was told that it is archived.
                 None => torn += 1,
                 Some(line) => {
                     let group = &text[..text.len() - line.json.len()];
                     if !files.contains_key(group) {
-                        let draft = Draft::create(self.parts.join(format!("{name}.{}.tmp", files.len())))?;
+                        let draft = Draft::create(
+                            &self.disk,
+                            self.parts.join(format!("{name}.{}.tmp", files.len())),
+                        )?;
                         let file = GzEncoder::new(BufWriter::new(draft), Compression::new(LEVEL));
                         let path = self.events.join(line.dir()).join(name);
                         files.insert(group.to_vec(), (path, file));

@@ -15,7 +15,7 @@ use ulid::Ulid;
 use super::line::Line;
 use super::options::ArchiveOptions;
 use super::roll::{MAX_GROUPS, RollJob};
-use crate::disk;
+use crate::disk::is_no_room;
 
 /// A batch this large is synced without waiting for more.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -123,6 +123,7 @@ impl Writer {
 
     /// Appends lines durably. After a failure some of them may be there nevertheless: the archive is at-least-once.
     fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        self.options.disk.room()?;
         let mut buffer = Vec::with_capacity(lines.iter().map(|line| line.bytes.len()).sum());
         for line in lines {
             let part = self.open_part()?;
@@ -146,8 +147,9 @@ impl Writer {
     fn open_part(&mut self) -> io::Result<&mut Part> {
         if self.part.is_none() {
             let path = self.dir.join(format!("{}.part", Ulid::generate()));
-            let file = File::options().append(true).create_new(true).open(&path)?;
-            disk::sync_dir(&self.dir).map_err(io::Error::other)?;
+            let opened = File::options().append(true).create_new(true).open(&path);
+            let file = self.options.disk.noted(&path, opened)?;
+            self.options.disk.sync_dir(&self.dir)?;
             let opened = Instant::now();
             self.part = Some(Part { file, path, length: 0, opened, groups: HashSet::new() });
         }
@@ -156,15 +158,18 @@ impl Writer {
 
     /// Writes and syncs the buffer, and empties it.
     fn write(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let disk = self.options.disk.clone();
         let part = self.open_part()?;
-        let written = part.file.write_all(buffer).and_then(|()| part.file.sync_data());
+        let written = disk.noted(&part.path, part.file.write_all(buffer));
+        let written = written.and_then(|()| disk.synced(&part.path, part.file.sync_data()));
         match written {
             Ok(()) => part.length += buffer.len() as u64,
             Err(error) => {
-                // The next line must not follow half of this one, and a file whose sync failed once must not be trusted
-                // again: cut it back as far as possible, and leave it to the roller.
-                drop(part.file.set_len(part.length));
-                self.close();
+                // The next line must not follow half of this one. Where there was no room, the part goes on from there;
+                // after another failure it must not be trusted again, and is left to the roller.
+                if part.file.set_len(part.length).is_err() || !is_no_room(&error) {
+                    self.close();
+                }
                 return Err(error);
             }
         }

@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use super::log::Log;
 use super::record::{self, FRAME_BYTES, FRAME_HEADER, Frame, Record};
-use super::segment::{self, SEGMENT_HEADER};
+use super::segment::{self, SEGMENT_HEADER, Use};
 use super::state::Place;
+use crate::disk::is_no_room;
 
 /// How far the oldest segment has been copied.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ impl Compaction {
     pub(super) fn step(&mut self, log: &Log, frame: &mut Frame) -> io::Result<bool> {
         remove_empty(log, frame)?;
         let state = log.state();
-        if !state.wasteful(log.options.segment_bytes) {
+        if !state.wasteful(log.options.segment_bytes) || !log.options.disk.has_room() {
             return Ok(false);
         }
         let oldest = &state.segments[0];
@@ -34,7 +35,11 @@ impl Compaction {
         let mut copied = 0;
         while self.offset < size && copied < FRAME_BYTES {
             let payload = self.read(&file, size)?;
-            copied += copy(log, frame, number, self.offset, &self.buffer[FRAME_HEADER..])?;
+            copied += match copy(log, frame, number, self.offset, &self.buffer[FRAME_HEADER..]) {
+                // Later: the writer asks again after its next jobs.
+                Err(error) if is_no_room(&error) => return Ok(false),
+                copied => copied?,
+            };
             self.offset += (FRAME_HEADER + payload) as u64;
         }
         if self.offset >= size {
@@ -90,6 +95,7 @@ fn copy(log: &Log, frame: &mut Frame, segment: u32, base: u64, payload: &[u8]) -
     if frame.is_empty() {
         return Ok(0);
     }
+    tail.make_room(frame.len(), Use::Send)?;
     let at = tail.append(frame)?;
     for (id, place) in moved {
         state.moved(id, Place { segment: tail.number, offset: at + place.offset, ..place });
@@ -111,7 +117,10 @@ fn remove_empty(log: &Log, frame: &mut Frame) -> io::Result<()> {
     let empty = u32::try_from(empty).map_err(io::Error::other)?;
     frame.clear();
     frame.forgotten(first + empty - 1);
-    log.tail().append(frame)?;
+    let mut tail = log.tail();
+    tail.make_room(frame.len(), Use::Settle)?;
+    tail.append(frame)?;
+    drop(tail);
     // Also syncs copies and acks, before what they replace is removed.
     log.sync()?;
     for number in first..first + empty {
@@ -120,8 +129,9 @@ fn remove_empty(log: &Log, frame: &mut Frame) -> io::Result<()> {
         state.size -= gone.size;
         state.first += 1;
         drop(state);
-        std::fs::remove_file(segment::path(&log.dir, number))?;
-        segment::sync_dir(&log.dir)?;
+        let path = segment::path(&log.dir, number);
+        log.options.disk.noted(&path, std::fs::remove_file(&path))?;
+        log.options.disk.sync_dir(&log.dir)?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use soundoff_common::ports::queues::QueueError;
 
 use super::log::{Arrival, Log};
-use super::record::{FRAME_BYTES, Frame, Id};
+use super::record::{FRAME_BYTES, FRAME_HEADER, Frame, Id, PUT_OVERHEAD};
+use super::segment::Use;
 use super::state::Place;
 
 impl Log {
@@ -16,6 +17,11 @@ impl Log {
         if u64::from(tail.offset) >= self.options.segment_bytes {
             return Ok(arrivals);
         }
+        // For all of them before the first: on a full disk they are forwarded together or not at all.
+        let size: usize = arrivals.iter().map(|arrival| arrival.body.len() + PUT_OVERHEAD as usize).sum();
+        let frames = size / FRAME_BYTES + 1;
+        let room = tail.make_room(size + frames * FRAME_HEADER, Use::Forward);
+        room.map_err(|error| self.failed("writing the queue log", &error))?;
         let mut touched = Vec::new();
         let mut frame = Frame::new();
         let mut rest = arrivals.into_iter().peekable();
@@ -29,7 +35,7 @@ impl Log {
                 puts.push((id, frame.put(id, sent_at, 0, 0, &body), body));
             }
             let appended = tail.append(&mut frame);
-            let base = appended.map_err(|error| self.broken("writing the queue log", &error))?;
+            let base = appended.map_err(|error| self.failed("writing the queue log", &error))?;
             let mut state = self.state();
             for (id, offset, body) in puts {
                 let len = u32::try_from(body.len()).expect("bodies are bounded");

@@ -19,8 +19,9 @@ use tokio::sync::{Notify, oneshot};
 use super::options::Options;
 use super::record::{Frame, Id};
 use super::replay::{self, Replay};
-use super::segment::{self, Tail};
+use super::segment::{self, Tail, Use};
 use super::state::{Segment, State};
+use crate::disk::{self, Disk, is_no_room};
 
 /// A body on its way into the log; `index` is its place in the results.
 #[derive(Debug)]
@@ -36,18 +37,21 @@ pub(super) enum Job {
     Send {
         sent_at: u64,
         arrivals: Vec<Arrival>,
-        /// Gets the indices of those that the log had no room for.
-        reply: oneshot::Sender<Vec<usize>>,
+        /// They leave nothing behind, and may use what room is kept for what was accepted.
+        passing: bool,
+        /// Gets those that the log had no room for, and why.
+        reply: oneshot::Sender<Vec<(usize, QueueError)>>,
     },
     Bury {
         id: Id,
         at: u64,
         reason: Box<str>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), QueueError>>,
     },
+    /// Without ids: asks only for an answer when everything before it is on disk.
     Redrive {
         ids: Vec<Id>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), QueueError>>,
     },
 }
 
@@ -86,10 +90,13 @@ impl Log {
     /// Reads the log in `dir`.
     pub(super) fn open(dir: &Path, queues: &[QueueName], options: Options) -> anyhow::Result<Self> {
         anyhow::ensure!(options.segment_bytes <= 1 << 30, "a segment may have 1 GiB at most");
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let disk = &options.disk;
+        disk.create_dir(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        disk::remove_drafts(dir).with_context(|| format!("cannot clear {}", dir.display()))?;
         let mut replay = replay::read(dir, options.memory_bytes)?;
         let numbers = replay.number(queues)?;
-        let tail = begin(dir, &mut replay).with_context(|| format!("cannot write to {}", dir.display()))?;
+        let tail =
+            begin(disk, dir, &mut replay).with_context(|| format!("cannot write to {}", dir.display()))?;
         let Replay { state, names, next_seq, .. } = replay;
         Ok(Self {
             dir: dir.to_owned(),
@@ -150,11 +157,19 @@ impl Log {
         QueueError::Unavailable(why.clone())
     }
 
+    /// The answer to a call that a failed write ended. The log stops, unless the disk only had no room: then the file is
+    /// as it was.
+    pub(super) fn failed(&self, doing: &str, error: &io::Error) -> QueueError {
+        if is_no_room(error) { QueueError::NoRoom } else { self.broken(doing, error) }
+    }
+
     pub(super) fn broken(&self, doing: &str, error: &io::Error) -> QueueError {
         let why = format!("{doing} failed: {error}; restart to read the log again");
         if self.check().is_ok() {
             tracing::error!(dir = %self.dir.display(), "the queue log stopped: {why}");
         }
+        // Whatever it was: this process cannot go on without its queues.
+        let _ = self.options.disk.needed(&self.dir, Err::<(), _>(io::Error::other(why.clone())));
         self.fail(&why)
     }
 
@@ -232,15 +247,16 @@ impl Log {
     /// Syncs everything written so far to disk. Others may write meanwhile.
     pub(super) fn sync(&self) -> io::Result<()> {
         let tail = self.tail();
-        let (file, number, offset) = (tail.file.clone(), tail.number, tail.offset);
+        let (file, path) = (tail.file.clone(), tail.path.clone());
+        let (number, offset) = (tail.number, tail.offset);
         #[cfg(test)]
         let fail = tail.fail_sync.load(std::sync::atomic::Ordering::Relaxed);
         drop(tail);
         #[cfg(test)]
         if fail {
-            return Err(io::Error::other("a planted sync failure"));
+            return self.options.disk.synced(&path, Err(io::Error::other("a planted sync failure")));
         }
-        file.sync_data()?;
+        self.options.disk.synced(&path, file.sync_data())?;
         let mut tail = self.tail();
         if tail.number == number {
             tail.synced = tail.synced.max(offset);
@@ -271,19 +287,23 @@ pub(super) fn opening(frame: &mut Frame, names: &[QueueName], next_seq: u64) {
 }
 
 /// Continues where the log ends; the whole log and the names of its queues are on disk then.
-fn begin(dir: &Path, replay: &mut Replay) -> io::Result<Tail> {
+fn begin(disk: &Disk, dir: &Path, replay: &mut Replay) -> io::Result<Tail> {
     let mut frame = Frame::new();
     opening(&mut frame, &replay.names, replay.next_seq);
     if let Some(end) = replay.end {
-        let mut tail = Tail::resume(segment::open(dir, replay.last)?, replay.last, end);
+        let file = segment::open(dir, replay.last)?;
+        let path = segment::path(dir, replay.last);
+        let mut tail = Tail::resume(disk, file, path, replay.last, end, replay.filled);
+        tail.make_room(frame.len(), Use::Settle)?;
         tail.append(&mut frame)?;
-        tail.file.sync_all()?;
+        disk.synced(&tail.path, tail.file.sync_all())?;
         tail.synced = tail.offset;
         return Ok(tail);
     }
-    let tail = Tail::create(dir, replay.last, &mut frame)?;
-    if replay.state.segments.is_empty() {
-        replay.state.segments.push_back(Segment { file: tail.file.clone(), size: 0, bodies: 0 });
-    }
+    let mut tail = Tail::create(disk, dir, replay.last, &mut frame)?;
+    tail.publish(dir)?;
+    // It takes the place of one that was never begun.
+    replay.state.segments.pop_back();
+    replay.state.segments.push_back(Segment { file: tail.file.clone(), size: 0, bodies: 0 });
     Ok(tail)
 }

@@ -35,11 +35,15 @@ use tokio::sync::oneshot;
 pub use options::Options;
 
 use log::{Arrival, Job, Log};
-use record::{Frame, Id};
-use state::{Source, Taken};
+use record::{FRAME_HEADER, Frame, Id};
+use segment::Use;
+use state::{Burial, Source, Taken};
 
 /// The longest reason that is kept; longer ones are cut.
 const MAX_REASON_BYTES: usize = 1024;
+
+/// Bytes of an ack in the log.
+const ACK_BYTES: usize = 11;
 
 /// All queues of one machine.
 #[derive(Debug)]
@@ -97,18 +101,19 @@ impl EmbeddedQueues {
     }
 
     /// Records in the log that these are handed out, before they are: a message that kills its process must not start
-    /// at attempt 1 forever.
+    /// at attempt 1 forever. Without room for that they are not handed out.
     fn mark(&self, queue: u16, taken: &[Taken]) -> Result<(), QueueError> {
         let mut frame = Frame::new();
         for Taken { seq, life, attempt, .. } in taken {
             frame.received(Id { queue, seq: *seq }, *life, *attempt);
         }
-        self.append(&mut frame)
-    }
-
-    fn append(&self, frame: &mut Frame) -> Result<(), QueueError> {
-        let appended = self.log.tail().append(frame);
-        appended.map(drop).map_err(|error| self.log.broken("writing the queue log", &error))
+        let mut tail = self.log.tail();
+        let marked = tail.make_room(frame.len(), Use::Receive).and_then(|()| tail.append(&mut frame));
+        drop(tail);
+        marked.map(drop).map_err(|error| {
+            self.log.state().put_back(queue, taken);
+            self.log.failed("writing the queue log", &error)
+        })
     }
 
     async fn body(&self, source: Source) -> Result<Bytes, QueueError> {
@@ -139,10 +144,10 @@ impl EmbeddedQueues {
     }
 
     /// Asks the writer to send, and corrects the results by its answer.
-    async fn sent(&self, arrivals: Vec<Arrival>, answers: &mut [Result<(), QueueError>]) {
+    async fn sent(&self, arrivals: Vec<Arrival>, passing: bool, answers: &mut [Result<(), QueueError>]) {
         let (reply, answer) = oneshot::channel();
-        match self.done(Job::Send { sent_at: now_ms(), arrivals, reply }, answer).await {
-            Ok(refused) => refused.into_iter().for_each(|index| answers[index] = Err(QueueError::Full)),
+        match self.done(Job::Send { sent_at: now_ms(), arrivals, passing, reply }, answer).await {
+            Ok(refused) => refused.into_iter().for_each(|(index, why)| answers[index] = Err(why)),
             Err(error) => refuse_all(answers, &error),
         }
     }
@@ -167,7 +172,15 @@ impl Queues for EmbeddedQueues {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let (mut answers, arrivals) = self.arrivals(batch);
         if !arrivals.is_empty() {
-            self.sent(arrivals, &mut answers).await;
+            self.sent(arrivals, false, &mut answers).await;
+        }
+        answers
+    }
+
+    async fn send_passing(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let (mut answers, arrivals) = self.arrivals(batch);
+        if !arrivals.is_empty() {
+            self.sent(arrivals, true, &mut answers).await;
         }
         answers
     }
@@ -176,7 +189,7 @@ impl Queues for EmbeddedQueues {
         let (mut answers, arrivals) = self.arrivals(batch);
         match self.log.forward(now_ms(), arrivals) {
             Ok(left) if left.is_empty() => {}
-            Ok(left) => self.sent(left, &mut answers).await,
+            Ok(left) => self.sent(left, false, &mut answers).await,
             Err(error) => refuse_all(&mut answers, &error),
         }
         answers
@@ -225,6 +238,9 @@ impl Queues for EmbeddedQueues {
         self.log.check()?;
         let mut frame = Frame::new();
         let mut tail = self.log.tail();
+        // Before anything is removed: an ack that the log has no room for changes nothing.
+        let room = tail.make_room(FRAME_HEADER + receipts.len() * ACK_BYTES, Use::Settle);
+        room.map_err(|error| self.log.failed("writing the queue log", &error))?;
         let mut state = self.log.state();
         for (seq, life, _) in receipts.iter().filter_map(delivery) {
             let id = Id { queue, seq };
@@ -278,12 +294,22 @@ impl Queues for EmbeddedQueues {
         self.log.check()?;
         let Some((seq, life, _)) = delivery(&receipt) else { return Ok(()) };
         let id = Id { queue, seq };
-        if !self.log.state().begin_bury(id, life) {
-            return Ok(());
-        }
-        let reason = reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].into();
+        let begun = self.log.state().begin_bury(id, life);
         let (reply, answer) = oneshot::channel();
-        self.done(Job::Bury { id, at: now_ms(), reason, reply }, answer).await
+        let job = match begun {
+            Burial::Past => return Ok(()),
+            Burial::Begun => {
+                let reason = reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].into();
+                Job::Bury { id, at: now_ms(), reason, reply }
+            }
+            // Ok means that it is on disk, also when another call asked first.
+            Burial::OnItsWay => Job::Redrive { ids: Vec::new(), reply },
+        };
+        let buried = self.done(job, answer).await?;
+        if begun == Burial::OnItsWay && self.log.state().is_live(id, life) {
+            return Err(QueueError::NoRoom);
+        }
+        buried
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<Depth, QueueError> {
@@ -324,7 +350,7 @@ impl Queues for EmbeddedQueues {
         let count = ids.len();
         if count > 0 {
             let (reply, answer) = oneshot::channel();
-            self.done(Job::Redrive { ids, reply }, answer).await?;
+            self.done(Job::Redrive { ids, reply }, answer).await??;
         }
         Ok(count)
     }

@@ -1,4 +1,6 @@
-/// Limits of the queue log. The defaults suit one small machine.
+use crate::disk::Disk;
+
+/// Limits of the queue log, and where it lies. The defaults suit one small machine.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Bytes of undelivered and dead messages after which `send` to main_q fails with [`QueueError::Full`]. Acks, and
@@ -10,10 +12,12 @@ pub struct Options {
     pub memory_bytes: usize,
     /// The size in bytes at which a new segment begins; at most 1 GiB.
     pub segment_bytes: u64,
+    /// The disk that it lies on.
+    pub disk: Disk,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { live_bytes: 4 << 30, memory_bytes: 64 << 20, segment_bytes: 64 << 20 }
+        Self { live_bytes: 4 << 30, memory_bytes: 64 << 20, segment_bytes: 64 << 20, disk: Disk::default() }
     }
 }

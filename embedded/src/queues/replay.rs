@@ -23,6 +23,8 @@ pub(super) struct Replay {
     /// Where the last segment ends; `None` when there is no log yet, or when its last segment has no header and must be
     /// begun again.
     pub(super) end: Option<u32>,
+    /// Up to where there are zeros after it.
+    pub(super) filled: u32,
     /// The number of the last segment, or 1.
     pub(super) last: u32,
     forgotten: u32,
@@ -35,7 +37,8 @@ pub(super) struct Replay {
 pub(super) fn read(dir: &Path, memory: usize) -> anyhow::Result<Replay> {
     let numbers = segment::list(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let state = State::new(memory);
-    let mut replay = Replay { state, names: Vec::new(), next_seq: 1, end: None, last: 1, forgotten: 0 };
+    let mut replay =
+        Replay { state, names: Vec::new(), next_seq: 1, end: None, filled: 0, last: 1, forgotten: 0 };
     let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
         return Ok(replay);
     };
@@ -94,6 +97,7 @@ impl Replay {
         if is_last {
             cut(&file, number, at, &bytes[at..])?;
             self.end = Some(u32::try_from(at)?);
+            self.filled = u32::try_from(bytes.len())?;
         }
         self.keep(file, if is_last { 0 } else { bytes.len() as u64 });
         Ok(())
@@ -197,7 +201,8 @@ impl Replay {
     }
 }
 
-/// Removes everything after the last whole frame: the zeros of a growing segment, and what a crash left half-written.
+/// Overwrites what a crash left half-written after the last whole frame. The zeros of a growing segment stay: on a full
+/// disk they are the room in which the log goes on.
 fn cut(file: &File, number: u32, at: usize, rest: &[u8]) -> anyhow::Result<()> {
     if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
         tracing::warn!(
@@ -206,9 +211,7 @@ fn cut(file: &File, number: u32, at: usize, rest: &[u8]) -> anyhow::Result<()> {
             bytes = last + 1,
             "cut a torn end off the queue log; nothing in it was confirmed"
         );
-    }
-    if !rest.is_empty() {
-        file.set_len(at as u64)?;
+        file.write_all_at(&vec![0; last + 1], at as u64)?;
     }
     // After a kill the rest may be in memory only, and receivers are about to see it.
     file.sync_all()?;

@@ -80,6 +80,16 @@ impl Queue {
     }
 }
 
+/// What a message was when its burial was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Burial {
+    Begun,
+    /// Asked for before, and not on disk yet.
+    OnItsWay,
+    /// It is buried, acked or redriven.
+    Past,
+}
+
 /// Where a body can be read.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
@@ -183,6 +193,21 @@ impl State {
         }
     }
 
+    /// Undoes a take: the messages are visible again, and it counts as no receive.
+    pub(super) fn put_back(&mut self, number: u16, taken: &[Taken]) {
+        let queue = self.queue(number);
+        for Taken { seq, life, attempt, .. } in taken.iter().rev() {
+            let Some(entry) = queue.live.get_mut(seq) else { continue };
+            if entry.life != *life || entry.attempt != *attempt || entry.sight != Sight::InFlight {
+                continue;
+            }
+            queue.in_flight.remove(&(entry.until, *seq));
+            entry.attempt -= 1;
+            entry.sight = Sight::Ready;
+            queue.ready.push_front(*seq);
+        }
+    }
+
     pub(super) fn any_ready(&mut self, queue: u16) -> bool {
         !self.queue(queue).ready.is_empty()
     }
@@ -225,17 +250,46 @@ impl State {
         true
     }
 
-    /// Hides a message until its burial is on disk; returns whether it was there.
-    pub(super) fn begin_bury(&mut self, id: Id, life: u16) -> bool {
+    /// Hides a message until its burial is on disk.
+    pub(super) fn begin_bury(&mut self, id: Id, life: u16) -> Burial {
         let queue = self.queue(id.queue);
-        let Some(entry) = queue.live.get_mut(&id.seq) else { return false };
-        if entry.life != life || entry.sight == Sight::Burying {
-            return false;
+        let Some(entry) = queue.live.get_mut(&id.seq).filter(|entry| entry.life == life) else {
+            return Burial::Past;
+        };
+        if entry.sight == Sight::Burying {
+            return Burial::OnItsWay;
         }
         queue.in_flight.remove(&(entry.until, id.seq));
         entry.sight = Sight::Burying;
         queue.burying += 1;
-        true
+        Burial::Begun
+    }
+
+    /// Whether the message is there, and not dead.
+    pub(super) fn is_live(&self, id: Id, life: u16) -> bool {
+        self.queues[usize::from(id.queue)].live.get(&id.seq).is_some_and(|entry| entry.life == life)
+    }
+
+    /// There was no room for the burial: the message is as hidden as it was before.
+    pub(super) fn stop_bury(&mut self, id: Id) {
+        let queue = self.queue(id.queue);
+        let Some(entry) = queue.live.get_mut(&id.seq).filter(|entry| entry.sight == Sight::Burying) else {
+            return;
+        };
+        let until = entry.until;
+        entry.sight = Sight::InFlight;
+        queue.burying -= 1;
+        queue.in_flight.insert((until, id.seq));
+        self.next_expiry = self.next_expiry.min(until);
+    }
+
+    /// There was no room for the redrive: the letter stays.
+    pub(super) fn stop_redrive(&mut self, id: Id) {
+        let queue = self.queue(id.queue);
+        if let Some(letter) = queue.dead.get_mut(&id.seq).filter(|letter| letter.leaving) {
+            letter.leaving = false;
+            queue.leaving -= 1;
+        }
     }
 
     /// The burial is on disk.

@@ -360,14 +360,71 @@ async fn a_failed_write_stops_everything() {
     let queues = open(dir.path(), Options::default());
     send(&queues, "before").await.expect("a send");
     let message = receive(&queues, 1).await.remove(0);
-    queues.log.tail().fail_write = true;
+    queues.log.tail().fail_write = Some(std::io::ErrorKind::Other);
     let acked = queues.ack(&queue(), vec![message.receipt.clone()]).await;
     assert!(matches!(acked, Err(QueueError::Unavailable(_))), "never Ok without the write");
-    queues.log.tail().fail_write = false;
+    queues.log.tail().fail_write = None;
     assert!(matches!(send(&queues, "later").await, Err(QueueError::Unavailable(_))));
     unavailable(&queues, message).await;
     let queues = reopen(queues, dir.path(), Options::default());
     assert_eq!(bodies(&queues).await, ["before"], "a restart reads what is on disk");
+}
+
+/// Sends by `way` until there is no room; returns how many were taken.
+async fn until_no_room(queues: &EmbeddedQueues, forwards: bool) -> usize {
+    for taken in 0..1_000 {
+        let batch = vec![Outgoing { queue: queue(), body: vec![b'x'; 16_384].into() }];
+        let sent = if forwards { queues.forward(batch).await } else { queues.send(batch).await }.remove(0);
+        match sent {
+            Ok(()) => {}
+            Err(QueueError::NoRoom) => return taken,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("the zeros ahead of the log are endless");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_new_comes_and_what_is_there_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let queues = open(dir.path(), Options::default());
+    send(&queues, "before").await.expect("a send");
+    queues.log.tail().fail_write = Some(std::io::ErrorKind::StorageFull);
+    let sent = until_no_room(&queues, false).await;
+    assert!(sent > 0, "there are zeros ahead");
+    assert!(queues.log.options.disk.check().is_err());
+    let passing = vec![Outgoing { queue: queue(), body: "passing".into() }];
+    queues.send_passing(passing).await.remove(0).expect("what leaves nothing behind has room");
+    let forwarded = until_no_room(&queues, true).await;
+    assert!(forwarded > 0, "what was accepted has more");
+    // Receives have still more. One that has none takes nothing.
+    let (mut last, mut receives) = (receive(&queues, usize::MAX).await, 1);
+    assert_eq!(last.len(), sent + forwarded + 2, "what was taken is there, and nothing else");
+    loop {
+        let receipts = last.iter().map(|message| message.receipt.clone()).collect();
+        queues.extend(&queue(), receipts, Duration::ZERO).await.expect("an extension");
+        match queues.receive(&queue(), usize::MAX, Duration::ZERO, HIDDEN).await {
+            Ok(messages) => (last, receives) = (messages, receives + 1),
+            Err(QueueError::NoRoom) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let depth = queues.depth(&queue()).await.expect("a depth");
+    assert_eq!((depth.visible as usize, depth.in_flight), (last.len(), 0), "put back");
+    let poison = last.pop().unwrap();
+    queues.bury(&queue(), poison.receipt, "poison").await.expect("a burial has room");
+    let waiting = last.pop().unwrap();
+    ack(&queues, &last).await;
+
+    queues.log.tail().fail_write = None;
+    until("the room is seen", || queues.log.options.disk.check().is_ok()).await;
+    send(&queues, "after").await.expect("a send");
+    let queues = reopen(queues, dir.path(), Options::default());
+    let left = receive(&queues, usize::MAX).await;
+    let bodies: Vec<&Bytes> = left.iter().map(|message| &message.body).collect();
+    assert_eq!(bodies, [&waiting.body, &Bytes::from("after")]);
+    assert_eq!(left[0].attempt, receives + 1, "a receive without room is none");
+    assert_eq!(queues.dead_letters(&queue(), 10).await.expect("dead letters").len(), 1);
 }
 
 async fn unavailable(queues: &EmbeddedQueues, message: Message) {

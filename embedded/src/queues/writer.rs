@@ -6,24 +6,54 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use soundoff_common::ports::queues::QueueError;
 use tokio::sync::oneshot;
 
 use super::compact::Compaction;
 use super::log::{Arrival, Job, Log, opening};
 use super::record::{FRAME_BYTES, Frame, Id, PUT_OVERHEAD};
-use super::segment::Tail;
+use super::segment::{Tail, Use};
 use super::state::{Place, Segment};
+use crate::disk::is_no_room;
 
 /// The change of state that a record describes; made once it is on disk.
 enum Change {
-    Put { id: Id, sent_at: u64, place: Place, body: Bytes },
-    Bury { id: Id, at: u64, reason: Box<str> },
-    Redrive { id: Id },
+    /// `from` says which entry of which reply it is, should the disk have no room for it.
+    Put {
+        id: Id,
+        sent_at: u64,
+        place: Place,
+        body: Bytes,
+        from: Entry,
+    },
+    Bury {
+        id: Id,
+        at: u64,
+        reason: Box<str>,
+    },
+    Redrive {
+        id: Id,
+    },
+}
+
+/// An entry of a send: the reply's place among the replies of the round, and its own in the batch.
+#[derive(Clone, Copy)]
+struct Entry {
+    reply: usize,
+    index: usize,
+}
+
+/// The entries of one send.
+struct Batch {
+    reply: usize,
+    sent_at: u64,
+    arrivals: Vec<Arrival>,
+    passing: bool,
 }
 
 enum Reply {
-    Sent(oneshot::Sender<Vec<usize>>, Vec<usize>),
-    Done(oneshot::Sender<()>),
+    Sent(oneshot::Sender<Vec<(usize, QueueError)>>, Vec<(usize, QueueError)>),
+    Done(oneshot::Sender<Result<(), QueueError>>, Result<(), QueueError>),
 }
 
 pub(super) struct Writer {
@@ -71,7 +101,7 @@ pub(super) fn run(log: Arc<Log>) {
             }
         }
     }
-    if let Err(error) = log.tail().finish() {
+    if let Err(error) = log.sync() {
         log.broken("closing the queue log", &error);
     }
 }
@@ -84,11 +114,10 @@ impl Writer {
             self.sync()?;
             self.publish();
         }
-        if self.log.tail().offset >= u32::try_from(self.log.options.segment_bytes).unwrap_or(u32::MAX) {
-            self.rotate()?;
-        }
-        if self.compaction.step(&self.log, &mut self.frame)? {
-            self.log.nudge();
+        // On a full disk both wait for room. What is there is whole, and the log goes on in what it has of it.
+        match self.tidy_up() {
+            Err(error) if !is_no_room(&error) => return Err(error),
+            _ => {}
         }
         let mut state = self.log.state();
         state.expire(self.log.now(), &mut self.touched);
@@ -100,63 +129,120 @@ impl Writer {
         Ok(next)
     }
 
+    /// Begins a new segment when the growing one is full, and does a bounded step of compaction.
+    fn tidy_up(&mut self) -> io::Result<()> {
+        let long = u64::from(self.log.tail().offset) >= self.log.options.segment_bytes;
+        if long && self.log.options.disk.has_room() {
+            self.rotate()?;
+        }
+        if self.compaction.step(&self.log, &mut self.frame)? {
+            self.log.nudge();
+        }
+        Ok(())
+    }
+
     fn write(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
         self.frame.clear();
-        // Only this thread adds messages that a full log refuses, so no more of them can be live than these and what is
-        // added here.
-        let mut live = self.log.state().live;
+        let mut sends = Vec::new();
+        // What settles messages comes first, in a frame of its own: it has room where new messages have none.
         for job in jobs.drain(..) {
             match job {
-                Job::Send { sent_at, arrivals, reply } => {
-                    let mut refused = Vec::new();
-                    for Arrival { index, queue, body } in arrivals {
-                        let size = body.len() as u64 + PUT_OVERHEAD;
-                        if live + size > self.log.options.live_bytes && self.log.is_entry(queue) {
-                            refused.push(index);
-                            continue;
-                        }
-                        live += size;
-                        self.put(queue, sent_at, body)?;
-                    }
-                    self.replies.push(Reply::Sent(reply, refused));
+                Job::Send { sent_at, arrivals, passing, reply } => {
+                    let at = self.replies.len();
+                    self.replies.push(Reply::Sent(reply, Vec::new()));
+                    sends.push(Batch { reply: at, sent_at, arrivals, passing });
                 }
                 Job::Bury { id, at, reason, reply } => {
                     self.frame.bury(id, at, &reason);
                     self.changes.push(Change::Bury { id, at, reason });
-                    self.replies.push(Reply::Done(reply));
+                    self.replies.push(Reply::Done(reply, Ok(())));
                 }
                 Job::Redrive { ids, reply } => {
                     for id in ids {
                         self.frame.redrive(id);
                         self.changes.push(Change::Redrive { id });
                     }
-                    self.replies.push(Reply::Done(reply));
+                    self.replies.push(Reply::Done(reply, Ok(())));
                 }
             }
         }
-        self.append()
+        self.append(Use::Settle)?;
+        self.send(sends)
     }
 
-    fn put(&mut self, queue: u16, sent_at: u64, body: Bytes) -> io::Result<()> {
+    fn send(&mut self, sends: Vec<Batch>) -> io::Result<()> {
+        // Only this thread adds messages that a full log refuses, so no more of them can be live than these and what is
+        // added here.
+        let mut live = self.log.state().live;
+        let mut what = Use::Forward;
+        for Batch { reply, sent_at, arrivals, passing } in sends {
+            for Arrival { index, queue, body } in arrivals {
+                let size = body.len() as u64 + PUT_OVERHEAD;
+                let entry = Entry { reply, index };
+                if self.log.is_entry(queue) {
+                    if live + size > self.log.options.live_bytes {
+                        self.refuse(entry, QueueError::Full);
+                        continue;
+                    }
+                    if !passing && !self.log.options.disk.has_room() {
+                        self.refuse(entry, QueueError::NoRoom);
+                        continue;
+                    }
+                    if !passing {
+                        what = Use::Send;
+                    }
+                }
+                live += size;
+                self.put(queue, sent_at, body, entry);
+                if self.frame.len() >= FRAME_BYTES {
+                    self.append(what)?;
+                    what = Use::Forward;
+                }
+            }
+        }
+        self.append(what)
+    }
+
+    fn refuse(&mut self, entry: Entry, error: QueueError) {
+        if let Reply::Sent(_, refused) = &mut self.replies[entry.reply] {
+            refused.push((entry.index, error));
+        }
+    }
+
+    fn put(&mut self, queue: u16, sent_at: u64, body: Bytes, from: Entry) {
         let id = Id { queue, seq: self.log.number_message() };
         let offset = self.frame.put(id, sent_at, 0, 0, &body);
         let len = u32::try_from(body.len()).expect("bodies are bounded");
-        self.changes.push(Change::Put { id, sent_at, place: Place { segment: 0, offset, len }, body });
-        if self.frame.len() >= FRAME_BYTES { self.append() } else { Ok(()) }
+        self.changes.push(Change::Put { id, sent_at, place: Place { segment: 0, offset, len }, body, from });
     }
 
-    /// Writes the frame, and sets the places of its bodies.
-    fn append(&mut self) -> io::Result<()> {
+    /// Writes the frame, and sets the places of its bodies. Without room for it, what is in it is refused.
+    fn append(&mut self, what: Use) -> io::Result<()> {
         if self.frame.is_empty() {
             return Ok(());
         }
+        match self.append_frame(what) {
+            Err(error) if is_no_room(&error) => self.take_back(),
+            appended => appended?,
+        }
+        self.unplaced = self.changes.len();
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn append_frame(&mut self, what: Use) -> io::Result<()> {
         let size = self.log.tail().offset as usize + self.frame.len();
-        if size as u64 > self.log.options.segment_bytes {
+        if size as u64 > self.log.options.segment_bytes && self.log.options.disk.has_room() {
             let frame = std::mem::replace(&mut self.frame, Frame::new());
-            self.rotate()?;
+            let rotated = self.rotate();
             self.frame = frame;
+            match rotated {
+                Err(error) if !is_no_room(&error) => return Err(error),
+                _ => {}
+            }
         }
         let mut tail = self.log.tail();
+        tail.make_room(self.frame.len(), what)?;
         let (base, segment) = (tail.append(&mut self.frame)?, tail.number);
         drop(tail);
         for change in &mut self.changes[self.unplaced..] {
@@ -165,9 +251,32 @@ impl Writer {
                 place.offset += base;
             }
         }
-        self.unplaced = self.changes.len();
-        self.frame.clear();
         Ok(())
+    }
+
+    /// Refuses what is in the frame: there is no room for it.
+    fn take_back(&mut self) {
+        let mut settling = false;
+        let changes = self.changes.split_off(self.unplaced);
+        for change in changes {
+            match change {
+                Change::Put { from, .. } => self.refuse(from, QueueError::NoRoom),
+                Change::Bury { id, .. } => {
+                    self.log.state().stop_bury(id);
+                    settling = true;
+                }
+                Change::Redrive { id } => {
+                    self.log.state().stop_redrive(id);
+                    settling = true;
+                }
+            }
+        }
+        // They all are in the first frame.
+        for reply in self.replies.iter_mut().filter(|_| settling) {
+            if let Reply::Done(_, result) = reply {
+                *result = Err(QueueError::NoRoom);
+            }
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -179,7 +288,7 @@ impl Writer {
         let mut state = self.log.state();
         for change in self.changes.drain(..) {
             let touched = match change {
-                Change::Put { id, sent_at, place, body } => {
+                Change::Put { id, sent_at, place, body, .. } => {
                     state.insert(id, place, sent_at, Some(body));
                     id.queue
                 }
@@ -205,27 +314,29 @@ impl Writer {
             // A caller that no longer waits needs no answer.
             match reply {
                 Reply::Sent(reply, refused) => drop(reply.send(refused)),
-                Reply::Done(reply) => drop(reply.send(())),
+                Reply::Done(reply, result) => drop(reply.send(result)),
             }
         }
     }
 
-    /// Begins a new segment; the old one is on disk to its end then.
+    /// Begins a new segment; the old one is on disk to its end then. Without room for the new one nothing changes.
     fn rotate(&mut self) -> io::Result<()> {
         // Most of it without the lock, so that others can append meanwhile.
         self.log.sync()?;
+        let Log { dir, options, .. } = &*self.log;
         let mut tail = self.log.tail();
-        tail.finish()?;
         opening(&mut self.frame, &self.log.names, self.log.next_seq());
+        let mut next = Tail::create(&options.disk, dir, tail.number + 1, &mut self.frame)?;
+        self.frame.clear();
+        tail.finish()?;
+        next.publish(dir)?;
         let size = u64::from(tail.offset);
-        let next = Tail::create(&self.log.dir, tail.number + 1, &mut self.frame)?;
         let mut state = self.log.state();
         state.size += size;
         state.segments.back_mut().expect("there is always the growing one").size = size;
         state.segments.push_back(Segment { file: next.file.clone(), size: 0, bodies: 0 });
         drop(state);
         *tail = next;
-        self.frame.clear();
         Ok(())
     }
 }

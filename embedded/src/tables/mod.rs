@@ -4,6 +4,7 @@
 //! the commit is answered.
 
 mod apply;
+mod file;
 mod read;
 mod row;
 mod schema;
@@ -15,10 +16,12 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use redb::{Database, ReadableTable};
+use redb::{Database, ReadableDatabase as _, ReadableTable};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write, rules};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::disk::Disk;
+use file::{DiskFile, Patience};
 use read::Snapshots;
 use writer::{Job, Poison, Writer};
 
@@ -34,11 +37,13 @@ const MAX_INLINE: usize = 200;
 pub struct TableOptions {
     /// The most memory for cached pages, in bytes.
     pub cache_bytes: usize,
+    /// The disk that they lie on.
+    pub disk: Disk,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { cache_bytes: 256 * 1024 * 1024 }
+        Self { cache_bytes: 256 * 1024 * 1024, disk: Disk::default() }
     }
 }
 
@@ -46,6 +51,8 @@ impl Default for TableOptions {
 pub struct EmbeddedTables {
     snapshots: Arc<Snapshots>,
     poison: Poison,
+    disk: Disk,
+    patience: Patience,
     /// `None` only while dropping: the writer ends when the last sender is gone.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -65,36 +72,46 @@ impl EmbeddedTables {
     pub fn open(dir: &Path, options: &TableOptions) -> anyhow::Result<Arc<Self>> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         let path = dir.join("tables.redb");
+        let disk = &options.disk;
         let begin = || {
-            let database = Database::builder()
-                .set_cache_size(options.cache_bytes)
-                .create(&path)
-                .with_context(|| format!("opening {}", path.display()))?;
-            crate::disk::sync_dir(dir)?;
-            Self::start(database).with_context(|| format!("preparing {}", path.display()))
+            let patience = Patience::default();
+            let file = DiskFile::open(disk, &path, patience.clone());
+            let database = file.and_then(|file| {
+                let database =
+                    Database::builder().set_cache_size(options.cache_bytes).create_with_backend(file);
+                Ok(database?)
+            });
+            let database = database.with_context(|| format!("opening {}", path.display()))?;
+            disk.sync_dir(dir).with_context(|| format!("syncing {}", dir.display()))?;
+            let started = Self::start(database, disk.clone(), patience);
+            started.with_context(|| format!("preparing {}", path.display()))
         };
         // The engine panics on some damage; the operator must learn which file is damaged.
         let begun = std::panic::catch_unwind(std::panic::AssertUnwindSafe(begin));
         begun.unwrap_or_else(|_| Err(anyhow::anyhow!("{} is damaged", path.display())))
     }
 
-    fn start(database: Database) -> anyhow::Result<Arc<Self>> {
-        create_tables(&database)?;
+    fn start(database: Database, disk: Disk, patience: Patience) -> anyhow::Result<Arc<Self>> {
+        if !is_prepared(&database)? {
+            create_tables(&database)?;
+        }
+        patience.set(true);
         let database = Arc::new(database);
         let snapshots = Arc::new(Snapshots::new(&database)?);
         let poison = Poison::new(OnceLock::new());
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let writer = Writer { database, snapshots: snapshots.clone(), poison: poison.clone() };
+        let writer =
+            Writer { database, snapshots: snapshots.clone(), poison: poison.clone(), disk: disk.clone() };
         let writer =
             std::thread::Builder::new().name("tables".to_owned()).spawn(move || writer.run(waiting))?;
-        Ok(Arc::new(Self { snapshots, poison, jobs: Some(jobs), writer: Some(writer) }))
+        Ok(Arc::new(Self { snapshots, poison, disk, patience, jobs: Some(jobs), writer: Some(writer) }))
     }
 
     /// Removes up to `limit` items whose `expires` is at or before `now` (seconds since 1970); returns how many. The
     /// process calls this from time to time, and again at once while it returns `limit`.
     ///
     /// # Errors
-    /// [`TableError::Unavailable`] when the store does not serve.
+    /// [`TableError::Unavailable`] when the store does not serve, [`TableError::NoRoom`] on a full disk.
     pub async fn sweep(&self, now: u64, limit: usize) -> Result<usize, TableError> {
         let (answer, result) = oneshot::channel();
         self.send(Job::Sweep { now, limit, answer }).await?;
@@ -102,6 +119,9 @@ impl EmbeddedTables {
     }
 
     async fn send(&self, job: Job) -> Result<(), TableError> {
+        if !self.disk.has_room() {
+            return Err(TableError::NoRoom);
+        }
         let jobs = self.jobs.as_ref().expect("only a drop takes it");
         jobs.send(job).await.map_err(|_| self.stopped())
     }
@@ -130,6 +150,15 @@ impl EmbeddedTables {
     }
 }
 
+/// Whether there is nothing to be made: a store that is opened again writes nothing, so that it can be on a full disk.
+fn is_prepared(database: &Database) -> anyhow::Result<bool> {
+    let transaction = database.begin_read()?;
+    let Ok(meta) = transaction.open_table(schema::META) else { return Ok(false) };
+    let layout = meta.get("layout")?.map(|value| value.value());
+    let tables = schema::DATA.iter().all(|table| transaction.open_table(*table).is_ok());
+    Ok(tables && layout == Some(schema::LAYOUT) && transaction.open_table(schema::EXPIRY).is_ok())
+}
+
 fn create_tables(database: &Database) -> anyhow::Result<()> {
     let transaction = database.begin_write()?;
     {
@@ -156,6 +185,8 @@ impl Drop for EmbeddedTables {
     /// Waits for the writer, so that the file is closed cleanly and can be opened again at once.
     fn drop(&mut self) {
         self.jobs = None;
+        // What waits for room now is given up: nobody was told that it is done.
+        self.patience.set(false);
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

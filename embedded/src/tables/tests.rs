@@ -106,6 +106,10 @@ async fn what_was_answered_is_there_after_a_crash() {
     }
 }
 
+fn start(database: Database) -> Arc<EmbeddedTables> {
+    EmbeddedTables::start(database, Disk::default(), Patience::default()).unwrap()
+}
+
 /// Memory whose sync can be made to fail, as on a broken or full disk.
 #[derive(Debug)]
 struct Breaking(InMemoryBackend, Arc<AtomicBool>);
@@ -139,7 +143,7 @@ impl StorageBackend for Breaking {
 async fn a_failed_commit_ends_all_service() {
     let broken = Arc::new(AtomicBool::new(false));
     let backend = Breaking(InMemoryBackend::new(), broken.clone());
-    let tables = EmbeddedTables::start(Database::builder().create_with_backend(backend).unwrap()).unwrap();
+    let tables = start(Database::builder().create_with_backend(backend).unwrap());
     let write = || vec![Write::put(T, Key::new("p", "s"), Item::new())];
     tables.write(write()).await.unwrap();
     broken.store(true, Ordering::SeqCst);
@@ -161,7 +165,7 @@ async fn a_stored_value_that_is_no_item_is_called_corrupt() {
         let key = row::encode_key(&Key::new("p", "s")).unwrap();
         transaction.open_table(schema::DATA[apply::index(T)]).unwrap().insert(key.as_slice(), value).unwrap();
         transaction.commit().unwrap();
-        let tables = EmbeddedTables::start(database).unwrap();
+        let tables = start(database);
         let read = tables.get(T, Key::new("p", "s")).await;
         assert!(matches!(read, Err(TableError::Corrupt(_))), "{read:?}");
         let judged = Write::check(T, Key::new("p", "s"), Condition::Absent("a"));

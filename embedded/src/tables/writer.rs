@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{Failure, Open, Prepared};
 use super::read::Snapshots;
+use crate::disk::Disk;
 
 /// The most transactions in one commit. It bounds how long the first waits for the last.
 const MAX_BATCH: usize = 512;
@@ -27,12 +28,22 @@ pub(super) struct Writer {
     pub(super) database: Arc<Database>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) poison: Poison,
+    pub(super) disk: Disk,
 }
 
 /// An answer that is ready but must not be sent before the batch is on disk.
 enum Answer {
     Write(oneshot::Sender<Result<(), TableError>>, Result<(), TableError>),
     Sweep(oneshot::Sender<Result<usize, TableError>>, Result<usize, TableError>),
+}
+
+impl Job {
+    fn refuse(self, error: TableError) {
+        match self {
+            Self::Write { answer, .. } => drop(answer.send(Err(error))),
+            Self::Sweep { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
 }
 
 impl Answer {
@@ -57,6 +68,11 @@ impl Writer {
     pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            if !self.disk.has_room() {
+                // They came before that was known. What is committed now would wait for room.
+                batch.drain(..).for_each(|job| job.refuse(TableError::NoRoom));
+                continue;
+            }
             let mut answers = Vec::with_capacity(batch.len());
             match self.commit(batch.drain(..), &mut answers) {
                 Ok(()) => answers.into_iter().for_each(Answer::send),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use soundoff_common::note;
 
 use crate::report::JsonArgs;
 use crate::run::figures::{Figures, held_up};
@@ -83,11 +84,11 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
     let comparison = match compared() {
         Ok(comparison) => comparison,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             return Ok(ExitCode::from(2));
         }
     };
-    print!("{}", comparison.text(args.least));
+    soundoff_common::terminal::print(&comparison.text(args.least));
     let worse = comparison.rows.iter().any(|row| row.verdict(args.least) == Verdict::Worse);
     Ok(if worse || comparison.is_more_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use soundoff_common::note;
 use tokio::sync::watch;
 
 use crate::opening::Stopped;
@@ -119,7 +120,7 @@ pub(crate) async fn run(args: PeersArgs, stop: watch::Receiver<bool>) -> Result<
         }
     }
     progress.finish();
-    print!("{}", table.text());
+    soundoff_common::terminal::print(&table.text());
     args.json.write(|| table.json(args.rounds, size))?;
     if let Some(path) = &args.plot {
         plot::draw(path, &table)?;
@@ -138,7 +139,7 @@ fn leave_out_what_is_missing(args: &PeersArgs, all: &mut Vec<Trial>, table: &mut
     let installed = Installed::new(&args.dir)?;
     for peer in peers {
         if let Err(error) = installed.ensure(peer) {
-            eprintln!("SKIPPED {}: {error:#}", peer.name());
+            note!("SKIPPED {}: {error:#}", peer.name());
             table.skip(peer, &error);
             all.retain(|trial| trial.peer != peer);
         }

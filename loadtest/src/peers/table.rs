@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Error;
 use serde_json::{Value, json};
+use soundoff_common::note;
 
 use super::peer::Peer;
 use super::trials::{Figure, Size, Trial};
@@ -77,7 +78,7 @@ impl Table {
     /// Notes that a measurement has failed: this is printed at once, and again at the end.
     pub(crate) fn fail(&mut self, trial: &Trial, round: u32, error: &Error) {
         let text = format!("{} of {}, round {}: {error:#}", trial.row(), trial.who(), round + 1);
-        eprintln!("FAILED {text}");
+        note!("FAILED {text}");
         self.failures.push(text);
     }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use soundoff_common::note;
 
 /// How often a line is printed where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -120,12 +121,12 @@ impl Progress {
             *printed = Instant::now();
             let note = self.note.lock().expect("no thread panics while it holds the lock");
             if !note.is_empty() {
-                eprintln!("{}: {note}", self.what);
+                note!("{}: {note}", self.what);
                 return;
             }
             let rate = per_second(done, self.elapsed());
             let left = if rate > 0.0 { (self.total.saturating_sub(done)) as f64 / rate } else { f64::NAN };
-            eprintln!("{}: {done} of {}, {rate:.0}/s, about {left:.0} s left", self.what, self.total);
+            note!("{}: {done} of {}, {rate:.0}/s, about {left:.0} s left", self.what, self.total);
         }
     }
 

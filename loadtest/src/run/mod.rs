@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::json;
+use soundoff_common::note;
 use soundoff_common::protocol::{now_ms, rfc3339};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -148,7 +149,7 @@ pub(crate) async fn run(args: RunArgs, stop: watch::Receiver<bool>) -> Result<Ex
     let stage = tokio::select! {
         stage = Stage::set(&args, &server, &stop) => stage?,
         _ = stopped.wait_for(|stop| *stop) => {
-            eprintln!("stopped before anything was measured");
+            note!("stopped before anything was measured");
             return Ok(ExitCode::from(130));
         }
     };
@@ -317,7 +318,7 @@ fn compare_ledgers(ledgers: &[Ledger], shared: &Shared) {
 fn report(args: &RunArgs, show: Show, circumstances: Circumstances) -> Result<ExitCode> {
     let Show { outcome, latencies, lag, series, .. } = show;
     let configuration = args.configuration();
-    print!("{}", text::summary(&configuration, args.seed, &outcome, &latencies, &lag));
+    soundoff_common::terminal::print(&text::summary(&configuration, args.seed, &outcome, &latencies, &lag));
     let spread = |kinds: BTreeMap<String, Latencies>| -> BTreeMap<String, Spread> {
         kinds.into_iter().map(|(kind, latencies)| (kind, Spread::of(&latencies))).collect()
     };
@@ -331,7 +332,7 @@ fn report(args: &RunArgs, show: Show, circumstances: Circumstances) -> Result<Ex
     args.json.write(|| json!(figures))?;
     if let Some(path) = &args.report {
         html::page(&figures)?.write(path)?;
-        eprintln!("report        {}", path.display());
+        note!("report        {}", path.display());
     }
     Ok(code)
 }

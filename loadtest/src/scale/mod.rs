@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use soundoff_common::note;
 use tokio::sync::watch;
 
 use crate::report::{JsonArgs, Progress, output, sheet};
@@ -129,7 +130,7 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
         };
         outcomes.push(outcome);
     }
-    print!("{}", figures::text(&scenario, &outcomes));
+    soundoff_common::terminal::print(&figures::text(&scenario, &outcomes));
     args.json.write(|| figures::json(&scenario, &outcomes))?;
     if let Some(path) = &args.plot {
         let days: Vec<_> = outcomes.iter().map(plot::plots).collect();
@@ -139,7 +140,7 @@ pub(crate) async fn run(args: ScaleArgs, stop: watch::Receiver<bool>) -> Result<
     }
     if let Some(path) = &args.report {
         html::page(&scenario, &outcomes)?.write(path)?;
-        eprintln!("report: {}", path.display());
+        note!("report: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use soundoff_common::note;
 use soundoff_common::protocol::now_ms;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -59,7 +60,7 @@ pub(crate) async fn run(mut args: TimelinesArgs, stop: watch::Receiver<bool>) ->
     let cast = tokio::select! {
         cast = preparing => cast?,
         _ = stopped.wait_for(|stop| *stop) => {
-            eprintln!("stopped before anything was measured: run the same command again to go on");
+            note!("stopped before anything was measured: run the same command again to go on");
             return Ok(ExitCode::from(130));
         }
     };
@@ -70,7 +71,7 @@ pub(crate) async fn run(mut args: TimelinesArgs, stop: watch::Receiver<bool>) ->
     }
     run.report(&phases)?;
     if run.is_stopped() {
-        eprintln!("stopped before the end: fetches that were not due by then count as not answered");
+        note!("stopped before the end: fetches that were not due by then count as not answered");
     }
     let answered = phases.iter().all(|figures| figures.answered() == figures.pace.total());
     Ok(match (run.is_stopped(), answered) {
@@ -167,7 +168,7 @@ impl Run {
 
     fn report(&self, phases: &[Figures]) -> Result<()> {
         for figures in phases {
-            print!("{}", figures.text(self.args.readers));
+            soundoff_common::terminal::print(&figures.text(self.args.readers));
         }
         self.args.json.write(|| {
             let phases: serde_json::Map<_, _> =

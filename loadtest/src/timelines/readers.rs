@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use soundoff_common::note;
 use soundoff_common::protocol::{Handle, now_ms, rfc3339};
 use tokio::sync::mpsc;
 
@@ -145,7 +146,7 @@ impl Fetching {
                 frame = self.reader.socket.next() => {
                     let taken = frame.map_err(anyhow::Error::from).and_then(|frame| self.take(frame));
                     if let Err(error) = taken {
-                        eprintln!("{}: {error:#}", self.reader.handle);
+                        note!("{}: {error:#}", self.reader.handle);
                         let open = self.open.len() + usize::from(self.toggle.is_some());
                         self.figures.missed.cut_off.fetch_add(open as u64, Relaxed);
                         return;

@@ -99,7 +99,7 @@ impl World {
         let catalog = Arc::new(feature::catalog(std::slice::from_ref(&media)));
         let queues = EmbeddedQueues::open(data.path(), &catalog.queue_names(), Options::default()).unwrap();
         let tables = EmbeddedTables::open(data.path(), &TableOptions::default()).unwrap();
-        let files = FileBlobs::open(data.path()).unwrap();
+        let files = FileBlobs::open(data.path(), &soundoff_embedded::disk::Disk::default()).unwrap();
         let blobs = Arc::new(Watched { files, seems: Mutex::default(), once_read: Mutex::default() });
         let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
         let key = InternalKey::new(&[0; 32]).unwrap();

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use soundoff_common::guard::GuardedArchive;
 use soundoff_common::ports::archive::Archive;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
+use soundoff_embedded::disk::Disk;
 
 use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {
     /// Files in the data directory.
-    Files { data: PathBuf },
+    Files { data: PathBuf, disk: Disk },
     /// Firehose.
     #[cfg(feature = "aws")]
     Firehose { stream: String },
@@ -21,8 +22,9 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) async fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Archive>> {
         match self {
-            Self::Files { data } => {
-                let archive = Arc::new(FileArchive::open(data, ArchiveOptions::default())?);
+            Self::Files { data, disk } => {
+                let options = ArchiveOptions { disk: disk.clone(), ..ArchiveOptions::default() };
+                let archive = Arc::new(FileArchive::open(data, options)?);
                 Ok(Arc::new(GuardedArchive::new(archive, opening.weather.engine("archive"))))
             }
             #[cfg(feature = "aws")]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use soundoff_common::guard::GuardedBlobs;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_embedded::blobs::FileBlobs;
+use soundoff_embedded::disk::Disk;
 
 use super::opening::Opening;
 
 /// One of them.
 pub(super) enum Engine {
     /// Files in the data directory.
-    Files { data: PathBuf },
+    Files { data: PathBuf, disk: Disk },
     /// S3.
     #[cfg(feature = "aws")]
     S3 { bucket: String },
@@ -21,8 +22,8 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) async fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Blobs>> {
         match self {
-            Self::Files { data } => {
-                let blobs = Arc::new(FileBlobs::open(data)?);
+            Self::Files { data, disk } => {
+                let blobs = Arc::new(FileBlobs::open(data, disk)?);
                 Ok(Arc::new(GuardedBlobs::new(blobs, opening.weather.engine("blobs"))))
             }
             #[cfg(feature = "aws")]

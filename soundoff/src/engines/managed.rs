@@ -7,6 +7,7 @@ use soundoff_aws::{Aws, AwsConfig, dynamodb, firehose, s3};
 use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::tell;
 
 use crate::config::EngineArgs;
 
@@ -45,15 +46,15 @@ pub(crate) async fn provision(args: &EngineArgs) -> anyhow::Result<()> {
     let names = crate::features::catalog().queue_names();
     let options = SqsOptions { prefix: args.prefix.clone() };
     sqs::provision(&aws, &names, &options).await?;
-    println!("queues   {} and as many dead letter queues, {}…", names.len(), args.prefix);
+    tell!("queues   {} and as many dead letter queues, {}…", names.len(), args.prefix);
     dynamodb::provision(&aws, &args.prefix).await?;
-    println!("tables   {}…", args.prefix);
+    tell!("tables   {}…", args.prefix);
     s3::provision(&aws, &args.media_bucket).await?;
     let uploaded = QueueName::of_type(soundoff_media::UPLOADED);
     s3::notify(&aws, &args.media_bucket, &uploaded, &options).await?;
-    println!("media    {}, uploads to {}{uploaded}", args.media_bucket, args.prefix);
+    tell!("media    {}, uploads to {}{uploaded}", args.media_bucket, args.prefix);
     firehose::provision(&aws, &args.archive_bucket, &args.archive_stream).await?;
-    println!("archive  {} to {}", args.archive_stream, args.archive_bucket);
+    tell!("archive  {} to {}", args.archive_stream, args.archive_bucket);
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::uploads::Uploads;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::secret::Secret;
+use soundoff_embedded::disk::Disk;
 
 use crate::config::{EngineArgs, UpConfig};
 
@@ -70,16 +71,17 @@ pub(crate) struct Engines {
 }
 
 impl Plan {
-    /// Everything on this machine, below `data`.
-    pub(crate) fn embedded(data: &Path, config: &UpConfig) -> Self {
-        let data = data.to_owned();
+    /// Everything on this machine, below `data`, which lies on `disk`.
+    pub(crate) fn embedded(data: &Path, disk: &Disk, config: &UpConfig) -> Self {
+        let (data, disk) = (data.to_owned(), disk.clone());
+        let live_bytes = Some(config.queue_bytes);
         Self {
-            queues: queues::Engine::Log { data: data.clone(), live_bytes: Some(config.queue_bytes) },
-            tables: tables::Engine::Redb { data: data.clone() },
+            queues: queues::Engine::Log { data: data.clone(), live_bytes, disk: disk.clone() },
+            tables: tables::Engine::Redb { data: data.clone(), disk: disk.clone() },
             sessions: sessions::Engine::Memory,
             cache: cache::Engine::Memory { bytes: config.cache_bytes },
-            archive: archive::Engine::Files { data: data.clone() },
-            blobs: blobs::Engine::Files { data },
+            archive: archive::Engine::Files { data: data.clone(), disk: disk.clone() },
+            blobs: blobs::Engine::Files { data, disk },
             uploads: uploads::Engine::Pages,
             #[cfg(feature = "aws")]
             managed: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use soundoff_common::guard::GuardedQueues;
 use soundoff_common::ports::queues::{QueueName, Queues};
+use soundoff_embedded::disk::Disk;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
 use super::opening::Opening;
@@ -16,6 +17,7 @@ pub(crate) enum Engine {
         data: PathBuf,
         /// How many bytes of undelivered messages it holds; the engine's own bound when `None`.
         live_bytes: Option<u64>,
+        disk: Disk,
     },
     /// SQS.
     #[cfg(feature = "aws")]
@@ -26,8 +28,8 @@ impl Engine {
     pub(super) async fn open(&self, opening: &mut Opening) -> anyhow::Result<Arc<dyn Queues>> {
         let names = crate::features::catalog().queue_names();
         match self {
-            Self::Log { data, live_bytes } => {
-                let queues = open_log(data, &names, *live_bytes)?;
+            Self::Log { data, live_bytes, disk } => {
+                let queues = open_log(data, &names, *live_bytes, disk)?;
                 let closing = queues.clone();
                 opening.closings.push(Box::new(move || closing.close()));
                 Ok(Arc::new(GuardedQueues::new(queues, opening.weather.engine("queues"))))
@@ -48,8 +50,9 @@ pub(crate) fn open_log(
     data: &std::path::Path,
     names: &[QueueName],
     live_bytes: Option<u64>,
+    disk: &Disk,
 ) -> anyhow::Result<Arc<EmbeddedQueues>> {
-    let mut options = Options::default();
+    let mut options = Options { disk: disk.clone(), ..Options::default() };
     options.live_bytes = live_bytes.unwrap_or(options.live_bytes);
     EmbeddedQueues::open(&data.join("queues"), names, options)
 }

@@ -8,6 +8,7 @@ use soundoff_common::guard::GuardedTables;
 use soundoff_common::model::removal::Removals;
 use soundoff_common::ports::tables::{TableError, Tables};
 use soundoff_common::protocol::now_ms;
+use soundoff_embedded::disk::Disk;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::opening::Opening;
@@ -20,7 +21,7 @@ const SWEEP_ITEMS: usize = 1000;
 /// One of them.
 pub(super) enum Engine {
     /// redb in the data directory.
-    Redb { data: PathBuf },
+    Redb { data: PathBuf, disk: Disk },
     /// DynamoDB.
     #[cfg(feature = "aws")]
     DynamoDb { prefix: String },
@@ -29,8 +30,9 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) async fn open(&self, opening: &mut Opening) -> anyhow::Result<Arc<dyn Tables>> {
         match self {
-            Self::Redb { data } => {
-                let tables = EmbeddedTables::open(data, &TableOptions::default())?;
+            Self::Redb { data, disk } => {
+                let options = TableOptions { disk: disk.clone(), ..TableOptions::default() };
+                let tables = EmbeddedTables::open(data, &options)?;
                 let removals = Removals::resume(&*tables, now_ms(), Instant::now()).await?;
                 opening.upkeep.push(Box::pin(sweep(tables.clone(), removals)));
                 Ok(Arc::new(GuardedTables::new(tables, opening.weather.engine("tables"))))

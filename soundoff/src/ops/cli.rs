@@ -11,7 +11,9 @@ use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEA
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
+use soundoff_common::{note, tell};
 
+use soundoff_embedded::disk::Disk;
 use soundoff_timeline::TimelineConfig;
 
 use super::{Ask, Live, Ops, QueueRow, server};
@@ -37,7 +39,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     }
     let held = DataDir::hold_used(data)?;
     let names = crate::features::catalog().queue_names();
-    let queues = open_log(held.path(), &names, None)?;
+    let queues = open_log(held.path(), &names, None, &Disk::open(held.path())?)?;
     let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
     queues.close();
     answer
@@ -75,15 +77,15 @@ async fn remote(ops: &OpsAddress, ask: &Ask) -> anyhow::Result<anyhow::Result<Va
 pub(crate) async fn queues(at: &At, json: bool) -> anyhow::Result<()> {
     let answer = ask(at, Ask::Queues).await?;
     if json {
-        println!("{answer}");
+        tell!("{answer}");
         return Ok(());
     }
     let rows: Vec<QueueRow> = serde_json::from_value(answer).context("an answer of another version")?;
-    println!("{:<22}{:>10}{:>11}{:>14}{:>7}", "queue", "visible", "in flight", "oldest age", "dead");
+    tell!("{:<22}{:>10}{:>11}{:>14}{:>7}", "queue", "visible", "in flight", "oldest age", "dead");
     for QueueRow { queue, depth } in rows {
         #[expect(clippy::cast_precision_loss, reason = "ages are shown to a tenth of a second")]
         let age = depth.oldest_age_ms as f64 / 1000.0;
-        println!(
+        tell!(
             "{:<22}{:>10}{:>11}{:>12.1} s{:>7}",
             queue.as_str(),
             depth.visible,
@@ -102,20 +104,20 @@ pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
             let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             for letter in &letters {
-                println!("{}  {}  {}", letter.key, rfc3339(letter.buried_at), letter.reason);
+                tell!("{}  {}  {}", letter.key, rfc3339(letter.buried_at), letter.reason);
             }
-            eprintln!("{} dead letter(s)", letters.len());
+            note!("{} dead letter(s)", letters.len());
         }
         DlqCommand::Show { queue, key, at } => {
             let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             let letter = letters.iter().find(|letter| letter.key == key);
             let letter = letter.with_context(|| format!("no dead letter {key}; `dlq list` names them"))?;
-            println!("{}", serde_json::to_string_pretty(letter)?);
+            tell!("{}", serde_json::to_string_pretty(letter)?);
         }
         DlqCommand::Redrive { queue, limit, at } => {
             let moved = ask(&at, Ask::Redrive { queue: queue.0.clone(), limit }).await?;
-            println!("{moved} message(s) back on {}", queue.0);
+            tell!("{moved} message(s) back on {}", queue.0);
         }
     }
     Ok(())
@@ -126,19 +128,19 @@ pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
     match command {
         UsersCommand::Role { user, role, at } => {
             ask(&at, Ask::Role { user: user.clone(), role }).await?;
-            println!("{user} is {role}; their sockets come back with fresh tokens");
+            tell!("{user} is {role}; their sockets come back with fresh tokens");
         }
         UsersCommand::RotateKeys { drop_old, at } => {
             let id = ask(&at, Ask::RotateKeys { drop_old }).await?;
             let id = id.as_str().unwrap_or_default();
             match drop_old {
-                true => println!("key {id} signs, and no other opens anything"),
-                false => println!("key {id} is announced, and signs in two minutes"),
+                true => tell!("key {id} signs, and no other opens anything"),
+                false => tell!("key {id} is announced, and signs in two minutes"),
             }
         }
         UsersCommand::Revoke { user, at } => {
             ask(&at, Ask::Revoke { user: user.clone() }).await?;
-            println!("every session of {user} is closed, and its tokens open nothing");
+            tell!("every session of {user} is closed, and its tokens open nothing");
         }
     }
     Ok(())
@@ -151,6 +153,6 @@ pub(crate) async fn workers(command: WorkersCommand) -> anyhow::Result<()> {
         WorkersCommand::Resume { at } => (at, Ask::ResumeWorkers, "running"),
     };
     ask(&at, request).await?;
-    println!("workers {done}");
+    tell!("workers {done}");
     Ok(())
 }

@@ -7,6 +7,7 @@ pub(crate) mod model;
 pub(crate) mod readers;
 pub(crate) mod web;
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,7 +26,7 @@ pub(crate) const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--bu
 pub(crate) struct Server {
     child: Child,
     args: Vec<String>,
-    variables: Vec<(String, String)>,
+    environment: Environment,
     /// `127.0.0.1:port` of the public port.
     pub(crate) address: String,
     /// `/metrics` of each edge.
@@ -36,23 +37,41 @@ pub(crate) struct Server {
     _own: Option<tempfile::TempDir>,
 }
 
+/// Variables that a test gives a server.
+pub(crate) type Environment = Vec<(&'static str, OsString)>;
+
 /// What a server has written to its standard error.
 type Log = Arc<Mutex<Vec<u8>>>;
 
 impl Server {
     /// Starts on a fresh directory.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with(Vec::new(), args)
+        Self::start_with(Environment::new(), args)
     }
 
     /// Starts on a fresh directory, with variables in its environment.
-    pub(crate) fn start_with(variables: Vec<(String, String)>, args: &[&str]) -> Self {
+    pub(crate) fn start_with(environment: Environment, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        let args = args.iter().map(ToString::to_string).collect();
+        Self::launch(args, data, environment, Some(dir))
+    }
+
+    /// Starts on a directory of the test's, with variables in its environment.
+    pub(crate) fn start_in(data: &Path, args: &[&str], environment: Environment) -> Self {
+        let args = args.iter().map(ToString::to_string).collect();
+        Self::launch(args, data.to_owned(), environment, None)
+    }
+
+    fn launch(
+        args: Vec<String>,
+        data: PathBuf,
+        environment: Environment,
+        own: Option<tempfile::TempDir>,
+    ) -> Self {
         let log = Log::default();
-        let (child, address, metrics) = spawn(&args, &variables, &data, &log);
-        Self { child, args, variables, address, metrics, data, log, _own: Some(dir) }
+        let (child, address, metrics) = spawn(&args, &environment, &data, &log);
+        Self { child, args, environment, address, metrics, data, log, _own: own }
     }
 
     /// What it has written to its standard error so far, over all restarts.
@@ -75,7 +94,8 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        (self.child, self.address, self.metrics) = spawn(&self.args, &self.variables, &self.data, &self.log);
+        (self.child, self.address, self.metrics) =
+            spawn(&self.args, &self.environment, &self.data, &self.log);
     }
 
     /// Starts again on the same directory, with other arguments.
@@ -130,7 +150,7 @@ impl Server {
 
     /// Runs a `soundoff` command on this data directory; returns its standard output.
     pub(crate) fn command(&self, args: &[&str]) -> String {
-        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
         let output = soundoff().envs(variables).args(args).arg("--data").arg(&self.data).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "soundoff {args:?}: {error}");
@@ -239,14 +259,9 @@ pub(crate) fn is_long() -> bool {
     std::env::var("TEST_LONG").is_ok_and(|long| long == "1")
 }
 
-fn spawn(
-    args: &[String],
-    variables: &[(String, String)],
-    data: &Path,
-    log: &Log,
-) -> (Child, String, Vec<String>) {
+fn spawn(args: &[String], environment: &Environment, data: &Path, log: &Log) -> (Child, String, Vec<String>) {
     let mut child = soundoff()
-        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .args(["up", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
         .args(args)

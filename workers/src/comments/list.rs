@@ -26,6 +26,7 @@ impl MessageType for CommentList {
     const TYPE: &'static str = "comment.list";
     const SUMMARY: &'static str =
         "A post's comments, newest first, without those of users across a block from the sender.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = List<Comment>;
 

@@ -27,6 +27,7 @@ impl MessageType for DmList {
     const TYPE: &'static str = "dm.list";
     const SUMMARY: &'static str =
         "Direct messages with a user, newest first, both ways. `not_found` across a block.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = List<DirectMessage>;
 

@@ -39,6 +39,7 @@ impl MessageType for FollowList {
     const TYPE: &'static str = "follow.list";
     const SUMMARY: &'static str =
         "Handles of followers or followed, newest first, without users across a block from the sender.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = List<Handle>;
 

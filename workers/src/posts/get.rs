@@ -28,6 +28,7 @@ pub(crate) struct PostSeen {
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
     const SUMMARY: &'static str = "A post. `not_found` when it is deleted, or across a block.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = PostSeen;
 

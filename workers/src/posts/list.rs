@@ -26,6 +26,7 @@ pub(crate) struct PostList {
 impl MessageType for PostList {
     const TYPE: &'static str = "post.list";
     const SUMMARY: &'static str = "A user's posts, newest first. `not_found` across a block.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = List<Post>;
 

@@ -18,6 +18,7 @@ pub(crate) struct ProfileGet {
 impl MessageType for ProfileGet {
     const TYPE: &'static str = "profile.get";
     const SUMMARY: &'static str = "A user's profile. `not_found` across a block.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = OneProfile;
 

@@ -31,6 +31,7 @@ pub(crate) struct Presence {
 impl MessageType for PresenceGet {
     const TYPE: &'static str = "presence.get";
     const SUMMARY: &'static str = "Which of up to 100 users are online. Users across a block are not.";
+    const READS: bool = true;
     type Body = Self;
     type Reply = Presence;
 

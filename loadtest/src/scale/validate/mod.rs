@@ -98,7 +98,7 @@ pub(super) async fn run(
         judged.push(judge((of, seed), &up, &first, load, pause, &stop).await?);
     }
     up.stop().await?;
-    print!("{}", text(&judged));
+    soundoff_common::terminal::print(&text(&judged));
     files.json.write(|| figures(&of.message_type, rate, &judged))?;
     if let Some(path) = files.plot {
         sheet::draw(path, COLUMNS, &plot::plots(&judged))?;

@@ -4,35 +4,35 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use super::Disk;
 
-/// Makes the names in a directory durable: only then does a renamed file survive a power loss.
-pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
-    sync_names(dir).with_context(|| format!("syncing {}", dir.display()))
-}
-
-fn sync_names(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Makes a directory and its missing parents, durably.
-pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
+impl Disk {
+    /// Makes the names in a directory durable: only then does a renamed file survive a power loss.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let opened = self.noted(dir, File::open(dir))?;
+        self.synced(dir, opened.sync_all())
     }
-    let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) else {
-        return fs::create_dir_all(dir);
-    };
-    create_dir(parent)?;
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_names(parent),
+
+    /// Makes a directory and its missing parents, durably.
+    pub(crate) fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) else {
+            return fs::create_dir_all(dir);
+        };
+        self.create_dir(parent)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => self.noted(dir, Err(error)),
+            _ => self.sync_dir(parent),
+        }
     }
 }
 
 /// A file under a name that no reader looks at, until [`Draft::publish`] gives it its own. If it is dropped before
 /// that, it is removed.
 pub(crate) struct Draft {
+    disk: Disk,
     file: File,
     path: PathBuf,
     published: bool,
@@ -40,25 +40,26 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Starts an empty one at `path`.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        let file = File::options().write(true).create(true).truncate(true).open(&path)?;
-        Ok(Self { file, path, published: false })
+    pub(crate) fn create(disk: &Disk, path: PathBuf) -> io::Result<Self> {
+        let opened = File::options().write(true).create(true).truncate(true).open(&path);
+        let file = disk.noted(&path, opened)?;
+        Ok(Self { disk: disk.clone(), file, path, published: false })
     }
 
     /// Syncs the file to disk and then gives it its name. Replaces a file of that name.
     pub(crate) fn publish(mut self, path: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.disk.synced(&self.path, self.file.sync_all())?;
         let dir = path.parent().ok_or_else(|| io::Error::other("a file needs a directory"))?;
-        create_dir(dir)?;
-        fs::rename(&self.path, path)?;
+        self.disk.create_dir(dir)?;
+        self.disk.noted(path, fs::rename(&self.path, path))?;
         self.published = true;
-        sync_names(dir)
+        self.disk.sync_dir(dir)
     }
 }
 
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.disk.noted(&self.path, self.file.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
