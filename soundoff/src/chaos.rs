@@ -9,6 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use soundoff_common::lock::lock;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::ports::queues::Message;
+use soundoff_common::protocol::ErrorBody;
 
 /// Which share of a type's runs fails.
 #[derive(Debug, Clone)]
@@ -66,5 +67,9 @@ impl Job for Chaos {
 
     async fn give_up(&self, message: &Message, reason: &str) {
         self.job.give_up(message, reason).await;
+    }
+
+    async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        self.job.refuse(message, error).await;
     }
 }

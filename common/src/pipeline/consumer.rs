@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rand::Rng as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::Weather;
 use crate::ports::queues::{Message, QueueError, QueueName, Queues, Receipt};
+use crate::protocol::ErrorBody;
 use crate::telemetry::ConsumerMetrics;
 
 /// How a queue is pulled.
@@ -55,6 +56,8 @@ pub enum Verdict {
     /// Nothing is wrong with the message: an engine is away, or others were faster at the same items. It keeps its
     /// slot and runs again, and this run counts as no try. The text says why, for the log.
     Wait(String),
+    /// Its sender's mistake: it is done, and its sender hears why when it cannot come again.
+    Refused(ErrorBody),
     /// Another try would not help.
     Dead(String),
 }
@@ -65,8 +68,11 @@ pub trait Job: Send + Sync + 'static {
     /// Runs some messages; returns a verdict for each, in order. A panic counts as [`Verdict::Retry`] for all of them.
     async fn run(&self, batch: &[Message]) -> Vec<Verdict>;
 
-    /// Reports to the sender, if one waits, that this message is given up, before it is buried.
+    /// Reports to the sender, if one waits, that this message is given up: it is among the dead letters.
     async fn give_up(&self, message: &Message, reason: &str);
+
+    /// Reports to the sender why its message was refused. For jobs that return [`Verdict::Refused`].
+    async fn refuse(&self, _message: &Message, _error: &ErrorBody) {}
 }
 
 /// The most receipts in one ack.
@@ -101,7 +107,13 @@ struct Consumer {
     stop: CancellationToken,
     /// How many tasks share what one receive brought.
     tasks: usize,
-    acks: mpsc::UnboundedSender<Receipt>,
+    acks: mpsc::UnboundedSender<Ack>,
+}
+
+/// A message to be acked, and who wants to know whether it was.
+struct Ack {
+    receipt: Receipt,
+    acked: Option<oneshot::Sender<()>>,
 }
 
 /// The messages of one run, and their slots.
@@ -161,12 +173,18 @@ pub async fn consume(
 
 /// Acks receipts, and gathers those that come while one ack is in flight: when an adapter takes long over one, the next
 /// one is fuller.
-async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::UnboundedReceiver<Receipt>) {
-    let mut receipts = Vec::new();
-    while pending.recv_many(&mut receipts, ACKS).await > 0 {
-        if let Err(error) = queues.ack(&queue, std::mem::take(&mut receipts)).await {
+async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::UnboundedReceiver<Ack>) {
+    let mut gathered = Vec::new();
+    while pending.recv_many(&mut gathered, ACKS).await > 0 {
+        let (receipts, acked): (Vec<_>, Vec<_>) =
+            gathered.drain(..).map(|ack| (ack.receipt, ack.acked)).unzip();
+        match queues.ack(&queue, receipts).await {
+            // Nobody may wait any more.
+            Ok(()) => acked.into_iter().flatten().for_each(|acked| {
+                let _ = acked.send(());
+            }),
             // The messages come again, and their dedupe records prevent a second effect.
-            tracing::warn!(%queue, %error, "cannot ack");
+            Err(error) => tracing::warn!(%queue, %error, "cannot ack"),
         }
     }
 }
@@ -392,8 +410,9 @@ impl Consumer {
                 self.metrics.done.inc();
                 self.metrics.bill.took_message();
                 // The ack task outlives every run; if it broke, the message comes again.
-                let _ = self.acks.send(message.receipt.clone());
+                let _ = self.acks.send(Ack { receipt: message.receipt.clone(), acked: None });
             }
+            Verdict::Refused(error) => self.refuse(message, &error).await,
             Verdict::Retry(reason) if self.is_spent(message, 1) => {
                 self.bury(message, &reason).await;
             }
@@ -408,6 +427,18 @@ impl Consumer {
                 }
             }
             Verdict::Dead(reason) => self.bury(message, &reason).await,
+        }
+    }
+
+    /// Acks a message and then tells its sender: one that comes again might take effect after all, as nothing records a
+    /// refusal.
+    async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        let (acked, told) = oneshot::channel();
+        let _ = self.acks.send(Ack { receipt: message.receipt.clone(), acked: Some(acked) });
+        if told.await.is_ok() {
+            self.metrics.done.inc();
+            self.metrics.bill.took_message();
+            self.job.refuse(message, error).await;
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::ports::memory::MemoryQueues;
 use crate::ports::queues::{Depth, Outgoing};
+use crate::protocol::ErrorCode;
 use crate::telemetry::Metrics;
 
 const SLOTS: usize = 4;
@@ -26,6 +27,7 @@ struct Weathered {
     runs: Mutex<HashMap<Bytes, usize>>,
     given_up: Mutex<Vec<Bytes>>,
     dead: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 #[async_trait]
@@ -38,6 +40,7 @@ impl Job for Weathered {
             match &message.body[..] {
                 b"poison" => Verdict::Retry("poison".to_owned()),
                 b"corrupt" => Verdict::Dead("corrupt".to_owned()),
+                b"bad" => Verdict::Refused(ErrorBody::new(ErrorCode::Forbidden, "bad")),
                 _ if waits && self.is_bad.load(Ordering::SeqCst) => Verdict::Wait("bad weather".to_owned()),
                 _ => Verdict::Done,
             }
@@ -48,6 +51,11 @@ impl Job for Weathered {
     async fn give_up(&self, message: &Message, _: &str) {
         self.dead.fetch_add(1, Ordering::SeqCst);
         self.given_up.lock().unwrap().push(message.body.clone());
+    }
+
+    async fn refuse(&self, _: &Message, error: &ErrorBody) {
+        assert_eq!(error.code, ErrorCode::Forbidden);
+        self.refused.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -217,5 +225,21 @@ async fn a_sender_hears_of_a_burial_when_it_is_true_and_once() {
     bench.until("it is dead", async || bench.depth().await.dead == 1).await;
     bench.until("its sender knows", async || bench.job.dead.load(Ordering::SeqCst) == 1).await;
     assert_eq!(bench.metrics.of_consumer(&queue()).buried.get(), 1);
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_hears_of_a_refusal_when_the_message_cannot_come_again() {
+    let bench = Bench::start(Weathered::default(), 1);
+    bench.send(&["bad"]).await;
+    // Nothing runs until this test waits.
+    bench.queues.take_away([queue()]);
+    tokio::time::sleep(3 * VISIBILITY).await;
+    assert!(bench.job.runs.lock().unwrap()[&Bytes::from("bad")] > 1, "it was not acked and came again");
+    assert_eq!(bench.job.refused.load(Ordering::SeqCst), 0);
+    bench.queues.take_away([]);
+    bench.until("its sender knows", async || bench.job.refused.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(bench.depth().await, Depth::default());
+    assert_eq!(bench.metrics.of_consumer(&queue()).done.get(), 1);
     bench.end().await;
 }

@@ -215,12 +215,15 @@ async fn what_all_devices_hold_is_removed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_not_waited_for_any_longer_keeps_nothing() {
-    for (expires, left) in [(NOW - 1, 5), (NOW, 5), (NOW + 1, 2)] {
+async fn a_device_is_waited_for_until_its_item_is_removed_whatever_the_clock_says() {
+    for expires in [NOW - 1, NOW, NOW + 1] {
         let tables = filled(5).await;
         remember(&tables, "lost", 1, expires);
         ack(&*tables, &ann(), "phone", 4, NOW).await.unwrap();
-        assert_eq!(seqs(&tables).await, (left..=5).collect::<Vec<_>>(), "{expires}");
+        assert_eq!(seqs(&tables).await, [2, 3, 4, 5], "{expires}");
+        tables.apply(vec![Write::delete(Table::Inbox, device_key(&ann(), "lost"))]).unwrap();
+        ack(&*tables, &ann(), "phone", 5, NOW).await.unwrap();
+        assert!(seqs(&tables).await.is_empty(), "{expires}");
     }
     let tables = filled(5).await;
     let eternal = Item::new().with(device::CURSOR, 2);

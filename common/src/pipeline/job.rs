@@ -60,10 +60,7 @@ impl<J: EnvelopeJob> OnEnvelopes<J> {
             (Ok(()), _) => Verdict::Done,
             (Err(failure), outward) => match (failure.verdict(), outward) {
                 (Ok(verdict), _) => verdict,
-                (Err(error), Some(outward)) => {
-                    outward.refuse(&envelope, &error).await;
-                    Verdict::Done
-                }
+                (Err(error), Some(_)) => Verdict::Refused(error),
                 (Err(ErrorBody { message, .. }), None) => Verdict::Dead(message),
             },
         }
@@ -105,6 +102,12 @@ impl<J: EnvelopeJob> Job for OnEnvelopes<J> {
         let Ok(envelope) = Envelope::of(message) else { return };
         if let Ok(body) = parsed(&envelope) {
             self.0.give_up(&envelope, body).await;
+        }
+    }
+
+    async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        if let Some(outward) = self.0.answers() {
+            outward.refuse(message, error).await;
         }
     }
 }
@@ -210,6 +213,7 @@ mod tests {
             Verdict::Done => return "done".to_owned(),
             Verdict::Retry(text) => format!("retry: {text}"),
             Verdict::Wait(text) => format!("wait: {text}"),
+            Verdict::Refused(error) => format!("refused: {}", error.message),
             Verdict::Dead(text) => format!("dead: {text}"),
         };
         text.split(" at line").next().unwrap_or_default().to_owned()
@@ -229,10 +233,10 @@ mod tests {
                 "dead: not an envelope: missing field `mid`",
                 "dead: not an envelope: missing field `mid`",
             ),
-            (wish("fly"), &*format!("dead: {bad_body}"), "done"),
+            (wish("fly"), &*format!("dead: {bad_body}"), &*format!("refused: {bad_body}")),
             (wish("done"), "done", "done"),
             (wish("retry"), "retry: the disk is full", "retry: the disk is full"),
-            (wish("reject"), "dead: it is taken", "done"),
+            (wish("reject"), "dead: it is taken", "refused: it is taken"),
         ] {
             for (answers, expected) in [(None, ours), (Some(outward()), answered)] {
                 let waiting = answers.is_some();

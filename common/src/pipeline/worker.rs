@@ -61,10 +61,7 @@ impl Worker {
             Ok(done) => self.outward.send(&envelope, done).await,
             Err(failure) => match failure.verdict() {
                 Ok(verdict) => verdict,
-                Err(error) => {
-                    self.outward.refuse(&envelope, &error).await;
-                    Verdict::Done
-                }
+                Err(error) => Verdict::Refused(error),
             },
         }
     }
@@ -81,6 +78,10 @@ impl Job for Worker {
 
     async fn give_up(&self, message: &Message, _reason: &str) {
         self.outward.give_up(message).await;
+    }
+
+    async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        self.outward.refuse(message, error).await;
     }
 }
 
@@ -163,7 +164,8 @@ impl Outward {
     }
 
     /// Answers a sender that its message was refused.
-    pub async fn refuse(&self, envelope: &Envelope, error: &ErrorBody) {
+    pub async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        let Ok(envelope) = Envelope::of(message) else { return };
         let frame = ServerFrame::Reply {
             id: &envelope.id,
             ok: false,
@@ -171,14 +173,13 @@ impl Outward {
             error: Some(error),
             duplicate: false,
         };
-        self.replies.deliver(reply_parcel(envelope, &frame).into_iter().collect()).await;
+        self.replies.deliver(reply_parcel(&envelope, &frame).into_iter().collect()).await;
     }
 
     /// Answers a sender that its message is given up and is among the dead letters.
     pub async fn give_up(&self, message: &Message) {
-        let Ok(envelope) = Envelope::of(message) else { return };
         let text = "the message could not be processed; it is kept for the operators of this service";
-        self.refuse(&envelope, &ErrorBody::new(ErrorCode::Internal, text)).await;
+        self.refuse(message, &ErrorBody::new(ErrorCode::Internal, text)).await;
     }
 }
 

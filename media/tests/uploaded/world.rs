@@ -186,6 +186,7 @@ impl World {
             Verdict::Retry(_) | Verdict::Wait(_) => {
                 self.queues.extend(&queue, vec![receipt], Duration::ZERO).await.unwrap()
             }
+            Verdict::Refused(error) => panic!("nobody waits for an answer: {error}"),
             Verdict::Dead(reason) => self.queues.bury(&queue, receipt, reason).await.unwrap(),
         }
         verdict

@@ -83,7 +83,7 @@ impl MemoryQueues {
         Self { lines: Mutex::new(Lines { by_name, last: 0 }), away: Mutex::default(), news: Notify::new() }
     }
 
-    /// From now on these queues, and only these, take nothing and bury nothing: their engine is away.
+    /// From now on these queues, and only these, take, ack and bury nothing: their engine is away.
     pub fn take_away(&self, queues: impl IntoIterator<Item = QueueName>) {
         *lock(&self.away) = queues.into_iter().collect();
     }
@@ -169,6 +169,7 @@ impl Queues for MemoryQueues {
     }
 
     async fn ack(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        self.is_there(queue)?;
         let mut lines = lock(&self.lines);
         let line = lines.of(queue)?;
         for (number, _) in receipts.iter().filter_map(named) {
