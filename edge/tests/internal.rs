@@ -5,9 +5,7 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use soundoff_common::pipeline::deliver::{
-    DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
-};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::ports::queues::QueueError;
 use soundoff_common::protocol::{CLOCKS_APART_MS, now_ms};
 use support::{SECRET, event_of, handle, http, note, push_of, soon, stand, until};

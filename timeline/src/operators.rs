@@ -156,7 +156,9 @@ impl Operators {
             status.active += active.len() as u64;
             for stored in self.cache.get_many(&active).await? {
                 match stored.and_then(|stored| version_of(&stored.value)) {
-                    Some(version) => status.oldest_ms = status.oldest_ms.max(steady_ms().saturating_sub(version)),
+                    Some(version) => {
+                        status.oldest_ms = status.oldest_ms.max(steady_ms().saturating_sub(version))
+                    }
                     None => status.missing += 1,
                 }
             }

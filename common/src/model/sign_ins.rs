@@ -117,7 +117,8 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
     let begun = sign_in.number(attribute::CREATED_AT);
     let revoked_at = account.number(accounts::attribute::REVOKED_AT);
     // A revocation at time 0 never was.
-    let revoked = is_revoked(revoked_at.unwrap_or(0), sign_in.number(attribute::REVOKED_AT), begun.unwrap_or(1));
+    let revoked =
+        is_revoked(revoked_at.unwrap_or(0), sign_in.number(attribute::REVOKED_AT), begun.unwrap_or(1));
     if expired || revoked {
         return Err(Closed::Ended);
     }

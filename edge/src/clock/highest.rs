@@ -64,7 +64,8 @@ mod tests {
             expected = 11 + n as u64;
             assert_eq!(highest(&tables).await.unwrap(), expected);
         }
-        let old = Write::put(Table::Users, Key::new("user#bob", "profile"), Item::new().with("name_mid", at(3)));
+        let old =
+            Write::put(Table::Users, Key::new("user#bob", "profile"), Item::new().with("name_mid", at(3)));
         tables.apply(vec![old]).unwrap();
         assert_eq!(highest(&tables).await.unwrap(), expected);
     }

@@ -286,7 +286,10 @@ impl Clock {
         match (before, after) {
             (Standing::Far, Standing::Near) => tracing::info!("the clock is near the other edges' again"),
             (Standing::Near | Standing::Comparing, Standing::Far) => {
-                tracing::error!(skew, "the clock is too far from the other edges': set it; no new sockets come here");
+                tracing::error!(
+                    skew,
+                    "the clock is too far from the other edges': set it; no new sockets come here"
+                );
             }
             _ => {}
         }
@@ -321,10 +324,7 @@ impl Clock {
         Err(TableError::Conflict)
     }
 
-    async fn bounded<T>(
-        &self,
-        call: impl Future<Output = Result<T, TableError>>,
-    ) -> Result<T, TableError> {
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, TableError>>) -> Result<T, TableError> {
         let late = |_| TableError::Unavailable(format!("no answer in {} s", PATIENCE.as_secs()));
         tokio::time::timeout(PATIENCE, call).await.map_err(late)?
     }

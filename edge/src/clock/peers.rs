@@ -47,7 +47,8 @@ impl Peers {
     /// the last look: how old the others are, nobody knows.
     pub(super) fn look(&mut self, rows: &[Row], steady: u64) {
         for row in rows {
-            let unknown = Peer { n: row.n, looked: steady, changed: steady, walls: VecDeque::new(), time: i64::MIN };
+            let unknown =
+                Peer { n: row.n, looked: steady, changed: steady, walls: VecDeque::new(), time: i64::MIN };
             let is_new = self.has_looked && !self.seen.contains_key(&row.sk);
             let peer = self.seen.entry(row.sk.clone()).or_insert(unknown);
             peer.looked = steady;

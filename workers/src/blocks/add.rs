@@ -80,7 +80,11 @@ mod tests {
         let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
         world.ok("alice", "block.remove", json!({ "user": "bobby" })).await;
         let reply = crate::testing::world::reply(&world.run(&block).await.unwrap());
-        assert_eq!(reply, json!({ "user": "bobby", "blocked": false }), "nobody is told of a block that is not");
+        assert_eq!(
+            reply,
+            json!({ "user": "bobby", "blocked": false }),
+            "nobody is told of a block that is not"
+        );
         assert!(!world.is_on("block", "alice", "bobby"));
         assert!(!world.is_on("follow", "bobby", "alice"));
         world.audit();
