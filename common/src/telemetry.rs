@@ -96,6 +96,8 @@ pub struct Metrics {
     pub consumer_run_seconds: Family<QueueLabel, Histogram>,
     /// Messages whose effect had been recorded before.
     pub worker_duplicates: Counter,
+    /// Messages that moved to their type's side queue, because those about the same held their share of the slots.
+    pub worker_moved_aside: Family<QueueLabel, Counter>,
     /// POSTs to edges.
     pub reply_posts: Counter,
     /// Deliveries in those POSTs.
@@ -171,6 +173,7 @@ impl Metrics {
             consumer_in_flight: Family::default(),
             consumer_run_seconds: Family::new_with_constructor(seconds),
             worker_duplicates: Counter::default(),
+            worker_moved_aside: Family::default(),
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
@@ -220,6 +223,8 @@ impl Metrics {
         r.register("consumer_in_flight", "runs in progress", self.consumer_in_flight.clone());
         r.register("consumer_run_seconds", "receive to verdict", self.consumer_run_seconds.clone());
         r.register("worker_duplicates", "effects that had happened before", self.worker_duplicates.clone());
+        let moved = self.worker_moved_aside.clone();
+        r.register("worker_moved_aside", "messages moved to their type's side queue", moved);
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
