@@ -3,12 +3,14 @@
 //! 1. `protocol`: what clients and edges say to each other.
 //! 2. `ports`: what the pipeline needs from engines: a trait and its laws for each.
 //! 3. `telemetry`: the metrics.
-//! 4. `web`: what pages on HTTP share, and the keys that are derived from the deployment's secret.
-//! 5. `model`: people, posts, media and who relates to whom, as stored and shown.
-//! 6. `pipeline`: from an envelope on a queue to an effect, replies and pushes; and the seam at which features join it.
+//! 4. `guard`: circuit breakers around the engines.
+//! 5. `web`: what pages on HTTP share, and the keys that are derived from the deployment's secret.
+//! 6. `model`: people, posts, media and who relates to whom, as stored and shown.
+//! 7. `pipeline`: from an envelope on a queue to an effect, replies and pushes; and the seam at which features join it.
 //!
 //! This crate uses no other crate of the workspace.
 
+pub mod guard;
 pub mod hex;
 pub mod lock;
 pub mod model;

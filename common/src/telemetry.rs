@@ -56,6 +56,13 @@ pub struct NodeLabel {
     pub node: String,
 }
 
+/// One kind of engine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EngineLabel {
+    /// From a fixed set.
+    pub engine: &'static str,
+}
+
 /// Every metric of a process. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -94,6 +101,14 @@ pub struct Metrics {
     pub consumer_in_flight: Family<QueueLabel, Gauge>,
     /// Seconds from receive to verdict.
     pub consumer_run_seconds: Family<QueueLabel, Histogram>,
+    /// Messages that keep their slot until an engine is back.
+    pub consumer_waiting: Family<QueueLabel, Gauge>,
+    /// How many engines of a kind do not answer.
+    pub engine_away: Family<EngineLabel, Gauge>,
+    /// Calls that an engine did not answer.
+    pub engine_failures: Family<EngineLabel, Counter>,
+    /// Calls that were refused because the engine is away.
+    pub engine_refused: Family<EngineLabel, Counter>,
     /// Messages whose effect had been recorded before.
     pub worker_duplicates: Counter,
     /// Messages that moved to their type's side queue, because those about the same held their share of the slots.
@@ -172,6 +187,10 @@ impl Metrics {
             consumer_buried: Family::default(),
             consumer_in_flight: Family::default(),
             consumer_run_seconds: Family::new_with_constructor(seconds),
+            consumer_waiting: Family::default(),
+            engine_away: Family::default(),
+            engine_failures: Family::default(),
+            engine_refused: Family::default(),
             worker_duplicates: Counter::default(),
             worker_moved_aside: Family::default(),
             reply_posts: Counter::default(),
@@ -222,6 +241,10 @@ impl Metrics {
         r.register("consumer_buried", "messages given up", self.consumer_buried.clone());
         r.register("consumer_in_flight", "runs in progress", self.consumer_in_flight.clone());
         r.register("consumer_run_seconds", "receive to verdict", self.consumer_run_seconds.clone());
+        r.register("consumer_waiting", "messages that wait for an engine", self.consumer_waiting.clone());
+        r.register("engine_away", "engines that do not answer, by kind", self.engine_away.clone());
+        r.register("engine_failures", "calls that an engine did not answer", self.engine_failures.clone());
+        r.register("engine_refused", "calls refused for an absent engine", self.engine_refused.clone());
         r.register("worker_duplicates", "effects that had happened before", self.worker_duplicates.clone());
         let moved = self.worker_moved_aside.clone();
         r.register("worker_moved_aside", "messages moved to their type's side queue", moved);

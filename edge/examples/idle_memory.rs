@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use soundoff_common::guard::Weather;
 use soundoff_common::model::sign_ins;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
@@ -191,6 +192,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
         verifier: nothing.clone(),
         key: InternalKey::new(&[7; 32])?,
         metrics: Metrics::new(),
+        weather: Weather::new(Metrics::new()),
         pages: nothing,
         internal_pages: None,
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::ports::queues::Queues;
@@ -28,6 +29,8 @@ pub struct EdgeDeps {
     pub key: InternalKey,
     /// The process's metrics.
     pub metrics: Metrics,
+    /// Which of its engines are away.
+    pub weather: Weather,
     /// The public port's other pages.
     pub pages: Arc<dyn Pages>,
     /// The internal port's other pages, if it has any.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use rand::Rng as _;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::ports::queues::Queues;
@@ -46,6 +47,7 @@ pub(crate) struct Edge {
     pub(crate) internal_pages: Option<Arc<dyn Pages>>,
     pub(crate) key: InternalKey,
     pub(crate) metrics: Metrics,
+    pub(crate) weather: Weather,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     /// One for each reactor; sockets are dealt out to them in turn.
@@ -75,8 +77,18 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-        let EdgeDeps { queues, sessions, tables, catalog, verifier, key, metrics, pages, internal_pages } =
-            deps;
+        let EdgeDeps {
+            queues,
+            sessions,
+            tables,
+            catalog,
+            verifier,
+            key,
+            metrics,
+            weather,
+            pages,
+            internal_pages,
+        } = deps;
         Self {
             boot: Ulid::generate().to_string().into(),
             advertise: advertise.into(),
@@ -87,6 +99,7 @@ impl Edge {
             internal_pages,
             key,
             metrics,
+            weather,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),

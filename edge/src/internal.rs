@@ -12,7 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use soundoff_common::guard::Away;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
 use soundoff_common::web::http::{metrics, text};
@@ -82,7 +84,7 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     let answered = match (request.method(), request.uri().path()) {
         (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") => readiness(edge).await,
+        (&Method::GET, "/readyz") => readiness(edge, request.uri().query() == Some(OWN)).await,
         (&Method::GET, "/metrics") => metrics(&edge.metrics),
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
@@ -95,29 +97,55 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     answered.map(Either::Left)
 }
 
+/// The query of `/readyz` that asks only for what is wrong with this process itself. A balancer asks like this: one that
+/// took all edges out, or had them replaced, because an engine is away would make an outage worse.
+const OWN: &str = "own";
+
 /// Whether new sockets should come here. A dependency that failed last is probed again, so that an edge without traffic
 /// recovers.
-async fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
+async fn readiness(edge: &Edge, own: bool) -> Response<Full<Bytes>> {
     if edge.is_draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
+    if own {
+        return text(StatusCode::OK, "ready\n");
+    }
+    probe(edge).await;
+    let mut wrong: Vec<String> = edge.weather.away().iter().map(Away::to_string).collect();
+    if !edge.health.are_queues_well() {
+        wrong.push("main_q fails".to_owned());
+    }
+    if !edge.health.are_sessions_well() {
+        wrong.push("the session cache fails".to_owned());
+    }
+    match wrong.as_slice() {
+        [] => text(StatusCode::OK, "ready\n"),
+        _ => text(StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n"),
+    }
+}
+
+/// Asks again what failed last.
+async fn probe(edge: &Edge) {
     if !edge.health.are_queues_well() {
         let main = QueueName::main();
         let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.queues.depth(&main)).await;
         edge.health.queues(matches!(looked, Ok(Ok(_))));
     }
     if !edge.health.are_sessions_well() {
-        let nobody: Handle = "readyz_probe".parse().expect("a valid handle");
-        let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.sessions.get_many(&[nobody])).await;
+        let looked = tokio::time::timeout(PROBE_TIMEOUT, edge.sessions.get_many(&[probe_user()])).await;
         if let Ok(Ok(_)) = looked {
             edge.health.sessions(&Ok(()));
         }
     }
-    match (edge.health.are_queues_well(), edge.health.are_sessions_well()) {
-        (true, true) => text(StatusCode::OK, "ready\n"),
-        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "main_q fails\n"),
-        (_, false) => text(StatusCode::SERVICE_UNAVAILABLE, "the session cache fails\n"),
+    if !edge.weather.away().is_empty() {
+        let _its_breaker_counts_it =
+            tokio::time::timeout(PROBE_TIMEOUT, inbox::heads(&*edge.tables, &[probe_user()])).await;
     }
+}
+
+/// A user that does not exist.
+fn probe_user() -> Handle {
+    "readyz_probe".parse().expect("a valid handle")
 }
 
 /// Takes deliveries that came over HTTP.

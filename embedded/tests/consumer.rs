@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues as _};
 use soundoff_common::telemetry::Metrics;
@@ -85,7 +86,7 @@ async fn slow_messages_are_kept_out_of_sight_and_hold_up_no_other() {
         queue.clone(),
         config,
         job.clone(),
-        Metrics::default(),
+        Weather::new(Metrics::default()),
         stop.clone(),
     ));
     until("all quick ones are done", async || left().await == (0, SLOW as u64)).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
 use soundoff_common::pipeline::feature;
 use soundoff_common::ports::queues::QueueName;
@@ -49,6 +50,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         verifier: memory.clone(),
         key: key()?,
         metrics: metrics.clone(),
+        weather: Weather::new(metrics.clone()),
         pages: memory.clone(),
         internal_pages: None,
     };
@@ -64,14 +66,14 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         }
     });
     if queueing {
-        let jobs = Jobs::new(memory.clone(), &metrics)?;
+        let (jobs, weather) = (Jobs::new(memory.clone(), &metrics)?, Weather::new(metrics));
         // As wide as the binary's.
         let routing = ConsumerConfig { slots: 4096, batch: 256, ..ConsumerConfig::default() };
         let router = Arc::new(jobs.router());
-        let main = consume(memory.clone(), QueueName::main(), routing, router, metrics.clone(), stop.clone());
+        let main = consume(memory.clone(), QueueName::main(), routing, router, weather.clone(), stop.clone());
         parts.spawn(main);
         let (queue, worker) = (QueueName::of_type("typing"), Arc::new(jobs.worker("typing")?));
-        parts.spawn(consume(memory.clone(), queue, ConsumerConfig::default(), worker, metrics, stop.clone()));
+        parts.spawn(consume(memory.clone(), queue, ConsumerConfig::default(), worker, weather, stop.clone()));
     }
     let mut running =
         tokio::spawn(soundoff_edge::run(sockets, internal, addresses.1.clone(), config(), deps, stop));

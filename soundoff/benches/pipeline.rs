@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use benchkit::usage::{cpu_seconds, resident_mb};
 use benchkit::world::{World, WorldPost};
+use soundoff_common::guard::Weather;
 use soundoff_common::model::{accounts, follows, posts};
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
@@ -71,8 +72,8 @@ async fn run(follows: &Follows) -> anyhow::Result<()> {
     for Row { spec, work } in &feature.rows {
         let Work::Job(make) = work else { anyhow::bail!("{} is no job", spec.message_type) };
         let (job, config) = (make(&ports)?, spec.pull.within(ConsumerConfig::default()));
-        let metrics = ports.metrics.clone();
-        tokio::spawn(consume(queues.clone(), spec.queue.clone(), config, job, metrics, stop.clone()));
+        let weather = Weather::new(ports.metrics.clone());
+        tokio::spawn(consume(queues.clone(), spec.queue.clone(), config, job, weather, stop.clone()));
     }
     let operators = Operators::new(tiers, &ports);
     let mut before = operators.status().await?;
@@ -117,6 +118,7 @@ fn ports(
         secret,
         metrics,
         blobs: None,
+        archive: None,
         verifier: None,
     })
 }

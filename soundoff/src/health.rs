@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use soundoff_common::guard::{Away, Weather};
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::telemetry::Metrics;
@@ -26,6 +27,10 @@ use crate::serve;
 /// How long a look at an engine may take before it counts as failed.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// The query of `/readyz` that asks only for what is wrong with this process itself, as balancers do: an engine that is
+/// away is no reason to have processes replaced.
+const OWN: &str = "own";
+
 /// What a role cannot do without.
 #[derive(Clone)]
 pub(crate) enum Needs {
@@ -38,6 +43,7 @@ pub(crate) struct Health {
     queues: Arc<dyn Queues>,
     tables: Arc<dyn Tables>,
     metrics: Metrics,
+    weather: Weather,
     ops: Arc<OpsPage>,
     needs: Needs,
     draining: CancellationToken,
@@ -62,13 +68,14 @@ impl Health {
         draining: CancellationToken,
     ) -> Self {
         let (queues, tables) = (engines.queues.clone(), engines.tables.clone());
-        Self { queues, tables, metrics: engines.metrics.clone(), ops, needs, draining }
+        let (metrics, weather) = (engines.metrics.clone(), engines.weather.clone());
+        Self { queues, tables, metrics, weather, ops, needs, draining }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
-            (&Method::GET, "/readyz") => match self.ready().await {
+            (&Method::GET, "/readyz") => match self.ready(request.uri().query() == Some(OWN)).await {
                 Ok(()) => whole(text(StatusCode::OK, "ready\n")),
                 Err(why) => whole(text(StatusCode::SERVICE_UNAVAILABLE, why)),
             },
@@ -79,9 +86,13 @@ impl Health {
         }
     }
 
-    async fn ready(&self) -> Result<(), &'static str> {
+    /// Or what is wrong, one line for each.
+    async fn ready(&self, own: bool) -> Result<(), String> {
         if self.draining.is_cancelled() {
-            return Err("draining\n");
+            return Err("draining\n".to_owned());
+        }
+        if own {
+            return Ok(());
         }
         let looked = tokio::time::timeout(PROBE, async {
             match &self.needs {
@@ -89,11 +100,13 @@ impl Health {
                 Needs::Tables => self.tables.get(Table::Users, Key::new("readyz", "probe")).await.is_ok(),
             }
         });
-        match (looked.await, &self.needs) {
-            (Ok(true), _) => Ok(()),
-            (_, Needs::Queue(_)) => Err("the queue fails\n"),
-            (_, Needs::Tables) => Err("the tables fail\n"),
-        }
+        let mut wrong: Vec<String> = match (looked.await, &self.needs) {
+            (Ok(true), _) => Vec::new(),
+            (_, Needs::Queue(_)) => vec!["the queue fails".to_owned()],
+            (_, Needs::Tables) => vec!["the tables fail".to_owned()],
+        };
+        wrong.extend(self.weather.away().iter().map(Away::to_string));
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n") + "\n") }
     }
 }
 

@@ -90,6 +90,7 @@ impl Node {
             secret: engines.secret.clone(),
             metrics: engines.metrics.clone(),
             blobs: engines.blobs.clone(),
+            archive: engines.archive.clone(),
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
         Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds })
@@ -135,6 +136,7 @@ impl Node {
             catalog: self.catalog.clone(),
             key: self.key.clone(),
             metrics: world.metrics,
+            weather: self.engines.weather.clone(),
             pages,
             internal_pages,
         })
@@ -165,7 +167,7 @@ impl Node {
 
     fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
-        let archive = self.engines.archive.clone().context("the router has no archive")?;
+        let archive = world.archive()?;
         let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
         let (queue, config) = (QueueName::main(), args.router());
         Ok(Bench { queues: world.queues, queue, config, job: Arc::new(router) })

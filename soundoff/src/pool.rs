@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, consume};
 use soundoff_common::ports::queues::{QueueName, Queues};
-use soundoff_common::telemetry::Metrics;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::engines::Engines;
 
 /// One queue and what is done with it.
 #[derive(Clone)]
@@ -25,14 +27,14 @@ struct Shift {
 
 /// All consumers of this process.
 pub(crate) struct Pool {
-    metrics: Metrics,
+    weather: Weather,
     benches: Vec<Bench>,
     shift: Mutex<Option<Shift>>,
 }
 
 impl Pool {
-    pub(crate) fn new(metrics: Metrics, benches: Vec<Bench>) -> Self {
-        Self { metrics, benches, shift: Mutex::default() }
+    pub(crate) fn new(engines: &Engines, benches: Vec<Bench>) -> Self {
+        Self { weather: engines.weather.clone(), benches, shift: Mutex::default() }
     }
 
     /// Starts every consumer, unless they already run.
@@ -43,7 +45,7 @@ impl Pool {
         }
         let (stop, consumers) = (CancellationToken::new(), TaskTracker::new());
         for Bench { queues, queue, config, job } in self.benches.clone() {
-            consumers.spawn(consume(queues, queue, config, job, self.metrics.clone(), stop.clone()));
+            consumers.spawn(consume(queues, queue, config, job, self.weather.clone(), stop.clone()));
         }
         consumers.close();
         *shift = Some(Shift { stop, consumers });

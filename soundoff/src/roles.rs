@@ -116,7 +116,7 @@ async fn consume(
     println!("{role}: internal {}, pulls {}", internal.local_addr()?, pulls.join(" "));
     let stop = CancellationToken::new();
     let ops = ops_page(node, parts, names, &stop);
-    let pool = Pool::new(node.engines.metrics.clone(), benches);
+    let pool = Pool::new(&node.engines, benches);
     pool.start().await;
     node.begin_loops(features, &stop)?;
     let drain = async {

@@ -69,10 +69,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         media: config.media.config(),
         users: Some(couriers.settings(config.users.config()?, &ring, true)),
     });
-    let pool = Arc::new(Pool::new(
-        node.engines.metrics.clone(),
-        node.benches(&features, &config.consumer.pulling(), |_| true)?,
-    ));
+    let pool =
+        Arc::new(Pool::new(&node.engines, node.benches(&features, &config.consumer.pulling(), |_| true)?));
     pool.start().await;
     let stop = CancellationToken::new();
     let live = Live::of(&node, Some(pool.clone()), timeline)?;

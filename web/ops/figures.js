@@ -4,6 +4,7 @@ export class Figures {
   samples = [];
   queues = [];
   parts = [];
+  away = [];
   every = 2000;
   keeps = 600_000;
   #boot = null;
@@ -35,8 +36,8 @@ export class Figures {
   }
 
   #take(answer) {
-    const { version, parts, key, queues, now, at, whole, each } = answer;
-    Object.assign(this, { version, parts, key, queues, every: answer.every_ms, keeps: answer.keeps_ms });
+    const { version, parts, key, away, queues, now, at, whole, each } = answer;
+    Object.assign(this, { version, parts, key, away, queues, every: answer.every_ms, keeps: answer.keeps_ms });
     this.#ahead = now - Date.now();
     const gap = this.#boot !== null && answer.boot !== this.#boot;
     this.#boot = answer.boot;

@@ -1,6 +1,6 @@
 // The operators' page: asks for new samples every two seconds, and says when there is no answer.
 
-import { byId, clock, say } from "./dom.js";
+import { asSeconds, byId, clock, say } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Letters } from "./letters.js";
 import { Plots } from "./plots.js";
@@ -51,7 +51,10 @@ const answers = (well) => {
   const since = figures.latest() ? `No answer. All figures are of ${clock(figures.latest().at)}.` : "No answer yet.";
   say(byId("state"), well ? "Live" : since);
   const dead = figures.latest()?.all.dead;
-  const flag = !well ? "No answer – " : dead ? `${dead} dead – ` : "";
+  const away = well ? figures.away.map(({ engine, seconds }) => `${engine} (${asSeconds(seconds)})`) : [];
+  byId("away").hidden = away.length === 0;
+  say(byId("away"), away.length === 0 ? "" : `No answer from: ${away.join(", ")}. What needs them waits; nothing is lost.`);
+  const flag = !well ? "No answer – " : away.length > 0 ? `${figures.away[0].engine} away – ` : dead ? `${dead} dead – ` : "";
   document.title = `${flag}Sound Off operations`;
 };
 

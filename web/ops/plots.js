@@ -24,6 +24,7 @@ const PLOTS = [
   { title: "Queue depth", unit: "messages", parts: ["queues"], format: asCount, scale: "whole", lines: [
     { label: "waiting", of: all("visible") },
     { label: "in flight", of: all("in_flight") },
+    { label: "held for an engine", of: whole("held") },
   ] },
   { title: "Oldest message", unit: "age", parts: ["queues"], format: asSeconds, lines: [
     { label: "of any queue", of: all("oldest_age") },

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use soundoff_aws::prices::SQS_REQUEST;
 use soundoff_aws::sqs::{SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
@@ -158,7 +159,14 @@ async fn through_packs(fake: &queue::Fake, load: &Load, job: &Arc<Count>) -> any
         SqsQueues::open(&aws, std::slice::from_ref(&name), SqsOptions::default()).await?;
     let stop = CancellationToken::new();
     let config = ConsumerConfig { slots: 512, ..ConsumerConfig::default() };
-    let consumer = consume(queues.clone(), name.clone(), config, job.clone(), metrics.clone(), stop.clone());
+    let consumer = consume(
+        queues.clone(),
+        name.clone(),
+        config,
+        job.clone(),
+        Weather::new(metrics.clone()),
+        stop.clone(),
+    );
     let consumer = tokio::spawn(consumer);
     let began = Instant::now();
     let one = move |body: String| {

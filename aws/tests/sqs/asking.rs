@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, QueueName};
 use soundoff_common::telemetry::Metrics;
@@ -66,8 +67,14 @@ async fn deletes_gather_behind_the_first() {
     // One slot: without gathering, each message would be deleted by its own call.
     let config = ConsumerConfig { slots: 1, ..ConsumerConfig::default() };
     (0..30).for_each(|n| bench.fake.put(Q, &format!("single {n}")));
-    let consumer =
-        consume(bench.queues.clone(), QueueName::new(Q), config, done.clone(), Metrics::new(), stop.clone());
+    let consumer = consume(
+        bench.queues.clone(),
+        QueueName::new(Q),
+        config,
+        done.clone(),
+        Weather::new(Metrics::new()),
+        stop.clone(),
+    );
     let consumer = tokio::spawn(consumer);
     bench.emptied(Q).await;
     stop.cancel();

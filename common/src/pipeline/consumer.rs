@@ -1,4 +1,5 @@
-//! The pull loop: receives work only with a free slot, extends the visibility timeout of long work, acks what is done.
+//! The pull loop: receives work only with a free slot, extends the visibility timeout of long work, acks what is done,
+//! and keeps what an absent engine holds up.
 
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use rand::Rng as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::guard::Weather;
 use crate::ports::queues::{Message, QueueName, Queues, Receipt};
-use crate::telemetry::{ConsumerMetrics, Metrics};
+use crate::telemetry::ConsumerMetrics;
 
 /// How a queue is pulled.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +85,11 @@ fn between_extensions(visibility: Duration) -> Duration {
     (visibility / 2).max(SHORTEST_PAUSE)
 }
 
+/// The first pause of a message that waits; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest pause. A run is cheap while an engine is away: its breaker refuses the call.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// One queue's consumer.
 struct Consumer {
     queues: Arc<dyn Queues>,
@@ -89,6 +97,8 @@ struct Consumer {
     config: ConsumerConfig,
     job: Arc<dyn Job>,
     metrics: ConsumerMetrics,
+    weather: Weather,
+    stop: CancellationToken,
     /// How many tasks share what one receive brought.
     tasks: usize,
     acks: mpsc::UnboundedSender<Receipt>,
@@ -100,23 +110,49 @@ struct Batch {
     slots: OwnedSemaphorePermit,
 }
 
+/// What a run holds of the queue and of the consumer.
+struct Hold {
+    receipts: Vec<Receipt>,
+    slots: OwnedSemaphorePermit,
+}
+
+/// Where a run's hold is among those of its task.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    holds: &'a Mutex<Vec<Option<Hold>>>,
+    at: usize,
+}
+
+impl Place<'_> {
+    /// Frees what the run holds for all messages but these.
+    fn keep(self, messages: &[Message]) {
+        if let Some(hold) = &mut self.holds.lock().expect(UNPOISONED)[self.at]
+            && messages.len() < hold.receipts.len()
+        {
+            hold.receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+            drop(hold.slots.split(hold.slots.num_permits() - messages.len()));
+        }
+    }
+}
+
 /// Pulls `queue` until `stop`, then finishes what is in progress.
 pub async fn consume(
     queues: Arc<dyn Queues>,
     queue: QueueName,
     config: ConsumerConfig,
     job: Arc<dyn Job>,
-    metrics: Metrics,
+    weather: Weather,
     stop: CancellationToken,
 ) {
     // Unbounded but never long: a receipt waits here only while its message holds no slot and another ack is in flight.
     let (acks, pending) = mpsc::unbounded_channel();
     let acking = tokio::spawn(ack_all(queues.clone(), queue.clone(), pending));
-    let metrics = metrics.of_consumer(&queue);
+    let metrics = weather.metrics().of_consumer(&queue);
     // Asked once: the answer is read from files.
     let tasks = TASKS_PER_CORE * std::thread::available_parallelism().map_or(1, NonZero::get);
-    let consumer = Arc::new(Consumer { queues, queue, config, job, metrics, tasks, acks });
-    consumer.pull(stop).await;
+    let consumer = Consumer { queues, queue, config, job, metrics, weather, stop, tasks, acks };
+    let consumer = Arc::new(consumer);
+    consumer.pull().await;
     drop(consumer);
     if let Err(error) = acking.await {
         tracing::error!(%error, "the ack task broke; its messages come again");
@@ -136,11 +172,11 @@ async fn ack_all(queues: Arc<dyn Queues>, queue: QueueName, mut pending: mpsc::U
 }
 
 impl Consumer {
-    async fn pull(self: &Arc<Self>, stop: CancellationToken) {
+    async fn pull(self: &Arc<Self>) {
         let slots = Arc::new(Semaphore::new(self.config.slots));
         let tracker = TaskTracker::new();
         let mut failures = 0;
-        while let Some(mut permits) = self.free_slots(&slots, &stop).await {
+        while let Some(mut permits) = self.free_slots(&slots).await {
             let receive = self.queues.receive(
                 &self.queue,
                 permits.num_permits(),
@@ -150,7 +186,7 @@ impl Consumer {
             let received = tokio::select! {
                 biased;
                 received = receive => received,
-                () = stop.cancelled() => break,
+                () = self.stop.cancelled() => break,
             };
             match received {
                 Ok(messages) => {
@@ -161,7 +197,7 @@ impl Consumer {
                     failures += 1;
                     tracing::warn!(queue = %self.queue, %error, "cannot receive");
                     let pause = tokio::time::sleep(Duration::from_millis(50 << failures.min(6)));
-                    tokio::select! { () = pause => {}, () = stop.cancelled() => break }
+                    tokio::select! { () = pause => {}, () = self.stop.cancelled() => break }
                 }
             }
         }
@@ -170,14 +206,10 @@ impl Consumer {
     }
 
     /// All slots that are free, at least one; `None` when asked to stop.
-    async fn free_slots(
-        &self,
-        slots: &Arc<Semaphore>,
-        stop: &CancellationToken,
-    ) -> Option<OwnedSemaphorePermit> {
+    async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         let one = tokio::select! {
             biased;
-            () = stop.cancelled() => return None,
+            () = self.stop.cancelled() => return None,
             one = slots.clone().acquire_owned() => one,
         };
         let mut permits = one.expect("nobody closes the slots");
@@ -216,26 +248,29 @@ impl Consumer {
     /// Runs batches side by side, and extends the visibility timeout of those that take long. The slots of each are
     /// free as soon as it ends.
     async fn run_all(&self, batches: Vec<Batch>) {
+        let held = |batch: &Batch| batch.messages.iter().map(|message| message.receipt.clone()).collect();
+        let receipts: Vec<Vec<Receipt>> = batches.iter().map(held).collect();
         let (messages, slots): (Vec<_>, Vec<_>) =
-            batches.into_iter().map(|batch| (batch.messages, Some(batch.slots))).unzip();
-        let slots = Mutex::new(slots);
+            batches.into_iter().map(|batch| (batch.messages, batch.slots)).unzip();
+        let holds = receipts.into_iter().zip(slots).map(|(receipts, slots)| Some(Hold { receipts, slots }));
+        let holds = Mutex::new(holds.collect::<Vec<_>>());
+        let holds = &holds;
         let run = |(at, batch)| async move {
-            self.run(batch).await;
+            self.run(batch, Place { holds, at }).await;
             at
         };
         let mut runs: FuturesUnordered<_> = messages.iter().map(Vec::as_slice).enumerate().map(run).collect();
         let finish = async {
             while let Some(at) = runs.next().await {
-                drop(slots.lock().expect(UNPOISONED)[at].take());
+                drop(holds.lock().expect(UNPOISONED)[at].take());
             }
         };
         let extend = async {
             loop {
                 tokio::time::sleep(between_extensions(self.config.visibility)).await;
                 let receipts = {
-                    let slots = slots.lock().expect(UNPOISONED);
-                    let going_on = messages.iter().zip(&*slots).filter(|(_, slots)| slots.is_some());
-                    going_on.flat_map(|(batch, _)| batch).map(|message| message.receipt.clone()).collect()
+                    let holds = holds.lock().expect(UNPOISONED);
+                    holds.iter().flatten().flat_map(|hold| &hold.receipts).cloned().collect()
                 };
                 if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
                     tracing::warn!(queue = %self.queue, %error, "cannot extend");
@@ -250,7 +285,7 @@ impl Consumer {
         }
     }
 
-    async fn run(&self, batch: &[Message]) {
+    async fn run(&self, batch: &[Message], place: Place<'_>) {
         self.metrics.in_flight.inc_by(batch.len() as i64);
         let begun = Instant::now();
         let is_worn_out = |message: &Message| message.attempt > self.config.max_receives;
@@ -260,20 +295,68 @@ impl Consumer {
                 // Its last try ended without a verdict: the process died with it.
                 self.bury(&message, "the process died while working on it").await;
             }
-            self.work(&rest).await;
+            self.work(&rest, place).await;
         } else {
-            self.work(batch).await;
+            self.work(batch, place).await;
         }
         self.metrics.run_seconds.observe(begun.elapsed().as_secs_f64());
         self.metrics.in_flight.dec_by(batch.len() as i64);
     }
 
-    async fn work(&self, batch: &[Message]) {
+    async fn work(&self, batch: &[Message], place: Place<'_>) {
         if batch.is_empty() {
             return;
         }
+        let waiting = self.try_all(batch).await;
+        if !waiting.is_empty() {
+            self.outlast(waiting, place).await;
+        }
+    }
+
+    /// Runs messages once and settles them; returns those that must wait.
+    async fn try_all(&self, batch: &[Message]) -> Vec<Message> {
+        let mut waiting = Vec::new();
         for (message, verdict) in batch.iter().zip(self.verdicts(batch).await) {
-            self.settle(message, verdict).await;
+            match verdict {
+                Verdict::Wait(reason) => {
+                    tracing::debug!(queue = %self.queue, reason, "waits");
+                    waiting.push(message.clone());
+                }
+                verdict => self.settle(message, verdict).await,
+            }
+        }
+        waiting
+    }
+
+    /// Keeps messages in their slots, out of everybody else's sight, and runs them again until no engine's absence is
+    /// in their way. So a consumer whose engine is away stops to pull, and buries nothing for it.
+    async fn outlast(&self, mut waiting: Vec<Message>, place: Place<'_>) {
+        let mut cleared = self.weather.cleared();
+        let mut pause = FIRST_WAIT;
+        while !waiting.is_empty() {
+            place.keep(&waiting);
+            self.metrics.waiting.inc_by(waiting.len() as i64);
+            let drawn = pause.mul_f64(rand::rng().random_range(0.75..1.25));
+            let stopped = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => true,
+                _ = cleared.changed() => false,
+                () = tokio::time::sleep(drawn) => false,
+            };
+            self.metrics.waiting.dec_by(waiting.len() as i64);
+            if stopped {
+                return self.let_go(&waiting).await;
+            }
+            pause = (pause * 2).min(LONGEST_WAIT);
+            waiting = self.try_all(&waiting).await;
+        }
+    }
+
+    /// Leaves messages to the one who pulls the queue next.
+    async fn let_go(&self, messages: &[Message]) {
+        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+        if let Err(error) = self.queues.extend(&self.queue, receipts, Duration::ZERO).await {
+            tracing::warn!(queue = %self.queue, %error, "cannot give messages back; they come again by themselves");
         }
     }
 
@@ -295,10 +378,11 @@ impl Consumer {
                 // The ack task outlives every run; if it broke, the message comes again.
                 let _ = self.acks.send(message.receipt.clone());
             }
-            Verdict::Wait(reason) | Verdict::Retry(reason) if message.attempt >= self.config.max_receives => {
+            Verdict::Retry(reason) if message.attempt >= self.config.max_receives => {
                 self.bury(message, &reason).await;
             }
-            Verdict::Wait(reason) | Verdict::Retry(reason) => {
+            // The caller has kept the messages that wait.
+            Verdict::Retry(reason) | Verdict::Wait(reason) => {
                 self.metrics.retried.inc();
                 tracing::warn!(queue = %self.queue, attempt = message.attempt, reason, "will be tried again");
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);
@@ -313,21 +397,16 @@ impl Consumer {
 
     async fn bury(&self, message: &Message, reason: &str) {
         tracing::error!(queue = %self.queue, attempt = message.attempt, reason, "given up: to the dead letters");
-        self.metrics.buried.inc();
-        self.job.give_up(message, reason).await;
         if let Err(error) = self.queues.bury(&self.queue, message.receipt.clone(), reason).await {
             tracing::warn!(queue = %self.queue, %error, "cannot bury; it comes again");
+            return;
         }
+        // Told when it is true: a message that comes again may still take effect.
+        self.metrics.buried.inc();
+        self.job.give_up(message, reason).await;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_come_before_a_message_is_seen_again_and_never_without_a_pause() {
-        assert_eq!(between_extensions(Duration::from_secs(30)), Duration::from_secs(15));
-        assert_eq!(between_extensions(Duration::ZERO), SHORTEST_PAUSE);
-    }
-}
+#[path = "consumer_tests.rs"]
+mod tests;

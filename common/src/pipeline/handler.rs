@@ -69,7 +69,7 @@ impl Failure {
         Self::Reject(ErrorBody::new(code, message))
     }
 
-    /// What becomes of a message whose run ended like this; a rejection's way depends on who waits for it.
+    /// What happens to a message whose run ended like this; where a rejection goes depends on who waits for it.
     ///
     /// # Errors
     /// The reason of a rejection.

@@ -7,6 +7,7 @@ use crate::pipeline::grants::Grants;
 use crate::pipeline::held::{HeldQueues, HeldTables};
 use crate::pipeline::tier::Tier;
 use crate::pipeline::worker::Outward;
+use crate::ports::archive::Archive;
 use crate::ports::blobs::Blobs;
 use crate::ports::cache::Cache;
 use crate::ports::queues::Queues;
@@ -38,6 +39,8 @@ pub struct World {
     pub metrics: Metrics,
     /// The bytes of media, where a tier of this process has them.
     pub blobs: Option<Arc<dyn Blobs>>,
+    /// The archive, where a tier of this process archives.
+    pub archive: Option<Arc<dyn Archive>>,
     /// Judges access tokens, where a tier of this process takes them.
     pub verifier: Option<Arc<dyn TokenVerifier>>,
 }
@@ -50,6 +53,15 @@ impl World {
     pub fn blobs(&self) -> anyhow::Result<Arc<dyn Blobs>> {
         let missing = "this tier has no blobs: the feature must declare them in its `Touches`";
         self.blobs.clone().ok_or_else(|| anyhow::anyhow!(missing))
+    }
+
+    /// The archive.
+    ///
+    /// # Errors
+    /// When no feature of this tier declares that it archives.
+    pub fn archive(&self) -> anyhow::Result<Arc<dyn Archive>> {
+        let missing = "this tier has no archive: the feature must declare it in its `Touches`";
+        self.archive.clone().ok_or_else(|| anyhow::anyhow!(missing))
     }
 
     /// Judges access tokens.
@@ -67,6 +79,9 @@ impl World {
         let mut world = self.clone();
         if !grants.blobs {
             world.blobs = None;
+        }
+        if !grants.archive {
+            world.archive = None;
         }
         if cfg!(debug_assertions) {
             let tables = HeldTables::new(self.tables.clone(), tier, grants.clone(), kinds.clone());

@@ -18,6 +18,8 @@ pub struct ConsumerMetrics {
     pub retried: Counter,
     /// Messages given up.
     pub buried: Counter,
+    /// Messages that keep their slot until an engine is back.
+    pub waiting: Gauge,
     /// Messages in progress.
     pub in_flight: Gauge,
     /// Seconds from receive to verdict.
@@ -42,6 +44,7 @@ impl Metrics {
             done: self.consumer_done.get_or_create_owned(&label),
             retried: self.consumer_retried.get_or_create_owned(&label),
             buried: self.consumer_buried.get_or_create_owned(&label),
+            waiting: self.consumer_waiting.get_or_create_owned(&label),
             in_flight: self.consumer_in_flight.get_or_create_owned(&label),
             run_seconds: self.consumer_run_seconds.get_or_create_owned(&label),
             bill: self.bill.clone(),

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::{Catalog, Spec};
 use soundoff_common::pipeline::deliver::{
     DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
@@ -106,6 +107,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         verifier: Arc::new(FakeVerifier),
         key: InternalKey::new(&SECRET).unwrap(),
         metrics: metrics.clone(),
+        weather: Weather::new(metrics.clone()),
         pages: Arc::new(NoPages),
         internal_pages: None,
     };

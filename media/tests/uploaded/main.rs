@@ -6,6 +6,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use soundoff_common::guard::Weather;
 use soundoff_common::model::media::State;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Verdict, consume};
 use soundoff_common::ports::queues::{QueueName, Queues as _};
@@ -176,7 +177,7 @@ async fn what_is_no_notification_becomes_a_dead_letter_and_the_buckets_test_does
         queue.clone(),
         ConsumerConfig::default(),
         world.job(UPLOADED),
-        world.metrics.clone(),
+        Weather::new(world.metrics.clone()),
         stop.clone(),
     );
     let consuming = tokio::spawn(consuming);

@@ -115,6 +115,7 @@ impl World {
             metrics: metrics.clone(),
             blobs: Some(blobs.clone()),
             // Nobody brings a token here.
+            archive: None,
             verifier: None,
         };
         Self { queues, tables, blobs, metrics, media: Arc::new(media), ports, _data: Arc::new(data) }

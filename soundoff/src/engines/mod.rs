@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use soundoff_common::guard::{GuardedArchive, GuardedBlobs, GuardedQueues, GuardedTables, Weather};
 use soundoff_common::pipeline::grants::Grants;
 use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::blobs::Blobs;
@@ -59,6 +60,8 @@ pub(crate) struct Engines {
     /// Present if a tier of this process works with media.
     pub(crate) blobs: Option<Arc<dyn Blobs>>,
     pub(crate) metrics: Metrics,
+    /// Which of them are away.
+    pub(crate) weather: Weather,
     pub(crate) secret: Secret,
     /// What engines need done for as long as the process runs.
     pub(crate) upkeep: Vec<BoxFuture<'static, ()>>,
@@ -126,13 +129,19 @@ impl Plan {
         };
         let archives = grants.iter().any(|grants| grants.archive);
         let pictures = grants.iter().any(|grants| grants.blobs);
+        let weather = Weather::new(opening.metrics.clone());
         let queues = self.queues.open(&mut opening).await?;
+        let queues = Arc::new(GuardedQueues::new(queues, weather.engine("queues")));
         let tables = self.tables.open(&mut opening).await?;
+        let tables = Arc::new(GuardedTables::new(tables, weather.engine("tables")));
         let sessions = self.sessions.open(&mut opening)?;
         let cache = self.cache.open(&opening)?;
         let uploads = self.uploads.open(&opening)?;
         let archive = if archives { Some(self.archive.open(&opening).await?) } else { None };
+        let guarded = |archive| Arc::new(GuardedArchive::new(archive, weather.engine("archive"))) as _;
+        let archive = archive.map(guarded);
         let blobs = if pictures { Some(self.blobs.open(&opening).await?) } else { None };
+        let blobs = blobs.map(|blobs| Arc::new(GuardedBlobs::new(blobs, weather.engine("blobs"))) as _);
         let Opening { metrics, secret, upkeep, closings, .. } = opening;
         Ok(Engines {
             queues,
@@ -143,6 +152,7 @@ impl Plan {
             archive,
             blobs,
             metrics,
+            weather,
             secret,
             upkeep,
             closings,

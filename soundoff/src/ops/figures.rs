@@ -21,7 +21,7 @@ const DONE: &str = "soundoff_consumer_done_total";
 
 /// The figures of the process as a whole. Those of consumers leave the router out: every message that it handles,
 /// another consumer handles again.
-const WHOLE: [(&str, Of); 14] = [
+const WHOLE: [(&str, Of); 15] = [
     ("sockets", Of::Gauge("soundoff_edge_sockets")),
     ("accepted", Of::Rate("soundoff_edge_accepted_total")),
     ("frames_out", Of::Rate("soundoff_edge_frames_out_total")),
@@ -32,6 +32,7 @@ const WHOLE: [(&str, Of); 14] = [
     ("run_p50", Of::Quantile(RUN_SECONDS, 0.5)),
     ("run_p99", Of::Quantile(RUN_SECONDS, 0.99)),
     ("retried", Of::Rate("soundoff_consumer_retried_total")),
+    ("held", Of::Gauge("soundoff_consumer_waiting")),
     ("buried", Of::Rate("soundoff_consumer_buried_total")),
     ("computed", Of::Rate("soundoff_timeline_computed_total")),
     ("fetched", Of::Rate("soundoff_timeline_fetches_total")),

@@ -13,6 +13,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use soundoff_common::guard::{Away, Weather};
 use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::queues::{DeadLetter, QueueName};
 use soundoff_common::protocol::now_ms;
@@ -72,6 +73,7 @@ pub(crate) struct OpsPage {
     history: Arc<History>,
     guard: Guard,
     parts: &'static [Part],
+    weather: Weather,
     /// One request at a time looks at letters: meanwhile their bodies are in memory.
     turn: Mutex<()>,
 }
@@ -84,8 +86,23 @@ struct Data<'a> {
     parts: &'static [Part],
     /// Whether dead letters need the operator's key.
     key: bool,
+    /// Engines that do not answer.
+    away: Vec<AwayFor>,
     #[serde(flatten)]
     since: Since<'a>,
+}
+
+/// An engine that does not answer, and for how many seconds.
+#[derive(Serialize)]
+struct AwayFor {
+    engine: &'static str,
+    seconds: u64,
+}
+
+impl From<Away> for AwayFor {
+    fn from(Away { engine, time }: Away) -> Self {
+        Self { engine, seconds: time.as_secs() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -172,7 +189,8 @@ impl OpsPage {
         };
         let history = Arc::new(History::new(names));
         tokio::spawn(history.clone().keep(engines.metrics.clone(), stop.clone()));
-        Arc::new(Self { ops, history, guard, parts, turn: Mutex::default() })
+        let weather = engines.weather.clone();
+        Arc::new(Self { ops, history, guard, parts, weather, turn: Mutex::default() })
     }
 
     pub(crate) fn serves(path: &str) -> bool {
@@ -219,7 +237,9 @@ impl OpsPage {
         };
         let key = matches!(self.guard, Guard::Key { .. });
         let version = env!("CARGO_PKG_VERSION");
-        let data = Data { version, now: now_ms(), parts: self.parts, key, since: self.history.since(since) };
+        let (now, parts, since) = (now_ms(), self.parts, self.history.since(since));
+        let away = self.weather.away().into_iter().map(AwayFor::from).collect();
+        let data = Data { version, now, parts, key, away, since };
         Ok(json(StatusCode::OK, &data))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
 use soundoff_common::ports::queues::{Outgoing, Queues as _};
+use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::secret::Secret;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
@@ -38,7 +39,8 @@ impl Desk {
         }
         let ops = Arc::new(Ops { queues: queues.clone(), names: names.clone(), live: None });
         let history = Arc::new(History::new(names));
-        let page = OpsPage { ops, history, guard, parts: &[Part::Queues], turn: Mutex::default() };
+        let weather = Weather::new(Metrics::new());
+        let page = OpsPage { ops, history, guard, parts: &[Part::Queues], weather, turn: Mutex::default() };
         Self { page, queues, _dir: dir }
     }
 

@@ -16,6 +16,8 @@ use crate::protocol::now_ms;
 /// Queues in memory.
 pub struct MemoryQueues {
     lines: Mutex<Lines>,
+    /// Queues that take nothing now.
+    away: Mutex<Vec<QueueName>>,
     /// Wakes receives that wait: something may be visible now.
     news: Notify,
 }
@@ -78,7 +80,17 @@ impl MemoryQueues {
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = QueueName>) -> Self {
         let by_name = names.into_iter().map(|name| (name, Line::default())).collect();
-        Self { lines: Mutex::new(Lines { by_name, last: 0 }), news: Notify::new() }
+        Self { lines: Mutex::new(Lines { by_name, last: 0 }), away: Mutex::default(), news: Notify::new() }
+    }
+
+    /// From now on these queues, and only these, take nothing and bury nothing: their engine is away.
+    pub fn take_away(&self, queues: impl IntoIterator<Item = QueueName>) {
+        *lock(&self.away) = queues.into_iter().collect();
+    }
+
+    fn is_there(&self, queue: &QueueName) -> Result<(), QueueError> {
+        let away = lock(&self.away).contains(queue);
+        if away { Err(QueueError::Unavailable(format!("{queue} is away"))) } else { Ok(()) }
     }
 
     /// Makes everything that is not acked visible, as a restart does.
@@ -127,7 +139,10 @@ impl MemoryQueues {
 impl Queues for MemoryQueues {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let mut lines = lock(&self.lines);
-        let sent = batch.into_iter().map(|Outgoing { queue, body }| lines.push(&queue, body, now_ms()));
+        let sent = batch.into_iter().map(|Outgoing { queue, body }| {
+            self.is_there(&queue)?;
+            lines.push(&queue, body, now_ms())
+        });
         let sent = sent.collect();
         self.news.notify_waiters();
         sent
@@ -180,6 +195,7 @@ impl Queues for MemoryQueues {
     }
 
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
+        self.is_there(queue)?;
         let mut lines = lock(&self.lines);
         let line = lines.of(queue)?;
         let Some((number, _)) = named(&receipt) else { return Ok(()) };

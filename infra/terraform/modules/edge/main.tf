@@ -52,7 +52,7 @@ resource "aws_lb_target_group" "this" {
   deregistration_delay          = var.deregistration_delay_seconds
 
   health_check {
-    path                = "/readyz"
+    path                = "/readyz?own"
     port                = "9090"
     matcher             = "200"
     interval            = 10

@@ -1,0 +1,74 @@
+//! The breakers of a process, and the signal that one of them has closed again.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::breaker::Breaker;
+use crate::lock::lock;
+use crate::telemetry::Metrics;
+
+/// An engine that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// Which one: the label of its metrics.
+    pub engine: &'static str,
+    /// For how long.
+    pub time: Duration,
+}
+
+impl std::fmt::Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: away for {} s", self.engine, self.time.as_secs())
+    }
+}
+
+/// The breakers of a process. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    metrics: Metrics,
+    engines: Arc<Mutex<Vec<Arc<Breaker>>>>,
+    cleared: watch::Sender<()>,
+}
+
+impl Weather {
+    /// No engine yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, engines: Arc::default(), cleared: watch::Sender::new(()) }
+    }
+
+    /// The metrics that its breakers count in.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A breaker for an engine of this process, which [`Self::away`] names when it is open.
+    #[must_use]
+    pub fn engine(&self, name: &'static str) -> Arc<Breaker> {
+        let breaker = Arc::new(self.one_of_many(name));
+        lock(&self.engines).push(breaker.clone());
+        breaker
+    }
+
+    /// A breaker for one of many things of a kind that come and go, such as edges: only their number is shown.
+    #[must_use]
+    pub fn one_of_many(&self, name: &'static str) -> Breaker {
+        Breaker::new(name, &self.metrics, self.cleared.clone())
+    }
+
+    /// The engines that are away, in the order in which their breakers were made.
+    #[must_use]
+    pub fn away(&self) -> Vec<Away> {
+        let away = |breaker: &Arc<Breaker>| Some(Away { engine: breaker.engine(), time: breaker.away()? });
+        lock(&self.engines).iter().filter_map(away).collect()
+    }
+
+    /// Changes each time that an engine is back.
+    #[must_use]
+    pub fn cleared(&self) -> watch::Receiver<()> {
+        self.cleared.subscribe()
+    }
+}
