@@ -112,9 +112,18 @@ run "least_privilege" {
 
   assert {
     condition = alltrue([
-      for name in keys(jsondecode(file("deployment.json")).queues) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
+      for name, queue in jsondecode(file("deployment.json")).queues : strcontains(output.policies["router"], "soundoff-test-${name}\"") != queue.side
     ])
-    error_message = "The router sends to each queue of the catalog."
+    error_message = "The router sends to each queue of the catalog, and to no side queue."
+  }
+
+  assert {
+    condition = length([for queue in jsondecode(file("deployment.json")).queues : 1 if queue.side]) > 3 && alltrue([
+      for name, queue in jsondecode(file("deployment.json")).queues : anytrue([
+        for statement in jsondecode(output.policies[queue.tier]).Statement : statement.Sid == "Send" && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")
+      ]) if queue.side
+    ])
+    error_message = "Who pulls a side queue moves messages there."
   }
 
   # What each service does to tables is what the features declare for it, no more and no less.
