@@ -23,9 +23,9 @@ locals {
       on_demand_base = 1
       command        = local.declared[name].command
       # Not the side queues: what waits there waits for one item, and more tasks would only race each other for it.
-      queues         = [for queue in local.declared[name].pulls : "${local.prefix}${queue}" if !local.queues[queue].side]
-      public         = local.declared[name].public
-      policy         = jsonencode({ Version = "2012-10-17", Statement = local.statements[name] })
+      queues = [for queue in local.declared[name].pulls : "${local.prefix}${queue}" if !local.queues[queue].side]
+      public = local.declared[name].public
+      policy = jsonencode({ Version = "2012-10-17", Statement = local.statements[name] })
     })
   }
 

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_moves_is_there_as_it_was_and_its_tries_begin_anew() {
+    async fn what_moves_is_there_as_it_was_and_its_tries_begin_again() {
         let world = World::new();
         let _hot = world.begin(&["hot"; SLOTS / 2]);
         let message = about("hot");

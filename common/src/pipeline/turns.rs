@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(length(), 0, "the turn that was had at once is dropped with its answer");
     }
 
-    /// In whatever order they name what they share, none waits for ever.
+    /// In whatever order they name what they share, none waits forever.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn turns_at_several_items_lock_nobody_out() {
         let turns = Arc::new(Turns::default());

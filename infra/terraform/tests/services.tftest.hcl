@@ -120,7 +120,7 @@ run "least_privilege" {
   assert {
     condition = length([for queue in jsondecode(file("deployment.json")).queues : 1 if queue.side]) > 3 && alltrue([
       for name, queue in jsondecode(file("deployment.json")).queues : anytrue([
-        for statement in jsondecode(output.policies[queue.tier]).Statement : statement.Sid == "Send" && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")
+        for statement in jsondecode(output.policies[queue.tier]).Statement : contains(statement.Action, "sqs:SendMessage") && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")
       ]) if queue.side
     ])
     error_message = "Who pulls a side queue moves messages there."
@@ -150,7 +150,7 @@ run "least_privilege" {
     error_message = "Operators deal with the dead letters of a queue on the pages of those who pull it, and nowhere else."
   }
 
-  # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs.
+  # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs: with the right to pull.
   assert {
     condition = {
       for service, policy in output.policies : service => [

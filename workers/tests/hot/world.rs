@@ -164,7 +164,7 @@ impl World {
         mid.to_string()
     }
 
-    /// Messages at a rate, each queued when it is due whatever becomes of those before it.
+    /// Messages at a rate, each queued when it is due whatever happens to those before it.
     pub(crate) async fn messages(&self, a_second: u32, messages: Vec<(String, &str, Value)>) -> Vec<Ulid> {
         let (begun, mut mids) = (Instant::now(), Vec::new());
         for (n, (from, message_type, body)) in (0..).zip(messages) {
