@@ -4,6 +4,8 @@
 mod overlapping;
 mod world;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use soundoff_common::model::accounts;
 use soundoff_common::model::posts;
@@ -148,4 +150,38 @@ async fn a_process_by_itself_races_nobody() {
         }
         assert_eq!(world.tables.transactions().1, 0, "{message_type}: cancelled by its own process");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_processes_race_nothing_is_lost() {
+    const LIKES: usize = 300;
+    let world = World::new();
+    (0..32).for_each(|_| world.start(4));
+    world.people((0..LIKES).map(fan).chain(["star".to_owned()]));
+    let star = world.post("star").await;
+    let like = |n| (fan(n), "like.add", json!({ "post": star }));
+    world.messages(10_000, (0..LIKES).map(like).collect()).await;
+    world.until_done().await;
+    let (done, cancelled) = world.tables.transactions();
+    println!("32 processes, {LIKES} likes: {done} transactions, {cancelled} cancelled");
+    assert!(cancelled > LIKES as u64, "the load is too small to show anything");
+    assert_eq!(world.dead().await, 0, "dead letters");
+    assert_eq!((likes(&world, &star), inbox(&world, "star")), (LIKES as u64, LIKES as u64));
+}
+
+/// Far longer than five tries of twelve races take.
+#[tokio::test(start_paused = true)]
+async fn what_loses_races_for_minutes_is_not_given_up() {
+    const LIKES: usize = 20;
+    let world = World::new();
+    world.start(SLOTS);
+    world.people((0..LIKES).map(fan).chain(["star".to_owned()]));
+    let star = world.post("star").await;
+    let post = (Table::Entities, posts::key(star.parse().unwrap()));
+    let like = |n| (fan(n), "like.add", json!({ "post": star }));
+    let likes_of_fans = world.messages(10_000, (0..LIKES).map(like).collect());
+    tokio::join!(world.tables.hold(post, Duration::from_secs(600)), likes_of_fans);
+    world.until_done().await;
+    assert_eq!(world.dead().await, 0, "dead letters");
+    assert_eq!((likes(&world, &star), inbox(&world, "star")), (LIKES as u64, LIKES as u64));
 }

@@ -29,6 +29,15 @@ impl Overlapping {
         (self.done.swap(0, Ordering::Relaxed), self.cancelled.swap(0, Ordering::Relaxed))
     }
 
+    /// Makes an item busy for this long, as if others were always faster.
+    pub(crate) async fn hold(&self, item: (Table, Key), time: Duration) {
+        while !self.takes(std::slice::from_ref(&item)) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(time).await;
+        lock(&self.busy).remove(&item);
+    }
+
     /// Whether all items are free; then they are so no longer.
     fn takes(&self, items: &[(Table, Key)]) -> bool {
         let mut busy = lock(&self.busy);

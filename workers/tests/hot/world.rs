@@ -44,6 +44,17 @@ struct Times {
     done: watch::Sender<usize>,
 }
 
+impl Times {
+    /// Notes that a message is done or given up.
+    fn ended(&self, message: &Message) {
+        let mid = Envelope::of(message).expect("an envelope").mid;
+        if let Some(queued) = lock(&self.queued).remove(&mid) {
+            lock(&self.took).insert(mid, queued.elapsed());
+            self.done.send_modify(|done| *done += 1);
+        }
+    }
+}
+
 /// The job of a handler, timed.
 struct Timed(Worker, Arc<Times>);
 
@@ -51,20 +62,14 @@ struct Timed(Worker, Arc<Times>);
 impl Job for Timed {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
         let verdicts = self.0.run(batch).await;
-        for (message, verdict) in batch.iter().zip(&verdicts) {
-            let mid = Envelope::of(message).expect("an envelope").mid;
-            if *verdict == Verdict::Done
-                && let Some(queued) = lock(&self.1.queued).remove(&mid)
-            {
-                lock(&self.1.took).insert(mid, queued.elapsed());
-                self.1.done.send_modify(|done| *done += 1);
-            }
+        for (message, _) in batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done) {
+            self.1.ended(message);
         }
         verdicts
     }
 
-    async fn give_up(&self, message: &Message, reason: &str) {
-        panic!("given up: {reason}: {message:?}");
+    async fn give_up(&self, message: &Message, _: &str) {
+        self.1.ended(message);
     }
 }
 
