@@ -1,13 +1,15 @@
 //! One configuration for every SDK client: region, endpoints, credentials, timeouts, retries, and the meter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use soundoff_common::telemetry::Metrics;
+use soundoff_common::guard::{Breaker, Weather};
 
+use crate::gate::Gate;
 use crate::meter::Meter;
 
 /// Where the engines are.
@@ -31,6 +33,27 @@ pub struct Aws {
     shared: SdkConfig,
     config: AwsConfig,
     meter: Meter,
+    breakers: Breakers,
+}
+
+/// One for each engine.
+#[derive(Debug, Clone)]
+pub struct Breakers {
+    /// SQS.
+    pub queues: Arc<Breaker>,
+    /// DynamoDB.
+    pub tables: Arc<Breaker>,
+    /// Firehose.
+    pub archive: Arc<Breaker>,
+    /// S3.
+    pub blobs: Arc<Breaker>,
+}
+
+impl Breakers {
+    fn of(weather: &Weather) -> Self {
+        let of = |name| weather.engine_of_client(name);
+        Self { queues: of("queues"), tables: of("tables"), archive: of("archive"), blobs: of("blobs") }
+    }
 }
 
 /// How long connecting may take.
@@ -48,7 +71,7 @@ impl Aws {
     ///
     /// # Errors
     /// When no region is named anywhere, or an endpoint is no URL.
-    pub async fn connect(config: AwsConfig, metrics: &Metrics) -> anyhow::Result<Self> {
+    pub async fn connect(config: AwsConfig, weather: &Weather) -> anyhow::Result<Self> {
         let endpoints =
             [&config.sqs_endpoint, &config.dynamodb_endpoint, &config.firehose_endpoint, &config.s3_endpoint];
         for endpoint in endpoints.into_iter().flatten() {
@@ -71,7 +94,8 @@ impl Aws {
         }
         let shared = loader.load().await;
         shared.region().context("no AWS region is named: set --aws-region or AWS_REGION")?;
-        Ok(Self { shared, config, meter: Meter::new(metrics.clone()) })
+        let (meter, breakers) = (Meter::new(weather.metrics().clone()), Breakers::of(weather));
+        Ok(Self { shared, config, meter, breakers })
     }
 
     /// Counts the requests and their cost.
@@ -80,8 +104,17 @@ impl Aws {
         &self.meter
     }
 
+    /// The engines' breakers: their clients ask them.
+    #[must_use]
+    pub fn breakers(&self) -> &Breakers {
+        &self.breakers
+    }
+
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
         let mut builder = aws_sdk_sqs::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.push_interceptor(aws_sdk_sqs::config::SharedInterceptor::new(Gate::new(
+            self.breakers.queues.clone(),
+        )));
         builder.set_endpoint_url(self.config.sqs_endpoint.clone());
         aws_sdk_sqs::Client::from_conf(builder.build())
     }
@@ -89,6 +122,9 @@ impl Aws {
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut builder =
             aws_sdk_dynamodb::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.push_interceptor(aws_sdk_sqs::config::SharedInterceptor::new(Gate::new(
+            self.breakers.tables.clone(),
+        )));
         builder.set_endpoint_url(self.config.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(builder.build())
     }
@@ -96,12 +132,18 @@ impl Aws {
     pub(crate) fn firehose(&self) -> aws_sdk_firehose::Client {
         let mut builder =
             aws_sdk_firehose::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.push_interceptor(aws_sdk_sqs::config::SharedInterceptor::new(Gate::new(
+            self.breakers.archive.clone(),
+        )));
         builder.set_endpoint_url(self.config.firehose_endpoint.clone());
         aws_sdk_firehose::Client::from_conf(builder.build())
     }
 
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         let mut builder = aws_sdk_s3::config::Builder::from(&self.shared).interceptor(self.meter.requests());
+        builder.push_interceptor(aws_sdk_sqs::config::SharedInterceptor::new(Gate::new(
+            self.breakers.blobs.clone(),
+        )));
         builder.set_endpoint_url(self.config.s3_endpoint.clone());
         builder.set_force_path_style(Some(self.config.s3_endpoint.is_some()));
         aws_sdk_s3::Client::from_conf(builder.build())

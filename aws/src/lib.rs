@@ -5,6 +5,7 @@
 mod clients;
 pub mod dynamodb;
 pub mod firehose;
+mod gate;
 pub mod memcached;
 mod meter;
 pub mod prices;
@@ -12,6 +13,6 @@ mod private_ip;
 pub mod s3;
 pub mod sqs;
 
-pub use clients::{Aws, AwsConfig};
+pub use clients::{Aws, AwsConfig, Breakers};
 pub use meter::Meter;
 pub use private_ip::private_ip;

@@ -49,8 +49,9 @@ use lane::Lane;
 use packs::MARGIN;
 use part::Part;
 
-/// After how many receives SQS itself moves a message to the dead letters: well above our own limit.
-const MAX_RECEIVES: u32 = 10;
+/// After how many receives SQS itself moves a message to the dead letters: far above our own limit, as a queue that
+/// answers only now and then lets messages be received again and again without a try.
+const MAX_RECEIVES: u32 = 1000;
 /// How long SQS keeps a message: 14 days, its maximum.
 const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
 const VISIBILITY_SECONDS: u32 = 30;

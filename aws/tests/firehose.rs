@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use soundoff_aws::firehose::{self, FirehoseArchive};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::archive::contract::{self, Harness};
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::telemetry::Metrics;
@@ -31,7 +32,7 @@ async fn aws(endpoint: String) -> Aws {
         s3_endpoint: Some(endpoint),
         ..AwsConfig::default()
     };
-    Aws::connect(config, &Metrics::new()).await.unwrap()
+    Aws::connect(config, &Weather::new(Metrics::new())).await.unwrap()
 }
 
 fn ministack() -> String {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use soundoff_aws::s3::{self, S3Blobs, S3Uploads};
 use soundoff_aws::sqs::{self, SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::blobs::contract::{self, Harness};
 use soundoff_common::ports::queues::{QueueName, Queues as _};
@@ -24,7 +25,7 @@ impl Engine {
         let endpoint = Some(std::env::var(self.0).unwrap());
         let config =
             AwsConfig { s3_endpoint: endpoint.clone(), sqs_endpoint: endpoint, ..AwsConfig::default() };
-        Aws::connect(config, &Metrics::new()).await.unwrap()
+        Aws::connect(config, &Weather::new(Metrics::new())).await.unwrap()
     }
 }
 

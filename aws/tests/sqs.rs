@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use soundoff_aws::sqs::{self, SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::contract::{self, Harness};
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Message, Outgoing, QueueName, Queues};
 use soundoff_common::telemetry::Metrics;
@@ -39,7 +40,7 @@ impl Engine {
 
     async fn open(&self, fresh: bool) -> Arc<SqsQueues> {
         let config = AwsConfig { sqs_endpoint: Some(self.endpoint.clone()), ..AwsConfig::default() };
-        let aws = Aws::connect(config, &Metrics::default()).await.expect("a region");
+        let aws = Aws::connect(config, &Weather::new(Metrics::new())).await.expect("a region");
         if fresh {
             *self.prefix.lock().expect("no panic") =
                 format!("t{}-", ulid::Ulid::generate().to_string().to_lowercase());

@@ -148,7 +148,11 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         }
     }
     match &failed {
-        Some(error) => tracing::warn!(%error, "main_q did not take messages; their senders got errors"),
+        // Once for an outage: its breaker logs that.
+        Some(error) if edge.weather.away().is_empty() => {
+            tracing::warn!(%error, "main_q did not take messages; their senders got errors");
+        }
+        Some(error) => tracing::debug!(%error, "main_q did not take messages; their senders got errors"),
         None => edge.health.queues(true),
     }
     if matches!(failed, Some(QueueError::Unavailable(_) | QueueError::UnknownQueue(_))) {

@@ -170,9 +170,9 @@ variable "requests_per_5_minutes" {
 }
 
 variable "max_receives" {
-  description = "Receives after which SQS moves a message to its DLQ by itself; above the workers' own limit of 5, at which the sender gets an error."
+  description = "Receives after which SQS moves a message to its DLQ by itself; above the workers' own limit of 5, at which the sender gets an error. An engine that is away lets messages be received without a try, so it is far above."
   type        = number
-  default     = 10
+  default     = 1000
 
   validation {
     condition     = var.max_receives > 5

@@ -215,16 +215,21 @@ class Balancer:
 class Deployment:
     """2 edges, 2 routers, 2 workers, the timelines and the User service, behind a balancer."""
 
-    def __init__(self, environment, listen="127.0.0.1:0", edges=2):
+    def __init__(self, environment, listen="127.0.0.1:0", edges=2, around=lambda process, environment: environment):
+        """`around` gives each process an environment of its own."""
         self.environment = environment
+
+        def role(name, *args):
+            return Role(around(name, environment), *args)
+
         self.memcached = Memcached(environment)
         internal = ("--internal-listen", "127.0.0.1:0")
         public = ("--listen", "127.0.0.1:0", *internal)
-        self.edges = [Role(environment, "edge", *public) for _ in range(edges)]
-        self.routers = [Role(environment, "router", *internal) for _ in range(2)]
-        self.workers = [Role(environment, "workers", *internal) for _ in range(2)]
-        self.timeline = Role(environment, "timeline", *internal)
-        self.users = Role(environment, "users", "--dev", *public)
+        self.edges = [role(f"edge {n}", "edge", *public) for n in range(edges)]
+        self.routers = [role(f"router {n}", "router", *internal) for n in range(2)]
+        self.workers = [role(f"workers {n}", "workers", *internal) for n in range(2)]
+        self.timeline = role("timeline", "timeline", *internal)
+        self.users = role("users", "users", "--dev", *public)
         for role in self.roles():
             role.listening()
         for role in self.roles():

@@ -153,7 +153,7 @@ async fn measure(load: &Load, way: Way, name: &str, all: u64) -> anyhow::Result<
 async fn through_packs(fake: &queue::Fake, load: &Load, job: &Arc<Count>) -> anyhow::Result<Duration> {
     let config = AwsConfig { sqs_endpoint: Some(fake.endpoint.clone()), ..AwsConfig::default() };
     let metrics = Metrics::default();
-    let aws = Aws::connect(config, &metrics).await?;
+    let aws = Aws::connect(config, &Weather::new(metrics.clone())).await?;
     let name = QueueName::main();
     let queues: Arc<dyn Queues> =
         SqsQueues::open(&aws, std::slice::from_ref(&name), SqsOptions::default()).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use soundoff_aws::dynamodb::{DynamoTables, provision};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::tables::contract::Harness;
 use soundoff_common::telemetry::Metrics;
@@ -51,7 +52,7 @@ pub(crate) struct Started {
 impl Started {
     pub(crate) async fn aws(&self, metrics: &Metrics) -> Aws {
         let config = AwsConfig { dynamodb_endpoint: Some(self.endpoint.clone()), ..AwsConfig::default() };
-        Aws::connect(config, metrics).await.unwrap()
+        Aws::connect(config, &Weather::new(metrics.clone())).await.unwrap()
     }
 
     pub(crate) async fn tables(&self, metrics: &Metrics) -> Arc<DynamoTables> {

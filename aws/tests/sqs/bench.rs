@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use soundoff_aws::sqs::{SqsOptions, SqsQueues};
 use soundoff_aws::{Aws, AwsConfig};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues as _, Receipt};
 use soundoff_common::telemetry::Metrics;
 
@@ -85,7 +86,7 @@ impl Bench {
 
 pub(crate) async fn open(fake: &Fake, names: &[&str]) -> Arc<SqsQueues> {
     let config = AwsConfig { sqs_endpoint: Some(fake.endpoint.clone()), ..AwsConfig::default() };
-    let aws = Aws::connect(config, &Metrics::default()).await.expect("a region");
+    let aws = Aws::connect(config, &Weather::new(Metrics::new())).await.expect("a region");
     let names: Vec<_> = names.iter().map(|name| QueueName::new(name)).collect();
     SqsQueues::open(&aws, &names, SqsOptions { prefix: String::new() }).await.expect("queues are there")
 }

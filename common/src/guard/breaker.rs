@@ -1,8 +1,9 @@
 //! One engine's breaker: closed, open, or trying.
 
 use std::future::Future;
-use std::sync::Mutex;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -46,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Breaker {
     engine: &'static str,
+    /// Its engine's client asks it before each request, so that those who stand around the port only look.
+    at_client: bool,
     /// Not closed. Read without the lock, so that a call to an engine in good health costs next to nothing.
     shut: AtomicBool,
     /// Something failed in the present window, so that successes count, too.
@@ -55,6 +58,8 @@ pub struct Breaker {
     /// Calls that have ended well.
     ended: AtomicU64,
     state: Mutex<State>,
+    /// When it closed last.
+    closed_at: Mutex<Option<Instant>>,
     cleared: watch::Sender<()>,
     away: Gauge,
     failures: Counter,
@@ -80,23 +85,31 @@ struct Window {
 
 /// The right to one call. Dropped without a result, the call counts as neither success nor failure.
 #[derive(Debug)]
-pub struct Pass<'a> {
-    breaker: &'a Breaker,
+pub struct Pass<B: Deref<Target = Breaker>> {
+    breaker: B,
     trial: bool,
+    /// Somebody else says how the call ended.
     told: bool,
-    waits: bool,
+    in_progress: bool,
 }
 
 impl Breaker {
-    pub(super) fn new(engine: &'static str, metrics: &Metrics, cleared: watch::Sender<()>) -> Self {
+    pub(super) fn new(
+        engine: &'static str,
+        at_client: bool,
+        metrics: &Metrics,
+        cleared: watch::Sender<()>,
+    ) -> Self {
         let label = EngineLabel { engine };
         Self {
             engine,
+            at_client,
             shut: AtomicBool::new(false),
             troubled: AtomicBool::new(false),
             in_progress: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             state: Mutex::new(State::CLOSED),
+            closed_at: Mutex::default(),
             cleared,
             away: metrics.engine_away.get_or_create(&label).clone(),
             failures: metrics.engine_failures.get_or_create(&label).clone(),
@@ -119,29 +132,57 @@ impl Breaker {
         }
     }
 
-    /// Lets a call through, or not.
-    pub fn admit(&self) -> Option<Pass<'_>> {
+    /// For how long the engine has answered without a break; [`Duration::MAX`] if it always has.
+    #[must_use]
+    pub fn calm_for(&self) -> Duration {
         if self.shut.load(Ordering::Acquire) {
-            let trial = self.try_it().then(|| self.pass(true));
-            if trial.is_none() {
-                self.refused.inc();
-            }
-            return trial;
+            return Duration::ZERO;
         }
-        if self.in_progress.load(Ordering::Relaxed) >= STALLED_CALLS && self.hangs() {
+        lock(&self.closed_at).map_or(Duration::MAX, |at| at.elapsed())
+    }
+
+    /// Lets a call through, or not.
+    pub fn admit(&self) -> Option<Pass<&Self>> {
+        if !self.at_client {
+            return self.let_through(self);
+        }
+        if self.refuses() {
             self.refused.inc();
             return None;
         }
-        Some(self.pass(false))
+        let trial = self.shut.load(Ordering::Acquire);
+        Some(Pass { breaker: self, trial, told: true, in_progress: false })
+    }
+
+    /// Lets a request of the engine's client through, or not.
+    pub fn ask(this: &Arc<Self>) -> Option<Pass<Arc<Self>>> {
+        this.let_through(this.clone())
+    }
+
+    /// Whether a call would not be let through now.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.shut.load(Ordering::Acquire) && !self.is_due()
+    }
+
+    fn let_through<B: Deref<Target = Self>>(&self, breaker: B) -> Option<Pass<B>> {
+        let trial = self.shut.load(Ordering::Acquire);
+        let hangs = || self.in_progress.load(Ordering::Relaxed) >= STALLED_CALLS && self.hangs();
+        if if trial { !self.try_it() } else { hangs() } {
+            self.refused.inc();
+            return None;
+        }
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        Some(Pass { breaker, trial, told: false, in_progress: true })
     }
 
     /// Waits up to `wait` until a call is let through.
-    pub async fn admitted(&self, wait: Duration) -> Option<Pass<'_>> {
+    pub async fn admitted(&self, wait: Duration) -> Option<Pass<&Self>> {
         let end = Instant::now() + wait;
         let mut cleared = self.cleared.subscribe();
         loop {
             // Asked only when due: a caller that waits is not refused.
-            if (!self.shut.load(Ordering::Acquire) || self.is_due())
+            if !self.refuses()
                 && let Some(pass) = self.admit()
             {
                 return Some(pass);
@@ -178,11 +219,6 @@ impl Breaker {
     /// Why a call was refused.
     pub(super) fn words(&self) -> String {
         format!("{} do not answer; they are asked again soon", self.engine)
-    }
-
-    fn pass(&self, trial: bool) -> Pass<'_> {
-        self.in_progress.fetch_add(1, Ordering::Relaxed);
-        Pass { breaker: self, trial, told: false, waits: false }
     }
 
     /// Whether the pause is over, or a trial may begin.
@@ -268,6 +304,7 @@ impl Breaker {
         self.troubled.store(false, Ordering::Relaxed);
         self.shut.store(false, Ordering::Release);
         self.away.dec();
+        *lock(&self.closed_at) = Some(Instant::now());
         self.cleared.send_replace(());
     }
 
@@ -370,7 +407,7 @@ impl Window {
     }
 }
 
-impl Pass<'_> {
+impl<B: Deref<Target = Breaker>> Pass<B> {
     /// Whether the call tells if the engine is back: it should end soon.
     #[must_use]
     pub fn is_trial(&self) -> bool {
@@ -380,23 +417,28 @@ impl Pass<'_> {
     /// Says that the call waits for something to come, such as messages: it may take long.
     #[must_use]
     pub fn waiting(mut self) -> Self {
-        self.breaker.in_progress.fetch_sub(1, Ordering::Relaxed);
-        self.waits = true;
+        self.leave();
         self
     }
 
     /// Says how the call ended: whether the engine answered.
     pub fn end(mut self, answered: bool) {
-        self.told = true;
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
         if answered { self.breaker.succeeded(self.trial) } else { self.breaker.failed(self.trial) }
+    }
+
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.in_progress, false) {
+            self.breaker.in_progress.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl Drop for Pass<'_> {
+impl<B: Deref<Target = Breaker>> Drop for Pass<B> {
     fn drop(&mut self) {
-        if !self.waits {
-            self.breaker.in_progress.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.leave();
         if self.trial && !self.told {
             self.breaker.unused();
         }

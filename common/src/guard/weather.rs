@@ -48,7 +48,17 @@ impl Weather {
     /// A breaker for an engine of this process, which [`Self::away`] names when it is open.
     #[must_use]
     pub fn engine(&self, name: &'static str) -> Arc<Breaker> {
-        let breaker = Arc::new(self.one_of_many(name));
+        self.add(Breaker::new(name, false, &self.metrics, self.cleared.clone()))
+    }
+
+    /// The same for an engine whose client asks the breaker before each request.
+    #[must_use]
+    pub fn engine_of_client(&self, name: &'static str) -> Arc<Breaker> {
+        self.add(Breaker::new(name, true, &self.metrics, self.cleared.clone()))
+    }
+
+    fn add(&self, breaker: Breaker) -> Arc<Breaker> {
+        let breaker = Arc::new(breaker);
         lock(&self.engines).push(breaker.clone());
         breaker
     }
@@ -56,7 +66,7 @@ impl Weather {
     /// A breaker for one of many things of a kind that come and go, such as edges: only their number is shown.
     #[must_use]
     pub fn one_of_many(&self, name: &'static str) -> Breaker {
-        Breaker::new(name, &self.metrics, self.cleared.clone())
+        Breaker::new(name, false, &self.metrics, self.cleared.clone())
     }
 
     /// The engines that are away, in the order in which their breakers were made.
@@ -64,6 +74,13 @@ impl Weather {
     pub fn away(&self) -> Vec<Away> {
         let away = |breaker: &Arc<Breaker>| Some(Away { engine: breaker.engine(), time: breaker.away()? });
         lock(&self.engines).iter().filter_map(away).collect()
+    }
+
+    /// For how long no engine has been away; [`Duration::MAX`] if none ever was.
+    #[must_use]
+    pub fn calm_for(&self) -> Duration {
+        let calm = |breaker: &Arc<Breaker>| breaker.calm_for();
+        lock(&self.engines).iter().map(calm).min().unwrap_or(Duration::MAX)
     }
 
     /// Changes each time that an engine is back.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::Weather;
-use crate::ports::queues::{Message, QueueName, Queues, Receipt};
+use crate::ports::queues::{Message, QueueError, QueueName, Queues, Receipt};
 use crate::telemetry::ConsumerMetrics;
 
 /// How a queue is pulled.
@@ -273,7 +273,7 @@ impl Consumer {
                     holds.iter().flatten().flat_map(|hold| &hold.receipts).cloned().collect()
                 };
                 if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
-                    tracing::warn!(queue = %self.queue, %error, "cannot extend");
+                    self.cannot("extend", &error);
                 }
             }
         };
@@ -288,7 +288,7 @@ impl Consumer {
     async fn run(&self, batch: &[Message], place: Place<'_>) {
         self.metrics.in_flight.inc_by(batch.len() as i64);
         let begun = Instant::now();
-        let is_worn_out = |message: &Message| message.attempt > self.config.max_receives;
+        let is_worn_out = |message: &Message| self.is_spent(message, 0);
         if batch.iter().any(is_worn_out) {
             let (worn_out, rest): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(is_worn_out);
             for message in worn_out {
@@ -352,11 +352,27 @@ impl Consumer {
         }
     }
 
+    /// Whether all tries of a message are over, `present` of which is going on. Receives that an outage may have caused
+    /// do not count: a queue that is away shows again what is in progress, though nobody's try has failed.
+    fn is_spent(&self, message: &Message, present: u32) -> bool {
+        let calm = self.config.visibility * self.config.max_receives;
+        message.attempt + present > self.config.max_receives && self.weather.calm_for() >= calm
+    }
+
+    /// Logs that the queue does not do something; once for an outage, as its breaker logs that.
+    fn cannot(&self, what: &str, error: &QueueError) {
+        if self.weather.away().is_empty() {
+            tracing::warn!(queue = %self.queue, %error, "cannot {what}");
+        } else {
+            tracing::debug!(queue = %self.queue, %error, "cannot {what}");
+        }
+    }
+
     /// Leaves messages to the one who pulls the queue next.
     async fn let_go(&self, messages: &[Message]) {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         if let Err(error) = self.queues.extend(&self.queue, receipts, Duration::ZERO).await {
-            tracing::warn!(queue = %self.queue, %error, "cannot give messages back; they come again by themselves");
+            self.cannot("give messages back; they come again by themselves", &error);
         }
     }
 
@@ -378,7 +394,7 @@ impl Consumer {
                 // The ack task outlives every run; if it broke, the message comes again.
                 let _ = self.acks.send(message.receipt.clone());
             }
-            Verdict::Retry(reason) if message.attempt >= self.config.max_receives => {
+            Verdict::Retry(reason) if self.is_spent(message, 1) => {
                 self.bury(message, &reason).await;
             }
             // The caller has kept the messages that wait.
@@ -388,7 +404,7 @@ impl Consumer {
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);
                 let receipts = vec![message.receipt.clone()];
                 if let Err(error) = self.queues.extend(&self.queue, receipts, pause).await {
-                    tracing::warn!(queue = %self.queue, %error, "cannot bring the next try forward");
+                    self.cannot("bring the next try forward", &error);
                 }
             }
             Verdict::Dead(reason) => self.bury(message, &reason).await,
@@ -396,12 +412,12 @@ impl Consumer {
     }
 
     async fn bury(&self, message: &Message, reason: &str) {
-        tracing::error!(queue = %self.queue, attempt = message.attempt, reason, "given up: to the dead letters");
         if let Err(error) = self.queues.bury(&self.queue, message.receipt.clone(), reason).await {
-            tracing::warn!(queue = %self.queue, %error, "cannot bury; it comes again");
+            self.cannot("bury; it comes again", &error);
             return;
         }
         // Told when it is true: a message that comes again may still take effect.
+        tracing::error!(queue = %self.queue, attempt = message.attempt, reason, "given up: to the dead letters");
         self.metrics.buried.inc();
         self.job.give_up(message, reason).await;
     }

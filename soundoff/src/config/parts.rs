@@ -70,8 +70,9 @@ impl EdgeArgs {
     }
 }
 
-/// SQS moves a message to the dead letters by itself after this many receives (`maxReceiveCount`, infra/terraform), and
-/// then nobody answers its sender. So our own consumers, which do answer, must give up no later.
+/// SQS moves a message to the dead letters by itself after a number of receives (`maxReceiveCount`), and then nobody
+/// answers its sender. So our own consumers, which do answer, must give up no later: ten was that number in the
+/// deployments of 0.1.0.
 pub(crate) const SQS_RECEIVES: u64 = 10;
 /// The queues of `up` have no such limit: a message may be tried for as long as somebody wants to watch.
 pub(crate) const OWN_RECEIVES: u64 = 1_000;

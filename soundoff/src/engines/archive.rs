@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use soundoff_common::guard::GuardedArchive;
 use soundoff_common::ports::archive::Archive;
 use soundoff_embedded::archive::{ArchiveOptions, FileArchive};
 
@@ -18,12 +19,17 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Archive>> {
+    pub(super) async fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Archive>> {
         match self {
-            Self::Files { data } => Ok(Arc::new(FileArchive::open(data, ArchiveOptions::default())?)),
+            Self::Files { data } => {
+                let archive = Arc::new(FileArchive::open(data, ArchiveOptions::default())?);
+                Ok(Arc::new(GuardedArchive::new(archive, opening.weather.engine("archive"))))
+            }
             #[cfg(feature = "aws")]
             Self::Firehose { stream } => {
-                Ok(soundoff_aws::firehose::FirehoseArchive::open(&_opening.managed()?.aws, stream).await?)
+                let aws = &opening.managed()?.aws;
+                let archive = soundoff_aws::firehose::FirehoseArchive::open(aws, stream).await?;
+                Ok(Arc::new(GuardedArchive::new(archive, aws.breakers().archive.clone())))
             }
         }
     }

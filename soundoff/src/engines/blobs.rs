@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use soundoff_common::guard::GuardedBlobs;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_embedded::blobs::FileBlobs;
 
@@ -18,12 +19,17 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) async fn open(&self, _opening: &Opening) -> anyhow::Result<Arc<dyn Blobs>> {
+    pub(super) async fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Blobs>> {
         match self {
-            Self::Files { data } => Ok(Arc::new(FileBlobs::open(data)?)),
+            Self::Files { data } => {
+                let blobs = Arc::new(FileBlobs::open(data)?);
+                Ok(Arc::new(GuardedBlobs::new(blobs, opening.weather.engine("blobs"))))
+            }
             #[cfg(feature = "aws")]
             Self::S3 { bucket } => {
-                Ok(Arc::new(soundoff_aws::s3::S3Blobs::open(&_opening.managed()?.aws, bucket).await?))
+                let aws = &opening.managed()?.aws;
+                let blobs = Arc::new(soundoff_aws::s3::S3Blobs::open(aws, bucket).await?);
+                Ok(Arc::new(GuardedBlobs::new(blobs, aws.breakers().blobs.clone())))
             }
         }
     }

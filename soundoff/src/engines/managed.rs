@@ -4,6 +4,7 @@
 use soundoff_aws::memcached::{Memcached, MemcachedOptions};
 use soundoff_aws::sqs::{self, SqsOptions};
 use soundoff_aws::{Aws, AwsConfig, dynamodb, firehose, s3};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
 
@@ -16,18 +17,18 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) async fn connect(args: &EngineArgs, metrics: &Metrics) -> anyhow::Result<Self> {
+    pub(super) async fn connect(args: &EngineArgs, weather: &Weather) -> anyhow::Result<Self> {
         let options = MemcachedOptions {
             tls: args.memcached_tls,
             tls_ca: args.memcached_ca.clone(),
             ..MemcachedOptions::default()
         };
-        let memcached = Memcached::connect(&args.memcached, &options, metrics)?;
-        Ok(Self { aws: connect(args, metrics).await?, memcached })
+        let memcached = Memcached::connect(&args.memcached, &options, weather.metrics())?;
+        Ok(Self { aws: connect(args, weather).await?, memcached })
     }
 }
 
-async fn connect(args: &EngineArgs, metrics: &Metrics) -> anyhow::Result<Aws> {
+async fn connect(args: &EngineArgs, weather: &Weather) -> anyhow::Result<Aws> {
     let config = AwsConfig {
         region: args.aws_region.clone(),
         sqs_endpoint: args.sqs_endpoint.clone(),
@@ -35,12 +36,12 @@ async fn connect(args: &EngineArgs, metrics: &Metrics) -> anyhow::Result<Aws> {
         firehose_endpoint: args.firehose_endpoint.clone(),
         s3_endpoint: args.s3_endpoint.clone(),
     };
-    Aws::connect(config, metrics).await
+    Aws::connect(config, weather).await
 }
 
 /// `soundoff provision`.
 pub(crate) async fn provision(args: &EngineArgs) -> anyhow::Result<()> {
-    let aws = connect(args, &Metrics::new()).await?;
+    let aws = connect(args, &Weather::new(Metrics::new())).await?;
     let names = crate::features::catalog().queue_names();
     let options = SqsOptions { prefix: args.prefix.clone() };
     sqs::provision(&aws, &names, &options).await?;

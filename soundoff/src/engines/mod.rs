@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use soundoff_common::guard::{GuardedArchive, GuardedBlobs, GuardedQueues, GuardedTables, Weather};
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::grants::Grants;
 use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::blobs::Blobs;
@@ -116,33 +116,29 @@ impl Plan {
     /// Opens the engines that tiers with these grants need.
     pub(crate) async fn open(&self, secret: Secret, grants: &[Arc<Grants>]) -> anyhow::Result<Engines> {
         let metrics = Metrics::new();
+        let weather = Weather::new(metrics.clone());
         let mut opening = Opening {
             #[cfg(feature = "aws")]
             managed: match &self.managed {
-                Some(args) => Some(managed::Clients::connect(args, &metrics).await?),
+                Some(args) => Some(managed::Clients::connect(args, &weather).await?),
                 None => None,
             },
             metrics,
+            weather,
             secret,
             upkeep: Vec::new(),
             closings: Vec::new(),
         };
         let archives = grants.iter().any(|grants| grants.archive);
         let pictures = grants.iter().any(|grants| grants.blobs);
-        let weather = Weather::new(opening.metrics.clone());
         let queues = self.queues.open(&mut opening).await?;
-        let queues = Arc::new(GuardedQueues::new(queues, weather.engine("queues")));
         let tables = self.tables.open(&mut opening).await?;
-        let tables = Arc::new(GuardedTables::new(tables, weather.engine("tables")));
         let sessions = self.sessions.open(&mut opening)?;
         let cache = self.cache.open(&opening)?;
         let uploads = self.uploads.open(&opening)?;
         let archive = if archives { Some(self.archive.open(&opening).await?) } else { None };
-        let guarded = |archive| Arc::new(GuardedArchive::new(archive, weather.engine("archive"))) as _;
-        let archive = archive.map(guarded);
         let blobs = if pictures { Some(self.blobs.open(&opening).await?) } else { None };
-        let blobs = blobs.map(|blobs| Arc::new(GuardedBlobs::new(blobs, weather.engine("blobs"))) as _);
-        let Opening { metrics, secret, upkeep, closings, .. } = opening;
+        let Opening { metrics, weather, secret, upkeep, closings, .. } = opening;
         Ok(Engines {
             queues,
             tables,

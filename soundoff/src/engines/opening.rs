@@ -1,6 +1,7 @@
 //! What engines share while they are opened.
 
 use futures_util::future::BoxFuture;
+use soundoff_common::guard::Weather;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::secret::Secret;
 
@@ -10,6 +11,7 @@ use super::managed::Clients;
 /// What engines share while they are opened.
 pub(super) struct Opening {
     pub(super) metrics: Metrics,
+    pub(super) weather: Weather,
     pub(super) secret: Secret,
     #[cfg(feature = "aws")]
     pub(super) managed: Option<Clients>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use soundoff_common::guard::GuardedQueues;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 
@@ -29,12 +30,14 @@ impl Engine {
                 let queues = open_log(data, &names, *live_bytes)?;
                 let closing = queues.clone();
                 opening.closings.push(Box::new(move || closing.close()));
-                Ok(queues)
+                Ok(Arc::new(GuardedQueues::new(queues, opening.weather.engine("queues"))))
             }
             #[cfg(feature = "aws")]
             Self::Sqs { prefix } => {
                 let options = soundoff_aws::sqs::SqsOptions { prefix: prefix.clone() };
-                Ok(soundoff_aws::sqs::SqsQueues::open(&opening.managed()?.aws, &names, options).await?)
+                let aws = &opening.managed()?.aws;
+                let queues = soundoff_aws::sqs::SqsQueues::open(aws, &names, options).await?;
+                Ok(Arc::new(GuardedQueues::new(queues, aws.breakers().queues.clone())))
             }
         }
     }

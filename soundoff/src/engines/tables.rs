@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use soundoff_common::guard::GuardedTables;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::now_ms;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
@@ -30,11 +31,13 @@ impl Engine {
             Self::Redb { data } => {
                 let tables = EmbeddedTables::open(data, &TableOptions::default())?;
                 opening.upkeep.push(Box::pin(sweep(tables.clone())));
-                Ok(tables)
+                Ok(Arc::new(GuardedTables::new(tables, opening.weather.engine("tables"))))
             }
             #[cfg(feature = "aws")]
             Self::DynamoDb { prefix } => {
-                Ok(soundoff_aws::dynamodb::DynamoTables::open(&opening.managed()?.aws, prefix).await?)
+                let aws = &opening.managed()?.aws;
+                let tables = soundoff_aws::dynamodb::DynamoTables::open(aws, prefix).await?;
+                Ok(Arc::new(GuardedTables::new(tables, aws.breakers().tables.clone())))
             }
         }
     }

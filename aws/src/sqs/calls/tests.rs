@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use soundoff_common::guard::Weather;
 use soundoff_common::telemetry::Metrics;
 
 use super::Calls;
@@ -19,7 +20,7 @@ async fn every_subset_of_ten_sends_may_fail_once() {
     }
     let fake = queue::Fake::serve(Duration::ZERO).await;
     let config = AwsConfig { sqs_endpoint: Some(fake.endpoint.clone()), ..AwsConfig::default() };
-    let aws = Aws::connect(config, &Metrics::default()).await.unwrap();
+    let aws = Aws::connect(config, &Weather::new(Metrics::new())).await.unwrap();
     let calls = Calls { client: aws.sqs(), meter: aws.meter().clone() };
     let all = (1..1024_u32).map(|mask| {
         let (fake, calls, name) = (&fake, &calls, format!("q{mask}"));

@@ -11,7 +11,7 @@ variable "queues" {
 variable "max_receives" {
   description = "Receives after which SQS itself moves a message to its DLQ. Above the workers' own limit, at which the sender gets an error: this one only catches messages that kill processes."
   type        = number
-  default     = 10
+  default     = 1000
 }
 
 variable "visibility_seconds" {
