@@ -101,8 +101,8 @@ run "least_privilege" {
   assert {
     condition = toset(flatten([
       for statement in jsondecode(output.policies["router"]).Statement : statement.Resource if statement.Sid == "Pull"
-    ])) == toset(["arn:aws:sqs:us-east-1:123456789012:soundoff-test-main_q"])
-    error_message = "The router pulls main_q only."
+    ])) == toset([for name in ["archive_late_q", "main_q"] : "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}"])
+    error_message = "The router pulls main_q and what the archive did not take, and nothing else."
   }
 
   assert {
