@@ -26,9 +26,9 @@ const OTHERS_A_SECOND: u32 = 100;
 /// Whose posts the others like.
 const OTHER_POSTS: usize = 50;
 
-/// How many hot messages of each of four types: 10,000 together in `./test --long`.
+/// How many hot messages of each type: 10,000 in `./test --long`.
 fn many() -> usize {
-    if std::env::var("TEST_LONG").is_ok_and(|long| long == "1") { 2_500 } else { 500 }
+    if std::env::var("TEST_LONG").is_ok_and(|long| long == "1") { 10_000 } else { 500 }
 }
 
 fn fan(n: usize) -> String {
