@@ -2,6 +2,8 @@
 
 #[path = "memcached/away.rs"]
 mod away;
+#[path = "memcached/copies.rs"]
+mod copies;
 #[path = "memcached/laws.rs"]
 mod laws;
 #[path = "memcached/nodes.rs"]

@@ -89,6 +89,8 @@ pub struct Metrics {
     pub edge_deliveries: Counter,
     /// Requests to the internal port that were not signed with the key.
     pub edge_unsigned_requests: Counter,
+    /// How many seconds the wall clock is ahead of the other edges'.
+    pub edge_clock_skew_seconds: Gauge<f64, AtomicU64>,
     /// Messages taken from a queue.
     pub consumer_received: Family<QueueLabel, Counter>,
     /// Messages done and acked.
@@ -119,6 +121,8 @@ pub struct Metrics {
     pub reply_deliveries: Counter,
     /// POSTs that failed for good.
     pub reply_posts_failed: Counter,
+    /// Envelopes whose origin no edge of this deployment has signed.
+    pub reply_origins_unsigned: Counter,
     /// Calls to the User service.
     pub users_calls: Family<CallLabel, Counter>,
     /// Media that were checked, by the result.
@@ -181,6 +185,7 @@ impl Metrics {
             edge_events_dropped: Counter::default(),
             edge_deliveries: Counter::default(),
             edge_unsigned_requests: Counter::default(),
+            edge_clock_skew_seconds: Gauge::default(),
             consumer_received: Family::default(),
             consumer_done: Family::default(),
             consumer_retried: Family::default(),
@@ -196,6 +201,7 @@ impl Metrics {
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
+            reply_origins_unsigned: Counter::default(),
             users_calls: Family::default(),
             media_checked: Family::default(),
             media_collected: Counter::default(),
@@ -235,6 +241,8 @@ impl Metrics {
             "refused internal requests",
             self.edge_unsigned_requests.clone(),
         );
+        let skew = self.edge_clock_skew_seconds.clone();
+        r.register("edge_clock_skew_seconds", "how far the clock is ahead of the other edges'", skew);
         r.register("consumer_received", "messages received", self.consumer_received.clone());
         r.register("consumer_done", "messages done", self.consumer_done.clone());
         r.register("consumer_retried", "runs that end in another try", self.consumer_retried.clone());
@@ -251,6 +259,11 @@ impl Metrics {
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());
+        r.register(
+            "reply_origins_unsigned",
+            "envelopes with an edge's address that it did not sign",
+            self.reply_origins_unsigned.clone(),
+        );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());

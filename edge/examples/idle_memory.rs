@@ -25,7 +25,7 @@ use soundoff_common::protocol::{Handle, Role};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
 use soundoff_common::web::pages::Pages;
-use soundoff_edge::{EdgeConfig, EdgeDeps};
+use soundoff_edge::{Clock, EdgeConfig, EdgeDeps};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -184,15 +184,17 @@ async fn serve(count: usize) -> anyhow::Result<()> {
         (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
     let address = public.local_addr()?.to_string();
     let nothing = Arc::new(Nothing);
+    let metrics = Metrics::new();
     let deps = EdgeDeps {
         queues: nothing.clone(),
         sessions: nothing.clone(),
         tables: nothing.clone(),
+        clock: Clock::alone(nothing.clone(), metrics.clone()).await?,
         catalog: Arc::new(Catalog::new(Vec::new())),
         verifier: nothing.clone(),
         key: InternalKey::new(&[7; 32])?,
-        metrics: Metrics::new(),
-        weather: Weather::new(Metrics::new()),
+        weather: Weather::new(metrics.clone()),
+        metrics,
         pages: nothing,
         internal_pages: None,
     };

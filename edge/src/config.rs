@@ -18,12 +18,13 @@ pub struct EdgeConfig {
     pub messages_per_second: u32,
     /// The most `send`s that a socket may make at once after a rest.
     pub burst: u32,
-    /// The most sockets of one user, on all edges together as far as the Session Cache knows (4505).
+    /// The most sockets of one user, on all edges together as far as the Session Cache knows (4429). Sockets of one
+    /// device count as one.
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
-    /// The shortest wait that a shed socket is asked for. The wait is drawn between this and twice this, so that
-    /// clients do not come back together.
+    /// The shortest wait for a socket that the edge or its user has no room for. The wait is drawn between this and
+    /// twice this, so that clients do not come back together.
     pub retry_after: Duration,
     /// The most frames waiting for one socket's reader.
     pub out_frames: usize,
@@ -128,6 +129,12 @@ impl EdgeConfig {
         ensure!(self.goaway.0 <= self.goaway.1, "goaway's low end must not be over its high end");
         ensure!(self.drain_window < self.drain_deadline, "drain_window must be shorter than drain_deadline");
         Ok(())
+    }
+
+    /// How long a socket has for a sign of life when it is asked for one because another socket wants a place: enough
+    /// for a phone whose radio sleeps.
+    pub(crate) fn probe(&self) -> Duration {
+        self.heartbeat / 3
     }
 
     /// How often the sockets' deadlines are checked: often enough for the shortest of them, at most once a second.

@@ -9,6 +9,7 @@ use std::task::Wake;
 
 use bytes::Bytes;
 use soundoff_common::lock::lock;
+use soundoff_common::ports::sessions::DeviceMark;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{CloseCode, Handle, Role};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -23,6 +24,18 @@ use crate::state::{Class, Offer, Out, Phase, Room, State};
 pub(crate) struct Identity {
     pub(crate) user: Handle,
     pub(crate) device: Option<Box<str>>,
+}
+
+impl Identity {
+    /// Whether both are one device of one user.
+    pub(crate) fn is_device_of(&self, other: &Identity) -> bool {
+        self.user == other.user && self.device.is_some() && self.device == other.device
+    }
+
+    /// What stands for the device's name where other edges read it.
+    pub(crate) fn mark(&self) -> Option<DeviceMark> {
+        self.device.as_deref().map(DeviceMark::of)
+    }
 }
 
 /// The place of a socket that its reactor has not taken in yet. Taking it in drives it for the first time.
@@ -250,6 +263,26 @@ impl Connection {
         begun
     }
 
+    /// Asks the client for a sign of life until `deadline`.
+    pub(crate) fn probe(&self, room: Room, deadline: u64) {
+        self.state().probe(room, deadline);
+        self.mark();
+    }
+
+    /// The close may be said, as soon as no ack is being saved.
+    pub(crate) fn release(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Closing && state.saving == 0 {
+            state.held = false;
+        }
+        drop(state);
+        self.mark();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state().phase == Phase::Closing
+    }
+
     /// Answers a close that the client began.
     pub(crate) fn echo_close(&self, code: Option<u16>, cut_at: u64) -> bool {
         self.state().close(code, "", cut_at)
@@ -299,17 +332,43 @@ impl Connection {
         state.acked = state.acked.max(cursor.min(state.delivered));
     }
 
-    /// A cursor that must be saved now.
-    pub(crate) fn unsaved(&self) -> Option<u64> {
-        let mut state = self.state();
-        let unsaved = (state.acked > state.saved).then_some(state.acked);
-        state.saved = state.acked;
-        unsaved
+    pub(crate) fn has_unsaved(&self) -> bool {
+        let state = self.state();
+        state.acked > state.saved
     }
 
-    /// The cursor could not be saved.
-    pub(crate) fn not_saved(&self) {
-        self.state().saved = 0;
+    /// A cursor that must be saved now; [`Self::end_saving`] follows.
+    pub(crate) fn begin_saving(&self) -> Option<u64> {
+        let mut state = self.state();
+        if state.acked <= state.saved {
+            return None;
+        }
+        state.saved = state.acked;
+        state.saving += 1;
+        Some(state.acked)
+    }
+
+    /// The cursor is saved, or could not be.
+    pub(crate) fn end_saving(&self, is_saved: bool) {
+        let mut state = self.state();
+        state.saving -= 1;
+        if !is_saved {
+            state.saved = 0;
+        }
+        let is_waited_for = state.phase == Phase::Closing;
+        drop(state);
+        if is_waited_for {
+            self.release();
+        }
+    }
+
+    /// Whether the client was asked for a sign of life and gave none in time. One that gave a sign is asked no longer.
+    fn gave_no_sign(&self, state: &mut State, now: Now, deadlines: Deadlines) -> bool {
+        let asked_at = state.deadline.saturating_sub(deadlines.probe);
+        if self.last_frame.load(Ordering::Relaxed) >= asked_at {
+            state.deadline = 0;
+        }
+        state.deadline > 0 && now.clock_ms >= state.deadline
     }
 
     /// What is due at `now`.
@@ -320,13 +379,23 @@ impl Connection {
             Phase::Silent => (silent >= deadlines.hello).then_some(Due::Close(CloseCode::NoHello)),
             // The client did its part; when tables or cache take this long, another edge may do better.
             Phase::Joining => (silent >= 4 * deadlines.hello).then_some(Due::Close(CloseCode::Shedding)),
-            Phase::Closing => (now.clock_ms >= state.cut_at).then_some(Due::Cut),
+            Phase::Closing if now.clock_ms >= state.deadline => {
+                if !std::mem::take(&mut state.held) {
+                    return Some(Due::Cut);
+                }
+                // The tables take long to save its ack: its client hears all the same why it is closed.
+                state.deadline = now.clock_ms + deadlines.linger;
+                drop(state);
+                self.mark();
+                None
+            }
+            Phase::Closing => None,
             Phase::Open => {
                 let expires_ms = self.expires.load(Ordering::Relaxed).saturating_mul(1000);
                 if expires_ms <= now.unix_ms {
                     return Some(Due::Close(CloseCode::TokenExpired));
                 }
-                if silent > deadlines.silence {
+                if self.gave_no_sign(&mut state, now, deadlines) || silent > deadlines.silence {
                     return Some(Due::Close(CloseCode::NoHeartbeat));
                 }
                 let left = expires_ms - now.unix_ms;

@@ -3,6 +3,12 @@ use crate::websocket::text_frame;
 
 const ROOM: Room = Room { frames: 4, bytes: 1000 };
 
+const DEADLINES: Deadlines = Deadlines { hello: 50, silence: 600, auth_due: 100, probe: 100, linger: 70 };
+
+fn at(clock_ms: u64, unix_ms: u64) -> Now {
+    Now { clock_ms, unix_ms }
+}
+
 fn claims(expires_at: u64) -> Claims {
     let user = "ann".parse().unwrap();
     Claims { user, session: Ulid::nil(), role: Role::User, expires_at }
@@ -106,8 +112,7 @@ fn reading_waits_while_half_of_the_room_is_taken() {
 
 #[test]
 fn deadlines_come_due() {
-    let deadlines = Deadlines { hello: 50, silence: 600, auth_due: 100 };
-    let at = |clock_ms, unix_ms| Now { clock_ms, unix_ms };
+    let deadlines = DEADLINES;
     let silent = Connection::new(1, 1000, Arc::default());
     assert_eq!(silent.due(at(1049, 0), deadlines), None);
     assert_eq!(silent.due(at(1050, 0), deadlines), Some(Due::Close(CloseCode::NoHello)));
@@ -131,12 +136,89 @@ fn deadlines_come_due() {
 #[test]
 fn an_ack_counts_as_far_as_was_sent() {
     let c = open(5);
-    assert_eq!(c.unsaved(), None, "a cursor in hello is no ack");
+    assert_eq!(c.begin_saving(), None, "a cursor in hello is no ack");
     c.ack(9);
-    assert_eq!((c.unsaved(), c.unsaved()), (Some(5), None), "nothing later was sent");
+    assert_eq!((c.begin_saving(), c.begin_saving()), (Some(5), None), "nothing later was sent");
     c.offer_push(6, Some(&text_frame("6")), ROOM, || 0);
     c.ack(9);
-    assert_eq!((c.unsaved(), c.unsaved()), (Some(6), None));
-    c.not_saved();
-    assert_eq!(c.unsaved(), Some(6));
+    assert_eq!((c.begin_saving(), c.begin_saving()), (Some(6), None));
+    c.end_saving(true);
+    assert_eq!(c.begin_saving(), None);
+    c.end_saving(false);
+    assert_eq!(c.begin_saving(), Some(6));
+}
+
+#[test]
+fn a_socket_that_is_asked_for_a_sign_of_life_closes_without_one() {
+    let c = open(0);
+    c.heard(1000);
+    c.probe(ROOM, 1200);
+    assert_eq!(drain(&c), [""], "a ping, once");
+    c.probe(ROOM, 1250);
+    assert!(drain(&c).is_empty(), "it is being asked already");
+    assert_eq!(c.due(at(1199, 0), DEADLINES), None);
+    assert_eq!(c.due(at(1200, 0), DEADLINES), Some(Due::Close(CloseCode::NoHeartbeat)));
+    // It was asked at 1100, and any frame from then on is a sign.
+    for (heard, due) in [(1099, Some(Due::Close(CloseCode::NoHeartbeat))), (1100, None), (1150, None)] {
+        c.heard(heard);
+        assert_eq!(c.due(at(1200, 0), DEADLINES), due, "{heard}");
+    }
+    assert_eq!(c.due(at(1200 + 500, 0), DEADLINES), None, "it is asked no longer");
+    c.probe(ROOM, 1900);
+    assert_eq!(drain(&c), [""], "and may be asked again");
+}
+
+#[test]
+fn a_socket_without_room_for_a_ping_is_not_asked() {
+    let c = open(0);
+    for _ in 0..ROOM.frames {
+        c.offer(text_frame("d"), Class::Durable, ROOM, || 0);
+    }
+    c.probe(ROOM, 200);
+    c.heard(0);
+    assert_eq!(c.due(at(300, 0), DEADLINES), None);
+    let joining = Connection::new(1, 0, Arc::default());
+    joining.join(Identity { user: "ann".parse().unwrap(), device: None }, &claims(10));
+    joining.probe(ROOM, 100);
+    joining.welcome(text_frame("welcome"), 0, 0);
+    assert_eq!(drain(&joining), ["welcome"], "nor is one that is only coming");
+}
+
+#[test]
+fn a_close_waits_until_the_last_ack_is_saved_but_not_forever() {
+    for is_saved in [true, false] {
+        let c = open(5);
+        c.ack(5);
+        assert_eq!(c.begin_saving(), Some(5));
+        assert_eq!(c.begin_saving(), None);
+        c.close(CloseCode::Normal, "", 100);
+        c.release();
+        assert!(!c.state().has_output(), "it is still being saved, by somebody else");
+        c.end_saving(is_saved);
+        assert!(c.state().has_output());
+        assert_eq!(c.has_unsaved(), !is_saved, "it is tried once more when the socket ends");
+    }
+    let c = open(5);
+    c.ack(5);
+    assert_eq!(c.begin_saving(), Some(5));
+    c.end_saving(true);
+    c.close(CloseCode::Normal, "", 100);
+    assert!(c.state().has_output(), "all was saved");
+    for gives_up in [false, true] {
+        let c = open(5);
+        c.ack(5);
+        c.close(CloseCode::Normal, "", 100);
+        c.offer(text_frame("event"), Class::Event, ROOM, || 0);
+        assert!(!c.state().has_output());
+        assert_eq!(c.due(at(99, 0), DEADLINES), None);
+        if gives_up {
+            assert_eq!(c.due(at(100, 0), DEADLINES), None);
+            assert!(c.state().has_output());
+            assert_eq!(c.due(at(169, 0), DEADLINES), None, "there is time to say it");
+            assert_eq!(c.due(at(170, 0), DEADLINES), Some(Due::Cut));
+        } else {
+            c.release();
+            assert_eq!(drain(&c).len(), 1, "the close");
+        }
+    }
 }

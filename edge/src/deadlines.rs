@@ -27,4 +27,6 @@ pub(crate) struct Deadlines {
     pub(crate) hello: u64,
     pub(crate) silence: u64,
     pub(crate) auth_due: u64,
+    pub(crate) probe: u64,
+    pub(crate) linger: u64,
 }

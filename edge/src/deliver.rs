@@ -59,6 +59,17 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Hand
                         edge.close(connection, CloseCode::TokenExpired);
                         true
                     }
+                    // Without a number it would be every socket of the user's; the one that was meant is gone.
+                    (Kind::Replace, ..) => {
+                        if delivery.connection.is_some() {
+                            edge.close(connection, CloseCode::Replaced);
+                        }
+                        true
+                    }
+                    (Kind::Probe, ..) => {
+                        edge.probe(connection);
+                        true
+                    }
                     // A push without a `seq` or a reply without a frame says nothing; its sender need not send it
                     // again.
                     (Kind::Push | Kind::Reply | Kind::Event, ..) => true,

@@ -12,6 +12,8 @@ use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::pages::Pages;
 
+use crate::clock::Clock;
+
 /// The ports, keys and pages that one edge works with.
 #[derive(Clone)]
 pub struct EdgeDeps {
@@ -21,6 +23,8 @@ pub struct EdgeDeps {
     pub sessions: Arc<dyn Sessions>,
     /// Accounts and inboxes.
     pub tables: Arc<dyn Tables>,
+    /// Gives the messages their ids; edges of one process share it.
+    pub clock: Arc<Clock>,
     /// Which types clients may send.
     pub catalog: Arc<Catalog>,
     /// Judges access tokens.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
@@ -22,13 +23,14 @@ use ulid::Ulid;
 
 use crate::admission::Rate;
 use crate::auth::Tokens;
+use crate::clock::Clock;
 use crate::config::EdgeConfig;
-use crate::connection::{Arrival, Connection};
+use crate::connection::{Arrival, Connection, Identity};
 use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
 use crate::mailbox::Mailbox;
-use crate::mids::Mids;
+use crate::neighbours::Neighbours;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
@@ -40,6 +42,8 @@ pub(crate) struct Edge {
     pub(crate) config: EdgeConfig,
     pub(crate) boot: Arc<str>,
     pub(crate) advertise: Arc<str>,
+    /// The same, as envelopes carry it.
+    pub(crate) signed: SignedAddress,
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tables: Arc<dyn Tables>,
@@ -50,9 +54,10 @@ pub(crate) struct Edge {
     pub(crate) weather: Weather,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
+    pub(crate) neighbours: Neighbours,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
-    pub(crate) mids: Mids,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) outbound: mpsc::Sender<Publish>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) health: Health,
@@ -77,20 +82,13 @@ impl Edge {
         outbound: mpsc::Sender<Publish>,
         reactors: usize,
     ) -> Self {
-        let EdgeDeps {
-            queues,
-            sessions,
-            tables,
-            catalog,
-            verifier,
-            key,
-            metrics,
-            weather,
-            pages,
-            internal_pages,
-        } = deps;
+        let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
+        let EdgeDeps { pages, internal_pages, .. } = deps;
+        let replies = Replies::start(sessions.clone(), key.clone(), weather.clone());
+        let boot = Ulid::generate().to_string();
         Self {
-            boot: Ulid::generate().to_string().into(),
+            signed: key.sign_address(&boot, &advertise),
+            boot: boot.into(),
             advertise: advertise.into(),
             queues,
             sessions,
@@ -102,8 +100,9 @@ impl Edge {
             weather,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
+            neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
-            mids: Mids::default(),
+            clock,
             outbound,
             waiting: Arc::default(),
             health: Health::default(),
@@ -159,7 +158,12 @@ impl Edge {
     }
 
     pub(crate) fn registration(&self, connection: &Connection) -> Registration {
-        Registration { edge: self.advertise.clone(), boot: self.boot.clone(), connection: connection.id }
+        Registration {
+            edge: self.advertise.clone(),
+            boot: self.boot.clone(),
+            connection: connection.id,
+            device: connection.identity().and_then(Identity::mark),
+        }
     }
 
     /// Hands a socket a frame that the edge makes itself.
@@ -214,7 +218,9 @@ impl Edge {
     /// Begins to close a socket.
     pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
         let reason = match code {
-            CloseCode::Shedding => format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms()),
+            CloseCode::Shedding | CloseCode::TooManySockets => {
+                format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms())
+            }
             _ => code.reason().to_owned(),
         };
         if connection.close(code, &reason, self.cut_at()) {
@@ -229,11 +235,18 @@ impl Edge {
         rand::rng().random_range(least..=least * 2)
     }
 
+    /// Asks a socket for a sign of life: another one wants a place.
+    pub(crate) fn probe(&self, connection: &Connection) {
+        connection.probe(self.room, self.clock_ms() + millis(self.config.probe()));
+    }
+
     pub(crate) fn deadlines(&self) -> Deadlines {
         Deadlines {
             hello: millis(self.config.hello_timeout),
             silence: 2 * millis(self.config.heartbeat),
             auth_due: millis(self.config.auth_due),
+            probe: millis(self.config.probe()),
+            linger: millis(self.config.linger),
         }
     }
 }
@@ -261,11 +274,12 @@ fn code_name(code: CloseCode) -> &'static str {
         CloseCode::TooSlow => "4002",
         CloseCode::NoHeartbeat => "4003",
         CloseCode::TokenExpired => "4005",
+        CloseCode::Replaced => "4006",
         CloseCode::NoHello => "4007",
         CloseCode::Shedding => "4418",
+        CloseCode::TooManySockets => "4429",
         CloseCode::BadToken => "4500",
         CloseCode::ProtocolViolation => "4501",
         CloseCode::SessionRevoked => "4503",
-        CloseCode::TooManyDevices => "4505",
     }
 }

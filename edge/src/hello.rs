@@ -1,18 +1,22 @@
 //! From `hello` to `welcome`: register locally, then in the Session Cache, then read account and inbox, then merge.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use soundoff_common::model::sign_ins::{self, Closed};
 use soundoff_common::pipeline::inbox;
-use soundoff_common::ports::sessions::Registration;
+use soundoff_common::ports::sessions::{DeviceMark, Registration};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, Handle, Limits, Role, ServerFrame, millis, now_ms, rfc3339};
+use soundoff_common::protocol::{CloseCode, Limits, Role, ServerFrame, millis, now_ms, rfc3339};
+use ulid::Ulid;
 
 use crate::catch_up::catch_up;
 use crate::connection::{Connection, Identity};
 use crate::edge::Edge;
 use crate::outbound::announce;
+use crate::registration::{enter, save_ack};
+use crate::registry::Joined;
 use crate::websocket::json_frame;
 
 /// What the client said, and what its upgrade proved.
@@ -21,6 +25,7 @@ pub(crate) struct Hello {
     pub(crate) token: Option<Box<str>>,
     pub(crate) device: Option<Box<str>>,
     pub(crate) cursor: Option<u64>,
+    pub(crate) after: Option<Ulid>,
 }
 
 /// Joins the socket and brings it up to its inbox's head, or begins to close it.
@@ -58,19 +63,25 @@ fn shed(error: &TableError) -> CloseCode {
     CloseCode::Shedding
 }
 
-async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), CloseCode> {
+async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), CloseCode> {
     let now_s = now_ms() / 1000;
     let claims = claims(edge, &mut hello, now_s)?;
+    if let Some(told) = hello.after {
+        edge.clock.hear(told);
+    }
     let user = claims.user.clone();
     let identity = Identity { user: user.clone(), device: hello.device.clone() };
     if !connection.join(identity, &claims) {
         return Ok(());
     }
-    let here = edge.registry.join(&user, connection);
-    register(edge, connection, &user, here).await?;
+    let Some(identity) = connection.identity() else { return Ok(()) };
+    let joined = edge.registry.join(identity, connection);
+    let elsewhere = register(edge, connection, identity, &joined).await?;
     // Account and sign-in are read after the registration: a revocation either shows in them or finds this socket.
     connection.empower(check_sign_in(edge, &claims).await?);
-    let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, now_s).await;
+    replace(edge, identity, &joined.older, &elsewhere).await;
+    let latest_s = edge.clock.latest_s();
+    let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, latest_s).await;
     let resume = resume.map_err(|error| shed(&error))?;
     let session = format!("{}-{}", edge.boot, connection.id);
     let limits =
@@ -94,15 +105,55 @@ async fn join(edge: &Edge, connection: &Arc<Connection>, mut hello: Hello) -> Re
     Ok(())
 }
 
-/// Puts the socket into the Session Cache. A cache that fails is no reason to refuse: re-asserting repairs it.
-async fn register(edge: &Edge, connection: &Connection, user: &Handle, here: usize) -> Result<(), CloseCode> {
-    let registered = edge.sessions.get_many(std::slice::from_ref(user)).await;
-    let elsewhere = |list: &Vec<Registration>| list.iter().filter(|r| *r.boot != *edge.boot).count();
-    let others = registered.as_ref().map_or(0, |lists| lists.first().map_or(0, elsewhere));
-    if here + others > edge.config.sockets_per_user {
-        return Err(CloseCode::TooManyDevices);
+/// Puts the socket into the Session Cache, if its user may have another one. Returns the user's sockets on other
+/// edges.
+async fn register(
+    edge: &Arc<Edge>,
+    connection: &Arc<Connection>,
+    identity: &Identity,
+    joined: &Joined,
+) -> Result<Vec<Registration>, CloseCode> {
+    let registered = edge.sessions.get_many(std::slice::from_ref(&identity.user)).await;
+    let mut elsewhere = registered.ok().and_then(|mut lists| lists.pop()).unwrap_or_default();
+    elsewhere.retain(|registration| *registration.boot != *edge.boot);
+    if places(&joined.devices, &elsewhere) > edge.config.sockets_per_user {
+        // Some of them may be gone without a word: their places are free when this client comes again.
+        edge.registry.each_of(&identity.user, None, |other| edge.probe(other));
+        if !elsewhere.is_empty() {
+            edge.neighbours.probe(&identity.user);
+        }
+        return Err(CloseCode::TooManySockets);
     }
-    let entry = [(user.clone(), edge.registration(connection))];
-    edge.health.sessions(&edge.sessions.put_many(&entry, edge.config.session_ttl).await);
-    Ok(())
+    // A task of its own: a socket that ends now must not end the put between its two ends.
+    let _logged_by_the_runtime = edge.tasks.spawn(enter(edge.clone(), connection.clone())).await;
+    Ok(elsewhere)
+}
+
+/// How many places a user's sockets take: those of one device take one together. Its older ones are being replaced, or
+/// are left over from an edge that is gone.
+fn places(here: &[Option<DeviceMark>], elsewhere: &[Registration]) -> usize {
+    let mut devices = HashSet::new();
+    let all = here.iter().copied().chain(elsewhere.iter().map(|registration| registration.device));
+    all.filter(|device| device.is_none_or(|device| devices.insert(device))).count()
+}
+
+/// Closes the older sockets of a device that has said `hello`. What it has acked on them counts from here on.
+///
+/// Two sockets that join at the same moment on two edges may miss each other: both stay, and the one that its client
+/// has left falls silent.
+async fn replace(
+    edge: &Arc<Edge>,
+    identity: &Identity,
+    older: &[Arc<Connection>],
+    elsewhere: &[Registration],
+) {
+    let mine = identity.mark();
+    for old in elsewhere.iter().filter(|old| mine.is_some() && old.device == mine) {
+        edge.neighbours.replace(&identity.user, old);
+    }
+    for old in older {
+        edge.close(old, CloseCode::Replaced);
+        // A task of its own, as above.
+        let _logged_by_the_runtime = edge.tasks.spawn(save_ack(edge.clone(), old.clone())).await;
+    }
 }

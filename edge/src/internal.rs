@@ -107,6 +107,9 @@ async fn readiness(edge: &Edge, own: bool) -> Response<Full<Bytes>> {
     if edge.is_draining() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
+    if let Some(reason) = edge.clock.unready() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+    }
     if own {
         return text(StatusCode::OK, "ready\n");
     }

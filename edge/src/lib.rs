@@ -8,6 +8,7 @@ mod admission;
 mod auth;
 mod begun;
 mod catch_up;
+mod clock;
 mod config;
 mod connection;
 mod deadlines;
@@ -20,6 +21,7 @@ mod hello;
 mod internal;
 mod mailbox;
 mod mids;
+mod neighbours;
 mod outbound;
 mod posts;
 mod public;
@@ -47,6 +49,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use clock::Clock;
 pub use config::EdgeConfig;
 pub use deps::EdgeDeps;
 use edge::Edge;
@@ -57,11 +60,11 @@ use reactor::Reactor;
 pub fn feature() -> Feature {
     let touches = Touches {
         reads: &[Table::Users, Table::Entities, Table::Relationships, Table::Inbox],
-        writes: &[Table::Inbox],
+        writes: &[Table::Inbox, Table::Entities],
         sends: Sends::Main,
         ..Touches::default()
     };
-    Feature::new("edge").touches(Tier::Edge, touches)
+    Feature::new("edge").touches(Tier::Edge, touches).keeps(clock::HOLDINGS)
 }
 
 /// Runs one edge until `stop`, then drains it.

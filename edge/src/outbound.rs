@@ -66,8 +66,9 @@ pub(crate) fn publish(
 /// An envelope that says who, where and when, and its `mid`.
 fn stamped(edge: &Edge, connection: &Connection, user: &Handle, message: &Incoming<'_>) -> (Ulid, Bytes) {
     let at = now_ms();
-    let mid = edge.mids.next(at);
-    let origin = Origin { boot: edge.boot.clone(), connection: connection.id };
+    let mid = edge.clock.mid(at);
+    let origin =
+        Origin { boot: edge.boot.clone(), connection: connection.id, edge: Some(edge.signed.clone()) };
     let Incoming { id, message_type, body } = *message;
     let envelope = Stamped { mid, id, message_type, from: user, origin: Some(&origin), at, body };
     (mid, envelope.bytes())

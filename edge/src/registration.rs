@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use soundoff_common::pipeline::inbox;
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::ports::sessions::Registration;
+use soundoff_common::protocol::Handle;
 
 use crate::connection::Connection;
 use crate::edge::Edge;
@@ -56,10 +57,24 @@ async fn assert_batch(edge: &Edge, batch: &[Arc<Connection>]) {
     }
     edge.health.sessions(&edge.sessions.put_many(&entries, edge.config.session_ttl).await);
     for ((user, registration), connection) in entries.iter().zip(connections) {
-        // It ended during the call: its own removal may have come first.
-        if !edge.registry.holds(connection) {
-            let _expires_by_itself = edge.sessions.remove(user, registration).await;
-        }
+        undo_if_closing(edge, connection, user, registration).await;
+    }
+}
+
+/// Puts a socket into the Session Cache for the first time. A cache that fails is no reason to refuse a socket:
+/// re-asserting repairs it.
+pub(crate) async fn enter(edge: Arc<Edge>, connection: Arc<Connection>) {
+    let Some(identity) = connection.identity() else { return };
+    let entry = [(identity.user.clone(), edge.registration(&connection))];
+    edge.health.sessions(&edge.sessions.put_many(&entry, edge.config.session_ttl).await);
+    let [(user, registration)] = &entry;
+    undo_if_closing(&edge, &connection, user, registration).await;
+}
+
+/// Takes a registration back whose socket left while it was being put: its own removal may have come first.
+async fn undo_if_closing(edge: &Edge, connection: &Connection, user: &Handle, registration: &Registration) {
+    if connection.is_closing() {
+        let _expires_by_itself = edge.sessions.remove(user, registration).await;
     }
 }
 
@@ -82,25 +97,32 @@ pub(crate) async fn save_acks(edge: Arc<Edge>) {
     loop {
         tokio::time::sleep(edge.config.ack_every).await;
         let joined = edge.registry.joined();
-        stream::iter(joined).for_each_concurrent(ACKS_AT_ONCE, |c| save_ack(&edge, c)).await;
+        let save = |connection| save_ack(edge.clone(), connection);
+        stream::iter(joined).for_each_concurrent(ACKS_AT_ONCE, save).await;
     }
 }
 
-async fn save_ack(edge: &Edge, connection: Arc<Connection>) {
+/// Saves what the socket's device has acked, if that is not done.
+pub(crate) async fn save_ack(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
     let Some(device) = &identity.device else { return };
-    let Some(cursor) = connection.unsaved() else { return };
-    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, now_ms() / 1000).await;
+    let Some(cursor) = connection.begin_saving() else { return };
+    let saved = inbox::ack(&*edge.tables, &identity.user, device, cursor, edge.clock.latest_s()).await;
+    connection.end_saving(saved.is_ok());
     if let Err(error) = saved {
-        connection.not_saved();
         tracing::warn!(%error, "cannot save an ack; the device may get some pushes again");
     }
 }
 
-/// The rest of the work for a socket that ended: its registration is removed, its last ack is saved.
+/// The rest of the work for a socket that begins to close: its registration is removed and its last ack is saved. Its
+/// close is said after that.
 pub(crate) async fn leave(edge: Arc<Edge>, connection: Arc<Connection>) {
     let Some(identity) = connection.identity() else { return };
-    let removed = edge.sessions.remove(&identity.user, &edge.registration(&connection)).await;
+    let registration = edge.registration(&connection);
+    let save = async {
+        save_ack(edge.clone(), connection.clone()).await;
+        connection.release();
+    };
+    let (removed, ()) = tokio::join!(edge.sessions.remove(&identity.user, &registration), save);
     edge.health.sessions(&removed.map(|_| ()));
-    save_ack(&edge, connection).await;
 }

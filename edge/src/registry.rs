@@ -6,9 +6,10 @@ use std::sync::{Arc, RwLock};
 
 use hashbrown::HashTable;
 use soundoff_common::lock::{read, write};
+use soundoff_common::ports::sessions::DeviceMark;
 use soundoff_common::protocol::Handle;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Identity};
 use crate::state::Phase;
 
 /// Into how many turns the sockets are divided. Work on all sockets goes turn by turn, so that it is never much at
@@ -18,8 +19,8 @@ pub(crate) const TURNS: u64 = 32;
 /// A table entry is a pointer and a byte: the key is in the socket itself.
 type Sockets = RwLock<HashTable<Arc<Connection>>>;
 
-/// Local sockets. A socket is added here before the Session Cache names it, and removed from here before the cache
-/// forgets it.
+/// Local sockets. A socket is added here before the Session Cache names it, and counts as gone when it begins to close,
+/// before the cache forgets it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     last_id: AtomicU64,
@@ -29,6 +30,15 @@ pub(crate) struct Registry {
     users: Sockets,
     /// Users choose their handles, so they must not be able to predict the hashes.
     hashes: RandomState,
+}
+
+/// A user's sockets at the moment at which one of them joined. Closing ones are not among them: a client that comes
+/// back at once is one device, not two.
+pub(crate) struct Joined {
+    /// Of which device each of them is, the new one included.
+    pub(crate) devices: Vec<Option<DeviceMark>>,
+    /// The older ones of the new one's device.
+    pub(crate) older: Vec<Arc<Connection>>,
 }
 
 /// Ids are counted up, so spreading them is enough.
@@ -58,14 +68,22 @@ impl Registry {
         self.hashes.hash_one(user_of(connection).expect("a joined socket has a user"))
     }
 
-    /// Adds a socket to its user's; returns how many the user has here now. Closing sockets do not count: a client that
-    /// comes back at once is one device, not two.
-    pub(crate) fn join(&self, user: &Handle, connection: &Arc<Connection>) -> usize {
+    /// Adds a socket to its user's, and says which they are now.
+    pub(crate) fn join(&self, identity: &Identity, connection: &Arc<Connection>) -> Joined {
         let mut users = write(&self.users);
-        let hash = self.hashes.hash_one(user);
+        let hash = self.hashes.hash_one(&identity.user);
+        let mut joined = Joined { devices: vec![identity.mark()], older: Vec::new() };
+        for other in users.iter_hash(hash).filter(|other| !other.is_closing()) {
+            let Some(theirs) = other.identity().filter(|theirs| theirs.user == identity.user) else {
+                continue;
+            };
+            joined.devices.push(theirs.mark());
+            if theirs.is_device_of(identity) {
+                joined.older.push(other.clone());
+            }
+        }
         users.insert_unique(hash, connection.clone(), |other| self.hash_of_user(other));
-        let own = users.iter_hash(hash).filter(|other| user_of(other) == Some(user));
-        own.filter(|other| other.state().phase != Phase::Closing).count()
+        joined
     }
 
     /// Forgets a socket.
@@ -109,11 +127,5 @@ impl Registry {
     pub(crate) fn joined_of(&self, turn: u64) -> Vec<Arc<Connection>> {
         let joined = |c: &&Arc<Connection>| matches!(c.state().phase, Phase::Joining | Phase::Open);
         read(self.turn_of(turn)).iter().filter(joined).cloned().collect()
-    }
-
-    pub(crate) fn holds(&self, connection: &Connection) -> bool {
-        read(self.turn_of(connection.id))
-            .find(hash_of(connection.id), |other| other.id == connection.id)
-            .is_some()
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError, Role};
+use ulid::Ulid;
 
 use crate::admission::{Pace, Rate};
 
@@ -20,6 +21,7 @@ pub(crate) enum Step<'a> {
         token: Option<Cow<'a, str>>,
         device: Option<Cow<'a, str>>,
         cursor: Option<u64>,
+        after: Option<Ulid>,
     },
     Publish {
         id: Cow<'a, str>,
@@ -65,13 +67,13 @@ impl Session {
             Ok(frame) => frame,
             Err(FrameError { id, error }) => return self.bad(id, error),
         };
-        if let ClientFrame::Hello { token, device, cursor } = frame {
+        if let ClientFrame::Hello { token, device, cursor, after } = frame {
             if self.greeted {
                 return self.bad(None, ErrorBody::new(ErrorCode::BadFrame, "hello is said once"));
             }
             self.greeted = true;
             self.bad_in_a_row = 0;
-            return Step::Hello { token, device, cursor };
+            return Step::Hello { token, device, cursor, after };
         }
         if !self.greeted {
             // The first frame must be hello: a client that begins with another one does not speak this protocol.
@@ -202,6 +204,37 @@ mod tests {
             session.step("[]", 0, rules);
         }
         assert!(matches!(session.step("[]", 0, rules), Step::RefuseAndClose { .. }));
+    }
+
+    #[test]
+    fn hello_forgives_the_bad_frames_before_it() {
+        let catalog = catalog();
+        let rules = Rules { catalog: &catalog, rate: Rate::new(100, 200), role: Role::User };
+        let mut session = Session::default();
+        for _ in 0..9 {
+            assert!(matches!(session.step("junk", 0, rules), Step::Refuse { .. }));
+        }
+        assert!(matches!(session.step(HELLO, 0, rules), Step::Hello { .. }));
+        for _ in 0..9 {
+            // A second one is a bad frame like any other.
+            assert!(matches!(session.step(HELLO, 0, rules), Step::Refuse { .. }));
+        }
+        assert!(matches!(session.step(HELLO, 0, rules), Step::RefuseAndClose { .. }));
+    }
+
+    #[test]
+    fn tokens_are_checked_only_as_fast_as_messages_may_come() {
+        let catalog = catalog();
+        let rules = Rules { catalog: &catalog, rate: Rate::new(10, 3), role: Role::User };
+        let mut session = Session::default();
+        session.step(HELLO, 0, rules);
+        let auth = r#"{"op":"auth","token":"fresh"}"#;
+        for _ in 0..3 {
+            assert!(matches!(session.step(auth, 0, rules), Step::Auth(token) if token == "fresh"));
+        }
+        let Step::Refuse { id: None, error } = session.step(auth, 0, rules) else { panic!("it is paced") };
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::RateLimited, Some(100)));
+        assert!(matches!(session.step(auth, 100_000_000, rules), Step::Auth(_)));
     }
 
     #[test]

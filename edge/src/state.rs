@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use soundoff_common::protocol::{CloseCode, Role};
 
-use crate::websocket::close_frame;
+use crate::websocket::{close_frame, ping_frame};
 
 /// How a frame is treated when its reader is slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct State {
     pub(crate) bytes: usize,
     /// How many bytes of the first frame are written: a frame that was begun can neither be dropped nor overtaken.
     pub(crate) written: usize,
-    /// Nothing is written: `welcome` comes first and is not here yet.
+    /// Nothing is written: `welcome` comes first and is not here yet, or the close waits until the last ack is saved.
     pub(crate) held: bool,
     /// The last inbox `seq` that was queued for this socket.
     pub(crate) delivered: u64,
@@ -69,9 +69,13 @@ pub(crate) struct State {
     /// The inbox is being read, or is about to be; live pushes only raise `seen`.
     pub(crate) catching_up: bool,
     pub(crate) acked: u64,
+    /// The last ack that was saved or is being saved.
     pub(crate) saved: u64,
-    /// When a closing socket is cut, in milliseconds of the edge's clock.
-    pub(crate) cut_at: u64,
+    /// How many acks are being saved.
+    pub(crate) saving: u8,
+    /// In milliseconds of the edge's clock. When a closing socket is cut; by when an open one must have given a sign of
+    /// life, or 0 when it was not asked for one.
+    pub(crate) deadline: u64,
     pub(crate) due_sent: bool,
     /// What the user may do, as of the last token.
     pub(crate) role: Role,
@@ -93,7 +97,8 @@ impl State {
             catching_up: false,
             acked: 0,
             saved: 0,
-            cut_at: 0,
+            saving: 0,
+            deadline: 0,
             due_sent: false,
             role: Role::User,
             session: [0; 16],
@@ -153,16 +158,25 @@ impl State {
             return false;
         }
         self.phase = Phase::Closing;
-        self.cut_at = cut_at;
+        self.deadline = cut_at;
         if self.held || code == Some(CloseCode::TooSlow.code()) {
             // Nothing durable is lost: accepted messages are in main_q, pushes in the inbox.
             self.queue.truncate(usize::from(self.written > 0));
             self.bytes = self.queue.iter().map(|out| out.wire.len()).sum::<usize>() - self.written;
         }
-        self.held = false;
+        // Who reads the close may rely on its ack: the next socket of the device goes on after it.
+        self.held = self.saving > 0 || self.acked > self.saved;
         self.catching_up = false;
         self.push(close_frame(code, reason), Class::Durable);
         true
+    }
+
+    /// Asks the client for a sign of life, unless it was asked before.
+    pub(crate) fn probe(&mut self, room: Room, deadline: u64) {
+        let open = self.phase == Phase::Open && self.deadline == 0;
+        if open && self.offer(ping_frame(), Class::Event, room, || deadline) == Offer::Taken {
+            self.deadline = deadline;
+        }
     }
 
     /// Whether anything may be written now.

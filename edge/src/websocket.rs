@@ -234,6 +234,11 @@ pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     encode(PONG, &[payload])
 }
 
+/// A ping without a payload.
+pub(crate) fn ping_frame() -> Bytes {
+    encode(PING, &[])
+}
+
 /// A close frame; a reason that does not fit a control frame is cut.
 pub(crate) fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
     match code {

@@ -40,6 +40,8 @@ async fn the_envelope_says_who_and_where_whatever_the_frame_claims() {
     let envelope = stand.world.queues.sent().remove(0);
     let registration = stand.world.sessions.of("ann").remove(0);
     let origin = envelope.origin.unwrap();
+    let signed = origin.edge.expect("it says where replies go");
+    assert_eq!(stand.key().address(&origin.boot, &signed), Some(&*registration.edge));
     assert_eq!((origin.boot, origin.connection), (registration.boot, registration.connection));
     assert_eq!((envelope.from.as_str(), &*envelope.id, &*envelope.message_type), ("ann", "1", "note.add"));
     assert_eq!(envelope.body.get(), r#"{"a" : [1, 2]}"#, "the body stays as it was");

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use serde_json::json;
-use soundoff_common::ports::sessions::Registration;
 use soundoff_common::protocol::now_ms;
 use soundoff_edge::EdgeConfig;
 use support::client::{Client, Seen};
@@ -143,29 +142,6 @@ async fn a_protocol_violation_closes_4501_and_the_client_gets_the_code() {
         large.refused("bad_frame").await;
     }
     assert_eq!(large.closed().await.0, 4501, "ten bad frames in a row");
-}
-
-#[tokio::test]
-async fn too_many_sockets_of_a_user_close_4505_here_and_across_edges() {
-    let stand = stand_with(EdgeConfig { sockets_per_user: 2, ..config() }, World::default()).await;
-    let _one = stand.welcomed("ann").await;
-    let two = stand.welcomed("ann").await;
-    let mut three = stand.connect().await;
-    three.hello(&token("ann")).await;
-    assert_eq!(three.closed().await.0, 4505);
-    drop(two);
-    until("the second has left", || stand.world.sessions.of("ann").len() == 1).await;
-    // The third was refused and has not hung up yet: it does not count.
-    let back = stand.welcomed("ann").await;
-    drop(back);
-    until("it has left again", || stand.world.sessions.of("ann").len() == 1).await;
-    let elsewhere = Registration { edge: "10.0.0.1:1".into(), boot: "other".into(), connection: 1 };
-    stand.world.sessions.insert("ann", elsewhere.clone());
-    let mut four = stand.connect().await;
-    four.hello(&token("ann")).await;
-    assert_eq!(four.closed().await.0, 4505, "one here, one elsewhere");
-    until("it left no trace", || stand.world.sessions.of("ann").len() == 2).await;
-    assert!(stand.world.sessions.of("ann").contains(&elsewhere), "and took nobody else's");
 }
 
 #[tokio::test]

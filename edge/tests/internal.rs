@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use soundoff_common::pipeline::deliver::{
-    CLOCK_SKEW_MS, DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
+    DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
 };
 use soundoff_common::ports::queues::QueueError;
-use soundoff_common::protocol::now_ms;
+use soundoff_common::protocol::{CLOCKS_APART_MS, now_ms};
 use support::{SECRET, event_of, handle, http, note, push_of, soon, stand, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ async fn only_holders_of_the_key_deliver() {
     let other = InternalKey::new(&[8; 32]).unwrap();
     let now = now_ms();
     let (time, good) = key.sign("POST", DELIVER_PATH, &body, now);
-    let (old_time, old) = key.sign("POST", DELIVER_PATH, &body, now - CLOCK_SKEW_MS - 5000);
+    let (old_time, old) = key.sign("POST", DELIVER_PATH, &body, now - CLOCKS_APART_MS - 5000);
     let post = |time: &str, signature: &str| {
         format!("POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}")
     };

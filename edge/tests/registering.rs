@@ -11,7 +11,7 @@ use soundoff_edge::EdgeConfig;
 use support::{World, config, event_of, stand, stand_with, token, until};
 
 fn foreign() -> Registration {
-    Registration { edge: "10.9.9.9:1".into(), boot: "foreign".into(), connection: 1 }
+    Registration { edge: "10.9.9.9:1".into(), boot: "foreign".into(), connection: 1, device: None }
 }
 
 #[tokio::test]
@@ -113,6 +113,7 @@ async fn a_socket_that_ends_while_it_is_being_asserted_stays_gone() {
         edge: stand.internal.to_string().into(),
         boot: stand.world.sessions.last_put().unwrap().1.boot,
         connection: stand.world.sessions.last_put().unwrap().1.connection,
+        device: None,
     };
     stand.world.sessions.insert("ann", late);
     stand.world.sessions.put_gate.release();

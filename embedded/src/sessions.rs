@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use soundoff_common::lock::{lock, read, write};
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::sessions::{Registration, Sessions};
+use soundoff_common::ports::sessions::{DeviceMark, Registration, Sessions};
 use soundoff_common::protocol::Handle;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     connection: u64,
+    device: Option<DeviceMark>,
     origin: u32,
     deadline: u32,
 }
@@ -253,7 +254,8 @@ impl Sessions for LocalSessions {
         let deadline = now.checked_add(ttl).map_or(u32::MAX, |at| self.tick(at));
         for (handle, registration) in entries {
             let (origins, origin) = self.origins_with(registration);
-            let entry = Entry { connection: registration.connection, origin, deadline };
+            let Registration { connection, device, .. } = *registration;
+            let entry = Entry { connection, device, origin, deadline };
             if put(&mut self.shard(handle), handle, entry) {
                 origins.live(origin).fetch_add(1, Ordering::Relaxed);
             }
@@ -270,7 +272,12 @@ impl Sessions for LocalSessions {
             let live = entries.iter().filter(|e| e.deadline > now);
             live.map(|e| {
                 let Origin { edge, boot, .. } = &origins.0[e.origin as usize];
-                Registration { edge: edge.clone(), boot: boot.clone(), connection: e.connection }
+                Registration {
+                    edge: edge.clone(),
+                    boot: boot.clone(),
+                    connection: e.connection,
+                    device: e.device,
+                }
             })
             .collect()
         };

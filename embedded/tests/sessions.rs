@@ -41,6 +41,11 @@ async fn get_many_answers_in_order() {
     contract::get_many_answers_in_order(&Local).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_registration_keeps_its_device() {
+    contract::a_registration_keeps_its_device(&Local).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_edges_at_once() {
     contract::many_edges_at_once(&Local).await;
@@ -50,7 +55,8 @@ async fn many_edges_at_once() {
 async fn a_sweep_frees_what_nobody_reads_again() {
     let sessions = LocalSessions::new();
     let entry = |user: u32, connection, boot: &str| {
-        let registration = Registration { edge: "10.0.0.1:7000".into(), boot: boot.into(), connection };
+        let registration =
+            Registration { edge: "10.0.0.1:7000".into(), boot: boot.into(), connection, device: None };
         (format!("user{user}").parse().unwrap(), registration)
     };
     let short: Vec<_> = (0..2_000).map(|n| entry(n, 1, "old")).collect();

@@ -8,7 +8,7 @@ use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
 use soundoff_common::pipeline::feature;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
-use soundoff_edge::{EdgeConfig, EdgeDeps};
+use soundoff_edge::{Clock, EdgeConfig, EdgeDeps};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -46,6 +46,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         queues: memory.clone(),
         sessions: memory.clone(),
         tables: memory.clone(),
+        clock: Clock::alone(memory.clone(), metrics.clone()).await?,
         catalog: Arc::new(feature::catalog(&[soundoff_workers::feature()])),
         verifier: memory.clone(),
         key: key()?,

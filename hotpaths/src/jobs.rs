@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::value::RawValue;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
+use soundoff_common::pipeline::deliver::SignedAddress;
 use soundoff_common::pipeline::envelope::{Envelope, Origin};
 use soundoff_common::pipeline::feature::{self, Work};
 use soundoff_common::pipeline::handler::Context;
@@ -33,7 +35,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     pub(crate) fn new(memory: Arc<Memory>, metrics: &Metrics) -> anyhow::Result<Self> {
         let catalog = Arc::new(feature::catalog(&[soundoff_workers::feature()]));
-        let replies = Replies::start(memory.clone(), key()?, metrics.clone());
+        let replies = Replies::start(memory.clone(), key()?, Weather::new(metrics.clone()));
         let outward = Outward { queues: memory.clone(), replies, catalog: catalog.clone() };
         Ok(Self { memory, catalog, metrics: metrics.clone(), outward })
     }
@@ -60,14 +62,14 @@ impl Jobs {
     }
 }
 
-/// A message as the edge makes it.
-fn message(n: u32, message_type: &str, body: &str) -> anyhow::Result<Message> {
+/// A message as the edge at an address makes it.
+fn message(n: u32, message_type: &str, body: &str, edge: &SignedAddress) -> anyhow::Result<Message> {
     let envelope = Envelope {
         mid: Ulid::from_parts(1_790_000_000_000, n.into()),
         id: format!("m{n:09}"),
         message_type: message_type.to_owned(),
         from: user(0),
-        origin: Some(Origin { boot: "edge".into(), connection: 0 }),
+        origin: Some(Origin { boot: "edge".into(), connection: 0, edge: Some(edge.clone()) }),
         at: 1_790_000_000_000,
         body: RawValue::from_string(body.to_owned())?,
     };
@@ -96,7 +98,8 @@ pub(crate) async fn route(rounds: usize) -> anyhow::Result<()> {
         ("dm.send", dm.as_str()),
         ("typing", r#"{"to":"user0001"}"#),
     ];
-    let batch = (0..64).zip(kinds.iter().cycle()).map(|(n, (kind, body))| message(n, kind, body));
+    let edge = key()?.sign_address("edge", "10.0.0.1:9090");
+    let batch = (0..64).zip(kinds.iter().cycle()).map(|(n, (kind, body))| message(n, kind, body, &edge));
     let batch = batch.collect::<Result<Vec<_>, _>>()?;
     repeat(&jobs.router(), &batch, rounds).await
 }
@@ -107,12 +110,13 @@ pub(crate) async fn work(rounds: usize) -> anyhow::Result<()> {
     let edge = sink.line()?;
     let memory = Arc::new(Memory::forgetting());
     for (n, connection) in [(0, 0), (1, 1)] {
-        memory
-            .register(user(n), Registration { edge: edge.as_str().into(), boot: "edge".into(), connection });
+        let edge = edge.as_str().into();
+        memory.register(user(n), Registration { edge, boot: "edge".into(), connection, device: None });
     }
     let metrics = Metrics::new();
     let worker = Jobs::new(memory, &metrics)?.worker("typing")?;
-    let batch = (0..IN_FLIGHT as u32).map(|n| message(n, "typing", r#"{"to":"user0001"}"#));
+    let signed = key()?.sign_address("edge", &edge);
+    let batch = (0..IN_FLIGHT as u32).map(|n| message(n, "typing", r#"{"to":"user0001"}"#, &signed));
     let batch = batch.collect::<Result<Vec<_>, _>>()?;
     repeat(&worker, &batch, rounds).await?;
     anyhow::ensure!(metrics.reply_posts_failed.get() == 0, "not everything was delivered");

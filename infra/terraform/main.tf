@@ -136,7 +136,7 @@ resource "aws_vpc_security_group_ingress_rule" "deliver" {
   count = local.compute
 
   security_group_id            = aws_security_group.processes[0].id
-  description                  = "Deliveries from workers to edges"
+  description                  = "Deliveries to edges"
   referenced_security_group_id = aws_security_group.processes[0].id
   ip_protocol                  = "tcp"
   from_port                    = 9090

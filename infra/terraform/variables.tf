@@ -199,7 +199,7 @@ variable "cache_node_type" {
 }
 
 variable "cache_nodes" {
-  description = "How many cache nodes."
+  description = "How many cache nodes. With two or more, one may be away. Change it by one at a time."
   type        = number
   default     = 2
 

@@ -2,9 +2,10 @@
 //! deleted.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use soundoff_common::model::media::{self, LOOSE_SHARDS, State};
+use soundoff_common::model::removal::Removals;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::{Table, TableError, Tables, Write};
@@ -37,14 +38,16 @@ impl Collector {
 
     /// Collects until `stop`. Several processes may do so: each step may be repeated.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut removals = Removals::begin(now_ms(), Instant::now());
         let pause = (self.kept / 4).clamp(Duration::from_millis(100), PAUSE);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
+            let now = removals.now(now_ms(), Instant::now());
             for shard in 0..LOOSE_SHARDS {
-                if let Err(error) = self.collect_shard(shard, now_ms()).await {
+                if let Err(error) = self.collect_shard(shard, now).await {
                     tracing::warn!("cannot look for loose media; will try again: {error:#}");
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::{Catalog, Spec};
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::deliver::InternalKey;
@@ -78,7 +79,7 @@ fn stand(failures: usize, queues: &[QueueName]) -> Stand {
     let queues = Arc::new(MemoryQueues::new(queues.iter().cloned()));
     let archive = Arc::new(Failing { failures: AtomicUsize::new(failures), ..Failing::default() });
     let key = InternalKey::new(&[7; 32]).unwrap();
-    let replies = Replies::start(Arc::new(MemorySessions::default()), key, Metrics::new());
+    let replies = Replies::start(Arc::new(MemorySessions::default()), key, Weather::new(Metrics::new()));
     let outward = Outward { queues: queues.clone(), replies, catalog: catalog.clone() };
     let router = Router::new(catalog, queues.clone(), archive.clone(), outward);
     Stand { router, late: Late { archive: archive.clone() }, queues, archive }

@@ -106,7 +106,8 @@ fn ports(
     catalog: Arc<Catalog>,
 ) -> anyhow::Result<Ports> {
     let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
-    let replies = Replies::start(sessions.clone(), InternalKey::new(&[7; 32])?, metrics.clone());
+    let replies =
+        Replies::start(sessions.clone(), InternalKey::new(&[7; 32])?, Weather::new(metrics.clone()));
     let secret = Secret::new(&[7; 32])?;
     Ok(Ports {
         tables,

@@ -21,7 +21,7 @@ use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::Secret;
-use soundoff_edge::EdgeDeps;
+use soundoff_edge::{Clock, EdgeDeps};
 use soundoff_router::Router;
 use soundoff_users::{Ring, Verifier};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,7 @@ impl Node {
         let needed: Vec<_> = grants.values().cloned().collect();
         let engines = plan.open(secret, &needed).await?;
         let ring = ring(&engines, tiers).await?;
-        let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.metrics.clone());
+        let replies = Replies::start(engines.sessions.clone(), key.clone(), engines.weather.clone());
         let outward = Outward { queues: engines.queues.clone(), replies, catalog: catalog.clone() };
         let world = World {
             tables: engines.tables.clone(),
@@ -121,9 +121,10 @@ impl Node {
         url.map_err(anyhow::Error::from).context("cannot sign uploads")
     }
 
-    /// What an edge gets.
+    /// What an edge gets; `clock` is the process's.
     pub(crate) fn edge_deps(
         &self,
+        clock: Arc<Clock>,
         pages: Arc<dyn Pages>,
         internal_pages: Option<Arc<dyn Pages>>,
     ) -> anyhow::Result<EdgeDeps> {
@@ -133,6 +134,7 @@ impl Node {
             queues: world.queues,
             sessions: world.sessions,
             tables: world.tables,
+            clock,
             catalog: self.catalog.clone(),
             key: self.key.clone(),
             metrics: world.metrics,

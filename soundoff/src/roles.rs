@@ -10,7 +10,7 @@ use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::web::pages::Pages as _;
-use soundoff_edge::EdgeConfig;
+use soundoff_edge::{Clock, EdgeConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,9 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
     let ops = ops_page(&node, &[Part::Edge], Vec::new(), &stop);
-    let deps = node.edge_deps(Arc::new(NoPages), Some(ops))?;
+    let tables = node.world(Tier::Edge).tables;
+    let clock = Clock::among_others(tables, node.engines.metrics.clone()).await?;
+    let deps = node.edge_deps(clock.clone(), Arc::new(NoPages), Some(ops))?;
     let running = tokio::spawn(soundoff_edge::run(
         taken,
         internal,
@@ -89,12 +91,17 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
         stop_edge.clone(),
     ));
     tokio::spawn(ring.keep_up(stop.clone()));
+    let kept = CancellationToken::new();
+    let keeping = tokio::spawn(clock.keep(kept.clone()));
     println!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
     let accepting = tokio::spawn(acceptor::deal(public, vec![sockets], stop.clone()));
     until_stopped(&role.node, &stop, async {
         accepting.await??;
         stop_edge.cancel();
-        running.await?
+        let ended = running.await?;
+        kept.cancel();
+        keeping.await?;
+        ended
     })
     .await
 }

@@ -11,7 +11,7 @@ use soundoff_common::hex::hex;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::secret::Secret;
-use soundoff_edge::EdgeDeps;
+use soundoff_edge::{Clock, EdgeDeps};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -81,10 +81,12 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop);
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
     let pages = Site::new(mounted, dev, node.upload_place().await?.as_str());
-    let edges = Edges::start(&config, node.edge_deps(Arc::new(pages), None)?).await?;
+    let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;
+    let edges = Edges::start(&config, node.edge_deps(clock.clone(), Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;
     let kept_up = CancellationToken::new();
     node.begin_upkeep(&kept_up);
+    tokio::spawn(clock.keep(kept_up.clone()));
     let address = public.local_addr()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
 

@@ -136,11 +136,17 @@ class Memcached:
                 s.sendall(b"flush_all\r\n")
                 assert s.recv(16) == b"OK\r\n"
 
+    def kill(self, n):
+        self.nodes[n].kill()
+        self.nodes[n].wait()
+
+    def start(self, n):
+        self.nodes[n] = self.node(self.ports[n])
+
     def restart(self):
-        for n, port in enumerate(self.ports):
-            self.nodes[n].kill()
-            self.nodes[n].wait()
-            self.nodes[n] = self.node(port)
+        for n in range(len(self.ports)):
+            self.kill(n)
+            self.start(n)
 
     def signal(self, number):
         for node in self.nodes:

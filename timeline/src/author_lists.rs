@@ -11,7 +11,7 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::{Cache, Cached};
 use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, steady_ms};
 use soundoff_common::telemetry::Metrics;
 use ulid::Ulid;
 
@@ -136,7 +136,7 @@ impl AuthorLists {
 
     /// Reads lists from the tables, and stores them in the cache.
     async fn read_lists(&self, missing: &[(Slot, Handle)]) -> Result<(), Failure> {
-        let read_at = now_ms();
+        let read_at = steady_ms();
         let ids = few_at_once(missing.iter().map(|(_, author)| self.read_ids(author)).collect()).await?;
         let all: Vec<Ulid> = ids.iter().flatten().copied().collect();
         let parts = all.chunks(POSTS_AT_ONCE).map(|ids| async move {

@@ -9,7 +9,7 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, steady_ms};
 use soundoff_common::telemetry::Metrics;
 
 use crate::accounts::follows_versions;
@@ -58,7 +58,7 @@ impl Gatherer {
         self.memory.make_room().await;
         let _numbers_stay = self.memory.keep_numbers().await;
         if users.len() > 1 {
-            self.calibrate(now_ms());
+            self.calibrate(steady_ms());
         }
         // Read before anything else: whatever happens later is in the rings.
         let rings = Rings::read(&*self.cache).await?;

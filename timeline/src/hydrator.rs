@@ -8,7 +8,7 @@ use soundoff_common::model::{accounts, blocks, posts};
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::tables::{Item, Key, Table, TableError, Tables};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, steady_ms};
 
 use crate::cursor::{Cursor, mark};
 use crate::follow_lists::FollowLists;
@@ -84,7 +84,7 @@ impl Hydrator {
                 keys.extend(blocks::keys(user, &author(entry).handle));
             }
         }
-        let now = now_ms();
+        let now = steady_ms();
         keys.push((Table::Users, accounts::key(user)));
         let mut found = self.tables.get_many(&keys).await?;
         let follows_version =

@@ -10,7 +10,7 @@ use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::tables::{Table, Tables};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, now_ms, steady_ms};
 use soundoff_common::telemetry::{Metrics, StageLabel};
 
 use crate::accounts::follows_versions;
@@ -156,7 +156,7 @@ impl Operators {
             status.active += active.len() as u64;
             for stored in self.cache.get_many(&active).await? {
                 match stored.and_then(|stored| version_of(&stored.value)) {
-                    Some(version) => status.oldest_ms = status.oldest_ms.max(now.saturating_sub(version)),
+                    Some(version) => status.oldest_ms = status.oldest_ms.max(steady_ms().saturating_sub(version)),
                     None => status.missing += 1,
                 }
             }

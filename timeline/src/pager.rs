@@ -11,7 +11,7 @@ use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::tables::{Table, Tables};
-use soundoff_common::protocol::{ErrorCode, Handle, now_ms, rfc3339};
+use soundoff_common::protocol::{ErrorCode, Handle, now_ms, rfc3339, steady_ms};
 use soundoff_common::telemetry::Metrics;
 use ulid::Ulid;
 
@@ -100,7 +100,7 @@ impl Pager {
 
     async fn newest(&self, user: &Handle) -> Result<Listing, Failure> {
         let time = stage(&self.metrics, "read");
-        let now = now_ms();
+        let now = steady_ms();
         let account = self.tables.get(Table::Users, accounts::key(user)).await?;
         let missing = || Failure::reject(ErrorCode::NotFound, "you have no account");
         let account: Account = account.ok_or_else(missing)?.parse()?;
@@ -121,7 +121,7 @@ impl Pager {
         let (asked, gathered, affinities) = tokio::join!(
             self.ask_for(user),
             self.gather_one(user, ITEMS),
-            affinities(&*self.tables, user, now)
+            affinities(&*self.tables, user, now_ms())
         );
         asked?;
         let (Some(timeline), affinities) = (gathered?, affinities?) else { return Err(missing()) };

@@ -12,7 +12,7 @@ use rand::Rng as _;
 use soundoff_common::model::posts::News;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Cached, Swap};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, steady_ms};
 use ulid::Ulid;
 
 /// How many rings there are; an author's notes are all in one.
@@ -87,7 +87,7 @@ impl Rings {
             return Ok(read);
         }
         // The time is taken after they were found missing: no note that was lost with them is newer.
-        let empty = Bytes::copy_from_slice(&now_ms().to_le_bytes());
+        let empty = Bytes::copy_from_slice(&steady_ms().to_le_bytes());
         let swap = |ring| Swap { key: key(ring), seen: None, value: empty.clone() };
         // A ring that another process has made meanwhile is just as good.
         cache.swap_many(missing.into_iter().map(swap).collect(), TTL).await?;
@@ -96,7 +96,7 @@ impl Rings {
 
     /// The rings, and which of them are missing: those are never complete.
     async fn look(cache: &dyn Cache) -> Result<(Self, Vec<usize>), Unavailable> {
-        let read_at = now_ms();
+        let read_at = steady_ms();
         let found = cache.get_many(&(0..RINGS).map(key).collect::<Vec<_>>()).await?;
         let mut missing = Vec::new();
         let whole = |(ring, cached): (usize, Option<Cached>)| {
@@ -154,7 +154,7 @@ pub(crate) async fn append(cache: &dyn Cache, notes: &[Note]) -> Result<(), Unav
     open.sort_unstable();
     open.dedup();
     for attempt in 0..TRIES {
-        let now = now_ms();
+        let now = steady_ms();
         let keys: Vec<String> = open.iter().map(|ring| key(*ring)).collect();
         let found = cache.get_many(&keys).await?;
         let swaps = open.iter().zip(keys).zip(&found).map(|((ring, key), found)| {
@@ -164,7 +164,7 @@ pub(crate) async fn append(cache: &dyn Cache, notes: &[Note]) -> Result<(), Unav
         });
         let swapped = cache.swap_many(swaps.collect(), TTL).await?;
         let mut swapped = swapped.into_iter();
-        let was_late = now_ms().saturating_sub(now) >= LATE_MS;
+        let was_late = steady_ms().saturating_sub(now) >= LATE_MS;
         open.retain(|_| swapped.next() != Some(true) || was_late);
         if open.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::tables::{Key, Table, Tables};
-use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::protocol::{Handle, now_ms, steady_ms};
 use soundoff_common::telemetry::Metrics;
 
 use crate::config::Tiers;
@@ -90,7 +90,7 @@ impl EnvelopeJob for Schedule {
                 due.push(user);
             }
         }
-        self.look_at_ages(scan.tick, &active, now).await?;
+        self.look_at_ages(scan.tick, &active, steady_ms()).await?;
         let mut messages = in_batches(COMPUTE, &due);
         messages.push(Scan { after: Some(next), ..scan }.message());
         queue(&self.outward, messages).await

@@ -10,7 +10,7 @@ use soundoff_common::pipeline::handler::{Failure, raw};
 use soundoff_common::pipeline::job::EnvelopeJob;
 use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, is_ahead};
 
 use crate::page::Fetch;
 use crate::pager::Pager;
@@ -31,7 +31,7 @@ impl Session {
         let account = self.tables.get(Table::Users, accounts::key(user)).await?;
         let active_at =
             account.and_then(|account| account.number(accounts::attribute::ACTIVE_AT)).unwrap_or(0);
-        if at <= active_at + ACTIVE_MS {
+        if at <= active_at + ACTIVE_MS && !is_ahead(active_at, at) {
             return Ok(());
         }
         let change = vec![Change::Set(accounts::attribute::ACTIVE_AT, at.into())];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Swap};
-use soundoff_common::protocol::Handle;
+use soundoff_common::protocol::{Handle, is_ahead};
 
 use crate::format::{Timeline, version_of};
 
@@ -44,7 +44,9 @@ pub(crate) async fn store_newer(
         let mut tried = Vec::with_capacity(timelines.len());
         for ((key, timeline), found) in timelines.into_iter().zip(found) {
             let stored = found.as_ref().and_then(|found| version_of(&found.value));
-            if stored.is_none_or(|stored| stored < timeline.version()) {
+            // One from the future was computed when the clock was wrong.
+            let newer = |stored| stored < timeline.version() || is_ahead(stored, timeline.version());
+            if stored.is_none_or(newer) {
                 let seen = found.map(|found| found.stamp);
                 swaps.push(Swap { key: key.clone(), seen, value: timeline.bytes().clone() });
                 tried.push((key, timeline));
@@ -66,6 +68,8 @@ pub(crate) async fn store_newer(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use soundoff_common::protocol::CLOCKS_APART_MS;
 
     use super::*;
     use crate::format::{Kind, Writer};
@@ -89,6 +93,9 @@ mod tests {
             store_newer(&*cache, vec![of(version)]).await.unwrap();
             assert_eq!(stored(), Some(expected), "{meanwhile} came between the look and the write");
         }
+        store_newer(&*cache, vec![of(12 + CLOCKS_APART_MS)]).await.unwrap();
+        store_newer(&*cache, vec![of(11)]).await.unwrap();
+        assert_eq!(stored(), Some(11), "one from the future tells of a clock that was wrong");
         let other = ("t:bob".to_owned(), of(3).1);
         store_newer(&*cache, vec![of(4), other]).await.unwrap();
         assert_eq!((stored(), version_of(&cache.at("t:bob").unwrap())), (Some(11), Some(3)));

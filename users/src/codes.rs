@@ -8,6 +8,7 @@ use soundoff_common::ports::courier::Notice;
 use soundoff_common::ports::tables::{
     Change, Condition, EXPIRES, Item, Key, Table, TableError, Tables, Write,
 };
+use soundoff_common::protocol::is_ahead;
 use ulid::Ulid;
 
 use crate::identity::{Identity, Kind};
@@ -118,10 +119,10 @@ pub(crate) async fn start(
     let (mut sends, mut window) = (0, now);
     if let Some(before) = &before {
         let soonest = before.sent_at + PAUSE_MS;
-        if now < soonest {
+        if now < soonest && !is_ahead(before.sent_at, now) {
             return Err(Refusal::RateLimited((soonest - now).div_ceil(1000)));
         }
-        if now < before.window + WINDOW_MS {
+        if now < before.window + WINDOW_MS && !is_ahead(before.window, now) {
             (sends, window) = (before.sends, before.window);
         }
         if sends >= MAX_SENDS {
@@ -224,7 +225,8 @@ pub(crate) async fn verify(
         let request = named.as_ref().unwrap_or(&sends.newest);
         let at = code_key(seal, to, request);
         let sent: Code = tables.get(Table::Entities, at.clone()).await?.ok_or(WRONG)?.parse()?;
-        let expected = sent.hash.filter(|_| now < sent.sent_at + LIFETIME_MS).ok_or(WRONG)?;
+        let is_good = now < sent.sent_at + LIFETIME_MS && !is_ahead(sent.sent_at, now);
+        let expected = sent.hash.filter(|_| is_good).ok_or(WRONG)?;
         let counter = match named {
             Some(_) => {
                 Counter { key: at.clone(), attribute: TRIES, made: sent.tries, and: Condition::Always }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use soundoff_common::protocol::CLOCKS_APART_MS;
 use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
@@ -159,4 +160,26 @@ async fn neither_code_nor_address_is_legible_at_rest() {
         assert!(!text.contains(&format!("\"{}", sent.code)) && !text.contains("anna"), "{text}");
         assert!(!format!("{key:?}").contains("anna"));
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_wrong_locks_nobody_out_and_makes_no_code_last_longer() {
+    const YEAR_MS: u64 = 365 * 24 * WINDOW_MS;
+    for ahead in [YEAR_MS, WINDOW_MS, CLOCKS_APART_MS + 1] {
+        let desk = Desk::open();
+        let (mut sent, wrong) = (Vec::new(), START + ahead);
+        for n in 0..MAX_SENDS {
+            sent.push(desk.start(wrong + n * PAUSE_MS).await.unwrap());
+        }
+        let early = sent.swap_remove(0);
+        assert!(desk.named(&early, wrong).await.is_ok());
+        assert!(desk.named(&early, START).await.is_err(), "a code of {ahead} ms ahead");
+        let right = desk.start(START).await.unwrap();
+        assert!(desk.named(&right, START).await.is_ok() && desk.blind(&right, START).await.is_ok());
+        assert!(desk.start(START + PAUSE_MS - 1).await.is_err(), "pauses go on by the right clock");
+    }
+    // Clocks of two processes may be this far apart.
+    let desk = Desk::open();
+    let sent = desk.start(START + CLOCKS_APART_MS).await.unwrap();
+    assert!(desk.named(&sent, START).await.is_ok() && desk.start(START).await.is_err());
 }

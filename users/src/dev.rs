@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use soundoff_common::model::accounts;
-use soundoff_common::ports::tables::{Item, MAX_WRITES, Table, TableError, Tables, Write};
+use soundoff_common::ports::tables::{Item, MAX_WRITES, Table, TableError, Tables};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use ulid::Ulid;
 
@@ -53,21 +53,18 @@ impl DevTokens {
                 Err(error) => return Err(error.into()),
             }
         }
-        let sessions: Vec<Ulid> = handles.iter().map(|_| Ulid::generate()).collect();
-        let sign_in =
-            |(user, session): (&Handle, &Ulid)| families::without_refresh(user, *session, now, lifetime);
-        let writes: Vec<Write> = handles.iter().zip(&sessions).map(sign_in).collect();
-        let chunks = writes.chunks(MAX_WRITES).map(|chunk| self.tables.write(chunk.to_vec()));
-        futures_util::future::try_join_all(chunks).await?;
         let keys: Vec<_> = handles.iter().map(|user| (Table::Users, accounts::key(user))).collect();
-        let accounts = self.tables.get_many(&keys).await?;
-        let mut tokens = BTreeMap::new();
-        for ((user, session), account) in handles.into_iter().zip(sessions).zip(accounts) {
-            let role =
-                account.map(Item::parse::<accounts::Account>).transpose()?.map_or(Role::User, |a| a.role);
+        let (mut tokens, mut writes) = (BTreeMap::new(), Vec::with_capacity(handles.len()));
+        for (user, account) in handles.into_iter().zip(self.tables.get_many(&keys).await?) {
+            let account: Option<accounts::Account> = account.map(Item::parse).transpose()?;
+            let (role, revoked_at) = account.map_or((Role::User, 0), |a| (a.role, a.revoked_at));
+            let session = Ulid::generate();
+            writes.push(families::without_refresh(&user, session, (now, lifetime), revoked_at));
             let token = self.issuer.issue(&user, role, session, now / 1000, lifetime)?;
             tokens.insert(user, token);
         }
+        let chunks = writes.chunks(MAX_WRITES).map(|chunk| self.tables.write(chunk.to_vec()));
+        futures_util::future::try_join_all(chunks).await?;
         Ok(tokens)
     }
 }

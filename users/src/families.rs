@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::sign_ins::attribute::{
-    BEFORE, CREATED_AT, REFRESH, RETRIED_AT, ROTATED_AT, USER,
+    BEFORE, CREATED_AT, REFRESH, RETRIED_AT, REVOKED_AT, ROTATED_AT, USER,
 };
 use soundoff_common::model::{accounts, sign_ins};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Table, TableError, Tables, Write};
-use soundoff_common::protocol::{Handle, Role, now_ms};
+use soundoff_common::protocol::{Handle, Role, is_ahead, now_ms};
 use ulid::Ulid;
 
 use crate::refresh::{RefreshKey, RefreshToken};
@@ -32,12 +32,31 @@ struct SignIn {
     /// When the last refresh was repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retried_at: Option<u64>,
+    /// The account's `revoked_at` when the sign-in began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<u64>,
     expires: u64,
 }
 
+impl SignIn {
+    /// When it began (milliseconds since 1970) and when it ends at the latest (seconds), as of `now`. One that would
+    /// have begun in the future was made by a clock that was wrong: it begins now, and lasts as long as it was to.
+    fn dated(&self, now: u64) -> (u64, u64) {
+        if !is_ahead(self.created_at, now) {
+            return (self.created_at, self.expires);
+        }
+        (now, now / 1000 + self.expires.saturating_sub(self.created_at / 1000))
+    }
+}
+
 /// The write that begins a sign-in at `now` (milliseconds since 1970), which ends after `lifetime_s` seconds at the
-/// latest.
-pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u64) -> Write {
+/// latest, or with the next revocation after `revoked_at`, the account's last.
+pub(crate) fn begin(
+    user: &Handle,
+    token: &RefreshToken,
+    (now, lifetime_s): (u64, u64),
+    revoked_at: u64,
+) -> Write {
     let sign_in = SignIn {
         user: user.clone(),
         created_at: now,
@@ -45,6 +64,7 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
         before: None,
         rotated_at: now,
         retried_at: None,
+        revoked_at: Some(revoked_at),
         expires: now / 1000 + lifetime_s,
     };
     let key = sign_ins::key(token.session);
@@ -52,9 +72,15 @@ pub(crate) fn begin(user: &Handle, token: &RefreshToken, now: u64, lifetime_s: u
 }
 
 /// The write of a sign-in that has no refresh token, for `lifetime_s` seconds.
-pub(crate) fn without_refresh(user: &Handle, session: Ulid, now: u64, lifetime_s: u64) -> Write {
+pub(crate) fn without_refresh(
+    user: &Handle,
+    session: Ulid,
+    (now, lifetime_s): (u64, u64),
+    revoked_at: u64,
+) -> Write {
     let expires = (now / 1000).saturating_add(lifetime_s);
     let item = Item::new().with(USER, user.as_str()).with(CREATED_AT, now).with(EXPIRES, expires);
+    let item = item.with(REVOKED_AT, revoked_at);
     Write::put(Table::Entities, sign_ins::key(session), item)
 }
 
@@ -95,7 +121,7 @@ pub(crate) async fn refresh(
     }
     let account = tables.get(Table::Users, accounts::key(&sign_in.user)).await?;
     let account: accounts::Account = account.ok_or(ENDED)?.parse()?;
-    if sign_in.created_at <= account.revoked_at {
+    if sign_ins::is_revoked(account.revoked_at, sign_in.revoked_at, sign_in.created_at) {
         return Err(ENDED);
     }
     let (hash, next) = (token.hash(), key.next(&token));
@@ -103,17 +129,21 @@ pub(crate) async fn refresh(
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
     let last = sign_in.before.as_ref() == Some(&hash);
     let now = now_ms();
+    let (begun, ends) = sign_in.dated(arrived);
     let write = if hash == sign_in.refresh {
-        let changes = vec![
+        let mut changes = vec![
             Change::Set(REFRESH, next.hash().into()),
             Change::Set(BEFORE, hash.into()),
             Change::Set(ROTATED_AT, now.into()),
             Change::Remove(RETRIED_AT),
         ];
+        if begun != sign_in.created_at {
+            changes.extend([Change::Set(CREATED_AT, begun.into()), Change::Set(EXPIRES, ends.into())]);
+        }
         Write::update(Table::Entities, at, changes).when(present)
-    } else if last && arrived < answered {
+    } else if last && arrived < answered && !is_ahead(answered, arrived) {
         return Err(first());
-    } else if last && sign_in.retried_at.is_none() && arrived < answered + RETRY_MS {
+    } else if last && sign_in.retried_at.is_none() && (answered..answered + RETRY_MS).contains(&arrived) {
         let once = Condition::All(vec![present, Condition::Absent(RETRIED_AT)]);
         Write::update(Table::Entities, at, vec![Change::Set(RETRIED_AT, now.into())]).when(once)
     } else {
@@ -121,8 +151,7 @@ pub(crate) async fn refresh(
     };
     match tables.write(vec![write]).await {
         Ok(()) => {
-            let session =
-                Session { user: sign_in.user, role: account.role, token: next, ends: sign_in.expires };
+            let session = Session { user: sign_in.user, role: account.role, token: next, ends };
             Ok(Refreshed::Next(session))
         }
         // Both were valid when they arrived: the other has the next token, and this one did no harm.

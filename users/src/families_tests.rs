@@ -25,7 +25,7 @@ impl Desk {
         let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap());
         let (user, begun, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
         let token = RefreshKey::first(session);
-        let writes = vec![accounts::create(&user, begun), begin(&user, &token, begun, LIFETIME_S)];
+        let writes = vec![accounts::create(&user, begun), begin(&user, &token, (begun, LIFETIME_S), 0)];
         tables.write(writes).await.unwrap();
         Self { first: key.text(&token), tables, key, session, begun, _dir: dir }
     }
@@ -118,4 +118,66 @@ async fn a_token_is_invalid_once_its_session_has_ended_or_expired() {
         "a revocation fails a transaction that was checked before it"
     );
     assert!(matches!(check(&alices, now_s).await, Err(Closed::Ended)));
+}
+
+#[tokio::test]
+async fn a_session_that_began_in_the_future_lasts_as_long_as_any() {
+    let desk = Desk::open().await;
+    let (user, ahead) = ("bobby".parse().unwrap(), desk.begun + 365 * 24 * 3_600_000);
+    let token = RefreshKey::first(Ulid::generate());
+    let writes = vec![accounts::create(&user, ahead), begin(&user, &token, (ahead, LIFETIME_S), 0)];
+    desk.tables.write(writes).await.unwrap();
+    let next = desk.refresh(&desk.key.text(&token), desk.begun).await.unwrap();
+    let item = desk.tables.get(Table::Entities, sign_ins::key(token.session)).await.unwrap().unwrap();
+    let ends = desk.begun / 1000 + LIFETIME_S;
+    assert_eq!((item.number(CREATED_AT), item.number(EXPIRES)), (Some(desk.begun), Some(ends)));
+    let too_late = desk.refresh(&next, ends * 1000).await;
+    assert!(matches!(too_late, Err(Refusal::Unauthorized(_))) && !is_reuse(&too_late));
+}
+
+#[tokio::test]
+async fn a_token_that_was_spent_in_the_future_is_spent() {
+    let desk = Desk::open().await;
+    desk.refresh(&desk.first, now_ms()).await.unwrap();
+    let rotated = Change::Set(ROTATED_AT, (now_ms() + 3_600_000).into());
+    let at = sign_ins::key(desk.session);
+    desk.tables.write(vec![Write::update(Table::Entities, at, vec![rotated])]).await.unwrap();
+    assert!(is_reuse(&desk.refresh(&desk.first, now_ms()).await), "nobody waits an hour to be told");
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_began_before_it_by_whatever_clock() {
+    let desk = Desk::open().await;
+    let user: Handle = "alice".parse().unwrap();
+    let revoke = async |at: u64| {
+        let revoked = vec![Change::Set("revoked_at", at.into())];
+        desk.tables.write(vec![Write::update(Table::Users, accounts::key(&user), revoked)]).await.unwrap();
+    };
+    let session = async |begun: u64, revoked_at: Option<u64>| {
+        let token = RefreshKey::first(Ulid::generate());
+        let mut writes = vec![begin(&user, &token, (begun, LIFETIME_S), revoked_at.unwrap_or(0))];
+        if revoked_at.is_none() {
+            // As version 0.1.0 wrote it.
+            let at = sign_ins::key(token.session);
+            desk.tables.write(std::mem::take(&mut writes)).await.unwrap();
+            writes = vec![Write::update(Table::Entities, at, vec![Change::Remove(REVOKED_AT)])];
+        }
+        desk.tables.write(writes).await.unwrap();
+        token
+    };
+    let opens = async |token: &RefreshToken| {
+        let claims =
+            Claims { user: user.clone(), session: token.session, role: Role::User, expires_at: u64::MAX };
+        let open = sign_ins::check(&*desk.tables, &claims, desk.begun / 1000).await.is_ok();
+        assert_eq!(open, desk.refresh(&desk.key.text(token), now_ms()).await.is_ok());
+        open
+    };
+    let (ahead, old) = (session(desk.begun + 50_000, Some(0)).await, session(desk.begun, None).await);
+    assert!(opens(&ahead).await && opens(&old).await);
+    revoke(desk.begun + 10).await;
+    assert!(!opens(&ahead).await && !opens(&old).await, "both began before it");
+    let behind = session(desk.begun - 50_000, Some(desk.begun + 10)).await;
+    assert!(opens(&behind).await, "it began after it, by a clock that is behind");
+    let old = session(desk.begun + 11, None).await;
+    assert!(opens(&old).await);
 }

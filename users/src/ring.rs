@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use soundoff_common::lock::{read, write};
 use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
-use soundoff_common::protocol::now_ms;
+use soundoff_common::protocol::{is_ahead, now_ms};
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::SigningKey;
@@ -219,7 +219,7 @@ impl Ring {
     async fn round(&self, now: u64) -> anyhow::Result<()> {
         let outlived = self.look(now).await?;
         self.drop_all(&outlived).await?;
-        if self.keys().all.last().is_none_or(|key| key.created_at + RENEW_MS <= now) {
+        if is_due(&self.keys().all, now) {
             self.add(now).await?;
             self.look(now).await?;
         }
@@ -250,7 +250,15 @@ impl Ring {
 
 fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
     let known = all.iter().rev().find(|key| key.created_at + LEAD_MS <= now);
-    known.or(all.first()).cloned()
+    // A key from the future was made by a clock that was wrong, and some time ago: it is known better than a new one.
+    let ahead = || all.iter().rev().find(|key| is_ahead(key.created_at, now));
+    known.or_else(ahead).or(all.first()).cloned()
+}
+
+/// Whether it is time for a new key. One from the future says nothing about that.
+fn is_due(all: &[Arc<SigningKey>], now: u64) -> bool {
+    let newest = all.iter().rev().find(|key| !is_ahead(key.created_at, now));
+    newest.is_none_or(|key| key.created_at + RENEW_MS <= now)
 }
 
 /// The keys that are needed at `now`: the one that signs, all newer ones, and older ones while their tokens may still
@@ -288,12 +296,36 @@ pub(crate) mod tests {
         let all = [first.clone(), second.clone()];
         let signs = |now: u64| signing(&all, now).unwrap().id.clone();
         let lives = |now: u64| live(&all, now).len();
-        assert_eq!(signs(1_000_000), first.id, "the first signs at once");
+        assert_eq!(signing(&all[..1], 1_000_000).unwrap().id, first.id, "the first signs at once");
         assert_eq!((signs(RENEW_MS + LEAD_MS - 1), lives(RENEW_MS)), (first.id.clone(), 2));
         let turn = RENEW_MS + LEAD_MS;
         assert_eq!((signs(turn), lives(turn), lives(turn + OVERLAP_MS - 1)), (second.id.clone(), 2, 2));
         assert_eq!(live(&all, turn + OVERLAP_MS).iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.id]);
         assert!(signing(&[], 0).is_none() && live(&[], 0).is_empty());
+    }
+
+    #[test]
+    fn a_key_from_the_future_holds_up_no_other_and_is_not_lost() {
+        let now = RENEW_MS;
+        let (ahead, first) = (key(now + 365 * OVERLAP_MS), key(1_000_000));
+        let alone = [ahead.clone()];
+        assert_eq!(signing(&alone, now).unwrap().id, ahead.id, "the only one there is");
+        assert!(is_due(&alone, now), "but its successor is made now");
+        let fresh = [key(now), ahead.clone()];
+        assert_eq!(
+            signing(&fresh, now + LEAD_MS - 1).unwrap().id,
+            ahead.id,
+            "others do not know the new one"
+        );
+        assert_eq!(signing(&fresh, now + LEAD_MS).unwrap().id, fresh[0].id);
+        assert!(!is_due(&fresh, now + RENEW_MS - 1) && is_due(&fresh, now + RENEW_MS));
+        assert_eq!(live(&fresh, now).len(), 2);
+        let both = [first.clone(), ahead];
+        assert_eq!(signing(&both, now).unwrap().id, first.id);
+        assert_eq!((live(&both, now).len(), is_due(&both, now)), (2, false));
+        assert!(is_due(&both, 1_000_000 + RENEW_MS));
+        // To a process whose clock is behind, the present key seems to come from the future.
+        assert_eq!(live(&both, 0).len(), 2);
     }
 
     /// The rings of two processes on the same tables.

@@ -130,10 +130,10 @@ pub(crate) async fn sign_in(
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for the same identity")))
 }
 
-/// A new session, and the write that begins it.
-fn session(proven: &Proven<'_>, user: Handle, role: Role) -> (Session, Write) {
+/// A new session of an account that was last revoked at `revoked_at`, and the write that begins it.
+fn session(proven: &Proven<'_>, user: Handle, role: Role, revoked_at: u64) -> (Session, Write) {
     let token = RefreshKey::first(Ulid::generate());
-    let write = families::begin(&user, &token, proven.now, proven.lifetime_s);
+    let write = families::begin(&user, &token, (proven.now, proven.lifetime_s), revoked_at);
     (Session { user, role, token, ends: proven.now / 1000 + proven.lifetime_s }, write)
 }
 
@@ -145,11 +145,11 @@ async fn returning(
 ) -> Result<Plan, Refusal> {
     let account = tables.get(Table::Users, accounts::key(&user)).await?;
     let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
-    let role = account.parse::<accounts::Account>()?.role;
+    let account: accounts::Account = account.parse()?;
     // It may be removed from them at this moment.
     let theirs = Condition::Equals(identity::USER, user.as_str().into());
     let still = Write::check(Table::Entities, proven.identity.row(seal).key(), theirs);
-    let (session, begin) = session(proven, user, role);
+    let (session, begin) = session(proven, user, account.role, account.revoked_at);
     let done = SignedIn::Session { session, created: false };
     Ok(Plan { done, writes: vec![proven.spend.clone(), begin, still], account: None })
 }
@@ -205,7 +205,7 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
     }
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
     writes.extend(link(seal, proven, &user)?);
-    let (session, begin) = session(proven, user, Role::User);
+    let (session, begin) = session(proven, user, Role::User, 0);
     writes.push(begin);
     let done = SignedIn::Session { session, created: true };
     Ok(Plan { done, writes, account: Some(SPEND + 1) })

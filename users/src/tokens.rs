@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
-use soundoff_common::protocol::{Handle, Role};
+use soundoff_common::protocol::{CLOCKS_APART_MS, Handle, Role};
 use ulid::Ulid;
 
 use crate::ring::Ring;
@@ -15,8 +15,9 @@ const ISSUER: &str = "soundoff";
 const AUDIENCE: &str = "soundoff";
 /// Marks an access token, so that no other token of ours can be used as one (`typ`, RFC 9068).
 const TYP: &str = "at+jwt";
-/// How far another clock may be ahead of ours, in seconds.
-const CLOCK_SKEW_S: u64 = 5;
+/// How far another clock may be ahead of ours, in seconds. What lies beyond was issued by a clock that was wrong, and
+/// would be valid for too long: its holder refreshes.
+const CLOCK_SKEW_S: u64 = CLOCKS_APART_MS / 1000;
 
 /// The longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -188,7 +189,7 @@ mod tests {
             ("iss", json!("x")),
             ("aud", json!("x")),
             ("sub", json!("No Handle")),
-            ("nbf", json!(NOW + 60)),
+            ("nbf", json!(NOW + CLOCK_SKEW_S + 1)),
             ("role", json!("root")),
             ("sid", json!("s")),
         ] {

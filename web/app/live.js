@@ -44,11 +44,17 @@ export function forget(handle) {
   ours.forEach((key) => localStorage.removeItem(key));
 }
 
+let why;
+
+/** Whether the connection waits because too many pages are open. */
+export const crowded = () => client.state === "waiting" && (why === 4429 || why === "overloaded");
+
 /** Connects as the signed-in user. */
 export function connect() {
   client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
   wired.forEach((wire) => wire(client));
   client.on("state", ({ state, reason }) => {
+    why = reason?.code;
     // Asking for another token shows whether the sign-in has ended elsewhere.
     if (state === "refused" && reason?.code !== "signed_out") session.token({ fresh: true }).catch(() => {});
     changed();

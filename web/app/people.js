@@ -47,8 +47,10 @@ export function is(family, other) {
 
 for (const family of Object.keys(sets)) {
   const rest = (user) => [...sets[family]].filter((other) => other !== user);
-  onDone(`${family}.add`, (reply, { user }) => set(family, [...rest(user), user]));
-  onDone(`${family}.remove`, (reply, { user }) => set(family, rest(user)));
+  // The reply says what holds: a later act, on another device perhaps, may have come first.
+  const learn = ({ user, following, blocked }) =>
+    set(family, (following ?? blocked) ? [...rest(user), user] : rest(user));
+  onDone(`${family}.add ${family}.remove`, learn);
 }
 onDone("block.add", (reply, { user }) => set("follow", [...sets.follow].filter((other) => other !== user)));
 onDone("follow.add follow.remove block.remove", (reply, { user }) => loadProfile(user).catch(() => {}));

@@ -97,6 +97,6 @@ function amend(id, change, liked) {
 
 onDone("post.create", ({ post }) => learn(post, false));
 onDone("post.delete", (reply, { post }) => lose(post));
-onDone("like.add", ({ post, likes }) => amend(post, () => ({ likes }), true));
-onDone("like.remove", ({ post, likes }) => amend(post, () => ({ likes }), false));
+// The reply says what holds: a later act, on another device perhaps, may have come first.
+onDone("like.add like.remove", ({ post, likes, liked }) => amend(post, () => ({ likes }), liked));
 onDone("comment.create", (reply, { post }) => amend(post, ({ comments }) => ({ comments: comments + 1 })));

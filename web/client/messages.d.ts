@@ -3,9 +3,9 @@
 /** What a client sends, and what it gets back. */
 export interface Messages {
   /** Blocks a user: nothing of one reaches the other, and neither follows the other any longer. */
-  "block.add": { body: Whom; reply: User };
+  "block.add": { body: Whom; reply: Blocked };
   /** Takes a block back; fine when there is none. Follows do not come back. */
-  "block.remove": { body: Whom; reply: User };
+  "block.remove": { body: Whom; reply: Blocked };
   /** Comments on a post. Its author gets the push `comment.created`, unless it is their own. */
   "comment.create": { body: CommentCreate; reply: OneComment };
   /** A post's comments, newest first, without those of users across a block from the sender. */
@@ -15,11 +15,11 @@ export interface Messages {
   /** Writes to a user, who gets the push `dm.received`; the sender's devices get `dm.sent`. */
   "dm.send": { body: DmSend; reply: OneMessage };
   /** Follows a user, who gets the push `follow.added`, once per follower. */
-  "follow.add": { body: Whom; reply: User };
+  "follow.add": { body: Whom; reply: Followed };
   /** Handles of followers or followed, newest first, without users across a block from the sender. */
   "follow.list": { body: FollowList; reply: List<Handle> };
   /** Follows a user no longer; fine when the sender did not. */
-  "follow.remove": { body: Whom; reply: User };
+  "follow.remove": { body: Whom; reply: Followed };
   /** Likes a post. Its author gets the push `like.added`, once per liker. */
   "like.add": { body: Liked; reply: Likes };
   /** Takes the sender's like of a post back; fine when there is none. */
@@ -95,6 +95,14 @@ export interface Begun {
   media: string;
   /** Where to upload it. */
   upload: Upload;
+}
+
+/** The sender's block of a user. */
+export interface Blocked {
+  /** Whether the sender blocks them now. A later message of the sender's may have come first. */
+  blocked: boolean;
+  /** The user's handle. */
+  user: Handle;
 }
 
 /** A comment. */
@@ -190,6 +198,14 @@ export interface FollowList {
   user?: Handle | null;
 }
 
+/** The sender's follow of a user. */
+export interface Followed {
+  /** Whether the sender follows them now. A later message of the sender's may have come first. */
+  following: boolean;
+  /** The user's handle. */
+  user: Handle;
+}
+
 export type Handle = string;
 
 /** The push to the author. */
@@ -208,6 +224,8 @@ export interface Liked {
 
 /** A post's likes, with the sender's own message counted. */
 export interface Likes {
+  /** Whether the sender likes it now. A later message of the sender's may have come first. */
+  liked: boolean;
   /** How many like it now. */
   likes: number;
   /** The post's id. */
@@ -436,12 +454,6 @@ export interface Upload {
   method: string;
   /** A URL, or the path and query of one on this server. Anybody who has it may upload: keep it to yourself. */
   url: string;
-}
-
-/** The user it was about. */
-export interface User {
-  /** The user's handle. */
-  user: Handle;
 }
 
 /** Which user. */

@@ -131,7 +131,10 @@ export interface SoundOffOptions {
   token: (asked: { refused: boolean }) => string | Promise<string>;
   /** The user, if known before the token: then calls made offline are there at once after a reload. */
   user?: string;
-  /** Names this device. Default: a random name, kept in the store. */
+  /**
+   * Names this device, at most 64 characters. The server keeps one socket for each name: a client that another one with
+   * the same name replaces again and again goes on under a name of its own. Default: a random name, kept in the store.
+   */
   device?: string;
   /** Default: localStorage with `navigator.locks`; memory where either is missing. */
   store?: Store;

@@ -2,7 +2,7 @@
 
 /** For how long after its first try a message may be sent again: the server remembers an `id` for seven days. */
 const REPEATABLE_MS = 6 * 24 * 3600 * 1000;
-/** How many pages that share a store may run at once; the server allows ten sockets for each user. */
+/** How many pages that share a store run at once; others wait. The server allows ten sockets for each user. */
 const SEATS = 16;
 /** How many messages may wait for their replies on one socket; the server allows bursts of 200. */
 const WINDOW = 64;
@@ -151,7 +151,7 @@ function subject(token) {
   }
 }
 
-/** How long a server that sheds load wants us to wait: it has drawn this at random itself. */
+/** How long a server that has no room wants us to wait: it has drawn this at random itself. */
 function retryAfter(reason) {
   try {
     return JSON.parse(reason).retry_after_ms;
@@ -284,6 +284,11 @@ class Inbox {
     this.#expired = this.#overflowed = false;
   }
 
+  /** Stays where it is although the server will not know this device: the cursor says it from now on. */
+  pin() {
+    this.cursor ??= this.#waiting.length > 0 ? this.#waiting[0].seq - 1 : this.#taken;
+  }
+
   /** The newest `seq` of the server. Below the cursor it belongs to another history: the server has lost its data. */
   welcome(newest) {
     const rewound = this.cursor !== null && newest < this.cursor;
@@ -365,10 +370,14 @@ export class SoundOff extends Emitter {
   #link = null;
   #timer;
   #failures = 0;
+  /** How often another socket of this device has taken our place since we were last online for a while. */
+  #replaced = 0;
   #stale = false;
   #outbox = new Outbox();
   #inbox;
   #cursorCell;
+  /** The greatest `mid` that any edge has told: what is sent next comes after it, also over another edge. */
+  #after = "";
   #ackTimer = null;
   #unsaid = false;
   #history;
@@ -419,7 +428,7 @@ export class SoundOff extends Emitter {
   start() {
     if (!this.#down) return;
     const life = ++this.#life;
-    this.#failures = 0;
+    this.#failures = this.#replaced = 0;
     this.#stale = false;
     this.#set("connecting");
     globalThis.addEventListener?.("online", this.#wake);
@@ -429,7 +438,13 @@ export class SoundOff extends Emitter {
 
   async #begin(life) {
     await this.#stopping;
-    this.#seat ??= await this.#takeSeat();
+    for (let tries = 0; !(this.#seat ??= await this.#takeSeat()); tries++) {
+      const waitMs = jitter(this.#timings.backoffMs, Math.min(tries, 3));
+      const reason = { code: "overloaded", message: `${SEATS} pages share this store already` };
+      this.#set("waiting", { retryInMs: waitMs, reason });
+      await pause(waitMs);
+      if (this.#life !== life) return;
+    }
     if (this.#user) await this.#identify(this.#user);
     if (this.#life === life) this.#connect(life);
   }
@@ -437,19 +452,20 @@ export class SoundOff extends Emitter {
   /** The network or the page is back: waits no longer, and checks a socket that slept. */
   #wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
-    if (this.#state === "waiting") this.#connect(this.#life);
+    if (this.#state === "waiting" && this.#seat) this.#connect(this.#life);
     else if (this.#link?.online) this.#beat(this.#link, Math.min(this.#timings.probeMs, this.#link.heartbeatMs));
   };
 
   /**
    * Each page that shares the store has a seat, and with it its own device name and its own list of pending messages.
+   * Resolves to null when all are taken.
    */
   async #takeSeat() {
     for (let number = 0; number < SEATS; number++) {
       const leave = this.#locks ? await tryLock(this.#locks, `${this.#prefix}/seat/${number}`) : () => {};
       if (leave) return { number, device: await this.#deviceAt(number), leave };
     }
-    throw new SoundOffError("overloaded", `more than ${SEATS} pages share this store`);
+    return null;
   }
 
   async #deviceAt(seat) {
@@ -458,6 +474,18 @@ export class SoundOff extends Emitter {
     const name = (await this.#store.get(key)) ?? randomName();
     await this.#store.set(key, name);
     return name;
+  }
+
+  /**
+   * Another client has the name of this device: from a copied store, or because the app gives one name to several. With
+   * one name they would replace each other forever.
+   */
+  #rename() {
+    this.#inbox.pin();
+    const given = this.#device && [...this.#device].slice(0, 31).join("");
+    this.#seat.device = given ? `${given}.${randomName()}` : randomName();
+    const keep = async () => !given && this.#store.set(`${this.#prefix}/device/${this.#seat.number}`, this.#seat.device);
+    keep().catch((error) => this.fault(error));
   }
 
   #key(name) {
@@ -521,6 +549,7 @@ export class SoundOff extends Emitter {
     link.deadline = setTimeout(() => this.#drop(link, "no welcome"), this.#timings.connectMs);
     const { cursor } = this.#inbox;
     const hello = { op: "hello", token, device: this.#seat.device, ...(cursor !== null && { cursor }) };
+    if (this.#after) hello.after = this.#after;
     socket.onopen = () => socket.send(JSON.stringify(hello));
     socket.onmessage = ({ data }) => this.#link === link && this.#frame(link, JSON.parse(data));
     socket.onclose = ({ code, reason }) => this.#lost(link, code, String(reason ?? ""));
@@ -533,6 +562,8 @@ export class SoundOff extends Emitter {
 
   #frame(link, frame) {
     link.heard = true;
+    // Ids order as texts do.
+    if (frame.mid > this.#after) this.#after = frame.mid;
     const entry = this.#outbox.get(frame.id);
     switch (frame.op) {
       case "welcome":
@@ -630,11 +661,13 @@ export class SoundOff extends Emitter {
   #lost(link, code, message, waitMs) {
     if (this.#link !== link) return;
     this.#unlink();
-    if (link.online && Date.now() - link.since >= this.#timings.steadyMs) this.#failures = 0;
+    if (link.online && Date.now() - link.since >= this.#timings.steadyMs) this.#failures = this.#replaced = 0;
+    // Once, it may have been a socket of our own that was on its way for long.
+    if (code === 4006 && ++this.#replaced > 1) this.#rename();
     const spent = code === 4005 || (code === 4500 && !this.#stale);
     if (code >= 4500 && !spent) return this.#refuse({ code, message });
     if (spent) this.#stale = true;
-    this.#later({ code, message }, code === 4418 ? retryAfter(message) : waitMs);
+    this.#later({ code, message }, code === 4418 || code === 4429 ? retryAfter(message) : waitMs);
   }
 
   #unlink() {

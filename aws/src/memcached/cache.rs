@@ -21,6 +21,8 @@ use soundoff_common::ports::cache::{Cache, Cached, Stamp, Swap};
 
 use super::cluster::Memcached;
 
+/// The copy of a key: what a cache loses is made again, so a second would cost more than it saves.
+const ONLY: usize = 0;
 const MAX_KEY_BYTES: usize = 200;
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// Longer makes no difference, and memcached's own clock ends in 2038.
@@ -73,7 +75,7 @@ impl Cache for MemcachedCache {
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable> {
         let get = |key: &String| Ok(Get::new(named(key)?).meta(Meta::NONE.cas()));
         let gets = keys.iter().map(get).collect::<Result<Vec<Get>, Unavailable>>()?;
-        let found = self.memcached.run(gets).await;
+        let found = self.memcached.run(ONLY, gets).await;
         let cached = |found: Option<memcache::exp::GetResult>| {
             let found = found.filter(memcache::exp::GetResult::hit)?;
             Some(Cached { value: found.value?.into(), stamp: Stamp(found.item.cas?) })
@@ -86,11 +88,11 @@ impl Cache for MemcachedCache {
         let sets = entries.iter().map(|(key, value)| set(key, value, ttl));
         let (keys, sets): (Vec<String>, Vec<Set>) =
             sets.collect::<Result<Vec<_>, Unavailable>>()?.into_iter().unzip();
-        let done = self.memcached.run(sets).await;
+        let done = self.memcached.run(ONLY, sets).await;
         keys.into_iter()
             .zip(done)
             .filter(|(_, done)| done.is_none())
-            .for_each(|(key, _)| self.memcached.distrust(key));
+            .for_each(|(key, _)| self.memcached.distrust(ONLY, key));
         Ok(())
     }
 
@@ -105,11 +107,11 @@ impl Cache for MemcachedCache {
                 Some(Stamp(cas)) => set.compare_cas(cas),
             });
         }
-        let done = self.memcached.run(sets).await;
+        let done = self.memcached.run(ONLY, sets).await;
         let answer = |((swap, key), done): ((&Swap, String), Option<MutationResult>)| {
             done.as_ref().map_or_else(
                 || {
-                    self.memcached.distrust(key);
+                    self.memcached.distrust(ONLY, key);
                     swap.seen.is_none()
                 },
                 MutationResult::applied,

@@ -1,4 +1,4 @@
-//! The nodes together: each request goes to the node that has its key.
+//! The nodes together: each request goes to a node that has its key.
 
 use std::sync::Arc;
 
@@ -41,13 +41,19 @@ impl Memcached {
         Ok(Self { nodes: made.collect::<anyhow::Result<_>>()? })
     }
 
-    /// Sends each request to its node, to all nodes in parallel. Returns the answers in order; `None` where there was
-    /// none, so that it is unknown whether the request was done. Requests for one key are done in their order.
-    pub(super) async fn run<R: Request>(&self, requests: Vec<R>) -> Vec<Option<R::Output>> {
+    /// How many copies of a key there may be: each is on a node of its own.
+    pub(super) fn copies(&self) -> usize {
+        self.nodes.len().min(2)
+    }
+
+    /// Sends each request to the node that has this copy of its key, the best node's being 0; to all nodes in parallel.
+    /// Returns the answers in order; `None` where there was none, so that it is unknown whether the request was done.
+    /// Requests for one key are done in their order.
+    pub(super) async fn run<R: Request>(&self, copy: usize, requests: Vec<R>) -> Vec<Option<R::Output>> {
         let mut answers: Vec<Option<R::Output>> = requests.iter().map(|_| None).collect();
         let mut shares: Vec<(Vec<usize>, Vec<R>)> = self.nodes.iter().map(|_| Default::default()).collect();
         for (place, request) in requests.into_iter().enumerate() {
-            let (places, share) = &mut shares[self.route(request.key())];
+            let (places, share) = &mut shares[self.route(copy, request.key())];
             places.push(place);
             share.push(request);
         }
@@ -59,13 +65,13 @@ impl Memcached {
         answers
     }
 
-    /// Records that a write of this key may or may not have been done. The present value must not be read again: it may
-    /// be older than the write.
-    pub(super) fn distrust(&self, key: String) {
-        self.nodes[self.route(key.as_bytes())].distrust(key);
+    /// Records that a write of this copy of a key may or may not have been done. The present value must not be read
+    /// again: it may be older than the write.
+    pub(super) fn distrust(&self, copy: usize, key: String) {
+        self.nodes[self.route(copy, key.as_bytes())].distrust(key);
     }
 
-    fn route(&self, key: &[u8]) -> usize {
-        route::route(key, self.nodes.iter().map(Node::seed))
+    fn route(&self, copy: usize, key: &[u8]) -> usize {
+        route::route(key, self.nodes.iter().map(Node::seed))[copy]
     }
 }

@@ -28,6 +28,10 @@ const WRITE_BYTES_AT_ONCE: usize = 256 * 1024;
 const REQUEST_BYTES: usize = 48;
 /// After this many exchanges in a row without any answer the node counts as away.
 const STRIKES: u32 = 2;
+/// By how much each pause of a node that is away is longer than the one before.
+const PAUSE_GROWS: f64 = 1.5;
+/// How many times as long as the first one a pause may be.
+const LONGEST_PAUSE: f64 = 2.5;
 /// How many untrusted keys are remembered.
 const MAX_DISTRUSTED: usize = 100_000;
 
@@ -63,6 +67,8 @@ impl Request for Delete {
 struct Gate {
     strikes: u32,
     shut_until: Option<Instant>,
+    /// How many pauses are over since the last answer.
+    pauses: i32,
     /// The step of the last failure that was logged.
     logged: Option<&'static str>,
 }
@@ -247,6 +253,7 @@ impl Node {
             Some(until) if until > now => false,
             Some(_) => {
                 gate.shut_until = Some(now + 2 * self.timeout);
+                gate.pauses = gate.pauses.saturating_add(1);
                 true
             }
         }
@@ -259,7 +266,8 @@ impl Node {
         let mut gate = lock(&self.gate);
         gate.strikes = gate.strikes.saturating_add(1);
         if gate.strikes >= STRIKES {
-            let pause = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
+            let longer = PAUSE_GROWS.powi(gate.pauses).min(LONGEST_PAUSE);
+            let pause = self.pause.mul_f64(longer * rand::rng().random_range(0.75..1.25));
             gate.shut_until = Some(Instant::now() + pause);
             *lock(&self.client) = None;
             self.away.set(1);

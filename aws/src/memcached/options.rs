@@ -8,7 +8,8 @@ pub struct MemcachedOptions {
     pub timeout: Duration,
     /// The most connections of a process to each node.
     pub connections: usize,
-    /// How long a node that does not answer is not asked: this long, give or take a quarter.
+    /// How long a node that does not answer is not asked: this long, give or take a quarter. Each further pause is
+    /// longer, up to 2.5 times.
     pub pause: Duration,
     /// Whether to use TLS with the nodes: ElastiCache's encryption in transit. It goes through a listener on the
     /// loopback interface for each node. Other users of the same machine can reach that listener just as they can reach

@@ -17,11 +17,16 @@ fn mixed(bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The index of the key's node. `seeds` are the hashes of the nodes' names; the node with the highest bid has the key.
-pub(super) fn route(key: &[u8], seeds: impl Iterator<Item = u64>) -> usize {
+/// The indices of the two best nodes for a key. `seeds` are the hashes of the nodes' names; the node with the highest
+/// bid comes first. A single node is both.
+pub(super) fn route(key: &[u8], seeds: impl Iterator<Item = u64>) -> [usize; 2] {
     let key = mixed(hash(key));
-    let bid = |(place, seed): (usize, u64)| (mixed(key ^ mixed(seed)), seed, place);
-    seeds.enumerate().map(bid).max().map_or(0, |(_, _, place)| place)
+    let bid = |(place, seed): (usize, u64)| Some((mixed(key ^ mixed(seed)), seed, place));
+    let [best, second] = seeds.enumerate().map(bid).fold([None; 2], |[best, second], bid| {
+        if bid > best { [bid, best] } else { [best, second.max(bid)] }
+    });
+    let place = |bid: Option<(u64, u64, usize)>| bid.map_or(0, |(_, _, place)| place);
+    [place(best), place(second.or(best))]
 }
 
 #[cfg(test)]
@@ -33,8 +38,12 @@ mod tests {
     }
 
     fn routed(seeds: &[u64], keys: usize) -> Vec<u64> {
-        let route = |n| seeds[route(format!("s:user{n}").as_bytes(), seeds.iter().copied())];
+        let route = |n| seeds[route(format!("s:user{n}").as_bytes(), seeds.iter().copied())[0]];
         (0..keys).map(route).collect()
+    }
+
+    fn two(seeds: &[u64], n: usize) -> [u64; 2] {
+        route(format!("s:user{n}").as_bytes(), seeds.iter().copied()).map(|place| seeds[place])
     }
 
     #[test]
@@ -65,7 +74,35 @@ mod tests {
         let turned: Vec<u64> = seeds.iter().rev().copied().collect();
         assert_eq!(routed(&seeds, 1_000), routed(&turned, 1_000));
         let places: Vec<usize> =
-            (0..12).map(|n| route(format!("s:user{n}").as_bytes(), seeds.iter().copied())).collect();
+            (0..12).map(|n| route(format!("s:user{n}").as_bytes(), seeds.iter().copied())[0]).collect();
         assert_eq!(places, [1, 1, 2, 1, 0, 2, 1, 0, 2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn the_second_node_is_the_best_of_the_others() {
+        for count in [1, 2, 3, 5, 10] {
+            let seeds = nodes(count);
+            for n in 0..2_000 {
+                let [best, second] = two(&seeds, n);
+                let others: Vec<u64> = seeds.iter().copied().filter(|seed| *seed != best).collect();
+                let expected = if others.is_empty() { best } else { two(&others, n)[0] };
+                assert_eq!(second, expected, "of {count} nodes");
+            }
+        }
+    }
+
+    #[test]
+    fn who_knows_of_one_node_more_shares_a_node_with_who_does_not() {
+        // A node more takes one of the two places, so one of the two that had them before is left.
+        for count in 1..10 {
+            let (few, more) = (nodes(count), nodes(count + 1));
+            for n in 0..2_000 {
+                let (before, after) = (two(&few, n), two(&more, n));
+                assert!(
+                    before.iter().any(|node| after.contains(node)),
+                    "user{n}, {count} nodes and one more"
+                );
+            }
+        }
     }
 }

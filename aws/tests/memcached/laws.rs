@@ -122,6 +122,12 @@ async fn sessions_get_many_answers_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
+async fn a_registration_keeps_its_device() {
+    sessions::contract::a_registration_keeps_its_device(&Real::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs memcached: cargo test -p soundoff-aws -- --ignored"]
 async fn sessions_many_edges_at_once() {
     sessions::contract::many_edges_at_once(&Real::start()).await;
 }

@@ -32,6 +32,7 @@ pub(crate) async fn measure(memcached: Memcached) {
         edge: "10.0.0.1:7000".into(),
         boot: "01JD0000000000000000000000".into(),
         connection: n as u64,
+        device: None,
     };
     let entries: Vec<(Handle, Registration)> =
         (0..COUNT).map(|n| (format!("user{n}").parse().unwrap(), registration(n))).collect();

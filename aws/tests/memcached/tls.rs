@@ -97,7 +97,7 @@ fn user() -> Handle {
 }
 
 fn socket() -> Registration {
-    Registration { edge: "10.0.0.1:7000".into(), boot: "boot1".into(), connection: 1 }
+    Registration { edge: "10.0.0.1:7000".into(), boot: "boot1".into(), connection: 1, device: None }
 }
 
 /// Writes to the Session Cache and the cache and reads both back; returns which of them are there.
@@ -144,6 +144,7 @@ async fn the_laws_hold_over_tls() {
     sessions::contract::a_handle_has_many_registrations(&real).await;
     sessions::contract::only_its_own_token_removes(&real).await;
     sessions::contract::get_many_answers_in_order(&real).await;
+    sessions::contract::a_registration_keeps_its_device(&real).await;
     sessions::contract::many_edges_at_once(&real).await;
 }
 

@@ -9,4 +9,5 @@ pub mod ids;
 pub mod media;
 pub mod posts;
 pub mod relations;
+pub mod removal;
 pub mod sign_ins;

@@ -12,7 +12,8 @@ use crate::protocol::Role;
 use crate::web::http::bearer;
 
 crate::attributes! {
-    /// The attributes of a session: whose it is, since when (milliseconds since 1970), and its refresh tokens.
+    /// The attributes of a session: whose it is, since when (milliseconds since 1970), its refresh tokens, and the
+    /// account's `revoked_at` as it was when the session began.
     pub mod attribute {
         USER = "user",
         CREATED_AT = "created_at",
@@ -20,6 +21,7 @@ crate::attributes! {
         BEFORE = "before",
         ROTATED_AT = "rotated_at",
         RETRIED_AT = "retried_at",
+        REVOKED_AT = "revoked_at",
         EXPIRES = crate::ports::tables::EXPIRES,
     }
 }
@@ -39,6 +41,17 @@ pub const HOLDINGS: &[Holding] = &[Holding {
 #[must_use]
 pub fn key(session: Ulid) -> Key {
     Key::new(format!("sign-in#{session}"), "sign-in")
+}
+
+/// Whether a session has been revoked, by the account's `revoked_at` now and as it was when the session began. Only
+/// whether it has changed counts: clocks do not. A session of version 0.1.0 does not say; for it, `begun` must be later
+/// (milliseconds since 1970).
+#[must_use]
+pub fn is_revoked(revoked_at: u64, seen: Option<u64>, begun: u64) -> bool {
+    match seen {
+        Some(seen) => revoked_at != seen,
+        None => begun <= revoked_at,
+    }
 }
 
 /// Why a token that was once valid no longer is.
@@ -101,9 +114,11 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
     let sign_in = sign_in.ok_or(Closed::Ended)?;
     // Engines remove expired items late.
     let expired = sign_in.number(EXPIRES).is_some_and(|at| at <= now_s);
-    let begun = sign_in.number(attribute::CREATED_AT).unwrap_or(0);
+    let begun = sign_in.number(attribute::CREATED_AT);
     let revoked_at = account.number(accounts::attribute::REVOKED_AT);
-    if expired || revoked_at.is_some_and(|revoked| begun <= revoked) {
+    // A revocation at time 0 never was.
+    let revoked = is_revoked(revoked_at.unwrap_or(0), sign_in.number(attribute::REVOKED_AT), begun.unwrap_or(1));
+    if expired || revoked {
         return Err(Closed::Ended);
     }
     let role = account

@@ -204,7 +204,7 @@ impl Ready {
             let mine: Vec<&Push> = pushes.iter().filter(|push| push.to == *receiver).collect();
             *newest += mine.len() as u64;
             let entries: Vec<_> = mine.iter().map(|push| entry(push, envelope)).collect();
-            writes.extend(inbox::append(receiver, head, &entries, envelope.at / 1000));
+            writes.extend(inbox::append(receiver, head, &entries, latest_s(envelope)));
             let places = (head + 1..).zip(mine);
             pushed.extend(places.map(|(seq, push)| Pushed {
                 to: receiver.clone(),
@@ -295,6 +295,12 @@ fn entry(push: &Push, envelope: &Envelope) -> inbox::Entry {
     }
 }
 
+/// When the message came, in seconds since 1970. The time of a mid never goes back, so that a clock which does ends
+/// nothing before its time.
+fn latest_s(envelope: &Envelope) -> u64 {
+    envelope.at.max(envelope.mid.timestamp_ms()) / 1000
+}
+
 fn dedupe_key(envelope: &Envelope) -> Key {
     // Internal messages have no client's id. Clients choose theirs from all of Unicode; in hex they are valid keys.
     let sk = if envelope.id.is_empty() {
@@ -318,7 +324,7 @@ fn record(envelope: &Envelope, reply: &RawValue, pushed: &[Pushed]) -> Write {
         .with(attribute::SAID, fingerprint(envelope))
         .with(attribute::REPLY, reply.get())
         .with(attribute::PUSHES, places)
-        .with(EXPIRES, envelope.at / 1000 + DEDUPE_KEPT_S);
+        .with(EXPIRES, latest_s(envelope) + DEDUPE_KEPT_S);
     Write::put(Table::Dedupe, dedupe_key(envelope), item).when(Condition::Missing)
 }
 

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::holdings::Holding;
+use crate::model::removal;
 use crate::pipeline::catalog::{Catalog, Spec};
 use crate::pipeline::consumer::Job;
 use crate::pipeline::effect::{self, run_of};
@@ -179,6 +180,7 @@ pub fn spine() -> Feature {
         .touches(Tier::Workers, Touches { reads: OWN, writes: OWN, ..Touches::default() })
         .keeps(inbox::HOLDINGS)
         .keeps(effect::HOLDINGS)
+        .keeps(removal::HOLDINGS)
 }
 
 /// The catalog of all rows.

@@ -118,6 +118,7 @@ mod tests {
     use ulid::Ulid;
 
     use super::*;
+    use crate::guard::Weather;
     use crate::pipeline::catalog::Catalog;
     use crate::pipeline::deliver::InternalKey;
     use crate::pipeline::handler::raw;
@@ -178,7 +179,7 @@ mod tests {
 
     fn outward() -> Outward {
         let key = InternalKey::new(&[7; 32]).unwrap();
-        let replies = Replies::start(Arc::new(MemorySessions::default()), key, Metrics::new());
+        let replies = Replies::start(Arc::new(MemorySessions::default()), key, Weather::new(Metrics::new()));
         Outward {
             queues: Arc::new(MemoryQueues::new([])),
             replies,

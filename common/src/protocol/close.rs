@@ -12,34 +12,37 @@ pub enum CloseCode {
     NoHeartbeat = 4003,
     /// The access token expired on a live socket.
     TokenExpired = 4005,
+    /// The same device said `hello` on another socket.
+    Replaced = 4006,
     /// No `hello` in time.
     NoHello = 4007,
     /// The edge sheds load; the reason holds `retry_after_ms`.
     Shedding = 4418,
+    /// The user has as many sockets as one may have; the reason holds `retry_after_ms`.
+    TooManySockets = 4429,
     /// The token is not valid.
     BadToken = 4500,
     /// The client does not speak this protocol.
     ProtocolViolation = 4501,
     /// The session was revoked.
     SessionRevoked = 4503,
-    /// The user has too many sockets.
-    TooManyDevices = 4505,
 }
 
 impl CloseCode {
     /// All of them.
-    pub const ALL: [CloseCode; 11] = [
+    pub const ALL: [CloseCode; 12] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::TooSlow,
         CloseCode::NoHeartbeat,
         CloseCode::TokenExpired,
+        CloseCode::Replaced,
         CloseCode::NoHello,
         CloseCode::Shedding,
+        CloseCode::TooManySockets,
         CloseCode::BadToken,
         CloseCode::ProtocolViolation,
         CloseCode::SessionRevoked,
-        CloseCode::TooManyDevices,
     ];
 
     /// The code on the wire.
@@ -57,12 +60,13 @@ impl CloseCode {
             CloseCode::TooSlow => "too slow: read faster, reconnect with your cursor",
             CloseCode::NoHeartbeat => "no heartbeat: ping every heartbeat_ms",
             CloseCode::TokenExpired => "token expired: reconnect with a fresh one",
+            CloseCode::Replaced => "replaced: this device said hello on another socket",
             CloseCode::NoHello => "no hello in time",
             CloseCode::Shedding => "shedding load",
+            CloseCode::TooManySockets => "too many sockets",
             CloseCode::BadToken => "bad token",
             CloseCode::ProtocolViolation => "protocol violation",
             CloseCode::SessionRevoked => "session revoked: sign in again",
-            CloseCode::TooManyDevices => "too many devices",
         }
     }
 }

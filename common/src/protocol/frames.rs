@@ -21,6 +21,9 @@ pub enum ClientFrame<'a> {
         device: Option<Cow<'a, str>>,
         /// The last inbox `seq` this device has seen.
         cursor: Option<u64>,
+        /// The greatest `mid` this client was told: its messages come after that, on whichever edge they arrive.
+        #[schemars(with = "Option<String>")]
+        after: Option<Ulid>,
     },
     /// One message for the pipeline.
     Send {
@@ -75,6 +78,8 @@ struct Header<'a> {
     device: Option<&'a RawValue>,
     #[serde(borrow, default)]
     cursor: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    after: Option<&'a RawValue>,
 }
 
 impl<'a> ClientFrame<'a> {
@@ -100,7 +105,8 @@ impl<'a> ClientFrame<'a> {
                     return Err(format!("device is 1 to {MAX_DEVICE_CHARS} characters"));
                 }
                 let token = field("token", header.token)?;
-                Ok(ClientFrame::Hello { token, device, cursor: field("cursor", header.cursor)? })
+                let (cursor, after) = (field("cursor", header.cursor)?, field("after", header.after)?);
+                Ok(ClientFrame::Hello { token, device, cursor, after })
             }
             "send" => {
                 let id = id.ok_or_else(|| format!("send needs an id of 1 to {MAX_ID_CHARS} characters"))?;

@@ -5,6 +5,7 @@ mod error;
 mod frames;
 mod handle;
 mod role;
+pub(crate) mod text;
 mod time;
 
 pub use close::CloseCode;
@@ -12,7 +13,7 @@ pub use error::{ErrorBody, ErrorCode};
 pub use frames::{ClientFrame, FrameError, Limits, ServerFrame};
 pub use handle::Handle;
 pub use role::Role;
-pub use time::{millis, now_ms, rfc3339};
+pub use time::{CLOCKS_APART_MS, is_ahead, millis, now_ms, rfc3339, steady_ms};
 
 /// The websocket subprotocol, echoed when a client offers it.
 pub const SUBPROTOCOL: &str = "soundoff.v1";

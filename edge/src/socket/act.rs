@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use soundoff_common::protocol::{CloseCode, Role};
+use soundoff_common::protocol::{ClientFrame, CloseCode, Role};
 
 use super::layout::Socket;
 use crate::edge::Edge;
@@ -37,14 +37,27 @@ impl Socket {
         }
     }
 
+    /// What a closing socket still says: its acks count, and its close ends it.
+    pub(super) fn hear_last(&mut self, inbound: Inbound<'_>) {
+        let text: &str = match &inbound {
+            Inbound::Close(_) => return self.peer_closed = true,
+            Inbound::Text(text) => text,
+            Inbound::Gathered(text) => text,
+            _ => return,
+        };
+        if let Ok(ClientFrame::Ack { cursor }) = ClientFrame::parse(text) {
+            self.connection.ack(cursor);
+        }
+    }
+
     fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64, role: Role) {
         let connection = &self.connection;
         match self.session.step(text, now_ns, edge.rules(role)) {
             Step::Nothing => {}
-            Step::Hello { token, device, cursor } => {
+            Step::Hello { token, device, cursor, after } => {
                 let owned = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(&*text));
                 let bearer = self.busy.as_mut().and_then(|busy| busy.bearer.take());
-                let said = Hello { bearer, token: owned(token), device: owned(device), cursor };
+                let said = Hello { bearer, token: owned(token), device: owned(device), cursor, after };
                 let job = hello(edge.clone(), connection.clone(), said);
                 self.busy().job = Some(Box::pin(job));
             }

@@ -16,6 +16,9 @@ use crate::state::Phase;
 /// How often a socket reads and writes before another socket's turn.
 const ROUNDS: usize = 8;
 
+/// How often a socket whose connection has ended is read at most: more than the kernel keeps for it.
+const LAST_READS: usize = 256;
+
 /// What a reactor must do about a socket it has driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
@@ -45,10 +48,14 @@ impl Socket {
     }
 
     /// Whether both sides have said all they had to say.
-    fn is_over(&mut self) -> bool {
+    fn is_over(&mut self, edge: &Arc<Edge>) -> bool {
         let state = self.connection.state();
-        let closed = state.phase == Phase::Closing && !state.has_output();
+        let is_closing = state.phase == Phase::Closing;
+        let closed = is_closing && state.queue.is_empty();
         drop(state);
+        if is_closing {
+            self.leave(edge);
+        }
         if closed && self.deaf && !self.shut {
             // A peer that does not speak the protocol need not answer the close: the end of the stream says the same.
             self.shut = true;
@@ -73,9 +80,12 @@ impl Socket {
             let mut progress = self.poll_job(edge);
             match self.read(edge).and_then(|read| Ok(read | self.write(edge)?)) {
                 Ok(moved) => progress |= moved,
-                Err(Ended) => return Driven::Over,
+                Err(Ended) => {
+                    self.hear_out(edge);
+                    return Driven::Over;
+                }
             }
-            if self.is_over() {
+            if self.is_over(edge) {
                 return Driven::Over;
             }
             if progress {
@@ -93,13 +103,37 @@ impl Socket {
         Driven::Again
     }
 
-    /// Forgets the socket: here first, then in the Session Cache.
-    pub(crate) fn end(self, edge: &Arc<Edge>) {
+    /// Reads what the client had said before its connection ended: an ack counts, also one that had to wait because the
+    /// client did not read.
+    fn hear_out(&mut self, edge: &Arc<Edge>) {
+        self.connection.echo_close(None, 0);
+        for _ in 0..LAST_READS {
+            if !matches!(self.read(edge), Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    /// Begins the rest of the work for a closing socket, once: it is gone for everybody else, however long it takes to
+    /// close.
+    fn leave(&mut self, edge: &Arc<Edge>) {
+        if !std::mem::replace(&mut self.left, true) && self.connection.identity().is_some() {
+            edge.tasks.spawn(registration::leave(edge.clone(), self.connection.clone()));
+        }
+    }
+
+    /// Forgets the socket.
+    pub(crate) fn end(mut self, edge: &Arc<Edge>) {
         self.connection.echo_close(None, 0);
         edge.registry.leave(&self.connection);
         edge.metrics.edge_sockets.dec();
-        if self.connection.identity().is_some() && tokio::runtime::Handle::try_current().is_ok() {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        if self.left && self.connection.has_unsaved() {
+            // It acked while it was closing.
             edge.tasks.spawn(registration::leave(edge.clone(), self.connection.clone()));
         }
+        self.leave(edge);
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Socket {
     pub(super) deaf: bool,
     pub(super) peer_closed: bool,
     pub(super) shut: bool,
+    /// It has begun to close, and the rest of the work for it has begun, too.
+    pub(super) left: bool,
     /// The edge's end waits for this socket's.
     _counted: TaskTrackerToken,
 }
@@ -79,6 +81,7 @@ impl Socket {
             deaf: false,
             peer_closed: false,
             shut: false,
+            left: false,
             _counted: counted,
         }
     }

@@ -9,7 +9,7 @@ use soundoff_common::protocol::CloseCode;
 use super::layout::{Ended, Socket};
 use crate::edge::Edge;
 use crate::state::{Phase, State};
-use crate::websocket::{Inbound, Violation};
+use crate::websocket::Violation;
 
 /// The size of the buffer that all sockets of a thread read through.
 const READ_BYTES: usize = 32 * 1024;
@@ -128,7 +128,7 @@ impl Socket {
                     taken += len;
                     heard += 1;
                     if is_closing {
-                        self.peer_closed |= matches!(inbound, Inbound::Close(_));
+                        self.hear_last(inbound);
                     } else {
                         self.act(edge, inbound, now_ns, role);
                     }

@@ -6,7 +6,7 @@ pub(crate) mod ports;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
 use soundoff_common::web::pages::Pages;
-use soundoff_edge::{EdgeConfig, EdgeDeps};
+use soundoff_edge::{Clock, EdgeConfig, EdgeDeps};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -69,6 +69,11 @@ pub(crate) struct World {
     pub(crate) tables: Arc<FakeTables>,
 }
 
+/// The clock of an edge, on tables of its own: those of the world may be told to fail before the edge starts.
+async fn clock(metrics: &Metrics) -> Arc<Clock> {
+    Clock::alone(Arc::new(FakeTables::default()), metrics.clone()).await.unwrap()
+}
+
 /// A running edge.
 pub(crate) struct Stand {
     pub(crate) world: World,
@@ -77,6 +82,7 @@ pub(crate) struct Stand {
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinHandle<anyhow::Result<()>>,
+    boot: OnceLock<Arc<str>>,
 }
 
 /// Short times, so that no test waits long; long enough that a busy machine meets them.
@@ -103,6 +109,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         queues: world.queues.clone(),
         sessions: world.sessions.clone(),
         tables: world.tables.clone(),
+        clock: clock(&metrics).await,
         catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
         verifier: Arc::new(FakeVerifier),
         key: InternalKey::new(&SECRET).unwrap(),
@@ -123,7 +130,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     let stop = CancellationToken::new();
     let advertise = internal_address.to_string();
     let running = tokio::spawn(soundoff_edge::run(sockets, internal, advertise, config, deps, stop.clone()));
-    Stand { world, address, internal: internal_address, metrics, stop, running }
+    Stand { world, address, internal: internal_address, metrics, stop, running, boot: OnceLock::new() }
 }
 
 pub(crate) fn handle(name: &str) -> Handle {
@@ -198,17 +205,24 @@ impl Stand {
         (client, welcome)
     }
 
-    /// This edge's boot id, from its registrations.
+    /// The key that this edge and its workers share.
+    pub(crate) fn key(&self) -> InternalKey {
+        InternalKey::new(&SECRET).unwrap()
+    }
+
+    /// This edge's boot id, from the first of its registrations.
     pub(crate) fn boot(&self) -> Arc<str> {
-        let ours = self.internal.to_string();
-        let all = self.world.sessions.all();
-        all.into_iter().find(|(_, r)| *r.edge == *ours).expect("a registration of this edge").1.boot
+        let find = || {
+            let ours = self.internal.to_string();
+            let all = self.world.sessions.all();
+            all.into_iter().find(|(_, r)| *r.edge == *ours).expect("a registration of this edge").1.boot
+        };
+        self.boot.get_or_init(find).clone()
     }
 
     pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
         let body = serde_json::to_vec(body).unwrap();
-        let (time, signature) =
-            InternalKey::new(&SECRET).unwrap().sign("POST", DELIVER_PATH, &body, now_ms());
+        let (time, signature) = self.key().sign("POST", DELIVER_PATH, &body, now_ms());
         let head = format!(
             "POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}"
         );

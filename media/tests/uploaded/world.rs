@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use image::{DynamicImage, ImageFormat};
 use serde_json::json;
+use soundoff_common::guard::Weather;
 use soundoff_common::model::media::{self, Stored};
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::deliver::InternalKey;
@@ -102,7 +103,7 @@ impl World {
         let blobs = Arc::new(Watched { files, seems: Mutex::default(), once_read: Mutex::default() });
         let (sessions, metrics) = (Arc::new(LocalSessions::new()), Metrics::new());
         let key = InternalKey::new(&[0; 32]).unwrap();
-        let replies = Replies::start(sessions.clone(), key, metrics.clone());
+        let replies = Replies::start(sessions.clone(), key, Weather::new(metrics.clone()));
         let secret = Secret::new(&[0; 32]).unwrap();
         let ports = Ports {
             tables: tables.clone(),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use soundoff_common::guard::GuardedTables;
-use soundoff_common::ports::tables::Tables;
+use soundoff_common::model::removal::Removals;
+use soundoff_common::ports::tables::{TableError, Tables};
 use soundoff_common::protocol::now_ms;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
@@ -30,7 +31,8 @@ impl Engine {
         match self {
             Self::Redb { data } => {
                 let tables = EmbeddedTables::open(data, &TableOptions::default())?;
-                opening.upkeep.push(Box::pin(sweep(tables.clone())));
+                let removals = Removals::resume(&*tables, now_ms(), Instant::now()).await?;
+                opening.upkeep.push(Box::pin(sweep(tables.clone(), removals)));
                 Ok(Arc::new(GuardedTables::new(tables, opening.weather.engine("tables"))))
             }
             #[cfg(feature = "aws")]
@@ -44,20 +46,19 @@ impl Engine {
 }
 
 /// Removes expired items, for as long as the process runs.
-async fn sweep(tables: Arc<EmbeddedTables>) {
+async fn sweep(tables: Arc<EmbeddedTables>, mut removals: Removals) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        // Until a batch is not full: items must not expire faster than they are removed.
-        loop {
-            match tables.sweep(now_ms() / 1000, SWEEP_ITEMS).await {
-                Ok(removed) if removed == SWEEP_ITEMS => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot sweep expired items");
-                    break;
-                }
-            }
+        if let Err(error) = sweep_once(&tables, &mut removals).await {
+            tracing::warn!(%error, "cannot sweep expired items");
         }
     }
+}
+
+async fn sweep_once(tables: &EmbeddedTables, removals: &mut Removals) -> Result<(), TableError> {
+    let by_s = removals.now(now_ms(), Instant::now()) / 1000;
+    // Until a batch is not full: items must not expire faster than they are removed.
+    while tables.sweep(by_s, SWEEP_ITEMS).await? == SWEEP_ITEMS {}
+    removals.note(tables, Instant::now()).await
 }

@@ -131,7 +131,10 @@ impl Ops {
 }
 
 async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
-    let revoked_at = now_ms();
+    // Every revocation has a time of its own, whatever the clock says: sessions remember the last one before them.
+    let account = live.tables.get(Table::Users, accounts::key(&user)).await?;
+    let before = account.and_then(|account| account.number(accounts::attribute::REVOKED_AT)).unwrap_or(0);
+    let revoked_at = now_ms().max(before + 1);
     change_account(live, user, Change::Set(accounts::attribute::REVOKED_AT, revoked_at.into()), Kind::Revoke)
         .await
 }

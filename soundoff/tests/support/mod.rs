@@ -25,6 +25,7 @@ pub(crate) const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--bu
 pub(crate) struct Server {
     child: Child,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     /// `127.0.0.1:port` of the public port.
     pub(crate) address: String,
     /// `/metrics` of each edge.
@@ -41,15 +42,17 @@ type Log = Arc<Mutex<Vec<u8>>>;
 impl Server {
     /// Starts on a fresh directory.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        Self::launch(args.iter().map(ToString::to_string).collect(), data, Some(dir))
+        Self::start_with(Vec::new(), args)
     }
 
-    fn launch(args: Vec<String>, data: PathBuf, own: Option<tempfile::TempDir>) -> Self {
+    /// Starts on a fresh directory, with variables in its environment.
+    pub(crate) fn start_with(variables: Vec<(String, String)>, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
         let log = Log::default();
-        let (child, address, metrics) = spawn(&args, &data, &log);
-        Self { child, args, address, metrics, data, log, _own: own }
+        let (child, address, metrics) = spawn(&args, &variables, &data, &log);
+        Self { child, args, variables, address, metrics, data, log, _own: Some(dir) }
     }
 
     /// What it has written to its standard error so far, over all restarts.
@@ -72,7 +75,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        (self.child, self.address, self.metrics) = spawn(&self.args, &self.data, &self.log);
+        (self.child, self.address, self.metrics) = spawn(&self.args, &self.variables, &self.data, &self.log);
     }
 
     /// Starts again on the same directory, with other arguments.
@@ -127,7 +130,8 @@ impl Server {
 
     /// Runs a `soundoff` command on this data directory; returns its standard output.
     pub(crate) fn command(&self, args: &[&str]) -> String {
-        let output = soundoff().args(args).arg("--data").arg(&self.data).output().unwrap();
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let output = soundoff().envs(variables).args(args).arg("--data").arg(&self.data).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "soundoff {args:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
@@ -235,8 +239,14 @@ pub(crate) fn is_long() -> bool {
     std::env::var("TEST_LONG").is_ok_and(|long| long == "1")
 }
 
-fn spawn(args: &[String], data: &Path, log: &Log) -> (Child, String, Vec<String>) {
+fn spawn(
+    args: &[String],
+    variables: &[(String, String)],
+    data: &Path,
+    log: &Log,
+) -> (Child, String, Vec<String>) {
     let mut child = soundoff()
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .args(["up", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
         .args(args)

@@ -213,12 +213,12 @@ async function impatience(backend) {
     await neighbour.roundTrip();
     await neighbour.bye();
   });
-  await check("4505: one device too many; when one leaves there is room", async () => {
+  await check("4429: one socket too many; when one leaves there is room", async () => {
     const phones = [];
     for (let n = 0; n < 3; n++) phones.push((await Phone.open(backend, token)).keepAlive());
     const surplus = await Phone.dial(backend);
     surplus.write({ op: "hello", token });
-    equal(await surplus.closeCode(), 4505);
+    equal(await surplus.closeCode(), 4429);
     await Promise.all(phones.map((phone) => phone.roundTrip()));
     equal(await phones.pop().bye(), 1000);
     phones.push((await Phone.open(backend, token)).keepAlive());

@@ -30,12 +30,12 @@ async def strict():
             silent = await App.enter(server, kim)
             same(await silent.close_code(), 4003)
             await lively.pong()
-        with check("4505: one socket too many; the earlier ones stay"):
+        with check("4429: one socket too many; the earlier ones stay"):
             second = await App.enter(server, jan)
             second.keep_beating()
             third = await App.connect(server)
             await third.frame({"op": "hello", "token": jan})
-            same(await third.close_code(), 4505)
+            same(await third.close_code(), 4429)
             for app in (lively, second):
                 await app.pong()
             same(await second.leave(), 1000)

@@ -96,6 +96,17 @@ test("a page that is reloaded continues behind the cursor", async () => {
   deepEqual([hello.cursor, hello.device], [2, b.net.sent[0].device]);
 });
 
+test("a client that moves says which mid it was told last", async () => {
+  const { bobby, a, b } = await bothOnline();
+  for (const text of ["one", "two"]) await a.client.call("dm.send", { to: bobby, text });
+  await until(() => b.pushes.length === 2);
+  const told = b.pushes.map(({ mid }) => mid);
+  equal(b.net.sent[0].after, undefined);
+  b.net.cut(false);
+  await until(() => b.net.sent.filter(({ op }) => op === "hello").length === 2);
+  equal(b.net.sent.filter(({ op }) => op === "hello")[1].after, told[1]);
+});
+
 test("a device that is new may ask for what came before it", async () => {
   const [[, a], [bobby, b]] = await pair();
   const first = app(server, a);

@@ -4,7 +4,8 @@ use soundoff_common::model::blocks;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::Table;
 
-use crate::follows::follow::{self, Moves, User, Whom};
+use crate::blocks::block::Blocked;
+use crate::follows::follow::{self, Moves, Whom};
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
 
@@ -16,9 +17,9 @@ impl MessageType for BlockAdd {
     const SUMMARY: &'static str =
         "Blocks a user: nothing of one reaches the other, and neither follows the other any longer.";
     type Body = Whom;
-    type Reply = User;
+    type Reply = Blocked;
 
-    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<Blocked>, Failure> {
         let (from, to, mid) = (&request.from, &request.body.user, request.mid);
         people::not_oneself(from, to, "blocks")?;
         let state = blocks::key(from, to);
@@ -35,9 +36,10 @@ impl MessageType for BlockAdd {
             let turn = if block.on { follow.sever(mid) } else { follow.turn(false, mid, false) };
             moves.add(a, b, turn);
         }
+        let reply = Blocked { user: to.clone(), blocked: block.on };
         let mut writes = Vec::from_iter(block.write);
         writes.extend(moves.writes());
-        Ok(Outcome::effect(User { user: to.clone() }, writes))
+        Ok(Outcome::effect(reply, writes))
     }
 }
 
@@ -55,7 +57,8 @@ mod tests {
         world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
         let body = json!({ "user": "bobby" });
         for _ in 0..2 {
-            assert_eq!(world.ok("alice", "block.add", body.clone()).await, body);
+            let reply = world.ok("alice", "block.add", body.clone()).await;
+            assert_eq!(reply, json!({ "user": "bobby", "blocked": true }));
         }
         world.audit();
         for who in ["alice", "bobby"] {
@@ -76,7 +79,8 @@ mod tests {
         world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
         let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
         world.ok("alice", "block.remove", json!({ "user": "bobby" })).await;
-        world.run(&block).await.unwrap();
+        let reply = crate::testing::world::reply(&world.run(&block).await.unwrap());
+        assert_eq!(reply, json!({ "user": "bobby", "blocked": false }), "nobody is told of a block that is not");
         assert!(!world.is_on("block", "alice", "bobby"));
         assert!(!world.is_on("follow", "bobby", "alice"));
         world.audit();

@@ -1,5 +1,7 @@
 //! Who has blocked whom.
 
+pub(crate) mod block;
+
 handlers! {
     [keeps soundoff_common::model::blocks::HOLDINGS]
     add::BlockAdd,

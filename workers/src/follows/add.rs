@@ -7,7 +7,7 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
-use crate::follows::follow::{self, Moves, User, Whom};
+use crate::follows::follow::{self, Followed, Moves, Whom};
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
 
@@ -28,9 +28,9 @@ impl MessageType for FollowAdd {
         &[Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower.")];
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
-    type Reply = User;
+    type Reply = Followed;
 
-    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<Followed>, Failure> {
         let (from, to) = (&request.from, &request.body.user);
         people::not_oneself(from, to, "follows")?;
         let key = follow::key(from, to);
@@ -38,12 +38,12 @@ impl MessageType for FollowAdd {
             people::meet(cx, from, to, vec![(Table::Relationships, key.clone())]).await?;
         standing.may_act()?;
         let turn = Toggle::of(key, found.pop().flatten())?.turn(true, request.mid, true);
-        let news = turn.news;
+        let (news, following) = (turn.news, turn.on);
         let mut moves = Moves::default();
         moves.add(from, to, turn);
         let mut writes = moves.writes();
         writes.extend(standing.unchanged());
-        let outcome = Outcome::effect(User { user: to.clone() }, writes);
+        let outcome = Outcome::effect(Followed { user: to.clone(), following }, writes);
         if !news {
             return Ok(outcome);
         }
@@ -62,8 +62,9 @@ mod tests {
     async fn both_counts_rise_and_the_followed_hears_once() {
         let world = World::with(&["alice", "bobby"]).await;
         let body = json!({ "user": "bobby" });
+        let followed = json!({ "user": "bobby", "following": true });
         for _ in 0..2 {
-            assert_eq!(world.ok("alice", "follow.add", body.clone()).await, body);
+            assert_eq!(world.ok("alice", "follow.add", body.clone()).await, followed);
         }
         world.ok("alice", "follow.remove", body.clone()).await;
         world.ok("alice", "follow.add", body.clone()).await;
@@ -71,6 +72,17 @@ mod tests {
         let profile = world.ok("alice", "profile.get", body).await;
         assert_eq!(profile["user"]["followers"], 1);
         world.audit();
+    }
+
+    #[tokio::test]
+    async fn a_follow_that_comes_after_its_end_says_so() {
+        let world = World::with(&["alice", "bobby"]).await;
+        let body = json!({ "user": "bobby" });
+        let late = world.message("alice", "follow.add", &body);
+        world.ok("alice", "follow.remove", body).await;
+        let reply = crate::testing::world::reply(&world.run(&late).await.unwrap());
+        assert_eq!(reply, json!({ "user": "bobby", "following": false }));
+        assert!(!world.is_on("follow", "alice", "bobby"));
     }
 
     #[tokio::test]

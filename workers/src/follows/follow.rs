@@ -26,11 +26,13 @@ impl Whom {
     }
 }
 
-/// The user it was about.
+/// The sender's follow of a user.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct User {
+pub(crate) struct Followed {
     /// The user's handle.
     pub(crate) user: Handle,
+    /// Whether the sender follows them now. A later message of the sender's may have come first.
+    pub(crate) following: bool,
 }
 
 /// Follows that change in one transaction, at most one in each direction.

@@ -3,7 +3,7 @@
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::Table;
 
-use crate::follows::follow::{self, Moves, User, Whom};
+use crate::follows::follow::{self, Followed, Moves, Whom};
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
 
@@ -15,16 +15,18 @@ impl MessageType for FollowRemove {
     const SUMMARY: &'static str = "Follows a user no longer; fine when the sender did not.";
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
-    type Reply = User;
+    type Reply = Followed;
 
-    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<User>, Failure> {
+    async fn handle(cx: &Context, request: &Request<Whom>) -> Result<Outcome<Followed>, Failure> {
         let (from, to) = (&request.from, &request.body.user);
         people::not_oneself(from, to, "follows")?;
         let key = follow::key(from, to);
         let mut found = people::find(cx, to, vec![(Table::Relationships, key.clone())]).await?;
         let mut moves = Moves::default();
-        moves.add(from, to, Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false));
-        Ok(Outcome::effect(User { user: to.clone() }, moves.writes()))
+        let turn = Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false);
+        let following = turn.on;
+        moves.add(from, to, turn);
+        Ok(Outcome::effect(Followed { user: to.clone(), following }, moves.writes()))
     }
 }
 
@@ -40,11 +42,16 @@ mod tests {
         let body = json!({ "user": "bobby" });
         world.ok("alice", "follow.remove", body.clone()).await;
         world.ok("alice", "follow.add", body.clone()).await;
+        let late = world.message("alice", "follow.remove", &body);
         for _ in 0..2 {
-            assert_eq!(world.ok("alice", "follow.remove", body.clone()).await, body);
+            let reply = world.ok("alice", "follow.remove", body.clone()).await;
+            assert_eq!(reply, json!({ "user": "bobby", "following": false }));
         }
-        let profile = world.ok("alice", "profile.get", body).await;
+        let profile = world.ok("alice", "profile.get", body.clone()).await;
         assert_eq!(profile["user"]["followers"], 0);
+        world.ok("alice", "follow.add", body).await;
+        let reply = crate::testing::world::reply(&world.run(&late).await.unwrap());
+        assert_eq!(reply, json!({ "user": "bobby", "following": true }), "it came before the last one");
         world.audit();
     }
 }

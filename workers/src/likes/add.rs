@@ -38,13 +38,13 @@ impl MessageType for LikeAdd {
         block.may_act()?;
         let own = post.author == *from;
         let turn = like.turn(true, request.mid, !own);
-        let news = turn.news;
+        let (news, liked) = (turn.news, turn.on);
         let (mut writes, likes) = like::writes(id, post.likes, turn);
         writes.extend(block.unchanged(from, &post.author));
         if news {
             writes.push(affinity::count(from, &post.author, Deed::Like, request.at));
         }
-        let reply = Likes { post: id.to_string(), likes };
+        let reply = Likes { post: id.to_string(), likes, liked };
         let body = raw(&LikeAdded { post: &reply.post, by: from });
         let outcome = Outcome::effect(reply, writes);
         if !news {
@@ -65,7 +65,8 @@ mod tests {
         let world = World::with(&["alice", "bobby"]).await;
         let post = world.post("alice", "hi").await;
         let body = json!({ "post": post });
-        assert_eq!(world.ok("alice", "like.add", body.clone()).await, json!({ "post": post, "likes": 1 }));
+        let liked = json!({ "post": post, "likes": 1, "liked": true });
+        assert_eq!(world.ok("alice", "like.add", body.clone()).await, liked);
         assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
         assert_eq!(world.ok("bobby", "like.add", body.clone()).await["likes"], 2);
         world.ok("bobby", "like.remove", body.clone()).await;

@@ -45,6 +45,8 @@ pub(crate) struct Likes {
     pub(crate) post: String,
     /// How many like it now.
     pub(crate) likes: u64,
+    /// Whether the sender likes it now. A later message of the sender's may have come first.
+    pub(crate) liked: bool,
 }
 
 /// The key of the state of one like.

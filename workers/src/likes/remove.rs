@@ -19,8 +19,10 @@ impl MessageType for LikeRemove {
     async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<Likes>, Failure> {
         let id = post::id(&request.body.post)?;
         let (post, like) = like::read(cx, &request.from, id).await?;
-        let (writes, likes) = like::writes(id, post.likes, like.turn(false, request.mid, false));
-        Ok(Outcome::effect(Likes { post: id.to_string(), likes }, writes))
+        let turn = like.turn(false, request.mid, false);
+        let liked = turn.on;
+        let (writes, likes) = like::writes(id, post.likes, turn);
+        Ok(Outcome::effect(Likes { post: id.to_string(), likes, liked }, writes))
     }
 }
 
@@ -37,7 +39,8 @@ mod tests {
         let late = world.message("bobby", "like.add", &body);
         assert_eq!(world.ok("bobby", "like.remove", body.clone()).await["likes"], 0);
         let done = world.run(&late).await.unwrap();
-        assert_eq!(crate::testing::world::reply(&done)["likes"], 0);
+        let reply = crate::testing::world::reply(&done);
+        assert_eq!((&reply["likes"], &reply["liked"]), (&json!(0), &json!(false)));
         assert_eq!(world.inbox("alice"), []);
         world.audit();
     }

@@ -124,6 +124,32 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_is_made_under_what_was_read_and_told_where_that_is_asked_for() {
+        let turn = Toggle::of(Key::new("p", "s"), None).unwrap().turn(true, mid(5), false);
+        assert!(turn.on && turn.flipped && !turn.news, "nobody is told");
+        assert_eq!(turn.write.as_ref().unwrap().condition, Condition::Missing);
+        let item = after(&turn, None);
+        let same = Toggle::of(Key::new("p", "s"), item.clone()).unwrap().turn(false, mid(5), false);
+        assert!(
+            same.on && !same.flipped && same.row == mid(5) && same.write.is_none(),
+            "the same message again"
+        );
+        let toggle = Toggle::of(Key::new("p", "s"), item).unwrap();
+        assert!(toggle.on());
+        let turn = toggle.turn(false, mid(6), true);
+        assert!(!turn.news, "an end is no news");
+        let expected = vec![
+            Condition::Equals(attribute::MID, mid(5).to_string().into()),
+            Condition::Equals(attribute::ON, true.into()),
+        ];
+        assert_eq!(turn.write.as_ref().unwrap().condition, Condition::All(expected));
+        let off = Toggle::of(Key::new("p", "s"), after(&turn, None)).unwrap();
+        assert!(!off.on());
+        let again = off.turn(true, mid(7), true);
+        assert!(again.flipped && again.news && again.row == mid(7), "the first time that somebody is told");
+    }
+
+    #[test]
     fn severing_switches_off_even_what_came_later_and_older_adds_stay_off() {
         let (_, item) = step(None, true, 9);
         let turn = Toggle::of(Key::new("p", "s"), item.clone()).unwrap().sever(mid(5));

@@ -122,7 +122,8 @@ impl World {
     }
 
     pub(crate) async fn online(&self, handle: &str) {
-        let registration = Registration { edge: "127.0.0.1:1".into(), boot: "b".into(), connection: 1 };
+        let registration =
+            Registration { edge: "127.0.0.1:1".into(), boot: "b".into(), connection: 1, device: None };
         let sessions = &self.cx.sessions;
         sessions.put_many(&[(user(handle), registration)], Duration::from_secs(60)).await.unwrap();
     }

@@ -94,6 +94,7 @@ mod tests {
         contract::only_its_own_token_removes(&Fresh).await;
         contract::each_expires_on_its_own(&Fresh).await;
         contract::get_many_answers_in_order(&Fresh).await;
+        contract::a_registration_keeps_its_device(&Fresh).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,14 @@
 //!
 //! Times to live are whole seconds, which is all that memcached knows, and one second more or less is allowed.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ulid::Ulid;
 
-use super::{Registration, Sessions};
+use super::{DeviceMark, Registration, Sessions};
 use crate::protocol::Handle;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -29,7 +30,7 @@ fn handle(name: &str) -> Handle {
 }
 
 fn socket(edge: &str, boot: &str, connection: u64) -> Registration {
-    Registration { edge: edge.into(), boot: boot.into(), connection }
+    Registration { edge: edge.into(), boot: boot.into(), connection, device: None }
 }
 
 async fn put(sessions: &dyn Sessions, handle: &Handle, registration: &Registration, ttl: Duration) {
@@ -171,6 +172,24 @@ pub async fn get_many_answers_in_order(harness: &impl Harness) {
         Vec::<Vec<_>>::new(),
         "law 4: none asked, none answered"
     );
+}
+
+/// Law 4: a registration keeps the mark of its device, alone and beside others, and is the same socket with another.
+pub async fn a_registration_keeps_its_device(harness: &impl Harness) {
+    let sessions = harness.open().await;
+    let user = handle("marks");
+    let marks = [Some(DeviceMark::of("phone")), None, Some(DeviceMark(NonZeroU64::MAX))];
+    let with = |n: u64, device| Registration { device, ..socket("10.0.0.1:7000", "b", n) };
+    for (n, mark) in (0..).zip(marks) {
+        put(&*sessions, &user, &with(n, mark), LONG).await;
+        let found: Vec<_> = of(&*sessions, &user).await.into_iter().map(|r| r.device).collect();
+        assert_eq!(found, marks[..=n as usize], "law 4: each has the device that was put");
+    }
+    put(&*sessions, &user, &with(0, marks[2]), LONG).await;
+    let list = of(&*sessions, &user).await;
+    assert_eq!(list.len(), 3, "law 1: with another device it is the same socket");
+    assert_eq!(list[0].device, marks[2], "law 4: the last put counts");
+    assert!(sessions.remove(&user, &with(0, None)).await.expect("Ok"), "law 2: the token alone removes");
 }
 
 /// Laws 1 and 2 while many edges work on one user at once: none loses what it put, none removes another's.

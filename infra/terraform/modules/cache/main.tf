@@ -36,7 +36,7 @@ resource "aws_elasticache_cluster" "this" {
   engine                     = "memcached"
   engine_version             = "1.6.22" # TLS needs 1.6.12
   node_type                  = var.node_type
-  num_cache_nodes            = var.nodes
+  num_cache_nodes            = var.nodes # change it by one at a time: each user's sockets are on two nodes (README)
   az_mode                    = var.nodes > 1 ? "cross-az" : "single-az"
   parameter_group_name       = aws_elasticache_parameter_group.this.name
   subnet_group_name          = aws_elasticache_subnet_group.this.name
