@@ -109,8 +109,7 @@ impl World {
     pub(crate) fn start(&self, slots: usize) {
         let weather = Weather::new(self.metrics.clone());
         let sessions = Arc::new(MemorySessions::default());
-        let replies =
-            Replies::start(sessions.clone(), InternalKey::new(&[0; 32]).unwrap(), self.metrics.clone());
+        let replies = Replies::start(sessions.clone(), InternalKey::new(&[0; 32]).unwrap(), weather.clone());
         let (queues, catalog) = (self.queues.clone(), self.catalog.clone());
         let outward = Outward { queues: queues.clone(), replies, catalog };
         let cx = Context {
