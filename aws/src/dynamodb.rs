@@ -29,7 +29,7 @@ pub use provision::provision;
 pub struct DynamoTables {
     client: Client,
     meter: Meter,
-    budget: retry::Budget,
+    budgets: retry::Budgets,
     /// Each table's name, in the order of [`Table::ALL`].
     names: [String; Table::ALL.len()],
 }
@@ -43,7 +43,7 @@ impl DynamoTables {
         let client = client(aws);
         let names = Table::ALL.map(|table| table_name(prefix, table));
         futures_util::future::try_join_all(names.iter().map(|name| provision::look(&client, name))).await?;
-        Ok(Arc::new(Self { client, meter: aws.meter().clone(), budget: retry::Budget::default(), names }))
+        Ok(Arc::new(Self { client, meter: aws.meter().clone(), budgets: retry::Budgets::default(), names }))
     }
 
     fn table(&self, table: Table) -> &str {

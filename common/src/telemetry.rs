@@ -113,6 +113,8 @@ pub struct Metrics {
     pub engine_refused: Family<EngineLabel, Counter>,
     /// Messages whose effect had been recorded before.
     pub worker_duplicates: Counter,
+    /// Messages that moved to their type's side queue, because those about the same held their share of the slots.
+    pub worker_moved_aside: Family<QueueLabel, Counter>,
     /// POSTs to edges.
     pub reply_posts: Counter,
     /// Deliveries in those POSTs.
@@ -195,6 +197,7 @@ impl Metrics {
             engine_failures: Family::default(),
             engine_refused: Family::default(),
             worker_duplicates: Counter::default(),
+            worker_moved_aside: Family::default(),
             reply_posts: Counter::default(),
             reply_deliveries: Counter::default(),
             reply_posts_failed: Counter::default(),
@@ -251,6 +254,8 @@ impl Metrics {
         r.register("engine_failures", "calls that an engine did not answer", self.engine_failures.clone());
         r.register("engine_refused", "calls refused for an absent engine", self.engine_refused.clone());
         r.register("worker_duplicates", "effects that had happened before", self.worker_duplicates.clone());
+        let moved = self.worker_moved_aside.clone();
+        r.register("worker_moved_aside", "messages moved to their type's side queue", moved);
         r.register("reply_posts", "POSTs to edges", self.reply_posts.clone());
         r.register("reply_deliveries", "deliveries in POSTs", self.reply_deliveries.clone());
         r.register("reply_posts_failed", "POSTs that failed for good", self.reply_posts_failed.clone());

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues as _};
+use soundoff_common::protocol::ErrorBody;
 use soundoff_common::telemetry::Metrics;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use tokio::sync::Notify;
@@ -47,6 +48,10 @@ impl Job for Slow {
 
     async fn give_up(&self, _: &Message, reason: &str) {
         panic!("given up: {reason}");
+    }
+
+    async fn refuse(&self, _: &Message, error: &ErrorBody) {
+        panic!("refused: {error}");
     }
 }
 

@@ -56,7 +56,7 @@ impl Jobs {
             sessions: self.memory.clone(),
             uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: self.metrics.clone(),
-            inbox_heads: Arc::default(),
+            turns: Arc::default(),
         };
         Ok(Worker::new(run, cx, self.outward.clone()))
     }

@@ -22,9 +22,10 @@ locals {
     for name, size in local.sizes : name => merge(size, { for key, value in try(var.services[name], {}) : key => value if value != null }, {
       on_demand_base = 1
       command        = local.declared[name].command
-      queues         = [for queue in local.declared[name].pulls : "${local.prefix}${queue}"]
-      public         = local.declared[name].public
-      policy         = jsonencode({ Version = "2012-10-17", Statement = local.statements[name] })
+      # Not the side queues: what waits there waits for one item, and more tasks would only race each other for it.
+      queues = [for queue in local.declared[name].pulls : "${local.prefix}${queue}" if !local.queues[queue].side]
+      public = local.declared[name].public
+      policy = jsonencode({ Version = "2012-10-17", Statement = local.statements[name] })
     })
   }
 

@@ -20,24 +20,25 @@ locals {
     for service, may in local.declared : service => [
       for statement in [
         {
+          # It sends to its own queues as well: of a pack, what is to be tried again goes back on its own, and what is hot
+          # moves aside. That is said here and not below, since a role has 10,240 characters for all of this.
           Sid      = "Pull"
           Effect   = "Allow"
-          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:SendMessage"]
           Resource = [for name in may.pulls : "${local.sqs}${name}"]
         },
         {
-          # For operators on the process's page /ops: see and move the dead letters of its own queues.
+          # It buries, and operators on its page /ops see and move the dead letters of its own queues.
           Sid      = "Redrive"
           Effect   = "Allow"
-          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:SendMessage"]
           Resource = [for name in may.pulls : "${local.sqs}${name}_dlq"]
         },
         {
-          Sid    = "Send"
-          Effect = "Allow"
-          Action = ["sqs:SendMessage"]
-          # To its own queues as well: of a pack, what is to be tried again goes back on its own.
-          Resource = distinct([for name in concat(may.sends, may.pulls, [for name in may.pulls : "${name}_dlq"]) : "${local.sqs}${name}"])
+          Sid      = "Send"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = [for name in may.sends : "${local.sqs}${name}" if !contains(may.pulls, name)]
         },
         {
           # Each process checks at its start that everything exists, by name; later that queues and DLQs answer, and how

@@ -9,6 +9,7 @@ mod compare;
 mod deliver;
 mod dialect;
 mod graph;
+mod hot;
 mod http;
 mod idle;
 mod ingest;
@@ -66,6 +67,7 @@ enum Command {
     Deliver(deliver::DeliverArgs),
     Storm(storm::StormArgs),
     Pipeline(pipeline::PipelineArgs),
+    Hot(hot::HotArgs),
     Peers(peers::PeersArgs),
 }
 
@@ -83,6 +85,7 @@ Examples:
   loadtest ingest                                 processor time of a message answered at the edge
   loadtest deliver --batch 100                    processor time of a delivery, from POST to socket
   loadtest pipeline --type dm.send                the whole way, at saturation or at a fixed rate
+  loadtest hot                                    one post that everybody likes, and what others hear of it
   loadtest peers                                  all that against Bun, Node, nchan, mosquitto, NATS and Redis, in turn
 
 `loadtest COMMAND --help` explains each.";
@@ -131,6 +134,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Deliver(args) => deliver::run(args, stop).await,
             Command::Storm(args) => storm::run(args, stop).await,
             Command::Pipeline(args) => pipeline::run(args, stop).await,
+            Command::Hot(args) => hot::run(args, stop).await,
             Command::Peers(args) => peers::run(args, stop).await,
         }
     })

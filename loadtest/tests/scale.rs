@@ -79,7 +79,7 @@ fn a_new_type_is_simulated_with_default_figures_and_reported() {
     let generated = std::fs::read(terraform.join("deployment.json")).unwrap();
     let mut deployment: Value = serde_json::from_slice(&generated).unwrap();
     deployment["queues"]["example_new_q"] = serde_json::json!({
-        "tier": "workers", "type": "example.new", "archived": true, "slots": null, "tells": 1, "replies": true,
+        "tier": "workers", "type": "example.new", "archived": true, "side": false, "slots": null, "tells": 1, "replies": true,
     });
     let pulls = deployment["services"]["workers"]["pulls"].as_array_mut().unwrap();
     pulls.push("example_new_q".into());

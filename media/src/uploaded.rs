@@ -28,6 +28,7 @@ use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::queues::Message;
 use soundoff_common::ports::tables::Tables;
+use soundoff_common::protocol::ErrorBody;
 use ulid::Ulid;
 
 use crate::messages::ask_for_check;
@@ -191,6 +192,8 @@ impl Job for Uploaded {
     /// Nobody waits for an answer: the message names no user, and its medium is collected as if it had never been
     /// uploaded.
     async fn give_up(&self, _message: &Message, _reason: &str) {}
+
+    async fn refuse(&self, _message: &Message, _error: &ErrorBody) {}
 }
 
 #[cfg(test)]

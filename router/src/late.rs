@@ -9,7 +9,7 @@ use soundoff_common::pipeline::envelope::Routed;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::queues::Message;
-use soundoff_common::protocol::{now_ms, rfc3339};
+use soundoff_common::protocol::{ErrorBody, now_ms, rfc3339};
 
 use crate::record::record;
 
@@ -52,4 +52,6 @@ impl Job for Late {
 
     /// Its sender was answered when it took effect.
     async fn give_up(&self, _message: &Message, _reason: &str) {}
+
+    async fn refuse(&self, _message: &Message, _error: &ErrorBody) {}
 }

@@ -11,7 +11,7 @@ use soundoff_common::pipeline::envelope::Routed;
 use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
-use soundoff_common::protocol::{now_ms, rfc3339};
+use soundoff_common::protocol::{ErrorBody, now_ms, rfc3339};
 
 use ulid::Ulid;
 
@@ -140,6 +140,10 @@ impl Job for Router {
 
     async fn give_up(&self, message: &Message, _reason: &str) {
         self.outward.give_up(message).await;
+    }
+
+    async fn refuse(&self, message: &Message, error: &ErrorBody) {
+        self.outward.refuse(message, error).await;
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use soundoff_common::pipeline::catalog::Spec;
 use soundoff_common::pipeline::feature;
 use soundoff_common::pipeline::handler::Source;
+use soundoff_common::pipeline::side::share;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::ports::tables::Table;
@@ -23,6 +24,8 @@ struct Queue {
     #[serde(rename = "type")]
     message_type: &'static str,
     archived: bool,
+    /// Whether it is the side queue of its type. Its messages wait for each other, so that more tasks do not help.
+    side: bool,
     /// How many of its messages one task works on at once; null means as configured.
     slots: Option<usize>,
     /// How many pushes and events one message can cause.
@@ -62,22 +65,26 @@ pub(crate) fn json() -> String {
         tier: Tier::Router,
         message_type: "",
         archived: false,
+        side: false,
         slots: Some(ROUTER_SLOTS),
         tells: 0,
         replies: false,
     };
-    let of = |spec: &Spec| {
-        let queue = Queue {
+    let of = |spec: &Spec, queue: &QueueName| {
+        let side = *queue != spec.queue;
+        let row = Queue {
             tier: spec.tier,
             message_type: spec.message_type,
-            archived: spec.archived,
-            slots: spec.pull.slots,
+            archived: spec.archived && !side,
+            side,
+            slots: if side { spec.pull.slots.map(share) } else { spec.pull.slots },
             tells: spec.tells.len(),
             replies: spec.source == Source::Client,
         };
-        (spec.queue.to_string(), queue)
+        (queue.to_string(), row)
     };
-    let queues = std::iter::once((QueueName::main().to_string(), main)).chain(catalog.specs().iter().map(of));
+    let rows = catalog.specs().iter().flat_map(|spec| spec.queues().map(move |queue| of(spec, &queue)));
+    let queues = std::iter::once((QueueName::main().to_string(), main)).chain(rows);
     let names = |queues: &BTreeSet<QueueName>| queues.iter().map(ToString::to_string).collect();
     let tables = |tables: &BTreeSet<Table>| tables.iter().map(|table| table.name()).collect();
     let service = |tier: Tier| {

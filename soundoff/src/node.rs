@@ -11,9 +11,10 @@ use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::feature::{self, Feature, Row, Work};
 use soundoff_common::pipeline::grants::Grants;
 use soundoff_common::pipeline::handler::Context;
-use soundoff_common::pipeline::inbox_heads::InboxHeads;
 use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::pipeline::side::{Side, share};
 use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::pipeline::turns::Turns;
 use soundoff_common::pipeline::worker::{Outward, Worker};
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::queues::QueueName;
@@ -154,13 +155,13 @@ impl Node {
         if self.tiers.contains(&Tier::Router) {
             benches.push(self.router(args)?);
         }
-        // All handlers of the process share it: handlers of different types append to the same inboxes.
-        let heads = Arc::<InboxHeads>::default();
+        // All handlers of the process share them.
+        let turns = Arc::<Turns>::default();
         for tier in &self.tiers {
             let world = self.world(*tier);
             let rows = features.iter().flat_map(|feature| &feature.rows);
             for row in rows.filter(|row| row.spec.tier == *tier && wanted(row.spec.message_type)) {
-                benches.push(bench(row, &world, &heads, args)?);
+                benches.extend(benches_of(row, &world, &turns, args)?);
             }
         }
         Ok(benches)
@@ -220,7 +221,8 @@ async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ri
     Ok(None)
 }
 
-fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &Pulling) -> anyhow::Result<Bench> {
+/// The consumers of a row: of its queue, and of its side queue if it has one.
+fn benches_of(row: &Row, world: &World, turns: &Arc<Turns>, args: &Pulling) -> anyhow::Result<Vec<Bench>> {
     let spec = &row.spec;
     let config: ConsumerConfig = spec.pull.within(args.worker());
     let mut job: Arc<dyn Job> = match &row.work {
@@ -229,7 +231,7 @@ fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &Pulling) -> a
                 tables: world.tables.clone(),
                 sessions: world.sessions.clone(),
                 metrics: world.metrics.clone(),
-                inbox_heads: heads.clone(),
+                turns: turns.clone(),
                 uploads: world.uploads.clone(),
             };
             Arc::new(Worker::new(*run, cx, world.outward.clone()))
@@ -239,5 +241,19 @@ fn bench(row: &Row, world: &World, heads: &Arc<InboxHeads>, args: &Pulling) -> a
     if let Some(rule) = args.chaos.iter().find(|rule| rule.message_type == spec.message_type) {
         job = Arc::new(Chaos::new(job, rule, args.chaos_seed));
     }
-    Ok(Bench { queues: world.queues.clone(), queue: spec.queue.clone(), config, job })
+    let bench = |queue, config, job| Bench { queues: world.queues.clone(), queue, config, job };
+    let mut benches = Vec::new();
+    if let (Some(key), Some(queue)) = (spec.hot, spec.side_queue()) {
+        let slots = share(config.slots);
+        let aside = ConsumerConfig { slots, batch: config.batch.min(slots), ..config };
+        benches.push(bench(queue.clone(), aside, job.clone()));
+        // Where the tables judge in order nobody waits for a turn, and nobody has to move. What lies in the side queue
+        // is worked off all the same.
+        if !world.tables.judges_in_order() {
+            let queues = (world.queues.clone(), queue);
+            job = Arc::new(Side::new(job, key, config.slots, queues, &world.metrics));
+        }
+    }
+    benches.push(bench(spec.queue.clone(), config, job));
+    Ok(benches)
 }

@@ -22,6 +22,7 @@ use soundoff_aws::{Aws, AwsConfig};
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
+use soundoff_common::protocol::ErrorBody;
 use soundoff_common::telemetry::Metrics;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -80,6 +81,8 @@ impl Job for Count {
     }
 
     async fn give_up(&self, _: &Message, _: &str) {}
+
+    async fn refuse(&self, _: &Message, _: &ErrorBody) {}
 }
 
 fn now() -> u64 {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, rules};
 
 use super::expression::Places;
-use super::retry::{Fault, Pace, Twice, fault};
+use super::retry::{Fault, Pace, Partition, Twice, fault};
 use super::value::{self, Attributes};
 use super::{DynamoTables, retry};
 use crate::prices;
@@ -57,8 +57,9 @@ impl DynamoTables {
     }
 
     pub(super) async fn get_one(&self, table: Table, key: &Key) -> Result<Option<Item>, TableError> {
+        let about = vec![Partition::of(table, &key.pk)];
         let key = value::key(key)?;
-        let found = Pace::run(&self.budget, Twice::IsOnce, || async {
+        let found = Pace::run(&self.budgets, about, Twice::IsOnce, || async {
             let request = (self.client.get_item().table_name(self.table(table)))
                 .set_key(Some(key.clone()))
                 .consistent_read(true)
@@ -77,7 +78,8 @@ impl DynamoTables {
             left.entry(*table).or_default().push(value::key(key)?);
         }
         let mut found = Found::with_capacity(keys.len());
-        let mut pace = Pace::new(&self.budget);
+        let about = keys.iter().map(|(table, key)| Partition::of(*table, &key.pk)).collect();
+        let mut pace = Pace::new(&self.budgets, about);
         loop {
             let before: usize = left.values().map(Vec::len).sum();
             let fault = match self.batch_once(&left, &mut found).await {
@@ -91,7 +93,8 @@ impl DynamoTables {
                     if after < before {
                         pace.progress();
                     }
-                    Fault::Busy(format!("dynamodb: BatchGetItem: {after} keys left unprocessed"))
+                    let why = format!("dynamodb: BatchGetItem: {after} keys left unprocessed");
+                    Fault::Throttled { why, part: first(&left, &keys) }
                 }
                 Err(fault) => fault,
             };
@@ -146,7 +149,8 @@ impl DynamoTables {
         let mut after = None;
         loop {
             let wanted = query.limit + 1 - page.items.len() + ends;
-            let answer = Pace::run(&self.budget, Twice::IsOnce, || async {
+            let about = vec![Partition::of(query.table, &query.pk)];
+            let answer = Pace::run(&self.budgets, about, Twice::IsOnce, || async {
                 self.range_once(query, &condition, &places, wanted, after.clone()).await
             });
             let answer = answer.await?;
@@ -202,7 +206,7 @@ impl DynamoTables {
         let (segment, segments) = (whole(segment)?, whole(segments)?);
         let mut after = after.as_ref().map(value::key).transpose()?;
         loop {
-            let answer = Pace::run(&self.budget, Twice::IsOnce, || async {
+            let answer = Pace::run(&self.budgets, Vec::new(), Twice::IsOnce, || async {
                 let request = (self.client.scan().table_name(self.table(table)))
                     .segment(segment)
                     .total_segments(segments)
@@ -231,6 +235,13 @@ impl DynamoTables {
         let units = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
         self.meter.bill(prices::DYNAMODB_READ, units);
     }
+}
+
+/// The place among `keys` of one that was left.
+fn first(left: &HashMap<Table, Vec<Attributes>>, keys: &[(Table, Key)]) -> Option<usize> {
+    let (table, attributes) = left.iter().find_map(|(table, keys)| Some((*table, keys.first()?)))?;
+    let key = value::key_of(attributes).ok()?;
+    keys.iter().position(|(of, one)| (*of, one) == (table, &key))
 }
 
 /// Whether no text is between the bounds. Engines refuse a range whose bounds are reversed, and no key is empty.

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
 use soundoff_common::ports::tables::{Action, Change, Condition, TableError, Write};
 
 use super::expression::Places;
+use super::retry::Partition;
 use super::value::{self, Attributes};
 
 /// One write, ready to be sent alone or in a transaction.
@@ -14,6 +15,8 @@ use super::value::{self, Attributes};
 pub(super) struct Statement {
     /// Its index among the caller's writes.
     pub(super) index: usize,
+    /// Where the item is.
+    pub(super) partition: Partition,
     pub(super) table: String,
     pub(super) key: Attributes,
     pub(super) deed: Deed,
@@ -40,7 +43,8 @@ pub(super) enum Deed {
 impl Statement {
     /// `None` for a check of a condition that always holds.
     pub(super) fn of(index: usize, table: String, write: Write) -> Result<Option<Self>, TableError> {
-        let Write { key, action, condition, .. } = write;
+        let Write { table: of, key, action, condition } = write;
+        let partition = Partition::of(of, &key.pk);
         let key = value::key(&key)?;
         let (mut places, mut clauses, mut guards) = (Places::default(), Vec::new(), Vec::new());
         places.condition(&condition, &mut clauses)?;
@@ -58,7 +62,7 @@ impl Statement {
         let guarded = (!guards.is_empty()).then_some(condition);
         clauses.append(&mut guards);
         let expression = (!clauses.is_empty()).then(|| clauses.join(" AND "));
-        Ok(Some(Self { index, table, key, deed, expression, places, guarded }))
+        Ok(Some(Self { index, partition, table, key, deed, expression, places, guarded }))
     }
 
     /// As part of a transaction.

@@ -68,7 +68,7 @@ impl DynamoTables {
 
     async fn alone(&self, statement: &Statement) -> Result<(), TableError> {
         let twice = if statement.expression.is_none() { Twice::IsOnce } else { Twice::IsNot };
-        Pace::run(&self.budget, twice, || async {
+        Pace::run(&self.budgets, vec![statement.partition], twice, || async {
             let consumed = match &statement.deed {
                 Deed::Put(item) => self.put(statement, item).await?,
                 Deed::Update(update) => self.update(statement, update).await?,
@@ -132,13 +132,14 @@ impl DynamoTables {
     async fn together(&self, statements: Vec<Statement>) -> Result<(), TableError> {
         let mut parts = Vec::with_capacity(statements.len());
         let mut judges = Vec::with_capacity(statements.len());
+        let about = statements.iter().map(|statement| statement.partition).collect();
         for statement in statements {
             let guarded = statement.guarded.clone();
             judges.push(Judge { index: statement.index, guarded });
             parts.push(statement.part()?);
         }
         let token = Ulid::generate().to_string();
-        Pace::run(&self.budget, Twice::IsOnce, || self.transact(&token, &parts, &judges)).await
+        Pace::run(&self.budgets, about, Twice::IsOnce, || self.transact(&token, &parts, &judges)).await
     }
 
     async fn transact(
@@ -182,7 +183,7 @@ struct Judge {
 
 /// The first real reason of a cancelled transaction.
 fn verdict(reasons: &[CancellationReason], judges: &[Judge]) -> Fault {
-    for (reason, judge) in reasons.iter().zip(judges) {
+    for (part, (reason, judge)) in reasons.iter().zip(judges).enumerate() {
         let code = reason.code().unwrap_or("None");
         return match code {
             "None" => continue,
@@ -193,7 +194,7 @@ fn verdict(reasons: &[CancellationReason], judges: &[Judge]) -> Fault {
                 Fault::Final(TableError::Invalid(format!("write {}: {said}", judge.index)))
             }
             "ThrottlingError" | "ProvisionedThroughputExceeded" | "RequestLimitExceeded" => {
-                Fault::Busy(format!("dynamodb: TransactWriteItems: {code}"))
+                Fault::Throttled { why: format!("dynamodb: TransactWriteItems: {code}"), part: Some(part) }
             }
             other => Fault::Final(TableError::Unavailable(format!("dynamodb: TransactWriteItems: {other}"))),
         };
@@ -247,7 +248,7 @@ mod tests {
             assert!(matches!(&verdict, Fault::Final(error) if *error == expected), "{codes:?}: {verdict:?}");
         }
         let busy = verdict(&reasons(&["None", "ThrottlingError", "None"]), &judges());
-        assert!(matches!(busy, Fault::Busy(_)), "{busy:?}");
+        assert!(matches!(busy, Fault::Throttled { part: Some(1), .. }), "{busy:?}");
         let none = verdict(&[], &judges());
         assert!(matches!(none, Fault::Final(TableError::Unavailable(_))), "{none:?}");
     }

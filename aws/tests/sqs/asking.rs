@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, Verdict, consume};
 use soundoff_common::ports::queues::{Message, QueueName};
+use soundoff_common::protocol::ErrorBody;
 use soundoff_common::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,8 @@ impl Job for Done {
     }
 
     async fn give_up(&self, _: &Message, _: &str) {}
+
+    async fn refuse(&self, _: &Message, _: &ErrorBody) {}
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::pipeline::consumer::ConsumerConfig;
 use crate::pipeline::handler::{MessageType, Nothing, Source, Told};
+use crate::pipeline::side::{HotKey, hot_key_of};
 use crate::pipeline::tier::Tier;
 use crate::ports::queues::QueueName;
 use crate::protocol::Role;
@@ -48,6 +49,8 @@ pub struct Spec {
     pub tier: Tier,
     /// How it is pulled.
     pub pull: Pull,
+    /// What its messages are about, where those about the same wait for each other. They then have a side queue.
+    pub hot: Option<HotKey>,
     /// Who may send it.
     pub source: Source,
     /// The least role of a user whose client may send it.
@@ -77,6 +80,7 @@ impl Spec {
             queue: M::QUEUE.map_or_else(|| QueueName::of_type(M::TYPE), QueueName::new),
             tier: M::TIER,
             pull: Pull::ONE_BY_ONE,
+            hot: hot_key_of::<M>(),
             source: M::SOURCE,
             role: M::ROLE,
             archived: M::ARCHIVED,
@@ -97,6 +101,7 @@ impl Spec {
             queue: QueueName::of_type(message_type),
             tier,
             pull: Pull::ONE_BY_ONE,
+            hot: None,
             source: Source::Internal,
             role: Role::User,
             archived: false,
@@ -113,6 +118,20 @@ impl Spec {
     #[must_use]
     pub fn on(self, queue: &str) -> Self {
         Self { queue: QueueName::new(queue), ..self }
+    }
+
+    /// Its side queue, if it has one: `like_add_q` → `like_add_hot_q`.
+    #[must_use]
+    pub fn side_queue(&self) -> Option<QueueName> {
+        self.hot?;
+        let stem = self.queue.as_str();
+        let stem = stem.strip_suffix("_q").unwrap_or(stem);
+        Some(QueueName::new(&format!("{stem}_hot_q")))
+    }
+
+    /// Its queue, and its side queue if it has one.
+    pub fn queues(&self) -> impl Iterator<Item = QueueName> {
+        std::iter::once(self.queue.clone()).chain(self.side_queue())
     }
 }
 
@@ -149,7 +168,10 @@ impl Catalog {
         let mut routes: HashMap<&'static str, Route> = HashMap::new();
         let mut taken = std::collections::HashSet::from([QueueName::main()]);
         for spec in &specs {
-            assert!(taken.insert(spec.queue.clone()), "two handlers pull {}", spec.queue);
+            for queue in spec.queues() {
+                assert!(!taken.contains(&queue), "two handlers pull {queue}");
+                taken.insert(queue);
+            }
             let from_clients = spec.source == Source::Client;
             let route = routes.entry(spec.message_type).or_insert_with(|| Route {
                 from_clients,
@@ -179,9 +201,9 @@ impl Catalog {
         self.routes.get(message_type)
     }
 
-    /// Every queue: `main_q` and then each handler's.
+    /// Every queue: `main_q` and then each handler's, with its side queue after it.
     #[must_use]
     pub fn queue_names(&self) -> Vec<QueueName> {
-        std::iter::once(QueueName::main()).chain(self.specs.iter().map(|spec| spec.queue.clone())).collect()
+        std::iter::once(QueueName::main()).chain(self.specs.iter().flat_map(Spec::queues)).collect()
     }
 }

@@ -71,8 +71,8 @@ pub trait Job: Send + Sync + 'static {
     /// Reports to the sender, if one waits, that this message is given up: it is among the dead letters.
     async fn give_up(&self, message: &Message, reason: &str);
 
-    /// Reports to the sender why its message was refused. For jobs that return [`Verdict::Refused`].
-    async fn refuse(&self, _message: &Message, _error: &ErrorBody) {}
+    /// Reports to the sender why its message was refused: it is acked.
+    async fn refuse(&self, message: &Message, error: &ErrorBody);
 }
 
 /// The most receipts in one ack.

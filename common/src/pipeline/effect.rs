@@ -14,7 +14,6 @@ use crate::pipeline::handler::{
     Context, Done, Effect, Failure, MessageType, Outcome, Push, Pushed, Request, Run,
 };
 use crate::pipeline::inbox;
-use crate::pipeline::inbox_heads::Turn;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
 use crate::protocol::{ErrorCode, Handle};
 
@@ -56,8 +55,18 @@ pub(crate) const HOLDINGS: &[Holding] = &[
 /// it repeats.
 pub(crate) const DEDUPE_KEPT_S: u64 = 7 * 24 * 3600;
 
-/// How often a transaction that lost a race is decided again before the message goes back to its queue.
-const DECISIONS: u32 = 12;
+/// How many races for its items a message may lose before its run ends and waits.
+const RACES: u32 = 12;
+
+/// The most that is waited before a decision is made again: others have changed what it was made from, and are done.
+const AFTER_A_CHANGE: Duration = Duration::from_millis(1);
+
+/// The same after a transaction that the engine cancelled: another one is at the same items at this moment, and takes
+/// some 15 ms.
+const AFTER_A_CONFLICT: Duration = Duration::from_millis(16);
+
+/// The most that is ever waited between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(256);
 
 /// The [`Run`] of a handler.
 #[must_use]
@@ -69,7 +78,8 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
     let body = serde_json::from_str(envelope.body.get())
         .map_err(|e| Failure::reject(ErrorCode::BadMessage, format!("{}: {e}", M::TYPE)))?;
     let request = Request { from: envelope.from.clone(), mid: envelope.mid, at: envelope.at, body };
-    for decision in 0..DECISIONS {
+    let mut races = Races(0);
+    loop {
         let outcome = match M::handle(cx, &request).await {
             Ok(outcome) => outcome,
             // The effect may be what makes its own repetition impossible, such as a post deleted by the first run.
@@ -89,9 +99,11 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
         let Some(effect) = effect else {
             return Ok(Done { reply, duplicate: false, pushes: Vec::new(), events, follow_ups });
         };
-        match commit(cx, envelope, effect, &reply).await {
-            Ok(pushes) => return Ok(Done { reply, duplicate: false, pushes, events, follow_ups }),
-            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {
+        match commit(cx, envelope, effect, &reply, &mut races).await? {
+            End::Committed(pushes) => {
+                return Ok(Done { reply, duplicate: false, pushes, events, follow_ups });
+            }
+            End::Recorded => {
                 if let Some(mut done) = recorded(cx, envelope).await? {
                     if !done.duplicate {
                         // Our own first run was cut off after its commit: what comes after the commit must still be
@@ -102,74 +114,177 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
                     return Ok(done);
                 }
             }
-            Err(error) => return Err(error.into()),
+            End::Changed => {}
         }
-        pause(decision).await;
+        races.lost(AFTER_A_CHANGE).await?;
     }
-    Err(Failure::Wait(anyhow::anyhow!("lost {DECISIONS} races for the same items")))
 }
 
-/// Full jitter, from at most 1 ms to at most 256 ms.
-async fn pause(decision: u32) {
-    let most = 1000 << decision.min(8);
-    let micros = rand::rng().random_range(0..most);
-    tokio::time::sleep(Duration::from_micros(micros)).await;
+/// How many races a run has lost.
+struct Races(u32);
+
+impl Races {
+    /// Counts a lost race and waits: full jitter, up to a bound that begins with `first` and doubles.
+    async fn lost(&mut self, first: Duration) -> Result<(), Failure> {
+        self.0 += 1;
+        if self.0 == RACES {
+            return Err(Failure::Wait(anyhow::anyhow!("lost {RACES} races for the same items")));
+        }
+        let share = rand::rng().random::<f64>();
+        tokio::time::sleep(longest(first, self.0).mul_f64(share)).await;
+        Ok(())
+    }
 }
 
-/// Commits an effect with its inbox entries and dedupe record; returns the entries' places.
+/// The longest pause after the race of this number, 1 and up.
+fn longest(first: Duration, race: u32) -> Duration {
+    (first * (1 << (race - 1))).min(LONGEST_PAUSE)
+}
+
+/// How a commit ended.
+enum End {
+    /// It is done; the places of its pushes.
+    Committed(Vec<Pushed>),
+    /// There is a dedupe record: this message, or another one with its `id`, was done before.
+    Recorded,
+    /// What the decision was made from has changed.
+    Changed,
+}
+
+impl End {
+    /// What a failed condition means. The dedupe record comes first, so that its failure is the one that is named
+    /// whatever else has failed.
+    fn of(failed: usize) -> Self {
+        if failed == 0 { Self::Recorded } else { Self::Changed }
+    }
+}
+
+/// Commits an effect with its inbox entries and dedupe record.
 async fn commit(
     cx: &Context,
     envelope: &Envelope,
     effect: Effect,
     reply: &RawValue,
-) -> Result<Vec<Pushed>, TableError> {
-    let Effect { mut writes, pushes } = effect;
-    let now_s = latest_s(envelope);
-    let mut receivers: Vec<Handle> = pushes.iter().map(|push| push.to.clone()).collect();
+    races: &mut Races,
+) -> Result<End, Failure> {
+    let mut receivers: Vec<Handle> = effect.pushes.iter().map(|push| push.to.clone()).collect();
     receivers.sort_unstable();
     receivers.dedup();
-    let turn = cx.inbox_heads.turn(&*cx.tables, &receivers).await?;
-    let mut heads = turn.heads.clone();
-    let mut pushed = Vec::with_capacity(pushes.len());
-    for (receiver, newest) in receivers.iter().zip(&mut heads) {
-        let head = *newest;
-        let mine: Vec<&Push> = pushes.iter().filter(|push| push.to == *receiver).collect();
-        *newest += mine.len() as u64;
-        let entries: Vec<_> = mine.iter().map(|push| entry(push, envelope)).collect();
-        writes.extend(inbox::append(receiver, head, &entries, now_s));
-        let places = (head + 1..).zip(mine);
-        pushed.extend(places.map(|(seq, push)| Pushed {
-            to: receiver.clone(),
-            seq,
-            push: Some(push.clone()),
-        }));
+    if cx.tables.judges_in_order() {
+        build_on(cx, envelope, effect, reply, &receivers).await
+    } else {
+        in_turn(cx, envelope, effect, reply, &receivers, races).await
     }
-    writes.push(record(envelope, reply, &pushed));
-    hand_over(cx, writes, turn, &receivers, &heads).await?;
-    Ok(pushed)
 }
 
-/// Writes, and passes the turn at the receivers' inboxes on as early as the tables allow.
-async fn hand_over(
-    cx: &Context,
+/// A transaction that is ready to be written.
+struct Ready {
+    /// The dedupe record, then what is appended to inboxes, then the handler's writes.
     writes: Vec<Write>,
-    turn: Turn<'_>,
-    receivers: &[Handle],
-    heads: &[u64],
-) -> Result<(), TableError> {
-    let mut write = std::pin::pin!(cx.tables.write(writes));
-    if receivers.is_empty() || !cx.tables.judges_in_order() {
-        return write.await;
+    /// How many of them append.
+    appends: usize,
+    /// The places of the pushes.
+    pushed: Vec<Pushed>,
+    /// The newest `seq` of each receiver after it.
+    heads: Vec<u64>,
+}
+
+impl Ready {
+    fn new(
+        envelope: &Envelope,
+        effect: Effect,
+        reply: &RawValue,
+        receivers: &[Handle],
+        mut heads: Vec<u64>,
+    ) -> Self {
+        let Effect { writes: decided, pushes } = effect;
+        let mut writes = Vec::with_capacity(1 + receivers.len() + pushes.len() + decided.len());
+        let mut pushed = Vec::with_capacity(pushes.len());
+        for (receiver, newest) in receivers.iter().zip(&mut heads) {
+            let head = *newest;
+            let mine: Vec<&Push> = pushes.iter().filter(|push| push.to == *receiver).collect();
+            *newest += mine.len() as u64;
+            let entries: Vec<_> = mine.iter().map(|push| entry(push, envelope)).collect();
+            writes.extend(inbox::append(receiver, head, &entries, latest_s(envelope)));
+            let places = (head + 1..).zip(mine);
+            pushed.extend(places.map(|(seq, push)| Pushed {
+                to: receiver.clone(),
+                seq,
+                push: Some(push.clone()),
+            }));
+        }
+        let appends = writes.len();
+        writes.extend(decided);
+        writes.insert(0, record(envelope, reply, &pushed));
+        Self { writes, appends, pushed, heads }
     }
-    // The first poll hands the write over. If it does not, what builds on it fails its condition and is decided again.
-    let answer = futures_util::poll!(&mut write);
-    cx.inbox_heads.pass(turn, receivers, heads);
-    let answer = match answer {
-        std::task::Poll::Ready(answer) => answer,
-        std::task::Poll::Pending => write.await,
+
+    /// Whether a failed condition is that of a head: entries have none.
+    fn is_head(&self, failed: usize) -> bool {
+        (1..=self.appends).contains(&failed)
+    }
+}
+
+/// Commits where the tables judge in order: passes the turn at the receivers' inboxes on as early as they allow.
+async fn build_on(
+    cx: &Context,
+    envelope: &Envelope,
+    effect: Effect,
+    reply: &RawValue,
+    receivers: &[Handle],
+) -> Result<End, Failure> {
+    let inboxes = &cx.turns.heads;
+    let turn = inboxes.turn(&*cx.tables, receivers).await?;
+    let ready = Ready::new(envelope, effect, reply, receivers, turn.heads.clone());
+    let mut write = std::pin::pin!(cx.tables.write(ready.writes));
+    let answer = if receivers.is_empty() {
+        write.await
+    } else {
+        // The first poll hands the write over. If it does not, what builds on it fails its condition and is decided
+        // again.
+        let answer = futures_util::poll!(&mut write);
+        inboxes.pass(turn, receivers, &ready.heads);
+        let answer = match answer {
+            std::task::Poll::Ready(answer) => answer,
+            std::task::Poll::Pending => write.await,
+        };
+        inboxes.settle(receivers, answer.is_ok()).await;
+        answer
     };
-    cx.inbox_heads.settle(receivers, answer.is_ok()).await;
-    answer
+    match answer {
+        Ok(()) => Ok(End::Committed(ready.pushed)),
+        Err(TableError::ConditionFailed { index }) => Ok(End::of(index)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Commits where the tables cancel what overlaps: has the turn at all that it shares with others of this process, and
+/// keeps it while others of other processes are faster. What was decided stays decided until one of its own conditions
+/// fails.
+async fn in_turn(
+    cx: &Context,
+    envelope: &Envelope,
+    effect: Effect,
+    reply: &RawValue,
+    receivers: &[Handle],
+    races: &mut Races,
+) -> Result<End, Failure> {
+    let _turn = cx.turns.at(receivers, &effect.writes).await;
+    loop {
+        let heads = match receivers {
+            [] => Vec::new(),
+            _ => inbox::heads(&*cx.tables, receivers).await?,
+        };
+        let mut ready = Ready::new(envelope, effect.clone(), reply, receivers, heads);
+        let first = match cx.tables.write(std::mem::take(&mut ready.writes)).await {
+            Ok(()) => return Ok(End::Committed(ready.pushed)),
+            Err(TableError::Conflict) => AFTER_A_CONFLICT,
+            Err(TableError::ConditionFailed { index }) if ready.is_head(index) => AFTER_A_CHANGE,
+            Err(TableError::ConditionFailed { index }) => return Ok(End::of(index)),
+            Err(error) => return Err(error.into()),
+        };
+        races.lost(first).await?;
+    }
 }
 
 fn entry(push: &Push, envelope: &Envelope) -> inbox::Entry {
@@ -237,25 +352,4 @@ async fn recorded(cx: &Context, envelope: &Envelope) -> Result<Option<Done>, Fai
 }
 
 #[cfg(test)]
-mod tests {
-    use ulid::Ulid;
-
-    use super::*;
-    use crate::model::holdings::assert_knows;
-    use crate::pipeline::handler::raw;
-    use crate::ports::tables::Action;
-
-    #[test]
-    fn a_record_has_all_its_attributes_and_the_key_of_its_kind() {
-        let from: Handle = "ann".parse().unwrap();
-        for (id, kind) in [("one", &HOLDINGS[0]), ("", &HOLDINGS[1])] {
-            let (id, message_type) = (id.to_owned(), "note.make".to_owned());
-            let (mid, from, body) = (Ulid(1), from.clone(), raw(&1));
-            let envelope = Envelope { mid, id, message_type, from, origin: None, at: 1, body };
-            let write = record(&envelope, &raw(&2), &[]);
-            assert!(kind.is_at(write.table, &write.key), "{:?} is of {}", write.key, kind.kind);
-            let Action::Put(item) = write.action else { panic!("a record is put") };
-            assert_knows(attribute::ALL, &item, &[]);
-        }
-    }
-}
+mod tests;

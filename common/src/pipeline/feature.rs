@@ -221,7 +221,10 @@ pub fn grants(tier: Tier, features: &[Feature], catalog: &Catalog) -> Grants {
             grants.sends.extend(route.queues.iter().cloned());
         }
         let specs = feature.rows.iter().map(|row| &row.spec).filter(|spec| spec.tier == tier);
-        grants.pulls.extend(specs.map(|spec| spec.queue.clone()));
+        for spec in specs {
+            grants.pulls.extend(spec.queues());
+            grants.sends.extend(spec.side_queue());
+        }
     }
     if tier == Tier::Router {
         grants.pulls.insert(QueueName::main());

@@ -12,8 +12,8 @@ use ulid::Ulid;
 
 use crate::pipeline::consumer::Verdict;
 use crate::pipeline::envelope::Envelope;
-use crate::pipeline::inbox_heads::InboxHeads;
 use crate::pipeline::tier::Tier;
+use crate::pipeline::turns::Turns;
 use crate::ports::queues::QueueError;
 use crate::ports::sessions::Sessions;
 use crate::ports::tables::{TableError, Tables, Write};
@@ -32,8 +32,8 @@ pub struct Context {
     pub uploads: Arc<dyn Uploads>,
     /// The process's metrics.
     pub metrics: Metrics,
-    /// Keeps this process from racing itself for one user's inbox.
-    pub inbox_heads: Arc<InboxHeads>,
+    /// Keeps this process from racing itself for inboxes and counters.
+    pub turns: Arc<Turns>,
 }
 
 /// One message as its handler sees it.
@@ -159,7 +159,7 @@ pub fn raw(value: &impl Serialize) -> Box<RawValue> {
 pub struct Nothing {}
 
 /// What a durable change consists of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Effect {
     pub(crate) writes: Vec<Write>,
     pub(crate) pushes: Vec<Push>,
@@ -296,6 +296,9 @@ pub trait MessageType: Send + Sync + 'static {
     const TELLS: &'static [Told] = &[];
     /// The MessageTypes of all messages that may follow it.
     const CAUSES: &'static [&'static str] = &[];
+    /// What its messages are about, such as the id of a post, where those about the same wait for each other: their
+    /// effects change the same items. Beyond a share of the slots they then wait in a side queue.
+    const HOT: Option<fn(&Self::Body) -> &str> = None;
     /// The body that the sender sends.
     type Body: DeserializeOwned + JsonSchema + Send + Sync;
     /// What the sender gets back.

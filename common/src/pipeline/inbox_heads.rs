@@ -1,9 +1,9 @@
-//! Keeps the workers of one process from racing each other for one user's inbox.
+//! Keeps the workers of one process from racing each other for one user's inbox, where the engine judges writes in the
+//! order in which they are handed over.
 //!
 //! The transactions alone keep inboxes correct: an append succeeds only if the head is still as it was read. Here
-//! appends to one inbox take turns. Where the engine judges writes in the order in which they are handed over, the next
-//! append builds on one that has not committed yet, so that a celebrity's pushes share commits instead of waiting for
-//! one each.
+//! appends to one inbox take turns until they are handed over, and the next append builds on one that has not committed
+//! yet, so that a celebrity's pushes share commits instead of waiting for one each.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ type Slot = HashMap<Handle, Ahead>;
 
 /// The inboxes of all users, a few to each lock.
 #[derive(Debug)]
-pub struct InboxHeads(Box<[Mutex<Slot>]>);
+pub(crate) struct InboxHeads(Box<[Mutex<Slot>]>);
 
 impl Default for InboxHeads {
     fn default() -> Self {

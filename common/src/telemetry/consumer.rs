@@ -29,6 +29,12 @@ pub struct ConsumerMetrics {
 }
 
 impl Metrics {
+    /// How many messages have moved to this side queue.
+    #[must_use]
+    pub fn moved_aside(&self, side_queue: &QueueName) -> Counter {
+        self.worker_moved_aside.get_or_create_owned(&QueueLabel { queue: side_queue.to_string() })
+    }
+
     /// The metrics of a queue's consumer.
     #[must_use]
     pub fn of_consumer(&self, queue: &QueueName) -> ConsumerMetrics {

@@ -101,8 +101,8 @@ run "least_privilege" {
   assert {
     condition = toset(flatten([
       for statement in jsondecode(output.policies["router"]).Statement : statement.Resource if statement.Sid == "Pull"
-    ])) == toset(["arn:aws:sqs:us-east-1:123456789012:soundoff-test-main_q"])
-    error_message = "The router pulls main_q only."
+    ])) == toset([for name in ["archive_late_q", "main_q"] : "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}"])
+    error_message = "The router pulls main_q and what the archive did not take, and nothing else."
   }
 
   assert {
@@ -112,9 +112,18 @@ run "least_privilege" {
 
   assert {
     condition = alltrue([
-      for name in keys(jsondecode(file("deployment.json")).queues) : strcontains(output.policies["router"], "soundoff-test-${name}\"")
+      for name, queue in jsondecode(file("deployment.json")).queues : strcontains(output.policies["router"], "soundoff-test-${name}\"") != queue.side
     ])
-    error_message = "The router sends to each queue of the catalog."
+    error_message = "The router sends to each queue of the catalog, and to no side queue."
+  }
+
+  assert {
+    condition = length([for queue in jsondecode(file("deployment.json")).queues : 1 if queue.side]) > 3 && alltrue([
+      for name, queue in jsondecode(file("deployment.json")).queues : anytrue([
+        for statement in jsondecode(output.policies[queue.tier]).Statement : contains(statement.Action, "sqs:SendMessage") && contains(statement.Resource, "arn:aws:sqs:us-east-1:123456789012:soundoff-test-${name}")
+      ]) if queue.side
+    ])
+    error_message = "Who pulls a side queue moves messages there."
   }
 
   # What each service does to tables is what the features declare for it, no more and no less.
@@ -141,7 +150,7 @@ run "least_privilege" {
     error_message = "Operators deal with the dead letters of a queue on the pages of those who pull it, and nowhere else."
   }
 
-  # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs.
+  # Each sends to its own queues too (of a pack, what is to be tried again) and to their DLQs: with the right to pull.
   assert {
     condition = {
       for service, policy in output.policies : service => [

@@ -295,6 +295,7 @@ mod tests {
         let row = |message_type: &str, tells, replies| Row {
             message_type: message_type.into(),
             archived: replies,
+            side: false,
             slots: None,
             tells,
             replies,

@@ -53,6 +53,8 @@ pub(crate) struct Row {
     pub(crate) message_type: String,
     /// Whether its messages go to the archive.
     pub(crate) archived: bool,
+    /// Whether it is a type's side queue. The simulation has no hot posts, so it leaves them out.
+    pub(crate) side: bool,
     /// How many of its messages a task handles at once; as configured where there is none.
     pub(crate) slots: Option<u32>,
     /// How many pushes and events one message can cause.
@@ -137,8 +139,13 @@ impl Deployment {
         let generated: Generated = serde_json::from_str(&texts.0[GENERATED]).context(GENERATED)?;
         let sizes = local(&texts.body("main.tf")?, "sizes")?;
         let services: BTreeMap<String, Service> = hcl::from_value(sizes).context("the sizes in main.tf")?;
-        let pulls: BTreeMap<String, Vec<String>> =
-            generated.services.into_iter().map(|(name, service)| (name, service.pulls)).collect();
+        let mut queues = generated.queues;
+        queues.retain(|_, queue| !queue.side);
+        let pulled = |(name, mut service): (String, Grants)| {
+            service.pulls.retain(|queue| queues.contains_key(queue));
+            (name, service.pulls)
+        };
+        let pulls: BTreeMap<String, Vec<String>> = generated.services.into_iter().map(pulled).collect();
         if let Some(name) = services.keys().find(|name| !pulls.contains_key(*name)) {
             bail!("main.tf has a size for the service {name}, which is not in {GENERATED}");
         }
@@ -172,7 +179,7 @@ impl Deployment {
                 other => bail!("cache_node_type is {other}"),
             },
             services,
-            queues: generated.queues,
+            queues,
             pulls,
         })
     }

@@ -128,7 +128,7 @@ impl World {
             Work::Job(make) => make(&self.ports).unwrap(),
             Work::Handler(run) => {
                 let Ports { tables, sessions, metrics, uploads, outward, .. } = self.ports.clone();
-                let cx = Context { tables, sessions, uploads, metrics, inbox_heads: Arc::default() };
+                let cx = Context { tables, sessions, uploads, metrics, turns: Arc::default() };
                 Arc::new(Worker::new(*run, cx, outward))
             }
         }

@@ -34,6 +34,7 @@ impl MessageType for CommentCreate {
         "Comments on a post. Its author gets the push `comment.created`, unless it is their own.";
     const TELLS: &'static [Told] =
         &[Told::push::<OneComment>("comment.created", "Somebody has commented on your post.")];
+    const HOT: Option<fn(&Self) -> &str> = Some(|comment| &comment.post);
     type Body = Self;
     type Reply = OneComment;
 

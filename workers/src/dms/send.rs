@@ -28,6 +28,7 @@ impl MessageType for DmSend {
         Told::push::<OneMessage>("dm.received", "Somebody has written to you."),
         Told::push::<OneMessage>("dm.sent", "You have written to somebody, on whichever device."),
     ];
+    const HOT: Option<fn(&Self) -> &str> = Some(|dm| dm.to.as_str());
     type Body = Self;
     type Reply = OneMessage;
 

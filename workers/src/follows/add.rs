@@ -26,6 +26,7 @@ impl MessageType for FollowAdd {
     const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower.";
     const TELLS: &'static [Told] =
         &[Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower.")];
+    const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
     type Reply = Followed;
 

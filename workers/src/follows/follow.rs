@@ -19,6 +19,13 @@ pub(crate) struct Whom {
     pub(crate) user: Handle,
 }
 
+impl Whom {
+    /// Whom it is about.
+    pub(crate) fn user(&self) -> &str {
+        self.user.as_str()
+    }
+}
+
 /// The sender's follow of a user.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Followed {

@@ -13,6 +13,7 @@ pub(crate) struct FollowRemove;
 impl MessageType for FollowRemove {
     const TYPE: &'static str = "follow.remove";
     const SUMMARY: &'static str = "Follows a user no longer; fine when the sender did not.";
+    const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
     type Reply = Followed;
 

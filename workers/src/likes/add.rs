@@ -27,6 +27,7 @@ impl MessageType for LikeAdd {
     const SUMMARY: &'static str = "Likes a post. Its author gets the push `like.added`, once per liker.";
     const TELLS: &'static [Told] =
         &[Told::push::<LikeAdded<'_>>("like.added", "Somebody likes your post; once per liker.")];
+    const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);
     type Body = Liked;
     type Reply = Likes;
 

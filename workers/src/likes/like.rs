@@ -31,6 +31,13 @@ pub(crate) struct Liked {
     pub(crate) post: String,
 }
 
+impl Liked {
+    /// What it is about.
+    pub(crate) fn post(&self) -> &str {
+        &self.post
+    }
+}
+
 /// A post's likes, with the sender's own message counted.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Likes {

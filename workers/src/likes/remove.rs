@@ -12,6 +12,7 @@ pub(crate) struct LikeRemove;
 impl MessageType for LikeRemove {
     const TYPE: &'static str = "like.remove";
     const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none.";
+    const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);
     type Body = Liked;
     type Reply = Likes;
 

@@ -5,14 +5,14 @@ use soundoff_common::protocol::ErrorCode;
 
 use crate::testing::world::{World, refusal};
 
-/// Runs `first`'s handler up to its commit, then all of `second`, and then the rest of `first`.
+/// Runs `first`'s handler up to its commit, then all of `second` in another process, and then the rest of `first`.
 async fn raced(
     world: &World,
     first: (&str, &str, Value),
     second: (&'static str, &'static str, Value),
 ) -> Option<ErrorCode> {
     let message = world.message(first.0, first.1, &first.2);
-    let other = world.clone();
+    let other = world.another_process();
     world.tables.before_next_write(Box::pin(async move {
         other.ok(second.0, second.1, second.2).await;
     }));
@@ -89,7 +89,7 @@ async fn of_two_toggles_at_once_the_later_wins_and_counters_move_once() {
                 if other_first {
                     halved.mid = world.message("bobby", "typing", &body).mid;
                 }
-                let other = world.clone();
+                let other = world.another_process();
                 world.tables.before_next_write(Box::pin(async move {
                     other.run(&whole).await.unwrap();
                 }));
@@ -127,7 +127,7 @@ async fn a_severed_follow_is_not_taken_back_twice() {
     let block = world.message("alice", "block.add", &json!({ "user": "bobby" }));
     world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
     let unfollow = world.message("bobby", "follow.remove", &json!({ "user": "alice" }));
-    let other = world.clone();
+    let other = world.another_process();
     world.tables.before_next_write(Box::pin(async move {
         other.run(&block).await.unwrap();
     }));
@@ -140,7 +140,7 @@ async fn of_two_names_at_once_the_later_stays_and_the_bio_is_left_alone() {
     let world = World::with(&["alice"]).await;
     let older = world.message("alice", "profile.update", &json!({ "name": "old", "bio": "bio" }));
     let newer = ("alice", "profile.update", json!({ "name": "new" }));
-    let other = world.clone();
+    let other = world.another_process();
     world.tables.before_next_write(Box::pin(async move {
         other.ok(newer.0, newer.1, newer.2).await;
     }));

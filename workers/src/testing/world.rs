@@ -10,7 +10,6 @@ use soundoff_common::model::accounts;
 use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::pipeline::feature::{Row, Work};
 use soundoff_common::pipeline::handler::{Context, Done, Failure, Run, raw};
-use soundoff_common::pipeline::inbox_heads::InboxHeads;
 use soundoff_common::ports::memory::{MemorySessions, MemoryTables};
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
@@ -42,7 +41,7 @@ impl World {
             sessions: Arc::new(MemorySessions::default()),
             uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: Metrics::new(),
-            inbox_heads: Arc::new(InboxHeads::default()),
+            turns: Arc::default(),
         };
         for handle in users {
             tables.write(vec![accounts::create(&user(handle), START)]).await.unwrap();
@@ -60,7 +59,7 @@ impl World {
     /// The same tables as another process sees them: with locks of its own.
     pub(crate) fn another_process(&self) -> Self {
         let mut other = self.clone();
-        other.cx.inbox_heads = Arc::new(InboxHeads::default());
+        other.cx.turns = Arc::default();
         other
     }
 
