@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use soundoff_common::protocol::Handle;
+use soundoff_common::tell;
 use tokio::sync::watch;
 
 use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
@@ -155,12 +156,12 @@ pub(crate) async fn run(args: HotArgs, stop: watch::Receiver<bool>) -> Result<Ex
     for (author, post) in authors[1..].iter().zip(other_posts) {
         others_counted += cast.likes(author, post).await?;
     }
-    println!("{}: one post at {}/s beside {}/s for {} s", target.name, args.rate, args.others, args.duration);
-    println!("hot           {}", hot.replied.line(&SHARES));
-    println!("others        {}", beside.replied.line(&SHARES));
-    println!("others alone  {}", quiet.replied.line(&SHARES));
-    println!("generator     {}   (from due to sent)", hot.lag.line(&SHARES));
-    println!("likes         {counted} of the hot post, {others_counted} of the others");
+    tell!("{}: one post at {}/s beside {}/s for {} s", target.name, args.rate, args.others, args.duration);
+    tell!("hot           {}", hot.replied.line(&SHARES));
+    tell!("others        {}", beside.replied.line(&SHARES));
+    tell!("others alone  {}", quiet.replied.line(&SHARES));
+    tell!("generator     {}   (from due to sent)", hot.lag.line(&SHARES));
+    tell!("likes         {counted} of the hot post, {others_counted} of the others");
     args.json.write(|| {
         json!({
             "server": target.name, "rate": args.rate, "others": args.others, "duration_s": args.duration,

@@ -17,8 +17,9 @@ use crate::telemetry::{EngineLabel, Metrics};
 
 /// So many failures in a row open a breaker at once.
 const IN_A_ROW: u32 = 8;
-/// Two failures in a row open it when nothing has succeeded for this long.
-const FAILING_FOR: Duration = Duration::from_secs(1);
+/// Fewer failures in a row open it when they last for some time. More than one request's tries, which come soon after
+/// each other, or two that are far apart.
+const FEW_IN_A_ROW: [(u32, Duration); 2] = [(5, Duration::from_secs(1)), (2, Duration::from_secs(4))];
 /// In a window of this length, more failures than successes open it.
 const WINDOW: Duration = Duration::from_secs(10);
 /// The fewest calls of a window that say something.
@@ -35,6 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(2500);
 const TRIAL: Duration = Duration::from_secs(10);
 /// So many trials must succeed until all calls are let through again.
 const TRIALS: u32 = 8;
+/// An engine that has answered trials for this long, without a failure, is back even if few asked.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How often a waiting caller looks again while trials are going on.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -68,9 +71,23 @@ pub struct Breaker {
 
 #[derive(Debug)]
 enum State {
-    Closed { window: Window, stall: Option<(Instant, u64)> },
-    Open { since: Instant, until: Instant, pause: Duration },
-    Trying { since: Instant, pause: Duration, free: u32, succeeded: u32, patience: Instant },
+    Closed {
+        window: Window,
+        stall: Option<(Instant, u64)>,
+    },
+    Open {
+        since: Instant,
+        until: Instant,
+        pause: Duration,
+    },
+    Trying {
+        since: Instant,
+        pause: Duration,
+        free: u32,
+        succeeded: u32,
+        good_since: Option<Instant>,
+        patience: Instant,
+    },
 }
 
 /// What happened since the first failure of some seconds.
@@ -126,7 +143,9 @@ impl Breaker {
     /// For how long the engine has been away; `None` while it answers.
     #[must_use]
     pub fn away(&self) -> Option<Duration> {
-        match *lock(&self.state) {
+        let mut state = lock(&self.state);
+        self.settle(&mut state, Instant::now());
+        match *state {
             State::Closed { .. } => None,
             State::Open { since, .. } | State::Trying { since, .. } => Some(since.elapsed()),
         }
@@ -223,10 +242,21 @@ impl Breaker {
 
     /// Whether the pause is over, or a trial may begin.
     fn is_due(&self) -> bool {
-        match *lock(&self.state) {
+        let (now, mut state) = (Instant::now(), lock(&self.state));
+        self.settle(&mut state, now);
+        match *state {
             State::Closed { .. } => true,
-            State::Open { until, .. } => until <= Instant::now(),
-            State::Trying { free, patience, .. } => free > 0 || patience <= Instant::now(),
+            State::Open { until, .. } => until <= now,
+            State::Trying { free, patience, .. } => free > 0 || patience <= now,
+        }
+    }
+
+    /// Closes when trials have succeeded for a while.
+    fn settle(&self, state: &mut State, now: Instant) {
+        if let State::Trying { good_since: Some(since), .. } = *state
+            && now - since >= SETTLED
+        {
+            self.close(state);
         }
     }
 
@@ -240,12 +270,20 @@ impl Breaker {
     /// Takes the right to a trial, if there is one.
     fn try_it(&self) -> bool {
         let (now, mut state) = (Instant::now(), lock(&self.state));
+        self.settle(&mut state, now);
         match &mut *state {
             State::Closed { .. } => true,
             State::Open { until, .. } if *until > now => false,
             State::Open { since, pause, .. } => {
                 let (since, pause) = (*since, *pause);
-                *state = State::Trying { since, pause, free: 0, succeeded: 0, patience: now + TRIAL };
+                *state = State::Trying {
+                    since,
+                    pause,
+                    free: 0,
+                    succeeded: 0,
+                    good_since: None,
+                    patience: now + TRIAL,
+                };
                 true
             }
             State::Trying { free, patience, .. } if *free > 0 => {
@@ -320,9 +358,10 @@ impl Breaker {
                     self.troubled.store(false, Ordering::Relaxed);
                 }
             }
-            State::Trying { free, succeeded, .. } if trial => {
+            State::Trying { free, succeeded, good_since, .. } if trial => {
                 *succeeded += 1;
                 *free += 2;
+                good_since.get_or_insert(now);
                 if *succeeded >= TRIALS {
                     self.close(&mut state);
                 }
@@ -397,7 +436,8 @@ impl Window {
         self.calls += 1;
         self.failures += 1;
         self.in_a_row += 1;
-        let only_failures = self.in_a_row >= 2 && now - row_since >= FAILING_FOR;
+        let failing = now - row_since;
+        let only_failures = FEW_IN_A_ROW.iter().any(|(few, long)| self.in_a_row >= *few && failing >= *long);
         let mostly = self.calls >= WINDOW_CALLS && self.failures * 2 > self.calls;
         self.in_a_row >= IN_A_ROW || only_failures || mostly
     }

@@ -107,8 +107,11 @@ async fn some_failures_among_many_successes_open_nothing_and_more_failures_than_
 async fn rare_calls_that_fail_open_it_too() {
     let weather = weather();
     let breaker = weather.engine("tables");
-    assert!(ask(&breaker, false));
-    assert!(weather.away().is_empty(), "one failure says little");
+    for _ in 0..4 {
+        assert!(ask(&breaker, false));
+        advance(Duration::from_millis(900)).await;
+    }
+    assert!(weather.away().is_empty(), "all tries of one request say little");
     advance(Duration::from_secs(20)).await;
     assert!(ask(&breaker, false));
     assert_eq!(weather.away().len(), 1, "nothing has succeeded for long");
@@ -196,4 +199,18 @@ async fn the_metrics_say_how_many_are_away_and_what_was_refused() {
     advance(Duration::from_secs(1)).await;
     until_closed(&other).await;
     assert_eq!(gauge.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_few_ask_is_back_after_a_second_of_answers() {
+    let weather = weather();
+    let breaker = weather.engine("archive");
+    while ask(&breaker, false) {}
+    advance(Duration::from_secs(1)).await;
+    assert!(ask(&breaker, true));
+    advance(Duration::from_millis(900)).await;
+    assert_eq!(weather.away().len(), 1);
+    advance(Duration::from_millis(200)).await;
+    assert!(weather.away().is_empty());
+    assert!(!breaker.admit().unwrap().is_trial());
 }

@@ -177,8 +177,11 @@ impl Clock {
         let course = Course::begin(time, Moment { wall, steady: 0 }, &held.rows);
         let mids = Mids::begin(mark, difference(time, wall));
         let clock = Self { tables, metrics, mids, own, wall: wall_clock, steady, course: Mutex::new(course) };
-        clock.reserve(held.mark, (mark + 1).max(time + RESERVED_MS)).await?;
-        Ok(Arc::new(clock))
+        match clock.reserve(held.mark, (mark + 1).max(time + RESERVED_MS)).await {
+            // On a full disk only reads come in; the next beats try again, and meanwhile mids go on by successors.
+            Ok(()) | Err(TableError::NoRoom) => Ok(Arc::new(clock)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The id of a message that arrives at `now_ms`.

@@ -122,7 +122,12 @@ impl EmbeddedQueues {
             Source::Log(file, place) => (file, place),
         };
         let read = tokio::task::spawn_blocking(move || replay::body_at(&file, place)).await;
-        let body = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let body = match read {
+            Ok(body) => body,
+            // The process ends: the disk is not to blame.
+            Err(error) if error.is_cancelled() => return Err(QueueError::Unavailable(error.to_string())),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
         body.map_err(|error| self.log.broken("reading the queue log", &error))
     }
 
