@@ -1,6 +1,6 @@
 //! The job of main_q: each message goes to its type's queues and to the archive, each of them once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -29,18 +29,25 @@ pub struct Router {
     left: Mutex<HashMap<Ulid, Left>>,
 }
 
-/// What is still to be done for a message.
-#[derive(Debug)]
+/// What is still to be done for a message that waits.
+#[derive(Debug, Default)]
 struct Left {
-    mid: Ulid,
     queues: Vec<QueueName>,
     archived: bool,
 }
 
-/// The messages of one run: what is left to do for each, and its verdict.
+/// The messages of one run.
+#[derive(Default)]
 struct Run {
-    left: Vec<Left>,
     verdicts: Vec<Verdict>,
+    /// What earlier runs have left to do, by message. Empty while all goes well.
+    begun: HashMap<usize, Left>,
+    out: Vec<Outgoing>,
+    /// For each of `out` its message, and which of the message's queues it is for.
+    owners: Vec<(usize, usize)>,
+    records: Vec<Record>,
+    /// The message of each record.
+    archived: Vec<usize>,
 }
 
 impl Router {
@@ -56,84 +63,101 @@ impl Router {
         Self { catalog, queues, archive, outward, late, left: Mutex::default() }
     }
 
-    /// What is left to do for a message, and its archive record if it still needs one.
-    fn plan(&self, message: &Message, ingested: &Arc<str>) -> Result<(Left, Option<Record>), Verdict> {
+    /// Adds what is to be done for a message. `resuming`: some messages wait, and this may be one of them.
+    fn plan(
+        &self,
+        run: &mut Run,
+        (at, message): (usize, &Message),
+        ingested: &Arc<str>,
+        resuming: bool,
+    ) -> Result<(), Verdict> {
         let envelope = Routed::of(message)?;
         // A type of a newer edge: another try may reach a newer router.
         let route = self
             .catalog
             .route(&envelope.message_type)
             .ok_or_else(|| Verdict::Retry(format!("no type {}", envelope.message_type)))?;
-        let begun = || lock(&self.left).remove(&envelope.mid);
-        // Only a message that waits has been worked on by this router.
-        let left = begun().unwrap_or_else(|| Left {
-            mid: envelope.mid,
-            queues: route.queues.clone(),
-            archived: !route.archived,
-        });
-        let record = (!left.archived).then(|| record(envelope, ingested));
-        Ok((left, record))
-    }
-
-    /// Puts messages on their queues, and notes what has been put there.
-    async fn forward(&self, batch: &[Message], wanted: Vec<(usize, QueueName)>) -> Vec<(usize, Sent)> {
-        let out =
-            wanted.iter().map(|(at, queue)| Outgoing { queue: queue.clone(), body: batch[*at].body.clone() });
-        let sent = self.queues.forward(out.collect()).await;
-        wanted.into_iter().zip(sent).map(|((at, queue), sent)| (at, (queue, sent))).collect()
+        let begun = if resuming { lock(&self.left).remove(&envelope.mid) } else { None };
+        let (queues, archived) = match &begun {
+            Some(left) => (&left.queues, left.archived),
+            None => (&route.queues, !route.archived),
+        };
+        for (nth, queue) in queues.iter().enumerate() {
+            run.owners.push((at, nth));
+            run.out.push(Outgoing { queue: queue.clone(), body: message.body.clone() });
+        }
+        if !archived {
+            run.archived.push(at);
+            run.records.push(record(envelope, ingested));
+        }
+        run.begun.extend(begun.map(|left| (at, left)));
+        Ok(())
     }
 
     /// Archives records, or puts their messages on the queue of those that are archived later.
     async fn archive(
         &self,
         batch: &[Message],
-        owners: Vec<usize>,
+        owners: &[usize],
         records: Vec<Record>,
-    ) -> Vec<(usize, Result<(), QueueError>)> {
+    ) -> Vec<Result<(), QueueError>> {
         if records.is_empty() {
             return Vec::new();
         }
-        match self.archive.put(records).await {
-            Ok(()) => owners.into_iter().map(|at| (at, Ok(()))).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "to be archived later");
-                let wanted = owners.into_iter().map(|at| (at, self.late.clone())).collect();
-                let sent = self.forward(batch, wanted).await;
-                sent.into_iter().map(|(at, (_, sent))| (at, sent)).collect()
-            }
-        }
+        let Err(error) = self.archive.put(records).await else { return vec![Ok(()); owners.len()] };
+        tracing::debug!(%error, "to be archived later");
+        let late = |at: &usize| Outgoing { queue: self.late.clone(), body: batch[*at].body.clone() };
+        self.queues.forward(owners.iter().map(late).collect()).await
+    }
+
+    /// Remembers what is left to do for a message that waits.
+    fn remember(&self, message: &Message, begun: Option<&Left>, unsent: &[usize], unarchived: bool) {
+        let Ok(envelope) = Routed::of(message) else { return };
+        let all = begun.map(|left| &left.queues);
+        let all = all.or_else(|| self.catalog.route(&envelope.message_type).map(|route| &route.queues));
+        let queues = unsent.iter().filter_map(|nth| all?.get(*nth).cloned()).collect();
+        lock(&self.left).insert(envelope.mid, Left { queues, archived: !unarchived });
     }
 }
-
-/// A queue, and whether it took a message.
-type Sent = (QueueName, Result<(), QueueError>);
 
 #[async_trait]
 impl Job for Router {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
         let ingested = rfc3339(now_ms()).into();
-        let mut run = Run::new(batch.len());
-        let (mut wanted, mut owners, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        let resuming = !lock(&self.left).is_empty();
+        let mut run = Run { verdicts: vec![Verdict::Done; batch.len()], ..Run::default() };
         for (at, message) in batch.iter().enumerate() {
-            match self.plan(message, &ingested) {
-                Ok((left, record)) => {
-                    wanted.extend(left.queues.iter().map(|queue| (at, queue.clone())));
-                    owners.extend(record.is_some().then_some(at));
-                    records.extend(record);
-                    run.left.push(left);
-                }
-                Err(verdict) => run.reject(at, verdict),
+            if let Err(verdict) = self.plan(&mut run, (at, message), &ingested, resuming) {
+                run.verdicts[at] = verdict;
             }
         }
+        let Run { mut verdicts, begun, out, owners, records, archived } = run;
         // The ack comes after both: a message that is cut off in between goes to both again, and readers of both
         // dedupe.
-        let (forwarded, archived) =
-            tokio::join!(self.forward(batch, wanted), self.archive(batch, owners, records));
-        run.forwarded(forwarded);
-        run.archived(archived);
-        let (verdicts, waiting) = run.end();
-        if !waiting.is_empty() {
-            lock(&self.left).extend(waiting);
+        let (sent, put) = tokio::join!(self.queues.forward(out), self.archive(batch, &archived, records));
+        let mut unsent: HashMap<usize, Vec<usize>> = HashMap::new();
+        for ((at, nth), sent) in owners.into_iter().zip(sent) {
+            if let Err(error) = sent {
+                unsent.entry(at).or_default().push(nth);
+                verdicts[at] = refused(&error);
+            }
+        }
+        let mut unarchived = HashSet::new();
+        for (at, put) in archived.into_iter().zip(put) {
+            if let Err(error) = put {
+                unarchived.insert(at);
+                if verdicts[at] == Verdict::Done {
+                    verdicts[at] = refused(&error);
+                }
+            }
+        }
+        if !(unsent.is_empty() && unarchived.is_empty()) {
+            for (at, _) in
+                verdicts.iter().enumerate().filter(|(_, verdict)| matches!(verdict, Verdict::Wait(_)))
+            {
+                let unsent = unsent.get(&at).map_or(&[][..], Vec::as_slice);
+                self.remember(&batch[at], begun.get(&at), unsent, unarchived.contains(&at));
+            }
         }
         verdicts
     }
@@ -144,44 +168,6 @@ impl Job for Router {
 
     async fn refuse(&self, message: &Message, error: &ErrorBody) {
         self.outward.refuse(message, error).await;
-    }
-}
-
-impl Run {
-    fn new(messages: usize) -> Self {
-        Self { left: Vec::with_capacity(messages), verdicts: vec![Verdict::Done; messages] }
-    }
-
-    fn reject(&mut self, at: usize, verdict: Verdict) {
-        self.verdicts[at] = verdict;
-        self.left.push(Left { mid: Ulid::nil(), queues: Vec::new(), archived: true });
-    }
-
-    fn forwarded(&mut self, sent: Vec<(usize, Sent)>) {
-        for (at, (queue, sent)) in sent {
-            match sent {
-                Ok(()) => self.left[at].queues.retain(|left| *left != queue),
-                Err(error) => self.verdicts[at] = refused(&error),
-            }
-        }
-    }
-
-    fn archived(&mut self, done: Vec<(usize, Result<(), QueueError>)>) {
-        for (at, done) in done {
-            match done {
-                Ok(()) => self.left[at].archived = true,
-                Err(error) if self.verdicts[at] == Verdict::Done => self.verdicts[at] = refused(&error),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// The verdicts, and what is left to do for the messages that wait.
-    fn end(self) -> (Vec<Verdict>, Vec<(Ulid, Left)>) {
-        let each = self.left.into_iter().zip(&self.verdicts);
-        let waits = each.filter(|(_, verdict)| matches!(verdict, Verdict::Wait(_)));
-        let waiting = waits.map(|(left, _)| (left.mid, left)).collect();
-        (self.verdicts, waiting)
     }
 }
 

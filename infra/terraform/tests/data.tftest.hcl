@@ -63,8 +63,8 @@ run "queues_are_redriven" {
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.this["main_q"].redrive_policy) == { deadLetterTargetArn = aws_sqs_queue.dead["main_q"].arn, maxReceiveCount = 10 }
-    error_message = "Ten receives, then its own DLQ."
+    condition     = jsondecode(aws_sqs_queue.this["main_q"].redrive_policy) == { deadLetterTargetArn = aws_sqs_queue.dead["main_q"].arn, maxReceiveCount = 1000 }
+    error_message = "A thousand receives, then its own DLQ."
   }
 }
 
