@@ -25,7 +25,7 @@ from picture import png
 SECONDS = float(os.environ.get("OUTAGE_SECONDS", "6"))
 WANTED = os.environ.get("OUTAGES") or ",".join(f"{engine} {how}" for how in ("gone", "frozen") for engine in ENGINES)
 PEOPLE = 6
-EVERY = 0.5  # Seconds between two messages of a person.
+EVERY = 1.0  # Seconds between two messages of a person.
 BACK = 5  # Seconds until the first effect after an engine is back.
 ASKED = 50  # The most calls a minute that each process makes to an engine that is away.
 ENGINES_NAMES = {"sqs": "queues", "dynamodb": "tables", "firehose": "archive", "s3": "blobs"}
