@@ -243,3 +243,36 @@ async fn a_sender_hears_of_a_refusal_when_the_message_cannot_come_again() {
     assert_eq!(bench.metrics.of_consumer(&queue()).done.get(), 1);
     bench.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn receives_count_as_tries_only_in_calm_weather() {
+    let (weather, config) = (Weather::new(Metrics::new()), ConsumerConfig::default());
+    let breaker = weather.engine("queues");
+    let consumer = Consumer {
+        queues: Arc::new(MemoryQueues::new([queue()])),
+        queue: queue(),
+        config,
+        job: Arc::new(Weathered::default()),
+        metrics: weather.metrics().of_consumer(&queue()),
+        weather,
+        stop: CancellationToken::new(),
+        tasks: 1,
+        acks: mpsc::unbounded_channel().0,
+    };
+    let of = |attempt| Message { receipt: Receipt(Bytes::new()), body: Bytes::new(), attempt, sent_at: 0 };
+    let spent = || {
+        [(4, 1), (5, 1), (5, 0), (6, 0)].map(|(attempt, present)| consumer.is_spent(&of(attempt), present))
+    };
+    assert_eq!(spent(), [false, true, false, true], "no engine was ever away");
+    while let Some(pass) = breaker.admit() {
+        pass.end(false);
+    }
+    assert_eq!(spent(), [false; 4], "a queue that is away shows again what is in progress");
+    for _ in 0..8 {
+        breaker.admitted(Duration::from_secs(5)).await.unwrap().end(true);
+    }
+    tokio::time::sleep(config.visibility * config.max_receives - Duration::from_secs(1)).await;
+    assert_eq!(spent(), [false; 4], "what was received then may still come");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(spent(), [false, true, false, true]);
+}
