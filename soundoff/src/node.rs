@@ -89,6 +89,7 @@ impl Node {
             outward,
             secret: engines.secret.clone(),
             metrics: engines.metrics.clone(),
+            weather: engines.weather.clone(),
             blobs: engines.blobs.clone(),
             archive: engines.archive.clone(),
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),

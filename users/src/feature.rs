@@ -48,6 +48,7 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
                 texts,
                 outbox,
                 metrics: world.metrics.clone(),
+                weather: world.weather.clone(),
             };
             Ok(Users::new(config, deps))
         })

@@ -1,6 +1,7 @@
 //! HTTP to identity providers and carriers: bounded in time and size, no redirects, TLS unless the peer is this
 //! machine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use soundoff_common::guard::Breaker;
 
 /// How long a call may take in total.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -23,6 +25,7 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Fetch {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    breaker: Option<Arc<Breaker>>,
 }
 
 impl Default for Fetch {
@@ -39,14 +42,29 @@ impl Fetch {
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
-        Self { client: Client::builder(TokioExecutor::new()).build(https.wrap_connector(http)) }
+        let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(http));
+        Self { client, breaker: None }
+    }
+
+    /// The same client behind the breaker of the one peer that it is used for.
+    #[must_use]
+    pub fn behind(&self, breaker: Arc<Breaker>) -> Self {
+        Self { client: self.client.clone(), breaker: Some(breaker) }
     }
 
     /// Sends a request to an address that [`safe_url`] accepted, and reads the answer.
     ///
     /// # Errors
-    /// When the peer does not answer in time, or its answer is too large. The text repeats nothing of what was sent.
+    /// When the peer does not answer in time, did not answer just now, or its answer is too large. The text repeats nothing of what was sent.
     pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
+        let Some(breaker) = &self.breaker else { return self.ask(request).await };
+        let pass = breaker.admit().context("it does not answer; it is asked again soon")?;
+        let answered = self.ask(request).await;
+        pass.end(answered.as_ref().is_ok_and(|response| !response.status().is_server_error()));
+        answered
+    }
+
+    async fn ask(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let called = async {
             let response = self.client.request(request.map(Full::new)).await?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
+use soundoff_common::guard::{GuardedCourier, Weather};
 use soundoff_common::model::sign_ins::{self, Closed};
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
@@ -49,6 +50,8 @@ pub(crate) struct UsersDeps {
     pub(crate) texts: Arc<dyn Courier>,
     /// The process's metrics.
     pub(crate) metrics: Metrics,
+    /// Which carriers and providers are away.
+    pub(crate) weather: Weather,
     /// Whether notices that no courier carries can be read at `/dev/outbox`.
     pub(crate) outbox: bool,
 }
@@ -86,11 +89,14 @@ impl Users {
     /// The service.
     #[must_use]
     pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
-        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, outbox } = deps;
+        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, weather, outbox } = deps;
         let fetch = Fetch::new();
+        let at = |provider| fetch.behind(weather.engine(provider));
+        let by =
+            |courier, carrier| Post::new(Arc::new(GuardedCourier::new(courier, weather.engine(carrier))));
         Self {
-            apple: config.apple.clone().map(|apple| Apple::new(apple, fetch.clone())),
-            twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, fetch)),
+            apple: config.apple.clone().map(|apple| Apple::new(apple, at("apple"))),
+            twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, at("twitter"))),
             codes: Limit::per_minute(config.codes_per_minute),
             sign_ins: Limit::per_minute(config.sign_ins_per_minute),
             config,
@@ -101,8 +107,8 @@ impl Users {
             ring,
             seal: Seal::new(&secret),
             refresh: RefreshKey::new(&secret),
-            mail: Post::new(mail),
-            texts: Post::new(texts),
+            mail: by(mail, "mail"),
+            texts: by(texts, "texts"),
             metrics,
             outbox,
         }

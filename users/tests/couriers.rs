@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use carriers::{MailServer, Receiver};
+use soundoff_common::guard::{GuardedCourier, Weather};
 use soundoff_common::ports::courier::contract::{self, Harness};
-use soundoff_common::ports::courier::{Courier, Notice};
+use soundoff_common::ports::courier::{Courier, Notice, Undelivered};
+use soundoff_common::telemetry::{EngineLabel, Metrics};
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{Outbox, Smtp, Webhook};
 
@@ -112,6 +114,32 @@ async fn a_failure_is_told_and_tells_nothing() {
     contract::a_failure_is_told_and_tells_nothing(&ByOutbox(Arc::default())).await;
     contract::a_failure_is_told_and_tells_nothing(&ByWebhook(Mutex::default())).await;
     contract::a_failure_is_told_and_tells_nothing(&BySmtp(Mutex::default())).await;
+}
+
+#[tokio::test]
+async fn a_carrier_that_refuses_is_asked_again_and_one_that_is_away_now_and_then_only() {
+    let (texts, mails) = (ByWebhook(Mutex::default()), BySmtp(Mutex::default()));
+    let [error, elsewhere, no_texts] = texts.failing().await.try_into().ok().unwrap();
+    let [refuses, no_mails] = mails.failing().await.try_into().ok().unwrap();
+    for (courier, is_away) in [
+        (error, true),
+        (elsewhere, false),
+        (no_texts, true),
+        (texts.to(400).await, false),
+        (refuses, false),
+        (no_mails, true),
+    ] {
+        let weather = Weather::new(Metrics::new());
+        let guarded = GuardedCourier::new(courier, weather.engine("mail"));
+        for _ in 0..25 {
+            let to = "anna@example.org".to_owned();
+            let sent = guarded.send(&Notice { to, subject: "s".to_owned(), text: "t".to_owned() }).await;
+            assert_eq!(matches!(sent, Err(Undelivered::Away(_))), is_away, "{sent:?}");
+        }
+        assert_eq!(!weather.away().is_empty(), is_away);
+        let asked = weather.metrics().engine_failures.get_or_create(&EngineLabel { engine: "mail" }).get();
+        assert!(asked <= 10, "{asked}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod blobs;
 mod breaker;
 #[cfg(test)]
 mod breaker_tests;
+mod courier;
 mod queues;
 mod tables;
 mod weather;
@@ -16,6 +17,7 @@ mod weather;
 pub use archive::GuardedArchive;
 pub use blobs::GuardedBlobs;
 pub use breaker::{Breaker, Pass};
+pub use courier::GuardedCourier;
 pub use queues::GuardedQueues;
 pub use tables::GuardedTables;
 pub use weather::{Away, Weather};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::guard::Weather;
 use crate::model::holdings::Holding;
 use crate::pipeline::grants::Grants;
 use crate::pipeline::held::{HeldQueues, HeldTables};
@@ -37,6 +38,8 @@ pub struct World {
     pub secret: Secret,
     /// The process's metrics.
     pub metrics: Metrics,
+    /// Which of its engines are away.
+    pub weather: Weather,
     /// The bytes of media, where a tier of this process has them.
     pub blobs: Option<Arc<dyn Blobs>>,
     /// The archive, where a tier of this process archives.

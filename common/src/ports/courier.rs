@@ -3,8 +3,6 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::Unavailable;
-
 /// The suite that every adapter of [`Courier`] must pass.
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -27,13 +25,25 @@ impl std::fmt::Debug for Notice {
     }
 }
 
+/// Why a notice was not taken. The text repeats neither address nor text of the notice.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Undelivered {
+    /// The carrier does not take this notice: another one may be taken.
+    #[error("{0}")]
+    Refused(String),
+    /// The carrier does not answer, or says that it is in trouble.
+    #[error("{0}")]
+    Away(String),
+}
+
 /// A courier: of mails or of texts, as it was wired.
 ///
 /// Laws, each in the contract suite:
 /// 1. `Ok` means that the carrier has taken the notice, with address and text as they were given.
-/// 2. A carrier that refuses, or is not there, is an error that repeats neither address nor text.
+/// 2. A carrier that refuses is [`Undelivered::Refused`], one that is not there [`Undelivered::Away`]; neither repeats
+///    address or text.
 #[async_trait]
 pub trait Courier: Send + Sync + 'static {
     /// Hands a notice over to the carrier.
-    async fn send(&self, notice: &Notice) -> Result<(), Unavailable>;
+    async fn send(&self, notice: &Notice) -> Result<(), Undelivered>;
 }

@@ -114,6 +114,7 @@ impl World {
             outward: Outward { queues: queues.clone(), replies, catalog },
             secret,
             metrics: metrics.clone(),
+            weather: Weather::new(metrics.clone()),
             blobs: Some(blobs.clone()),
             // Nobody brings a token here.
             archive: None,

@@ -4,8 +4,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use serde::Serialize;
 use soundoff_common::lock::lock;
-use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::courier::{Courier, Notice};
+use soundoff_common::ports::courier::{Courier, Notice, Undelivered};
 use soundoff_common::protocol::{now_ms, rfc3339};
 
 /// How many notices are kept; the oldest are removed first.
@@ -42,7 +41,7 @@ impl Outbox {
 
 #[async_trait]
 impl Courier for Outbox {
-    async fn send(&self, notice: &Notice) -> Result<(), Unavailable> {
+    async fn send(&self, notice: &Notice) -> Result<(), Undelivered> {
         let mut kept = lock(&self.0);
         if kept.len() == KEPT {
             kept.pop_front();

@@ -5,8 +5,7 @@ use async_trait::async_trait;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::courier::{Courier, Notice};
+use soundoff_common::ports::courier::{Courier, Notice, Undelivered};
 
 /// How long each step of a delivery may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,26 +47,28 @@ impl Smtp {
 
 #[async_trait]
 impl Courier for Smtp {
-    async fn send(&self, notice: &Notice) -> Result<(), Unavailable> {
-        let to = notice.to.parse().map_err(|_| Unavailable("not a mail address".to_owned()))?;
+    async fn send(&self, notice: &Notice) -> Result<(), Undelivered> {
+        let to = notice.to.parse().map_err(|_| Undelivered::Refused("not a mail address".to_owned()))?;
         let mail = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(notice.subject.clone())
             .header(ContentType::TEXT_PLAIN)
             .body(notice.text.clone());
-        let mail = mail.map_err(|_| Unavailable("the notice cannot be written as a mail".to_owned()))?;
+        let mail =
+            mail.map_err(|_| Undelivered::Refused("the notice cannot be written as a mail".to_owned()))?;
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
             // The server's own words often repeat the address.
             Err(error) => {
                 let code = error.status().map(|code| format!(" with {code}")).unwrap_or_default();
-                let why = match () {
-                    () if error.is_permanent() || error.is_transient() => "refused the mail",
-                    () if error.is_timeout() => "took too long",
-                    () => "cannot be reached",
-                };
-                Err(Unavailable(format!("the mail server {why}{code}")))
+                Err(match () {
+                    () if error.is_permanent() || error.is_transient() => {
+                        Undelivered::Refused(format!("the mail server refused the mail{code}"))
+                    }
+                    () if error.is_timeout() => Undelivered::Away("the mail server took too long".to_owned()),
+                    () => Undelivered::Away(format!("the mail server cannot be reached{code}")),
+                })
             }
         }
     }

@@ -2,8 +2,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::{Request, Uri, header};
 use serde_json::json;
-use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::courier::{Courier, Notice};
+use soundoff_common::ports::courier::{Courier, Notice, Undelivered};
 
 use crate::fetch::Fetch;
 
@@ -25,7 +24,7 @@ impl Webhook {
 
 #[async_trait]
 impl Courier for Webhook {
-    async fn send(&self, notice: &Notice) -> Result<(), Unavailable> {
+    async fn send(&self, notice: &Notice) -> Result<(), Undelivered> {
         let body = json!({ "to": notice.to, "text": notice.text }).to_string();
         let mut request = Request::post(self.url.clone()).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
@@ -33,12 +32,15 @@ impl Courier for Webhook {
         }
         let request = request.body(Bytes::from(body));
         let request =
-            request.map_err(|_| Unavailable("the webhook's token is no header value".to_owned()))?;
+            request.map_err(|_| Undelivered::Refused("the webhook's token is no header value".to_owned()))?;
         let response = self.fetch.send(request).await;
-        let response = response.map_err(|error| Unavailable(format!("the webhook for texts: {error:#}")))?;
-        if !response.status().is_success() {
-            return Err(Unavailable(format!("the webhook for texts answered {}", response.status())));
+        let response =
+            response.map_err(|error| Undelivered::Away(format!("the webhook for texts: {error:#}")))?;
+        let said = || format!("the webhook for texts answered {}", response.status());
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status if status.is_server_error() => Err(Undelivered::Away(said())),
+            _ => Err(Undelivered::Refused(said())),
         }
-        Ok(())
     }
 }
