@@ -43,11 +43,11 @@ async function introductions(mara, nils) {
 async function following(mara, nils, olga) {
   await check("follow.add pushes to the followed, with the message's mid", async () => {
     const { mid, reply } = await nils.call("follow.add", { user: "mara" });
-    equal(reply, { op: "reply", id: reply.id, ok: true, body: { user: "mara" } });
+    equal(reply, { op: "reply", id: reply.id, ok: true, body: { user: "mara", following: true } });
     equal(await mara.pushed("follow.added"), { op: "push", seq: 1, type: "follow.added", mid, body: { by: "nils" } });
   });
   await check("follow.remove and follow.add again: the count follows, the push does not come twice", async () => {
-    equal(await nils.get("follow.remove", { user: "mara" }), { user: "mara" });
+    equal(await nils.get("follow.remove", { user: "mara" }), { user: "mara", following: false });
     equal((await nils.get("profile.get", {})).user.following, 0);
     await nils.get("follow.add", { user: "mara" });
     await nils.get("follow.add", { user: "mara" });
@@ -100,16 +100,16 @@ async function writing(mara, nils, olga) {
 async function talkingAboutIt(mara, nils, olga, { id }) {
   await check("like.add counts and pushes to the author", async () => {
     const { mid, reply } = await nils.call("like.add", { post: id });
-    equal(reply.body, { post: id, likes: 1 });
+    equal(reply.body, { post: id, likes: 1, liked: true });
     const push = await mara.pushed("like.added");
     equal([push.mid, push.body], [mid, { post: id, by: "nils" }]);
     equal((await nils.get("post.get", { post: id })).liked, true);
     equal((await olga.get("post.get", { post: id })).liked, false);
   });
   await check("like.remove takes it back; liking again does not push again", async () => {
-    equal(await nils.get("like.remove", { post: id }), { post: id, likes: 0 });
-    equal(await nils.get("like.add", { post: id }), { post: id, likes: 1 });
-    equal(await olga.get("like.add", { post: id }), { post: id, likes: 2 });
+    equal(await nils.get("like.remove", { post: id }), { post: id, likes: 0, liked: false });
+    equal(await nils.get("like.add", { post: id }), { post: id, likes: 1, liked: true });
+    equal(await olga.get("like.add", { post: id }), { post: id, likes: 2, liked: true });
     equal((await mara.pushed("like.added")).body.by, "olga");
   });
   await check("comment.create replies, counts and pushes to the author", async () => {
@@ -232,7 +232,7 @@ async function wrongBodies(mara) {
 async function quarrel(mara, nils, olga) {
   const { post } = await mara.get("post.create", { text: "before the quarrel" });
   await check("block.add hides the two from each other", async () => {
-    equal(await mara.get("block.add", { user: "nils" }), { user: "nils" });
+    equal(await mara.get("block.add", { user: "nils" }), { user: "nils", blocked: true });
     equal((await mara.get("profile.get", {})).user.followers, 0);
     for (const [one, other] of [[mara, "nils"], [nils, "mara"]]) {
       equal(await one.fails("profile.get", { user: other }), "not_found");
@@ -255,7 +255,7 @@ async function quarrel(mara, nils, olga) {
     must(heard.every((f) => !JSON.stringify(f).includes("nils")), heard);
   });
   await check("block.remove makes peace", async () => {
-    equal(await mara.get("block.remove", { user: "nils" }), { user: "nils" });
+    equal(await mara.get("block.remove", { user: "nils" }), { user: "nils", blocked: false });
     equal((await nils.get("post.get", { post: post.id })).post, post);
     await nils.get("dm.send", { to: "mara", text: "Sorry." });
     equal((await mara.take((f) => f.body?.message?.text === "Sorry.", "the apology")).type, "dm.received");

@@ -13,7 +13,7 @@ async def walk():
         post = (await gil.ok("post.create", {"text": "before"}))["post"]
         await hal.event("post.created")
         with check("block.add: the reply; follows between the two end"):
-            same(await gil.ok("block.add", {"user": "hal"}), {"user": "hal"})
+            same(await gil.ok("block.add", {"user": "hal"}), {"user": "hal", "blocked": True})
             for app in (gil, hal):
                 user = (await app.ok("profile.get", {}))["user"]
                 same((user["followers"], user["following"]), (0, 0))
@@ -23,7 +23,7 @@ async def walk():
             same(await gil.refused("block.add", {"user": "gil"}), "bad_message")
             same(await gil.refused("block.add", {"user": "nobody_here"}), "not_found")
         with check("block.remove: they reach each other again"):
-            same(await gil.ok("block.remove", {"user": "hal"}), {"user": "hal"})
+            same(await gil.ok("block.remove", {"user": "hal"}), {"user": "hal", "blocked": False})
             await hal.ok("dm.send", {"to": "gil", "text": "friends?"})
             same((await gil.push("dm.received"))["body"]["message"]["text"], "friends?")
             same((await hal.ok("post.get", {"post": post["id"]}))["post"]["text"], "before")

@@ -54,15 +54,15 @@ async def profiles(ada, bob):
 async def follows(ada, bob, cyd):
     with check("follow.add: the reply, and the push to the followed with the message's mid"):
         accepted, reply = await bob.ask("follow.add", {"user": "ada"})
-        same(reply["body"], {"user": "ada"})
+        same(reply["body"], {"user": "ada", "following": True})
         push = await ada.push("follow.added")
         same((push["seq"], push["body"], push["mid"]), (1, {"by": "bob"}, accepted["mid"]))
     with check("follow.add: twice counts once"):
-        same(await bob.ok("follow.add", {"user": "ada"}), {"user": "ada"})
+        same(await bob.ok("follow.add", {"user": "ada"}), {"user": "ada", "following": True})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 1)
         same((await bob.ok("profile.get", {}))["user"]["following"], 1)
     with check("follow.remove, and the followed gets one push for each follower"):
-        same(await bob.ok("follow.remove", {"user": "ada"}), {"user": "ada"})
+        same(await bob.ok("follow.remove", {"user": "ada"}), {"user": "ada", "following": False})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 0)
         await bob.ok("follow.add", {"user": "ada"})
         await cyd.ok("follow.add", {"user": "ada"})
@@ -131,14 +131,14 @@ async def likes(ada, bob, cyd, post):
     named = {"post": post["id"]}
     with check("like.add: counts, pushes to the author, shows in post.get"):
         accepted, reply = await bob.ask("like.add", named)
-        same(reply["body"], named | {"likes": 1})
+        same(reply["body"], named | {"likes": 1, "liked": True})
         push = await ada.push("like.added")
         same((push["body"], push["mid"]), (named | {"by": "bob"}, accepted["mid"]))
         seen = await bob.ok("post.get", named)
         same((seen["liked"], seen["post"]["likes"]), (True, 1))
     with check("like: twice is once, remove takes it back, the author hears once per liker"):
         same((await bob.ok("like.add", named))["likes"], 1)
-        same((await bob.ok("like.remove", named)), named | {"likes": 0})
+        same((await bob.ok("like.remove", named)), named | {"likes": 0, "liked": False})
         same((await bob.ok("like.remove", named))["likes"], 0)
         same((await bob.ok("like.add", named))["likes"], 1)
         same((await cyd.ok("like.add", named))["likes"], 2)
