@@ -352,7 +352,7 @@ async fn people_sign_in_whatever_the_clock_was() {
         let mut server = wall.server();
         let early = sign_in(&server, "early").await;
         assert_eq!(start(&server, "waiting").await, 202);
-        let old_code = code(&server, &email("waiting")).await;
+        let old_code = code(&server, &email("waiting"), 0).await;
         wall.set(0);
         if restarts {
             server.restart();
