@@ -8,6 +8,7 @@
 //! - When the visibility timeout of one member expires, the process that holds it sends that member again as a message
 //!   of its own. An ack by the old receipt removes both, unless another process has received the new message meanwhile:
 //!   then the member is handled once more.
+//! - SQS counts every receive, so what is given back is sent again as a message of its own, with the count from before.
 //! - `bury` and `redrive` first send and then delete, so a crash in between leaves both messages. `bury` works only in
 //!   the process that received.
 //! - When the answer to a send is lost, the SDK makes the whole request again: its messages may come twice.
@@ -46,7 +47,7 @@ use crate::Aws;
 use crate::prices::SQS_REQUEST;
 use calls::{Calls, unavailable};
 use lane::Lane;
-use packs::MARGIN;
+use packs::{Again, MARGIN};
 use part::Part;
 
 /// After how many receives SQS itself moves a message to the dead letters: far above our own limit, as a queue that
@@ -273,6 +274,16 @@ impl Queues for SqsQueues {
         let singles = lane.hide(&singles, visibility).await;
         let packed = lane.hide(&packed, visibility + MARGIN).await;
         again.and(singles).and(packed)
+    }
+
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let lane = self.lane(queue)?;
+        let leaving = {
+            let mut packs = lock(&lane.packs);
+            let leave = |part| packs.leave(&part).map(Again::unreceived);
+            receipts.iter().filter_map(Part::of).filter_map(leave).collect()
+        };
+        receive::again(lane, leaving).await
     }
 
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {

@@ -149,6 +149,12 @@ mod ministack {
 
     #[tokio::test]
     #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+    async fn given_back_counts_no_receive() {
+        contract::given_back_counts_no_receive(&Engine::new("TEST_MINISTACK")).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
     async fn bury_moves_to_the_dead_letters() {
         contract::bury_moves_to_the_dead_letters(&Engine::new("TEST_MINISTACK")).await;
     }
@@ -217,6 +223,12 @@ mod moto {
     #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
     async fn attempts_are_counted() {
         contract::attempts_are_counted(&Engine::new("TEST_MOTO")).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+    async fn given_back_counts_no_receive() {
+        contract::given_back_counts_no_receive(&Engine::new("TEST_MOTO")).await;
     }
 
     #[tokio::test]

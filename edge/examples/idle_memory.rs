@@ -14,6 +14,7 @@ use soundoff_common::guard::Weather;
 use soundoff_common::model::sign_ins;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
@@ -53,6 +54,9 @@ impl Queues for Nothing {
         Ok(())
     }
     async fn extend(&self, _: &QueueName, _: Vec<Receipt>, _: Duration) -> Result<(), QueueError> {
+        Ok(())
+    }
+    async fn give_back(&self, _: &QueueName, _: Vec<Receipt>) -> Result<(), QueueError> {
         Ok(())
     }
     async fn bury(&self, _: &QueueName, _: Receipt, _: &str) -> Result<(), QueueError> {
@@ -192,6 +196,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
         clock: Clock::alone(nothing.clone(), metrics.clone()).await?,
         catalog: Arc::new(Catalog::new(Vec::new())),
         verifier: nothing.clone(),
+        replies: Replies::start(nothing.clone(), InternalKey::new(&[7; 32])?, Weather::new(metrics.clone())),
         key: InternalKey::new(&[7; 32])?,
         weather: Weather::new(metrics.clone()),
         metrics,

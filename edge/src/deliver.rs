@@ -22,7 +22,11 @@ pub(crate) enum Refused {
 /// Takes the deliveries in a request's `body`; `signed` is the time and the signature. Returns the body of the answer.
 /// The body is not parsed before its signature is found valid.
 pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec<u8>, Refused> {
-    if !edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms()) {
+    // An edge whose wall clock is wrong still has sockets: by the clock of mids, which goes by the other edges', what is
+    // new is new for it, too.
+    let is_signed = |now_ms| edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms);
+    let now_ms = now_ms();
+    if !is_signed(now_ms) && !is_signed(edge.clock.agreed_ms(now_ms)) {
         return Err(Refused::Unsigned);
     }
     let request: DeliverRequest<Delivery<&RawValue>> =

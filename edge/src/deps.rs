@@ -5,6 +5,7 @@ use std::sync::Arc;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
@@ -29,6 +30,8 @@ pub struct EdgeDeps {
     pub catalog: Arc<Catalog>,
     /// Judges access tokens.
     pub verifier: Arc<dyn TokenVerifier>,
+    /// The way to the other edges.
+    pub replies: Replies,
     /// Signs what workers deliver.
     pub key: InternalKey,
     /// The process's metrics.

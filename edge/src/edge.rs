@@ -9,7 +9,6 @@ use rand::Rng as _;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
-use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
@@ -83,8 +82,7 @@ impl Edge {
         reactors: usize,
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
-        let EdgeDeps { pages, internal_pages, .. } = deps;
-        let replies = Replies::start(sessions.clone(), key.clone(), weather.clone());
+        let EdgeDeps { replies, pages, internal_pages, .. } = deps;
         let boot = Ulid::generate().to_string();
         Self {
             signed: key.sign_address(&boot, &advertise),

@@ -12,12 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use soundoff_common::guard::Away;
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
-use soundoff_common::web::http::{metrics, text};
+use soundoff_common::web::http::{asks_for_own, metrics, readiness, text};
 use soundoff_common::web::problem::{Refusal, problem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -84,7 +83,7 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     let answered = match (request.method(), request.uri().path()) {
         (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") => readiness(edge, request.uri().query() == Some(OWN)).await,
+        (&Method::GET, "/readyz") => readiness(&wrong(edge, asks_for_own(request.uri())).await),
         (&Method::GET, "/metrics") => metrics(&edge.metrics),
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
@@ -97,34 +96,25 @@ async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
     answered.map(Either::Left)
 }
 
-/// The query of `/readyz` that asks only for what is wrong with this process itself. A balancer asks like this: one that
-/// took all edges out, or had them replaced, because an engine is away would make an outage worse.
-const OWN: &str = "own";
-
-/// Whether new sockets should come here. A dependency that failed last is probed again, so that an edge without traffic
-/// recovers.
-async fn readiness(edge: &Edge, own: bool) -> Response<Full<Bytes>> {
+/// Why no new sockets should come here: of this edge's `own`, or of all it depends on. A dependency that failed last is
+/// probed again, so that an edge without traffic recovers.
+async fn wrong(edge: &Edge, own: bool) -> Vec<String> {
     if edge.is_draining() {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        return vec!["draining".to_owned()];
     }
-    if let Some(reason) = edge.clock.unready() {
-        return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
-    }
-    if own {
-        return text(StatusCode::OK, "ready\n");
+    let clock: Vec<String> = edge.clock.unready().into_iter().collect();
+    if own || !clock.is_empty() {
+        return clock;
     }
     probe(edge).await;
-    let mut wrong: Vec<String> = edge.weather.away().iter().map(Away::to_string).collect();
+    let mut wrong = edge.weather.wrong();
     if !edge.health.are_queues_well() {
         wrong.push("main_q fails".to_owned());
     }
     if !edge.health.are_sessions_well() {
         wrong.push("the session cache fails".to_owned());
     }
-    match wrong.as_slice() {
-        [] => text(StatusCode::OK, "ready\n"),
-        _ => text(StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n"),
-    }
+    wrong
 }
 
 /// Asks again what failed last.
@@ -140,7 +130,7 @@ async fn probe(edge: &Edge) {
             edge.health.sessions(&Ok(()));
         }
     }
-    if !edge.weather.away().is_empty() {
+    if !edge.weather.is_calm() {
         let _its_breaker_counts_it =
             tokio::time::timeout(PROBE_TIMEOUT, inbox::heads(&*edge.tables, &[probe_user()])).await;
     }

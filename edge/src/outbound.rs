@@ -153,7 +153,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
     }
     match &failed {
         // Once for an outage: its breaker logs that.
-        Some(error) if edge.weather.away().is_empty() => {
+        Some(error) if edge.weather.is_calm() => {
             tracing::warn!(%error, "main_q did not take messages; their senders got errors");
         }
         Some(error) => tracing::debug!(%error, "main_q did not take messages; their senders got errors"),

@@ -123,6 +123,11 @@ async fn attempts_are_counted() {
 }
 
 #[tokio::test]
+async fn given_back_counts_no_receive() {
+    contract::given_back_counts_no_receive(&Directory::new()).await;
+}
+
+#[tokio::test]
 async fn bury_moves_to_the_dead_letters() {
     contract::bury_moves_to_the_dead_letters(&Directory::new()).await;
 }

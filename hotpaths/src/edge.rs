@@ -6,6 +6,7 @@ use std::time::Duration;
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
 use soundoff_common::pipeline::feature;
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::telemetry::Metrics;
 use soundoff_edge::{Clock, EdgeConfig, EdgeDeps};
@@ -49,6 +50,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         clock: Clock::alone(memory.clone(), metrics.clone()).await?,
         catalog: Arc::new(feature::catalog(&[soundoff_workers::feature()])),
         verifier: memory.clone(),
+        replies: Replies::start(memory.clone(), key()?, Weather::new(metrics.clone())),
         key: key()?,
         metrics: metrics.clone(),
         weather: Weather::new(metrics.clone()),

@@ -133,6 +133,10 @@ impl Queues for Memory {
         Ok(())
     }
 
+    async fn give_back(&self, _: &QueueName, _: Vec<Receipt>) -> Result<(), QueueError> {
+        Ok(())
+    }
+
     async fn bury(&self, _: &QueueName, _: Receipt, _: &str) -> Result<(), QueueError> {
         Ok(())
     }

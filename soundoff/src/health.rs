@@ -12,11 +12,13 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use soundoff_common::guard::{Away, Weather};
+use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::telemetry::Metrics;
-use soundoff_common::web::http::{Answer, method_not_allowed, metrics, refuse, text, whole};
+use soundoff_common::web::http::{
+    Answer, asks_for_own, method_not_allowed, metrics, readiness, refuse, text, whole,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -26,10 +28,6 @@ use crate::serve;
 
 /// How long a look at an engine may take before it counts as failed.
 const PROBE: Duration = Duration::from_secs(1);
-
-/// The query of `/readyz` that asks only for what is wrong with this process itself, as balancers do: an engine that is
-/// away is no reason to have processes replaced.
-const OWN: &str = "own";
 
 /// What a role cannot do without.
 #[derive(Clone)]
@@ -75,10 +73,7 @@ impl Health {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
-            (&Method::GET, "/readyz") => match self.ready(request.uri().query() == Some(OWN)).await {
-                Ok(()) => whole(text(StatusCode::OK, "ready\n")),
-                Err(why) => whole(text(StatusCode::SERVICE_UNAVAILABLE, why)),
-            },
+            (&Method::GET, "/readyz") => whole(readiness(&self.wrong(asks_for_own(request.uri())).await)),
             (&Method::GET, "/metrics") => whole(metrics(&self.metrics)),
             (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
             (_, path) if OpsPage::serves(path) => self.ops.answer(request).await,
@@ -86,13 +81,13 @@ impl Health {
         }
     }
 
-    /// Or what is wrong, one line for each.
-    async fn ready(&self, own: bool) -> Result<(), String> {
+    /// What is wrong with the process itself, its `own`, or also with what it depends on.
+    async fn wrong(&self, own: bool) -> Vec<String> {
         if self.draining.is_cancelled() {
-            return Err("draining\n".to_owned());
+            return vec!["draining".to_owned()];
         }
         if own {
-            return Ok(());
+            return Vec::new();
         }
         let looked = tokio::time::timeout(PROBE, async {
             match &self.needs {
@@ -105,8 +100,8 @@ impl Health {
             (_, Needs::Queue(_)) => vec!["the queue fails".to_owned()],
             (_, Needs::Tables) => vec!["the tables fail".to_owned()],
         };
-        wrong.extend(self.weather.away().iter().map(Away::to_string));
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n") + "\n") }
+        wrong.extend(self.weather.wrong());
+        wrong
     }
 }
 

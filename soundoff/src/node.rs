@@ -137,6 +137,7 @@ impl Node {
             tables: world.tables,
             clock,
             catalog: self.catalog.clone(),
+            replies: world.outward.replies,
             key: self.key.clone(),
             metrics: world.metrics,
             weather: self.engines.weather.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::Rng as _;
+use soundoff_common::guard::Weather;
 use soundoff_common::hex::hex;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::tier::Tier;
@@ -46,6 +47,11 @@ fn secret(data: &DataDir, config: &UpConfig) -> anyhow::Result<Secret> {
     secret.context("the data was made under a secret: bring its file back, or begin with another --data")
 }
 
+/// Has `/readyz` say what is wrong with the disk.
+fn name_when_full(disk: Disk, weather: &Weather) {
+    weather.look_at(move || Some(format!("disk: {}", disk.check().err()?)));
+}
+
 /// Runs until Ctrl-C or SIGTERM, then drains.
 pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let config = *config;
@@ -64,6 +70,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     shutdown::when_broken(disk.clone());
     let plan = Plan::embedded(data.path(), &disk, &config);
     let mut node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
+    name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
     // One process, one clock.

@@ -149,10 +149,15 @@ async fn a_disk_that_was_full_is_used_again_without_a_restart_and_one_that_is_fu
         disk.fill();
         posted += post_until_full(&mut client).await;
         client.call("post.list", json!({})).await;
+        let (status, wrong) = server.internal("/readyz").await;
+        assert!(status == 503 && wrong.contains("disk: the disk is full"), "{status} {wrong}");
+        assert_eq!(server.internal("/healthz").await.0, 200);
         disk.make_room();
         let begun = Instant::now();
         posts_again(&mut client).await;
         println!("round {round}: recovered after {:?}", begun.elapsed());
+        let (_, wrong) = server.internal("/readyz").await;
+        assert!(!wrong.contains("disk"), "{wrong}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         posted += 1;
     }

@@ -273,3 +273,11 @@ class Deployment:
         worst = max(abs(role.process.wait(timeout=PATIENCE)) for role in self.roles())
         self.memcached.stop()
         return worst
+
+    def end(self, faults):
+        """Stops all, prints the faults that were found, and ends this process."""
+        if code := self.stop():
+            faults.append(f"a role ended with {code}")
+        for fault in faults:
+            print("FAULT", fault)
+        raise SystemExit(bool(faults))

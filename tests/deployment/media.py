@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import signal
-import sys
 import tempfile
 import time
 import urllib.parse
@@ -165,11 +164,7 @@ async def main():
     if dead := await asyncio.to_thread(bench.deployment.settled, PATIENCE):
         faults.append(f"dead letters: {dead}")
     await bench.client.close()
-    if code := deployment.stop():
-        faults.append(f"a role ended with {code}")
-    for fault in faults:
-        print("FAULT", fault)
-    sys.exit(bool(faults))
+    deployment.end(faults)
 
 
 asyncio.run(main())

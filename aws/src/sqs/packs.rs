@@ -75,6 +75,13 @@ pub(super) struct Again {
     pub(super) sent_at: u64,
 }
 
+impl Again {
+    /// The same as if its present receive had not been.
+    pub(super) fn unreceived(self) -> Self {
+        Self { attempt: self.attempt.saturating_sub(1), ..self }
+    }
+}
+
 /// The messages to hand out, and those whose visibility timeout must be set for that.
 #[derive(Debug, Default)]
 pub(super) struct Taken {

@@ -186,8 +186,12 @@ impl Breaker {
 
     fn let_through<B: Deref<Target = Self>>(&self, breaker: B) -> Option<Pass<B>> {
         let trial = self.shut.load(Ordering::Acquire);
-        let hangs = || self.in_progress.load(Ordering::Relaxed) >= STALLED_CALLS && self.hangs();
-        if if trial { !self.try_it() } else { hangs() } {
+        let refused = if trial {
+            !self.try_it()
+        } else {
+            self.in_progress.load(Ordering::Relaxed) >= STALLED_CALLS && self.hangs()
+        };
+        if refused {
             self.refused.inc();
             return None;
         }

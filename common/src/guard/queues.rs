@@ -88,6 +88,10 @@ impl Queues for GuardedQueues {
         self.call(self.queues.extend(queue, receipts, visibility)).await
     }
 
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        self.call(self.queues.give_back(queue, receipts)).await
+    }
+
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
         self.call(self.queues.bury(queue, receipt, reason)).await
     }

@@ -24,11 +24,21 @@ impl std::fmt::Display for Away {
     }
 }
 
+/// Looks at something and returns what is wrong with it.
+struct Look(Box<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
+}
+
 /// The breakers of a process. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Weather {
     metrics: Metrics,
     engines: Arc<Mutex<Vec<Arc<Breaker>>>>,
+    looks: Arc<Mutex<Vec<Look>>>,
     cleared: watch::Sender<()>,
 }
 
@@ -36,7 +46,7 @@ impl Weather {
     /// No engine yet.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, engines: Arc::default(), cleared: watch::Sender::new(()) }
+        Self { metrics, engines: Arc::default(), looks: Arc::default(), cleared: watch::Sender::new(()) }
     }
 
     /// The metrics that its breakers count in.
@@ -74,6 +84,25 @@ impl Weather {
     pub fn away(&self) -> Vec<Away> {
         let away = |breaker: &Arc<Breaker>| Some(Away { engine: breaker.engine(), time: breaker.away()? });
         lock(&self.engines).iter().filter_map(away).collect()
+    }
+
+    /// From now on [`Self::wrong`] also returns what `look` does: something that has no breaker, such as a disk.
+    pub fn look_at(&self, look: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        lock(&self.looks).push(Look(Box::new(look)));
+    }
+
+    /// What stands in the way of work, a line each: for `/readyz`.
+    #[must_use]
+    pub fn wrong(&self) -> Vec<String> {
+        let mut wrong: Vec<_> = self.away().iter().map(Away::to_string).collect();
+        wrong.extend(lock(&self.looks).iter().filter_map(|look| look.0()));
+        wrong
+    }
+
+    /// Whether every engine answers.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        lock(&self.engines).iter().all(|breaker| breaker.away().is_none())
     }
 
     /// For how long no engine has been away; [`Duration::MAX`] if none ever was.

@@ -122,10 +122,14 @@ struct Batch {
     slots: OwnedSemaphorePermit,
 }
 
-/// What a run holds of the queue and of the consumer.
+/// What a run holds: a slot for each of its messages, or only for those that wait.
 struct Hold {
-    receipts: Vec<Receipt>,
     slots: OwnedSemaphorePermit,
+    waiting: Option<Vec<Receipt>>,
+}
+
+fn receipts(messages: &[Message]) -> impl Iterator<Item = Receipt> {
+    messages.iter().map(|message| message.receipt.clone())
 }
 
 /// Where a run's hold is among those of its task.
@@ -139,9 +143,9 @@ impl Place<'_> {
     /// Frees what the run holds for all messages but these.
     fn keep(self, messages: &[Message]) {
         if let Some(hold) = &mut self.holds.lock().expect(UNPOISONED)[self.at]
-            && messages.len() < hold.receipts.len()
+            && messages.len() < hold.slots.num_permits()
         {
-            hold.receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+            hold.waiting = Some(receipts(messages).collect());
             drop(hold.slots.split(hold.slots.num_permits() - messages.len()));
         }
     }
@@ -213,7 +217,7 @@ impl Consumer {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(queue = %self.queue, %error, "cannot receive");
+                    self.cannot("receive", &error);
                     let pause = tokio::time::sleep(Duration::from_millis(50 << failures.min(6)));
                     tokio::select! { () = pause => {}, () = self.stop.cancelled() => break }
                 }
@@ -266,13 +270,9 @@ impl Consumer {
     /// Runs batches side by side, and extends the visibility timeout of those that take long. The slots of each are
     /// free as soon as it ends.
     async fn run_all(&self, batches: Vec<Batch>) {
-        let held = |batch: &Batch| batch.messages.iter().map(|message| message.receipt.clone()).collect();
-        let receipts: Vec<Vec<Receipt>> = batches.iter().map(held).collect();
-        let (messages, slots): (Vec<_>, Vec<_>) =
-            batches.into_iter().map(|batch| (batch.messages, batch.slots)).unzip();
-        let holds = receipts.into_iter().zip(slots).map(|(receipts, slots)| Some(Hold { receipts, slots }));
-        let holds = Mutex::new(holds.collect::<Vec<_>>());
-        let holds = &holds;
+        let hold = |Batch { messages, slots }| (messages, Some(Hold { slots, waiting: None }));
+        let (messages, holds): (Vec<_>, Vec<_>) = batches.into_iter().map(hold).unzip();
+        let holds = &Mutex::new(holds);
         let run = |(at, batch)| async move {
             self.run(batch, Place { holds, at }).await;
             at
@@ -286,11 +286,15 @@ impl Consumer {
         let extend = async {
             loop {
                 tokio::time::sleep(between_extensions(self.config.visibility)).await;
-                let receipts = {
-                    let holds = holds.lock().expect(UNPOISONED);
-                    holds.iter().flatten().flat_map(|hold| &hold.receipts).cloned().collect()
-                };
-                if let Err(error) = self.queues.extend(&self.queue, receipts, self.config.visibility).await {
+                let mut going_on = Vec::new();
+                for (batch, hold) in messages.iter().zip(&*holds.lock().expect(UNPOISONED)) {
+                    match hold {
+                        Some(Hold { waiting: Some(waiting), .. }) => going_on.extend_from_slice(waiting),
+                        Some(_) => going_on.extend(receipts(batch)),
+                        None => {}
+                    }
+                }
+                if let Err(error) = self.queues.extend(&self.queue, going_on, self.config.visibility).await {
                     self.cannot("extend", &error);
                 }
             }
@@ -335,19 +339,15 @@ impl Consumer {
     async fn try_all(&self, batch: &[Message]) -> Vec<Message> {
         let mut waiting = Vec::new();
         for (message, verdict) in batch.iter().zip(self.verdicts(batch).await) {
-            match verdict {
-                Verdict::Wait(reason) => {
-                    tracing::debug!(queue = %self.queue, reason, "waits");
-                    waiting.push(message.clone());
-                }
-                verdict => self.settle(message, verdict).await,
+            if self.settle(message, verdict).await {
+                waiting.push(message.clone());
             }
         }
         waiting
     }
 
     /// Keeps messages in their slots, out of everybody else's sight, and runs them again until no engine's absence is
-    /// in their way. So a consumer whose engine is away stops to pull, and buries nothing for it.
+    /// in their way. So a consumer whose engine is away stops pulling, and buries nothing for it.
     async fn outlast(&self, mut waiting: Vec<Message>, place: Place<'_>) {
         let mut cleared = self.weather.cleared();
         let mut pause = FIRST_WAIT;
@@ -379,17 +379,17 @@ impl Consumer {
 
     /// Logs that the queue does not do something; once for an outage, as its breaker logs that.
     fn cannot(&self, what: &str, error: &QueueError) {
-        if self.weather.away().is_empty() {
+        if self.weather.is_calm() {
             tracing::warn!(queue = %self.queue, %error, "cannot {what}");
         } else {
             tracing::debug!(queue = %self.queue, %error, "cannot {what}");
         }
     }
 
-    /// Leaves messages to the one who pulls the queue next.
+    /// Leaves messages to the one who pulls the queue next; their receive was no try.
     async fn let_go(&self, messages: &[Message]) {
-        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
-        if let Err(error) = self.queues.extend(&self.queue, receipts, Duration::ZERO).await {
+        let receipts = receipts(messages).collect();
+        if let Err(error) = self.queues.give_back(&self.queue, receipts).await {
             self.cannot("give messages back; they come again by themselves", &error);
         }
     }
@@ -404,8 +404,13 @@ impl Consumer {
         }
     }
 
-    async fn settle(&self, message: &Message, verdict: Verdict) {
+    /// Does what a verdict asks for; returns whether the message must wait.
+    async fn settle(&self, message: &Message, verdict: Verdict) -> bool {
         match verdict {
+            Verdict::Wait(reason) => {
+                tracing::debug!(queue = %self.queue, reason, "waits");
+                return true;
+            }
             Verdict::Done => {
                 self.metrics.done.inc();
                 self.metrics.bill.took_message();
@@ -416,8 +421,7 @@ impl Consumer {
             Verdict::Retry(reason) if self.is_spent(message, 1) => {
                 self.bury(message, &reason).await;
             }
-            // The caller has kept the messages that wait.
-            Verdict::Retry(reason) | Verdict::Wait(reason) => {
+            Verdict::Retry(reason) => {
                 self.metrics.retried.inc();
                 tracing::warn!(queue = %self.queue, attempt = message.attempt, reason, "will be tried again");
                 let pause = Duration::from_millis(100 << message.attempt.min(8)).min(self.config.visibility);
@@ -428,6 +432,7 @@ impl Consumer {
             }
             Verdict::Dead(reason) => self.bury(message, &reason).await,
         }
+        false
     }
 
     /// Acks a message and then tells its sender: one that comes again might take effect after all, as nothing records a

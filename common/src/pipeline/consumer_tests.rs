@@ -19,7 +19,7 @@ fn queue() -> QueueName {
     QueueName::new("note_make_q")
 }
 
-/// A job whose messages wait while the weather is bad. `bad` messages alone wait, if there are any.
+/// A job whose messages wait while the weather is bad; all of them, or `only` those that begin so.
 #[derive(Default)]
 struct Weathered {
     is_bad: AtomicBool,
@@ -36,7 +36,7 @@ impl Job for Weathered {
         let mut runs = self.runs.lock().unwrap();
         let verdicts = batch.iter().map(|message| {
             *runs.entry(message.body.clone()).or_default() += 1;
-            let waits = self.only.is_none_or(|only| message.body == only);
+            let waits = self.only.is_none_or(|only| message.body.starts_with(only.as_bytes()));
             match &message.body[..] {
                 b"poison" => Verdict::Retry("poison".to_owned()),
                 b"corrupt" => Verdict::Dead("corrupt".to_owned()),
@@ -173,16 +173,20 @@ async fn a_breaker_that_closes_wakes_what_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_run_only_what_waits_keeps_slots() {
-    let job = Weathered { only: Some("1"), ..bad() };
+    let job = Weathered { only: Some("w"), ..bad() };
     let bench = Bench::start(job, SLOTS);
-    bench.send(&["1", "2", "3", "4"]).await;
+    bench.send(&["w1", "2", "3", "4"]).await;
     bench.until("one waits", async || bench.depth().await.in_flight == 1).await;
     bench.send(&["5", "6", "7", "8", "9", "10"]).await;
     bench.until("the others are done", async || bench.metrics.of_consumer(&queue()).done.get() == 9).await;
     assert_eq!(bench.waiting(), 1);
+    bench.send(&["w2", "w3", "w4", "w5"]).await;
+    bench.until("no slot is free", async || bench.waiting() == SLOTS as i64).await;
+    let Depth { visible, in_flight, .. } = bench.depth().await;
+    assert_eq!((visible, in_flight), (1, SLOTS as u64), "never more than there are slots");
     bench.job.is_bad.store(false, Ordering::SeqCst);
     bench.until("all done", async || bench.depth().await == Depth::default()).await;
-    assert!(bench.job.runs.lock().unwrap().iter().all(|(body, runs)| *runs == 1 || body == "1"));
+    assert!(bench.job.runs.lock().unwrap().iter().all(|(body, runs)| *runs == 1 || body.starts_with(b"w")));
     bench.end().await;
 }
 
@@ -197,19 +201,72 @@ async fn a_consumer_that_is_stopped_gives_back_what_waits_at_once() {
     running.await.unwrap();
     assert_eq!(asked.elapsed(), Duration::ZERO);
     assert_eq!(queues.depth(&queue()).await.unwrap().visible, 2);
+    let again = queues.receive(&queue(), 2, Duration::ZERO, VISIBILITY).await.unwrap();
+    assert_eq!(again.iter().map(|message| message.attempt).collect::<Vec<_>>(), [1, 1], "it was no try");
 }
 
 #[tokio::test(start_paused = true)]
 async fn poison_is_given_up_after_all_its_tries_and_what_helps_nothing_at_once() {
     let bench = Bench::start(Weathered::default(), 1);
+    let begun = tokio::time::Instant::now();
     bench.send(&["poison", "corrupt"]).await;
     bench.until("both are dead", async || bench.depth().await.dead == 2).await;
+    // 200, 400, 800 and 1600 ms.
+    assert!(begun.elapsed() >= Duration::from_secs(3), "its tries come further and further apart");
     let runs = bench.job.runs.lock().unwrap().clone();
     assert_eq!((runs[&Bytes::from("poison")], runs[&Bytes::from("corrupt")]), (5, 1));
     assert_eq!(*bench.job.given_up.lock().unwrap(), ["corrupt", "poison"]);
     let metrics = bench.metrics.of_consumer(&queue());
     assert_eq!((metrics.retried.get(), metrics.buried.get(), metrics.in_flight.get()), (4, 2, 0));
     bench.end().await;
+}
+
+/// A job that loses count.
+struct Miscounting;
+
+#[async_trait]
+impl Job for Miscounting {
+    async fn run(&self, _: &[Message]) -> Vec<Verdict> {
+        Vec::new()
+    }
+
+    async fn give_up(&self, _: &Message, _: &str) {}
+
+    async fn refuse(&self, _: &Message, _: &ErrorBody) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_a_verdict_for_each_message_is_tried_again() {
+    let (queues, stop) = (Arc::new(MemoryQueues::new([queue()])), CancellationToken::new());
+    queues.send(vec![Outgoing { queue: queue(), body: Bytes::from_static(b"1") }]).await.remove(0).unwrap();
+    let weather = Weather::new(Metrics::new());
+    let running = consume(
+        queues.clone(),
+        queue(),
+        ConsumerConfig::default(),
+        Arc::new(Miscounting),
+        weather.clone(),
+        stop.clone(),
+    );
+    let running = tokio::spawn(running);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(weather.metrics().of_consumer(&queue()).retried.get(), 1);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_fails_is_asked_less_and_less_often() {
+    let (queues, stop) = (Arc::new(MemoryQueues::new([])), CancellationToken::new());
+    let (config, job) = (ConsumerConfig::default(), Arc::new(Weathered::default()));
+    let weather = Weather::new(Metrics::new());
+    let running = tokio::spawn(consume(queues.clone(), queue(), config, job, weather, stop.clone()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = queues.receives();
+    // After 0.1, 0.2, 0.4, 0.8 and 1.6 s, and then every 3.2 s.
+    assert!((20..=24).contains(&asked), "asked {asked} times in a minute");
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

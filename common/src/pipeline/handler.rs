@@ -69,6 +69,11 @@ impl Failure {
         Self::Reject(ErrorBody::new(code, message))
     }
 
+    /// What happens to a message whose run ended like this where nobody could hear of a rejection: it is tried again.
+    pub(crate) fn retried(self) -> Verdict {
+        self.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string()))
+    }
+
     /// What happens to a message whose run ended like this; where a rejection goes depends on who waits for it.
     ///
     /// # Errors

@@ -171,6 +171,11 @@ impl Queues for HeldQueues {
         self.queues.extend(queue, receipts, visibility).await
     }
 
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        self.may_pull(queue)?;
+        self.queues.give_back(queue, receipts).await
+    }
+
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
         self.may_pull(queue)?;
         self.queues.bury(queue, receipt, reason).await

@@ -77,7 +77,7 @@ impl<J: EnvelopeJob> OnEnvelopes<J> {
         let verdict = match self.0.work_together(&each).await? {
             Ok(()) => Verdict::Done,
             // Nobody knows which of them a rejection is about.
-            Err(failure) => failure.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string())),
+            Err(failure) => failure.retried(),
         };
         Some(vec![verdict; batch.len()])
     }

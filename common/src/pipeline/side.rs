@@ -172,9 +172,7 @@ impl Side {
                 self.moved.inc();
                 Verdict::Done
             }
-            Err(error) => {
-                Failure::from(error).verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string()))
-            }
+            Err(error) => Failure::from(error).retried(),
         }
     }
 }

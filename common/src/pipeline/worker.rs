@@ -90,7 +90,7 @@ impl Outward {
         let Done { reply, duplicate, pushes, events, follow_ups } = done;
         // Queued before anything is sent: a reply promises that the messages which follow are safe.
         if let Err(failure) = self.follow(envelope, follow_ups).await {
-            return failure.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string()));
+            return failure.retried();
         }
         let mut parcels = Vec::with_capacity(1 + pushes.len() + events.len());
         let frame =

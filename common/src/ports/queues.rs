@@ -145,7 +145,8 @@ pub enum QueueError {
 ///    may, after a crash, bring back acked members of a pack that was not yet settled whole: the same.
 /// 5. `extend` replaces the visibility timeout, counted from now; zero makes the message visible at once. A receipt
 ///    whose message another consumer has received since changes nothing.
-/// 6. `attempt` counts receives and survives a restart.
+/// 6. `attempt` counts receives and survives a restart. `give_back` makes messages visible at once, and takes their
+///    receive back.
 /// 7. `bury` moves a message to its queue's dead letters in one step: never both, never neither. `redrive` moves it
 ///    back with `attempt` at 1; receipts from before it are void. An engine that cannot move a message sends first and
 ///    deletes after: a crash in between may leave both, never neither.
@@ -188,6 +189,10 @@ pub trait Queues: Send + Sync + 'static {
         receipts: Vec<Receipt>,
         visibility: Duration,
     ) -> Result<(), QueueError>;
+
+    /// Makes messages visible at once as if they had not been received: nobody could try them. A receipt whose message
+    /// another consumer has received since changes nothing.
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError>;
 
     /// Moves one message to the dead letters.
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError>;

@@ -9,7 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,6 +47,22 @@ pub fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Whether a request for `/readyz` asks only for what is wrong with the process itself. A balancer asks like this: one
+/// that took processes out, or had them replaced, because an engine is away would make an outage worse.
+#[must_use]
+pub fn asks_for_own(uri: &Uri) -> bool {
+    uri.query() == Some("own")
+}
+
+/// The answer of `/readyz`: what is wrong, a line for each.
+#[must_use]
+pub fn readiness(wrong: &[String]) -> Response<Full<Bytes>> {
+    match wrong {
+        [] => text(StatusCode::OK, "ready\n"),
+        _ => text(StatusCode::SERVICE_UNAVAILABLE, wrong.join("\n") + "\n"),
+    }
 }
 
 /// A refusal; see [`problem`].

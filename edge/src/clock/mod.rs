@@ -189,6 +189,11 @@ impl Clock {
         self.mids.next(now_ms)
     }
 
+    /// The time that the edges agree on when the wall clock says `now_ms`, both in milliseconds since 1970.
+    pub(crate) fn agreed_ms(&self, now_ms: u64) -> u64 {
+        self.mids.time(now_ms)
+    }
+
     /// Goes on above a mid that a client says it was told, if that can be true.
     pub(crate) fn hear(&self, told: Ulid) {
         self.mids.hear(told, (self.wall)());

@@ -19,6 +19,7 @@ use soundoff_common::pipeline::deliver::{
     DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
 };
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request, Source};
+use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
@@ -112,6 +113,11 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         clock: clock(&metrics).await,
         catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
         verifier: Arc::new(FakeVerifier),
+        replies: Replies::start(
+            world.sessions.clone(),
+            InternalKey::new(&SECRET).unwrap(),
+            Weather::new(metrics.clone()),
+        ),
         key: InternalKey::new(&SECRET).unwrap(),
         metrics: metrics.clone(),
         weather: Weather::new(metrics.clone()),

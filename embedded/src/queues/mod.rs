@@ -37,7 +37,7 @@ pub use options::Options;
 use log::{Arrival, Job, Log};
 use record::{FRAME_HEADER, Frame, Id};
 use segment::Use;
-use state::{Burial, Source, Taken};
+use state::{Burial, Delivery, Source, Taken};
 
 /// The longest reason that is kept; longer ones are cut.
 const MAX_REASON_BYTES: usize = 1024;
@@ -104,16 +104,21 @@ impl EmbeddedQueues {
     /// at attempt 1 forever. Without room for that they are not handed out.
     fn mark(&self, queue: u16, taken: &[Taken]) -> Result<(), QueueError> {
         let mut frame = Frame::new();
-        for Taken { seq, life, attempt, .. } in taken {
-            frame.received(Id { queue, seq: *seq }, *life, *attempt);
+        for Delivery { seq, life, attempt } in taken.iter().map(|taken| taken.delivery) {
+            frame.received(Id { queue, seq }, life, attempt);
         }
-        let mut tail = self.log.tail();
-        let marked = tail.make_room(frame.len(), Use::Receive).and_then(|()| tail.append(&mut frame));
-        drop(tail);
-        marked.map(drop).map_err(|error| {
-            self.log.state().put_back(queue, taken);
-            self.log.failed("writing the queue log", &error)
+        self.note(frame).inspect_err(|_| {
+            let taken: Vec<_> = taken.iter().map(|taken| taken.delivery).collect();
+            self.log.state().put_back(queue, &taken);
         })
+    }
+
+    /// Writes what happened to receives into the log.
+    fn note(&self, mut frame: Frame) -> Result<(), QueueError> {
+        let mut tail = self.log.tail();
+        let noted = tail.make_room(frame.len(), Use::Receive).and_then(|()| tail.append(&mut frame));
+        drop(tail);
+        noted.map(drop).map_err(|error| self.log.failed("writing the queue log", &error))
     }
 
     async fn body(&self, source: Source) -> Result<Bytes, QueueError> {
@@ -231,8 +236,8 @@ impl Queues for EmbeddedQueues {
         self.mark(number, &taken)?;
         let mut receipts = receipts(&taken);
         let mut messages = Vec::with_capacity(taken.len());
-        for Taken { attempt, sent_at, source, .. } in taken {
-            let receipt = Receipt(receipts.split_to(RECEIPT_BYTES));
+        for Taken { delivery, sent_at, source } in taken {
+            let (receipt, attempt) = (Receipt(receipts.split_to(RECEIPT_BYTES)), delivery.attempt);
             messages.push(Message { receipt, body: self.body(source).await?, attempt, sent_at });
         }
         Ok(messages)
@@ -247,7 +252,7 @@ impl Queues for EmbeddedQueues {
         let room = tail.make_room(FRAME_HEADER + receipts.len() * ACK_BYTES, Use::Settle);
         room.map_err(|error| self.log.failed("writing the queue log", &error))?;
         let mut state = self.log.state();
-        for (seq, life, _) in receipts.iter().filter_map(delivery) {
+        for Delivery { seq, life, .. } in receipts.iter().filter_map(delivery) {
             let id = Id { queue, seq };
             if state.remove(id, life) {
                 frame.ack(id);
@@ -277,7 +282,7 @@ impl Queues for EmbeddedQueues {
         let now = self.log.now();
         let until = Log::after(now, visibility);
         let mut state = self.log.state();
-        for (seq, life, attempt) in receipts.iter().filter_map(delivery) {
+        for Delivery { seq, life, attempt } in receipts.iter().filter_map(delivery) {
             state.extend(Id { queue, seq }, life, attempt, until, now);
         }
         let (more, sooner) = (state.any_ready(queue), until < state.next_expiry);
@@ -294,10 +299,29 @@ impl Queues for EmbeddedQueues {
         Ok(())
     }
 
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let number = self.log.number(queue)?;
+        self.log.check()?;
+        let given: Vec<_> = {
+            let state = self.log.state();
+            let latest = |delivery: &Delivery| state.is_latest(number, *delivery);
+            receipts.iter().filter_map(delivery).filter(latest).collect()
+        };
+        // In the log before anybody can receive them again: the count of that receive follows.
+        let mut frame = Frame::new();
+        for Delivery { seq, life, attempt } in given.iter().copied() {
+            frame.given_back(Id { queue: number, seq }, life, attempt);
+        }
+        self.note(frame)?;
+        self.log.state().put_back(number, &given);
+        self.log.arrived[usize::from(number)].notify_one();
+        Ok(())
+    }
+
     async fn bury(&self, queue: &QueueName, receipt: Receipt, reason: &str) -> Result<(), QueueError> {
         let queue = self.log.number(queue)?;
         self.log.check()?;
-        let Some((seq, life, _)) = delivery(&receipt) else { return Ok(()) };
+        let Some(Delivery { seq, life, .. }) = delivery(&receipt) else { return Ok(()) };
         let id = Id { queue, seq };
         let begun = self.log.state().begin_bury(id, life);
         let (reply, answer) = oneshot::channel();
@@ -372,7 +396,7 @@ const RECEIPT_BYTES: usize = 14;
 /// All receipts in one buffer, one after the other.
 fn receipts(taken: &[Taken]) -> Bytes {
     let mut bytes = Vec::with_capacity(RECEIPT_BYTES * taken.len());
-    for Taken { seq, life, attempt, .. } in taken {
+    for Delivery { seq, life, attempt } in taken.iter().map(|taken| taken.delivery) {
         bytes.extend_from_slice(&seq.to_le_bytes());
         bytes.extend_from_slice(&life.to_le_bytes());
         bytes.extend_from_slice(&attempt.to_le_bytes());
@@ -381,9 +405,10 @@ fn receipts(taken: &[Taken]) -> Bytes {
 }
 
 /// What a receipt of ours names; `None` for a receipt of another engine.
-fn delivery(receipt: &Receipt) -> Option<(u64, u16, u32)> {
+fn delivery(receipt: &Receipt) -> Option<Delivery> {
     let bytes: &[u8; RECEIPT_BYTES] = receipt.0.as_ref().try_into().ok()?;
     let (seq, rest) = bytes.split_first_chunk::<8>()?;
     let (life, attempt) = rest.split_first_chunk::<2>()?;
-    Some((u64::from_le_bytes(*seq), u16::from_le_bytes(*life), u32::from_le_bytes(attempt.try_into().ok()?)))
+    let (seq, life) = (u64::from_le_bytes(*seq), u16::from_le_bytes(*life));
+    Some(Delivery { seq, life, attempt: u32::from_le_bytes(attempt.try_into().ok()?) })
 }

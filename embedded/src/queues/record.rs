@@ -24,6 +24,7 @@ const RECEIVED: u8 = 5;
 const BURY: u8 = 6;
 const REDRIVE: u8 = 7;
 const FORGOTTEN: u8 = 8;
+const GIVEN_BACK: u8 = 9;
 
 /// Names a message: its queue's number in this log, and its own number, which is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) enum Record<'a> {
     Ack { id: Id },
     /// It was handed out; `life` counts how often it was redriven.
     Received { id: Id, life: u16, attempt: u32 },
+    /// What was handed out as this attempt was given back, which counts as no attempt.
+    GivenBack { id: Id, life: u16, attempt: u32 },
     /// It is a dead letter.
     Bury { id: Id, at: u64, reason: &'a str },
     /// The dead letter is a message again.
@@ -116,7 +119,15 @@ impl Frame {
     }
 
     pub(super) fn received(&mut self, id: Id, life: u16, attempt: u32) {
-        self.tagged(RECEIVED, id);
+        self.delivery(RECEIVED, id, life, attempt);
+    }
+
+    pub(super) fn given_back(&mut self, id: Id, life: u16, attempt: u32) {
+        self.delivery(GIVEN_BACK, id, life, attempt);
+    }
+
+    fn delivery(&mut self, tag: u8, id: Id, life: u16, attempt: u32) {
+        self.tagged(tag, id);
         self.0.extend_from_slice(&life.to_le_bytes());
         self.0.extend_from_slice(&attempt.to_le_bytes());
     }
@@ -235,6 +246,7 @@ impl<'a> Reader<'a> {
             }
             ACK => Record::Ack { id: self.id()? },
             RECEIVED => Record::Received { id: self.id()?, life: self.u16()?, attempt: self.u32()? },
+            GIVEN_BACK => Record::GivenBack { id: self.id()?, life: self.u16()?, attempt: self.u32()? },
             BURY => Record::Bury { id: self.id()?, at: self.u64()?, reason: self.text()? },
             REDRIVE => Record::Redrive { id: self.id()? },
             FORGOTTEN => Record::Forgotten { through: self.u32()? },
@@ -283,6 +295,7 @@ mod tests {
         let place = frame.put(id, 5, 1, 2, b"body") as usize - FRAME_HEADER;
         frame.ack(id);
         frame.received(id, 1, 3);
+        frame.given_back(id, 1, 3);
         frame.bury(id, 8, "why");
         frame.redrive(id);
         frame.forgotten(4);
@@ -294,6 +307,7 @@ mod tests {
         let rest = [
             Record::Ack { id },
             Record::Received { id, life: 1, attempt: 3 },
+            Record::GivenBack { id, life: 1, attempt: 3 },
             Record::Bury { id, at: 8, reason: "why" },
             Record::Redrive { id },
             Record::Forgotten { through: 4 },

@@ -132,6 +132,12 @@ impl Replay {
                     entry.attempt = entry.attempt.max(attempt);
                 }
             }
+            Record::GivenBack { id, life, attempt } => {
+                let live = &mut self.known(id)?.live;
+                if let Some(entry) = live.get_mut(&id.seq).filter(|entry| entry.life == life) {
+                    entry.attempt = entry.attempt.min(attempt.saturating_sub(1));
+                }
+            }
             Record::Bury { id, at, reason } => {
                 self.known(id)?;
                 self.state.bury(id, at, reason.into());

@@ -97,12 +97,24 @@ pub(super) enum Source {
     Log(Arc<File>, Place),
 }
 
-/// One message as taken by a receiver.
-#[derive(Debug)]
-pub(super) struct Taken {
+/// One receive of one message: what a receipt names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivery {
     pub(super) seq: u64,
     pub(super) life: u16,
     pub(super) attempt: u32,
+}
+
+impl Delivery {
+    fn is_latest(self, entry: &Entry) -> bool {
+        entry.life == self.life && entry.attempt == self.attempt && entry.sight == Sight::InFlight
+    }
+}
+
+/// One message as taken by a receiver.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) delivery: Delivery,
     pub(super) sent_at: u64,
     pub(super) source: Source,
 }
@@ -189,23 +201,30 @@ impl State {
             entry.until = until;
             queue.in_flight.insert((until, seq));
             let Entry { place, attempt, sent_at, life, .. } = *entry;
-            out.push(Taken { seq, life, attempt, sent_at, source: self.source(seq, place) });
+            let delivery = Delivery { seq, life, attempt };
+            out.push(Taken { delivery, sent_at, source: self.source(seq, place) });
         }
     }
 
     /// Undoes a take: the messages are visible again, and it counts as no receive.
-    pub(super) fn put_back(&mut self, number: u16, taken: &[Taken]) {
+    pub(super) fn put_back(&mut self, number: u16, taken: &[Delivery]) {
         let queue = self.queue(number);
-        for Taken { seq, life, attempt, .. } in taken.iter().rev() {
-            let Some(entry) = queue.live.get_mut(seq) else { continue };
-            if entry.life != *life || entry.attempt != *attempt || entry.sight != Sight::InFlight {
+        for delivery in taken.iter().rev() {
+            let Some(entry) = queue.live.get_mut(&delivery.seq).filter(|entry| delivery.is_latest(entry))
+            else {
                 continue;
-            }
-            queue.in_flight.remove(&(entry.until, *seq));
+            };
+            queue.in_flight.remove(&(entry.until, delivery.seq));
             entry.attempt -= 1;
             entry.sight = Sight::Ready;
-            queue.ready.push_front(*seq);
+            queue.ready.push_front(delivery.seq);
         }
+    }
+
+    /// Whether a message is in progress, and by this delivery.
+    pub(super) fn is_latest(&self, number: u16, delivery: Delivery) -> bool {
+        let live = &self.queues[usize::from(number)].live;
+        live.get(&delivery.seq).is_some_and(|entry| delivery.is_latest(entry))
     }
 
     pub(super) fn any_ready(&mut self, queue: u16) -> bool {

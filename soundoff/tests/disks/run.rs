@@ -221,7 +221,7 @@ impl Stand {
         let mut ann = Client::hello(&self.server.address, &self.tokens["ann"], None, Some(0)).await;
         let mut there: BTreeMap<String, usize> = BTreeMap::new();
         for (message_type, body) in [("post.list", json!({})), ("dm.list", json!({ "with": "bob" }))] {
-            for item in list(&mut ann, message_type, body).await {
+            for item in ann.list(message_type, body).await {
                 *there.entry(item["text"].as_str().unwrap().to_owned()).or_default() += 1;
             }
         }
@@ -282,18 +282,4 @@ impl Stand {
 
 fn is_answered(heard: &Heard) -> bool {
     heard.iter().any(|heard| heard != "accepted")
-}
-
-/// Every item of a list.
-async fn list(client: &mut Client, message_type: &str, mut body: Value) -> Vec<Value> {
-    let mut items = Vec::new();
-    loop {
-        body["limit"] = json!(100);
-        let mut page = client.call(message_type, body.clone()).await;
-        items.append(page["items"].as_array_mut().unwrap());
-        if page["next"].is_null() {
-            return items;
-        }
-        body["before"] = page["next"].take();
-    }
 }

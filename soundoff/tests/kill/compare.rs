@@ -34,20 +34,6 @@ pub(crate) async fn everything(server: &Server, people: &mut [Person]) {
     }
 }
 
-/// Every item of a list, newest first.
-async fn list(client: &mut Client, message_type: &str, mut body: Value) -> Vec<Value> {
-    let mut items = Vec::new();
-    loop {
-        body["limit"] = json!(100);
-        let mut page = client.call(message_type, body.clone()).await;
-        items.append(page["items"].as_array_mut().unwrap());
-        if page["next"].is_null() {
-            return items;
-        }
-        body["before"] = page["next"].take();
-    }
-}
-
 fn of<'a>(person: &'a Person, message_type: &'a str) -> impl Iterator<Item = &'a Sent> {
     person.sent.values().filter(move |sent| sent.message_type == message_type)
 }
@@ -73,7 +59,7 @@ fn each_once<'a>(what: &str, found: &[Value], expected: impl Iterator<Item = &'a
 }
 
 async fn posts(person: &Person, reader: &mut Client) {
-    let found = list(reader, "post.list", json!({})).await;
+    let found = reader.list("post.list", json!({})).await;
     each_once("posts", &found, of(person, "post.create"));
     let profile = reader.call("profile.get", json!({})).await;
     assert_eq!(profile["user"]["posts"], found.len(), "{}: {profile}", person.handle);
@@ -81,7 +67,7 @@ async fn posts(person: &Person, reader: &mut Client) {
 
 async fn dms(person: &Person, people: &[Person], reader: &mut Client) {
     for other in people.iter().filter(|other| other.handle != person.handle) {
-        let found = list(reader, "dm.list", json!({ "with": other.handle })).await;
+        let found = reader.list("dm.list", json!({ "with": other.handle })).await;
         let mine = of(person, "dm.send").filter(|sent| sent.body["to"] == other.handle);
         let theirs = of(other, "dm.send").filter(|sent| sent.body["to"] == person.handle);
         each_once("dms", &found, mine.chain(theirs));
@@ -89,7 +75,7 @@ async fn dms(person: &Person, people: &[Person], reader: &mut Client) {
 }
 
 async fn comments(post: &str, people: &[Person], reader: &mut Client) {
-    let found = list(reader, "comment.list", json!({ "post": post })).await;
+    let found = reader.list("comment.list", json!({ "post": post })).await;
     let sent = people.iter().flat_map(|person| of(person, "comment.create"));
     each_once("comments", &found, sent.filter(|sent| sent.body["post"] == post));
     let counted = reader.call("post.get", json!({ "post": post })).await;
@@ -141,8 +127,8 @@ async fn profile(person: &Person, people: &[Person], reader: &mut Client) {
     {
         assert_eq!(profile["name"], sent.body["name"], "{sent:?}");
     }
-    let following = list(reader, "follow.list", json!({ "direction": "following" })).await;
-    let followers = list(reader, "follow.list", json!({ "direction": "followers" })).await;
+    let following = reader.list("follow.list", json!({ "direction": "following" })).await;
+    let followers = reader.list("follow.list", json!({ "direction": "followers" })).await;
     assert_eq!(profile["following"], following.len(), "{profile}");
     assert_eq!(profile["followers"], followers.len(), "{profile}");
     for other in people.iter().filter(|other| other.handle != person.handle) {

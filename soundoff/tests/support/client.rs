@@ -184,6 +184,20 @@ impl Client {
         reply["body"].take()
     }
 
+    /// Every item of a list, newest first.
+    pub(crate) async fn list(&mut self, message_type: &str, mut body: Value) -> Vec<Value> {
+        let mut items = Vec::new();
+        loop {
+            body["limit"] = json!(100);
+            let mut page = self.call(message_type, body.clone()).await;
+            items.append(page["items"].as_array_mut().unwrap());
+            if page["next"].is_null() {
+                return items;
+            }
+            body["before"] = page["next"].take();
+        }
+    }
+
     /// Sends a message that must fail; returns the error's code.
     pub(crate) async fn refused(&mut self, message_type: &str, body: Value) -> String {
         let id = self.submit(message_type, body).await;

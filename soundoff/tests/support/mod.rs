@@ -157,11 +157,16 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// An answer of the first internal port.
+    pub(crate) async fn internal(&self, path: &str) -> (u16, String) {
+        let address = self.metrics[0].trim_start_matches("http://").split('/').next().unwrap();
+        http(address, "GET", path, "").await
+    }
+
     /// The sum of a metric over its labels, or one of them when `name` says so. All edges of a process share their
     /// metrics.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let (address, path) = self.metrics[0].trim_start_matches("http://").split_once('/').unwrap();
-        let (status, text) = http(address, "GET", &format!("/{path}"), "").await;
+        let (status, text) = self.internal("/metrics").await;
         assert_eq!(status, 200, "{text}");
         let values = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (key, value) = line.rsplit_once(' ')?;

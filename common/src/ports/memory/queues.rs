@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ pub struct MemoryQueues {
     away: Mutex<Vec<QueueName>>,
     /// Wakes receives that wait: something may be visible now.
     news: Notify,
+    receives: AtomicUsize,
 }
 
 struct Lines {
@@ -80,7 +82,17 @@ impl MemoryQueues {
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = QueueName>) -> Self {
         let by_name = names.into_iter().map(|name| (name, Line::default())).collect();
-        Self { lines: Mutex::new(Lines { by_name, last: 0 }), away: Mutex::default(), news: Notify::new() }
+        Self {
+            lines: Mutex::new(Lines { by_name, last: 0 }),
+            away: Mutex::default(),
+            news: Notify::new(),
+            receives: AtomicUsize::default(),
+        }
+    }
+
+    /// How many receives were asked for.
+    pub fn receives(&self) -> usize {
+        self.receives.load(Ordering::SeqCst)
     }
 
     /// From now on these queues, and only these, take, ack and bury nothing: their engine is away.
@@ -155,6 +167,7 @@ impl Queues for MemoryQueues {
         wait: Duration,
         visibility: Duration,
     ) -> Result<Vec<Message>, QueueError> {
+        self.receives.fetch_add(1, Ordering::SeqCst);
         let until = Instant::now() + wait;
         loop {
             let mut news = std::pin::pin!(self.news.notified());
@@ -190,6 +203,19 @@ impl Queues for MemoryQueues {
         for (number, attempt) in receipts.iter().filter_map(named) {
             let held = line.messages.get_mut(&number).filter(|held| held.attempt == attempt);
             held.into_iter().for_each(|held| held.hidden_until = Some(until));
+        }
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    async fn give_back(&self, queue: &QueueName, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        let mut lines = lock(&self.lines);
+        let line = lines.of(queue)?;
+        for (number, attempt) in receipts.iter().filter_map(named) {
+            if let Some(held) = line.messages.get_mut(&number).filter(|held| held.attempt == attempt) {
+                held.hidden_until = None;
+                held.attempt -= 1;
+            }
         }
         self.news.notify_waiters();
         Ok(())
@@ -293,6 +319,7 @@ mod tests {
         extend_replaces_visibility,
         stale_extend_changes_nothing,
         attempts_are_counted,
+        given_back_counts_no_receive,
         bury_moves_to_the_dead_letters,
         redrive_brings_back,
         redriven_ignores_old_receipts,

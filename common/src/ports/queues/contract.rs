@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use super::{Depth, MAX_BODY_BYTES, Outgoing, QueueError, QueueName, Queues, Receipt};
 use steps::{
-    ack, alpha, beta, drain, extend, letters, nothing, nothing_for, outgoing, receive, send, settles, take,
-    take_one, text,
+    ack, alpha, beta, drain, extend, give_back, letters, nothing, nothing_for, outgoing, receive, send,
+    settles, take, take_one, text,
 };
 
 /// The engine under test.
@@ -52,6 +52,7 @@ pub async fn all(harness: &dyn Harness) {
     extend_replaces_visibility(harness).await;
     stale_extend_changes_nothing(harness).await;
     attempts_are_counted(harness).await;
+    given_back_counts_no_receive(harness).await;
     bury_moves_to_the_dead_letters(harness).await;
     redrive_brings_back(harness).await;
     redriven_ignores_old_receipts(harness).await;
@@ -286,6 +287,29 @@ pub async fn attempts_are_counted(harness: &dyn Harness) {
     let message = take_one(&*queues, &alpha(), HIDDEN).await;
     assert_eq!(message.attempt, 4, "law 6: the count survives a restart");
     assert_eq!(Some(message.sent_at), sent_at, "sent_at survives a restart");
+}
+
+/// Law 6: `give_back` makes messages visible at once and takes their receive back, also over a restart; what was
+/// received before counts on.
+pub async fn given_back_counts_no_receive(harness: &dyn Harness) {
+    let queues = harness.fresh().await;
+    send(&*queues, &alpha(), "count").await;
+    let first = take_one(&*queues, &alpha(), HIDDEN).await;
+    extend(&*queues, &alpha(), &first, Duration::ZERO).await;
+    let second = take_one(&*queues, &alpha(), HIDDEN).await;
+    give_back(&*queues, &alpha(), &second).await;
+    let third = take_one(&*queues, &alpha(), HIDDEN).await;
+    assert_eq!(third.attempt, 2, "law 6: what was given back was not received");
+    assert_eq!((text(&third), third.sent_at), (text(&first), first.sent_at));
+    give_back(&*queues, &alpha(), &first).await;
+    nothing(&*queues, &alpha(), "law 6: an older receipt gives nothing back").await;
+    give_back(&*queues, &alpha(), &third).await;
+    let queues = harness.restarted(queues).await;
+    let fourth = take_one(&*queues, &alpha(), HIDDEN).await;
+    assert_eq!(fourth.attempt, 2, "law 6: nor after a restart");
+    ack(&*queues, &alpha(), &fourth).await;
+    give_back(&*queues, &alpha(), &fourth).await;
+    nothing(&*queues, &alpha(), "law 4: what was acked does not come back").await;
 }
 
 /// Law 7: `bury` moves, with the reason, and a restart changes nothing about it.

@@ -79,6 +79,10 @@ pub(super) async fn extend(queues: &dyn Queues, queue: &QueueName, message: &Mes
     queues.extend(queue, vec![message.receipt.clone()], visibility).await.expect("law 5: extend");
 }
 
+pub(super) async fn give_back(queues: &dyn Queues, queue: &QueueName, message: &Message) {
+    queues.give_back(queue, vec![message.receipt.clone()]).await.expect("law 6: give_back");
+}
+
 pub(super) async fn nothing(queues: &dyn Queues, queue: &QueueName, law: &str) {
     nothing_for(queues, queue, GLANCE, law).await;
 }
