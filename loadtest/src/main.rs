@@ -31,6 +31,7 @@ mod storm;
 mod target;
 mod timelines;
 mod turns;
+mod weather;
 mod window;
 mod wire;
 
@@ -68,6 +69,7 @@ enum Command {
     Storm(storm::StormArgs),
     Pipeline(pipeline::PipelineArgs),
     Hot(hot::HotArgs),
+    Weather(weather::WeatherArgs),
     Peers(peers::PeersArgs),
 }
 
@@ -86,6 +88,7 @@ Examples:
   loadtest deliver --batch 100                    processor time of a delivery, from POST to socket
   loadtest pipeline --type dm.send                the whole way, at saturation or at a fixed rate
   loadtest hot                                    one post that everybody likes, and what others hear of it
+  loadtest weather outages                        nothing is lost while engines are away, disks full or clocks wrong
   loadtest peers                                  all that against Bun, Node, nchan, mosquitto, NATS and Redis, in turn
 
 `loadtest COMMAND --help` explains each.";
@@ -135,6 +138,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Storm(args) => storm::run(args, stop).await,
             Command::Pipeline(args) => pipeline::run(args, stop).await,
             Command::Hot(args) => hot::run(args, stop).await,
+            Command::Weather(args) => weather::run(&args),
             Command::Peers(args) => peers::run(args, stop).await,
         }
     })

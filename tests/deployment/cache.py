@@ -30,7 +30,7 @@ ASKING = 12
 ASKS_EVERY = 2
 # How long a reply may take, and a push that is live, in seconds.
 SOON = 5
-LIVE = 8  # Seconds until pushes are live again: a node that is back is asked after a pause of up to 4 s.
+LIVE = 8  # Seconds until pushes are live again: a node that is back is asked after a pause of up to 4.4 s.
 # How long one node of two is away, in seconds.
 AWAY = float(os.environ.get("CACHE_AWAY", "10"))
 

@@ -17,6 +17,7 @@ def tokens(address, handles):
 
 class Client:
     RESEND = 10  # Seconds without an answer.
+    DEVICE = "d"
 
     def __init__(self, address, handle, token):
         self.address, self.handle, self.token = address, handle, token
@@ -34,7 +35,7 @@ class Client:
             try:
                 headers = {"Authorization": f"Bearer {self.token}"}
                 async with connect(f"ws://{self.address}/v1/ws", additional_headers=headers, open_timeout=10) as socket:
-                    await socket.send(json.dumps({"op": "hello", "device": "d", "cursor": self.cursor}))
+                    await socket.send(json.dumps({"op": "hello", "device": self.DEVICE, "cursor": self.cursor}))
                     await self.hear(socket)
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
@@ -68,7 +69,8 @@ class Client:
             found[1].set_result(frame)
 
     async def refused(self, frame):
-        if frame.get("id") in self.waiting and frame["error"]["code"] in ("overloaded", "rate_limited"):
+        if frame.get("id") and frame["error"]["code"] in ("overloaded", "rate_limited"):
+            # What was resent may be refused when the first is long answered.
             await asyncio.sleep(frame["error"].get("retry_after_ms", 500) / 1000)
             if self.socket and frame["id"] in self.waiting:
                 await self.socket.send(self.waiting[frame["id"]][0])

@@ -31,7 +31,7 @@ const STRIKES: u32 = 2;
 /// By how much each pause of a node that is away is longer than the one before.
 const PAUSE_GROWS: f64 = 1.5;
 /// How many times as long as the first one a pause may be.
-const LONGEST_PAUSE: f64 = 3.0;
+const LONGEST_PAUSE: f64 = 3.5;
 /// How many untrusted keys are remembered.
 const MAX_DISTRUSTED: usize = 100_000;
 

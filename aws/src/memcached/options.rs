@@ -9,7 +9,7 @@ pub struct MemcachedOptions {
     /// The most connections of a process to each node.
     pub connections: usize,
     /// How long a node that does not answer is not asked: this long, give or take a quarter. Each further pause is
-    /// longer, up to three times.
+    /// longer, up to three and a half times.
     pub pause: Duration,
     /// Whether to use TLS with the nodes: ElastiCache's encryption in transit. It goes through a listener on the
     /// loopback interface for each node. Other users of the same machine can reach that listener just as they can reach

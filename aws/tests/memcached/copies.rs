@@ -133,7 +133,7 @@ async fn a_frozen_node_costs_its_timeout_once_in_a_pause() {
         assert_eq!(with(&sessions, &users, &[1]).await, 50);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Twice at first; then after pauses of 1, 1.5, 2.25, 2.5 and 2.5 s.
+    // Twice at first; then after pauses of 1, 1.5, 2.25 and 3.4 s.
     assert!((3..=9).contains(&slow), "{slow} of the calls waited for it");
 }
 
