@@ -106,3 +106,25 @@ impl InboxHeads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::memory::MemoryTables;
+
+    #[tokio::test]
+    async fn an_append_builds_on_those_before_it_until_one_fails() {
+        let (all, tables, ann) = (InboxHeads::default(), MemoryTables::default(), ["ann".parse().unwrap()]);
+        for seq in 1..=3 {
+            let turn = all.turn(&tables, &ann).await.unwrap();
+            assert_eq!(turn.heads, [seq - 1]);
+            all.pass(turn, &ann, &[seq]);
+        }
+        all.settle(&ann, true).await;
+        assert_eq!(all.turn(&tables, &ann).await.unwrap().heads, [3], "two have not returned");
+        all.settle(&ann, false).await;
+        assert_eq!(all.turn(&tables, &ann).await.unwrap().heads, [0], "as it is in the tables");
+        all.settle(&ann, true).await;
+        assert_eq!(all.turn(&tables, &ann).await.unwrap().heads, [0], "a late one brings nothing back");
+    }
+}
