@@ -124,6 +124,21 @@ mod tests {
     }
 
     #[test]
+    fn to_sever_ends_what_came_after_it_and_writes_nothing_where_nothing_is() {
+        let sever = |item: Option<Item>, n| Toggle::of(Key::new("p", "s"), item).unwrap().sever(mid(n));
+        let (_, on) = step(None, true, 5);
+        let turn = sever(on.clone(), 4);
+        assert!(!turn.on && turn.flipped && turn.row == mid(5), "although it came after");
+        let off = after(&turn, on);
+        assert!(
+            step(off.clone(), true, 5).0.write.is_none(),
+            "the same message again does not bring it back"
+        );
+        let turn = sever(off, 4);
+        assert!(!turn.on && !turn.flipped && turn.write.is_none());
+    }
+
+    #[test]
     fn a_turn_is_made_under_what_was_read_and_told_where_that_is_asked_for() {
         let turn = Toggle::of(Key::new("p", "s"), None).unwrap().turn(true, mid(5), false);
         assert!(turn.on && turn.flipped && !turn.news, "nobody is told");
