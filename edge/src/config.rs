@@ -10,13 +10,14 @@ pub struct EdgeConfig {
     /// How often clients ping. A client that sends no frame for twice this time is closed 4003. Keep it below a load
     /// balancer's idle timeout.
     pub heartbeat: Duration,
-    /// How long a request's header may take, and then the `hello` after the upgrade (4007).
+    /// How long a request's header may take, and then the `hello` after the upgrade (4007), whatever else comes.
     pub hello_timeout: Duration,
     /// The largest inbound message, in bytes; a larger one closes 4501.
     pub frame_bytes: usize,
-    /// Sustained `send`s per second and socket.
+    /// Sustained `send`s per second and user, on all sockets of this edge together. Frames of all kinds (eight for each
+    /// message, by socket) and hellos (one for twenty messages, by user) have rates that follow from it.
     pub messages_per_second: u32,
-    /// The most `send`s that a socket may make at once after a rest.
+    /// The most `send`s that a user may make at once after a rest.
     pub burst: u32,
     /// The most sockets of one user, on all edges together as far as the Session Cache knows (4429). Sockets of one
     /// device count as one.

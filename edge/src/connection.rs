@@ -9,34 +9,16 @@ use std::task::Wake;
 
 use bytes::Bytes;
 use soundoff_common::lock::lock;
-use soundoff_common::ports::sessions::DeviceMark;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, Handle, Role};
+use soundoff_common::protocol::{CloseCode, Role};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use ulid::Ulid;
 
 use crate::deadlines::{Deadlines, Due, Now};
+use crate::identity::Identity;
 use crate::mailbox::Mailbox;
+use crate::session::{Rules, Standing};
 use crate::state::{Class, Offer, Out, Phase, Room, State};
-
-/// Who uses the socket, known from a valid `hello` on.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) user: Handle,
-    pub(crate) device: Option<Box<str>>,
-}
-
-impl Identity {
-    /// Whether both are one device of one user.
-    pub(crate) fn is_device_of(&self, other: &Identity) -> bool {
-        self.user == other.user && self.device.is_some() && self.device == other.device
-    }
-
-    /// What stands for the device's name where other edges read it.
-    pub(crate) fn mark(&self) -> Option<DeviceMark> {
-        self.device.as_deref().map(DeviceMark::of)
-    }
-}
 
 /// The place of a socket that its reactor has not taken in yet. Taking it in drives it for the first time.
 const NOWHERE: u32 = u32::MAX;
@@ -53,7 +35,7 @@ pub(crate) struct Connection {
     marked: AtomicBool,
     state: Mutex<State>,
     identity: OnceLock<Identity>,
-    /// When the client last sent a frame (at first: when the socket opened), in milliseconds of the edge's clock.
+    /// When the client last sent a frame (until `hello`: when the socket opened), in milliseconds of the edge's clock.
     last_frame: AtomicU64,
     /// When the token expires, in seconds since 1970.
     expires: AtomicU64,
@@ -130,6 +112,12 @@ impl Connection {
 
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identity.get()
+    }
+
+    /// What a frame of the socket is judged by.
+    #[inline]
+    pub(crate) fn standing<'a>(&'a self, rules: &'a Rules, role: Role) -> Standing<'a> {
+        Standing { rules, identity: &self.identity, role }
     }
 
     /// Begins to join; `false` when the socket is closing already.
@@ -263,6 +251,12 @@ impl Connection {
         begun
     }
 
+    /// The same, and the connection ends as soon as that is written.
+    pub(crate) fn turn_away(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
+        self.state().abrupt = true;
+        self.close(code, reason, cut_at)
+    }
+
     /// Asks the client for a sign of life until `deadline`.
     pub(crate) fn probe(&self, room: Room, deadline: u64) {
         self.state().probe(room, deadline);
@@ -277,6 +271,11 @@ impl Connection {
         }
         drop(state);
         self.mark();
+    }
+
+    /// Whether no valid `hello` has come, and it is not closing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.state().phase == Phase::Silent
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -298,6 +297,7 @@ impl Connection {
         self.cut.load(Ordering::Relaxed)
     }
 
+    /// Notes a sign of life. Nothing that comes before `hello` is one: it would put off the deadline of `hello`.
     pub(crate) fn heard(&self, clock_ms: u64) {
         self.last_frame.store(clock_ms, Ordering::Relaxed);
     }

@@ -7,12 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
-use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Role, ServerFrame, millis};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, ServerFrame, millis};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use soundoff_common::web::pages::Pages;
 use tokio::sync::mpsc;
@@ -20,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 
-use crate::admission::Rate;
+use crate::admission::{Budgets, Rate};
 use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::EdgeConfig;
-use crate::connection::{Arrival, Connection, Identity};
+use crate::connection::{Arrival, Connection};
 use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
+use crate::identity::Identity;
+use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::neighbours::Neighbours;
 use crate::registry::Registry;
@@ -35,6 +36,20 @@ use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
 use crate::waiting::{Publish, Waiting};
 use crate::websocket::json_frame;
+
+/// For each message that a user may send, a socket may send so many frames of any kind, acks above all.
+const FRAMES_FOR_A_MESSAGE: u32 = 8;
+/// For so many messages a second a user may say one `hello` a second: it reads the tables several times, and makes a
+/// timeline.
+const MESSAGES_FOR_A_HELLO: u32 = 20;
+/// For so many messages at once a user may say one `hello` at once; ten at least, since a network may come and go.
+const BURST_FOR_A_HELLO: u32 = 5;
+const LEAST_HELLOS: u32 = 10;
+
+/// The reason of a close that says when to come again.
+fn retry_after(ms: u64) -> String {
+    format!(r#"{{"retry_after_ms":{ms}}}"#)
+}
 
 /// One edge process (several may run in one operating system process).
 pub(crate) struct Edge {
@@ -53,6 +68,9 @@ pub(crate) struct Edge {
     pub(crate) weather: Weather,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
+    pub(crate) lobby: Lobby,
+    /// Of users' hellos; those of messages are in the rules.
+    pub(crate) hellos: Budgets,
     pub(crate) neighbours: Neighbours,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
@@ -66,9 +84,9 @@ pub(crate) struct Edge {
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the last socket is gone.
     pub(crate) ended: CancellationToken,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) rules: Rules,
     draining: AtomicBool,
-    rate: Rate,
+    hello_rate: Rate,
     room: Room,
     started: Instant,
 }
@@ -98,6 +116,8 @@ impl Edge {
             weather,
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
+            lobby: Lobby::new(config.max_sockets),
+            hellos: Budgets::default(),
             neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
             clock,
@@ -107,26 +127,50 @@ impl Edge {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             ended: CancellationToken::new(),
-            catalog,
             draining: AtomicBool::new(false),
-            rate: Rate::new(config.messages_per_second, config.burst),
+            rules: Rules {
+                catalog,
+                rate: Rate::new(config.messages_per_second, config.burst),
+                frame_rate: Rate::new(
+                    config.messages_per_second.saturating_mul(FRAMES_FOR_A_MESSAGE),
+                    config.burst.saturating_mul(FRAMES_FOR_A_MESSAGE),
+                ),
+                budgets: Budgets::default(),
+            },
+            hello_rate: Rate::new(
+                config.messages_per_second / MESSAGES_FOR_A_HELLO,
+                (config.burst / BURST_FOR_A_HELLO).max(LEAST_HELLOS),
+            ),
             room: Room { frames: config.out_frames, bytes: config.out_bytes },
             started: Instant::now(),
             config,
         }
     }
 
-    /// A new socket, known to the registry.
+    /// A new socket, known to the registry. One that has waited longest without `hello` may have to go for it.
     pub(crate) fn open(&self) -> Arc<Connection> {
         self.metrics.edge_sockets.inc();
-        self.registry.open(|id| {
+        let opened = self.registry.open(|id| {
             let mailbox = self.mailboxes[(id % self.mailboxes.len() as u64) as usize].clone();
             Connection::new(id, self.clock_ms(), mailbox)
-        })
+        });
+        for oldest in self.lobby.enter(opened.clone()) {
+            self.turn_away(&oldest);
+        }
+        opened
     }
 
-    pub(crate) fn rules(&self, role: Role) -> Rules<'_> {
-        Rules { catalog: &self.catalog, rate: self.rate, role }
+    /// Closes a socket that has not said `hello`, without waiting for its client.
+    fn turn_away(&self, connection: &Connection) {
+        let reason = retry_after(self.retry_after_ms());
+        if connection.turn_away(CloseCode::Shedding, &reason, self.cut_at()) {
+            self.count_close(CloseCode::Shedding);
+        }
+    }
+
+    /// Counts a `hello`, or returns in how many milliseconds its user may say one.
+    pub(crate) fn take_hello(&self, user: &Handle) -> Result<(), u64> {
+        self.hellos.take(self.hellos.of(user), self.clock_ns(), self.hello_rate, 1)
     }
 
     pub(crate) fn room(&self) -> Room {
@@ -216,12 +260,19 @@ impl Edge {
     /// Begins to close a socket.
     pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
         let reason = match code {
-            CloseCode::Shedding | CloseCode::TooManySockets => {
-                format!(r#"{{"retry_after_ms":{}}}"#, self.retry_after_ms())
-            }
+            CloseCode::Shedding | CloseCode::TooManySockets => retry_after(self.retry_after_ms()),
             _ => code.reason().to_owned(),
         };
-        if connection.close(code, &reason, self.cut_at()) {
+        self.close_for(connection, code, &reason);
+    }
+
+    /// Begins to close a socket whose user has used up more than there was: in `wait_ms` there is some again.
+    pub(crate) fn close_excess(&self, connection: &Connection, wait_ms: u64) {
+        self.close_for(connection, CloseCode::Shedding, &retry_after(wait_ms.max(self.retry_after_ms())));
+    }
+
+    fn close_for(&self, connection: &Connection, code: CloseCode, reason: &str) {
+        if connection.close(code, reason, self.cut_at()) {
             self.count_close(code);
         }
     }

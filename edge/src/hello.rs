@@ -12,8 +12,9 @@ use soundoff_common::protocol::{CloseCode, Limits, Role, ServerFrame, millis, no
 use ulid::Ulid;
 
 use crate::catch_up::catch_up;
-use crate::connection::{Connection, Identity};
+use crate::connection::Connection;
 use crate::edge::Edge;
+use crate::identity::Identity;
 use crate::outbound::announce;
 use crate::registration::{enter, save_ack};
 use crate::registry::Joined;
@@ -32,7 +33,21 @@ pub(crate) struct Hello {
 pub(crate) async fn hello(edge: Arc<Edge>, connection: Arc<Connection>, hello: Hello) {
     match join(&edge, &connection, hello).await {
         Ok(()) => catch_up(edge, connection).await,
-        Err(code) => edge.close(&connection, code),
+        Err(Closing::Code(code)) => edge.close(&connection, code),
+        Err(Closing::Excess(wait_ms)) => edge.close_excess(&connection, wait_ms),
+    }
+}
+
+/// Why a socket is not welcome.
+enum Closing {
+    Code(CloseCode),
+    /// Its user has said `hello` too often, and may in so many milliseconds.
+    Excess(u64),
+}
+
+impl From<CloseCode> for Closing {
+    fn from(code: CloseCode) -> Self {
+        Self::Code(code)
     }
 }
 
@@ -63,13 +78,14 @@ fn shed(error: &TableError) -> CloseCode {
     CloseCode::Shedding
 }
 
-async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), CloseCode> {
+async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), Closing> {
     let now_s = now_ms() / 1000;
     let claims = claims(edge, &mut hello, now_s)?;
     if let Some(told) = hello.after {
         edge.clock.hear(told);
     }
     let user = claims.user.clone();
+    edge.take_hello(&user).map_err(Closing::Excess)?;
     let identity = Identity { user: user.clone(), device: hello.device.clone() };
     if !connection.join(identity, &claims) {
         return Ok(());

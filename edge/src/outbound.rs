@@ -172,7 +172,7 @@ fn has_no_room(result: &Result<(), QueueError>) -> bool {
 async fn send_reads(edge: &Edge, batch: &[Publish], results: &mut [Result<(), QueueError>]) {
     let only_reads = |publish: &Publish| {
         let envelope = serde_json::from_slice::<Envelope>(&publish.body).ok();
-        let route = envelope.and_then(|envelope| edge.catalog.route(&envelope.message_type));
+        let route = envelope.and_then(|envelope| edge.rules.catalog.route(&envelope.message_type));
         route.is_some_and(|route| route.reads)
     };
     let refused = (0..results.len()).filter(|at| has_no_room(&results[*at]));

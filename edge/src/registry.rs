@@ -9,7 +9,8 @@ use soundoff_common::lock::{read, write};
 use soundoff_common::ports::sessions::DeviceMark;
 use soundoff_common::protocol::Handle;
 
-use crate::connection::{Connection, Identity};
+use crate::connection::Connection;
+use crate::identity::Identity;
 use crate::state::Phase;
 
 /// Into how many turns the sockets are divided. Work on all sockets goes turn by turn, so that it is never much at

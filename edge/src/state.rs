@@ -77,6 +77,8 @@ pub(crate) struct State {
     /// life, or 0 when it was not asked for one.
     pub(crate) deadline: u64,
     pub(crate) due_sent: bool,
+    /// Nobody waits for its client to answer the close.
+    pub(crate) abrupt: bool,
     /// What the user may do, as of the last token.
     pub(crate) role: Role,
     /// The sign-in of the last token; bytes, because a `u128` would make the whole larger.
@@ -100,6 +102,7 @@ impl State {
             saving: 0,
             deadline: 0,
             due_sent: false,
+            abrupt: false,
             role: Role::User,
             session: [0; 16],
         }

@@ -18,6 +18,9 @@ pub(crate) async fn sweep(edge: Arc<Edge>) {
         edge.registry.each(|connection| {
             found.extend(connection.due(now, deadlines).map(|due| (connection.clone(), due)));
         });
+        edge.lobby.tidy();
+        edge.rules.budgets.tidy(edge.clock_ns());
+        edge.hellos.tidy(edge.clock_ns());
         for (connection, due) in found {
             match due {
                 Due::Close(code) => edge.close(&connection, code),

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use support::client::Client;
-use support::{PATIENCE, Server, is_long, seed, tokens};
+use support::{PATIENCE, Server, UNPACED, is_long, seed, tokens};
 use tokio::net::TcpStream;
 
 const MIB: u64 = 1024 * 1024;
@@ -91,7 +91,7 @@ async fn warm_up(server: &Server, token: &Value) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_nobody_should_send() {
     let mut random = StdRng::seed_from_u64(seed());
-    let mut server = Server::start(&["--edges", "2", "--sockets-per-user", "1000"]);
+    let mut server = Server::start(&[&UNPACED[..], &["--edges", "2", "--sockets-per-user", "1000"]].concat());
     let tokens = tokens(&server.address, &["ann", "mallory"]).await;
     let before = warm_up(&server, &tokens["ann"]).await;
     let done = Arc::new(AtomicBool::new(false));
@@ -112,7 +112,7 @@ async fn frames_that_nobody_should_send() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_nobody_should_make() {
     let mut random = StdRng::seed_from_u64(seed());
-    let mut server = Server::start(&["--hello-timeout-ms", "1000"]);
+    let mut server = Server::start(&[&UNPACED[..], &["--hello-timeout-ms", "1000"]].concat());
     let tokens = tokens(&server.address, &["ann"]).await;
     let before = warm_up(&server, &tokens["ann"]).await;
     let done = Arc::new(AtomicBool::new(false));

@@ -144,7 +144,8 @@ fn required<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Re
 pub struct Limits {
     /// The largest inbound frame, in bytes.
     pub frame_bytes: usize,
-    /// Sustained `send`s per second.
+    /// How many messages a second the user may send in the long run, on all sockets of one edge together; one of more
+    /// than 4 KiB counts as several.
     pub messages_per_second: u32,
 }
 

@@ -26,7 +26,7 @@ impl Socket {
             Inbound::Gathered(text) => self.step(edge, &text, now_ns, role),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
-                if matches!(self.session.ping(now_ns, edge.rules(Role::User)), Step::Pong) {
+                if matches!(self.session.ping(now_ns, &edge.rules), Step::Pong) {
                     edge.offer_wire(&self.connection, pong_frame(payload), Class::Event);
                 }
             }
@@ -52,7 +52,7 @@ impl Socket {
 
     fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64, role: Role) {
         let connection = &self.connection;
-        match self.session.step(text, now_ns, edge.rules(role)) {
+        match self.session.step(text, now_ns, connection.standing(&edge.rules, role)) {
             Step::Nothing => {}
             Step::Hello { token, device, cursor, after } => {
                 let owned = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(&*text));
@@ -75,6 +75,7 @@ impl Socket {
                 edge.refuse(connection, id.as_deref(), &error);
                 edge.close(connection, CloseCode::ProtocolViolation);
             }
+            Step::CloseExcess(wait_ms) => edge.close_excess(connection, wait_ms),
             Step::Close(code) => edge.close(connection, code),
         }
     }

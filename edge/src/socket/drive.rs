@@ -51,7 +51,7 @@ impl Socket {
     fn is_over(&mut self, edge: &Arc<Edge>) -> bool {
         let state = self.connection.state();
         let is_closing = state.phase == Phase::Closing;
-        let closed = is_closing && state.queue.is_empty();
+        let (closed, abrupt) = (is_closing && state.queue.is_empty(), state.abrupt);
         drop(state);
         if is_closing {
             self.leave(edge);
@@ -61,7 +61,7 @@ impl Socket {
             self.shut = true;
             let _ = self.stream.shutdown(Shutdown::Write);
         }
-        closed && self.peer_closed
+        closed && (self.peer_closed || abrupt)
     }
 
     /// Does what there is to do, for a while.
@@ -107,6 +107,9 @@ impl Socket {
     /// client did not read.
     fn hear_out(&mut self, edge: &Arc<Edge>) {
         self.connection.echo_close(None, 0);
+        if let Some(busy) = &mut self.busy {
+            busy.rests_until_ns = 0;
+        }
         for _ in 0..LAST_READS {
             if !matches!(self.read(edge), Ok(true)) {
                 return;

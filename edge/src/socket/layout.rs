@@ -41,12 +41,18 @@ pub(super) struct Busy {
     pub(super) job: Option<Job>,
     /// `unread` may contain whole frames.
     pub(super) stalled: bool,
+    /// Nothing is read until then, in nanoseconds of the edge's clock; 0 for a socket that keeps to its rate.
+    pub(super) rests_until_ns: u64,
 }
 
 impl Busy {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.fragments.is_empty() && self.unread.is_empty() && self.bearer.is_none() && self.job.is_none()
+        self.fragments.is_empty()
+            && self.unread.is_empty()
+            && self.bearer.is_none()
+            && self.job.is_none()
+            && self.rests_until_ns == 0
     }
 }
 
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn an_idle_socket_is_small() {
         // Each byte here is paid once per idle socket; `examples/idle_memory.rs` measures the whole.
-        assert!(size_of::<Socket>() <= 64, "the reactor holds {} bytes", size_of::<Socket>());
+        assert!(size_of::<Socket>() <= 72, "the reactor holds {} bytes", size_of::<Socket>());
         assert!(size_of::<Connection>() <= 208, "the connection is {} bytes", size_of::<Connection>());
     }
 }

@@ -3,16 +3,22 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _};
 use std::sync::Arc;
+use std::task::Wake as _;
+use std::time::Duration;
 
 use soundoff_common::protocol::CloseCode;
 
 use super::layout::{Ended, Socket};
 use crate::edge::Edge;
 use crate::state::{Phase, State};
-use crate::websocket::Violation;
+use crate::websocket::{Inbound, Violation};
 
 /// The size of the buffer that all sockets of a thread read through.
 const READ_BYTES: usize = 32 * 1024;
+/// The largest frame before `hello`: an access token has at most 4 KiB.
+const HELLO_BYTES: usize = 6 * 1024;
+/// How many frames are acted on before they are counted: so many more than the rate may come once.
+const FRAMES_AT_ONCE: u32 = 32;
 /// How often a socket reads before it writes.
 const READS: usize = 2;
 
@@ -29,6 +35,9 @@ impl Socket {
     /// Whether the client must wait: for its `welcome`, or until it has read what waits for it.
     #[inline]
     fn pauses(&self, state: &State, edge: &Edge) -> bool {
+        if self.busy.as_ref().is_some_and(|busy| busy.rests_until_ns > 0) {
+            return true;
+        }
         match state.phase {
             Phase::Silent => self.has_job() || state.has_output(),
             Phase::Joining => true,
@@ -41,6 +50,12 @@ impl Socket {
     #[inline]
     pub(super) fn read(&mut self, edge: &Arc<Edge>) -> Result<bool, Ended> {
         let mut progress = false;
+        if let Some(busy) = &mut self.busy
+            && busy.rests_until_ns > 0
+            && busy.rests_until_ns <= edge.clock_ns()
+        {
+            busy.rests_until_ns = 0;
+        }
         for _ in 0..READS {
             if self.is_paused(edge) {
                 break;
@@ -107,7 +122,8 @@ impl Socket {
     fn frames(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) -> usize {
         // What came together came at one time.
         let now_ns = edge.clock_ns();
-        let mut heard = 0;
+        let hello_bytes = HELLO_BYTES.min(edge.config.frame_bytes);
+        let (mut frames, mut unpaid) = (0, 0);
         let mut fragments = self.busy.as_mut().map(|b| std::mem::take(&mut b.fragments)).unwrap_or_default();
         let mut taken = 0;
         while !self.deaf {
@@ -122,31 +138,71 @@ impl Socket {
                 }
                 break;
             }
-            match fragments.decode(&mut bytes[taken..], edge.config.frame_bytes) {
+            let limit = if self.session.has_greeted() { edge.config.frame_bytes } else { hello_bytes };
+            match fragments.decode(&mut bytes[taken..], limit) {
                 Ok(None) => break,
+                Ok(Some((_, Inbound::Part))) if !self.session.has_greeted() => {
+                    self.violated(edge, "hello comes in one frame")
+                }
                 Ok(Some((len, inbound))) => {
                     taken += len;
-                    heard += 1;
+                    frames += 1;
+                    unpaid += 1;
+                    if unpaid == FRAMES_AT_ONCE {
+                        self.pay(edge, now_ns, std::mem::take(&mut unpaid));
+                    }
                     if is_closing {
                         self.hear_last(inbound);
                     } else {
                         self.act(edge, inbound, now_ns, role);
                     }
                 }
-                Err(Violation(what)) => {
-                    tracing::debug!(connection = self.connection.id, what, "a protocol violation");
-                    self.deaf = true;
-                    edge.close(&self.connection, CloseCode::ProtocolViolation);
-                }
+                Err(Violation(what)) => self.violated(edge, what),
             }
         }
-        if heard > 0 {
-            edge.metrics.edge_frames_in.inc_by(heard);
-            self.connection.heard(now_ns / 1_000_000);
+        if unpaid > 0 {
+            self.pay(edge, now_ns, unpaid);
+        }
+        if frames > 0 {
+            edge.metrics.edge_frames_in.inc_by(frames);
+            if self.session.has_greeted() {
+                self.connection.heard(now_ns / 1_000_000);
+            }
         }
         if !fragments.is_empty() {
             self.busy().fragments = fragments;
         }
         if self.deaf { bytes.len() } else { taken }
+    }
+
+    /// Hears no more of a client that does not speak the protocol.
+    #[cold]
+    fn violated(&mut self, edge: &Edge, what: &str) {
+        tracing::debug!(connection = self.connection.id, what, "a protocol violation");
+        self.deaf = true;
+        edge.close(&self.connection, CloseCode::ProtocolViolation);
+    }
+
+    /// Counts frames, and reads no more for a while when more have come than may.
+    #[inline(never)]
+    fn pay(&mut self, edge: &Edge, now_ns: u64, frames: u32) {
+        if let Some(wait_ns) = self.session.charge(now_ns, edge.rules.frame_rate, frames) {
+            self.rest(now_ns, wait_ns);
+        }
+    }
+
+    #[cold]
+    fn rest(&mut self, now_ns: u64, wait_ns: u64) {
+        let is_resting = std::mem::replace(&mut self.busy().rests_until_ns, now_ns + wait_ns) > 0;
+        if is_resting {
+            return;
+        }
+        let connection = self.connection.clone();
+        // The timer's own time is a little behind.
+        let wait = Duration::from_nanos(wait_ns) + Duration::from_millis(1);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            connection.wake();
+        });
     }
 }

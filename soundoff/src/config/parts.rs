@@ -37,10 +37,10 @@ pub(crate) struct EdgeArgs {
     /// The largest inbound frame, in bytes.
     #[arg(long, env = "SOUNDOFF_FRAME_BYTES", default_value_t = 32 * 1024, value_parser = whole::<usize>(SMALLEST_FRAME..=LARGEST_FRAME))]
     pub(super) frame_bytes: usize,
-    /// How many messages a second a socket may send in the long run.
+    /// How many messages a second a user may send in the long run, on all sockets of one edge together.
     #[arg(long, env = "SOUNDOFF_MESSAGES_PER_SECOND", default_value_t = 100, value_parser = whole::<u32>(1..=FASTEST))]
     messages_per_second: u32,
-    /// How many messages a socket may send at once.
+    /// How many messages a user may send at once.
     #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200, value_parser = whole::<u32>(1..=FASTEST))]
     burst: u32,
     /// How many sockets a user may hold.

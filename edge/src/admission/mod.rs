@@ -1,0 +1,10 @@
+//! Who may do how much: nobody takes an edge from anybody else.
+//!
+//! A socket pays for each frame ([`bucket`]), a user for each message and hello, on all sockets together and over their
+//! ends ([`budgets`]).
+
+mod bucket;
+mod budgets;
+
+pub(crate) use bucket::{Pace, Rate};
+pub(crate) use budgets::{Budget, Budgets};
