@@ -67,7 +67,12 @@ pub(crate) async fn with(fault: &Fault) -> bool {
     if failed && fault.kind == Kind::Broken {
         let status = stand.server.wait();
         assert_eq!(status.code(), Some(DISK_FAILED), "{fault:?}: {status}: {}", stand.server.log());
-        assert!(stand.server.log().contains("the disk fails at"), "{fault:?}: {}", stand.server.log());
+        // Its last words are read by a thread, which may be behind.
+        let begun = Instant::now();
+        while !stand.server.log().contains("the disk fails at") {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{fault:?}: {}", stand.server.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     } else {
         stand.recovers().await;
         stand.server.kill();
