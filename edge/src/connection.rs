@@ -251,10 +251,9 @@ impl Connection {
         begun
     }
 
-    /// The same, and the connection ends as soon as that is written.
-    pub(crate) fn turn_away(&self, code: CloseCode, reason: &str, cut_at: u64) -> bool {
+    /// From now on its end waits for no answer: once it closes, the connection ends as soon as that is written.
+    pub(crate) fn wait_no_longer(&self) {
         self.state().abrupt = true;
-        self.close(code, reason, cut_at)
     }
 
     /// Asks the client for a sign of life until `deadline`.

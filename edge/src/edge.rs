@@ -155,17 +155,10 @@ impl Edge {
             Connection::new(id, self.clock_ms(), mailbox)
         });
         for oldest in self.lobby.enter(opened.clone()) {
-            self.turn_away(&oldest);
+            oldest.wait_no_longer();
+            self.close(&oldest, CloseCode::Shedding);
         }
         opened
-    }
-
-    /// Closes a socket that has not said `hello`, without waiting for its client.
-    fn turn_away(&self, connection: &Connection) {
-        let reason = retry_after(self.retry_after_ms());
-        if connection.turn_away(CloseCode::Shedding, &reason, self.cut_at()) {
-            self.count_close(CloseCode::Shedding);
-        }
     }
 
     /// Counts a `hello`, or returns in how many milliseconds its user may say one.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -28,6 +29,13 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend([1, 2, 3, 4]);
     frame.extend(payload.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
+}
+
+/// A connection that has asked for a websocket and has read nothing.
+async fn upgraded(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    stream
 }
 
 async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
@@ -86,8 +94,7 @@ async fn bytes_that_are_no_websocket_close_4501() {
         vec![0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ];
     for bytes in bad {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let mut stream = upgraded(stand.address).await;
         read_until(&mut stream, b"\r\n\r\n").await;
         stream.write_all(&bytes).await.unwrap();
         // If the edge hung up while bytes are still coming, the connection would be reset, and the close might never be
@@ -126,8 +133,7 @@ async fn a_flood_of_pings_gets_few_pongs() {
     let slow = EdgeConfig { messages_per_second: 1, burst: 5, ..config() };
     let stand = stand_with(slow, World::default()).await;
     stand.world.tables.add_user("ann");
-    let mut stream = TcpStream::connect(stand.address).await.unwrap();
-    stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+    let mut stream = upgraded(stand.address).await;
     stream
         .write_all(&frame(0x81, json!({"op": "hello", "token": token("ann")}).to_string().as_bytes()))
         .await
@@ -154,8 +160,7 @@ async fn too_many_frames_of_any_kind_are_not_read_for_a_while() {
     ] {
         let stand = stand_with(slow.clone(), World::default()).await;
         stand.world.tables.add_user("ann");
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let mut stream = upgraded(stand.address).await;
         let hello = json!({"op": "hello", "token": token("ann")}).to_string();
         stream.write_all(&frame(0x81, hello.as_bytes())).await.unwrap();
         read_until(&mut stream, br#""op":"welcome""#).await;
@@ -180,8 +185,7 @@ async fn nothing_puts_off_the_deadline_of_hello() {
         ("bad frames", frame(0x81, b"junk")),
         ("nothing", Vec::new()),
     ] {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let mut stream = upgraded(stand.address).await;
         let begun = std::time::Instant::now();
         let mut seen = Vec::new();
         while !seen.windows(2).any(|two| two == 4007_u16.to_be_bytes()) {
@@ -204,8 +208,7 @@ async fn before_hello_there_are_no_fragments_and_no_large_frames() {
         ("a large frame", frame(0x81, &vec![b' '; 7 * 1024])),
         ("the head of one", frame(0x81, &vec![b' '; 7 * 1024])[..8].to_vec()),
     ] {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let mut stream = upgraded(stand.address).await;
         stream.write_all(&bytes).await.unwrap();
         read_until(&mut stream, &4501_u16.to_be_bytes()).await;
         println!("{what} closes");
@@ -218,8 +221,7 @@ async fn silent_sockets_lock_nobody_out() {
     let stand = stand_with(EdgeConfig { max_sockets: 60, ..config() }, World::default()).await;
     let mut silent = Vec::new();
     for _ in 0..200 {
-        let mut stream = TcpStream::connect(stand.address).await.unwrap();
-        stream.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let mut stream = upgraded(stand.address).await;
         read_until(&mut stream, b"\r\n\r\n").await;
         silent.push(stream);
     }

@@ -92,31 +92,21 @@ fn deployed(root: &Path, script: &str) -> Result<Command> {
 
 /// The steps of a proof, each with its name.
 fn steps(args: &WeatherArgs, root: &Path) -> Result<Vec<(&'static str, Command)>> {
-    let seconds = args.seconds.to_string();
-    let on_stand_ins = |script| -> Result<Vec<_>> {
+    let (seconds, only) = (args.seconds.to_string(), args.only.join(","));
+    let on_stand_ins = |script, settings: &[(&str, &str)]| -> Result<Vec<_>> {
         let mut build = Command::new("cargo");
         build.arg("test").args(SELECTION).args(["--no-run", "--test", "structure"]).current_dir(root);
-        Ok(vec![("build", build), (script, deployed(root, script)?)])
+        let mut proof = deployed(root, script)?;
+        proof.envs(settings.iter().copied());
+        Ok(vec![("build", build), (script, proof)])
     };
     Ok(match args.what {
-        What::Outages => {
-            let mut steps = on_stand_ins("outages.py")?;
-            if let Some((_, proof)) = steps.last_mut() {
-                proof.env("OUTAGE_SECONDS", seconds).env("OUTAGES", args.only.join(","));
-            }
-            steps
-        }
-        What::Cache => {
-            let mut steps = on_stand_ins("cache.py")?;
-            if let Some((_, proof)) = steps.last_mut() {
-                proof.env("CACHE_AWAY", seconds);
-            }
-            steps
-        }
+        What::Outages => on_stand_ins("outages.py", &[("OUTAGE_SECONDS", &seconds), ("OUTAGES", &only)])?,
+        What::Cache => on_stand_ins("cache.py", &[("CACHE_AWAY", &seconds)])?,
         What::Disks => vec![("disks", tests(root, &["disks"]))],
         What::Clocks => {
             let mut steps = vec![("clocks", tests(root, &["clocks"]))];
-            steps.extend(on_stand_ins("clocks.py")?);
+            steps.extend(on_stand_ins("clocks.py", &[])?);
             steps
         }
         What::Hot => {

@@ -2,9 +2,10 @@
 """Two edges of a deployment whose clocks are wrong: what is answered is so, in the order in which it was answered.
 
 A person's two devices, each on an edge of its own, take turns to block, follow and like somebody, and to take that
-back. Every reply says what was asked for, or, right after a clock was set, what holds instead; and that is what the other
-person sees. First the clocks are CLOCKS_APART seconds apart (25 by default, and 30 is the bound), then an edge is killed and started again
-with the other sign, and then one clock is set two hours off: that edge says so, and takes no new sockets.
+back. Every reply says what was asked for, or, right after a clock was set, what holds instead; and that is what the
+other person sees. First the clocks are CLOCKS_APART seconds apart (25 by default, and 30 is the bound), then an edge is
+killed and started again with the other sign, and then one clock is set two hours off: that edge says so, and takes no
+new sockets.
 """
 
 import asyncio
