@@ -2,16 +2,16 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
+use soundoff_common::web::address::client;
 use soundoff_common::web::http::{Answer, Peer, refuse};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -97,48 +97,5 @@ where
             connection.as_mut().graceful_shutdown();
             let _ended = connection.await;
         }
-    }
-}
-
-/// The client's address. Each proxy adds the address that it heard from to the end of the list; anything before that,
-/// anybody can have written.
-fn client(headers: &HeaderMap, other_end: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
-    if proxies == 0 {
-        return other_end;
-    }
-    let lists = headers.get_all("x-forwarded-for").into_iter().filter_map(|list| list.to_str().ok());
-    let all: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
-    let at = all.len().checked_sub(proxies);
-    at.and_then(|at| all[at].parse().ok()).or(other_end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_is_the_address_that_our_outermost_proxy_heard() {
-        let balancer: IpAddr = "10.0.0.1".parse().unwrap();
-        let asked = |lists: &[&str], proxies| {
-            let mut headers = HeaderMap::new();
-            for list in lists {
-                headers.append("x-forwarded-for", list.parse().unwrap());
-            }
-            client(&headers, Some(balancer), proxies).unwrap().to_string()
-        };
-        assert_eq!(asked(&["9.9.9.9"], 0), "10.0.0.1", "nobody is believed without proxies");
-        assert_eq!(asked(&["203.0.113.7"], 1), "203.0.113.7");
-        assert_eq!(
-            asked(&["9.9.9.9, 203.0.113.7"], 1),
-            "203.0.113.7",
-            "what the client wrote is not believed"
-        );
-        assert_eq!(asked(&["9.9.9.9", "203.0.113.7"], 1), "203.0.113.7", "two lists are one");
-        assert_eq!(asked(&["203.0.113.7, 10.9.9.9"], 2), "203.0.113.7");
-        assert_eq!(asked(&["2001:db8::1"], 1), "2001:db8::1");
-        for unclear in [&[][..], &["rubbish"], &[""]] {
-            assert_eq!(asked(unclear, 1), "10.0.0.1", "{unclear:?}");
-        }
-        assert_eq!(asked(&["203.0.113.7"], 2), "10.0.0.1", "a list too short for the proxies");
     }
 }

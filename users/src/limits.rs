@@ -1,11 +1,12 @@
 //! How often one IP address may ask.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
+use soundoff_common::web::address::household;
 
 use crate::refusal::Refusal;
 
@@ -35,17 +36,6 @@ impl Limit {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             Refusal::RateLimited(wait.as_secs() + 1)
         })
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: a host that has one address of it has them all.
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
     }
 }
 

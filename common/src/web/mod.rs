@@ -1,5 +1,6 @@
 //! What pages on HTTP share, and the keys that are derived from the deployment's secret.
 
+pub mod address;
 pub mod http;
 pub mod operator;
 pub mod pages;
