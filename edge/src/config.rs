@@ -24,6 +24,11 @@ pub struct EdgeConfig {
     pub sockets_per_user: usize,
     /// The most sockets; more are closed 4418 right after the upgrade.
     pub max_sockets: usize,
+    /// How many proxies of ours are in front of the public port; each adds to `X-Forwarded-For` whom it heard from.
+    pub proxies: usize,
+    /// Sustained requests for a websocket per second and address (the /64 of an IPv6 one); ten times as many after a
+    /// rest. More are refused with 429 before their token is looked at. Loopback addresses are not counted.
+    pub upgrades_per_address: u32,
     /// The shortest wait for a socket that the edge or its user has no room for. The wait is drawn between this and
     /// twice this, so that clients do not come back together.
     pub retry_after: Duration,
@@ -69,6 +74,8 @@ impl Default for EdgeConfig {
             burst: 200,
             sockets_per_user: 10,
             max_sockets: 100_000,
+            proxies: 0,
+            upgrades_per_address: 100,
             retry_after: Duration::from_secs(2),
             // A client that uses its whole burst at once may get all answers at once.
             out_frames: 2048,
@@ -114,6 +121,7 @@ impl EdgeConfig {
             ("messages_per_second", self.messages_per_second as usize),
             ("burst", self.burst as usize),
             ("sockets_per_user", self.sockets_per_user),
+            ("upgrades_per_address", self.upgrades_per_address as usize),
             ("out_frames", self.out_frames),
             ("out_bytes", self.out_bytes),
             ("unconfirmed_per_socket", self.unconfirmed_per_socket as usize),

@@ -1,5 +1,6 @@
 //! What all parts of one running edge share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 
-use crate::admission::{Budgets, Rate};
+use crate::admission::{Budgets, Guests, Rate};
 use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::EdgeConfig;
@@ -69,6 +70,7 @@ pub(crate) struct Edge {
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) lobby: Lobby,
+    pub(crate) guests: Arc<Guests>,
     /// Of users' hellos; those of messages are in the rules.
     pub(crate) hellos: Budgets,
     pub(crate) neighbours: Neighbours,
@@ -117,6 +119,7 @@ impl Edge {
             tokens: Tokens::new(verifier, config.tokens_cached),
             registry: Registry::default(),
             lobby: Lobby::new(config.max_sockets),
+            guests: Arc::new(Guests::new(config.proxies, config.upgrades_per_address, config.max_sockets)),
             hellos: Budgets::default(),
             neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
@@ -147,14 +150,15 @@ impl Edge {
         }
     }
 
-    /// A new socket, known to the registry. One that has waited longest without `hello` may have to go for it.
-    pub(crate) fn open(&self) -> Arc<Connection> {
+    /// A new socket, which comes `from` that address, known to the registry. Others that wait without `hello` may have to
+    /// go for it.
+    pub(crate) fn open(&self, from: Option<IpAddr>) -> Arc<Connection> {
         self.metrics.edge_sockets.inc();
         let opened = self.registry.open(|id| {
             let mailbox = self.mailboxes[(id % self.mailboxes.len() as u64) as usize].clone();
             Connection::new(id, self.clock_ms(), mailbox)
         });
-        for oldest in self.lobby.enter(opened.clone()) {
+        for oldest in self.lobby.enter(opened.clone(), from) {
             oldest.wait_no_longer();
             self.close(&oldest, CloseCode::Shedding);
         }

@@ -2,7 +2,7 @@
 //! HTTP.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,18 +43,21 @@ enum First {
 
 /// Serves one public connection, which does not block, until it is a websocket or ends.
 pub(crate) async fn serve(edge: Arc<Edge>, stream: TcpStream) {
-    let mut first = look(&edge, stream);
+    let other_end = stream.peer_addr().ok().map(|address| address.ip());
+    let Some(visit) = edge.guests.enter(other_end) else { return };
+    let mut first = look(&edge, stream, other_end);
     // When many connect at once, the request is there by the time its connection is accepted; otherwise it is still on
     // its way.
     if let First::Silent(stream) = first {
         let Some(stream) = readable(&edge, stream).await else { return };
-        first = look(&edge, stream);
+        first = look(&edge, stream, other_end);
     }
     match first {
         First::Settled => {}
-        First::Silent(stream) => http(edge, stream, Vec::new()).await,
-        First::Http(stream, read) => http(edge, stream, read).await,
+        First::Silent(stream) => http(edge, stream, Vec::new(), other_end).await,
+        First::Http(stream, read) => http(edge, stream, read, other_end).await,
     }
+    drop(visit);
 }
 
 /// Waits until a connection has something to read; `None` when that takes too long.
@@ -68,7 +71,7 @@ async fn readable(edge: &Edge, stream: TcpStream) -> Option<TcpStream> {
 }
 
 /// Reads what there is, and makes the connection a websocket if it asks for one and may have one.
-fn look(edge: &Edge, mut stream: TcpStream) -> First {
+fn look(edge: &Edge, mut stream: TcpStream, other_end: Option<IpAddr>) -> First {
     let mut buffer = [0; FIRST_BYTES];
     let read = match stream.read(&mut buffer) {
         Ok(0) => return First::Settled,
@@ -78,14 +81,17 @@ fn look(edge: &Edge, mut stream: TcpStream) -> First {
         }
         Err(_) => return First::Settled,
     };
-    // Refusals are sent by HTTP.
-    let agreed = upgrade::asked(read)
-        .and_then(|(headers, len)| upgrade::agree(edge, &headers).ok().map(|agreed| (agreed, len)));
-    let Some((agreed, len)) = agreed else { return First::Http(stream, read.to_vec()) };
-    let wire = agreed.wire();
+    let Some((headers, len)) = upgrade::asked(read) else { return First::Http(stream, read.to_vec()) };
     // Nothing has been written to this connection yet, so it has room for the answer.
-    if stream.write(&wire).is_ok_and(|written| written == wire.len()) {
-        hand_over(edge, stream, read[len..].to_vec(), agreed);
+    match upgrade::agree(edge, &headers, other_end) {
+        Ok(agreed) => {
+            let wire = agreed.wire();
+            if stream.write(&wire).is_ok_and(|written| written == wire.len()) {
+                hand_over(edge, stream, read[len..].to_vec(), agreed);
+            }
+        }
+        // If the client has gone, nobody wants to know.
+        Err(refusal) => _ = stream.write(&upgrade::refusal_wire(*refusal)),
     }
     First::Settled
 }
@@ -93,7 +99,7 @@ fn look(edge: &Edge, mut stream: TcpStream) -> First {
 /// Hands a new websocket to its reactor. `leftover` was read together with the upgrade; a socket to be shed only gets
 /// to know that.
 fn hand_over(edge: &Edge, stream: TcpStream, leftover: Vec<u8>, agreed: Agreed) {
-    let connection = edge.open();
+    let connection = edge.open(agreed.from);
     if agreed.shed {
         edge.close(&connection, CloseCode::Shedding);
     }
@@ -106,15 +112,14 @@ fn hand_over(edge: &Edge, stream: TcpStream, leftover: Vec<u8>, agreed: Agreed) 
 type Upgrade = (OnUpgrade, Agreed);
 
 /// Speaks HTTP on a connection of which `read` has been read, until it is a websocket or ends.
-async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
+async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>, other_end: Option<IpAddr>) {
     let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
     // If it fails, the bounds on connections still hold.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
-    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let service = service_fn(|request| {
         let (edge, upgraded) = (&edge, &upgraded);
-        async move { Ok::<_, std::convert::Infallible>(answer(edge, upgraded, peer, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(answer(edge, upgraded, other_end, request).await) }
     });
     {
         let connection = http1::Builder::new()
@@ -157,11 +162,11 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
 async fn answer(
     edge: &Edge,
     upgraded: &Mutex<Option<Upgrade>>,
-    peer: Option<Peer>,
+    other_end: Option<IpAddr>,
     mut request: Request<Incoming>,
 ) -> Answer {
     if request.method() == Method::GET && request.uri().path() == PATH {
-        return whole(match upgrade::agree(edge, request.headers()) {
+        return whole(match upgrade::agree(edge, request.headers(), other_end) {
             Ok(agreed) => {
                 let response = agreed.response();
                 let upgrade = (hyper::upgrade::on(&mut request), agreed);
@@ -171,8 +176,8 @@ async fn answer(
             Err(refusal) => *refusal,
         });
     }
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(peer);
+    if let Some(client) = edge.guests.address(request.headers(), other_end) {
+        request.extensions_mut().insert(Peer(client));
     }
     // In its own task: a client that leaves must not be able to cut a call off between two of its steps.
     let pages = edge.pages.clone();

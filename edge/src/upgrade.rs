@@ -1,10 +1,13 @@
 //! From HTTP to a websocket: whether a request asks for one, whether it may have one, and the answer to it.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use soundoff_common::ports::tokens::Claims;
@@ -32,6 +35,8 @@ pub(crate) struct Agreed {
     pub(crate) bearer: Option<Box<Claims>>,
     /// There is no room: the websocket must be closed with that reason.
     pub(crate) shed: bool,
+    /// Where it comes from.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something
@@ -56,13 +61,28 @@ pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
     Some((headers, len))
 }
 
-/// Whether a request gets a websocket.
+/// Whether a request on a connection to `other_end` gets a websocket. What costs most is judged last.
 ///
 /// # Errors
 /// The refusal to answer with.
-pub(crate) fn agree(edge: &Edge, headers: &HeaderMap) -> Result<Agreed, Refusal> {
+pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>) -> Result<Agreed, Refusal> {
     let now_s = now_ms() / 1000;
     let accept = handshake(headers)?;
+    if edge.is_draining() {
+        let wait_ms = edge.retry_after_ms();
+        return Err(retry_later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "the edge is draining",
+            wait_ms,
+        ));
+    }
+    let from = edge.guests.address(headers, other_end);
+    edge.guests.ask(from, edge.clock_ns()).map_err(|wait_ms| {
+        edge.metrics.edge_upgrades_refused.inc();
+        let detail = "too many websockets were asked for from this address";
+        retry_later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, wait_ms)
+    })?;
     let bearer = match bearer(headers) {
         None => None,
         Some(token) => match token.ok().and_then(|token| edge.tokens.verify(token, now_s).ok()) {
@@ -70,14 +90,11 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap) -> Result<Agreed, Refusal>
             None => return Err(Box::new(unauthorized("the access token is not good"))),
         },
     };
-    if edge.is_draining() {
-        return Err(Box::new(retry_later("the edge is draining", edge)));
-    }
     let shed = edge.registry.len() >= edge.config.max_sockets;
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     let speaks = offered.map(str::trim).any(|name| name == SUBPROTOCOL);
-    Ok(Agreed { accept, speaks, bearer, shed })
+    Ok(Agreed { accept, speaks, bearer, shed, from })
 }
 
 impl Agreed {
@@ -141,11 +158,28 @@ fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     Ok(HeaderValue::from_bytes(&accept[..len]).expect("base64 is ASCII"))
 }
 
-fn retry_later(detail: &str, edge: &Edge) -> Response<Full<Bytes>> {
-    let mut refusal = problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail);
-    let seconds = edge.retry_after_ms().div_ceil(1000);
-    refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    refusal
+fn retry_later(status: StatusCode, code: &str, detail: &str, wait_ms: u64) -> Refusal {
+    let mut refusal = problem(status, code, detail);
+    refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
+    Box::new(refusal)
+}
+
+/// A refusal as it goes over the wire. The connection ends with it: refusing costs less than serving.
+pub(crate) fn refusal_wire(refusal: Response<Full<Bytes>>) -> Vec<u8> {
+    let (head, body) = refusal.into_parts();
+    let body =
+        body.collect().now_or_never().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+    let mut wire = Vec::with_capacity(512);
+    let reason = head.status.canonical_reason().unwrap_or("Refused");
+    wire.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).as_bytes());
+    for (name, value) in &head.headers {
+        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]
+            .iter()
+            .for_each(|part| wire.extend_from_slice(part));
+    }
+    wire.extend_from_slice(format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
+    wire.extend_from_slice(&body);
+    wire
 }
 
 #[cfg(test)]
@@ -197,7 +231,8 @@ mod tests {
     fn the_answer_is_the_same_over_http() {
         let accept = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         for speaks in [false, true] {
-            let agreed = Agreed { accept: accept.clone(), speaks, bearer: None, shed: false };
+            let accept = accept.clone();
+            let agreed = Agreed { accept, speaks, bearer: None, shed: false, from: None };
             let wire = String::from_utf8(agreed.wire()).unwrap();
             let mut fields = agreed
                 .response()

@@ -238,6 +238,69 @@ async fn silent_sockets_lock_nobody_out() {
     read_until(&mut first, &4418_u16.to_be_bytes()).await;
 }
 
+/// The request for a websocket as a proxy brings it, from somebody at `address`.
+fn brought(address: &str) -> String {
+    UPGRADE.replacen("host: x\r\n", &format!("host: x\r\nx-forwarded-for: {address}\r\n"), 1)
+}
+
+/// Behind one proxy, as balancers are.
+fn behind_a_proxy() -> EdgeConfig {
+    EdgeConfig { proxies: 1, ..config() }
+}
+
+/// The silent sockets of one address cannot take the places of others who are about to say `hello`.
+#[tokio::test]
+async fn one_address_cannot_turn_others_away_before_their_hello() {
+    let stand = stand_with(EdgeConfig { max_sockets: 600, ..behind_a_proxy() }, World::default()).await;
+    let open = async |address: &str| {
+        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        stream.write_all(brought(address).as_bytes()).await.unwrap();
+        read_until(&mut stream, b"\r\n\r\n").await;
+        stream
+    };
+    let mut polite = open("192.0.2.1").await;
+    let mut greedy = Vec::new();
+    for n in 0..300 {
+        // The addresses of one household.
+        greedy.push(open(&format!("2001:db8::{n:x}")).await);
+    }
+    until("many of them are gone", || stand.metrics.edge_sockets.get() <= 80).await;
+    stand.world.tables.add_user("ann");
+    let hello = json!({"op": "hello", "token": token("ann")}).to_string();
+    polite.write_all(&frame(0x81, hello.as_bytes())).await.unwrap();
+    read_until(&mut polite, br#""op":"welcome""#).await;
+}
+
+#[tokio::test]
+async fn an_address_asks_for_websockets_only_so_often_whatever_its_token() {
+    let slow = EdgeConfig { upgrades_per_address: 1, ..behind_a_proxy() };
+    let stand = stand_with(slow, World::default()).await;
+    let ask = async |address: &str, more: &str| {
+        let mut stream = TcpStream::connect(stand.address).await.unwrap();
+        let request = brought(address).replacen("\r\n\r\n", &format!("\r\n{more}\r\n"), 1);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        String::from_utf8(read_until(&mut stream, b"\r\n\r\n").await).unwrap()
+    };
+    let answers = futures_util::future::join_all((0..30).map(|_| ask("192.0.2.1", ""))).await;
+    let passed = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 101")).count();
+    assert!((10..=12).contains(&passed), "{passed} at once");
+    let bad = ask("192.0.2.1", "authorization: Bearer junk\r\n").await;
+    assert!(bad.starts_with("HTTP/1.1 429") && bad.contains("retry-after: "), "before its token: {bad}");
+    // A head that does not come at once is read by HTTP, and judged in the same way.
+    let mut torn = TcpStream::connect(stand.address).await.unwrap();
+    torn.set_nodelay(true).unwrap();
+    let request = brought("192.0.2.1");
+    for part in [&request[..20], &request[20..]] {
+        torn.write_all(part.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(read_until(&mut torn, b"\r\n\r\n").await.starts_with(b"HTTP/1.1 429"));
+    assert!(ask("192.0.2.2", "").await.starts_with("HTTP/1.1 101"), "another address");
+    let forged = ask("192.0.2.3, 192.0.2.1", "").await;
+    assert!(forged.starts_with("HTTP/1.1 429"), "what a client wrote itself is not believed: {forged}");
+    assert!(stand.metrics.edge_upgrades_refused.get() >= 20);
+}
+
 #[tokio::test]
 async fn a_user_says_hello_only_so_often_and_others_are_not_kept_from_it() {
     let stand =

@@ -62,7 +62,7 @@ const SENDS_IN_FLIGHT: usize = 64;
 
 /// `soundoff edge`.
 pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
-    let config = EdgeConfig { sends_in_flight: SENDS_IN_FLIGHT, ..role.edge.config(role.node.drain()) };
+    let config = EdgeConfig { sends_in_flight: SENDS_IN_FLIGHT, ..role.edge.config(1, role.node.drain()) };
     config.validate().context("the edge cannot be run like this")?;
     let public = acceptor::listen(role.listen, "--listen")?;
     let internal = acceptor::listen(role.node.internal_listen, "--internal-listen")?;
@@ -224,7 +224,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         let site = site.clone();
         async move { site.answer(request).await }
     };
-    let serving = tokio::spawn(serve::serve(public, role.proxies, stop.clone(), answer));
+    let serving = tokio::spawn(serve::serve(public, role.proxies.proxies, stop.clone(), answer));
     let drain = async { serving.await.map_err(anyhow::Error::from) };
     let health = Health::new(&node.engines, Needs::Tables, ops, stop.clone());
     beside_health(&role.node, (internal, health), stop, drain).await

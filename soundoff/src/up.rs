@@ -61,7 +61,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
         config.listen
     );
     config.check()?;
-    config.edge.config(config.drain()).validate().context("the edge cannot be run like this")?;
+    config.edge_config().validate().context("the edge cannot be run like this")?;
     let public = acceptor::listen(config.listen, "--listen")?;
     let data = DataDir::hold(&config.data)?;
     let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
@@ -149,7 +149,7 @@ impl Edges {
                 from_acceptor,
                 listener,
                 address.to_string(),
-                config.edge.config(config.drain()),
+                config.edge_config(),
                 deps.clone(),
                 stop.clone(),
             );

@@ -13,13 +13,15 @@ fn output(args: &[&str]) -> Output {
 }
 
 /// The numbers of `up` at their lower ends, without those at which a client on a busy machine would be too late.
-const SMALLEST: [&str; 20] = [
+const SMALLEST: [&str; 22] = [
     "--edges=1",
     "--frame-bytes=1000",
     "--burst=1",
     "--messages-per-second=1",
     "--sockets-per-user=1",
     "--max-sockets=1",
+    "--upgrades-per-address=1",
+    "--proxies=0",
     "--slots=1",
     "--visibility-ms=100",
     "--chaos-seed=0",
@@ -36,7 +38,7 @@ const SMALLEST: [&str; 20] = [
     "--timeline-in-a-row=1",
 ];
 /// The numbers of `up` at their upper ends.
-const LARGEST: [&str; 22] = [
+const LARGEST: [&str; 24] = [
     "--edges=4",
     "--heartbeat-ms=86400000",
     "--hello-timeout-ms=86400000",
@@ -45,6 +47,8 @@ const LARGEST: [&str; 22] = [
     "--messages-per-second=1000000",
     "--sockets-per-user=10000",
     "--max-sockets=10000000",
+    "--upgrades-per-address=1000000",
+    "--proxies=16",
     "--slots=65535",
     "--visibility-ms=43200000",
     "--max-receives=1000",

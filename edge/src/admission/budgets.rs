@@ -1,26 +1,25 @@
-//! What users may do on one edge, however many sockets they open.
+//! What users may do on one edge, however many sockets they open; the same for addresses.
 //!
 //! A user is in the table only as long as something of theirs is not forgotten: some seconds after the last message. So
 //! an idle socket costs nothing here.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 
 use hashbrown::HashTable;
 use soundoff_common::lock::lock;
-use soundoff_common::protocol::Handle;
 
 use super::bucket::{Pace, Rate};
 
 /// Into how many parts the table is divided, each with a lock of its own.
 const PARTS: usize = 64;
-/// The most users of a part. More of them in a few seconds are refused: they would not be counted.
+/// The most of a part. There may be more of them in a few seconds only where anybody can make them.
 const MOST: usize = 16_384;
 /// For how long a user is refused for whom there is no place, in milliseconds.
 const NO_PLACE_MS: u64 = 1000;
 
-/// Names a user in the table: a hash that nobody can choose. Two of a million users share one with a probability of
+/// Names a user, or an address, in the table: a hash that nobody can choose. Two of a million users share one with a probability of
 /// one in forty million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget(NonZeroU64);
@@ -36,23 +35,31 @@ impl Budget {
     }
 }
 
-/// The budgets of one edge's users.
+/// The budgets of one edge's users, or of the addresses that they come from.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     parts: [Mutex<HashTable<(Budget, Pace)>>; PARTS],
     hashes: RandomState,
+    /// Who finds no place is refused: they would not be counted.
+    refuses: bool,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { parts: std::array::from_fn(|_| Mutex::default()), hashes: RandomState::new() }
+        Self { parts: std::array::from_fn(|_| Mutex::default()), hashes: RandomState::new(), refuses: true }
     }
 }
 
 impl Budgets {
-    /// The name of a user's budget.
-    pub(crate) fn of(&self, user: &Handle) -> Budget {
-        Budget::of(self.hashes.hash_one(user))
+    /// Of those whom anybody can make anew, such as addresses: who finds no place passes. Otherwise somebody with very
+    /// many addresses would keep all others out.
+    pub(crate) fn for_anybody() -> Self {
+        Self { refuses: false, ..Self::default() }
+    }
+
+    /// The name of somebody's budget.
+    pub(crate) fn of(&self, who: &impl Hash) -> Budget {
+        Budget::of(self.hashes.hash_one(who))
     }
 
     /// Takes `cost` from a budget, or returns in how many milliseconds that may be taken.
@@ -64,7 +71,7 @@ impl Budgets {
             return pace.take(now_ns, rate, cost);
         }
         if part.len() >= MOST {
-            return Err(NO_PLACE_MS);
+            return if self.refuses { Err(NO_PLACE_MS) } else { Ok(()) };
         }
         let mut pace = Pace::default();
         let taken = pace.take(now_ns, rate, cost);
@@ -94,6 +101,8 @@ impl Budgets {
 
 #[cfg(test)]
 mod tests {
+    use soundoff_common::protocol::Handle;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -119,12 +128,12 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let (budgets, rate) = (Budgets::default(), Rate::new(10, 5));
-        let refused = (0..2 * PARTS * MOST)
-            .filter(|n| {
-                budgets.take(Budget::of((*n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)), 0, rate, 1).is_err()
-            })
-            .count();
-        assert!(refused > 0 && budgets.len() <= PARTS * MOST);
+        for (budgets, refuses) in [(Budgets::default(), true), (Budgets::for_anybody(), false)] {
+            let name = |n: usize| Budget::of((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let rate = Rate::new(10, 5);
+            let refused =
+                (0..2 * PARTS * MOST).filter(|n| budgets.take(name(*n), 0, rate, 1).is_err()).count();
+            assert!((refused > 0) == refuses && budgets.len() <= PARTS * MOST);
+        }
     }
 }

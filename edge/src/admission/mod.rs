@@ -1,10 +1,12 @@
 //! Who may do how much: nobody takes an edge from anybody else.
 //!
 //! A socket pays for each frame ([`bucket`]), a user for each message and hello, on all sockets together and over their
-//! ends ([`budgets`]).
+//! ends ([`budgets`]), and an address for its connections until they have proven more ([`guests`]).
 
 mod bucket;
 mod budgets;
+mod guests;
 
 pub(crate) use bucket::{Pace, Rate};
 pub(crate) use budgets::{Budget, Budgets};
+pub(crate) use guests::Guests;

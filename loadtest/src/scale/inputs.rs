@@ -285,7 +285,11 @@ mod tests {
             let rest = parts.split_once(variable).unwrap().1.split_once("default_value_t = ").unwrap().1;
             rest[..rest.find([')', ',']).unwrap()].replace('_', "").parse().unwrap()
         };
-        assert_eq!(service.edge.max_sockets, default("SOUNDOFF_MAX_SOCKETS"));
+        let terraform = include_str!("../../../infra/terraform/main.tf");
+        let edge = terraform.lines().find(|line| line.trim_start().starts_with("edge  ")).unwrap();
+        let memory = edge.split_once("memory = ").unwrap().1.split_once(',').unwrap().0;
+        let room = memory.parse::<f64>().unwrap() * 1024.0 / 2.0 / 16.0;
+        assert_eq!(service.edge.max_sockets, room, "as many as the edge counts by itself");
         assert_eq!(f64::from(service.defaults.slots), default("SOUNDOFF_SLOTS"));
     }
 

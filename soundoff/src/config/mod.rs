@@ -2,6 +2,7 @@
 
 mod cli;
 mod engines;
+mod memory;
 mod parts;
 mod roles;
 mod timeline;

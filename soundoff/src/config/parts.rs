@@ -7,6 +7,7 @@ use soundoff_common::pipeline::consumer::ConsumerConfig;
 use soundoff_edge::EdgeConfig;
 use soundoff_media::MediaConfig;
 
+use super::memory::sockets;
 use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
 
@@ -22,6 +23,8 @@ const SHORTEST_MS: u64 = 100;
 const LARGEST_FRAME: u64 = 16 << 20;
 /// A `hello` with an access token and the longest names has room in this many bytes.
 const SMALLEST_FRAME: u64 = 1_000;
+/// The most balancers in a row in front of a process.
+const MOST_PROXIES: u64 = 16;
 /// No socket can send faster than this, so that it means no limit.
 const FASTEST: u64 = 1_000_000;
 
@@ -46,14 +49,30 @@ pub(crate) struct EdgeArgs {
     /// How many sockets a user may hold.
     #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10, value_parser = whole::<usize>(1..=10_000))]
     sockets_per_user: usize,
-    /// How many sockets an edge takes before it sheds load.
-    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", default_value_t = 100_000, value_parser = whole::<usize>(1..=10_000_000))]
-    max_sockets: usize,
+    /// How many sockets an edge takes before it sheds load. Default: as many as have room in half of the memory that
+    /// this process may use, 16 KiB for each, and 100000 at most.
+    #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", value_parser = whole::<usize>(1..=10_000_000))]
+    max_sockets: Option<usize>,
+    /// How many websockets a second may be asked for from one address in the long run, and ten times as many at once. An
+    /// IPv6 address counts with all others of its /64, and those of this machine are not counted.
+    #[arg(long, env = "SOUNDOFF_UPGRADES_PER_ADDRESS", default_value_t = 100, value_parser = whole::<u32>(1..=FASTEST))]
+    upgrades_per_address: u32,
+    #[command(flatten)]
+    proxies: ProxyArgs,
+}
+
+/// What stands between clients and a public port.
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArgs {
+    /// How many balancers or proxies of yours are in front of this port. Each adds the address that it heard from to
+    /// X-Forwarded-For; limits count by the one that the outermost added.
+    #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
+    pub(crate) proxies: usize,
 }
 
 impl EdgeArgs {
-    /// The configuration of every edge; clients have `drain` to leave when it stops.
-    pub(crate) fn config(&self, drain: Duration) -> EdgeConfig {
+    /// The configuration of each of `edges` edges in this process; clients have `drain` to leave when it stops.
+    pub(crate) fn config(&self, edges: u16, drain: Duration) -> EdgeConfig {
         EdgeConfig {
             goaway: (Duration::ZERO, drain / 2),
             drain_window: drain,
@@ -64,7 +83,9 @@ impl EdgeArgs {
             messages_per_second: self.messages_per_second,
             burst: self.burst,
             sockets_per_user: self.sockets_per_user,
-            max_sockets: self.max_sockets,
+            max_sockets: self.max_sockets.unwrap_or_else(|| sockets(edges)),
+            proxies: self.proxies.proxies,
+            upgrades_per_address: self.upgrades_per_address,
             ..EdgeConfig::default()
         }
     }

@@ -6,15 +6,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::engines::EngineArgs;
-use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, SQS_RECEIVES};
+use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{address, reachable, whole};
 
 /// A container of ECS is killed 120 s after it was asked to stop; closing what is left takes up to 10 of them.
 const LONGEST_DRAIN_MS: u64 = 100_000;
-/// The most balancers in a row in front of a process.
-const MOST_PROXIES: u64 = 16;
 
 /// The flags of every role.
 #[derive(Debug, Args)]
@@ -97,10 +95,8 @@ pub(crate) struct UsersRole {
     /// loopback only.
     #[arg(long)]
     pub(crate) dev: bool,
-    /// How many balancers or proxies of yours are in front of this port. Each adds the address that it heard from to
-    /// X-Forwarded-For; limits count by the one that the outermost added.
-    #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
-    pub(crate) proxies: usize,
+    #[command(flatten)]
+    pub(crate) proxies: ProxyArgs,
     #[command(flatten)]
     pub(crate) media: MediaArgs,
     #[command(flatten)]

@@ -210,7 +210,7 @@ fn fits(time: Duration) {
 }
 
 fn edge(args: &EdgeArgs, drain: Duration) -> anyhow::Result<()> {
-    let config = args.config(drain);
+    let config = args.config(1, drain);
     config.validate()?;
     fits(config.drain_deadline);
     assert!(config.max_sockets > 0 && config.max_sockets.checked_mul(2).is_some());

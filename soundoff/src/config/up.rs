@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use soundoff_edge::EdgeConfig;
 
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
 use super::timeline::TimelineArgs;
@@ -71,6 +72,11 @@ impl UpConfig {
             self.edge.frame_bytes
         );
         Ok(())
+    }
+
+    /// The configuration of each edge.
+    pub(crate) fn edge_config(&self) -> EdgeConfig {
+        self.edge.config(self.edges, self.drain())
     }
 
     /// How long clients have to leave.
