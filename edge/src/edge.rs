@@ -8,11 +8,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
+use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, ServerFrame, millis};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, Limits, ServerFrame, millis};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use soundoff_common::web::pages::Pages;
 use tokio::sync::mpsc;
@@ -52,6 +54,16 @@ fn retry_after(ms: u64) -> String {
     format!(r#"{{"retry_after_ms":{ms}}}"#)
 }
 
+fn limits(config: &EdgeConfig, catalog: &Catalog) -> Limits {
+    let told = |(name, terms): (&'static str, Terms)| Some((name.to_owned(), terms.told()?));
+    Limits {
+        frame_bytes: config.frame_bytes,
+        messages_per_second: config.messages_per_second,
+        burst: config.burst,
+        types: catalog.terms().filter_map(told).collect(),
+    }
+}
+
 /// One edge process (several may run in one operating system process).
 pub(crate) struct Edge {
     pub(crate) config: EdgeConfig,
@@ -87,6 +99,8 @@ pub(crate) struct Edge {
     /// Cancelled when the last socket is gone.
     pub(crate) ended: CancellationToken,
     pub(crate) rules: Rules,
+    /// What clients are told of them.
+    pub(crate) limits: Limits,
     draining: AtomicBool,
     hello_rate: Rate,
     room: Room,
@@ -131,6 +145,7 @@ impl Edge {
             stopping: CancellationToken::new(),
             ended: CancellationToken::new(),
             draining: AtomicBool::new(false),
+            limits: limits(&config, &catalog),
             rules: Rules {
                 catalog,
                 rate: Rate::new(config.messages_per_second, config.burst),
@@ -139,6 +154,7 @@ impl Edge {
                     config.burst.saturating_mul(FRAMES_FOR_A_MESSAGE),
                 ),
                 budgets: Budgets::default(),
+                minutes: Budgets::default(),
             },
             hello_rate: Rate::new(
                 config.messages_per_second / MESSAGES_FOR_A_HELLO,

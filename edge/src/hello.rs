@@ -8,7 +8,7 @@ use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::sessions::{DeviceMark, Registration};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{CloseCode, Limits, Role, ServerFrame, millis, now_ms, rfc3339};
+use soundoff_common::protocol::{CloseCode, Role, ServerFrame, millis, now_ms, rfc3339};
 use ulid::Ulid;
 
 use crate::catch_up::catch_up;
@@ -100,15 +100,13 @@ async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) 
     let resume = inbox::resume(&*edge.tables, &user, hello.device.as_deref(), hello.cursor, latest_s).await;
     let resume = resume.map_err(|error| shed(&error))?;
     let session = format!("{}-{}", edge.boot, connection.id);
-    let limits =
-        Limits { frame_bytes: edge.config.frame_bytes, messages_per_second: edge.config.messages_per_second };
     let welcome = ServerFrame::Welcome {
         session: &session,
         user: &user,
         cursor: resume.head,
         heartbeat_ms: millis(edge.config.heartbeat),
         token_expires_at: &rfc3339(claims.expires_at.saturating_mul(1000)),
-        limits,
+        limits: &edge.limits,
     };
     connection.heard(edge.clock_ms());
     if connection.welcome(json_frame(&welcome), resume.cursor, resume.head) {

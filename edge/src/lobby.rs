@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_whoever_has_the_most_must_go() {
+    fn the_oldest_of_those_with_the_most_must_go() {
         let lobby = Lobby::new(160);
         let mut gone = Vec::new();
         let mut enter = |from: Option<IpAddr>, id| gone.extend(lobby.enter(socket(id), from));

@@ -20,6 +20,7 @@ pub(crate) async fn sweep(edge: Arc<Edge>) {
         });
         edge.lobby.tidy();
         edge.rules.budgets.tidy(edge.clock_ns());
+        edge.rules.minutes.tidy(edge.clock_ns());
         edge.hellos.tidy(edge.clock_ns());
         edge.guests.tidy(edge.clock_ns());
         for (connection, due) in found {

@@ -57,6 +57,7 @@ impl Jobs {
             uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: self.metrics.clone(),
             turns: Arc::default(),
+            daily: Arc::default(),
         };
         Ok(Worker::new(run, cx, self.outward.clone()))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use soundoff_common::protocol::{CloseCode, ErrorBody, Limits, SUBPROTOCOL};
+use soundoff_common::protocol::{CloseCode, ErrorBody, SUBPROTOCOL};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -110,6 +110,13 @@ pub(crate) struct Push {
     pub(crate) push_type: String,
     /// The body for this type.
     pub(crate) body: Box<RawValue>,
+}
+
+/// What matters here of a socket's limits: there may be very many sockets.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(crate) struct Limits {
+    /// How many messages a second the user may send in the long run.
+    pub(crate) messages_per_second: u32,
 }
 
 /// The content of `welcome`.
@@ -222,7 +229,7 @@ impl Socket {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(small_buffers()));
         let (ws, _) = within("upgrade", upgrade).await?.map_err(ended)?;
-        let limits = Limits { frame_bytes: 0, messages_per_second: 0 };
+        let limits = Limits::default();
         let welcome = Welcome { heartbeat: OPEN_TIMEOUT, limits, cursor: 0 };
         let mut socket = Self { ws, outbox: VecDeque::new(), unflushed: 0, welcome };
         let mut hello = serde_json::json!({ "op": "hello", "token": token });

@@ -27,7 +27,16 @@ pub(crate) fn start(args: &TargetArgs) -> Result<Target> {
         }
     }
     command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
-    command.args(["--messages-per-second", "1000000", "--burst", "1000000", "--heartbeat-ms", "3600000"]);
+    command.args([
+        "--messages-per-second",
+        "1000000",
+        "--burst",
+        "1000000",
+        "--type-limits",
+        "off",
+        "--heartbeat-ms",
+        "3600000",
+    ]);
     command.args(["--hello-timeout-ms", "60000", "--timeline-interval-ms", "0"]);
     let started = Server::start(&mut command, &scratch.path().join("log"));
     let mut server = started.context(

@@ -78,7 +78,11 @@ fn request(schemas: &mut SchemaGenerator, spec: &Spec) -> Value {
             "body": (spec.body_schema)(schemas),
         },
     });
-    json!({ "title": spec.message_type, "summary": spec.summary, "payload": payload })
+    let mut message = json!({ "title": spec.message_type, "summary": spec.summary, "payload": payload });
+    if let Some(limits) = spec.terms.told() {
+        message["x-limits"] = json!(limits);
+    }
+    message
 }
 
 fn reply(schemas: &mut SchemaGenerator, spec: &Spec) -> Value {

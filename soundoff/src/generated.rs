@@ -10,7 +10,7 @@ use soundoff_common::pipeline::catalog::Spec;
 use soundoff_common::pipeline::feature;
 use soundoff_common::pipeline::handler::{Channel, Source, Told};
 use soundoff_common::ports::tables::Table;
-use soundoff_common::protocol::Role;
+use soundoff_common::protocol::{Role, TypeLimits};
 
 use crate::features::{Settings, catalog, features};
 use crate::{asyncapi, deployment};
@@ -78,7 +78,16 @@ fn type_row(spec: &Spec) -> String {
     let who = if spec.role == Role::User { String::new() } else { format!(" ({}s)", spec.role) };
     let tells = spec.tells.iter().map(heard).collect::<Vec<_>>().join("<br>");
     let (body, reply) = (fields(spec.body_schema), fields(spec.reply_schema));
-    format!("| `{}`{who} | {} | {body} | {reply} | {tells} |\n", spec.message_type, spec.summary)
+    let limits = spec.terms.told().map(limits).unwrap_or_default();
+    format!("| `{}`{who} | {} | {body} | {reply} | {tells} | {limits} |\n", spec.message_type, spec.summary)
+}
+
+/// The limits of a type, in words.
+fn limits(limits: TypeLimits) -> String {
+    let cost = (limits.cost > 1).then(|| format!("counts as {}", limits.cost));
+    let minute = limits.per_minute.map(|most| format!("{most} a minute"));
+    let day = limits.per_day.map(|most| format!("{most} a day"));
+    [cost, minute, day].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn item_row(kind: &Holding) -> String {
@@ -104,7 +113,7 @@ fn the_deployment() {
 #[test]
 fn the_table_of_types() {
     let mut table =
-        "| type | what it does | body | reply | what users hear of it |\n|---|---|---|---|---|\n".to_owned();
+        "| type | what it does | body | reply | what users hear of it | limits |\n|---|---|---|---|---|---|\n".to_owned();
     let catalog = catalog();
     let clients = catalog.specs().iter().filter(|spec| spec.source == Source::Client);
     table.extend(clients.map(type_row));
@@ -112,7 +121,7 @@ fn the_table_of_types() {
     let ours =
         catalog.specs().iter().filter(|spec| spec.source == Source::Internal && !spec.tells.is_empty());
     for told in ours.flat_map(|spec| spec.tells) {
-        table.push_str(&format!("| | | | | {} |\n", heard(told)));
+        table.push_str(&format!("| | | | | {} | |\n", heard(told)));
     }
     holds_part("docs/protocol.md", "types", &table);
 }

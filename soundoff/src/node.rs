@@ -13,6 +13,7 @@ use soundoff_common::pipeline::grants::Grants;
 use soundoff_common::pipeline::handler::Context;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::pipeline::side::{Side, share};
+use soundoff_common::pipeline::terms::Daily;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::pipeline::turns::Turns;
 use soundoff_common::pipeline::worker::{Outward, Worker};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::{EngineArgs, Pulling};
+use crate::config::{EngineArgs, LimitArgs, Pulling};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pool::Bench;
@@ -105,6 +106,14 @@ impl Node {
         Self::open(&plan, secret, key, tiers).await
     }
 
+    /// The same with the limits that an operator sets.
+    pub(crate) fn limited(mut self, args: &LimitArgs) -> anyhow::Result<Self> {
+        let catalog = feature::catalog(&features::features(features::Settings::default()));
+        let limited = catalog.limited(&args.type_limits);
+        self.catalog = Arc::new(limited.map_err(anyhow::Error::msg).context("--type-limits")?);
+        Ok(self)
+    }
+
     /// The keys of access tokens.
     pub(crate) fn ring(&self) -> anyhow::Result<&Arc<Ring>> {
         self.ring.as_ref().context("no tier of this process has keys of access tokens")
@@ -159,11 +168,12 @@ impl Node {
         }
         // All handlers of the process share them.
         let turns = Arc::<Turns>::default();
+        let daily = Arc::new(Daily::of(self.catalog.terms()));
         for tier in &self.tiers {
             let world = self.world(*tier);
             let rows = features.iter().flat_map(|feature| &feature.rows);
             for row in rows.filter(|row| row.spec.tier == *tier && wanted(row.spec.message_type)) {
-                benches.extend(benches_of(row, &world, &turns, args)?);
+                benches.extend(benches_of(row, &world, (&turns, &daily), args)?);
             }
         }
         Ok(benches)
@@ -224,7 +234,12 @@ async fn ring(engines: &Engines, tiers: &[Tier]) -> anyhow::Result<Option<Arc<Ri
 }
 
 /// The consumers of a row: of its queue, and of its side queue if it has one.
-fn benches_of(row: &Row, world: &World, turns: &Arc<Turns>, args: &Pulling) -> anyhow::Result<Vec<Bench>> {
+fn benches_of(
+    row: &Row,
+    world: &World,
+    (turns, daily): (&Arc<Turns>, &Arc<Daily>),
+    args: &Pulling,
+) -> anyhow::Result<Vec<Bench>> {
     let spec = &row.spec;
     let config: ConsumerConfig = spec.pull.within(args.worker());
     let mut job: Arc<dyn Job> = match &row.work {
@@ -234,6 +249,7 @@ fn benches_of(row: &Row, world: &World, turns: &Arc<Turns>, args: &Pulling) -> a
                 sessions: world.sessions.clone(),
                 metrics: world.metrics.clone(),
                 turns: turns.clone(),
+                daily: daily.clone(),
                 uploads: world.uploads.clone(),
             };
             Arc::new(Worker::new(*run, cx, world.outward.clone()))

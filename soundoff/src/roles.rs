@@ -74,7 +74,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
             SocketAddr::new(ip, address.port())
         }
     };
-    let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?.limited(&role.limits)?;
     let ring = node.ring()?.clone();
     ring.first_key().await;
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
@@ -170,7 +170,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         let known = ours.contains(&name.as_str());
         anyhow::ensure!(known, "workers do nothing with {name}; they work on {}", ours.join(", "));
     }
-    let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?;
+    let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?.limited(&role.limits)?;
     let features = features::features(Settings { media: role.media.config(), ..Settings::default() });
     let wanted = |name: &str| role.only.is_empty() || role.only.iter().any(|only| only == name);
     let benches = node.benches(&features, &role.consumer.pulling(), wanted)?;

@@ -69,7 +69,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let disk = Disk::open(data.path())?;
     shutdown::when_broken(disk.clone());
     let plan = Plan::embedded(data.path(), &disk, &config);
-    let mut node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
+    let node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
+    let mut node = node.limited(&config.limits)?;
     name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;

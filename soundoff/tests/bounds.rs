@@ -101,7 +101,9 @@ async fn law_10_frames_and_their_pace_are_bounded() {
     let server = Server::start(&["--frame-bytes", "1000", "--messages-per-second", "10", "--burst", "5"]);
     let tokens = tokens(&server.address, &["ann"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
-    assert_eq!(ann.welcome["limits"], json!({ "frame_bytes": 1000, "messages_per_second": 10 }));
+    let mut told = ann.welcome["limits"].clone();
+    assert!(told.as_object_mut().unwrap().remove("types").is_some());
+    assert_eq!(told, json!({ "frame_bytes": 1000, "messages_per_second": 10, "burst": 5 }));
     let frame = |pad: usize| json!({ "op": "send", "id": "a", "type": "profile.get", "body": {}, "x": "x".repeat(pad) });
     let overhead = frame(0).to_string().len();
     ann.send(frame(1000 - overhead)).await;
@@ -122,6 +124,47 @@ async fn law_10_frames_and_their_pace_are_bounded() {
     assert!((10..=26).contains(&limited), "{limited} of 30 at once with a burst of 5");
     ann.send(frame(1001 - overhead)).await;
     assert_eq!(ann.closed().await, 4501);
+}
+
+/// A limit a day holds on all edges together and over a restart; one a minute is each edge's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn law_10_a_user_sends_only_so_many_of_a_type_in_a_minute_and_a_day() {
+    let limits = "post.create=-/3,comment.create=2/-";
+    let mut server = Server::start(&["--edges", "2", "--type-limits", limits]);
+    let all = tokens(&server.address, &["ann", "bob"]).await;
+    let mut sockets = Vec::new();
+    for device in ["phone", "laptop"] {
+        sockets.push(Client::hello(&server.address, &all["ann"], Some(device), None).await);
+    }
+    let told = &sockets[0].welcome["limits"]["types"];
+    assert_eq!(told["post.create"], json!({ "cost": 4, "per_day": 3 }));
+    assert_eq!(told["comment.create"], json!({ "cost": 2, "per_minute": 2 }));
+    let mut post = Value::Null;
+    for socket in [0, 1, 0] {
+        post =
+            sockets[socket].call("post.create", json!({ "text": "one of three" })).await["post"]["id"].take();
+    }
+    for socket in &mut sockets {
+        let id = socket.submit("post.create", json!({ "text": "one too many" })).await;
+        let error = socket.outcome(&id).await.unwrap()["error"].take();
+        assert_eq!(error["code"], "rate_limited", "{error}");
+        assert!((1..=86_400_000).contains(&error["retry_after_ms"].as_u64().unwrap()), "{error}");
+    }
+    let (first, rest) = sockets.split_at_mut(1);
+    let comment = json!({ "post": post, "text": "yes" });
+    for client in [&mut first[0], &mut rest[0]] {
+        for _ in 0..2 {
+            client.call("comment.create", comment.clone()).await;
+        }
+        assert_eq!(client.refused("comment.create", comment.clone()).await, "rate_limited");
+    }
+    drop(sockets);
+    server.restart();
+    let all = tokens(&server.address, &["ann", "bob"]).await;
+    let mut ann = Client::hello(&server.address, &all["ann"], None, None).await;
+    assert_eq!(ann.refused("post.create", json!({ "text": "after a restart" })).await, "rate_limited");
+    let mut bob = Client::hello(&server.address, &all["bob"], None, None).await;
+    bob.call("post.create", json!({ "text": "another user" })).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::Touches;
 use soundoff_common::pipeline::handler::{Nothing, Source, Told};
 use soundoff_common::pipeline::job::OnEnvelopes;
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::tables::Table;
 
@@ -96,6 +97,7 @@ fn noted() -> Spec {
 fn welcomed() -> Spec {
     Spec {
         archived: true,
+        terms: Terms::USUAL.sheddable(),
         tells: WELCOMED,
         causes: &[COMPUTE],
         reply_schema: SchemaGenerator::subschema_for::<Page>,
@@ -108,6 +110,7 @@ fn fetched() -> Spec {
     Spec {
         archived: true,
         reads: true,
+        terms: Terms::USUAL.cost(4).sheddable(),
         source: Source::Client,
         causes: &[COMPUTE],
         reply_schema: SchemaGenerator::subschema_for::<Page>,

@@ -23,9 +23,18 @@ const WORDS = {
   offline: "The server cannot be reached. Try again in a moment.",
 };
 
+const UNITS = [[3_600_000, "hour"], [60_000, "minute"], [1000, "second"]];
+
+/** A time in words, in its largest unit, rounded up. */
+const inWords = (ms) => {
+  const [unit, name] = UNITS.find(([unit]) => ms > unit) ?? UNITS[2];
+  const count = Math.ceil(ms / unit);
+  return `${count} ${name}${count === 1 ? "" : "s"}`;
+};
+
 /** What to say about an error. */
 export const because = ({ code, message, retryAfterMs = 5000 }) =>
-  code === "rate_limited" ? `That was often. Try again in ${Math.ceil(retryAfterMs / 1000)} seconds.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
+  code === "rate_limited" ? `That was often. Try again in ${inWords(retryAfterMs)}.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
 
 /** The same for a request about a user. */
 export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));

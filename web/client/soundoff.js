@@ -17,6 +17,8 @@ const GAP_TRIES = 8;
 const POST_BYTES = 16 * 1024 * 1024;
 /** How long before it expires an access token is replaced. The edge asks for another a minute before. */
 const EXPIRING_MS = 90_000;
+/** A refusal that passes later than this is the outcome: nobody waits that long for an answer. */
+const LONGEST_WAIT_MS = 10 * 60_000;
 /** How long an HTTP request may take. */
 const REQUEST_MS = 20_000;
 
@@ -857,7 +859,10 @@ export class SoundOff extends Emitter {
     if (!entry) {
       if (id === undefined && code === "not_found") this.#inbox.expire();
       else if (id === undefined) this.fault(new SoundOffError(code, message, { retry }));
-    } else if (!retry) this.#settle(entry, new SoundOffError(code, message, { duplicate }));
+    } else if (!retry || retryAfterMs > LONGEST_WAIT_MS) {
+      const later = retry ? { retryAfterMs } : {};
+      this.#settle(entry, new SoundOffError(code, message, { duplicate, ...later }));
+    }
     else if (entry.flying) this.#repeatIn(entry, retryAfterMs * (1 + Math.random() / 2));
   }
 

@@ -56,6 +56,11 @@ impl Places {
             Condition::Absent(name) => {
                 clauses.push(format!("attribute_not_exists({})", self.name(value::stored_name(name))));
             }
+            Condition::Below(name, most) => {
+                let name = self.name(value::stored_name(name));
+                let most = self.value(value::attribute((*most).into())?);
+                clauses.push(format!("(attribute_not_exists({name}) OR {name} < {most})"));
+            }
             Condition::All(all) => {
                 for condition in all {
                     self.condition(condition, clauses)?;

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::pipeline::consumer::ConsumerConfig;
 use crate::pipeline::handler::{MessageType, Nothing, Source, Told};
 use crate::pipeline::side::{HotKey, hot_key_of};
+use crate::pipeline::terms::{Limited, Terms};
 use crate::pipeline::tier::Tier;
 use crate::ports::queues::QueueName;
 use crate::protocol::Role;
@@ -59,6 +60,8 @@ pub struct Spec {
     pub archived: bool,
     /// Whether it only reads.
     pub reads: bool,
+    /// What it costs its sender, and how many there may be.
+    pub terms: Terms,
     /// One line for the protocol document.
     pub summary: &'static str,
     /// The body's JSON Schema.
@@ -85,6 +88,7 @@ impl Spec {
             role: M::ROLE,
             archived: M::ARCHIVED,
             reads: M::READS,
+            terms: M::TERMS,
             summary: M::SUMMARY,
             body_schema: SchemaGenerator::subschema_for::<M::Body>,
             reply_schema: SchemaGenerator::subschema_for::<M::Reply>,
@@ -106,6 +110,7 @@ impl Spec {
             role: Role::User,
             archived: false,
             reads: false,
+            terms: Terms::USUAL,
             summary,
             body_schema: SchemaGenerator::subschema_for::<B>,
             reply_schema: SchemaGenerator::subschema_for::<Nothing>,
@@ -146,6 +151,8 @@ pub struct Route {
     pub archived: bool,
     /// Whether all its handlers only read.
     pub reads: bool,
+    /// What it costs its sender, and how many there may be.
+    pub terms: Terms,
     /// The queues of all its handlers.
     pub queues: Vec<QueueName>,
 }
@@ -178,15 +185,51 @@ impl Catalog {
                 role: spec.role,
                 archived: false,
                 reads: true,
+                terms: spec.terms,
                 queues: Vec::new(),
             });
-            let agree = (route.from_clients, route.role) == (from_clients, spec.role);
-            assert!(agree, "handlers of {} disagree on who may send it", spec.message_type);
+            let agree =
+                (route.from_clients, route.role, route.terms) == (from_clients, spec.role, spec.terms);
+            assert!(
+                agree,
+                "handlers of {} disagree on who may send it and on which terms",
+                spec.message_type
+            );
             route.archived |= spec.archived;
             route.reads &= spec.reads;
             route.queues.push(spec.queue.clone());
         }
         Self { specs, routes }
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// Names a type that clients do not send.
+    pub fn limited(mut self, limits: &[Limited]) -> Result<Self, String> {
+        for limited in limits {
+            let meant = |name: &str| limited.message_type.as_deref().is_none_or(|wanted| wanted == name);
+            let of_clients = |spec: &&mut Spec| spec.source == Source::Client && meant(spec.message_type);
+            let mut found = false;
+            for spec in self.specs.iter_mut().filter(of_clients) {
+                (spec.terms.per_minute, spec.terms.per_day) = (limited.per_minute, limited.per_day);
+                let route = self.routes.get_mut(spec.message_type).expect("each handler has a route");
+                (route.terms, found) = (spec.terms, true);
+            }
+            if !found {
+                return Err(format!(
+                    "clients send no {}",
+                    limited.message_type.as_deref().unwrap_or("message")
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The terms of all types that clients send.
+    pub fn terms(&self) -> impl Iterator<Item = (&'static str, Terms)> {
+        let routes = self.routes.iter().filter(|(_, route)| route.from_clients);
+        routes.map(|(name, route)| (*name, route.terms))
     }
 
     /// The handlers, in the table's order.

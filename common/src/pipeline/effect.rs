@@ -14,6 +14,7 @@ use crate::pipeline::handler::{
     Context, Done, Effect, Failure, MessageType, Outcome, Push, Pushed, Request, Run,
 };
 use crate::pipeline::inbox;
+use crate::pipeline::quota;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
 use crate::protocol::{ErrorCode, Handle};
 
@@ -49,6 +50,7 @@ pub(crate) const HOLDINGS: &[Holding] = &[
         of: Of::User,
         summary: "The same for an internal message that changes something.",
     },
+    quota::HOLDING,
 ];
 
 /// How long a repetition of an `id` is recognised: 7 days, in seconds. An app that was offline longer must look before
@@ -79,6 +81,7 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
         .map_err(|e| Failure::reject(ErrorCode::BadMessage, format!("{}: {e}", M::TYPE)))?;
     let request = Request { from: envelope.from.clone(), mid: envelope.mid, at: envelope.at, body };
     let mut races = Races(0);
+    let quota = quota::count(&cx.daily, envelope, latest_s(envelope));
     loop {
         let outcome = match M::handle(cx, &request).await {
             Ok(outcome) => outcome,
@@ -96,9 +99,11 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
         debug_assert!(!M::READS || outcome.effect.is_none(), "{} only reads, it says", M::TYPE);
         let Outcome { reply, effect, events, follow_ups } = outcome;
         let reply = crate::pipeline::handler::raw(&reply);
-        let Some(effect) = effect else {
+        let Some(mut effect) = effect else {
             return Ok(Done { reply, duplicate: false, pushes: Vec::new(), events, follow_ups });
         };
+        effect.counted = quota.is_some();
+        effect.writes.extend(quota.clone());
         match commit(cx, envelope, effect, &reply, &mut races).await? {
             End::Committed(pushes) => {
                 return Ok(Done { reply, duplicate: false, pushes, events, follow_ups });
@@ -115,6 +120,7 @@ async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, 
                 }
             }
             End::Changed => {}
+            End::UsedUp => return Err(quota::used_up(&cx.daily, envelope, latest_s(envelope))),
         }
         races.lost(AFTER_A_CHANGE).await?;
     }
@@ -149,13 +155,19 @@ enum End {
     Recorded,
     /// What the decision was made from has changed.
     Changed,
+    /// The sender has sent as many of the type as a day allows.
+    UsedUp,
 }
 
 impl End {
     /// What a failed condition means. The dedupe record comes first, so that its failure is the one that is named
-    /// whatever else has failed.
-    fn of(failed: usize) -> Self {
-        if failed == 0 { Self::Recorded } else { Self::Changed }
+    /// whatever else has failed; the day's count comes last, at `quota`, if there is one.
+    fn of(failed: usize, quota: Option<usize>) -> Self {
+        match failed {
+            0 => Self::Recorded,
+            _ if Some(failed) == quota => Self::UsedUp,
+            _ => Self::Changed,
+        }
     }
 }
 
@@ -187,6 +199,8 @@ struct Ready {
     pushed: Vec<Pushed>,
     /// The newest `seq` of each receiver after it.
     heads: Vec<u64>,
+    /// Which write counts for the day, if one does.
+    quota: Option<usize>,
 }
 
 impl Ready {
@@ -197,7 +211,7 @@ impl Ready {
         receivers: &[Handle],
         mut heads: Vec<u64>,
     ) -> Self {
-        let Effect { writes: decided, pushes } = effect;
+        let Effect { writes: decided, pushes, counted } = effect;
         let mut writes = Vec::with_capacity(1 + receivers.len() + pushes.len() + decided.len());
         let mut pushed = Vec::with_capacity(pushes.len());
         for (receiver, newest) in receivers.iter().zip(&mut heads) {
@@ -216,7 +230,8 @@ impl Ready {
         let appends = writes.len();
         writes.extend(decided);
         writes.insert(0, record(envelope, reply, &pushed));
-        Self { writes, appends, pushed, heads }
+        let quota = counted.then(|| writes.len() - 1);
+        Self { writes, appends, pushed, heads, quota }
     }
 
     /// Whether a failed condition is that of a head: entries have none.
@@ -253,7 +268,7 @@ async fn build_on(
     };
     match answer {
         Ok(()) => Ok(End::Committed(ready.pushed)),
-        Err(TableError::ConditionFailed { index }) => Ok(End::of(index)),
+        Err(TableError::ConditionFailed { index }) => Ok(End::of(index, ready.quota)),
         Err(error) => Err(error.into()),
     }
 }
@@ -280,7 +295,7 @@ async fn in_turn(
             Ok(()) => return Ok(End::Committed(ready.pushed)),
             Err(TableError::Conflict) => AFTER_A_CONFLICT,
             Err(TableError::ConditionFailed { index }) if ready.is_head(index) => AFTER_A_CHANGE,
-            Err(TableError::ConditionFailed { index }) => return Ok(End::of(index)),
+            Err(TableError::ConditionFailed { index }) => return Ok(End::of(index, ready.quota)),
             Err(error) => return Err(error.into()),
         };
         races.lost(first).await?;

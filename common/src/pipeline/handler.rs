@@ -12,6 +12,7 @@ use ulid::Ulid;
 
 use crate::pipeline::consumer::Verdict;
 use crate::pipeline::envelope::Envelope;
+use crate::pipeline::terms::{Daily, Terms};
 use crate::pipeline::tier::Tier;
 use crate::pipeline::turns::Turns;
 use crate::ports::queues::QueueError;
@@ -34,6 +35,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Keeps this process from racing itself for inboxes and counters.
     pub turns: Arc<Turns>,
+    /// Of which types a user sends only so many a day.
+    pub daily: Arc<Daily>,
 }
 
 /// One message as its handler sees it.
@@ -168,6 +171,8 @@ pub struct Nothing {}
 pub(crate) struct Effect {
     pub(crate) writes: Vec<Write>,
     pub(crate) pushes: Vec<Push>,
+    /// Whether the last write counts for the day.
+    pub(crate) counted: bool,
 }
 
 /// What a handler decided. Nothing of it has happened yet: the runner commits it, with the dedupe record, in one
@@ -188,7 +193,7 @@ impl<R> Outcome<R> {
 
     /// A change, once per `id`, even when `writes` is empty because the state is already as asked.
     pub fn effect(reply: R, writes: Vec<Write>) -> Self {
-        let effect = Some(Effect { writes, pushes: Vec::new() });
+        let effect = Some(Effect { writes, ..Effect::default() });
         Self { reply, effect, events: Vec::new(), follow_ups: Vec::new() }
     }
 
@@ -295,6 +300,8 @@ pub trait MessageType: Send + Sync + 'static {
     const ARCHIVED: bool = true;
     /// Whether it only reads: such messages are taken on a full disk, too.
     const READS: bool = false;
+    /// What it costs its sender, and how many there may be.
+    const TERMS: Terms = Terms::USUAL;
     /// The service that works on it.
     const TIER: Tier = Tier::Workers;
     /// All pushes and events that it may cause, beside the reply to its sender.

@@ -145,6 +145,8 @@ pub enum Condition {
     Equals(&'static str, Value),
     /// The attribute is not there. True when the item is missing.
     Absent(&'static str),
+    /// The attribute is not there, or a whole number less than this. True when the item is missing.
+    Below(&'static str, u64),
     /// All of these hold.
     All(Vec<Condition>),
 }
@@ -159,6 +161,10 @@ impl Condition {
             Condition::Missing => item.is_none(),
             Condition::Equals(attribute, value) => item.and_then(|item| item.get(attribute)) == Some(value),
             Condition::Absent(attribute) => item.is_none_or(|item| item.get(attribute).is_none()),
+            Condition::Below(attribute, most) => match item.and_then(|item| item.get(attribute)) {
+                None => true,
+                Some(value) => value.as_u64().map_or(value.is_i64(), |number| number < *most),
+            },
             Condition::All(conditions) => conditions.iter().all(|condition| condition.holds(item)),
         }
     }

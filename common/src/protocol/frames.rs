@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,13 +141,30 @@ fn required<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Re
 }
 
 /// What a socket may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// The largest inbound frame, in bytes.
     pub frame_bytes: usize,
     /// How many messages a second the user may send in the long run, on all sockets of one edge together; one of more
     /// than 4 KiB counts as several.
     pub messages_per_second: u32,
+    /// How many messages the user may send at once after a rest.
+    pub burst: u32,
+    /// The types that cost more than one message, or of which there may be only so many.
+    pub types: BTreeMap<String, TypeLimits>,
+}
+
+/// The limits of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TypeLimits {
+    /// How many messages one of it counts as.
+    pub cost: u16,
+    /// The most of one user in a minute, on one edge, and at once after a minute without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_minute: Option<u32>,
+    /// The most of one user in a day (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<u32>,
 }
 
 /// A frame to a client.
@@ -166,7 +184,7 @@ pub enum ServerFrame<'a> {
         /// When the token expires, RFC 3339.
         token_expires_at: &'a str,
         /// What the socket may do.
-        limits: Limits,
+        limits: &'a Limits,
     },
     /// Durable: main_q has confirmed the message.
     Accepted {

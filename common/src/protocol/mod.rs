@@ -10,7 +10,7 @@ mod time;
 
 pub use close::CloseCode;
 pub use error::{ErrorBody, ErrorCode};
-pub use frames::{ClientFrame, FrameError, Limits, ServerFrame};
+pub use frames::{ClientFrame, FrameError, Limits, ServerFrame, TypeLimits};
 pub use handle::Handle;
 pub use role::Role;
 pub use time::{CLOCKS_APART_MS, is_ahead, millis, now_ms, rfc3339, steady_ms};

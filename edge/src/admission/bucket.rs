@@ -12,6 +12,17 @@ impl Rate {
         let interval_ns = 1_000_000_000 / u64::from(per_second.max(1));
         Self { interval_ns, tolerance_ns: interval_ns * u64::from(burst.max(1) - 1) }
     }
+
+    /// How long it takes until `cost` is there again, in milliseconds.
+    pub(crate) fn takes_ms(self, cost: u32) -> u64 {
+        (u64::from(cost) * self.interval_ns).div_ceil(1_000_000)
+    }
+
+    /// So many a minute, and as many at once.
+    pub(crate) fn per_minute(most: u32) -> Self {
+        let interval_ns = 60_000_000_000 / u64::from(most.max(1));
+        Self { interval_ns, tolerance_ns: interval_ns * u64::from(most.max(1) - 1) }
+    }
 }
 
 /// When the next one would come if they came evenly, in nanoseconds of the edge's clock.

@@ -51,7 +51,7 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Of those whom anybody can make anew, such as addresses: who finds no place passes. Otherwise somebody with very
+    /// Of those that anybody can make, such as addresses: who finds no place passes. Otherwise somebody with very
     /// many addresses would keep all others out.
     pub(crate) fn for_anybody() -> Self {
         Self { refuses: false, ..Self::default() }

@@ -222,7 +222,7 @@ impl<'t> Open<'t> {
 fn looks_inside(condition: &Condition) -> bool {
     match condition {
         Condition::Always | Condition::Exists | Condition::Missing => false,
-        Condition::Equals(..) | Condition::Absent(_) => true,
+        Condition::Equals(..) | Condition::Absent(_) | Condition::Below(..) => true,
         Condition::All(conditions) => conditions.iter().any(looks_inside),
     }
 }

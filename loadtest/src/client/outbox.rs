@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use soundoff_common::protocol::{ErrorBody, ErrorCode, Limits};
+use soundoff_common::protocol::{ErrorBody, ErrorCode};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::answer::Retries;
-use crate::socket::Socket;
+use crate::socket::{Limits, Socket};
 
 /// Rules 1 and 2: without an answer for this long, the same `id` is sent again.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);

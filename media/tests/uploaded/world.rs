@@ -129,7 +129,14 @@ impl World {
             Work::Job(make) => make(&self.ports).unwrap(),
             Work::Handler(run) => {
                 let Ports { tables, sessions, metrics, uploads, outward, .. } = self.ports.clone();
-                let cx = Context { tables, sessions, uploads, metrics, turns: Arc::default() };
+                let cx = Context {
+                    tables,
+                    sessions,
+                    uploads,
+                    metrics,
+                    turns: Arc::default(),
+                    daily: Arc::default(),
+                };
                 Arc::new(Worker::new(*run, cx, outward))
             }
         }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod engines;
+mod limits;
 mod memory;
 mod parts;
 mod roles;
@@ -14,6 +15,7 @@ pub(crate) use cli::{
     At, Cli, Command, DlqCommand, TimelineCommand, UsersCommand, WorkersCommand, refuse_unknown_environment,
 };
 pub(crate) use engines::EngineArgs;
+pub(crate) use limits::LimitArgs;
 pub(crate) use parts::{Pulling, ROUTER_SLOTS};
 pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use up::UpConfig;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::engines::EngineArgs;
+use super::limits::LimitArgs;
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
@@ -48,6 +49,8 @@ pub(crate) struct EdgeRole {
     #[command(flatten)]
     pub(crate) edge: EdgeArgs,
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct WorkersRole {
     /// Work only on these types, separated by commas, so that they have processes of their own. Default: all types.
     #[arg(long, env = "SOUNDOFF_ONLY", value_name = "TYPES", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) consumer: ConsumerArgs<SQS_RECEIVES>,
     #[command(flatten)]

@@ -20,7 +20,8 @@ use serde_json::Value;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Faster than any socket of a test can send.
-pub(crate) const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--burst", "1000000"];
+pub(crate) const UNPACED: [&str; 6] =
+    ["--messages-per-second", "1000000", "--burst", "1000000", "--type-limits", "off"];
 
 /// A `soundoff up` of this build. Killed when dropped.
 pub(crate) struct Server {

@@ -4,7 +4,7 @@ import { check, equal, must } from "./checks.mjs";
 import { Phone, wellFormed } from "./phone.mjs";
 
 export function comeback() {
-  return Backend.with(["--edges", "2", "--drain-ms", "1500"], async (backend) => {
+  return Backend.with(["--edges", "2", "--drain-ms", "1500", "--type-limits", "off"], async (backend) => {
     const rosa = await backend.token("rosa");
     const theo = await Phone.open(backend, await backend.token("theo"), { device: "theos" });
     const write = (...texts) => Promise.all(texts.map((text) => theo.get("dm.send", { to: "rosa", text })));
@@ -154,7 +154,7 @@ async function restart(backend, rosa, theo) {
     equal([await phone.closeCode(), await theo.closeCode(), await exit], [4001, 4001, 0]);
   });
   await check("after a restart the inbox goes on", async () => {
-    await backend.start();
+    await backend.start(["--burst", "1000", "--type-limits", "off"]);
     const again = await Phone.open(backend, await backend.token("theo"));
     await again.get("dm.send", { to: "rosa", text: "morning" });
     const phone = await Phone.open(backend, await backend.token("rosa"), { device: "night", cursor: left });
@@ -172,7 +172,7 @@ async function accident(backend) {
     for (let n = 0; n < 50; n++) await phone.take((f) => f.op === "accepted", "accepted");
     await backend.kill();
     const accepted = phone.frames.filter((f) => f.op === "accepted").map((f) => f.id);
-    await backend.start(["--messages-per-second", "1000", "--burst", "1000"]);
+    await backend.start(["--messages-per-second", "1000", "--burst", "1000", "--type-limits", "off"]);
     const again = await Phone.open(backend, await backend.token("vera"));
     for (const id of ids) again.post("post.create", { text: id }, id);
     for (const id of ids) {

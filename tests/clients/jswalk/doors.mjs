@@ -14,8 +14,8 @@ export async function doors() {
   });
   await Backend.with(["--heartbeat-ms", "500", "--hello-timeout-ms", "500", "--sockets-per-user", "3"], impatience);
   await Backend.with(["--messages-per-second", "20", "--burst", "10", "--frame-bytes", "4096", "--max-sockets", "3"], narrowness);
-  await Backend.with(["--queue-bytes", "100000", "--messages-per-second", "50000", "--burst", "50000"], fullness);
-  await Backend.with(["--messages-per-second", "50000", "--burst", "50000"], gluttony);
+  await Backend.with(["--queue-bytes", "100000", "--messages-per-second", "50000", "--burst", "50000", "--type-limits", "off"], fullness);
+  await Backend.with(["--messages-per-second", "50000", "--burst", "50000", "--type-limits", "off"], gluttony);
 }
 
 async function upgrade(backend) {
@@ -64,9 +64,11 @@ async function upgrade(backend) {
 async function welcome(backend) {
   await check("welcome has every field, and no other", async () => {
     const phone = await Phone.open(backend, await backend.token("xaver"));
-    shape(phone.welcome, {
+    const { limits: { types, ...limits }, ...rest } = phone.welcome;
+    equal(types["post.create"], { cost: 4, per_minute: 30, per_day: 1000 });
+    shape({ ...rest, limits }, {
       op: "welcome", session: "string", user: "xaver", cursor: 0, heartbeat_ms: 30000, token_expires_at: "time",
-      limits: { frame_bytes: 32768, messages_per_second: 100 },
+      limits: { frame_bytes: 32768, messages_per_second: 100, burst: 200 },
     });
     await phone.roundTrip();
     equal(await phone.bye(), 1000);
@@ -230,7 +232,9 @@ async function impatience(backend) {
 async function narrowness(backend) {
   const phone = await Phone.open(backend, await backend.token("dora"));
   await check("rate_limited: the burst passes, the rest gets a time to come again, and comes again", async () => {
-    equal(phone.welcome.limits, { frame_bytes: 4096, messages_per_second: 20 });
+    const { types, ...limits } = phone.welcome.limits;
+    equal(limits, { frame_bytes: 4096, messages_per_second: 20, burst: 10 });
+    equal(types["dm.send"], { cost: 1, per_minute: 120, per_day: 10000 });
     const texts = Array.from({ length: 30 }, (_, n) => `rush ${n}`);
     for (const text of texts) phone.post("post.create", { text }, text);
     let refusals = 0;

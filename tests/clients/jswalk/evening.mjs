@@ -6,7 +6,7 @@ import { Phone } from "./phone.mjs";
 const NOBODY = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
 
 export function evening() {
-  return Backend.with(["--edges", "2"], async (backend) => {
+  return Backend.with(["--edges", "2", "--burst", "1000", "--type-limits", "off"], async (backend) => {
     const [mara, nils, olga] = await Promise.all(
       ["mara", "nils", "olga"].map(async (handle) => Phone.open(backend, await backend.token(handle), { device: `${handle}s-phone` })),
     );

@@ -63,7 +63,10 @@ async def hellos(server):
         welcome = app.welcome
         same(welcome["user"], "una")
         same(welcome["cursor"], 0)
-        same(welcome["limits"], {"frame_bytes": 32768, "messages_per_second": 100})
+        types = welcome["limits"].pop("types")
+        same(welcome["limits"], {"frame_bytes": 32768, "messages_per_second": 100, "burst": 200})
+        same(types["post.create"], {"cost": 4, "per_minute": 30, "per_day": 1000})
+        same(types["timeline.fetch"], {"cost": 4})
         assert isinstance(welcome["session"], str) and welcome["session"], welcome
         assert isinstance(welcome["heartbeat_ms"], int) and welcome["heartbeat_ms"] > 0, welcome
         assert is_time(welcome["token_expires_at"]), welcome

@@ -123,6 +123,23 @@ test("an edge that sheds load is left alone as long as it says", async () => {
   await own.stop();
 });
 
+test("what a day has no room for is refused at once, with the time to wait", async () => {
+  const left = 86_400_000 - (Date.now() % 86_400_000);
+  if (left < 11 * 60_000) return console.log("!! SKIPPED: the day is nearly over");
+  const own = await Server.start("--type-limits", "post.create=-/1");
+  const { anna } = await own.tokens(["anna"]);
+  const a = app(own, anna);
+  await a.online();
+  await a.client.call("post.create", { text: "the one" });
+  await rejects(a.client.call("post.create", { text: "one more" }), ({ code, retryAfterMs }) => {
+    equal(code, "rate_limited");
+    ok(retryAfterMs > left - 60_000 && retryAfterMs <= left + 1000);
+    return true;
+  });
+  await stopAll();
+  await own.stop();
+});
+
 test("the range of a close code decides, also of codes that nobody knows yet", async () => {
   for (const [code, state] of [
     [4000, "waiting"],

@@ -2,6 +2,7 @@
 
 use soundoff_common::model::blocks;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 
 use crate::blocks::block::Blocked;
@@ -16,6 +17,7 @@ impl MessageType for BlockAdd {
     const TYPE: &'static str = "block.add";
     const SUMMARY: &'static str =
         "Blocks a user: nothing of one reaches the other, and neither follows the other any longer.";
+    const TERMS: Terms = Terms::USUAL.critical();
     type Body = Whom;
     type Reply = Blocked;
 

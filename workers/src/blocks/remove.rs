@@ -2,6 +2,7 @@
 
 use soundoff_common::model::blocks;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 
 use crate::blocks::block::Blocked;
@@ -15,6 +16,7 @@ pub(crate) struct BlockRemove;
 impl MessageType for BlockRemove {
     const TYPE: &'static str = "block.remove";
     const SUMMARY: &'static str = "Takes a block back; fine when there is none. Follows do not come back.";
+    const TERMS: Terms = Terms::USUAL.critical();
     type Body = Whom;
     type Reply = Blocked;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use soundoff_common::model::affinity::{self, Deed};
 use soundoff_common::model::posts::attribute;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 
 use crate::comments::comment::{self, Comment, Stored};
@@ -32,6 +33,7 @@ impl MessageType for CommentCreate {
     const TYPE: &'static str = "comment.create";
     const SUMMARY: &'static str =
         "Comments on a post. Its author gets the push `comment.created`, unless it is their own.";
+    const TERMS: Terms = Terms::USUAL.cost(2).at_most(60, 5_000);
     const TELLS: &'static [Told] =
         &[Told::push::<OneComment>("comment.created", "Somebody has commented on your post.")];
     const HOT: Option<fn(&Self) -> &str> = Some(|comment| &comment.post);

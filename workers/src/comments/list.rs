@@ -4,6 +4,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Table, TableError};
 
 use crate::comments::comment::{self, Comment, Stored};
@@ -26,6 +27,7 @@ impl MessageType for CommentList {
     const TYPE: &'static str = "comment.list";
     const SUMMARY: &'static str =
         "A post's comments, newest first, without those of users across a block from the sender.";
+    const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
     type Reply = List<Comment>;

@@ -4,6 +4,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Table, TableError};
 use soundoff_common::protocol::Handle;
 
@@ -27,6 +28,7 @@ impl MessageType for DmList {
     const TYPE: &'static str = "dm.list";
     const SUMMARY: &'static str =
         "Direct messages with a user, newest first, both ways. `not_found` across a block.";
+    const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
     type Reply = List<DirectMessage>;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::affinity::{self, Deed};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Condition, Item, Table, Write};
 use soundoff_common::protocol::Handle;
 
@@ -24,6 +25,7 @@ impl MessageType for DmSend {
     const TYPE: &'static str = "dm.send";
     const SUMMARY: &'static str =
         "Writes to a user, who gets the push `dm.received`; the sender's devices get `dm.sent`.";
+    const TERMS: Terms = Terms::USUAL.at_most(120, 10_000);
     const TELLS: &'static [Told] = &[
         Told::push::<OneMessage>("dm.received", "Somebody has written to you."),
         Told::push::<OneMessage>("dm.sent", "You have written to somebody, on whichever device."),

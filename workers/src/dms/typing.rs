@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::handler::{Context, Event, Failure, MessageType, Outcome, Request, Told, raw};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::Handle;
 
 use crate::rules::people;
@@ -28,6 +29,7 @@ struct TypingEvent<'a> {
 impl MessageType for Typing {
     const TYPE: &'static str = "typing";
     const SUMMARY: &'static str = "Tells a user, as the event `typing`, that the sender is writing to them.";
+    const TERMS: Terms = Terms::USUAL.sheddable();
     const TELLS: &'static [Told] = &[Told::event::<TypingEvent<'_>>("typing", "Somebody writes to you.")];
     type Body = Self;
     type Reply = Noted;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
@@ -24,6 +25,7 @@ struct FollowAdded<'a> {
 impl MessageType for FollowAdd {
     const TYPE: &'static str = "follow.add";
     const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower.";
+    const TERMS: Terms = Terms::USUAL.cost(2).at_most(60, 2_000);
     const TELLS: &'static [Told] =
         &[Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower.")];
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);

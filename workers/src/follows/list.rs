@@ -4,6 +4,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Table, TableError};
 use soundoff_common::protocol::Handle;
 
@@ -39,6 +40,7 @@ impl MessageType for FollowList {
     const TYPE: &'static str = "follow.list";
     const SUMMARY: &'static str =
         "Handles of followers or followed, newest first, without users across a block from the sender.";
+    const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
     type Reply = List<Handle>;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::ErrorCode;
 
 use crate::posts::post::{self, OnePost};
@@ -19,6 +20,7 @@ impl MessageType for PostDelete {
     const TYPE: &'static str = "post.delete";
     const SUMMARY: &'static str =
         "Deletes a post of the sender's. Online followers get the event `post.deleted`.";
+    const TERMS: Terms = Terms::USUAL.critical();
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;
     type Reply = OnePost;

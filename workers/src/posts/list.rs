@@ -4,6 +4,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
@@ -26,6 +27,7 @@ pub(crate) struct PostList {
 impl MessageType for PostList {
     const TYPE: &'static str = "post.list";
     const SUMMARY: &'static str = "A user's posts, newest first. `not_found` across a block.";
+    const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
     type Reply = List<Post>;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::Role;
 
 use crate::posts::post::{self, OnePost};
@@ -25,6 +26,7 @@ struct Removed {
 impl MessageType for PostRemove {
     const TYPE: &'static str = "post.remove";
     const SUMMARY: &'static str = "Takes anybody's post down; for moderators. The author gets the push `post.removed`, online followers the event `post.deleted`.";
+    const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] =
         &[Told::push::<Removed>("post.removed", "A moderator has taken your post down.")];

@@ -6,6 +6,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::{ErrorCode, Handle};
 
 use crate::rules::people;
@@ -31,6 +32,7 @@ pub(crate) struct Presence {
 impl MessageType for PresenceGet {
     const TYPE: &'static str = "presence.get";
     const SUMMARY: &'static str = "Which of up to 100 users are online. Users across a block are not.";
+    const TERMS: Terms = Terms::USUAL.cost(2).sheddable();
     const READS: bool = true;
     type Body = Self;
     type Reply = Presence;

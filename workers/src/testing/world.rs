@@ -42,6 +42,7 @@ impl World {
             uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: Metrics::new(),
             turns: Arc::default(),
+            daily: Arc::default(),
         };
         for handle in users {
             tables.write(vec![accounts::create(&user(handle), START)]).await.unwrap();

@@ -123,6 +123,7 @@ impl World {
             uploads: Arc::new(UploadKey::new(&[0; 32])),
             metrics: self.metrics.clone(),
             turns: Arc::default(),
+            daily: Arc::default(),
         };
         let pull = |queue, slots, job| {
             let config = ConsumerConfig { slots, ..ConsumerConfig::default() };

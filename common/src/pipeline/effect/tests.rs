@@ -182,6 +182,7 @@ fn context(tables: &Arc<Engine>) -> Context {
         uploads: Arc::new(UploadKey::new(&[0; 32])),
         metrics: Metrics::new(),
         turns: Arc::default(),
+        daily: Arc::default(),
     }
 }
 
@@ -482,3 +483,5 @@ async fn what_builds_on_an_append_that_fails_is_decided_again() {
     assert_eq!(tables.inbox(), (10, Some(10)));
     assert_eq!(tables.number(Table::Entities, note(), "n"), Some(5));
 }
+
+mod quota;

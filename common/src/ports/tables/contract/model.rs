@@ -77,6 +77,10 @@ fn holds(condition: &Condition, item: Option<&Item>) -> bool {
         Condition::Missing => item.is_none(),
         Condition::Equals(name, value) => attribute(name) == Some(value),
         Condition::Absent(name) => attribute(name).is_none(),
+        Condition::Below(name, most) => {
+            let known = |value: &serde_json::Value| value.as_i64().is_some_and(|n| n < *most as i64);
+            attribute(name).is_none_or(known)
+        }
         Condition::All(all) => all.iter().all(|condition| holds(condition, item)),
     }
 }
@@ -140,7 +144,8 @@ impl Draw {
             1 => Condition::Missing,
             2 => Condition::Equals(self.attribute(), self.value()),
             3 => Condition::Absent(self.attribute()),
-            4 if depth > 0 => Condition::All(vec![self.condition(depth - 1), self.condition(depth - 1)]),
+            4 => Condition::Below(self.attribute(), self.random.random_range(0..4)),
+            5 if depth > 0 => Condition::All(vec![self.condition(depth - 1), self.condition(depth - 1)]),
             _ => Condition::Always,
         }
     }

@@ -156,7 +156,7 @@ async fn across_tables(tables: &dyn Tables, pk: &str) {
 
 /// Law 2: every kind of condition, on an item that is there and on one that is not.
 pub async fn conditions_hold_as_they_say(harness: &impl Harness) {
-    use Condition::{Absent, All, Always, Equals, Exists, Missing};
+    use Condition::{Absent, All, Always, Below, Equals, Exists, Missing};
     let tables = harness.open().await;
     let pk = partition("conditions");
     let item = Item::new().with("n", 3).with("text", "x").with("yes", true).with("list", json!([1, 2]));
@@ -177,6 +177,11 @@ pub async fn conditions_hold_as_they_say(harness: &impl Harness) {
         (Equals("other", json!(1)), false, false),
         (Absent("other"), true, true),
         (Absent("n"), false, true),
+        (Below("n", 4), true, true),
+        (Below("n", 3), false, true),
+        (Below("text", 4), false, true),
+        (Below("yes", 4), false, true),
+        (Below("other", 0), true, true),
         (All(vec![]), true, true),
         (All(vec![Exists, Equals("n", json!(3))]), true, false),
         (All(vec![Exists, Equals("n", json!(4))]), false, false),
