@@ -85,6 +85,8 @@ pub struct Metrics {
     pub edge_closed: Family<ReasonLabel, Counter>,
     /// Requests for a websocket that were refused because too many came from their address.
     pub edge_upgrades_refused: Counter,
+    /// Sockets and requests that were not let in, because the gate was shut for them.
+    pub gate_refused: Counter,
     /// Events dropped because a socket's queue was full.
     pub edge_events_dropped: Counter,
     /// Deliveries taken from workers.
@@ -185,6 +187,7 @@ impl Metrics {
             edge_refused: Family::default(),
             edge_closed: Family::default(),
             edge_upgrades_refused: Counter::default(),
+            gate_refused: Counter::default(),
             edge_events_dropped: Counter::default(),
             edge_deliveries: Counter::default(),
             edge_unsigned_requests: Counter::default(),
@@ -237,6 +240,7 @@ impl Metrics {
         r.register("edge_accepted_seconds", "frame to accepted", self.edge_accepted_seconds.clone());
         r.register("edge_refused", "refused frames by error code", self.edge_refused.clone());
         r.register("edge_closed", "sockets closed by the edge", self.edge_closed.clone());
+        r.register("gate_refused", "sockets and requests not let in by the gate", self.gate_refused.clone());
         let refused = self.edge_upgrades_refused.clone();
         r.register("edge_upgrades_refused", "websockets refused as too many of one address", refused);
         r.register("edge_events_dropped", "events dropped at full sockets", self.edge_events_dropped.clone());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use soundoff_common::guard::Weather;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::model::sign_ins;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
@@ -200,6 +201,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
         key: InternalKey::new(&[7; 32])?,
         weather: Weather::new(metrics.clone()),
         metrics,
+        gate: Keeper::default(),
         pages: nothing,
         internal_pages: None,
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use soundoff_common::guard::Weather;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::replies::Replies;
@@ -38,6 +39,8 @@ pub struct EdgeDeps {
     pub metrics: Metrics,
     /// Which of its engines are away.
     pub weather: Weather,
+    /// Whether people are let in.
+    pub gate: Keeper,
     /// The public port's other pages.
     pub pages: Arc<dyn Pages>,
     /// The internal port's other pages, if it has any.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::pipeline::terms::Terms;
@@ -83,6 +84,7 @@ pub(crate) struct Edge {
     pub(crate) registry: Registry,
     pub(crate) lobby: Lobby,
     pub(crate) guests: Arc<Guests>,
+    pub(crate) gate: Keeper,
     /// Of users' hellos; those of messages are in the rules.
     pub(crate) hellos: Budgets,
     pub(crate) neighbours: Neighbours,
@@ -116,7 +118,7 @@ impl Edge {
         reactors: usize,
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
-        let EdgeDeps { replies, pages, internal_pages, .. } = deps;
+        let EdgeDeps { replies, gate, pages, internal_pages, .. } = deps;
         let boot = Ulid::generate().to_string();
         Self {
             signed: key.sign_address(&boot, &advertise),
@@ -134,6 +136,7 @@ impl Edge {
             registry: Registry::default(),
             lobby: Lobby::new(config.max_sockets),
             guests: Arc::new(Guests::new(config.proxies, config.upgrades_per_address, config.max_sockets)),
+            gate,
             hellos: Budgets::default(),
             neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
@@ -273,10 +276,15 @@ impl Edge {
     /// Begins to close a socket.
     pub(crate) fn close(&self, connection: &Connection, code: CloseCode) {
         let reason = match code {
-            CloseCode::Shedding | CloseCode::TooManySockets => retry_after(self.retry_after_ms()),
+            CloseCode::Shedding | CloseCode::TooManySockets => self.come_later(),
             _ => code.reason().to_owned(),
         };
         self.close_for(connection, code, &reason);
+    }
+
+    /// The reason of a close for want of room.
+    pub(crate) fn come_later(&self) -> String {
+        retry_after(self.retry_after_ms())
     }
 
     /// Begins to close a socket whose user has used up more than there was: in `wait_ms` there is some again.
@@ -284,7 +292,8 @@ impl Edge {
         self.close_for(connection, CloseCode::Shedding, &retry_after(wait_ms.max(self.retry_after_ms())));
     }
 
-    fn close_for(&self, connection: &Connection, code: CloseCode, reason: &str) {
+    /// Begins to close a socket for this reason.
+    pub(crate) fn close_for(&self, connection: &Connection, code: CloseCode, reason: &str) {
         if connection.close(code, reason, self.cut_at()) {
             self.count_close(code);
         }

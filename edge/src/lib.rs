@@ -16,6 +16,7 @@ mod deliver;
 mod deps;
 mod drain;
 mod edge;
+mod gate;
 mod health;
 mod hello;
 mod identity;
@@ -66,7 +67,10 @@ pub fn feature() -> Feature {
         sends: Sends::Main,
         ..Touches::default()
     };
-    Feature::new("edge").touches(Tier::Edge, touches).keeps(clock::HOLDINGS)
+    Feature::new("edge")
+        .touches(Tier::Edge, touches)
+        .keeps(clock::HOLDINGS)
+        .keeps(soundoff_common::model::gate::HOLDINGS)
 }
 
 /// Runs one edge until `stop`, then drains it.
@@ -101,6 +105,7 @@ pub async fn run(
     parts.spawn(outbound::gather(edge.clone(), taken));
     parts.spawn(internal::serve(edge.clone(), internal));
     parts.spawn(sweep::sweep(edge.clone()));
+    parts.spawn(gate::watch(edge.clone()));
     parts.spawn(registration::reassert(edge.clone()));
     parts.spawn(registration::save_acks(edge.clone()));
     let ended = loop {

@@ -100,8 +100,8 @@ fn look(edge: &Edge, mut stream: TcpStream, other_end: Option<IpAddr>) -> First 
 /// to know that.
 fn hand_over(edge: &Edge, stream: TcpStream, leftover: Vec<u8>, agreed: Agreed) {
     let connection = edge.open(agreed.from);
-    if agreed.shed {
-        edge.close(&connection, CloseCode::Shedding);
+    if let Some(reason) = &agreed.shed {
+        edge.close_for(&connection, CloseCode::Shedding, reason);
     }
     let (bearer, counted) = (agreed.bearer, edge.tasks.token());
     let arrival = Arrival { connection: connection.clone(), stream, leftover, bearer, counted };

@@ -16,6 +16,7 @@ use soundoff_common::web::http::{bearer, unauthorized};
 use soundoff_common::web::problem::{Refusal, problem};
 
 use crate::edge::Edge;
+use crate::gate;
 
 /// Where the websocket is.
 pub(crate) const PATH: &str = "/v1/ws";
@@ -33,8 +34,8 @@ pub(crate) struct Agreed {
     speaks: bool,
     /// What an access token in the request proved.
     pub(crate) bearer: Option<Box<Claims>>,
-    /// There is no room: the websocket must be closed with that reason.
-    pub(crate) shed: bool,
+    /// It must be closed at once, for this reason: there is no room, or the gate is shut.
+    pub(crate) shed: Option<String>,
     /// Where it comes from.
     pub(crate) from: Option<IpAddr>,
 }
@@ -83,14 +84,20 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>)
         let detail = "too many websockets were asked for from this address";
         retry_later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, wait_ms)
     })?;
+    let shut = edge.gate.judge(headers, from).err().map(|shut| gate::reason(&shut));
+    if shut.is_some() {
+        edge.metrics.gate_refused.inc();
+    }
     let bearer = match bearer(headers) {
+        _ if shut.is_some() => None,
         None => None,
         Some(token) => match token.ok().and_then(|token| edge.tokens.verify(token, now_s).ok()) {
             Some(claims) => Some(Box::new(claims)),
             None => return Err(Box::new(unauthorized("the access token is not good"))),
         },
     };
-    let shed = edge.registry.len() >= edge.config.max_sockets;
+    let full = || edge.registry.len() >= edge.config.max_sockets;
+    let shed = shut.or_else(|| full().then(|| edge.come_later()));
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
     let speaks = offered.map(str::trim).any(|name| name == SUBPROTOCOL);
@@ -232,7 +239,7 @@ mod tests {
         let accept = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         for speaks in [false, true] {
             let accept = accept.clone();
-            let agreed = Agreed { accept, speaks, bearer: None, shed: false, from: None };
+            let agreed = Agreed { accept, speaks, bearer: None, shed: None, from: None };
             let wire = String::from_utf8(agreed.wire()).unwrap();
             let mut fields = agreed
                 .response()

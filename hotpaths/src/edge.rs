@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use soundoff_common::guard::Weather;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, consume};
 use soundoff_common::pipeline::feature;
 use soundoff_common::pipeline::replies::Replies;
@@ -54,6 +55,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
         key: key()?,
         metrics: metrics.clone(),
         weather: Weather::new(metrics.clone()),
+        gate: Keeper::default(),
         pages: memory.clone(),
         internal_pages: None,
     };

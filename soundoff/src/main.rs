@@ -68,6 +68,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Workers { command: None, role } => roles::workers(*role).await,
         Command::Timeline { command: Some(command), .. } => timeline(command).await,
         Command::Timeline { command: None, role } => roles::timeline(*role, &roles::TIMELINE).await,
+        Command::Gate { command } => ops::cli::gate(command).await,
         Command::Users { command: Some(command), .. } => ops::cli::users(command).await,
         Command::Users { command: None, role } => roles::users(*role).await,
         Command::Queues { at, json } => ops::cli::queues(&at, json).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::model::holdings::Holding;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job};
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::{EngineArgs, LimitArgs, Pulling};
+use crate::config::{CountryArgs, EngineArgs, LimitArgs, Pulling};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pool::Bench;
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) ring: Option<Arc<Ring>>,
     /// The world without the bounds of any tier, for operators.
     pub(crate) world: World,
+    /// Whether people are let in, in a process with a public port.
+    pub(crate) gate: Keeper,
     tiers: Vec<Tier>,
     grants: BTreeMap<Tier, Arc<Grants>>,
     kinds: Arc<[Holding]>,
@@ -95,7 +98,8 @@ impl Node {
             archive: engines.archive.clone(),
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
-        Ok(Self { engines, catalog, key, ring, world, tiers: tiers.to_vec(), grants, kinds })
+        let gate = Keeper::default();
+        Ok(Self { engines, catalog, key, ring, world, gate, tiers: tiers.to_vec(), grants, kinds })
     }
 
     /// A process that runs `tiers` on a deployment's engines.
@@ -111,6 +115,19 @@ impl Node {
         let catalog = feature::catalog(&features::features(features::Settings::default()));
         let limited = catalog.limited(&args.type_limits);
         self.catalog = Arc::new(limited.map_err(anyhow::Error::msg).context("--type-limits")?);
+        Ok(self)
+    }
+
+    /// The same with the gate kept at its doors, until `stop`.
+    pub(crate) async fn gated(
+        mut self,
+        country: &CountryArgs,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        self.gate = Keeper::new(country.finder()?);
+        let tables = self.world.tables.clone();
+        self.gate.look(&*tables).await;
+        tokio::spawn(self.gate.clone().keep(tables, stop.clone()));
         Ok(self)
     }
 
@@ -150,6 +167,7 @@ impl Node {
             key: self.key.clone(),
             metrics: world.metrics,
             weather: self.engines.weather.clone(),
+            gate: self.gate.clone(),
             pages,
             internal_pages,
         })

@@ -7,14 +7,18 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::web::http::{Answer, json, read_json, refuse};
+use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_later};
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
 use crate::files;
-use crate::node::Mounted;
+use crate::node::{Mounted, Node};
 
+/// What the gate is in front of.
+const API: &str = "/v1/";
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// What is served only on a developer's own machine, because it asks for no proof of identity.
@@ -27,17 +31,33 @@ pub(crate) struct Dev {
 pub(crate) struct Site {
     mounted: Vec<Mounted>,
     dev: Option<Dev>,
+    gate: Keeper,
+    metrics: Metrics,
     policy: HeaderValue,
 }
 
 impl Site {
     /// The site. Its content policy allows uploads to the host of `upload`, a URL where clients put large media.
-    pub(crate) fn new(mounted: Vec<Mounted>, dev: Option<Dev>, upload: &str) -> Self {
+    pub(crate) fn new(mounted: Vec<Mounted>, dev: Option<Dev>, node: &Node, upload: &str) -> Self {
         // A path without a host is on this server, which pages may talk to anyway.
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
-        Self { mounted, dev, policy: files::policy(origin.as_deref()) }
+        let (gate, metrics) = (node.gate.clone(), node.engines.metrics.clone());
+        Self { mounted, dev, gate, metrics, policy: files::policy(origin.as_deref()) }
+    }
+
+    /// Whether the gate lets a request in. The app's files are for all: they tell people what is going on.
+    fn let_in<B>(&self, request: &Request<B>) -> Result<(), Answer> {
+        if !request.uri().path().starts_with(API) {
+            return Ok(());
+        }
+        let address = request.extensions().get::<Peer>().map(|peer| peer.0);
+        self.gate.judge(request.headers(), address).map_err(|shut| {
+            self.metrics.gate_refused.inc();
+            let detail = if shut.reason.is_empty() { "closed for a while" } else { &shut.reason };
+            retry_later(StatusCode::IM_A_TEAPOT, "closed", detail, shut.wait_ms.div_ceil(1000))
+        })
     }
 }
 
@@ -48,6 +68,9 @@ impl Pages for Site {
         if self.dev.is_some() && !asks_loopback(request.headers()) {
             let detail = "use http://127.0.0.1 or http://localhost";
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
+        }
+        if let Err(shut) = self.let_in(&request) {
+            return shut;
         }
         let path = request.uri().path();
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {

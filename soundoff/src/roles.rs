@@ -39,7 +39,7 @@ fn ops_page(
     names: Vec<QueueName>,
     stop: &CancellationToken,
 ) -> Arc<OpsPage> {
-    let ops = Arc::new(Ops { queues: node.engines.queues.clone(), names, live: None });
+    let ops = Arc::new(Ops::new(node, names, None));
     OpsPage::start(Place::Deployment, parts, ops, &node.engines, stop)
 }
 
@@ -74,10 +74,11 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
             SocketAddr::new(ip, address.port())
         }
     };
+    let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?.limited(&role.limits)?;
+    let node = node.gated(&role.country, &stop).await?;
     let ring = node.ring()?.clone();
     ring.first_key().await;
-    let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
     let ops = ops_page(&node, &[Part::Edge], Vec::new(), &stop);
     let tables = node.world(Tier::Edge).tables;
@@ -209,17 +210,17 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         carried,
         "nobody would carry codes to people: set --smtp-url and --texts-url, or --dev to have them in /dev/outbox"
     );
-    let node = Node::managed(&role.node.engines, &[Tier::Users]).await?;
+    let stop = CancellationToken::new();
+    let node = Node::managed(&role.node.engines, &[Tier::Users]).await?.gated(&role.country, &stop).await?;
     let ring = node.ring()?;
     let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
     let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
-    let stop = CancellationToken::new();
     node.begin_loops(&features, &stop)?;
     let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);
     let pages = node.pages(&features, Tier::Users)?;
-    let site = Arc::new(Site::new(pages, dev, node.upload_place().await?.as_str()));
+    let site = Arc::new(Site::new(pages, dev, &node, node.upload_place().await?.as_str()));
     let answer = move |request| {
         let site = site.clone();
         async move { site.answer(request).await }

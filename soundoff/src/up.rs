@@ -69,8 +69,9 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let disk = Disk::open(data.path())?;
     shutdown::when_broken(disk.clone());
     let plan = Plan::embedded(data.path(), &disk, &config);
+    let stop = CancellationToken::new();
     let node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
-    let mut node = node.limited(&config.limits)?;
+    let mut node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
     name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
@@ -84,15 +85,14 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let pool =
         Arc::new(Pool::new(&node.engines, node.benches(&features, &config.consumer.pulling(), |_| true)?));
     pool.start().await;
-    let stop = CancellationToken::new();
     let live = Live::of(&node, Some(pool.clone()), timeline)?;
     let names = node.catalog.queue_names();
-    let ops = Arc::new(Ops { queues: node.engines.queues.clone(), names, live: Some(live) });
+    let ops = Arc::new(Ops::new(&node, names, Some(live)));
     let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
     let mut mounted = node.pages(&features, Tier::Users)?;
     let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop);
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
-    let pages = Site::new(mounted, dev, node.upload_place().await?.as_str());
+    let pages = Site::new(mounted, dev, &node, node.upload_place().await?.as_str());
     let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;
     let edges = Edges::start(&config, node.edge_deps(clock.clone(), Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod affinity;
 pub mod blocks;
 pub mod follows;
+pub mod gate;
 pub mod holdings;
 pub mod ids;
 pub mod media;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use soundoff_common::guard::Weather;
+use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::{Catalog, Spec};
 use soundoff_common::pipeline::deliver::{
     DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
@@ -68,6 +69,7 @@ pub(crate) struct World {
     pub(crate) queues: Arc<FakeQueues>,
     pub(crate) sessions: Arc<FakeSessions>,
     pub(crate) tables: Arc<FakeTables>,
+    pub(crate) gate: Keeper,
 }
 
 /// The clock of an edge, on tables of its own: those of the world may be told to fail before the edge starts.
@@ -121,6 +123,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         key: InternalKey::new(&SECRET).unwrap(),
         metrics: metrics.clone(),
         weather: Weather::new(metrics.clone()),
+        gate: world.gate.clone(),
         pages: Arc::new(NoPages),
         internal_pages: None,
     };

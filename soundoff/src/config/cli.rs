@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use soundoff_common::model::gate::First;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{Handle, Role};
 use tracing_subscriber::EnvFilter;
@@ -89,6 +90,11 @@ pub(crate) enum Command {
         command: Option<UsersCommand>,
         #[command(flatten)]
         role: Box<UsersRole>,
+    },
+    /// Close the service for maintenance, and let people back in little by little.
+    Gate {
+        #[command(subcommand)]
+        command: GateCommand,
     },
     /// Make the queues, tables, stream and bucket that are missing, for self-hosted engines and stand-ins; on AWS
     /// Terraform does that.
@@ -192,6 +198,42 @@ pub(crate) enum UsersCommand {
     Revoke {
         /// The user's handle.
         user: Handle,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateCommand {
+    /// Let nobody in, and close all sockets. People see the reason; health checks and operators pass.
+    Close {
+        /// Why, for people to read: at most 64 bytes.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// How long it will take, such as 30s, 10m or 2h: clients then come back at that time, within a minute. It
+        /// opens nothing by itself.
+        #[arg(long = "for", value_name = "TIME", value_parser = values::seconds)]
+        lasts_s: Option<u64>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let people in again: all at once, or more and more of them. Who has been let in stays in.
+    Open {
+        /// How long it takes until all are let in, such as 10m.
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = values::seconds)]
+        over: u64,
+        /// Who comes within the first half of that time, such as country=GB,app=ios or app=ios-5.2; all others follow in
+        /// the second. Visitors of one of the countries, and those with one of the apps, are first.
+        #[arg(long, value_name = "WHO", value_delimiter = ',', value_parser = values::first, requires = "over")]
+        first: Vec<First>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show how the gate stands.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         at: At,
     },

@@ -1,6 +1,7 @@
 //! Flags and environment: the same names, read and checked before anything starts.
 
 mod cli;
+mod country;
 mod engines;
 mod limits;
 mod memory;
@@ -12,8 +13,10 @@ mod users;
 mod values;
 
 pub(crate) use cli::{
-    At, Cli, Command, DlqCommand, TimelineCommand, UsersCommand, WorkersCommand, refuse_unknown_environment,
+    At, Cli, Command, DlqCommand, GateCommand, TimelineCommand, UsersCommand, WorkersCommand,
+    refuse_unknown_environment,
 };
+pub(crate) use country::CountryArgs;
 pub(crate) use engines::EngineArgs;
 pub(crate) use limits::LimitArgs;
 pub(crate) use parts::{Pulling, ROUTER_SLOTS};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::country::CountryArgs;
 use super::engines::EngineArgs;
 use super::limits::LimitArgs;
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
@@ -48,6 +49,8 @@ pub(crate) struct EdgeRole {
     pub(crate) advertise: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(crate) country: CountryArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -102,6 +105,8 @@ pub(crate) struct UsersRole {
     pub(crate) dev: bool,
     #[command(flatten)]
     pub(crate) proxies: ProxyArgs,
+    #[command(flatten)]
+    pub(crate) country: CountryArgs,
     #[command(flatten)]
     pub(crate) media: MediaArgs,
     #[command(flatten)]

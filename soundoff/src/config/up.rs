@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use soundoff_edge::EdgeConfig;
 
+use super::country::CountryArgs;
 use super::limits::LimitArgs;
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
 use super::timeline::TimelineArgs;
@@ -46,6 +47,8 @@ pub(crate) struct UpConfig {
     /// URLs. Default: secret.key in the data directory, which is made when it is missing.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
     pub(crate) secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) country: CountryArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

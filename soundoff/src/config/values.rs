@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use soundoff_common::model::gate::First;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -35,6 +36,26 @@ pub(super) fn decimal(
 
 fn outside<T: Display>(what: &str, range: &RangeInclusive<T>) -> String {
     format!("write a {what} from {} to {}", range.start(), range.end())
+}
+
+/// Reads a time: a whole number of seconds, minutes or hours.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600)];
+    let read = |(unit, seconds): (&str, u64)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok().and_then(|count| count.checked_mul(seconds))
+    };
+    units.into_iter().find_map(read).ok_or_else(|| "write a time such as 30s, 10m or 2h".to_owned())
+}
+
+/// Reads who is let in first.
+pub(super) fn first(text: &str) -> Result<First, String> {
+    match text.split_once('=') {
+        Some(("country", country)) if country.len() == 2 && country.is_ascii() => {
+            Ok(First::Country(country.to_uppercase()))
+        }
+        Some(("app", app)) if !app.is_empty() => Ok(First::App(app.to_owned())),
+        _ => Err("write country=GB (two letters), app=ios or app=ios-5.2".to_owned()),
+    }
 }
 
 /// Reads an address to listen on, for a process of a deployment.
@@ -94,6 +115,19 @@ mod tests {
         }
         assert!(address("9091").unwrap_err().contains("127.0.0.1:9091"), "with the port that was meant");
         assert_eq!(address("0.0.0.0:9090").unwrap().port(), 9090);
+    }
+
+    #[test]
+    fn times_and_the_first_are_read_or_refused_with_an_example() {
+        assert_eq!(["30s", "10m", "2h", "0s"].map(|text| seconds(text).unwrap()), [30, 600, 7_200, 0]);
+        for bad in ["", "10", "m", "-1s", "1.5m", "1d", "99999999999999999999s", "9999999999999999999h"] {
+            assert!(seconds(bad).unwrap_err().contains("10m"), "{bad}");
+        }
+        assert_eq!(first("country=gb").unwrap(), First::Country("GB".to_owned()));
+        assert_eq!(first("app=ios-5.2").unwrap(), First::App("ios-5.2".to_owned()));
+        for bad in ["GB", "country=GBR", "country=", "app=", "place=GB", ""] {
+            assert!(first(bad).unwrap_err().contains("country=GB"), "{bad}");
+        }
     }
 
     #[test]

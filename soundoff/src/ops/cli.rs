@@ -7,6 +7,7 @@ use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use soundoff_common::model::gate::{First, Gate, Mode};
 use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
@@ -16,8 +17,8 @@ use soundoff_common::{note, tell};
 use soundoff_embedded::disk::Disk;
 use soundoff_timeline::TimelineConfig;
 
-use super::{Ask, Live, Ops, QueueRow, server};
-use crate::config::{At, DlqCommand, UsersCommand, WorkersCommand};
+use super::{Ask, Live, Ops, Order, QueueRow, server};
+use crate::config::{At, DlqCommand, GateCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
 use crate::engines::open_log;
 use crate::node::Node;
@@ -40,7 +41,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     let held = DataDir::hold_used(data)?;
     let names = crate::features::catalog().queue_names();
     let queues = open_log(held.path(), &names, None, &Disk::open(held.path())?)?;
-    let answer = Ops { queues: queues.clone(), names, live: None }.answer(ask).await;
+    let answer = Ops { queues: queues.clone(), names, tables: None, live: None }.answer(ask).await;
     queues.close();
     answer
 }
@@ -50,7 +51,7 @@ async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
     let node = Node::managed(&at.engines, &[Tier::Users]).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
-    Ops { queues: node.engines.queues.clone(), names, live: Some(live) }.answer(ask).await
+    Ops::new(&node, names, Some(live)).answer(ask).await
 }
 
 /// Asks the running process. The outer error means that it cannot be reached.
@@ -141,6 +142,43 @@ pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
         UsersCommand::Revoke { user, at } => {
             ask(&at, Ask::Revoke { user: user.clone() }).await?;
             tell!("every session of {user} is closed, and its tokens open nothing");
+        }
+    }
+    Ok(())
+}
+
+/// `soundoff gate …`.
+pub(crate) async fn gate(command: GateCommand) -> anyhow::Result<()> {
+    let (order, at, json) = match command {
+        GateCommand::Close { reason, lasts_s: for_s, at } => {
+            (Some(Order::Close { reason, for_s }), at, false)
+        }
+        GateCommand::Open { over, first, at } => (Some(Order::Open { over_s: over, first }), at, false),
+        GateCommand::Status { json, at } => (None, at, json),
+    };
+    let answer = ask(&at, Ask::Gate(order)).await?;
+    if json {
+        tell!("{answer}");
+        return Ok(());
+    }
+    let Gate { mode, since, reason, until, over_ms, first, .. } =
+        serde_json::from_value(answer).context("an answer of another version")?;
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let ends = since + over_ms;
+    match mode {
+        Mode::Open => tell!("open to all"),
+        Mode::Closed => {
+            let until = until.map(|at| format!("; expected to end at {}", rfc3339(at))).unwrap_or_default();
+            tell!("closed since {}{why}{until}", rfc3339(since));
+        }
+        Mode::Opening if now_ms() >= ends => tell!("open to all since {}", rfc3339(ends)),
+        Mode::Opening => {
+            let done = 100 * now_ms().saturating_sub(since) / over_ms.max(1);
+            tell!("opening since {}, {done} % of the time, open to all at {}", rfc3339(since), rfc3339(ends));
+            first.iter().for_each(|first| match first {
+                First::Country(country) => tell!("  first: visitors from {country}"),
+                First::App(app) => tell!("  first: visitors with the app {app}"),
+            });
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 pub(crate) mod cli;
 mod depths;
 mod figures;
+mod gate;
 mod history;
 pub(crate) mod page;
 mod scrape;
@@ -12,6 +13,8 @@ pub(crate) mod timeline;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+pub(crate) use gate::Order;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::model::accounts;
@@ -25,6 +28,8 @@ use soundoff_users::Ring;
 
 use crate::node::Node;
 use crate::pool::Pool;
+
+const NOT_RUNNING: &str = "this needs a running `soundoff up` on the data directory";
 
 /// One command.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +45,7 @@ pub(crate) enum Ask {
     ResumeWorkers,
     TimelineTick { users: Vec<Handle> },
     TimelineStatus,
+    Gate(Option<Order>),
 }
 
 /// How full one queue is.
@@ -73,11 +79,18 @@ impl Live {
 pub(crate) struct Ops {
     pub(crate) queues: Arc<dyn Queues>,
     pub(crate) names: Vec<QueueName>,
-    /// Absent for a store that no process runs on.
+    /// Where the gate is. Absent for a store that no process runs on, as is `live`.
+    pub(crate) tables: Option<Arc<dyn Tables>>,
     pub(crate) live: Option<Live>,
 }
 
 impl Ops {
+    /// What a process does that works with the queues `names`.
+    pub(crate) fn new(node: &Node, names: Vec<QueueName>, live: Option<Live>) -> Self {
+        let tables = Some(node.world.tables.clone());
+        Self { queues: node.engines.queues.clone(), names, tables, live }
+    }
+
     /// Does it; returns JSON whose shape depends on the command.
     pub(crate) async fn answer(&self, ask: Ask) -> anyhow::Result<Value> {
         match ask {
@@ -103,6 +116,10 @@ impl Ops {
                 self.pool()?.start().await;
                 Ok(Value::Null)
             }
+            Ask::Gate(order) => {
+                let tables = self.tables.as_ref().context(NOT_RUNNING)?;
+                Ok(serde_json::to_value(gate::obey(&**tables, order).await?)?)
+            }
             Ask::TimelineTick { users } => {
                 let unknown = self.live()?.timelines.tick_now(&users).await?;
                 let names: Vec<&str> = unknown.iter().map(Handle::as_str).collect();
@@ -124,9 +141,7 @@ impl Ops {
     }
 
     fn live(&self) -> anyhow::Result<&Live> {
-        self.live
-            .as_ref()
-            .ok_or_else(|| anyhow::anyhow!("this needs a running `soundoff up` on the data directory"))
+        self.live.as_ref().context(NOT_RUNNING)
     }
 }
 

@@ -37,7 +37,7 @@ impl Desk {
         for message in queues.receive(&names[0], letters, hidden, hidden).await.unwrap() {
             queues.bury(&names[0], message.receipt, "chaos").await.unwrap();
         }
-        let ops = Arc::new(Ops { queues: queues.clone(), names: names.clone(), live: None });
+        let ops = Arc::new(Ops { queues: queues.clone(), names: names.clone(), tables: None, live: None });
         let history = Arc::new(History::new(names));
         let weather = Weather::new(Metrics::new());
         let page = OpsPage { ops, history, guard, parts: &[Part::Queues], weather, turn: Mutex::default() };
