@@ -85,6 +85,12 @@ pub struct Metrics {
     pub edge_closed: Family<ReasonLabel, Counter>,
     /// Requests for a websocket that were refused because too many came from their address.
     pub edge_upgrades_refused: Counter,
+    /// Hellos that were told to come later, because too many came together.
+    pub edge_hellos_put_off: Counter,
+    /// How many hellos may ask the tables at once.
+    pub edge_hello_slots: Gauge,
+    /// How many wait for that.
+    pub edge_hellos_waiting: Gauge,
     /// Sockets and requests that were not let in, because the gate was shut for them.
     pub gate_refused: Counter,
     /// Events dropped because a socket's queue was full.
@@ -187,6 +193,9 @@ impl Metrics {
             edge_refused: Family::default(),
             edge_closed: Family::default(),
             edge_upgrades_refused: Counter::default(),
+            edge_hellos_put_off: Counter::default(),
+            edge_hello_slots: Gauge::default(),
+            edge_hellos_waiting: Gauge::default(),
             gate_refused: Counter::default(),
             edge_events_dropped: Counter::default(),
             edge_deliveries: Counter::default(),
@@ -241,6 +250,13 @@ impl Metrics {
         r.register("edge_refused", "refused frames by error code", self.edge_refused.clone());
         r.register("edge_closed", "sockets closed by the edge", self.edge_closed.clone());
         r.register("gate_refused", "sockets and requests not let in by the gate", self.gate_refused.clone());
+        r.register("edge_hellos_put_off", "hellos told to come later", self.edge_hellos_put_off.clone());
+        r.register(
+            "edge_hello_slots",
+            "hellos that may ask the tables at once",
+            self.edge_hello_slots.clone(),
+        );
+        r.register("edge_hellos_waiting", "hellos that wait for that", self.edge_hellos_waiting.clone());
         let refused = self.edge_upgrades_refused.clone();
         r.register("edge_upgrades_refused", "websockets refused as too many of one address", refused);
         r.register("edge_events_dropped", "events dropped at full sockets", self.edge_events_dropped.clone());

@@ -19,6 +19,9 @@ pub struct EdgeConfig {
     pub messages_per_second: u32,
     /// The most `send`s that a user may make at once after a rest.
     pub burst: u32,
+    /// The most hellos per second of all users together: each reads the tables some five times. More wait for a moment,
+    /// or are told when to come (4418).
+    pub hellos_per_second: u32,
     /// The most sockets of one user, on all edges together as far as the Session Cache knows (4429). Sockets of one
     /// device count as one.
     pub sockets_per_user: usize,
@@ -72,6 +75,7 @@ impl Default for EdgeConfig {
             frame_bytes: 32 * 1024,
             messages_per_second: 100,
             burst: 200,
+            hellos_per_second: 5_000,
             sockets_per_user: 10,
             max_sockets: 100_000,
             proxies: 0,
@@ -120,6 +124,7 @@ impl EdgeConfig {
             ("frame_bytes", self.frame_bytes),
             ("messages_per_second", self.messages_per_second as usize),
             ("burst", self.burst as usize),
+            ("hellos_per_second", self.hellos_per_second as usize),
             ("sockets_per_user", self.sockets_per_user),
             ("upgrades_per_address", self.upgrades_per_address as usize),
             ("out_frames", self.out_frames),

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 
-use crate::admission::{Budgets, Guests, Rate};
+use crate::admission::{Budgets, Guests, Hellos, Rate};
 use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::EdgeConfig;
@@ -87,6 +87,8 @@ pub(crate) struct Edge {
     pub(crate) gate: Keeper,
     /// Of users' hellos; those of messages are in the rules.
     pub(crate) hellos: Budgets,
+    /// Those of all users together.
+    pub(crate) at_tables: Hellos,
     pub(crate) neighbours: Neighbours,
     /// One for each reactor; sockets are dealt out to them in turn.
     pub(crate) mailboxes: Vec<Arc<Mailbox<Arrival>>>,
@@ -138,6 +140,7 @@ impl Edge {
             guests: Arc::new(Guests::new(config.proxies, config.upgrades_per_address, config.max_sockets)),
             gate,
             hellos: Budgets::default(),
+            at_tables: Hellos::new(config.hellos_per_second),
             neighbours: Neighbours::new(replies),
             mailboxes: (0..reactors).map(|_| Arc::default()).collect(),
             clock,
@@ -300,9 +303,9 @@ impl Edge {
     }
 
     /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
-    /// back together.
+    /// back together, and longer when many others have been told so.
     pub(crate) fn retry_after_ms(&self) -> u64 {
-        let least = millis(self.config.retry_after);
+        let least = millis(self.config.retry_after).max(self.at_tables.later_ms(self.clock_ns()));
         rand::rng().random_range(least..=least * 2)
     }
 

@@ -91,6 +91,11 @@ async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) 
         return Ok(());
     }
     let Some(identity) = connection.identity() else { return Ok(()) };
+    // It pays for the reads below, and is given back after them.
+    let _slot = edge.at_tables.admit(edge.clock_ns()).await.map_err(|wait_ms| {
+        edge.metrics.edge_hellos_put_off.inc();
+        Closing::Excess(wait_ms)
+    })?;
     let joined = edge.registry.join(identity, connection);
     let elsewhere = register(edge, connection, identity, &joined).await?;
     // Account and sign-in are read after the registration: a revocation either shows in them or finds this socket.

@@ -23,6 +23,9 @@ pub(crate) async fn sweep(edge: Arc<Edge>) {
         edge.rules.minutes.tidy(edge.clock_ns());
         edge.hellos.tidy(edge.clock_ns());
         edge.guests.tidy(edge.clock_ns());
+        let (limit, waiting) = edge.at_tables.figures();
+        edge.metrics.edge_hello_slots.set(limit as i64);
+        edge.metrics.edge_hellos_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         for (connection, due) in found {
             match due {
                 Due::Close(code) => edge.close(&connection, code),

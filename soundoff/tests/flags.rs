@@ -13,13 +13,14 @@ fn output(args: &[&str]) -> Output {
 }
 
 /// The numbers of `up` at their lower ends, without those at which a client on a busy machine would be too late.
-const SMALLEST: [&str; 22] = [
+const SMALLEST: [&str; 23] = [
     "--edges=1",
     "--frame-bytes=1000",
     "--burst=1",
     "--messages-per-second=1",
     "--sockets-per-user=1",
     "--max-sockets=1",
+    "--hellos-per-second=1",
     "--upgrades-per-address=1",
     "--proxies=0",
     "--slots=1",
@@ -38,7 +39,7 @@ const SMALLEST: [&str; 22] = [
     "--timeline-in-a-row=1",
 ];
 /// The numbers of `up` at their upper ends.
-const LARGEST: [&str; 24] = [
+const LARGEST: [&str; 25] = [
     "--edges=4",
     "--heartbeat-ms=86400000",
     "--hello-timeout-ms=86400000",
@@ -47,6 +48,7 @@ const LARGEST: [&str; 24] = [
     "--messages-per-second=1000000",
     "--sockets-per-user=10000",
     "--max-sockets=10000000",
+    "--hellos-per-second=1000000",
     "--upgrades-per-address=1000000",
     "--proxies=16",
     "--slots=65535",

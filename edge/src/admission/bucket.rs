@@ -1,5 +1,7 @@
 //! The generic cell rate algorithm: a sustained rate with a burst, in eight bytes.
 
+use std::time::Duration;
+
 /// A sustained rate with a burst.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
@@ -45,6 +47,18 @@ impl Pace {
     pub(crate) fn charge(&mut self, now_ns: u64, rate: Rate, count: u32) -> Option<u64> {
         self.0 = self.0.max(now_ns) + u64::from(count) * rate.interval_ns;
         (self.0 - now_ns).checked_sub(rate.tolerance_ns + rate.interval_ns).filter(|wait| *wait > 0)
+    }
+
+    /// Takes the next one, and returns how long to wait for it; `None`, and takes nothing, when that is longer than
+    /// `most`.
+    pub(crate) fn claim(&mut self, now_ns: u64, rate: Rate, most: Duration) -> Option<Duration> {
+        let due = self.0.max(now_ns);
+        let wait = Duration::from_nanos((due - now_ns).saturating_sub(rate.tolerance_ns));
+        if wait > most {
+            return None;
+        }
+        self.0 = due + rate.interval_ns;
+        Some(wait)
     }
 
     /// Whether all that was taken is forgotten by now.

@@ -46,6 +46,10 @@ pub(crate) struct EdgeArgs {
     /// How many messages a user may send at once.
     #[arg(long, env = "SOUNDOFF_BURST", default_value_t = 200, value_parser = whole::<u32>(1..=FASTEST))]
     burst: u32,
+    /// How many hellos a second an edge takes from all users together; each reads the tables some five times. Below that,
+    /// it takes as many at once as the tables answer quickly.
+    #[arg(long, env = "SOUNDOFF_HELLOS_PER_SECOND", default_value_t = 5_000, value_parser = whole::<u32>(1..=FASTEST))]
+    hellos_per_second: u32,
     /// How many sockets a user may hold.
     #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10, value_parser = whole::<usize>(1..=10_000))]
     sockets_per_user: usize,
@@ -82,6 +86,7 @@ impl EdgeArgs {
             frame_bytes: self.frame_bytes,
             messages_per_second: self.messages_per_second,
             burst: self.burst,
+            hellos_per_second: self.hellos_per_second,
             sockets_per_user: self.sockets_per_user,
             max_sockets: self.max_sockets.unwrap_or_else(|| sockets(edges)),
             proxies: self.proxies.proxies,
