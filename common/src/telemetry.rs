@@ -3,6 +3,7 @@
 mod bill;
 mod consumer;
 mod depths;
+mod lags;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +19,7 @@ use prometheus_client::registry::Registry;
 pub use bill::{Bill, BillLabel, RequestLabel};
 pub use consumer::ConsumerMetrics;
 pub use depths::Depths;
+pub use lags::{Lag, Lags};
 
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -161,6 +163,8 @@ pub struct Metrics {
     pub timeline_missing: Gauge,
     /// How full queues are.
     pub depths: Depths,
+    /// How far behind the process's consumers are.
+    pub lags: Lags,
     /// Requests to managed services, and their cost.
     pub bill: Bill,
     /// 1 while a node of memcached does not answer and counts as empty, 0 otherwise.
@@ -231,6 +235,7 @@ impl Metrics {
             timeline_oldest_seconds: Gauge::default(),
             timeline_missing: Gauge::default(),
             depths: Depths::default(),
+            lags: Lags::default(),
             bill: Bill::default(),
             memcached_away: Family::default(),
         };
@@ -293,6 +298,7 @@ impl Metrics {
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register("media_collected", "media collected", self.media_collected.clone());
         self.depths.register(&mut r);
+        self.lags.register(&mut r);
         self.bill.register(&mut r);
         r.register("memcached_away", "nodes of memcached that do not answer", self.memcached_away.clone());
         self.register_timelines(&mut r);

@@ -7,6 +7,7 @@ use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::Sessions;
 use soundoff_common::ports::tables::Tables;
@@ -23,6 +24,8 @@ pub struct EdgeDeps {
     pub queues: Arc<dyn Queues>,
     /// The Session Cache.
     pub sessions: Arc<dyn Sessions>,
+    /// How far behind the queues are.
+    pub cache: Arc<dyn Cache>,
     /// Accounts and inboxes.
     pub tables: Arc<dyn Tables>,
     /// Gives the messages their ids; edges of one process share it.

@@ -12,6 +12,7 @@ use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
 use soundoff_common::pipeline::terms::Terms;
+use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
@@ -32,6 +33,7 @@ use crate::deadlines::Deadlines;
 use crate::deps::EdgeDeps;
 use crate::health::Health;
 use crate::identity::Identity;
+use crate::load::Load;
 use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::neighbours::Neighbours;
@@ -85,6 +87,7 @@ pub(crate) struct Edge {
     pub(crate) lobby: Lobby,
     pub(crate) guests: Arc<Guests>,
     pub(crate) gate: Keeper,
+    pub(crate) cache: Arc<dyn Cache>,
     /// Of users' hellos; those of messages are in the rules.
     pub(crate) hellos: Budgets,
     /// Those of all users together.
@@ -120,7 +123,7 @@ impl Edge {
         reactors: usize,
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
-        let EdgeDeps { replies, gate, pages, internal_pages, .. } = deps;
+        let EdgeDeps { replies, gate, cache, pages, internal_pages, .. } = deps;
         let boot = Ulid::generate().to_string();
         Self {
             signed: key.sign_address(&boot, &advertise),
@@ -139,6 +142,7 @@ impl Edge {
             lobby: Lobby::new(config.max_sockets),
             guests: Arc::new(Guests::new(config.proxies, config.upgrades_per_address, config.max_sockets)),
             gate,
+            cache,
             hellos: Budgets::default(),
             at_tables: Hellos::new(config.hellos_per_second),
             neighbours: Neighbours::new(replies),
@@ -161,6 +165,7 @@ impl Edge {
                 ),
                 budgets: Budgets::default(),
                 minutes: Budgets::default(),
+                load: Load::default(),
             },
             hello_rate: Rate::new(
                 config.messages_per_second / MESSAGES_FOR_A_HELLO,

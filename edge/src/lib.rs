@@ -21,6 +21,7 @@ mod health;
 mod hello;
 mod identity;
 mod internal;
+mod load;
 mod lobby;
 mod mailbox;
 mod mids;
@@ -106,6 +107,7 @@ pub async fn run(
     parts.spawn(internal::serve(edge.clone(), internal));
     parts.spawn(sweep::sweep(edge.clone()));
     parts.spawn(gate::watch(edge.clone()));
+    parts.spawn(load::watch(edge.clone()));
     parts.spawn(registration::reassert(edge.clone()));
     parts.spawn(registration::save_acks(edge.clone()));
     let ended = loop {

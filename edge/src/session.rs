@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
-use soundoff_common::pipeline::catalog::Catalog;
+use soundoff_common::pipeline::catalog::{Catalog, Route};
 use soundoff_common::protocol::{ClientFrame, CloseCode, ErrorBody, ErrorCode, FrameError, Role};
 use ulid::Ulid;
 
 use crate::admission::{Budget, Budgets, Pace, Rate};
 use crate::identity::Identity;
+use crate::load::{Load, Verdict};
 
 /// The bad frame with this number in a row closes the socket.
 const BAD_FRAMES: u8 = 10;
@@ -79,6 +80,8 @@ pub(crate) struct Rules {
     pub(crate) budgets: Budgets,
     /// Of users' messages of each type of which there may be only so many a minute.
     pub(crate) minutes: Budgets,
+    /// How far behind the queues are.
+    pub(crate) load: Load,
 }
 
 /// What a frame is judged by.
@@ -92,6 +95,14 @@ pub(crate) struct Standing<'a> {
 }
 
 impl Standing<'_> {
+    /// Whether a message of a type is taken while the queues are behind.
+    #[cold]
+    fn verdict(&self, message_type: &str, route: &Route, now_ns: u64) -> Verdict {
+        // As good as random: nobody chooses the nanosecond in which we read.
+        let draw = (now_ns % 1_000) as f64 / 1_000.0;
+        self.rules.load.judge(message_type, route.terms.importance, draw)
+    }
+
     /// Counts a message of a type of which there may be only so many a minute.
     #[cold]
     fn count(&self, message_type: &str, rate: Rate, now_ns: u64) -> Result<(), u64> {
@@ -127,9 +138,22 @@ impl Session {
             ClientFrame::Send { id, message_type, body } => {
                 let route = standing.rules.catalog.route(&message_type);
                 let cost = route.map_or(1, |route| u32::from(route.terms.cost));
-                let cost = cost + (body.get().len() / BYTES_FOR_A_MESSAGE) as u32;
+                let mut cost = cost + (body.get().len() / BYTES_FOR_A_MESSAGE) as u32;
+                let mut later = None;
+                if standing.rules.load.is_high()
+                    && let Some(route) = route
+                {
+                    match standing.verdict(&message_type, route, now_ns) {
+                        Verdict::Costs(times) => cost *= times,
+                        Verdict::Later(wait) => later = Some(wait),
+                    }
+                }
                 if let Err(wait) = self.pay(now_ns, standing, cost) {
                     return self.over(Some(id.into_owned()), wait, standing.rules.rate.takes_ms(cost));
+                }
+                if let Some(wait) = later {
+                    let error = ErrorBody::new(ErrorCode::Overloaded, "the service is behind").after(wait);
+                    return Step::Refuse { id: Some(id.into_owned()), error };
                 }
                 let refusal = match route {
                     Some(route) if route.from_clients && route.role <= standing.role => {

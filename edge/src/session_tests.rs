@@ -49,6 +49,7 @@ fn rules(per_second: u32, burst: u32) -> Rules {
         frame_rate: rate,
         budgets: Budgets::default(),
         minutes: Budgets::default(),
+        load: Load::default(),
     }
 }
 

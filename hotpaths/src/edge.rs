@@ -47,6 +47,7 @@ pub(crate) async fn serve(name: &str, load: Load, rounds: usize) -> anyhow::Resu
     let deps = EdgeDeps {
         queues: memory.clone(),
         sessions: memory.clone(),
+        cache: memory.clone(),
         tables: memory.clone(),
         clock: Clock::alone(memory.clone(), metrics.clone()).await?,
         catalog: Arc::new(feature::catalog(&[soundoff_workers::feature()])),

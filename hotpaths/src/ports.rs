@@ -14,6 +14,7 @@ use soundoff_common::model::accounts;
 use soundoff_common::model::sign_ins;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::archive::{Archive, Record};
+use soundoff_common::ports::cache::{Cache, Cached, Swap};
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
 };
@@ -84,6 +85,22 @@ impl Memory {
     /// The edge process that holds the first socket.
     pub(crate) fn boot(&self) -> Option<Arc<str>> {
         lock(&self.registered).values().flatten().next().map(|registration| registration.boot.clone())
+    }
+}
+
+/// It remembers nothing.
+#[async_trait]
+impl Cache for Memory {
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn put_many(&self, _: Vec<(String, Bytes)>, _: Duration) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    async fn swap_many(&self, swaps: Vec<Swap>, _: Duration) -> Result<Vec<bool>, Unavailable> {
+        Ok(vec![false; swaps.len()])
     }
 }
 

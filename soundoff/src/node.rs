@@ -160,6 +160,7 @@ impl Node {
             verifier: world.verifier()?,
             queues: world.queues,
             sessions: world.sessions,
+            cache: world.cache,
             tables: world.tables,
             clock,
             catalog: self.catalog.clone(),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use soundoff_common::guard::Weather;
 use soundoff_common::pipeline::consumer::{ConsumerConfig, Job, consume};
+use soundoff_common::pipeline::load;
+use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +30,15 @@ struct Shift {
 /// All consumers of this process.
 pub(crate) struct Pool {
     weather: Weather,
+    cache: Arc<dyn Cache>,
     benches: Vec<Bench>,
     shift: Mutex<Option<Shift>>,
 }
 
 impl Pool {
     pub(crate) fn new(engines: &Engines, benches: Vec<Bench>) -> Self {
-        Self { weather: engines.weather.clone(), benches, shift: Mutex::default() }
+        let (weather, cache) = (engines.weather.clone(), engines.cache.clone());
+        Self { weather, cache, benches, shift: Mutex::default() }
     }
 
     /// Starts every consumer, unless they already run.
@@ -47,6 +51,7 @@ impl Pool {
         for Bench { queues, queue, config, job } in self.benches.clone() {
             consumers.spawn(consume(queues, queue, config, job, self.weather.clone(), stop.clone()));
         }
+        consumers.spawn(load::tell(self.weather.metrics().lags.clone(), self.cache.clone(), stop.clone()));
         consumers.close();
         *shift = Some(Shift { stop, consumers });
     }

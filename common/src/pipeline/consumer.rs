@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::guard::Weather;
 use crate::ports::queues::{Message, QueueError, QueueName, Queues, Receipt};
-use crate::protocol::ErrorBody;
+use crate::protocol::{ErrorBody, now_ms};
 use crate::telemetry::ConsumerMetrics;
 
 /// How a queue is pulled.
@@ -213,6 +213,13 @@ impl Consumer {
             match received {
                 Ok(messages) => {
                     failures = 0;
+                    let now = now_ms();
+                    messages.iter().for_each(|message| {
+                        // One that comes again says how long its run took.
+                        if message.attempt == 1 {
+                            self.metrics.lag.note(now.saturating_sub(message.sent_at));
+                        }
+                    });
                     self.start(messages, &mut permits, &tracker);
                 }
                 Err(error) => {

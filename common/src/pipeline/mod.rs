@@ -13,6 +13,7 @@ pub mod inbox;
 mod inbox_heads;
 pub mod job;
 pub mod lists;
+pub mod load;
 mod quota;
 pub mod replies;
 pub mod side;

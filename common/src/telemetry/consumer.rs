@@ -4,7 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::{Bill, Metrics, QueueLabel};
+use super::{Bill, Lag, Metrics, QueueLabel};
 use crate::ports::queues::QueueName;
 
 /// The metrics of one queue's consumer, looked up once because each counts every message.
@@ -24,6 +24,8 @@ pub struct ConsumerMetrics {
     pub in_flight: Gauge,
     /// Seconds from receive to verdict.
     pub run_seconds: Histogram,
+    /// How far behind it is.
+    pub lag: Lag,
     /// The process's bill.
     pub bill: Bill,
 }
@@ -47,6 +49,7 @@ impl Metrics {
             waiting: self.consumer_waiting.get_or_create_owned(&label),
             in_flight: self.consumer_in_flight.get_or_create_owned(&label),
             run_seconds: self.consumer_run_seconds.get_or_create_owned(&label),
+            lag: self.lags.of(queue),
             bill: self.bill.clone(),
         }
     }

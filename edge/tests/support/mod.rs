@@ -21,6 +21,7 @@ use soundoff_common::pipeline::deliver::{
 };
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request, Source};
 use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::ports::memory::MemoryCache;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
@@ -70,6 +71,7 @@ pub(crate) struct World {
     pub(crate) sessions: Arc<FakeSessions>,
     pub(crate) tables: Arc<FakeTables>,
     pub(crate) gate: Keeper,
+    pub(crate) cache: Arc<MemoryCache>,
 }
 
 /// The clock of an edge, on tables of its own: those of the world may be told to fail before the edge starts.
@@ -111,6 +113,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
     let deps = EdgeDeps {
         queues: world.queues.clone(),
         sessions: world.sessions.clone(),
+        cache: world.cache.clone(),
         tables: world.tables.clone(),
         clock: clock(&metrics).await,
         catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
