@@ -1,7 +1,7 @@
 //! The places of what moves slowly: uploads in progress, and pictures that are being sent. Nobody holds all of them.
 //!
-//! A user and a household have a share. When a share of a household is full, or all places are taken, whoever keeps
-//! the others waiting gives way: the one of the fullest household that has moved nothing to speak of for longest. So
+//! A user and a household have a share. When a share of a household is full, or all places are taken, the slowest
+//! gives way: the one of the fullest household that has moved nothing to speak of for longest. So
 //! places that are held by reading or sending slowly cost others nothing, from however many addresses that is done,
 //! and many people behind one address have the whole share as long as they are quick.
 

@@ -8,6 +8,7 @@ use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use soundoff_common::web::address::household;
 use soundoff_common::web::http::{Answer, Peer, method_not_allowed, not_now, refuse, retry_later};
 
+use crate::items::TOO_MANY_PIXELS;
 use crate::places::Full;
 
 /// Whom a request's places are counted for. Callers that cannot be distinguished are counted as one.
@@ -35,6 +36,13 @@ pub(crate) fn no_place_in(full: Full, metrics: &Metrics) -> Box<Answer> {
     };
     count(metrics, reason);
     Box::new(retry_later(status, "overloaded", detail, 2))
+}
+
+/// The refusal of an upload whose sender has no pixels left for it, and has them again after `wait` milliseconds.
+pub(crate) fn no_pixels(wait: u64, metrics: &Metrics) -> Box<Answer> {
+    count(metrics, "pixels");
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Box::new(retry_later(status, "rate_limited", TOO_MANY_PIXELS, wait.div_ceil(1000)))
 }
 
 /// The refusal of an upload that was slow while others had no place.

@@ -8,10 +8,9 @@ use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::json;
 use soundoff_common::model::media::{self, State, Stored};
 use soundoff_common::model::sign_ins::{self, Closed};
-use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
-use soundoff_common::ports::tables::{Table, TableError, Tables};
+use soundoff_common::ports::tables::{TableError, Tables};
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
@@ -22,10 +21,10 @@ use ulid::Ulid;
 
 use crate::config::{MAX_POST_BYTES, MediaConfig};
 use crate::kind::{Kind, SNIFF_BYTES};
-use crate::messages::ask_for_check;
 use crate::places::Places;
 use crate::receive::{Expected, Received, Seated, drain, receive};
-use crate::refusals::{count, household_of, no_place_in, no_such, unavailable};
+use crate::refusals::{count, household_of, no_pixels, no_place_in, no_such, unavailable};
+use crate::turns::Turns;
 use crate::{blob, items};
 
 /// How often an upload that lost a race against another of its user is begun again.
@@ -37,7 +36,7 @@ pub(crate) struct Uploads {
     places: Places,
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
-    outward: Outward,
+    turns: Turns,
     metrics: Metrics,
     verifier: Arc<dyn TokenVerifier>,
     /// Knows the URLs that this service signed.
@@ -48,7 +47,8 @@ impl Uploads {
     pub(crate) fn new(config: MediaConfig, places: Places, world: &World) -> anyhow::Result<Self> {
         let (blobs, verifier, key) = (world.blobs()?, world.verifier()?, UploadKey::of(&world.secret));
         let World { tables, outward, metrics, .. } = world.clone();
-        Ok(Self { config, places, tables, blobs, outward, metrics, verifier, key })
+        let turns = Turns { tables: tables.clone(), outward };
+        Ok(Self { config, places, tables, blobs, turns, metrics, verifier, key })
     }
 
     /// A place for an upload of a user from an address.
@@ -76,7 +76,7 @@ impl Uploads {
             Ok(admitted) => admitted,
             Err(refusal) => return unread(body, Err(refusal)),
         };
-        let taken = self.take(id, &owner, body, Expected::AtMost(MAX_POST_BYTES), seated).await;
+        let taken = self.take(id, body, Expected::AtMost(MAX_POST_BYTES), seated).await;
         if taken.is_err() {
             self.forget(id, &Stored::begun(&owner, now)).await;
         }
@@ -85,9 +85,11 @@ impl Uploads {
 
     async fn begin(&self, id: Ulid, owner: &Handle, now: u64) -> Result<(), Box<Answer>> {
         for _ in 0..RACES {
-            let counted = self.tables.get(Table::Entities, media::count_key(owner)).await;
-            let counted = counted.map_err(|error| unavailable(&error))?;
-            let writes = media::begin(id, owner, now, counted.as_ref()).map_err(|too_many| {
+            let counted = items::counted(&*self.tables, owner).await.map_err(|error| unavailable(&error))?;
+            if let Some(wait) = counted.wait(now) {
+                return Err(no_pixels(wait, &self.metrics));
+            }
+            let writes = media::begin(id, owner, now, counted.loose.as_ref()).map_err(|too_many| {
                 count(&self.metrics, "loose");
                 Box::new(refuse(StatusCode::CONFLICT, "conflict", &too_many.to_string()))
             })?;
@@ -116,18 +118,18 @@ impl Uploads {
             if stored.state == State::Checking
                 && let Some(kind) = self.waiting(id).await?
             {
-                ask_for_check(&self.outward, id, &stored.owner).await.map_err(|error| unavailable(&error))?;
+                self.turns.ask(id, &stored).await.map_err(|error| unavailable(&error))?;
                 return Ok(Err(said(StatusCode::OK, id, kind, bytes)));
             }
             let seated = self.seat(&stored.owner, household_of(&head.extensions))?;
-            Ok(Ok((stored.owner, seated)))
+            Ok(Ok(seated))
         };
-        let (owner, seated) = match admitted.await {
+        let seated = match admitted.await {
             Ok(Ok(admitted)) => admitted,
             Ok(Err(taken_before)) => return unread(body, Ok(taken_before)),
             Err(refusal) => return unread(body, Err(refusal)),
         };
-        self.take(id, &owner, body, Expected::Exactly(bytes), seated).await
+        self.take(id, body, Expected::Exactly(bytes), seated).await
     }
 
     /// Who sends this.
@@ -147,7 +149,6 @@ impl Uploads {
     async fn take(
         &self,
         id: Ulid,
-        owner: &Handle,
         body: Incoming,
         expected: Expected,
         mut seated: Seated,
@@ -158,9 +159,9 @@ impl Uploads {
         let Received { kind, bytes, writer } = received;
         // Of several uploads to one URL only one passes here, unless the first was cut off before its bytes became the
         // blob.
-        self.claim_to_write(id).await?;
+        let stored = self.claim_to_write(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
-        ask_for_check(&self.outward, id, owner).await.map_err(|error| unavailable(&error))?;
+        self.turns.ask(id, &stored).await.map_err(|error| unavailable(&error))?;
         Ok(said(if post { StatusCode::CREATED } else { StatusCode::OK }, id, kind, bytes))
     }
 
@@ -171,18 +172,20 @@ impl Uploads {
     }
 
     /// Ends the upload of a medium whose bytes have all arrived and are about to become the blob.
-    async fn claim_to_write(&self, id: Ulid) -> Result<(), Box<Answer>> {
+    async fn claim_to_write(&self, id: Ulid) -> Result<Stored, Box<Answer>> {
         let used = || {
             let detail = "this medium was uploaded already; ask for another with media.begin";
             Box::new(refuse(StatusCode::CONFLICT, "conflict", detail))
         };
         let stored = self.stored(id).await?.ok_or_else(no_such)?;
         if stored.state == State::Checking && self.waiting(id).await?.is_none() {
-            return Ok(());
+            return Ok(stored);
         }
-        let claimed = stored.state == State::Uploading
-            && items::claim(&*self.tables, id, &stored).await.map_err(|error| unavailable(&error))?;
-        if claimed { Ok(()) } else { Err(used()) }
+        if stored.state != State::Uploading {
+            return Err(used());
+        }
+        let claimed = items::claim(&*self.tables, id, &stored).await.map_err(|error| unavailable(&error))?;
+        claimed.ok_or_else(used)
     }
 
     /// Undoes what a refused upload has begun. If this fails, what is left is collected.

@@ -7,6 +7,7 @@ pub mod follows;
 pub mod holdings;
 pub mod ids;
 pub mod media;
+pub mod media_checks;
 pub mod posts;
 pub mod relations;
 pub mod removal;

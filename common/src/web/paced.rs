@@ -77,7 +77,7 @@ impl<S: Reset> Paced<S> {
         self.stream
     }
 
-    /// What becomes of a write with this outcome.
+    /// What a write with this outcome means.
     fn judge(&mut self, cx: &mut Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
         match &wrote {
             Poll::Ready(Ok(bytes)) => {

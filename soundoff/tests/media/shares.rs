@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use image::ImageFormat;
 
-use super::pictures::{noise, picture};
+use super::pictures::{noise, picture, slow_png};
+use super::support::client::Client;
 use super::support::web::{Answer, Exchange};
 use super::support::{PATIENCE, Server, tokens};
 use super::{one_user, taken, upload};
@@ -75,9 +76,9 @@ async fn who_reads_too_slowly_is_cut_however_often() {
     let (server, line) = large_picture().await;
     let mut reader = Exchange::begin_from(BOB, &server.address, &line, &[]).await;
     let begun = Instant::now();
-    // Two KiB a second: each read would put off a deadline for silence.
-    while reader.some(1024).await.is_some() {
-        assert!(begun.elapsed() < Duration::from_secs(40), "a reader of 2 KiB a second is still served");
+    // Each read would put off a deadline for silence.
+    while reader.some(256).await.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(40), "a reader of 512 bytes a second is still served");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
@@ -103,4 +104,26 @@ async fn uploads_of_one_address_take_no_place_from_another() {
     server.reaches(r#"soundoff_media_refused_total{reason="in_household"}"#, 1.0).await;
     let bob = upload(&server, tokens["bob"].as_str().unwrap(), &png).await;
     assert_eq!(bob.status, 201, "{bob:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_of_one_user_are_not_checked_before_those_of_others_and_all_are_checked() {
+    const MANY: usize = 24;
+    let (server, token, mut alice) = one_user(&[]).await;
+    let tokens = tokens(&server.address, &["bob"]).await;
+    let mut bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+    server.command(&["workers", "pause"]);
+    let slow = slow_png(2000);
+    for _ in 0..MANY {
+        taken(&server, &token, &slow).await;
+    }
+    taken(&server, tokens["bob"].as_str().unwrap(), &picture(40, 30, ImageFormat::Png)).await;
+    server.command(&["workers", "resume"]);
+    bob.push("media.ready").await;
+    let checked = server.metric(r#"soundoff_media_checked_total{reason="ready"}"#).await;
+    assert!(checked < MANY as f64 / 2.0, "{checked} were checked before the next user's");
+    for _ in 0..MANY {
+        alice.push("media.ready").await;
+    }
+    server.settled();
 }
