@@ -23,9 +23,11 @@ const WORDS = {
   offline: "The server cannot be reached. Try again in a moment.",
 };
 
+const wait = (ms) => (ms > 90_000 ? `${Math.ceil(ms / 60_000)} minutes` : `${Math.ceil(ms / 1000)} seconds`);
+
 /** What to say about an error. */
 export const because = ({ code, message, retryAfterMs = 5000 }) =>
-  code === "rate_limited" ? `That was often. Try again in ${Math.ceil(retryAfterMs / 1000)} seconds.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
+  code === "rate_limited" ? `That was often. Try again in ${wait(retryAfterMs)}.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
 
 /** The same for a request about a user. */
 export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));

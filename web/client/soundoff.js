@@ -17,6 +17,11 @@ const GAP_TRIES = 8;
 const POST_BYTES = 16 * 1024 * 1024;
 /** How long before it expires an access token is replaced. The edge asks for another a minute before. */
 const EXPIRING_MS = 90_000;
+/** How long an upload waits by itself when it is refused for now, and how often it is sent. */
+const COME_AGAIN_MS = 10_000;
+const UPLOAD_TRIES = 5;
+/** What matters only now is not tried again after a longer wait. */
+const PASSING_WAIT_MS = 60_000;
 /** How long an HTTP request may take. */
 const REQUEST_MS = 20_000;
 
@@ -858,6 +863,8 @@ export class SoundOff extends Emitter {
       if (id === undefined && code === "not_found") this.#inbox.expire();
       else if (id === undefined) this.fault(new SoundOffError(code, message, { retry }));
     } else if (!retry) this.#settle(entry, new SoundOffError(code, message, { duplicate }));
+    else if (entry.passing && retryAfterMs > PASSING_WAIT_MS)
+      this.#settle(entry, new SoundOffError(code, message, { retry, retryAfterMs }));
     else if (entry.flying) this.#repeatIn(entry, retryAfterMs * (1 + Math.random() / 2));
   }
 
@@ -1063,7 +1070,8 @@ export class Session extends Emitter {
 
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
-    const send = (method, to, token) => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal });
+    const send = (method, to, token) =>
+      untilTaken(() => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal }), signal);
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
       await send(upload.method, upload.url);
@@ -1107,6 +1115,20 @@ function answerOf(status, text, retryAfterS) {
     retry: status === 429 || status >= 500,
     retryAfterMs,
   });
+}
+
+/** Sends again what is refused for now, if the server says that it is not for long. */
+async function untilTaken(send, signal) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send();
+    } catch (error) {
+      const isShort = error.retry && error.retryAfterMs <= COME_AGAIN_MS;
+      if (!isShort || tries === UPLOAD_TRIES) throw error;
+      await pause(error.retryAfterMs * (1 + Math.random() / 2));
+      signal?.throwIfAborted();
+    }
+  }
 }
 
 /** Sends bytes, with XMLHttpRequest where there is one: fetch cannot report its progress. */
