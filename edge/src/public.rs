@@ -16,7 +16,7 @@ use socket2::SockRef;
 use soundoff_common::lock::lock;
 use soundoff_common::protocol::CloseCode;
 use soundoff_common::web::http::{Answer, Peer, whole};
-use soundoff_common::web::paced::{Hangup, Pace, Paced, UNSENT_BYTES};
+use soundoff_common::web::paced::{Hangup, Paced, UNSENT_BYTES};
 use soundoff_common::web::problem::problem;
 
 use crate::begun::Begun;
@@ -115,7 +115,7 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>) {
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let hangup = Hangup::default();
-    let stream = Paced::new(Begun::new(stream, read), Pace::LEAST, hangup.clone());
+    let stream = Paced::new(Begun::new(stream, read), edge.config.page_pace, hangup.clone());
     let service = service_fn(|mut request| {
         let (edge, upgraded) = (&edge, &upgraded);
         if let Some(peer) = peer {

@@ -72,18 +72,6 @@ async fn slow_readers_of_many_addresses_give_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_too_slowly_is_cut_however_often() {
-    let (server, line) = large_picture().await;
-    let mut reader = Exchange::begin_from(BOB, &server.address, &line, &[]).await;
-    let begun = Instant::now();
-    // Each read would put off a deadline for silence.
-    while reader.some(256).await.is_some() {
-        assert!(begun.elapsed() < Duration::from_secs(40), "a reader of 512 bytes a second is still served");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_of_one_address_take_no_place_from_another() {
     let server = Server::start(&[]);
     let names: Vec<String> = (0..70).map(|n| format!("user{n}")).collect();

@@ -52,7 +52,7 @@ impl Exchange {
     ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
         let stream = socket.connect(address.parse().unwrap()).await.unwrap();
         Self::begin_on(stream, address, line, headers).await
     }
