@@ -213,8 +213,11 @@ mod tests {
         let (ours, mut theirs) = duplex(8 * 1024);
         let mut ours = Paced::new(ours, Pace::LEAST, Hangup::default());
         for _ in 0..3 {
-            let (sent, _) = tokio::join!(ours.write_all(&[0; 10_000]), take(&mut theirs, 10_000));
-            sent.unwrap();
+            let reading = async {
+                take(&mut theirs, 10_000).await;
+                Ok(())
+            };
+            tokio::try_join!(ours.write_all(&[0; 10_000]), reading).unwrap();
             ours.flush().await.unwrap();
             // The next request comes later than a slow reader would have been cut.
             tokio::time::sleep(2 * Pace::LEAST.within).await;
