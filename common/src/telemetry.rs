@@ -139,6 +139,8 @@ pub struct Metrics {
     pub users_calls: Family<CallLabel, Counter>,
     /// Media that were checked, by the result.
     pub media_checked: Family<ReasonLabel, Counter>,
+    /// Requests about media that were refused for want of a place or a share, by the reason.
+    pub media_refused: Family<ReasonLabel, Counter>,
     /// Media that were collected.
     pub media_collected: Counter,
     /// Ranked timelines that were computed.
@@ -223,6 +225,7 @@ impl Metrics {
             reply_origins_unsigned: Counter::default(),
             users_calls: Family::default(),
             media_checked: Family::default(),
+            media_refused: Family::default(),
             media_collected: Counter::default(),
             timeline_computed: Counter::default(),
             timeline_stage_seconds: Family::default(),
@@ -296,6 +299,11 @@ impl Metrics {
         );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
+        r.register(
+            "media_refused",
+            "requests about media refused, by the reason",
+            self.media_refused.clone(),
+        );
         r.register("media_collected", "media collected", self.media_collected.clone());
         self.depths.register(&mut r);
         self.lags.register(&mut r);

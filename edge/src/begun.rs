@@ -4,6 +4,7 @@ use std::io::Result;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use soundoff_common::web::paced::Reset;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -25,6 +26,12 @@ impl Begun {
     pub(crate) fn into_inner(self) -> TcpStream {
         debug_assert_eq!(self.at, self.read.len());
         self.stream
+    }
+}
+
+impl Reset for Begun {
+    fn reset(&self) {
+        self.stream.reset();
     }
 }
 

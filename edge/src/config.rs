@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use soundoff_common::web::paced::Pace;
 
 /// The bounds and times of one edge. Every bound is per edge unless it says otherwise.
 #[derive(Debug, Clone)]
@@ -12,6 +13,8 @@ pub struct EdgeConfig {
     pub heartbeat: Duration,
     /// How long a request's header may take, and then the `hello` after the upgrade (4007), whatever else comes.
     pub hello_timeout: Duration,
+    /// How fast a page must be read at least, while it waits for its reader.
+    pub page_pace: Pace,
     /// The largest inbound message, in bytes; a larger one closes 4501.
     pub frame_bytes: usize,
     /// Sustained `send`s per second and user, on all sockets of this edge together. Frames of all kinds (eight for each
@@ -72,6 +75,7 @@ impl Default for EdgeConfig {
         Self {
             heartbeat: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(5),
+            page_pace: Pace::LEAST,
             frame_bytes: 32 * 1024,
             messages_per_second: 100,
             burst: 200,

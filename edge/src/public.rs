@@ -16,6 +16,7 @@ use socket2::SockRef;
 use soundoff_common::lock::lock;
 use soundoff_common::protocol::CloseCode;
 use soundoff_common::web::http::{Answer, Peer, whole};
+use soundoff_common::web::paced::{Hangup, Paced, UNSENT_BYTES};
 use soundoff_common::web::problem::problem;
 
 use crate::begun::Begun;
@@ -28,8 +29,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How many first bytes are examined before HTTP takes over: a browser's request for a websocket has some 700 bytes, an
 /// access token 400.
 const FIRST_BYTES: usize = 2048;
-/// How long an answer may stay unread before the kernel gives the peer up: a peer that asks and does not read must not
-/// hold our memory.
+/// How long an answer may stay unacknowledged before the kernel gives the peer up. A peer that reads, but slowly, is
+/// held to a pace as well.
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// What a connection is after its first bytes.
@@ -116,9 +117,13 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>, other_end: Opti
     let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
     // If it fails, the bounds on connections still hold.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let service = service_fn(|request| {
+    let hangup = Hangup::default();
+    let stream = Paced::new(Begun::new(stream, read), edge.config.page_pace, hangup.clone());
+    let service = service_fn(|mut request| {
         let (edge, upgraded) = (&edge, &upgraded);
+        request.extensions_mut().insert(hangup.clone());
         async move { Ok::<_, std::convert::Infallible>(answer(edge, upgraded, other_end, request).await) }
     });
     {
@@ -127,7 +132,7 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>, other_end: Opti
             .header_read_timeout(edge.config.hello_timeout)
             .max_buf_size(HEADER_BYTES)
             .max_headers(HEADER_FIELDS)
-            .serve_connection(TokioIo::new(Begun::new(stream, read)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
@@ -145,11 +150,13 @@ async fn http(edge: Arc<Edge>, stream: TcpStream, read: Vec<u8>, other_end: Opti
     let Some((on, agreed)) = upgraded else { return };
     let Ok(Ok(upgraded)) = tokio::time::timeout(edge.config.hello_timeout, on).await else { return };
     // Nothing of HTTP is kept: the bare connection goes to a reactor.
-    match upgraded.downcast::<TokioIo<Begun>>() {
+    match upgraded.downcast::<TokioIo<Paced<Begun>>>() {
         Ok(parts) => {
-            let stream = parts.io.into_inner().into_inner();
+            let stream = parts.io.into_inner().into_inner().into_inner();
             // A websocket has its own bounds for what is unread.
             let _ = SockRef::from(&stream).set_tcp_user_timeout(None);
+            // 0: as the system has it.
+            let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0);
             match stream.into_std() {
                 Ok(stream) => hand_over(&edge, stream, parts.read_buf.to_vec(), agreed),
                 Err(error) => tracing::warn!(%error, "cannot take over an upgraded connection"),

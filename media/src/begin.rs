@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::media;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
-use soundoff_common::ports::tables::Table;
-use soundoff_common::protocol::{ErrorCode, rfc3339};
+use soundoff_common::protocol::{ErrorBody, ErrorCode, now_ms, rfc3339};
 use ulid::Ulid;
 
 use crate::config::MAX_UPLOAD_BYTES;
+use crate::items;
+use crate::refusals::count;
 
 /// How long the URL is valid, in seconds.
 const URL_S: u64 = 3600;
@@ -58,9 +59,17 @@ impl MessageType for MediaBegin {
         let url = cx.uploads.url(id, bytes, expires).await?;
         let upload = Upload { method: "PUT", url, expires_at: rfc3339(expires * 1000) };
         let reply = Begun { media: id.to_string(), upload };
-        let counted = cx.tables.get(Table::Entities, media::count_key(&request.from)).await?;
-        let writes = media::begin(id, &request.from, request.at, counted.as_ref())
-            .map_err(|too_many| Failure::reject(ErrorCode::Conflict, too_many.to_string()))?;
+        let counted = items::counted(&*cx.tables, &request.from).await?;
+        if let Some(wait) = counted.wait(now_ms()) {
+            count(&cx.metrics, "pixels");
+            let error = ErrorBody::new(ErrorCode::RateLimited, items::TOO_MANY_PIXELS);
+            return Err(Failure::Reject(error.after(wait)));
+        }
+        let begun = media::begin(id, &request.from, request.at, counted.loose.as_ref());
+        let writes = begun.map_err(|too_many| {
+            count(&cx.metrics, "loose");
+            Failure::reject(ErrorCode::Conflict, too_many.to_string())
+        })?;
         Ok(Outcome::effect(reply, writes))
     }
 }

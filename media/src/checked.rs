@@ -2,13 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use soundoff_common::model::ids;
 use soundoff_common::model::media::{self, Media, State};
 use soundoff_common::pipeline::handler::{
     Context, Failure, FollowUp, MessageType, Nothing, Outcome, Push, Request, Source, Told, raw,
 };
-use soundoff_common::ports::tables::{Change, Table};
+use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::ErrorCode;
 
 use crate::messages::{Body, CHECK, CHECKED, Checked, Finding};
@@ -54,7 +53,7 @@ impl MessageType for MediaChecked {
         let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
         // A client may have uploaded again after the bytes were read. This message finds what was uploaded until now;
         // what is uploaded later finds a medium that is not in state `Checking` any more, and is deleted for that.
-        let again = raw(&Checked { media: text.clone() });
+        let again = raw(&Checked { media: text.clone(), ended: true });
         let sweep = FollowUp { message_type: CHECK, about: None, body: again };
         // The result was stored before, or the medium was collected meanwhile.
         let Some(stored) = stored.filter(|stored| stored.state == State::Checking) else {
@@ -62,10 +61,8 @@ impl MessageType for MediaChecked {
         };
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
-                let changes =
-                    vec![State::Ready.set(), Change::Set(media::attribute::RENDITIONS, json!(renditions))];
                 let body = raw(&MediaReady { media: Media::of(id, &renditions.full) });
-                (vec![media::change(id, &stored, changes)], "media.ready", body)
+                (media::pass(id, &stored, renditions), "media.ready", body)
             }
             Finding::Refused(reason) => {
                 (media::end(id, &stored), "media.failed", raw(&MediaFailed { id: text, reason }))

@@ -19,6 +19,8 @@ pub struct MediaConfig {
     pub kept: Duration,
     /// How many uploads this process takes at the same time.
     pub uploads: usize,
+    /// How many of them may come from one address (or /64 of IPv6).
+    pub uploads_per_household: usize,
     /// How many of them one user may have.
     pub uploads_per_user: usize,
     /// How long an upload may pause.
@@ -27,6 +29,8 @@ pub struct MediaConfig {
     pub slowest: u64,
     /// How many pictures this process sends at the same time.
     pub shown: usize,
+    /// How many of them may go to one address (or /64 of IPv6), behind which there may be many people.
+    pub shown_per_household: usize,
     /// How many pictures this process checks at the same time: each takes up to [`Bounds::memory`], and its file.
     pub checks: usize,
     /// What a picture may be.
@@ -38,10 +42,12 @@ impl Default for MediaConfig {
         Self {
             kept: Duration::from_secs(24 * 3600),
             uploads: 256,
+            uploads_per_household: 64,
             uploads_per_user: 4,
             pause: Duration::from_secs(10),
             slowest: 32 * 1024,
             shown: 1024,
+            shown_per_household: 256,
             checks: CHECKS,
             bounds: Bounds::default(),
         }

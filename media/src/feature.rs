@@ -18,7 +18,7 @@ use crate::collect::Collector;
 use crate::config::{CHECKS, MediaConfig};
 use crate::messages::{CHECK, CHECKED, Checked, UPLOADED};
 use crate::pages::{MediaPages, PATH};
-use crate::places::Places;
+use crate::places::{Places, Shares};
 use crate::show::Show;
 use crate::uploaded::{Notification, Uploaded};
 use crate::uploads::Uploads;
@@ -29,8 +29,16 @@ pub fn feature(config: MediaConfig) -> Feature {
     const ITEMS: &[Table] = &[Table::Entities];
     const PEOPLE: &[Table] = &[Table::Users, Table::Entities];
     let rendering = Arc::new(Semaphore::new(config.checks));
-    let showing = Arc::new(Semaphore::new(config.shown));
-    let places = Places::new(config.uploads, config.uploads_per_user);
+    let showing = Places::new(Shares {
+        all: config.shown,
+        per_household: config.shown_per_household,
+        per_user: config.shown,
+    });
+    let places = Places::new(Shares {
+        all: config.uploads,
+        per_household: config.uploads_per_household,
+        per_user: config.uploads_per_user,
+    });
     let (bounds, kept) = (config.bounds.clone(), config.kept);
     Feature::new("media")
         .handles([handler::<MediaBegin>()])

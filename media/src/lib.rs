@@ -34,6 +34,7 @@ mod show;
 mod shrink;
 mod sizes;
 mod timed;
+mod turns;
 mod uploaded;
 mod uploads;
 

@@ -20,6 +20,9 @@ pub(crate) const CHECKED: &str = "media.checked";
 pub(crate) struct Checked {
     /// Its id.
     pub(crate) media: String,
+    /// Whether its check has just ended: what was uploaded meanwhile is deleted, and another of its owner has its turn.
+    #[serde(default)]
+    pub(crate) ended: bool,
 }
 
 /// What the check found.
@@ -43,7 +46,7 @@ pub(crate) struct Body {
 
 /// Queues the check of a medium.
 pub(crate) async fn ask_for_check(outward: &Outward, id: Ulid, owner: &Handle) -> Result<(), Failure> {
-    let body = raw(&Checked { media: id.to_string() });
+    let body = raw(&Checked { media: id.to_string(), ended: false });
     let own = Own { message_type: CHECK, about: owner.clone(), body };
     outward.queue(vec![own], now_ms()).await
 }

@@ -9,10 +9,12 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use soundoff_common::ports::blobs::BlobWriter;
 use soundoff_common::web::http::{Answer, refuse};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::MediaConfig;
 use crate::kind::{Kind, SNIFF_BYTES, describe};
-use crate::refusals::unavailable;
+use crate::places::Place;
+use crate::refusals::{gave_way, unavailable};
 
 /// How many bytes are gathered before they are written.
 const PIECE: usize = 256 * 1024;
@@ -62,18 +64,29 @@ fn judge_length(body: &Incoming, expected: Expected) -> Result<(), Box<Answer>> 
     }
 }
 
+/// Where an upload has its place.
+pub(crate) struct Seated {
+    pub(crate) place: Place,
+    /// Cancelled when the place goes to somebody else.
+    pub(crate) gives_way: CancellationToken,
+    pub(crate) config: MediaConfig,
+}
+
 /// Receives a body into a blob that is being written.
 pub(crate) async fn receive(
     mut body: Incoming,
     writer: Box<dyn BlobWriter>,
     expected: Expected,
-    config: &MediaConfig,
+    seated: &mut Seated,
 ) -> Result<Received, Box<Answer>> {
     let judged = match judge_length(&body, expected) {
         Ok(()) => {
-            Intake { writer, kind: None, waiting: BytesMut::new(), bytes: 0 }
-                .run(&mut body, expected, config)
-                .await
+            let gives_way = seated.gives_way.clone();
+            let intake = Intake { writer, kind: None, waiting: BytesMut::new(), bytes: 0 };
+            tokio::select! {
+                received = intake.run(&mut body, expected, seated) => received,
+                () = gives_way.cancelled() => Err(gave_way()),
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -109,8 +122,9 @@ impl Intake {
         mut self,
         body: &mut Incoming,
         expected: Expected,
-        config: &MediaConfig,
+        seated: &mut Seated,
     ) -> Result<Received, Box<Answer>> {
+        let Seated { place, config, .. } = seated;
         let mut pace = Pace { since: Instant::now(), bytes: 0 };
         let (Expected::AtMost(most) | Expected::Exactly(most)) = expected;
         loop {
@@ -130,6 +144,7 @@ impl Intake {
             if pace.is_too_slow(data.len() as u64, Instant::now(), config) {
                 return Err(too_slow("the upload is too slow; send a smaller picture"));
             }
+            place.moved(data.len() as u64);
             self.take(data).await?;
         }
         if let Expected::Exactly(exact) = expected

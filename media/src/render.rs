@@ -25,6 +25,14 @@ pub fn render(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<Rendered, Ref
     guarded(|| render_all(bytes, kind, bounds))
 }
 
+/// How many pixels rendering will go over, by what the file says of itself: nothing is decoded.
+///
+/// # Errors
+/// What [`render`] would refuse before decoding.
+pub(crate) fn pixels(bytes: &[u8], kind: Kind, bounds: &Bounds) -> Result<u64, Refused> {
+    guarded(|| Ok(scan::scan(bytes, kind, bounds)?.pixels))
+}
+
 /// Files may be hostile, and decoders are large. They own everything that they change, so a panic leaves nothing half
 /// done.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {

@@ -14,11 +14,13 @@ use soundoff_common::model::media::{Rendition, State};
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::web::http::{Answer, names_tag, refuse, retry_later};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::http::{Answer, names_tag, refuse};
+use soundoff_common::web::paced::Hangup;
 use ulid::Ulid;
 
-use crate::refusals::{no_such, unavailable};
+use crate::places::{Place, Places};
+use crate::refusals::{count, household_of, no_place_out, no_such, unavailable};
 use crate::{blob, items};
 
 /// How many bytes are in memory for one reader.
@@ -41,13 +43,15 @@ enum Asked {
 pub(crate) struct Show {
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
+    metrics: Metrics,
     /// Places for answers that are being sent.
-    showing: Arc<Semaphore>,
+    showing: Places,
 }
 
 impl Show {
-    pub(crate) fn new(showing: Arc<Semaphore>, world: &World) -> anyhow::Result<Self> {
-        Ok(Self { tables: world.tables.clone(), blobs: world.blobs()?, showing })
+    pub(crate) fn new(showing: Places, world: &World) -> anyhow::Result<Self> {
+        let World { tables, metrics, .. } = world.clone();
+        Ok(Self { tables, blobs: world.blobs()?, metrics, showing })
     }
 
     pub(crate) async fn show(&self, id: Ulid, request: &Request<Incoming>) -> Result<Answer, Box<Answer>> {
@@ -124,10 +128,15 @@ impl Show {
         set(header::ACCEPT_RANGES, "bytes");
         set(header::CONTENT_LENGTH, &(range.end - range.start).to_string());
         if request.method() != Method::HEAD {
-            let Ok(place) = self.showing.clone().try_acquire_owned() else {
-                let detail = "too many pictures are being sent; try again";
-                return retry_later(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail, 1);
+            // A reader whose place goes to somebody else loses its connection: the length was promised.
+            let Hangup(gives_way) = request.extensions().get().cloned().unwrap_or_default();
+            let place = match self.showing.take(household_of(request.extensions()), None, gives_way) {
+                Ok(place) => place,
+                Err(full) => return no_place_out(full, &self.metrics),
             };
+            if place.is_anothers {
+                count(&self.metrics, "out_gave_way");
+            }
             let frames = frames(self.blobs.clone(), blob::rendition(id, size), range, place);
             *answer.body_mut() = StreamBody::new(frames).boxed_unsync();
         }
@@ -140,9 +149,9 @@ fn frames(
     blobs: Arc<dyn Blobs>,
     name: String,
     range: Range<u64>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl stream::Stream<Item = io::Result<Frame<Bytes>>> + Send {
-    stream::try_unfold((blobs, name, range, place), |(blobs, name, range, place)| async move {
+    stream::try_unfold((blobs, name, range, place), |(blobs, name, range, mut place)| async move {
         if range.is_empty() {
             return Ok(None);
         }
@@ -151,6 +160,8 @@ fn frames(
         let bytes = bytes.filter(|bytes| !bytes.is_empty());
         // Collected since the answer began: its length was promised, so the connection must end.
         let bytes = bytes.ok_or_else(|| io::Error::other("the blob is gone"))?;
+        // Asked for because the reader has taken what came before.
+        place.moved(PIECE);
         let rest = range.start + bytes.len() as u64..range.end;
         Ok(Some((Frame::data(bytes), (blobs, name, rest, place))))
     })

@@ -23,7 +23,6 @@ use serde::Deserialize;
 use soundoff_common::model::media::State;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::handler::Failure;
-use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::queues::Message;
@@ -31,7 +30,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::ErrorBody;
 use ulid::Ulid;
 
-use crate::messages::ask_for_check;
+use crate::turns::Turns;
 use crate::{blob, items};
 
 /// What the bucket says: the parts of S3's event message that are needed.
@@ -90,12 +89,14 @@ enum Unreadable {
 pub(crate) struct Uploaded {
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
-    outward: Outward,
+    turns: Turns,
 }
 
 impl Uploaded {
     pub(crate) fn new(world: &World) -> anyhow::Result<Self> {
-        Ok(Self { tables: world.tables.clone(), blobs: world.blobs()?, outward: world.outward.clone() })
+        let World { tables, outward, .. } = world.clone();
+        let turns = Turns { tables: tables.clone(), outward };
+        Ok(Self { tables, blobs: world.blobs()?, turns })
     }
 
     /// The raw bytes of a medium are in the bucket. Every error is worth another try.
@@ -111,17 +112,18 @@ impl Uploaded {
             // Its check is going on, and the bytes will be deleted after it.
             return Ok(());
         }
-        if stored.state == State::Uploading {
-            if self.blobs.size(&name).await?.is_none() {
-                return Ok(());
+        let stored = match stored.state {
+            State::Uploading => {
+                if self.blobs.size(&name).await?.is_none() {
+                    return Ok(());
+                }
+                let claimed = items::claim(&*self.tables, id, &stored).await?;
+                claimed.ok_or_else(|| Failure::Wait(anyhow::anyhow!("somebody else was faster")))?
             }
-            let claimed = items::claim(&*self.tables, id, &stored).await?;
-            if !claimed {
-                return Err(Failure::Wait(anyhow::anyhow!("somebody else was faster")));
-            }
-        }
+            _ => stored,
+        };
         // Also when it was claimed before: the process that claimed it may have died between the two steps.
-        ask_for_check(&self.outward, id, &stored.owner).await
+        self.turns.ask(id, &stored).await
     }
 
     /// Works on all of some media, even after one has failed; returns the first error.

@@ -1,5 +1,6 @@
 //! `POST /v1/media`, and the PUT that `media.begin` gave a URL for: takes media in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -7,22 +8,23 @@ use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::json;
 use soundoff_common::model::media::{self, State, Stored};
 use soundoff_common::model::sign_ins::{self, Closed};
-use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
-use soundoff_common::ports::tables::{Table, TableError, Tables};
+use soundoff_common::ports::tables::{TableError, Tables};
 use soundoff_common::ports::tokens::TokenVerifier;
 use soundoff_common::protocol::{Handle, now_ms};
+use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, json, refuse, unauthorized, whole};
 use soundoff_common::web::uploads::UploadKey;
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::config::{MAX_POST_BYTES, MediaConfig};
 use crate::kind::{Kind, SNIFF_BYTES};
-use crate::messages::ask_for_check;
 use crate::places::Places;
-use crate::receive::{Expected, Received, drain, receive};
-use crate::refusals::{no_such, unavailable};
+use crate::receive::{Expected, Received, Seated, drain, receive};
+use crate::refusals::{count, household_of, no_pixels, no_place_in, no_such, unavailable};
+use crate::turns::Turns;
 use crate::{blob, items};
 
 /// How often an upload that lost a race against another of its user is begun again.
@@ -34,7 +36,8 @@ pub(crate) struct Uploads {
     places: Places,
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
-    outward: Outward,
+    turns: Turns,
+    metrics: Metrics,
     verifier: Arc<dyn TokenVerifier>,
     /// Knows the URLs that this service signed.
     key: UploadKey,
@@ -43,8 +46,20 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub(crate) fn new(config: MediaConfig, places: Places, world: &World) -> anyhow::Result<Self> {
         let (blobs, verifier, key) = (world.blobs()?, world.verifier()?, UploadKey::of(&world.secret));
-        let World { tables, outward, .. } = world.clone();
-        Ok(Self { config, places, tables, blobs, outward, verifier, key })
+        let World { tables, outward, metrics, .. } = world.clone();
+        let turns = Turns { tables: tables.clone(), outward };
+        Ok(Self { config, places, tables, blobs, turns, metrics, verifier, key })
+    }
+
+    /// A place for an upload of a user from an address.
+    fn seat(&self, owner: &Handle, household: IpAddr) -> Result<Seated, Box<Answer>> {
+        let gives_way = CancellationToken::new();
+        let place = self.places.take(household, Some(owner), gives_way.clone());
+        let place = place.map_err(|full| no_place_in(full, &self.metrics))?;
+        if place.is_anothers {
+            count(&self.metrics, "in_gave_way");
+        }
+        Ok(Seated { place, gives_way, config: self.config.clone() })
     }
 
     /// Takes a picture in. Its item is written before its bytes, so that an upload which is cut off is collected.
@@ -53,16 +68,15 @@ impl Uploads {
         let (id, now) = (Ulid::generate(), now_ms());
         let admitted = async {
             let owner = self.sender(&head.headers).await?;
-            let place = self.places.take(&owner)?;
+            let seated = self.seat(&owner, household_of(&head.extensions))?;
             self.begin(id, &owner, now).await?;
-            Ok((owner, place))
+            Ok((owner, seated))
         };
-        let (owner, place) = match admitted.await {
+        let (owner, seated) = match admitted.await {
             Ok(admitted) => admitted,
             Err(refusal) => return unread(body, Err(refusal)),
         };
-        let taken = self.take(id, &owner, body, Expected::AtMost(MAX_POST_BYTES)).await;
-        drop(place);
+        let taken = self.take(id, body, Expected::AtMost(MAX_POST_BYTES), seated).await;
         if taken.is_err() {
             self.forget(id, &Stored::begun(&owner, now)).await;
         }
@@ -71,9 +85,12 @@ impl Uploads {
 
     async fn begin(&self, id: Ulid, owner: &Handle, now: u64) -> Result<(), Box<Answer>> {
         for _ in 0..RACES {
-            let counted = self.tables.get(Table::Entities, media::count_key(owner)).await;
-            let counted = counted.map_err(|error| unavailable(&error))?;
-            let writes = media::begin(id, owner, now, counted.as_ref()).map_err(|too_many| {
+            let counted = items::counted(&*self.tables, owner).await.map_err(|error| unavailable(&error))?;
+            if let Some(wait) = counted.wait(now) {
+                return Err(no_pixels(wait, &self.metrics));
+            }
+            let writes = media::begin(id, owner, now, counted.loose.as_ref()).map_err(|too_many| {
+                count(&self.metrics, "loose");
                 Box::new(refuse(StatusCode::CONFLICT, "conflict", &too_many.to_string()))
             })?;
             match self.tables.write(writes).await {
@@ -101,20 +118,18 @@ impl Uploads {
             if stored.state == State::Checking
                 && let Some(kind) = self.waiting(id).await?
             {
-                ask_for_check(&self.outward, id, &stored.owner).await.map_err(|error| unavailable(&error))?;
+                self.turns.ask(id, &stored).await.map_err(|error| unavailable(&error))?;
                 return Ok(Err(said(StatusCode::OK, id, kind, bytes)));
             }
-            let place = self.places.take(&stored.owner)?;
-            Ok(Ok((stored.owner, place)))
+            let seated = self.seat(&stored.owner, household_of(&head.extensions))?;
+            Ok(Ok(seated))
         };
-        let (owner, place) = match admitted.await {
+        let seated = match admitted.await {
             Ok(Ok(admitted)) => admitted,
             Ok(Err(taken_before)) => return unread(body, Ok(taken_before)),
             Err(refusal) => return unread(body, Err(refusal)),
         };
-        let taken = self.take(id, &owner, body, Expected::Exactly(bytes)).await;
-        drop(place);
-        taken
+        self.take(id, body, Expected::Exactly(bytes), seated).await
     }
 
     /// Who sends this.
@@ -134,19 +149,19 @@ impl Uploads {
     async fn take(
         &self,
         id: Ulid,
-        owner: &Handle,
         body: Incoming,
         expected: Expected,
+        mut seated: Seated,
     ) -> Result<Answer, Box<Answer>> {
         let post = matches!(expected, Expected::AtMost(_));
         let writer = self.blobs.create(&blob::raw(id)).await.map_err(|error| unavailable(&error))?;
-        let received = receive(body, writer, expected, &self.config).await?;
+        let received = receive(body, writer, expected, &mut seated).await?;
         let Received { kind, bytes, writer } = received;
         // Of several uploads to one URL only one passes here, unless the first was cut off before its bytes became the
         // blob.
-        self.claim_to_write(id).await?;
+        let stored = self.claim_to_write(id).await?;
         writer.finish().await.map_err(|error| unavailable(&error))?;
-        ask_for_check(&self.outward, id, owner).await.map_err(|error| unavailable(&error))?;
+        self.turns.ask(id, &stored).await.map_err(|error| unavailable(&error))?;
         Ok(said(if post { StatusCode::CREATED } else { StatusCode::OK }, id, kind, bytes))
     }
 
@@ -157,18 +172,20 @@ impl Uploads {
     }
 
     /// Ends the upload of a medium whose bytes have all arrived and are about to become the blob.
-    async fn claim_to_write(&self, id: Ulid) -> Result<(), Box<Answer>> {
+    async fn claim_to_write(&self, id: Ulid) -> Result<Stored, Box<Answer>> {
         let used = || {
             let detail = "this medium was uploaded already; ask for another with media.begin";
             Box::new(refuse(StatusCode::CONFLICT, "conflict", detail))
         };
         let stored = self.stored(id).await?.ok_or_else(no_such)?;
         if stored.state == State::Checking && self.waiting(id).await?.is_none() {
-            return Ok(());
+            return Ok(stored);
         }
-        let claimed = stored.state == State::Uploading
-            && items::claim(&*self.tables, id, &stored).await.map_err(|error| unavailable(&error))?;
-        if claimed { Ok(()) } else { Err(used()) }
+        if stored.state != State::Uploading {
+            return Err(used());
+        }
+        let claimed = items::claim(&*self.tables, id, &stored).await.map_err(|error| unavailable(&error))?;
+        claimed.ok_or_else(used)
     }
 
     /// Undoes what a refused upload has begun. If this fails, what is left is collected.

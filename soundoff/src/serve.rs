@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use soundoff_common::web::address::client;
 use soundoff_common::web::http::{Answer, Peer, refuse};
+use soundoff_common::web::paced::{Hangup, Pace, Paced, UNSENT_BYTES};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,12 @@ use tokio_util::task::TaskTracker;
 const CONNECTIONS: usize = 4096;
 /// How long a request's header may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may stay unread: a client that asks and does not read must not hold our memory.
+/// How long an answer may stay unacknowledged. A client that reads, but slowly, is held to a pace as well.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Serves until `stop`, then finishes the calls in progress. Each request carries its [`Peer`]: the other end of the
-/// connection or, behind `proxies`, the address that the outermost of them has written into `X-Forwarded-For`.
+/// Serves until `stop`, then finishes the calls in progress. Each request carries its [`Hangup`], and its [`Peer`]: the
+/// other end of the connection or, behind `proxies`, the address that the outermost of them has written into
+/// `X-Forwarded-For`.
 pub(crate) async fn serve<F, A>(listener: TcpListener, proxies: usize, stop: CancellationToken, answer: F)
 where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -71,11 +73,15 @@ where
     // If these fail, answers are slower, and the bounds on connections still hold.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let other_end = stream.peer_addr().ok().map(|address| address.ip());
+    let hangup = Hangup::default();
+    let stream = Paced::new(stream, Pace::LEAST, hangup.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(client) = client(request.headers(), other_end, proxies) {
             request.extensions_mut().insert(Peer(client));
         }
+        request.extensions_mut().insert(hangup.clone());
         // In a task of its own: a client that leaves must not stop a call between two of its steps.
         let answered = tokio::spawn(answer(request));
         async move {

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "media/pictures.rs"]
 mod pictures;
+#[path = "media/shares.rs"]
+mod shares;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -21,6 +21,8 @@ onClient((client) => {
   client.on("push:media.failed", ({ id, reason }) => judge(id, reason));
 });
 
+const why = (error) => (error.code === "overloaded" ? "The server has no room for it now. Add it again in a moment." : because(error));
+
 /** One picture that is being uploaded. */
 function upload(file, update, remove) {
   const preview = URL.createObjectURL(file);
@@ -38,7 +40,7 @@ function upload(file, update, remove) {
   };
   const options = { begin: (body) => ask("media.begin", body), onProgress: (share) => (bar.value = share), signal: stop.signal };
   session.uploadMedia(file, options)
-    .then((media) => (self.id = media.id ?? media), (error) => (self.error = stop.signal.aborted ? null : because(error)))
+    .then((media) => (self.id = media.id ?? media), (error) => (self.error = stop.signal.aborted ? null : why(error)))
     .then(update);
   return self;
 }

@@ -19,6 +19,11 @@ const POST_BYTES = 16 * 1024 * 1024;
 const EXPIRING_MS = 90_000;
 /** A refusal that passes later than this is the outcome: nobody waits that long for an answer. */
 const LONGEST_WAIT_MS = 10 * 60_000;
+/** How long an upload waits by itself when it is refused for now, and how often it is sent. */
+const COME_AGAIN_MS = 10_000;
+const UPLOAD_TRIES = 5;
+/** What matters only now is not tried again after a longer wait. */
+const PASSING_WAIT_MS = 60_000;
 /** How long an HTTP request may take. */
 const REQUEST_MS = 20_000;
 
@@ -859,8 +864,8 @@ export class SoundOff extends Emitter {
     if (!entry) {
       if (id === undefined && code === "not_found") this.#inbox.expire();
       else if (id === undefined) this.fault(new SoundOffError(code, message, { retry }));
-    } else if (!retry || retryAfterMs > LONGEST_WAIT_MS) {
-      const later = retry ? { retryAfterMs } : {};
+    } else if (!retry || retryAfterMs > (entry.passing ? PASSING_WAIT_MS : LONGEST_WAIT_MS)) {
+      const later = retry ? { retry, retryAfterMs } : {};
       this.#settle(entry, new SoundOffError(code, message, { duplicate, ...later }));
     }
     else if (entry.flying) this.#repeatIn(entry, retryAfterMs * (1 + Math.random() / 2));
@@ -1068,7 +1073,8 @@ export class Session extends Emitter {
 
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
-    const send = (method, to, token) => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal });
+    const send = (method, to, token) =>
+      untilTaken(() => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal }), signal);
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
       await send(upload.method, upload.url);
@@ -1112,6 +1118,20 @@ function answerOf(status, text, retryAfterS) {
     retry: status === 429 || status >= 500,
     retryAfterMs,
   });
+}
+
+/** Sends again what is refused for now, if the server says that it is not for long. */
+async function untilTaken(send, signal) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await send();
+    } catch (error) {
+      const isShort = error.retry && error.retryAfterMs <= COME_AGAIN_MS;
+      if (!isShort || tries === UPLOAD_TRIES) throw error;
+      await pause(error.retryAfterMs * (1 + Math.random() / 2));
+      signal?.throwIfAborted();
+    }
+  }
 }
 
 /** Sends bytes, with XMLHttpRequest where there is one: fetch cannot report its progress. */

@@ -6,6 +6,7 @@ use serde_json::json;
 use ulid::Ulid;
 
 use crate::model::holdings::{Holding, Of};
+use crate::model::media_checks::{pixels, turn_key};
 use crate::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Write};
 use crate::protocol::Handle;
 
@@ -17,6 +18,7 @@ crate::attributes! {
         POSTS = "posts",
         LOOSE = "loose",
         CHECK = "check",
+        TURN = "turn",
         RENDITIONS = "renditions",
     }
 }
@@ -37,7 +39,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "media",
         attributes: attribute::ALL,
         of: Of::User,
-        summary: "A medium. `check` is the message that checks it, the first that asked; `posts` counts the posts that show it; `loose` is the time since when none does, 0 when it must be collected at once.",
+        summary: "A medium. `check` is the message that checks it, the first that asked when its turn had come; `turn` is the time since when it is to be checked, until that has an end; `posts` counts the posts that show it; `loose` is the time since when none does, 0 when it must be collected at once.",
     },
     Holding {
         kind: "count of media",
@@ -56,6 +58,24 @@ pub const HOLDINGS: &[Holding] = &[
         attributes: &[],
         of: Of::User,
         summary: "A row by which a loose medium is found again; 16 shards, by the id.",
+    },
+    Holding {
+        kind: "turn of a medium",
+        table: Table::Entities,
+        pk: "media-turns#<h>",
+        sk: "<turn>#<id>",
+        attributes: &[],
+        of: Of::User,
+        summary: "A medium of the user that is to be checked. The first four rows have their turn.",
+    },
+    Holding {
+        kind: "pixels of media",
+        table: Table::Entities,
+        pk: "media-count#<h>",
+        sk: "pixels",
+        attributes: pixels::ALL,
+        of: Of::User,
+        summary: "When all of the hour's pixels that a user may have checked will be there again, in milliseconds since 1970.",
     },
 ];
 
@@ -127,6 +147,9 @@ pub struct Stored {
     /// The message that checks it, once there is one: of several that ask for the same, one does the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Ulid>,
+    /// Since when it is to be checked, in milliseconds since 1970, until the check has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u64>,
     /// What may be shown, once it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renditions: Option<Renditions>,
@@ -232,6 +255,7 @@ impl Stored {
             posts: 0,
             loose: Some(now),
             check: None,
+            turn: None,
             renditions: None,
         }
     }
@@ -279,6 +303,30 @@ fn as_read(stored: &Stored) -> Condition {
 #[must_use]
 pub fn change(id: Ulid, stored: &Stored, changes: Vec<Change>) -> Write {
     Write::update(Table::Entities, key(id), changes).when(as_read(stored))
+}
+
+/// The writes that end the upload of a medium at `now` (milliseconds since 1970): its bytes are to be checked, when its
+/// turn comes.
+#[must_use]
+pub fn claim(id: Ulid, stored: &Stored, now: u64) -> Vec<Write> {
+    let changes = vec![State::Checking.set(), Change::Set(attribute::TURN, now.into())];
+    let turn = Write::put(Table::Entities, turn_key(&stored.owner, now, id), Item::new());
+    vec![change(id, stored, changes), turn]
+}
+
+/// The writes by which a medium that passed its check may be shown.
+#[must_use]
+pub fn pass(id: Ulid, stored: &Stored, renditions: &Renditions) -> Vec<Write> {
+    let changes = vec![
+        State::Ready.set(),
+        Change::Set(attribute::RENDITIONS, json!(renditions)),
+        Change::Remove(attribute::TURN),
+    ];
+    std::iter::once(change(id, stored, changes)).chain(end_turn(id, stored)).collect()
+}
+
+fn end_turn(id: Ulid, stored: &Stored) -> Option<Write> {
+    Some(Write::delete(Table::Entities, turn_key(&stored.owner, stored.turn?, id)))
 }
 
 /// The write by which one message becomes the one that checks a medium.
@@ -340,6 +388,7 @@ pub fn end(id: Ulid, stored: &Stored) -> Vec<Write> {
         writes.push(Write::delete(Table::Entities, loose_key(id, since)));
         writes.push(count(&stored.owner, -1));
     }
+    writes.extend(end_turn(id, stored));
     writes
 }
 
@@ -354,6 +403,7 @@ mod tests {
         let renditions = Renditions { feed: full.clone(), thumb: full.clone(), full };
         let full = Stored {
             check: Some(Ulid(1)),
+            turn: Some(1),
             renditions: Some(renditions),
             ..Stored::begun(&"ann".parse().unwrap(), 1)
         };

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod holdings;
 pub mod ids;
 pub mod media;
+pub mod media_checks;
 pub mod posts;
 pub mod relations;
 pub mod removal;

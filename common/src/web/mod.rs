@@ -3,6 +3,7 @@
 pub mod address;
 pub mod http;
 pub mod operator;
+pub mod paced;
 pub mod pages;
 pub mod problem;
 pub mod secret;

@@ -10,7 +10,7 @@ use super::http::Answer;
 /// Some pages on a port.
 #[async_trait]
 pub trait Pages: Send + Sync + 'static {
-    /// Answers a request. On the public port it carries its [`Peer`](super::http::Peer). The body is not bounded: the
-    /// page must do that.
+    /// Answers a request. On the public port it carries its [`Peer`](super::http::Peer) and the
+    /// [`Hangup`](super::paced::Hangup) of its connection. The body is not bounded: the page must do that.
     async fn answer(&self, request: Request<Incoming>) -> Answer;
 }

@@ -59,7 +59,10 @@ struct NoPages;
 #[async_trait]
 impl Pages for NoPages {
     async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Answer {
-        let page = format!("page {} {}", request.method(), request.uri().path());
+        let page = match request.uri().path() {
+            "/large" => "x".repeat(16 << 20),
+            path => format!("page {} {path}", request.method()),
+        };
         whole(hyper::Response::new(Full::new(Bytes::from(page))))
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Essence {
     /// More than one only for an animation.
     pub(crate) frames: usize,
     pub(crate) repeat: Option<Repeat>,
+    /// How many pixels decoding goes over: those of all frames, and once more for each ten scans of a JPEG.
+    pub(crate) pixels: u64,
     /// Whether it is a JPEG without colours.
     pub(crate) grey: bool,
 }
@@ -27,7 +29,8 @@ pub(crate) struct Essence {
 impl Essence {
     pub(super) fn still(file: Vec<u8>, (width, height): (u32, u32), exif: Option<&[u8]>) -> Self {
         let orientation = exif.and_then(orientation).unwrap_or(Orientation::NoTransforms);
-        Self { file, width, height, orientation, icc: None, frames: 1, repeat: None, grey: false }
+        let pixels = u64::from(width) * u64::from(height);
+        Self { file, width, height, orientation, icc: None, frames: 1, repeat: None, pixels, grey: false }
     }
 }
 

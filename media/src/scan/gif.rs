@@ -48,7 +48,7 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
         return Err(Refused::damaged("there is no picture in it"));
     }
     file.push(TRAILER);
-    Ok(Essence { frames, repeat, ..Essence::still(file, size, None) })
+    Ok(Essence { frames, repeat, pixels, ..Essence::still(file, size, None) })
 }
 
 fn check_size((width, height): (u32, u32), bounds: &Bounds) -> Result<(), Refused> {

@@ -17,6 +17,9 @@ const ADOBE: &[u8] = b"Adobe";
 /// The first bytes of an Adobe segment say whether four colours are ink; the bytes behind them are not needed.
 const ADOBE_BYTES: usize = 12;
 
+/// A usual progressive JPEG has no more scans than this; decoding goes over the picture once for each.
+const USUAL_SCANS: usize = 10;
+
 /// More bytes than the decoder reads ahead.
 const PADDING: [u8; 16] = [0; 16];
 
@@ -67,7 +70,9 @@ pub(super) fn scan(bytes: &[u8], bounds: &Bounds) -> Result<Essence, Refused> {
         file.extend(PADDING);
     }
     let icc = join_icc(found.icc);
-    Ok(Essence { icc, grey: found.colours == 1, ..Essence::still(file, size, found.exif) })
+    let still = Essence::still(file, size, found.exif);
+    let pixels = still.pixels * found.scans.div_ceil(USUAL_SCANS) as u64;
+    Ok(Essence { icc, grey: found.colours == 1, pixels, ..still })
 }
 
 /// Bytes that do not belong there are skipped, as every decoder does: some cameras write them.

@@ -31,6 +31,25 @@ mod tests {
     use crate::bounds::Bounds;
     use crate::kind::Kind;
 
+    #[test]
+    fn what_decoding_goes_over_is_known_before_it() {
+        let pixels = |kind, file: &[u8]| scan(file, kind, &Bounds::default()).unwrap().pixels;
+        let jpeg = |scans| {
+            let head = b"\xFF\xD8\xFF\xC2\0\x0B\x08\0\x02\0\x03\x01\x01\x11\0".to_vec();
+            let scan = b"\xFF\xDA\0\x08\x01\x01\0\0\x3F\0?";
+            [head, scan.repeat(scans), b"\xFF\xD9".to_vec()].concat()
+        };
+        for (scans, expected) in [(1, 6), (10, 6), (11, 12), (64, 42)] {
+            assert_eq!(pixels(Kind::Jpeg, &jpeg(scans)), expected, "{scans} scans");
+        }
+        let gif = |frames| {
+            let head = b"GIF89a\x03\0\x02\0\0\0\0".to_vec();
+            let frame = b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x4C\x01\0";
+            [head, frame.repeat(frames), b";".to_vec()].concat()
+        };
+        assert_eq!((pixels(Kind::Gif, &gif(1)), pixels(Kind::Gif, &gif(5))), (6, 30), "on the whole canvas");
+    }
+
     /// Encoding again would hide it if a decoder got more than it needs.
     #[test]
     fn decoders_see_only_the_picture() {

@@ -149,12 +149,16 @@ impl World {
         }
     }
 
-    /// A medium that was begun, as by `media.begin`.
+    /// A medium of alice's that was begun, as by `media.begin`.
     pub(crate) async fn begun(&self) -> Ulid {
+        self.begun_by(&alice()).await
+    }
+
+    pub(crate) async fn begun_by(&self, owner: &Handle) -> Ulid {
         let id = Ulid::generate();
-        let counted = self.tables.get(Table::Entities, media::count_key(&alice())).await.unwrap();
+        let counted = self.tables.get(Table::Entities, media::count_key(owner)).await.unwrap();
         let now = soundoff_common::protocol::now_ms();
-        self.tables.write(media::begin(id, &alice(), now, counted.as_ref()).unwrap()).await.unwrap();
+        self.tables.write(media::begin(id, owner, now, counted.as_ref()).unwrap()).await.unwrap();
         id
     }
 

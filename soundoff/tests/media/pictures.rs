@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageFormat, RgbImage};
+use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -93,4 +93,11 @@ fn flate2_crc(bytes: &[u8]) -> u32 {
 /// Whether `needle` is anywhere in `hay`.
 pub(crate) fn holds(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window == needle)
+}
+
+/// A PNG that is small, and slow to check: a square that nobody sees.
+pub(crate) fn slow_png(side: u32) -> Vec<u8> {
+    let mut png = Cursor::new(Vec::new());
+    RgbaImage::new(side, side).write_to(&mut png, ImageFormat::Png).unwrap();
+    png.into_inner()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{PATIENCE, Server};
 
@@ -40,7 +40,24 @@ pub(crate) struct Exchange(TcpStream);
 impl Exchange {
     /// Sends the head: the request line and `headers`.
     pub(crate) async fn begin(address: &str, line: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        Self::begin_on(TcpStream::connect(address).await.unwrap(), address, line, headers).await
+    }
+
+    /// The same from an address of this machine, such as 127.0.0.2, with little room for what comes back.
+    pub(crate) async fn begin_from(
+        from: [u8; 4],
+        address: &str,
+        line: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
+        let stream = socket.connect(address.parse().unwrap()).await.unwrap();
+        Self::begin_on(stream, address, line, headers).await
+    }
+
+    async fn begin_on(mut stream: TcpStream, address: &str, line: &str, headers: &[(&str, &str)]) -> Self {
         stream.set_nodelay(true).unwrap();
         let mut head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         for (name, value) in headers {
@@ -54,6 +71,15 @@ impl Exchange {
     /// Sends bytes; a server that has refused already may not take them.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Reads some bytes; `None` when there are no more.
+    pub(crate) async fn some(&mut self, most: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        let read = tokio::time::timeout(PATIENCE, self.0.read(&mut bytes)).await;
+        let read = read.expect("bytes come, or an end").unwrap_or(0);
+        bytes.truncate(read);
+        (read > 0).then_some(bytes)
     }
 
     /// Reads the answer to its end.

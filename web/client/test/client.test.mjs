@@ -337,6 +337,18 @@ test("the limits of the server are waited out", async () => {
   await own.stop();
 });
 
+test("what matters only now does not wait for minutes", async () => {
+  const { anna } = await server.tokens(["anna"]);
+  const a = app(server, anna);
+  await a.online();
+  const error = { code: "rate_limited", message: "wait", retry: true, retry_after_ms: 600_000 };
+  a.net.in = ({ op, id }, socket) => {
+    if (op === "reply") socket.forge({ op, id, ok: false, error });
+    return op !== "reply";
+  };
+  await rejects(a.client.call("media.begin", { bytes: 10 }), (why) => why.retry && why.retryAfterMs === 600_000);
+});
+
 test("a device that the server's data do not know any more starts from the beginning", async () => {
   const own = await Server.start();
   const store = memoryStore();

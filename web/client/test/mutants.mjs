@@ -43,6 +43,7 @@ const MUTANTS = {
       "      left = [];",
     ],
     ["frames may be as large as they like", "if (new TextEncoder().encode(text).length > link.limit)", "if (false)"],
+    ["what matters only now waits for minutes", "entry.passing && retryAfterMs > PASSING_WAIT_MS", "false"],
     ["a refusal that may pass is final", "} else if (!retry) this.#settle", "} else if (true) this.#settle"],
     [
       "a new history of the server is not noticed",
@@ -103,6 +104,9 @@ const MUTANTS = {
   ],
   "session.test.mjs": [
     ["each page refreshes", "if (this.#held && !good()) await this.#renew", "if (this.#held) await this.#renew"],
+    ["an upload is not sent again", "if (!isShort || tries", "if (true || tries"],
+    ["an upload waits however long it is told", "error.retry && error.retryAfterMs <= COME_AGAIN_MS", "error.retry"],
+    ["an upload is sent without end", "tries === UPLOAD_TRIES", "false"],
     ["a lost answer is not asked for again", 'error.code === "offline" ? pause(1000).then(ask)', "false ? null"],
     [
       "a sign-out during a refresh is undone",

@@ -245,6 +245,35 @@ test("pictures go up, and a post shows them", async () => {
   await rejects(session.uploadMedia(new Blob([PIXEL]), { signal: cancel.signal }), { name: "AbortError" });
 });
 
+/** Refuses the first uploads. */
+const refusing = (times, seconds) => (url, init, tries) =>
+  tries > times
+    ? plainFetch(url, init)
+    : new Response(JSON.stringify({ code: "overloaded", detail: "finish your other uploads first" }), {
+        status: 429,
+        headers: { "retry-after": seconds },
+      });
+
+test("an upload that is refused for a moment is sent again, and one for longer is not", async () => {
+  const { session } = await signedIn();
+  const briefly = watch("/v1/media", refusing(2, "0"));
+  equal((await session.uploadMedia(new Blob([PIXEL]))).content_type, "image/png");
+  equal(briefly.length, 3);
+  const always = watch("/v1/media", refusing(100, "0"));
+  await rejects(session.uploadMedia(new Blob([PIXEL])), code("overloaded"));
+  equal(always.length, 5);
+  const long = watch("/v1/media", refusing(1, "600"));
+  await rejects(session.uploadMedia(new Blob([PIXEL])), (error) => error.retry && error.retryAfterMs === 600_000);
+  equal(long.length, 1);
+  const cancel = new AbortController();
+  const waiting = watch("/v1/media", refusing(1, "1"));
+  const cancelled = session.uploadMedia(new Blob([PIXEL]), { signal: cancel.signal });
+  await until(() => waiting.length === 1);
+  cancel.abort();
+  await rejects(cancelled, { name: "AbortError" });
+  equal(waiting.length, 1);
+});
+
 test("a large picture goes where media.begin says", async () => {
   const { session } = await signedIn();
   const a = app(server, () => session.token());
