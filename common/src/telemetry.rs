@@ -101,6 +101,10 @@ pub struct Metrics {
     pub edge_deliveries: Counter,
     /// Requests to the internal port that were not signed with the key.
     pub edge_unsigned_requests: Counter,
+    /// Signed requests to the internal port that were taken before.
+    pub edge_repeated_requests: Counter,
+    /// Connections that the internal port closed: `late`, no request came in time; `crowded`, its place was needed.
+    pub edge_internal_closed: Family<ReasonLabel, Counter>,
     /// How many seconds the wall clock is ahead of the other edges'.
     pub edge_clock_skew_seconds: Gauge<f64, AtomicU64>,
     /// Messages taken from a queue.
@@ -206,6 +210,8 @@ impl Metrics {
             edge_events_dropped: Counter::default(),
             edge_deliveries: Counter::default(),
             edge_unsigned_requests: Counter::default(),
+            edge_repeated_requests: Counter::default(),
+            edge_internal_closed: Family::default(),
             edge_clock_skew_seconds: Gauge::default(),
             consumer_received: Family::default(),
             consumer_done: Family::default(),
@@ -274,6 +280,10 @@ impl Metrics {
             "refused internal requests",
             self.edge_unsigned_requests.clone(),
         );
+        let repeated = self.edge_repeated_requests.clone();
+        r.register("edge_repeated_requests", "internal requests that came a second time", repeated);
+        let closed = self.edge_internal_closed.clone();
+        r.register("edge_internal_closed", "connections closed by the internal port", closed);
         let skew = self.edge_clock_skew_seconds.clone();
         r.register("edge_clock_skew_seconds", "how far the clock is ahead of the other edges'", skew);
         r.register("consumer_received", "messages received", self.consumer_received.clone());

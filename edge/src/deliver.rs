@@ -1,7 +1,10 @@
 //! What workers deliver: who may deliver, and which sockets get it.
 
+use hyper::Method;
 use serde_json::value::RawValue;
-use soundoff_common::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind};
+use soundoff_common::pipeline::deliver::{
+    self, DELIVER_PATH, DeliverAnswer, DeliverRequest, Delivery, Kind, Promised, is_fresh,
+};
 use soundoff_common::protocol::{CloseCode, Handle, now_ms};
 
 use crate::edge::Edge;
@@ -11,29 +14,33 @@ use crate::websocket::text_frame;
 /// Why deliveries were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Not signed with the internal key, or signed too long ago.
-    Unsigned,
+    /// By the head.
+    Head(deliver::Refused),
+    /// The body is not the one that was signed.
+    OtherBody,
+    /// The body is longer than any that is taken.
+    TooLarge,
     /// Not a deliver request of this version.
     Malformed,
-    /// It is for another edge process.
-    OtherBoot,
 }
 
-/// Takes the deliveries in a request's `body`; `signed` is the time and the signature. Returns the body of the answer.
-/// The body is not parsed before its signature is found valid.
-pub(crate) fn take(edge: &Edge, signed: (&str, &str), body: &[u8]) -> Result<Vec<u8>, Refused> {
+/// Judges deliveries by their head: the length of their body, and the signature. No more is read of what is refused.
+pub(crate) fn judge(edge: &Edge, body: usize, signed: &str) -> Result<Promised, Refused> {
     // An edge whose wall clock is wrong still has sockets: by the clock of mids, which goes by the other edges', what is
     // new is new for it, too.
-    let is_signed = |now_ms| edge.key.verify("POST", DELIVER_PATH, body, signed, now_ms);
     let now_ms = now_ms();
-    if !is_signed(now_ms) && !is_signed(edge.clock.agreed_ms(now_ms)) {
-        return Err(Refused::Unsigned);
+    let is_new = |at| is_fresh(at, now_ms) || is_fresh(at, edge.clock.agreed_ms(now_ms));
+    edge.judge.judge(Method::POST.as_str(), DELIVER_PATH, body as u64, signed, is_new).map_err(Refused::Head)
+}
+
+/// Takes deliveries whose head was found good. Returns the body of the answer. The body is not parsed before it is found
+/// to be the one that was signed.
+pub(crate) fn take(edge: &Edge, promised: &Promised, body: &[u8]) -> Result<Vec<u8>, Refused> {
+    if !promised.is_kept_by(body) {
+        return Err(Refused::OtherBody);
     }
     let request: DeliverRequest<Delivery<&RawValue>> =
         serde_json::from_slice(body).map_err(|_| Refused::Malformed)?;
-    if request.boot != edge.boot {
-        return Err(Refused::OtherBoot);
-    }
     let answer = DeliverAnswer { missing: hand_out(edge, &request.deliveries) };
     Ok(serde_json::to_vec(&answer).expect("an answer is JSON"))
 }

@@ -10,7 +10,7 @@ use rand::Rng as _;
 use soundoff_common::guard::Weather;
 use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::deliver::{InternalKey, SignedAddress};
+use soundoff_common::pipeline::deliver::{Judge, SignedAddress};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
@@ -79,7 +79,8 @@ pub(crate) struct Edge {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) internal_pages: Option<Arc<dyn Pages>>,
-    pub(crate) key: InternalKey,
+    /// Judges what is delivered.
+    pub(crate) judge: Judge,
     pub(crate) metrics: Metrics,
     pub(crate) weather: Weather,
     pub(crate) tokens: Tokens,
@@ -124,17 +125,17 @@ impl Edge {
     ) -> Self {
         let EdgeDeps { queues, sessions, tables, clock, catalog, verifier, key, metrics, weather, .. } = deps;
         let EdgeDeps { replies, gate, cache, pages, internal_pages, .. } = deps;
-        let boot = Ulid::generate().to_string();
+        let boot: Arc<str> = Ulid::generate().to_string().into();
         Self {
             signed: key.sign_address(&boot, &advertise),
-            boot: boot.into(),
+            judge: Judge::new(key, boot.clone()),
+            boot,
             advertise: advertise.into(),
             queues,
             sessions,
             tables,
             pages,
             internal_pages,
-            key,
             metrics,
             weather,
             tokens: Tokens::new(verifier, config.tokens_cached),

@@ -1,48 +1,53 @@
 //! The internal port: deliveries from workers, health, metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Either, Full, Limited};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::lock::lock;
+use soundoff_common::pipeline::deliver::{self as head, DELIVER_PATH};
 use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
 use soundoff_common::web::http::{asks_for_own, metrics, readiness, text};
-use soundoff_common::web::problem::{Refusal, problem};
+use soundoff_common::web::problem::problem;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::begun::Begun;
-use crate::deliver::{self, Refused};
+use crate::deliver::Refused;
 use crate::edge::Edge;
-use crate::posts::{self, READ_TIMEOUT};
+use crate::places::{Places, Seat};
+use crate::posts::{self, Rest};
 
-/// The most internal connections: workers keep one or a few each.
-const CONNECTIONS: usize = 512;
+/// How long the head of a request may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest head of a request, in bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+/// How long a request and its answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may go on sending what nobody reads: if its connection were cut at once, it would not see the
+/// answer.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long a probe of a dependency may take before it counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the internal port until dropped.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(edge.metrics.clone());
     loop {
-        let Ok(permit) = free.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let edge = edge.clone();
-                tokio::spawn(async move {
-                    serve_one(edge, stream).await;
-                    drop(permit);
-                });
+            Ok((stream, from)) => {
+                let (edge, seat) = (edge.clone(), places.enter(from.ip()));
+                tokio::spawn(async move { serve_one(&edge, seat, stream).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept on the internal port");
@@ -52,36 +57,66 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
     }
 }
 
-async fn serve_one(edge: Arc<Edge>, stream: TcpStream) {
+async fn serve_one(edge: &Edge, mut seat: Seat, stream: TcpStream) {
     // Small answers must not wait for the acks of earlier ones; if this fails, they are only slower.
     let _ = stream.set_nodelay(true);
+    let gone = seat.gone();
     tokio::select! {
-        () = speak(&edge, stream) => {}
+        () = speak(edge, &mut seat, stream) => {}
+        () = gone.cancelled() => {}
         // The last deliveries still arrive during a drain: the connection ends only with the edge.
         () = edge.ended.cancelled() => {}
     }
 }
 
-/// Takes deliveries while nothing else comes, and then speaks HTTP.
-async fn speak(edge: &Edge, mut stream: TcpStream) {
-    let Some(read) = posts::serve(edge, &mut stream).await else { return };
-    let service =
-        service_fn(|request| async move { Ok::<_, std::convert::Infallible>(answer(edge, request).await) });
-    let connection = http1::Builder::new()
+/// Takes deliveries while nothing else comes, and then answers one request over HTTP.
+async fn speak(edge: &Edge, seat: &mut Seat, stream: TcpStream) {
+    match posts::serve(edge, seat, &stream).await {
+        Some(rest) => {
+            let _too_long = timeout(ANSWER_TIMEOUT, http(edge, stream, rest)).await;
+        }
+        None => seat.ended(),
+    }
+}
+
+/// Answers one request. More on the same connection would be a way to keep a place: who probes or reads metrics comes
+/// again.
+async fn http(edge: &Edge, stream: TcpStream, Rest { read, refused }: Rest) {
+    let refused = Mutex::new(refused);
+    let service = service_fn(|request| {
+        let refused = lock(&refused).take();
+        async move { Ok::<_, std::convert::Infallible>(answer(edge, refused, request).await) }
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(READ_TIMEOUT)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .keep_alive(false)
         // Answers are small: one buffer and `send` cost less than two buffers and `writev`.
         .writev(false)
         .serve_connection(TokioIo::new(Begun::new(stream, read)), service);
-    let _ended = connection.await;
+    if (&mut connection).await.is_ok() {
+        let _too_long = timeout(LINGER, linger(connection.into_parts().io.into_inner())).await;
+    }
+}
+
+/// Reads what a client still sends, until it has seen its answer and closes.
+async fn linger(mut stream: Begun) {
+    let mut nothing = vec![0; 8 * 1024];
+    if stream.shutdown().await.is_ok() {
+        while stream.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+    }
 }
 
 /// The edge's own answers are whole; those of other pages may be streamed.
 type Said = Either<Full<Bytes>, UnsyncBoxBody<Bytes, std::io::Error>>;
 
-async fn answer(edge: &Edge, request: Request<Incoming>) -> Response<Said> {
+async fn answer(edge: &Edge, refused: Option<Refused>, request: Request<Incoming>) -> Response<Said> {
     let answered = match (request.method(), request.uri().path()) {
-        (&Method::POST, DELIVER_PATH) => deliver(edge, request).await.unwrap_or_else(|refusal| *refusal),
+        // What is plain and signed has been taken already.
+        (&Method::POST, DELIVER_PATH) => {
+            refusal(edge, refused.unwrap_or(Refused::Head(head::Refused::Unsigned)))
+        }
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => readiness(&wrong(edge, asks_for_own(request.uri())).await),
         (&Method::GET, "/metrics") => metrics(&edge.metrics),
@@ -141,42 +176,31 @@ fn probe_user() -> Handle {
     "readyz_probe".parse().expect("a valid handle")
 }
 
-/// Takes deliveries that came over HTTP.
-async fn deliver(edge: &Edge, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
-    let field = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let unsigned = || {
-        edge.metrics.edge_unsigned_requests.inc();
-        refuse(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with the internal key")
-    };
-    let Some((time, signature)) = field(TIME_HEADER).zip(field(SIGNATURE_HEADER)) else {
-        return Err(unsigned());
-    };
-    let (time, signature) = (time.to_owned(), signature.to_owned());
-    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect();
-    let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => {
-            return Err(refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "the body is too large or broke off",
-            ));
+/// The answer to deliveries that are not taken.
+fn refusal(edge: &Edge, refused: Refused) -> Response<Full<Bytes>> {
+    let (status, code, detail) = match refused {
+        Refused::Head(head::Refused::Unsigned) | Refused::OtherBody => {
+            edge.metrics.edge_unsigned_requests.inc();
+            (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "no plain request that was signed just now with the internal key",
+            )
         }
-        Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "bad_message", "the body took too long")),
-    };
-    let answer = deliver::take(edge, (&time, &signature), &body).map_err(|refused| match refused {
-        Refused::Unsigned => unsigned(),
+        Refused::Head(head::Refused::Repeated) => {
+            edge.metrics.edge_repeated_requests.inc();
+            (StatusCode::UNAUTHORIZED, "unauthorized", "this request was taken before: sign it again")
+        }
+        Refused::Head(head::Refused::OtherProcess) => {
+            (StatusCode::CONFLICT, "conflict", "another edge process lives here")
+        }
+        Refused::Head(head::Refused::Crowded) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many senders; try again in two minutes")
+        }
+        Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large"),
         Refused::Malformed => {
-            refuse(StatusCode::BAD_REQUEST, "bad_message", "not a deliver request of this version")
+            (StatusCode::BAD_REQUEST, "bad_message", "not a deliver request of this version")
         }
-        Refused::OtherBoot => refuse(StatusCode::CONFLICT, "conflict", "another edge process lives here"),
-    })?;
-    let mut response = text(StatusCode::OK, answer);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
-}
-
-fn refuse(status: StatusCode, code: &str, detail: &str) -> Refusal {
-    Box::new(problem(status, code, detail))
+    };
+    problem(status, code, detail)
 }

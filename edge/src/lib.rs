@@ -27,6 +27,7 @@ mod mailbox;
 mod mids;
 mod neighbours;
 mod outbound;
+mod places;
 mod posts;
 mod public;
 mod reactor;

@@ -1,68 +1,120 @@
-//! Deliveries as workers post them, one after the other on kept connections: read and answered without a general HTTP
-//! server.
+//! Deliveries as workers post them, one after the other on kept connections: judged by their head, read and answered
+//! without a general HTTP server.
 //!
-//! All other requests, doubtful ones and those that must be refused are left to HTTP.
+//! All other requests are left to HTTP, and so are the refusals.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use hyper::Method;
-use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, MAX_REQUEST_BYTES, Promised, SIGNED_HEADER};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::deliver;
+use crate::deliver::{self, Refused};
 use crate::edge::Edge;
+use crate::places::Seat;
 
-/// How long a request's header, and then its body, may take.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a signed request's body, and then its answer, may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a sender may say nothing. Workers close after 90 s, before they meet a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(100);
 /// The most header fields of a post; workers send half a dozen.
 const FIELDS: usize = 16;
 /// Header fields that change how a post ends or goes on.
 const UNUSUAL: [&str; 4] = ["transfer-encoding", "connection", "expect", "upgrade"];
-/// The least room that is made for what comes next.
+/// The least room that is made for what comes next, and the most that a head may have.
 const READ_BYTES: usize = 4096;
-/// The most memory that a waiting connection keeps.
+/// The most memory that a waiting connection keeps. A larger body waits for memory.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 enum Begins<'a> {
-    /// A post of deliveries: the lengths of its header and body in bytes, and the time and signature. Its body may
-    /// still be incomplete.
+    /// A post of deliveries: the lengths of its header and body in bytes, and the signature. Its body may still be
+    /// incomplete.
     Post {
         header: usize,
         body: usize,
-        signed: (&'a str, &'a str),
+        signed: &'a str,
     },
     /// Too few bytes to decide.
     Unclear,
     Other,
 }
 
-/// Takes deliveries until the connection ends or brings something else; returns what was read of that.
-pub(crate) async fn serve(edge: &Edge, stream: &mut TcpStream) -> Option<Vec<u8>> {
+/// What is left to HTTP.
+pub(crate) struct Rest {
+    /// What was read of it.
+    pub(crate) read: Vec<u8>,
+    /// Deliveries that must be refused.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// A post whose head was found good.
+struct Good {
+    header: usize,
+    body: usize,
+    promised: Promised,
+}
+
+/// Takes deliveries until the connection ends or brings something else.
+pub(crate) async fn serve(edge: &Edge, seat: &mut Seat, stream: &TcpStream) -> Option<Rest> {
     let mut read = Vec::new();
-    let mut until = Instant::now() + READ_TIMEOUT;
+    let mut until = seat.first();
     loop {
-        let wanted = match begins(&read) {
-            Begins::Post { header, body, signed } if read.len() >= header + body => {
-                let whole = header + body;
-                let Ok(said) = deliver::take(edge, signed, &read[header..whole]) else { return Some(read) };
-                write(stream, &answer(&said), until).await?;
-                read.drain(..whole);
-                if read.is_empty() {
-                    read.shrink_to(KEPT_BYTES);
-                }
-                until = Instant::now() + READ_TIMEOUT;
+        let judged = match begins(&read) {
+            Begins::Post { header, body, signed } => {
+                deliver::judge(edge, body, signed).map(|promised| Good { header, body, promised })
+            }
+            Begins::Unclear => {
+                more(stream, &mut read, READ_BYTES, until).await?;
                 continue;
             }
-            Begins::Post { header, body, .. } => header + body - read.len(),
-            Begins::Unclear => READ_BYTES,
-            Begins::Other => return Some(read),
+            Begins::Other => return Some(Rest { read, refused: None }),
         };
-        more(stream, &mut read, wanted, until).await?;
+        let taken = match judged {
+            Ok(good) => {
+                seat.prove();
+                take(edge, seat, stream, &mut read, good).await?
+            }
+            Err(refused) => Err(refused),
+        };
+        if let Err(refused) = taken {
+            return Some(Rest { read, refused: Some(refused) });
+        }
+        if read.is_empty() {
+            read.shrink_to(KEPT_BYTES);
+        }
+        until = Instant::now() + IDLE;
     }
+}
+
+/// Reads the rest of a post, takes it and answers it; `None` when the connection ends or is too slow.
+async fn take(
+    edge: &Edge,
+    seat: &Seat,
+    stream: &TcpStream,
+    read: &mut Vec<u8>,
+    good: Good,
+) -> Option<Result<(), Refused>> {
+    let Good { header, body, promised } = good;
+    if body > MAX_REQUEST_BYTES {
+        return Some(Err(Refused::TooLarge));
+    }
+    let (whole, until) = (header + body, Instant::now() + BODY_TIMEOUT);
+    let _memory = if body > KEPT_BYTES { Some(seat.memory(body, until).await?) } else { None };
+    while read.len() < whole {
+        let wanted = whole - read.len();
+        more(stream, read, wanted, until).await?;
+    }
+    let said = match deliver::take(edge, &promised, &read[header..whole]) {
+        Ok(said) => said,
+        Err(refused) => return Some(Err(refused)),
+    };
+    write(stream, &answer(&said), until).await?;
+    read.drain(..whole);
+    Some(Ok(()))
 }
 
 /// The answer to deliveries that were taken, as it goes over the wire.
@@ -87,15 +139,13 @@ fn begins(bytes: &[u8]) -> Begins<'_> {
     if what != (Some(Method::POST.as_str()), Some(DELIVER_PATH), Some(1)) {
         return Begins::Other;
     }
-    let (mut body, mut time, mut signature) = (None, None, None);
+    let (mut body, mut signed) = (None, None);
     for field in request.headers.iter() {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let slot = if is("content-length") {
             &mut body
-        } else if is(TIME_HEADER) {
-            &mut time
-        } else if is(SIGNATURE_HEADER) {
-            &mut signature
+        } else if is(SIGNED_HEADER) {
+            &mut signed
         } else if UNUSUAL.into_iter().any(is) {
             return Begins::Other;
         } else {
@@ -107,10 +157,9 @@ fn begins(bytes: &[u8]) -> Begins<'_> {
         }
     }
     let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let body =
-        body.filter(digits).and_then(|body| body.parse().ok()).filter(|body| *body <= MAX_REQUEST_BYTES);
-    match (body, time, signature) {
-        (Some(body), Some(time), Some(signature)) => Begins::Post { header, body, signed: (time, signature) },
+    let body = body.filter(digits).and_then(|body| body.parse().ok());
+    match (body, signed) {
+        (Some(body), Some(signed)) => Begins::Post { header, body, signed },
         _ => Begins::Other,
     }
 }
@@ -149,8 +198,8 @@ mod tests {
 
     #[test]
     fn only_a_plain_post_of_deliveries_is_taken() {
-        let post = "POST /deliver HTTP/1.1\r\nhost: x\r\nContent-Length: 4\r\nx-soundoff-time: 1\r\nX-SoundOff-Signature: ab\r\n\r\n";
-        let expected = Begins::Post { header: post.len(), body: 4, signed: ("1", "ab") };
+        let post = "POST /deliver HTTP/1.1\r\nhost: x\r\nContent-Length: 4\r\nX-SoundOff-Signed: a b\r\n\r\n";
+        let expected = Begins::Post { header: post.len(), body: 4, signed: "a b" };
         assert_eq!(begins(format!("{post}body and more").as_bytes()), expected);
         for end in 0..post.len() {
             assert_eq!(begins(&post.as_bytes()[..end]), Begins::Unclear, "{end} bytes");
@@ -164,14 +213,13 @@ mod tests {
             ("host: x", "Transfer-Encoding: chunked"),
             ("host: x", "expect: 100-continue"),
             ("host: x", "content-length: 4"),
-            ("host: x", "x-soundoff-time: 1"),
+            ("host: x", "x-soundoff-signed: a b"),
             ("Length: 4", "Length: +4"),
-            ("Length: 4", "Length: 99999999"),
+            ("Length: 4", "Length: 99999999999999999999"),
             ("Length: 4", "Length: "),
             ("Content-Length", "Content-Size"),
-            ("x-soundoff-time", "x-time"),
-            ("Signature: ab", "Sig: ab"),
-            ("Signature: ab", "Signature: \u{e9}\u{0}"),
+            ("X-SoundOff-Signed", "x-soundoff-signature"),
+            ("Signed: a b", "Signed: \u{e9}\u{0}"),
         ] {
             let other = post.replacen(from, to, 1);
             assert_eq!(begins(other.as_bytes()), Begins::Other, "{to} instead of {from}");

@@ -5,69 +5,54 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use soundoff_common::pipeline::deliver::{DELIVER_PATH, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, InternalKey, SIGNED_HEADER, Signer};
 use soundoff_common::ports::queues::QueueError;
 use soundoff_common::protocol::{CLOCKS_APART_MS, now_ms};
-use support::{SECRET, event_of, handle, http, note, push_of, soon, stand, until};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use support::{answer, event_of, handle, http, note, plain, push_of, stand, until};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn only_holders_of_the_key_deliver() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
-    let boot = stand.boot();
-    let body = json!({"boot": boot, "deliveries": [event_of("ann", &json!({}))]}).to_string().into_bytes();
-    let key = InternalKey::new(&SECRET).unwrap();
-    let other = InternalKey::new(&[8; 32]).unwrap();
+    let body = json!({"deliveries": [event_of("ann", &json!({}))]}).to_string().into_bytes();
+    let signer = Signer::new(stand.key(), stand.boot());
+    let other = Signer::new(InternalKey::new(&[8; 32]).unwrap(), stand.boot());
     let now = now_ms();
-    let (time, good) = key.sign("POST", DELIVER_PATH, &body, now);
-    let (old_time, old) = key.sign("POST", DELIVER_PATH, &body, now - CLOCKS_APART_MS - 5000);
-    let post = |time: &str, signature: &str| {
-        format!("POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}")
-    };
+    let good = signer.sign("POST", DELIVER_PATH, &body, now);
+    let old = signer.sign("POST", DELIVER_PATH, &body, now - CLOCKS_APART_MS - 5000);
     let refused = [
-        ("unsigned", format!("POST {DELIVER_PATH} HTTP/1.1")),
-        ("half signed", format!("POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}")),
-        ("another key", post(&time, &other.sign("POST", DELIVER_PATH, &body, now).1)),
-        ("stale", post(&old_time, &old)),
-        ("another time", post(&(now + 1).to_string(), &good)),
-        ("another path's", post(&time, &key.sign("POST", "/metrics", &body, now).1)),
-        ("another method's", post(&time, &key.sign("GET", DELIVER_PATH, &body, now).1)),
-        ("another body's", post(&time, &key.sign("POST", DELIVER_PATH, b"{}", now).1)),
-        ("junk", post("zzz", "é")),
+        ("unsigned", format!("POST {DELIVER_PATH} HTTP/1.1\r\ncontent-length: 8\r\n\r\nnot json").into()),
+        ("another key", plain(&other.sign("POST", DELIVER_PATH, &body, now), &body)),
+        ("stale", plain(&old, &body)),
+        ("another time", plain(&good.replace(&now.to_string(), &(now + 1).to_string()), &body)),
+        ("another path's", plain(&signer.sign("POST", "/metrics", &body, now), &body)),
+        ("another method's", plain(&signer.sign("GET", DELIVER_PATH, &body, now), &body)),
+        ("another body's", plain(&signer.sign("POST", DELIVER_PATH, &vec![b' '; body.len()], now), &body)),
+        ("a longer body's", plain(&signer.sign("POST", DELIVER_PATH, &vec![b' '; 999], now), &body)),
+        ("a shorter body's", plain(&signer.sign("POST", DELIVER_PATH, b"{}", now), &body)),
+        ("junk", plain("zzz é", &body)),
     ];
     let count = refused.len() as u64;
-    for (what, head) in refused {
-        assert_eq!(http(stand.internal, &head, &body).await.0, 401, "{what}");
+    for (what, request) in refused {
+        assert_eq!(stand.say(&request).await.0, 401, "{what}");
     }
-    assert_eq!(
-        http(stand.internal, &format!("POST {DELIVER_PATH} HTTP/1.1"), b"not json").await.0,
-        401,
-        "unparsed"
-    );
-    assert_eq!(stand.metrics.edge_unsigned_requests.get(), count + 1);
+    assert_eq!(stand.metrics.edge_unsigned_requests.get(), count);
     assert!(ann.before_pong().await.is_empty(), "nothing was delivered");
-    assert_eq!(http(stand.internal, &post(&time, &good), &body).await.0, 200);
+    assert_eq!(stand.say(&plain(&good, &body)).await.0, 200);
     ann.expect("event").await;
 }
 
 #[tokio::test]
-async fn a_kept_connection_takes_posts_in_any_pieces_and_other_requests_after_them() {
+async fn a_kept_connection_takes_posts_in_any_pieces_and_another_request_after_them() {
     let stand = stand().await;
     let mut ann = stand.welcomed("ann").await;
-    let key = InternalKey::new(&SECRET).unwrap();
-    let post = |body: &[u8], key: &InternalKey| {
-        let (time, signature) = key.sign("POST", DELIVER_PATH, body, now_ms());
-        let fields = format!(
-            "{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}\r\ncontent-length: {}",
-            body.len()
-        );
-        [format!("POST {DELIVER_PATH} HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
-    };
+    let signer = Signer::new(stand.key(), stand.boot());
     let event = |n: u64| {
-        let body = json!({"boot": stand.boot(), "deliveries": [event_of("ann", &json!(n)), event_of("bob", &json!(n))]});
-        post(body.to_string().as_bytes(), &key)
+        let body =
+            json!({"deliveries": [event_of("ann", &json!(n)), event_of("bob", &json!(n))]}).to_string();
+        plain(&signer.sign("POST", DELIVER_PATH, body.as_bytes(), now_ms()), body.as_bytes())
     };
     let mut stream = TcpStream::connect(stand.internal).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -81,52 +66,44 @@ async fn a_kept_connection_takes_posts_in_any_pieces_and_other_requests_after_th
     }
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert_eq!(answer(&mut stream).await, (200, "ok\n".to_owned()));
-    stream.write_all(&event(3)).await.unwrap();
-    assert_eq!(answer(&mut stream).await.0, 200, "and back to deliveries");
-    for n in 0..=3 {
+    for n in 0..=2 {
         assert_eq!(ann.expect("event").await["body"], n);
-    }
-    let mut stream = TcpStream::connect(stand.internal).await.unwrap();
-    let other = InternalKey::new(&[8; 32]).unwrap();
-    for (what, bytes, status) in [
-        ("a good one", event(4), 200),
-        ("another key", post(b"{}", &other), 401),
-        ("junk", post(b"junk", &key), 400),
-        ("another process", post(br#"{"boot":"older","deliveries":[]}"#, &key), 409),
-        ("a good one again", event(5), 200),
-    ] {
-        stream.write_all(&bytes).await.unwrap();
-        assert_eq!(answer(&mut stream).await.0, status, "{what}");
-    }
-    assert_eq!(stand.metrics.edge_unsigned_requests.get(), 1, "counted once");
-    for n in 4..=5 {
-        assert_eq!(ann.expect("event").await["body"], n, "delivered once");
     }
 }
 
-/// The next answer on a kept connection: status and body.
-async fn answer(stream: &mut TcpStream) -> (u16, String) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(soon("an answer", stream.read_u8()).await.unwrap());
+#[tokio::test]
+async fn a_connection_ends_with_the_first_post_that_is_refused() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    let event = || stand.signed(json!({"deliveries": [event_of("ann", &json!(1))]}).to_string().as_bytes());
+    let sign = |key: &[u8], boot: &str| {
+        Signer::new(InternalKey::new(key).unwrap(), boot.into()).sign("POST", DELIVER_PATH, b"{}", now_ms())
+    };
+    for (what, bytes, status) in [
+        ("another key", plain(&sign(&[8; 32], &stand.boot()), b"{}"), 401),
+        ("another process", plain(&sign(&support::SECRET, "older"), b"{}"), 409),
+        ("junk", stand.signed(b"junk"), 400),
+        ("too large", stand.signed(&vec![b' '; 5 << 20]), 413),
+    ] {
+        let mut stream = TcpStream::connect(stand.internal).await.unwrap();
+        stream.write_all(&event()).await.unwrap();
+        assert_eq!(answer(&mut stream).await.0, 200, "{what}");
+        let _ = stream.write_all(&[bytes, event()].concat()).await;
+        assert_eq!(answer(&mut stream).await.0, status, "{what}");
+        assert_eq!(answer(&mut stream).await.0, 0, "{what}: nothing comes after it");
+        ann.expect("event").await;
     }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let (_, rest) = head.split_once("content-length: ").expect("a length");
-    let mut body = vec![0; rest.split("\r\n").next().unwrap().parse().unwrap()];
-    soon("a body", stream.read_exact(&mut body)).await.unwrap();
-    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
+    assert!(ann.before_pong().await.is_empty());
 }
 
 #[tokio::test]
 async fn a_post_that_is_no_delivery_is_refused() {
     let stand = stand().await;
-    let key = InternalKey::new(&SECRET).unwrap();
-    for (body, status) in [(b"junk".to_vec(), 400), (vec![b' '; 5 << 20], 413)] {
-        let (time, signature) = key.sign("POST", DELIVER_PATH, &body, now_ms());
-        let head = format!(
-            "POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}"
-        );
-        assert_eq!(http(stand.internal, &head, &body).await.0, status);
+    let _ann = stand.welcomed("ann").await;
+    let signed = Signer::new(stand.key(), stand.boot()).sign("POST", DELIVER_PATH, b"{}", now_ms());
+    for odd in ["transfer-encoding: chunked", "expect: 100-continue\r\ncontent-length: 2"] {
+        let head = format!("POST {DELIVER_PATH} HTTP/1.1\r\n{SIGNED_HEADER}: {signed}\r\n{odd}\r\n\r\n");
+        assert_eq!(stand.say(head.as_bytes()).await.0, 401, "{odd}: before its body");
     }
     assert_eq!(http(stand.internal, "GET /deliver HTTP/1.1", b"").await.0, 405);
     assert_eq!(http(stand.internal, "GET /nothing HTTP/1.1", b"").await.0, 404);
@@ -135,16 +112,6 @@ async fn a_post_that_is_no_delivery_is_refused() {
         "page POST /deliver",
         "not the public port"
     );
-}
-
-#[tokio::test]
-async fn another_process_at_the_same_address_refuses() {
-    let stand = stand().await;
-    let mut ann = stand.welcomed("ann").await;
-    let (status, _) =
-        stand.post(&json!({"boot": "older", "deliveries": [event_of("ann", &json!({}))]})).await;
-    assert_eq!(status, 409);
-    assert!(ann.before_pong().await.is_empty());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
-use soundoff_common::pipeline::deliver::{DELIVER_PATH, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, SIGNED_HEADER, Signer};
 use soundoff_common::protocol::now_ms;
 
 use crate::load::{IN_FLIGHT, Load, key};
@@ -164,12 +164,12 @@ fn deliver(sockets: &mut [Wire], rounds: usize, internal: &str, boot: &str) -> a
     let frame = json!({ "op": "reply", "id": "m000000001", "ok": true, "body": { "user": "user0001" } });
     let deliveries =
         (0..sockets.len() as u32).map(|n| json!({ "kind": "reply", "to": [user(n)], "frame": frame }));
-    let body = json!({ "boot": boot, "deliveries": deliveries.collect::<Vec<_>>() }).to_string();
-    let (key, mut wire) = (key()?, Wire::to(internal)?);
+    let body = json!({ "deliveries": deliveries.collect::<Vec<_>>() }).to_string();
+    let (signer, mut wire) = (Signer::new(key()?, boot.into()), Wire::to(internal)?);
     for _ in 0..rounds {
-        let (time, signature) = key.sign("POST", DELIVER_PATH, body.as_bytes(), now_ms());
+        let signed = signer.sign("POST", DELIVER_PATH, body.as_bytes(), now_ms());
         let request = format!(
-            "POST {DELIVER_PATH} HTTP/1.1\r\nhost: {internal}\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}\r\n\
+            "POST {DELIVER_PATH} HTTP/1.1\r\nhost: {internal}\r\n{SIGNED_HEADER}: {signed}\r\n\
             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );

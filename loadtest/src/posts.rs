@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use soundoff_common::pipeline::deliver::{
-    DELIVER_PATH, DeliverRequest, Delivery, InternalKey, Kind, SIGNATURE_HEADER, TIME_HEADER,
+    DELIVER_PATH, DeliverRequest, Delivery, InternalKey, Kind, SIGNED_HEADER, Signer,
 };
 use soundoff_common::protocol::{Handle, now_ms};
 
@@ -56,7 +56,7 @@ pub(crate) fn signed(address: SocketAddr, data: &Path) -> Result<Posts> {
 /// What a request is made of.
 #[derive(Debug)]
 enum Making {
-    Signed { key: Box<InternalKey>, boot: Arc<str>, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
+    Signed { signer: Box<Signer>, whom: Vec<(Handle, u64)>, deliveries: Vec<Delivery> },
     Json { deliveries: Vec<Value> },
     Nchan { path: String, text: String },
 }
@@ -86,9 +86,9 @@ impl<'a> Poster<'a> {
                 let all = all.context("a welcome's session is not an edge's boot and a connection")?;
                 let boot = all.first().map(|(boot, ..)| boot.clone()).unwrap_or_default();
                 ensure!(all.iter().all(|(of, ..)| *of == boot), "the sockets are on several edges: run one");
-                let key = Box::new(InternalKey::new(key.as_bytes())?);
+                let signer = Box::new(Signer::new(InternalKey::new(key.as_bytes())?, boot));
                 let whom = all.into_iter().map(|(_, user, connection)| (user, connection)).collect();
-                Making::Signed { key, boot, whom, deliveries: Vec::new() }
+                Making::Signed { signer, whom, deliveries: Vec::new() }
             }
             Posts::Json(_) => Making::Json { deliveries: Vec::new() },
             Posts::Nchan(_) => Making::Nchan { path: String::new(), text: String::new() },
@@ -143,11 +143,11 @@ impl<'a> Poster<'a> {
             out.extend_from_slice(body);
         };
         match &mut self.making {
-            Making::Signed { key, boot, deliveries, .. } => {
-                let request = DeliverRequest { boot: boot.clone(), deliveries: std::mem::take(deliveries) };
+            Making::Signed { signer, deliveries, .. } => {
+                let request = DeliverRequest { boot: None, deliveries: std::mem::take(deliveries) };
                 let body = serde_json::to_vec(&request)?;
-                let (time, signature) = key.sign("POST", DELIVER_PATH, &body, now_ms());
-                let headers = format!("{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}\r\n");
+                let signed = signer.sign("POST", DELIVER_PATH, &body, now_ms());
+                let headers = format!("{SIGNED_HEADER}: {signed}\r\n");
                 write(DELIVER_PATH, &headers, &body);
             }
             Making::Json { deliveries } => {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rand::Rng as _;
 use soundoff_common::guard::Weather;
 use soundoff_common::hex::hex;
-use soundoff_common::pipeline::deliver::InternalKey;
+use soundoff_common::pipeline::deliver::{InternalKey, Judge};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::secret::Secret;
 use soundoff_common::{announce, note};
@@ -103,8 +103,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
 
     let commands = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
-    data.announce(&OpsAddress { address: commands.local_addr()?, key: ops_secret })?;
-    tokio::spawn(ops::server::serve(commands, node.key.clone(), ops, stop.clone()));
+    let at = commands.local_addr()?;
+    data.announce(&OpsAddress { address: at, key: ops_secret })?;
+    let judge = Judge::new(node.key.clone(), at.to_string().into());
+    tokio::spawn(ops::server::serve(commands, judge, ops, stop.clone()));
 
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;

@@ -7,8 +7,11 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use soundoff_common::pipeline::deliver::{InternalKey, SIGNED_HEADER, Signer};
+use soundoff_common::protocol::now_ms;
 use support::client::{Client, Next};
 use support::{PATIENCE, Server, UNPACED, refused, soundoff, tokens};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn output(args: &[&str]) -> Output {
     soundoff().args(args).output().unwrap()
@@ -314,6 +317,45 @@ async fn a_revoked_user_is_out_at_once_and_old_tokens_stay_refused() {
             Err(next) => assert!(begun.elapsed() < PATIENCE, "no new token opens: {next:?}"),
         }
     }
+}
+
+/// The status that the operators' port answers to a head, and then perhaps a body.
+async fn operate(address: &str, signed: &str, length: usize, body: &str) -> u16 {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let fields = format!("host: x\r\n{SIGNED_HEADER}: {signed}\r\ncontent-length: {length}");
+    stream.write_all(format!("POST /ops HTTP/1.1\r\n{fields}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut status)).await;
+    read.expect("it waits for a body").unwrap();
+    String::from_utf8_lossy(&status[9..]).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_was_seen_on_its_way_cannot_be_given_again() {
+    let server = Server::start(&[]);
+    let tokens = tokens(&server.address, &["ann"]).await;
+    let ops: Value = serde_json::from_slice(&std::fs::read(server.data().join("ops.json")).unwrap()).unwrap();
+    let (address, key) = (ops["address"].as_str().unwrap(), ops["key"].as_str().unwrap());
+    let signer = |to: &str| Signer::new(InternalKey::new(key.as_bytes()).unwrap(), to.into());
+    let pause = "\"pause_workers\"";
+    let (bytes, now) = (pause.as_bytes(), now_ms());
+    for (what, signed) in [
+        ("unsigned", String::new()),
+        ("for another process", signer("127.0.0.1:1").sign("POST", "/ops", bytes, now)),
+        ("for another path", signer(address).sign("POST", "/deliver", bytes, now)),
+        ("another method", signer(address).sign("GET", "/ops", bytes, now)),
+        ("old", signer(address).sign("POST", "/ops", bytes, now - 70_000)),
+    ] {
+        assert_eq!(operate(address, &signed, bytes.len(), "").await, 401, "{what}: before its body is there");
+    }
+    let signed = signer(address).sign("POST", "/ops", b"\"resume_worker\"", now);
+    assert_eq!(operate(address, &signed, bytes.len(), "\"pause_workers\"").await, 401, "another body");
+    let signed = signer(address).sign("POST", "/ops", bytes, now);
+    assert_eq!(operate(address, &signed, bytes.len(), pause).await, 200);
+    server.command(&["workers", "resume"]);
+    assert_eq!(operate(address, &signed, bytes.len(), pause).await, 401, "again");
+    let mut ann = Client::hello(&server.address, &tokens["ann"], None, None).await;
+    ann.call("profile.get", json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,8 +53,8 @@ impl Replies {
         let (parcels, waiting) = mpsc::channel(PARCELS_WAITING);
         let metrics = weather.metrics().clone();
         let origins = Origins::new(key.clone(), metrics.clone());
-        let (poster, again) = (Poster::new(key), parcels.downgrade());
-        let way = Way { sessions: sessions.clone(), metrics, poster, weather, again };
+        let again = parcels.downgrade();
+        let way = Way { sessions: sessions.clone(), metrics, key, poster: Poster::new(), weather, again };
         tokio::spawn(find_edges(sessions, origins, Lanes::new(Arc::new(way)), waiting));
         Self { parcels }
     }

@@ -16,9 +16,7 @@ use serde_json::{Value, json};
 use soundoff_common::guard::Weather;
 use soundoff_common::model::gate::Keeper;
 use soundoff_common::pipeline::catalog::{Catalog, Spec};
-use soundoff_common::pipeline::deliver::{
-    DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER,
-};
+use soundoff_common::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNED_HEADER, Signer};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request, Source};
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::memory::MemoryCache;
@@ -194,6 +192,28 @@ pub(crate) async fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, Strin
     (status, head.to_owned(), body.to_owned())
 }
 
+/// A plain request of deliveries.
+pub(crate) fn plain(signed: &str, body: &[u8]) -> Vec<u8> {
+    let fields = format!("{SIGNED_HEADER}: {signed}\r\ncontent-length: {}", body.len());
+    [format!("POST {DELIVER_PATH} HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n").as_bytes(), body].concat()
+}
+
+/// The next answer on a kept connection: status and body.
+pub(crate) async fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match soon("an answer", stream.read_u8()).await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return (0, String::new()),
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let (_, rest) = head.split_once("content-length: ").expect("a length");
+    let mut body = vec![0; rest.split("\r\n").next().unwrap().parse().unwrap()];
+    soon("a body", stream.read_exact(&mut body)).await.unwrap();
+    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
+}
+
 impl Stand {
     pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.address, &[]).await
@@ -235,19 +255,30 @@ impl Stand {
         self.boot.get_or_init(find).clone()
     }
 
-    pub(crate) async fn post(&self, body: &Value) -> (u16, Option<DeliverAnswer>) {
-        let body = serde_json::to_vec(body).unwrap();
-        let (time, signature) = self.key().sign("POST", DELIVER_PATH, &body, now_ms());
-        let head = format!(
-            "POST {DELIVER_PATH} HTTP/1.1\r\n{TIME_HEADER}: {time}\r\n{SIGNATURE_HEADER}: {signature}"
-        );
-        let (status, _, answer) = http(self.internal, &head, &body).await;
+    /// What a worker says who delivers here, for the first time.
+    pub(crate) fn signed(&self, body: &[u8]) -> Vec<u8> {
+        let signed = Signer::new(self.key(), self.boot()).sign("POST", DELIVER_PATH, body, now_ms());
+        plain(&signed, body)
+    }
+
+    /// Sends bytes to the internal port on a connection of their own; returns status and body of the answer.
+    pub(crate) async fn say(&self, bytes: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.internal).await.unwrap();
+        // Who is refused early may see the connection end before all is written.
+        let _ = stream.write_all(bytes).await;
+        answer(&mut stream).await
+    }
+
+    /// Delivers to this edge; returns the status.
+    pub(crate) async fn post(&self, deliveries: &[Value]) -> (u16, Option<DeliverAnswer>) {
+        let body = serde_json::to_vec(&json!({ "deliveries": deliveries })).unwrap();
+        let (status, answer) = self.say(&self.signed(&body)).await;
         (status, serde_json::from_str(&answer).ok())
     }
 
     /// Delivers to this edge; returns which users were missing.
     pub(crate) async fn deliver(&self, deliveries: &[Value]) -> Vec<(usize, Handle)> {
-        let (status, answer) = self.post(&json!({"boot": self.boot(), "deliveries": deliveries})).await;
+        let (status, answer) = self.post(deliveries).await;
         assert_eq!(status, 200);
         answer.unwrap().missing
     }

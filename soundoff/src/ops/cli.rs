@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use soundoff_common::model::gate::{First, Gate, Mode};
-use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{InternalKey, SIGNED_HEADER, Signer};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
@@ -56,12 +56,11 @@ async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
 
 /// Asks the running process. The outer error means that it cannot be reached.
 async fn remote(ops: &OpsAddress, ask: &Ask) -> anyhow::Result<anyhow::Result<Value>> {
-    let key = InternalKey::new(ops.key.as_bytes())?;
+    let signer = Signer::new(InternalKey::new(ops.key.as_bytes())?, ops.address.to_string().into());
     let body = serde_json::to_vec(ask)?;
-    let (time, signature) = key.sign("POST", server::PATH, &body, now_ms());
+    let signed = signer.sign("POST", server::PATH, &body, now_ms());
     let request = Request::post(format!("http://{}{}", ops.address, server::PATH))
-        .header(TIME_HEADER, time)
-        .header(SIGNATURE_HEADER, signature)
+        .header(SIGNED_HEADER, signed)
         .body(Full::new(Bytes::from(body)))?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let response = client.request(request).await?;

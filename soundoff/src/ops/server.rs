@@ -1,13 +1,13 @@
 //! The operators' port of a running process: on loopback only, and every request is signed with the key in the data
-//! directory.
+//! directory. It is judged by its head, and taken once: a command that somebody has seen cannot be given again.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
-use soundoff_common::pipeline::deliver::{InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use soundoff_common::pipeline::deliver::{Judge, Promised, SIGNED_HEADER, is_fresh};
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::whole;
 use soundoff_common::web::problem::problem;
@@ -22,26 +22,25 @@ pub(crate) const PATH: &str = "/ops";
 
 const MAX_ASK_BYTES: usize = 64 * 1024;
 
-/// Serves until `stop`.
-pub(crate) async fn serve(listener: TcpListener, key: InternalKey, ops: Arc<Ops>, stop: CancellationToken) {
+/// Serves until `stop`. `judge` calls itself by the listener's address, `ip:port`.
+pub(crate) async fn serve(listener: TcpListener, judge: Judge, ops: Arc<Ops>, stop: CancellationToken) {
+    let judge = Arc::new(judge);
     let answer = move |request| {
-        let (key, ops) = (key.clone(), ops.clone());
-        async move { whole(answer(request, &key, &ops).await) }
+        let (judge, ops) = (judge.clone(), ops.clone());
+        async move { whole(answer(request, &judge, &ops).await) }
     };
     serve::serve(listener, 0, stop, answer).await;
 }
 
-async fn answer(request: Request<Incoming>, key: &InternalKey, ops: &Ops) -> Response<Full<Bytes>> {
-    let header =
-        |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let (time, signature) = (header(TIME_HEADER), header(SIGNATURE_HEADER));
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Response<Full<Bytes>> {
+    let unsigned = || problem(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with this process's key");
+    let Some(promised) = judged(&request, judge) else { return unsigned() };
     let Ok(body) = Limited::new(request.into_body(), MAX_ASK_BYTES).collect().await else {
         return problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
     };
     let body = body.to_bytes();
-    if path != PATH || !key.verify(&method, &path, &body, (&time, &signature), now_ms()) {
-        return problem(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with this process's key");
+    if !promised.is_kept_by(&body) {
+        return unsigned();
     }
     let ask: Ask = match serde_json::from_slice(&body) {
         Ok(ask) => ask,
@@ -51,4 +50,14 @@ async fn answer(request: Request<Incoming>, key: &InternalKey, ops: &Ops) -> Res
         Ok(value) => Response::new(Full::new(Bytes::from(value.to_string()))),
         Err(error) => problem(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
     }
+}
+
+/// What a request's head says of its body, if the head is signed and comes for the first time.
+fn judged(request: &Request<Incoming>, judge: &Judge) -> Option<Promised> {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let signed = request.headers().get(SIGNED_HEADER)?.to_str().ok()?;
+    // A body without a length has none that could have been signed.
+    let length = request.body().size_hint().exact()?;
+    let judged = judge.judge(method, path, length, signed, |time| is_fresh(time, now_ms()));
+    judged.ok().filter(|_| path == PATH)
 }

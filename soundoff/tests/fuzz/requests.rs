@@ -38,8 +38,8 @@ const HEADERS: [&str; 16] = [
     "sec-websocket-version: 99",
     "authorization: Bearer not.a.token",
     "authorization: Basic \u{fe}",
-    "x-soundoff-time: 99999999999999999999",
-    "x-soundoff-signature: zz",
+    "x-soundoff-signed: zz",
+    "x-soundoff-signed: x 1 1 99999999999999999999 zz zz",
     "expect: 100-continue",
     "broken header",
 ];
@@ -48,7 +48,7 @@ const BODIES: [&str; 9] = [
     "{}",
     r#"{"handles":["x"]}"#,
     r#"{"handles":"ann"}"#,
-    r#"{"boot":"x","deliveries":[]}"#,
+    r#"{"deliveries":[]}"#,
     "ffffffffffffffff\r\n",
     "5\r\nhello\r\nzz\r\n",
     "5\r\nhel",
@@ -100,14 +100,15 @@ pub(crate) async fn one(mut stream: TcpStream, random: &mut StdRng) {
 
 /// Deliveries without the key: none is taken.
 pub(crate) async fn forged_deliveries(internal: &str) {
-    let body = r#"{"boot":"x","deliveries":[{"kind":"revoke","to":["ann"]}]}"#;
+    let body = r#"{"deliveries":[{"kind":"revoke","to":["ann"]}]}"#;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let signatures = [String::new(), "00".repeat(32), "é".repeat(32), "0".repeat(63), "f".repeat(10_000)];
+    let signatures = [String::new(), "A".repeat(43), "é".repeat(32), "A".repeat(42), "f".repeat(10_000)];
     for time in [now.to_string(), "0".to_owned(), "soon".to_owned(), u64::MAX.to_string()] {
         for signature in &signatures {
             let head = format!(
-                "POST /deliver HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-soundoff-time: {time}\r\n\
-                 x-soundoff-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+                "POST /deliver HTTP/1.1\r\nhost: x\r\nx-soundoff-signed: x 1 1 {time} {} {signature}\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                "A".repeat(43),
                 body.len()
             );
             let mut stream = TcpStream::connect(internal).await.unwrap();

@@ -13,7 +13,7 @@ use super::parcels::{EdgeProcess, Parcel, Part, Waiting};
 use super::post::{Answer, Failed, Poster};
 use crate::guard::{Breaker, Pass, Weather};
 use crate::lock::lock;
-use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest, Delivery};
+use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest, Delivery, InternalKey, Signer};
 use crate::ports::sessions::Sessions;
 use crate::protocol::Handle;
 use crate::telemetry::Metrics;
@@ -35,6 +35,7 @@ const POST_TRIES: u32 = 3;
 pub(super) struct Way {
     pub(super) sessions: Arc<dyn Sessions>,
     pub(super) metrics: Metrics,
+    pub(super) key: InternalKey,
     pub(super) poster: Poster,
     pub(super) weather: Weather,
     /// Takes what must be looked up after all.
@@ -45,6 +46,15 @@ pub(super) struct Way {
 pub(super) struct Lanes {
     way: Arc<Way>,
     open: Mutex<HashMap<EdgeProcess, Lane>>,
+}
+
+/// The edge of a lane, and what the lane knows of it.
+#[derive(Clone, Copy)]
+struct Edge<'a> {
+    address: &'a str,
+    boot: &'a Arc<str>,
+    signer: &'a Signer,
+    breaker: &'a Breaker,
 }
 
 struct Lane {
@@ -84,6 +94,8 @@ impl Lane {
 
 async fn run(way: Arc<Way>, edge: EdgeProcess, mut parts: mpsc::Receiver<Part>) {
     let breaker = way.weather.one_of_many("edge");
+    let signer = Signer::new(way.key.clone(), edge.boot.clone());
+    let to = Edge { address: &edge.address, boot: &edge.boot, signer: &signer, breaker: &breaker };
     let mut trials = FuturesUnordered::new();
     let mut gathered = Vec::new();
     loop {
@@ -100,8 +112,8 @@ async fn run(way: Arc<Way>, edge: EdgeProcess, mut parts: mpsc::Receiver<Part>) 
                 // As after the last try. It is no news, so it is not logged.
                 None => way.give_up(&batch),
                 // What comes meanwhile does not wait to see whether the edge is back.
-                Some(pass) if pass.is_trial() => trials.push(way.post(&edge, &breaker, pass, batch)),
-                Some(pass) => way.post(&edge, &breaker, pass, batch).await,
+                Some(pass) if pass.is_trial() => trials.push(way.post(to, pass, batch)),
+                Some(pass) => way.post(to, pass, batch).await,
             }
         }
     }
@@ -125,41 +137,41 @@ fn batches(gathered: Vec<Part>) -> impl Iterator<Item = Vec<Part>> {
 
 impl Way {
     /// Posts deliveries. A trial is not repeated: the next one comes after the breaker's pause.
-    async fn post(&self, edge: &EdgeProcess, breaker: &Breaker, pass: Pass<&Breaker>, batch: Vec<Part>) {
-        let body = request(edge, &batch);
+    async fn post(&self, edge: Edge<'_>, pass: Pass<&Breaker>, batch: Vec<Part>) {
+        let body = request(edge.boot, &batch);
         let (mut pass, tries) = if pass.is_trial() { (pass, 1) } else { (pass, POST_TRIES) };
         for attempt in 1..=tries {
-            let posted = self.poster.post(&edge.address, body.clone()).await;
+            let posted = self.poster.post(edge.address, edge.signer, body.clone()).await;
             pass.end(!matches!(posted, Err(Failed::Silent(_))));
             match posted {
                 Ok(Answer::Taken(answer)) => {
                     self.metrics.reply_posts.inc();
                     self.metrics.reply_deliveries.inc_by(batch.len() as u64);
-                    return self.clear_missing(edge, &batch, answer).await;
+                    return self.clear_missing(edge.address, &batch, answer).await;
                 }
                 Ok(Answer::OtherProcess) => {
                     let all = batch.iter().enumerate();
                     let missing = all
                         .flat_map(|(at, part)| part.delivery.to.iter().map(move |user| (at, user.clone())));
                     let answer = DeliverAnswer { missing: missing.collect() };
-                    return self.clear_missing(edge, &batch, answer).await;
+                    return self.clear_missing(edge.address, &batch, answer).await;
                 }
                 Err(error) if attempt == tries => {
-                    tracing::warn!(edge = &*edge.address, %error, "cannot deliver");
+                    tracing::warn!(edge = edge.address, %error, "cannot deliver");
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20 << attempt)).await,
             }
-            let Some(next) = breaker.admit() else { break };
+            let Some(next) = edge.breaker.admit() else { break };
             pass = next;
         }
         self.give_up(&batch);
     }
 
     /// Removes registrations whose sockets are gone, and gives what was for one of them a second chance.
-    async fn clear_missing(&self, edge: &EdgeProcess, batch: &[Part], answer: DeliverAnswer) {
+    async fn clear_missing(&self, edge: &str, batch: &[Part], answer: DeliverAnswer) {
         for (at, user) in answer.missing {
             let Some(part) = batch.get(at) else {
-                tracing::warn!(edge = &*edge.address, "the edge names a delivery that it was not sent");
+                tracing::warn!(edge, "the edge names a delivery that it was not sent");
                 continue;
             };
             for (_, registration) in part.registrations.iter().filter(|(handle, _)| *handle == user) {
@@ -194,10 +206,10 @@ impl Way {
 }
 
 /// The body of a POST.
-fn request(edge: &EdgeProcess, batch: &[Part]) -> Bytes {
+fn request(boot: &Arc<str>, batch: &[Part]) -> Bytes {
     let deliveries: Vec<&Delivery> = batch.iter().map(|part| &part.delivery).collect();
     let frames: usize = batch.iter().map(Part::frame_bytes).sum();
-    let request = DeliverRequest { boot: edge.boot.clone(), deliveries };
+    let request = DeliverRequest { boot: Some(boot.clone()), deliveries };
     let mut body = Vec::with_capacity(frames + ABOUT_BYTES * (1 + batch.len()));
     serde_json::to_writer(&mut body, &request).expect("deliveries are JSON");
     body.into()

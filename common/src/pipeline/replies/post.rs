@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNATURE_HEADER, TIME_HEADER};
+use crate::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, Signer};
 use crate::protocol::now_ms;
 
 /// How long one POST may take.
@@ -36,20 +36,20 @@ pub(super) enum Failed {
 
 /// Posts to edges over kept connections.
 pub(super) struct Poster {
-    key: InternalKey,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Poster {
-    pub(super) fn new(key: InternalKey) -> Self {
+    pub(super) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(1)));
-        Self { key, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
-    pub(super) async fn post(&self, address: &str, body: Bytes) -> Result<Answer, Failed> {
-        let (status, said) = self.ask(address, body).await.map_err(Failed::Silent)?;
+    /// Signs and posts. What is posted again is signed again: an edge takes nothing twice.
+    pub(super) async fn post(&self, address: &str, signer: &Signer, body: Bytes) -> Result<Answer, Failed> {
+        let (status, said) = self.ask(address, signer, body).await.map_err(Failed::Silent)?;
         match status {
             StatusCode::OK => {
                 serde_json::from_slice(&said).map(Answer::Taken).map_err(|error| Failed::Silent(error.into()))
@@ -60,13 +60,11 @@ impl Poster {
     }
 
     /// The status, and the body when it is one of deliveries.
-    async fn ask(&self, address: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
-        let (time, signature) = self.key.sign("POST", DELIVER_PATH, &body, now_ms());
-        let request = Request::post(format!("http://{address}{DELIVER_PATH}"))
-            .header(TIME_HEADER, time)
-            .header(SIGNATURE_HEADER, signature)
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
+    async fn ask(&self, address: &str, signer: &Signer, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let signed = signer.sign_for_any("POST", DELIVER_PATH, &body, now_ms());
+        let request = Request::post(format!("http://{address}{DELIVER_PATH}"));
+        let request = signed.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = request.header("content-type", "application/json").body(Full::new(body))?;
         let response = tokio::time::timeout(POST_TIMEOUT, self.client.request(request)).await??;
         let status = response.status();
         if status != StatusCode::OK {

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::lock::lock;
-use crate::pipeline::deliver::{DeliverAnswer, DeliverRequest};
+use crate::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, DeliverRequest, Judge, Refused, SIGNED_HEADER};
 use crate::pipeline::envelope::Origin;
 use crate::ports::Unavailable;
 use crate::ports::memory::MemorySessions;
@@ -42,23 +42,39 @@ struct Edge {
     took: Arc<Mutex<Vec<Delivery>>>,
     posts: Arc<AtomicUsize>,
     gone: Arc<Mutex<HashSet<u64>>>,
+    /// How many of its next answers are lost on their way.
+    lost: Arc<AtomicUsize>,
 }
 
 impl Edge {
     async fn start(boot: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let edge = Self { boot, address, took: Arc::default(), posts: Arc::default(), gone: Arc::default() };
+        let (took, posts, gone) = (Arc::default(), Arc::default(), Arc::default());
+        let edge = Self { boot, address, took, posts, gone, lost: Arc::default() };
         let (took, posts, gone) = (edge.took.clone(), edge.posts.clone(), edge.gone.clone());
+        let lost = edge.lost.clone();
+        let judge = Arc::new(Judge::new(key(), boot.into()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (took, posts, gone) = (took.clone(), posts.clone(), gone.clone());
+                let (judge, took, posts, gone) = (judge.clone(), took.clone(), posts.clone(), gone.clone());
+                let lost = lost.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (took, posts, gone) = (took.clone(), posts.clone(), gone.clone());
+                    let (judge, took, posts, gone) =
+                        (judge.clone(), took.clone(), posts.clone(), gone.clone());
+                    let lost = lost.clone();
                     async move {
                         posts.fetch_add(1, Ordering::Relaxed);
-                        let body = request.into_body().collect().await?.to_bytes();
-                        Ok::<_, hyper::Error>(answer(boot, &body, &took, &gone))
+                        if let Some(refused) = refused(&judge, &request) {
+                            return Ok(refused);
+                        }
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        let answer = answer(boot, &body, &took, &gone);
+                        let is_lost = |left: usize| left.checked_sub(1);
+                        match lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_lost) {
+                            Ok(_) => Err(std::io::Error::other("the connection breaks")),
+                            Err(_) => Ok(answer),
+                        }
                     }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -89,18 +105,29 @@ impl Edge {
     }
 }
 
+/// The answer to a head that an edge would refuse.
+fn refused(judge: &Judge, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    let signed = request.headers()[SIGNED_HEADER].to_str().unwrap();
+    let length = request.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    for of_0_1_0 in ["x-soundoff-time", "x-soundoff-signature"] {
+        assert!(request.headers().contains_key(of_0_1_0), "{of_0_1_0}");
+    }
+    let refused = judge.judge("POST", DELIVER_PATH, length, signed, |_| true).err()?;
+    assert_eq!(refused, Refused::OtherProcess);
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::CONFLICT;
+    Some(answer)
+}
+
 fn answer(
     boot: &str,
     body: &[u8],
     took: &Mutex<Vec<Delivery>>,
     gone: &Mutex<HashSet<u64>>,
 ) -> Response<Full<Bytes>> {
+    let request: serde_json::Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(request["boot"], boot, "edges of 0.1.0 look for it here");
     let request: DeliverRequest = serde_json::from_slice(body).unwrap();
-    if *request.boot != *boot {
-        let mut refused = Response::new(Full::default());
-        *refused.status_mut() = StatusCode::CONFLICT;
-        return refused;
-    }
     let mut missing = Vec::new();
     for (at, delivery) in request.deliveries.into_iter().enumerate() {
         if delivery.connection.is_some_and(|connection| lock(gone).contains(&connection)) {
@@ -282,6 +309,16 @@ async fn a_reply_whose_socket_is_gone_goes_to_the_sockets_that_are_there() {
         assert_eq!(stand.look_ups(), 1, "{what}");
     }
     assert_eq!(old.took(), []);
+}
+
+#[tokio::test]
+async fn what_an_edge_has_taken_is_signed_again_when_its_answer_was_lost() {
+    let (stand, edge) = (Stand::new(), Edge::start("one").await);
+    edge.lost.store(2, Ordering::Relaxed);
+    stand.deliver(vec![parcel(Kind::Reply, "ann", Some(edge.origin(1)))]).await;
+    // The edge takes no request twice, so these were three. Replies may be shown twice.
+    assert_eq!(edge.took(), vec![("ann".to_owned(), Some(1), Kind::Reply); 3]);
+    assert_eq!((edge.posts(), stand.metrics.reply_posts_failed.get()), (3, 0));
 }
 
 #[tokio::test]
