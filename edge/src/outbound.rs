@@ -14,7 +14,7 @@ use ulid::Ulid;
 use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::state::Class;
-use crate::waiting::{Publish, Sender, Taken};
+use crate::waiting::{Publish, Sender, Source, Taken};
 
 /// How long a client should wait when main_q or the edge is full, in milliseconds.
 const OVERLOADED_MS: u64 = 1000;
@@ -55,16 +55,10 @@ pub(crate) fn publish(
     if connection.unconfirmed.load(Ordering::Acquire) >= limits.unconfirmed_per_socket {
         return Err(overloaded("too many messages of this socket wait to be accepted"));
     }
-    let taken = Taken { messages: edge.waiting.messages(), bytes: edge.waiting.bytes() };
-    let most = Taken { messages: limits.waiting_messages, bytes: limits.waiting_bytes };
-    let is_crowded = taken.reaches(most.part(ANYBODYS));
+    let is_crowded = edge.waiting.messages() >= limits.waiting_messages / ANYBODYS
+        || edge.waiting.bytes() >= limits.waiting_bytes / ANYBODYS;
     if is_crowded {
-        if taken.reaches(most) {
-            return Err(overloaded("too many messages wait to be accepted"));
-        }
-        if edge.waiting.of(&identity.user).reaches(most.part(SHARES)) {
-            return Err(overloaded(TOO_MUCH_OF_YOURS));
-        }
+        has_room_for(edge, &identity.user)?;
     }
     let (mid, body) = stamped(edge, connection, &identity.user, message);
     if body.len() > MAX_BODY_BYTES {
@@ -73,9 +67,26 @@ pub(crate) fn publish(
             format!("a message is at most {MAX_BODY_BYTES} bytes"),
         ));
     }
-    let publish =
-        Publish::new(&edge.waiting, Some(Sender::new(connection, message.id)), &identity.user, mid, body);
-    hand_over(edge, if is_crowded { publish.counted() } else { publish })
+    let source = Source::Client(Sender::new(connection, message.id));
+    let mut publish = Publish::new(&edge.waiting, source, mid, body);
+    if is_crowded {
+        publish.count();
+    }
+    hand_over(edge, publish)
+}
+
+/// Refuses a user more of what is more than half taken than a share.
+#[cold]
+fn has_room_for(edge: &Edge, user: &Handle) -> Result<(), ErrorBody> {
+    let most = Taken { messages: edge.config.waiting_messages, bytes: edge.config.waiting_bytes };
+    let taken = Taken { messages: edge.waiting.messages(), bytes: edge.waiting.bytes() };
+    if taken.reaches(most) {
+        return Err(overloaded("too many messages wait to be accepted"));
+    }
+    if edge.waiting.of(user).reaches(most.part(SHARES)) {
+        return Err(overloaded(TOO_MUCH_OF_YOURS));
+    }
+    Ok(())
 }
 
 /// An envelope that says who, where and when, and its `mid`.
@@ -104,7 +115,7 @@ pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
     let message = Incoming { id: "", message_type: "user_session", body: &nothing };
     let (mid, body) = stamped(edge, connection, user, &message);
     // Full by now: left out.
-    let _ = hand_over(edge, Publish::new(&edge.waiting, None, user, mid, body));
+    let _ = hand_over(edge, Publish::new(&edge.waiting, Source::Edge(user.clone()), mid, body));
 }
 
 /// Gathers and sends until every sending side of the channel is gone or `run` drops the task.
@@ -141,7 +152,7 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
     let outgoing = |publish: &Publish| Outgoing {
         queue: main.clone(),
         body: publish.body.clone(),
-        user: Some(publish.user.clone()),
+        user: publish.user().cloned(),
     };
     let mut results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
     if results.iter().any(has_no_room) {
@@ -153,16 +164,16 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         // A missing result is no confirmation.
         let lost = || Err(QueueError::Unavailable("the queue lost count of its entries".to_owned()));
         let result = results.next().unwrap_or_else(lost);
-        match (result, &publish.sender) {
-            (Ok(()), Some(Sender { connection, id })) => {
+        match (result, &publish.source) {
+            (Ok(()), Source::Client(Sender { connection, id })) => {
                 edge.metrics.edge_accepted.inc();
                 edge.metrics.bill.took_message();
                 edge.metrics.edge_accepted_seconds.observe(publish.came.elapsed().as_secs_f64());
                 edge.offer(connection, &ServerFrame::Accepted { id, mid: publish.mid }, Class::Durable);
             }
-            (Ok(()), None) => {}
-            (Err(error), sender) => {
-                if let Some(Sender { connection, id }) = sender {
+            (Ok(()), Source::Edge(_)) => {}
+            (Err(error), source) => {
+                if let Source::Client(Sender { connection, id }) = source {
                     edge.refuse(connection, Some(id), &refusal(&error));
                 }
                 failed = Some(error);
@@ -196,8 +207,8 @@ async fn send_reads(edge: &Edge, batch: &[Publish], results: &mut [Result<(), Qu
     let refused = (0..results.len()).filter(|at| has_no_room(&results[*at]));
     let reads: Vec<usize> = refused.filter(|at| batch.get(*at).is_some_and(only_reads)).collect();
     let outgoing = |at: &usize| {
-        let Publish { body, user, .. } = &batch[*at];
-        Outgoing { queue: QueueName::main(), body: body.clone(), user: Some(user.clone()) }
+        let publish = &batch[*at];
+        Outgoing { queue: QueueName::main(), body: publish.body.clone(), user: publish.user().cloned() }
     };
     let sent = edge.queues.send_passing(reads.iter().map(outgoing).collect()).await;
     for (at, result) in reads.into_iter().zip(sent) {

@@ -79,34 +79,6 @@ impl Waiting {
     }
 }
 
-/// Counts one message as waiting until dropped, whatever happens to it.
-struct Place {
-    waiting: Arc<Waiting>,
-    bytes: usize,
-    /// By whom it is counted, too.
-    user: Option<Handle>,
-}
-
-impl Place {
-    #[inline]
-    fn take(waiting: &Arc<Waiting>, bytes: usize) -> Self {
-        waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
-        waiting.messages.fetch_add(1, Ordering::AcqRel);
-        Self { waiting: waiting.clone(), bytes, user: None }
-    }
-}
-
-impl Drop for Place {
-    #[inline]
-    fn drop(&mut self) {
-        self.waiting.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.waiting.messages.fetch_sub(1, Ordering::AcqRel);
-        if let Some(user) = &self.user {
-            self.waiting.uncount(user, self.bytes);
-        }
-    }
-}
-
 /// The socket that waits for a message's `accepted` or error. Counts the message as unconfirmed until dropped.
 pub(crate) struct Sender {
     pub(crate) connection: Arc<Connection>,
@@ -129,35 +101,66 @@ impl Drop for Sender {
     }
 }
 
-/// One message on its way to main_q.
+/// Who sent a message.
+pub(crate) enum Source {
+    Client(Sender),
+    /// The edge, because of a user: no client hears of it, and no socket's bound or end waits for it.
+    Edge(Handle),
+}
+
+/// One message on its way to main_q. Counts as waiting until dropped, whatever happens to it.
 pub(crate) struct Publish {
-    /// The edge's own messages have none: no client hears of them, and no socket's bound or end waits for them.
-    pub(crate) sender: Option<Sender>,
-    pub(crate) user: Handle,
+    pub(crate) source: Source,
     pub(crate) mid: Ulid,
     pub(crate) body: Bytes,
     pub(crate) came: Instant,
-    place: Place,
+    waiting: Arc<Waiting>,
+    /// Whether it is counted as its user's as well.
+    counted: bool,
 }
 
 impl Publish {
     /// A message that came now, and counts in `waiting` from now on.
     #[inline]
-    pub(crate) fn new(
-        waiting: &Arc<Waiting>,
-        sender: Option<Sender>,
-        user: &Handle,
-        mid: Ulid,
-        body: Bytes,
-    ) -> Self {
-        let place = Place::take(waiting, body.len());
-        Self { sender, user: user.clone(), mid, body, came: Instant::now(), place }
+    pub(crate) fn new(waiting: &Arc<Waiting>, source: Source, mid: Ulid, body: Bytes) -> Self {
+        waiting.bytes.fetch_add(body.len(), Ordering::AcqRel);
+        waiting.messages.fetch_add(1, Ordering::AcqRel);
+        Self { source, mid, body, came: Instant::now(), waiting: waiting.clone(), counted: false }
+    }
+
+    /// The user who sent it, or because of whom it was sent.
+    #[inline]
+    pub(crate) fn user(&self) -> Option<&Handle> {
+        match &self.source {
+            Source::Client(sender) => sender.connection.identity().map(|identity| &identity.user),
+            Source::Edge(user) => Some(user),
+        }
     }
 
     /// Counts it as its user's as well.
-    pub(crate) fn counted(mut self) -> Self {
-        self.place.waiting.count(&self.user, self.place.bytes);
-        self.place.user = Some(self.user.clone());
-        self
+    #[cold]
+    pub(crate) fn count(&mut self) {
+        if let Some(user) = self.user() {
+            self.waiting.count(user, self.body.len());
+            self.counted = true;
+        }
+    }
+
+    #[cold]
+    fn uncount(&self) {
+        if let Some(user) = self.user() {
+            self.waiting.uncount(user, self.body.len());
+        }
+    }
+}
+
+impl Drop for Publish {
+    #[inline]
+    fn drop(&mut self) {
+        self.waiting.bytes.fetch_sub(self.body.len(), Ordering::AcqRel);
+        self.waiting.messages.fetch_sub(1, Ordering::AcqRel);
+        if self.counted {
+            self.uncount();
+        }
     }
 }
