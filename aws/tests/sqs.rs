@@ -249,7 +249,7 @@ fn alpha() -> QueueName {
 }
 
 fn batch(bodies: impl IntoIterator<Item = String>) -> Vec<Outgoing> {
-    bodies.into_iter().map(|body| Outgoing { queue: alpha(), body: Bytes::from(body) }).collect()
+    bodies.into_iter().map(|body| Outgoing { queue: alpha(), body: Bytes::from(body), user: None }).collect()
 }
 
 async fn take(queues: &SqsQueues, count: usize, visibility: Duration) -> Vec<Message> {
@@ -285,6 +285,41 @@ async fn a_crowd_is_packed() {
     queues.ack(&alpha(), got.into_iter().map(|message| message.receipt).collect()).await.expect("ack");
     let depth = queues.depth(&alpha()).await.expect("depth");
     assert_eq!((depth.visible, depth.in_flight), (0, 0), "acks delete packs");
+}
+
+/// Law 10 for what a process holds; and the engines take the name of a user with a message.
+async fn a_greedy_user_s_pack_holds_nobody_up(variable: &str) {
+    let queues = Engine::new(variable).open(true).await;
+    let of = |user: Option<&str>, body: String| Outgoing {
+        user: user.map(|user| user.parse().expect("a handle")),
+        ..batch([body]).remove(0)
+    };
+    let greedy = (0..300).map(|n| of(Some("greedy"), format!("greedy {n}")));
+    let others =
+        [of(Some("ann"), "ann".to_owned()), of(Some("bob"), "bob".to_owned()), of(None, "-".to_owned())];
+    let answers = queues.send(greedy.chain(others).collect()).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let depth = queues.depth(&alpha()).await.expect("depth");
+    assert_eq!(depth.visible, 2, "one pack of the greedy user's, and one of all others'");
+    let mut got = take(&queues, 16, LONG).await;
+    let first: Vec<_> = got.iter().map(|message| message.body.clone()).collect();
+    for other in ["ann", "bob", "-"] {
+        assert!(first.iter().take(16).any(|body| *body == other), "{other} waits for {first:?}");
+    }
+    got.extend(take(&queues, 303 - got.len(), LONG).await);
+    queues.ack(&alpha(), got.into_iter().map(|message| message.receipt).collect()).await.expect("ack");
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn a_greedy_user_s_pack_holds_nobody_up_on_ministack() {
+    a_greedy_user_s_pack_holds_nobody_up("TEST_MINISTACK").await;
+}
+
+#[tokio::test]
+#[ignore = "needs stand-ins: tests/standins/with cargo test -p soundoff-aws -- --ignored"]
+async fn a_greedy_user_s_pack_holds_nobody_up_on_moto() {
+    a_greedy_user_s_pack_holds_nobody_up("TEST_MOTO").await;
 }
 
 #[tokio::test]

@@ -14,12 +14,19 @@ use ulid::Ulid;
 use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::state::Class;
-use crate::waiting::{Publish, Sender};
+use crate::waiting::{Publish, Sender, Source, Taken};
 
 /// How long a client should wait when main_q or the edge is full, in milliseconds.
 const OVERLOADED_MS: u64 = 1000;
 /// The most bytes in one send; the last message may go over it.
 const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Beyond this part of what may wait a user takes at most a share of it.
+const ANYBODYS: usize = 2;
+/// Into how many shares it is divided.
+const SHARES: usize = 64;
+/// What a user is told who has taken a share.
+const TOO_MUCH_OF_YOURS: &str = "too many of your messages wait: send again when some of them are done";
 
 /// A message as the socket read it.
 pub(crate) struct Incoming<'a> {
@@ -48,10 +55,10 @@ pub(crate) fn publish(
     if connection.unconfirmed.load(Ordering::Acquire) >= limits.unconfirmed_per_socket {
         return Err(overloaded("too many messages of this socket wait to be accepted"));
     }
-    let waiting = &edge.waiting;
-    let full = waiting.messages() >= limits.waiting_messages || waiting.bytes() >= limits.waiting_bytes;
-    if full {
-        return Err(overloaded("too many messages wait to be accepted"));
+    let is_crowded = edge.waiting.messages() >= limits.waiting_messages / ANYBODYS
+        || edge.waiting.bytes() >= limits.waiting_bytes / ANYBODYS;
+    if is_crowded {
+        has_room_for(edge, &identity.user)?;
     }
     let (mid, body) = stamped(edge, connection, &identity.user, message);
     if body.len() > MAX_BODY_BYTES {
@@ -60,7 +67,26 @@ pub(crate) fn publish(
             format!("a message is at most {MAX_BODY_BYTES} bytes"),
         ));
     }
-    hand_over(edge, Some(Sender::new(connection, message.id)), mid, body)
+    let source = Source::Client(Sender::new(connection, message.id));
+    let mut publish = Publish::new(&edge.waiting, source, mid, body);
+    if is_crowded {
+        publish.count();
+    }
+    hand_over(edge, publish)
+}
+
+/// Refuses a user more of what is more than half taken than a share.
+#[cold]
+fn has_room_for(edge: &Edge, user: &Handle) -> Result<(), ErrorBody> {
+    let most = Taken { messages: edge.config.waiting_messages, bytes: edge.config.waiting_bytes };
+    let taken = Taken { messages: edge.waiting.messages(), bytes: edge.waiting.bytes() };
+    if taken.reaches(most) {
+        return Err(overloaded("too many messages wait to be accepted"));
+    }
+    if edge.waiting.of(user).reaches(most.part(SHARES)) {
+        return Err(overloaded(TOO_MUCH_OF_YOURS));
+    }
+    Ok(())
 }
 
 /// An envelope that says who, where and when, and its `mid`.
@@ -75,8 +101,7 @@ fn stamped(edge: &Edge, connection: &Connection, user: &Handle, message: &Incomi
 }
 
 /// Puts a message among those that wait for main_q.
-fn hand_over(edge: &Edge, sender: Option<Sender>, mid: Ulid, body: Bytes) -> Result<(), ErrorBody> {
-    let publish = Publish::new(&edge.waiting, sender, mid, body);
+fn hand_over(edge: &Edge, publish: Publish) -> Result<(), ErrorBody> {
     edge.outbound.try_send(publish).map_err(|_| overloaded("too many messages wait to be accepted"))
 }
 
@@ -90,7 +115,7 @@ pub(crate) fn announce(edge: &Edge, connection: &Connection, user: &Handle) {
     let message = Incoming { id: "", message_type: "user_session", body: &nothing };
     let (mid, body) = stamped(edge, connection, user, &message);
     // Full by now: left out.
-    let _ = hand_over(edge, None, mid, body);
+    let _ = hand_over(edge, Publish::new(&edge.waiting, Source::Edge(user.clone()), mid, body));
 }
 
 /// Gathers and sends until every sending side of the channel is gone or `run` drops the task.
@@ -124,7 +149,11 @@ pub(crate) async fn gather(edge: Arc<Edge>, mut taken: mpsc::Receiver<Publish>) 
 
 async fn send(edge: &Edge, batch: Vec<Publish>) {
     let main = QueueName::main();
-    let outgoing = |publish: &Publish| Outgoing { queue: main.clone(), body: publish.body.clone() };
+    let outgoing = |publish: &Publish| Outgoing {
+        queue: main.clone(),
+        body: publish.body.clone(),
+        user: publish.user().cloned(),
+    };
     let mut results = edge.queues.send(batch.iter().map(outgoing).collect()).await;
     if results.iter().any(has_no_room) {
         send_reads(edge, &batch, &mut results).await;
@@ -135,16 +164,16 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
         // A missing result is no confirmation.
         let lost = || Err(QueueError::Unavailable("the queue lost count of its entries".to_owned()));
         let result = results.next().unwrap_or_else(lost);
-        match (result, &publish.sender) {
-            (Ok(()), Some(Sender { connection, id })) => {
+        match (result, &publish.source) {
+            (Ok(()), Source::Client(Sender { connection, id })) => {
                 edge.metrics.edge_accepted.inc();
                 edge.metrics.bill.took_message();
                 edge.metrics.edge_accepted_seconds.observe(publish.came.elapsed().as_secs_f64());
                 edge.offer(connection, &ServerFrame::Accepted { id, mid: publish.mid }, Class::Durable);
             }
-            (Ok(()), None) => {}
-            (Err(error), sender) => {
-                if let Some(Sender { connection, id }) = sender {
+            (Ok(()), Source::Edge(_)) => {}
+            (Err(error), source) => {
+                if let Source::Client(Sender { connection, id }) = source {
                     edge.refuse(connection, Some(id), &refusal(&error));
                 }
                 failed = Some(error);
@@ -177,7 +206,10 @@ async fn send_reads(edge: &Edge, batch: &[Publish], results: &mut [Result<(), Qu
     };
     let refused = (0..results.len()).filter(|at| has_no_room(&results[*at]));
     let reads: Vec<usize> = refused.filter(|at| batch.get(*at).is_some_and(only_reads)).collect();
-    let outgoing = |at: &usize| Outgoing { queue: QueueName::main(), body: batch[*at].body.clone() };
+    let outgoing = |at: &usize| {
+        let publish = &batch[*at];
+        Outgoing { queue: QueueName::main(), body: publish.body.clone(), user: publish.user().cloned() }
+    };
     let sent = edge.queues.send_passing(reads.iter().map(outgoing).collect()).await;
     for (at, result) in reads.into_iter().zip(sent) {
         results[at] = result;
@@ -188,6 +220,7 @@ async fn send_reads(edge: &Edge, batch: &[Publish], results: &mut [Result<(), Qu
 fn refusal(error: &QueueError) -> ErrorBody {
     match error {
         QueueError::Full => overloaded("the queues are full"),
+        QueueError::Share => overloaded(TOO_MUCH_OF_YOURS),
         QueueError::NoRoom => overloaded("the server's disk is full"),
         QueueError::Unavailable(_) => overloaded("the queues are unavailable"),
         QueueError::TooLarge(_) => {

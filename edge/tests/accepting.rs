@@ -81,18 +81,21 @@ async fn each_message_gets_its_own_answer() {
     let mut ann = stand.welcomed("ann").await;
     stand.world.queues.judge(|envelope| match &*envelope.id {
         "full" => Err(QueueError::Full),
+        "share" => Err(QueueError::Share),
         "down" => Err(QueueError::Unavailable("x".to_owned())),
         "large" => Err(QueueError::TooLarge(1)),
         _ => Ok(()),
     });
     stand.world.queues.gate.hold();
-    for id in ["a", "full", "b", "down", "large", "c"] {
+    for id in ["a", "full", "b", "down", "large", "c", "share"] {
         ann.send(&note(id)).await;
     }
     stand.world.queues.gate.release();
     let mut seen = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         let frame = ann.frame().await;
+        let why = frame["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(why.contains("of your messages"), frame["id"] == "share", "{frame}");
         let what = frame["error"]["code"].as_str().unwrap_or_else(|| frame["op"].as_str().unwrap());
         seen.push((
             frame["id"].as_str().unwrap().to_owned(),
@@ -108,6 +111,7 @@ async fn each_message_gets_its_own_answer() {
         ("down", "overloaded", true),
         ("full", "overloaded", true),
         ("large", "too_large", false),
+        ("share", "overloaded", true),
     ];
     assert_eq!(seen, expected.map(|(id, what, retry)| (id.to_owned(), what.to_owned(), retry)));
 }
@@ -136,9 +140,9 @@ async fn messages_that_arrive_during_a_send_go_together_and_mids_rise() {
 async fn more_unconfirmed_messages_than_the_bound_are_refused_and_room_comes_back() {
     let limits = EdgeConfig { unconfirmed_per_socket: 3, ..config() };
     for config in
-        [limits, EdgeConfig { waiting_messages: 3, ..config() }, EdgeConfig { waiting_bytes: 1, ..config() }]
+        [limits, EdgeConfig { waiting_messages: 2, ..config() }, EdgeConfig { waiting_bytes: 1, ..config() }]
     {
-        let most = if config.waiting_bytes == 1 { 1 } else { 3 };
+        let most = config.waiting_bytes.min(config.waiting_messages).min(3);
         let stand = stand_with(config, World::default()).await;
         let mut ann = stand.welcomed("ann").await;
         stand.world.queues.gate.hold();
@@ -155,6 +159,50 @@ async fn more_unconfirmed_messages_than_the_bound_are_refused_and_room_comes_bac
         ann.send(&note("again")).await;
         assert_eq!(ann.expect("accepted").await["id"], "again");
         assert!(stand.world.queues.sent().iter().all(|e| *e.id != most.to_string()), "refused and queued");
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_fills_an_edge_locks_nobody_out() {
+    // Half of it is anybody's; of the rest a user gets a 64th, which is four messages or some bytes.
+    let by_count = EdgeConfig { waiting_messages: 256, ..config() };
+    let by_bytes = EdgeConfig { waiting_bytes: 64 * 1024, ..config() };
+    for limits in [by_count, by_bytes] {
+        let stand =
+            stand_with(EdgeConfig { messages_per_second: 1000, burst: 1000, ..limits }, World::default())
+                .await;
+        let mut greedy = [stand.welcomed("greedy").await, stand.welcomed("greedy").await];
+        let mut polite = Vec::new();
+        for n in 0..20 {
+            stand.world.tables.add_user(&format!("polite{n}"));
+            polite.push(stand.welcomed(&format!("polite{n}")).await);
+        }
+        stand.world.queues.gate.hold();
+        let mut refused = 0;
+        for n in 0..400 {
+            greedy[n % 2].send(&note(&n.to_string())).await;
+        }
+        for socket in &mut greedy {
+            for frame in socket.before_pong().await {
+                assert_eq!(frame["error"]["code"], "overloaded");
+                let why = frame["error"]["message"].as_str().unwrap();
+                assert!(why.contains("of your messages"), "the one who is refused hears why: {why}");
+                refused += 1;
+            }
+        }
+        assert!((64..=400 - 128).contains(&refused), "{refused} of the greedy user's 400");
+        for socket in &mut polite {
+            socket.send(&note("mine")).await;
+            assert!(socket.before_pong().await.is_empty(), "who is polite is not refused");
+        }
+        stand.world.queues.gate.release();
+        for socket in &mut polite {
+            socket.expect("accepted").await;
+        }
+        let accepted = || stand.metrics.edge_accepted.get() == 400 - refused + 20;
+        until("all that waited is accepted", accepted).await;
+        greedy[1].send(&note("again")).await;
+        until("what waited makes room", || stand.metrics.edge_accepted.get() == 400 - refused + 21).await;
     }
 }
 

@@ -54,7 +54,8 @@ async fn append(dir: &Path, senders: usize) {
                 let mut times = Vec::new();
                 while began.elapsed() < SPAN {
                     let start = Instant::now();
-                    let answers = queues.send(vec![Outgoing { queue: first(), body: body() }]).await;
+                    let answers =
+                        queues.send(vec![Outgoing { queue: first(), body: body(), user: None }]).await;
                     assert!(answers[0].is_ok());
                     times.push(start.elapsed());
                     sent.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +88,7 @@ async fn hops(dir: &Path, in_flight: usize, batch: usize) {
                 let stamp = u64::try_from(began.elapsed().as_nanos()).expect("a short run").to_le_bytes();
                 let mut body = body().to_vec();
                 body[..8].copy_from_slice(&stamp);
-                let outgoing = Outgoing { queue: first(), body: body.into() };
+                let outgoing = Outgoing { queue: first(), body: body.into(), user: None };
                 assert!(queues.send(vec![outgoing; batch]).await.iter().all(Result::is_ok));
             }
         }));
@@ -107,7 +108,9 @@ async fn forward(queues: Arc<EmbeddedQueues>, batch: usize) {
         let got = queues.receive(&first(), batch, HIDDEN, HIDDEN).await.expect("a receive");
         let queues = queues.clone();
         tokio::spawn(async move {
-            let onward = got.iter().map(|m| Outgoing { queue: second(), body: m.body.clone() }).collect();
+            let onward = got.iter();
+            let onward =
+                onward.map(|m| Outgoing { queue: second(), body: m.body.clone(), user: None }).collect();
             assert!(queues.send(onward).await.iter().all(Result::is_ok));
             let receipts: Vec<Receipt> = got.into_iter().map(|m| m.receipt).collect();
             queues.ack(&first(), receipts).await.expect("an ack");

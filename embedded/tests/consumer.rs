@@ -73,7 +73,8 @@ async fn slow_messages_are_kept_out_of_sight_and_hold_up_no_other() {
         (depth.visible, depth.in_flight)
     };
     let send = async |bodies: &[String]| {
-        let outgoing = |body: &String| Outgoing { queue: queue.clone(), body: Bytes::from(body.clone()) };
+        let outgoing =
+            |body: &String| Outgoing { queue: queue.clone(), body: Bytes::from(body.clone()), user: None };
         let sent = queues.send(bodies.iter().map(outgoing).collect()).await;
         assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     };

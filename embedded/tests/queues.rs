@@ -156,3 +156,13 @@ async fn many_receivers_share() {
 async fn unknown_queues_are_refused() {
     contract::unknown_queues_are_refused(&Directory::new()).await;
 }
+
+#[tokio::test]
+async fn users_are_served_in_turn() {
+    contract::users_are_served_in_turn(&Directory::new()).await;
+}
+
+#[tokio::test]
+async fn what_comes_again_keeps_its_place() {
+    contract::what_comes_again_keeps_its_place(&Directory::new()).await;
+}

@@ -110,7 +110,7 @@ impl Queues for Memory {
         let answers = vec![Ok(()); batch.len()];
         if let Some(lines) = &self.lines {
             let mut lines = lock(lines);
-            for Outgoing { queue, body } in batch {
+            for Outgoing { queue, body, .. } in batch {
                 let line = lines.entry(queue).or_default();
                 line.waiting.push_back(body);
                 line.news.notify_one();

@@ -47,7 +47,7 @@ pub(crate) struct Body {
 /// Queues the check of a medium.
 pub(crate) async fn ask_for_check(outward: &Outward, id: Ulid, owner: &Handle) -> Result<(), Failure> {
     let body = raw(&Checked { media: id.to_string(), ended: false });
-    let own = Own { message_type: CHECK, about: owner.clone(), body };
+    let own = Own { message_type: CHECK, about: owner.clone(), user: Some(owner.clone()), body };
     outward.queue(vec![own], now_ms()).await
 }
 
@@ -59,6 +59,6 @@ pub(crate) async fn report(
     finding: Finding,
 ) -> Result<(), Failure> {
     let body = raw(&Body { media: id.to_string(), finding });
-    let own = Own { message_type: CHECKED, about: owner.clone(), body };
+    let own = Own { message_type: CHECKED, about: owner.clone(), user: Some(owner.clone()), body };
     outward.queue(vec![own], now_ms()).await
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use soundoff_common::lock::lock;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
-use soundoff_common::pipeline::envelope::Routed;
+use soundoff_common::pipeline::envelope::{Routed, sender_of};
 use soundoff_common::pipeline::worker::Outward;
 use soundoff_common::ports::archive::{Archive, Record};
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
@@ -84,7 +84,8 @@ impl Router {
         };
         for (nth, queue) in queues.iter().enumerate() {
             run.owners.push((at, nth));
-            run.out.push(Outgoing { queue: queue.clone(), body: message.body.clone() });
+            let (queue, body) = (queue.clone(), message.body.clone());
+            run.out.push(Outgoing { queue, body, user: Some(envelope.from.clone()) });
         }
         if !archived {
             run.archived.push(at);
@@ -106,7 +107,10 @@ impl Router {
         }
         let Err(error) = self.archive.put(records).await else { return vec![Ok(()); owners.len()] };
         tracing::debug!(%error, "to be archived later");
-        let late = |at: &usize| Outgoing { queue: self.late.clone(), body: batch[*at].body.clone() };
+        let late = |at: &usize| {
+            let message = &batch[*at];
+            Outgoing { queue: self.late.clone(), body: message.body.clone(), user: sender_of(message) }
+        };
         self.queues.forward(owners.iter().map(late).collect()).await
     }
 
@@ -175,7 +179,7 @@ impl Job for Router {
 fn refused(error: &QueueError) -> Verdict {
     match error {
         QueueError::TooLarge(_) => Verdict::Dead(error.to_string()),
-        QueueError::Full | QueueError::NoRoom | QueueError::Unavailable(_) => {
+        QueueError::Full | QueueError::Share | QueueError::NoRoom | QueueError::Unavailable(_) => {
             Verdict::Wait(error.to_string())
         }
         QueueError::UnknownQueue(_) => Verdict::Retry(error.to_string()),

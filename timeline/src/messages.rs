@@ -60,7 +60,7 @@ impl Scan {
         // No user causes a scan, but a message needs a handle.
         let nobody = || "everybody".parse().expect("a valid handle");
         let about = self.after.clone().unwrap_or_else(nobody);
-        Own { message_type: SCHEDULE, about, body: raw(self) }
+        Own { message_type: SCHEDULE, about, user: None, body: raw(self) }
     }
 }
 
@@ -69,6 +69,8 @@ pub(crate) fn in_batches(message_type: &'static str, users: &[Handle]) -> Vec<Ow
     let message = |users: &[Handle]| Own {
         message_type,
         about: users[0].clone(),
+        // One user's timeline is computed because that user waits for it, and takes a turn between those of many.
+        user: if let [user] = users { Some(user.clone()) } else { None },
         body: raw(&Users { users: users.to_vec() }),
     };
     users.chunks(USERS_AT_ONCE).map(message).collect()

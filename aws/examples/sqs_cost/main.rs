@@ -175,7 +175,7 @@ async fn through_packs(fake: &queue::Fake, load: &Load, job: &Arc<Count>) -> any
     let one = move |body: String| {
         let (queues, queue) = (queues.clone(), name.clone());
         async move {
-            let answers = queues.send(vec![Outgoing { queue, body: Bytes::from(body) }]).await;
+            let answers = queues.send(vec![Outgoing { queue, body: Bytes::from(body), user: None }]).await;
             assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         }
     };

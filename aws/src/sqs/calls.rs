@@ -39,8 +39,9 @@ pub(super) fn units(bytes: usize) -> f64 {
 
 /// One kind of batch.
 #[derive(Clone, Copy)]
-enum Kind {
-    Send,
+enum Kind<'a> {
+    /// With the group of each message.
+    Send(&'a [Option<String>]),
     Delete,
     Visibility(i32),
 }
@@ -48,16 +49,25 @@ enum Kind {
 pub(super) type Answer = Result<(), QueueError>;
 
 impl Calls {
-    /// Sends at most ten messages.
-    pub(super) async fn send(&self, url: &str, bodies: &[String]) -> Vec<Answer> {
-        self.batch(url, bodies, Kind::Send).await
+    /// Sends messages, each with its group if it has one, in batches.
+    pub(super) async fn send(&self, url: &str, bodies: &[String], groups: &[Option<String>]) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(bodies.len());
+        for (bodies, groups) in bodies.chunks(ENTRIES).zip(groups.chunks(ENTRIES)) {
+            answers.extend(self.batch(url, bodies, Kind::Send(groups)).await);
+        }
+        answers
     }
 
     /// Sends one message, which may be as large as a request may be; returns its id.
-    pub(super) async fn send_alone(&self, url: &str, body: String) -> Result<String, QueueError> {
+    pub(super) async fn send_alone(
+        &self,
+        url: &str,
+        body: String,
+        group: Option<String>,
+    ) -> Result<String, QueueError> {
         let bill = self.meter.each_try(SQS_REQUEST, units(body.len()));
-        let call = self.client.send_message().queue_url(url).message_body(body).customize();
-        let sent = call.interceptor(bill).send().await.map_err(unavailable)?;
+        let call = self.client.send_message().queue_url(url).message_body(body).set_message_group_id(group);
+        let sent = call.customize().interceptor(bill).send().await.map_err(unavailable)?;
         Ok(sent.message_id.unwrap_or_default())
     }
 
@@ -76,7 +86,7 @@ impl Calls {
         self.chunks(url, handles, Kind::Visibility(seconds(visibility))).await
     }
 
-    async fn chunks(&self, url: &str, handles: &[String], kind: Kind) -> Vec<Answer> {
+    async fn chunks(&self, url: &str, handles: &[String], kind: Kind<'_>) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(handles.len());
         for chunk in handles.chunks(ENTRIES) {
             answers.extend(self.batch(url, chunk, kind).await);
@@ -84,7 +94,7 @@ impl Calls {
         answers
     }
 
-    async fn batch(&self, url: &str, items: &[String], kind: Kind) -> Vec<Answer> {
+    async fn batch(&self, url: &str, items: &[String], kind: Kind<'_>) -> Vec<Answer> {
         let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
         for round in 1..=TRIES {
             let open: Vec<usize> = (0..items.len()).filter(|at| answers[*at].is_none()).collect();
@@ -125,15 +135,17 @@ impl Calls {
         url: &str,
         items: &[String],
         open: &[usize],
-        kind: Kind,
+        kind: Kind<'_>,
     ) -> Result<Vec<BatchResultErrorEntry>, QueueError> {
-        let bytes = if matches!(kind, Kind::Send) { open.iter().map(|at| items[*at].len()).sum() } else { 0 };
+        let bytes =
+            if matches!(kind, Kind::Send(_)) { open.iter().map(|at| items[*at].len()).sum() } else { 0 };
         let bill = self.meter.each_try(SQS_REQUEST, units(bytes));
         match kind {
-            Kind::Send => {
+            Kind::Send(groups) => {
                 let entries = open.iter().filter_map(|at| {
                     let entry = SendMessageBatchRequestEntry::builder().id(at.to_string());
-                    entry.message_body(&items[*at]).build().ok()
+                    let group = groups.get(*at).cloned().flatten();
+                    entry.message_body(&items[*at]).set_message_group_id(group).build().ok()
                 });
                 let call =
                     self.client.send_message_batch().queue_url(url).set_entries(Some(entries.collect()));
@@ -161,8 +173,8 @@ impl Calls {
     }
 }
 
-fn refused(entry: &BatchResultErrorEntry, kind: Kind) -> Answer {
-    if !matches!(kind, Kind::Send) && entry.sender_fault {
+fn refused(entry: &BatchResultErrorEntry, kind: Kind<'_>) -> Answer {
+    if !matches!(kind, Kind::Send(_)) && entry.sender_fault {
         return Ok(()); // The message is deleted or was received by another: nothing to do.
     }
     Err(QueueError::Unavailable(format!("sqs: an entry was refused: {}", entry.code)))

@@ -125,7 +125,8 @@ pub(super) async fn redrive(lane: &Lane, limit: usize) -> Result<usize, QueueErr
 async fn unpack(lane: &Lane, letters: &[DeadLetter], room: usize) -> Result<usize, QueueError> {
     let (back, rest) = letters.split_at(room.min(letters.len()));
     for letter in back {
-        lane.calls.send_alone(&lane.url, wire::encode(&[&letter.body], 0, 0)).await?;
+        // Whose it is went with the burial: it counts as one more user's.
+        lane.calls.send_alone(&lane.url, wire::encode(&[&letter.body], 0, 0), None).await?;
     }
     for letter in rest {
         bury(lane, &letter.body, &letter.reason, letter.attempts, letter.buried_at).await?;

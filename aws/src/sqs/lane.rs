@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::{QueueError, QueueName};
+use soundoff_common::protocol::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::calls::{self, Calls, ENTRIES};
 use super::packs::Packs;
 use super::part::Named;
+use super::request::{Pack, Request};
 use super::wire::{self, CHUNK};
 
 /// How many sends of one queue run in parallel.
@@ -24,17 +26,15 @@ const PACE: Duration = Duration::from_millis(25);
 const DELETES_GATHER: Duration = Duration::from_millis(200);
 /// How many bytes of bodies may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// How many bytes one request carries; a single message may be larger, see [`wire`].
-const REQUEST: usize = 256 * 1024;
-/// The bytes of a pack's header before its lengths, rounded up.
-const HEADER: usize = 64;
 
 type Answer = oneshot::Sender<Result<(), QueueError>>;
 
+/// A body that waits to be sent.
 #[derive(Debug)]
-struct Waiting {
-    body: String,
-    answer: Answer,
+pub(super) struct Waiting {
+    pub(super) body: String,
+    pub(super) user: Option<Handle>,
+    pub(super) answer: Answer,
 }
 
 #[derive(Debug, Default)]
@@ -117,15 +117,16 @@ impl Lane {
     }
 
     /// Adds bodies to the next send.
-    pub(super) fn gather(self: &Arc<Self>, bodies: Vec<(String, Answer)>) {
+    pub(super) fn gather(self: &Arc<Self>, bodies: Vec<Waiting>) {
         let mut gathering = lock(&self.gathering);
-        for (body, answer) in bodies {
-            if gathering.bytes + body.len() > MOST_BYTES {
-                let _ = answer.send(Err(QueueError::Full));
+        for waiting in bodies {
+            let bytes = waiting.body.len();
+            if gathering.bytes + bytes > MOST_BYTES {
+                let _ = waiting.answer.send(Err(QueueError::Full));
                 continue;
             }
-            gathering.bytes += body.len();
-            gathering.waiting.push_back(Waiting { body, answer });
+            gathering.bytes += bytes;
+            gathering.waiting.push_back(waiting);
         }
         self.begin(&mut gathering);
         if !gathering.watched && !gathering.waiting.is_empty() {
@@ -159,11 +160,12 @@ impl Lane {
     }
 
     async fn pump(self: Arc<Self>) {
-        while let Some(packs) = self.next() {
-            let bodies: Vec<String> = packs.iter().map(|pack| encode(pack)).collect();
-            let answers = self.calls.send(&self.url, &bodies).await;
-            for (pack, answer) in packs.into_iter().zip(answers) {
-                for waiting in pack {
+        while let Some(request) = self.next() {
+            let (bodies, groups): (Vec<_>, Vec<_>) =
+                request.iter().map(|pack| (encode(&pack.members), pack.group.clone())).unzip();
+            let answers = self.calls.send(&self.url, &bodies, &groups).await;
+            for (pack, answer) in request.into_iter().zip(answers) {
+                for waiting in pack.members {
                     let _ = waiting.answer.send(answer.clone());
                 }
             }
@@ -171,36 +173,22 @@ impl Lane {
     }
 
     /// The packs of the next request; `None` when this sender must end.
-    fn next(&self) -> Option<Vec<Vec<Waiting>>> {
+    fn next(&self) -> Option<Vec<Pack>> {
         let mut gathering = lock(&self.gathering);
         if !gathering.calls_for_one(gathering.sends - 1) {
             gathering.sends -= 1;
             return None;
         }
         gathering.begun = Some(Instant::now());
-        let (mut packs, mut open, mut filled, mut total) = (Vec::new(), Vec::new(), HEADER, 0);
-        while let Some(first) = gathering.waiting.front() {
-            let weight = wire::weight(&first.body);
-            let fits = open.is_empty() || filled + weight <= CHUNK;
-            let added = if fits { weight } else { weight + HEADER };
-            if (total > 0 && total + added + HEADER > REQUEST) || (!fits && packs.len() + 1 == ENTRIES) {
-                break;
-            }
-            if !fits {
-                packs.push(std::mem::take(&mut open));
-                filled = HEADER;
-            }
-            filled += weight;
-            total += added;
-            if let Some(waiting) = gathering.waiting.pop_front() {
-                gathering.bytes -= waiting.body.len();
-                open.push(waiting);
-            }
+        let mut request = Request::default();
+        while let Some(first) = gathering.waiting.front()
+            && request.has_room(wire::weight(&first.body))
+            && let Some(waiting) = gathering.waiting.pop_front()
+        {
+            gathering.bytes -= waiting.body.len();
+            request.add(waiting);
         }
-        if !open.is_empty() {
-            packs.push(open);
-        }
-        Some(packs)
+        Some(request.packs())
     }
 }
 

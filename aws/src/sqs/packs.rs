@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use soundoff_common::ports::queues::{Message, Receipt};
+use soundoff_common::ports::queues::{Message, Receipt, Rounds};
 
 use super::copies::Copies;
 use super::part::{Named, Part};
@@ -49,6 +49,8 @@ struct Held {
     /// The latest receipt handle: SQS may not delete a message by an older one.
     handle: String,
     members: Vec<(String, State)>,
+    /// Whose all of them are, as the engine was told.
+    group: Option<String>,
     attempt: u32,
     sent_at: u64,
     hidden_until: Instant,
@@ -64,6 +66,11 @@ impl Held {
     fn packed(&self) -> bool {
         self.members.len() > 1
     }
+
+    /// Who takes a turn with the members; a message of several users is like one more user's.
+    fn user(&self, id: &str) -> String {
+        self.group.clone().unwrap_or_else(|| id.to_owned())
+    }
 }
 
 /// A member to send again or to bury.
@@ -71,6 +78,7 @@ impl Held {
 pub(super) struct Again {
     pub(super) part: Part,
     pub(super) body: String,
+    pub(super) group: Option<String>,
     pub(super) attempt: u32,
     pub(super) sent_at: u64,
 }
@@ -95,7 +103,8 @@ pub(super) struct Taken {
 pub(super) struct Packs {
     held: HashMap<String, Held>,
     order: VecDeque<Named>,
-    buffer: VecDeque<Part>,
+    /// The members that are buffered, in turn by whose they are.
+    buffer: Rounds<String, Part>,
     copies: Copies,
     bytes: usize,
     /// Whether the latest received message was a pack.
@@ -104,7 +113,8 @@ pub(super) struct Packs {
 
 impl Packs {
     /// Adds a received message: its members are buffered, except those that were settled before.
-    pub(super) fn insert(&mut self, id: String, handle: String, packed: Packed, hidden_until: Instant) {
+    pub(super) fn insert(&mut self, named: Named, packed: Packed, hidden_until: Instant) {
+        let Named { id, handle } = named;
         let bytes = packed.bodies.iter().map(String::len).sum();
         let many = packed.bodies.len() > 1;
         self.packed = many;
@@ -121,13 +131,14 @@ impl Packs {
         };
         let members: Vec<_> =
             packed.bodies.into_iter().enumerate().map(|(index, body)| (body, before(index))).collect();
-        for (index, _) in members.iter().enumerate().filter(|(_, member)| member.1 == State::Buffered) {
-            self.buffer.push_back(Part { id: id.clone(), handle: handle.clone(), index, packed: many });
-        }
-        let (attempt, sent_at) = (packed.attempts, packed.sent_at);
+        let (group, attempt, sent_at) = (packed.group, packed.attempts, packed.sent_at);
         self.bytes += bytes;
         self.order.push_back(Named { id: id.clone(), handle: handle.clone() });
-        let mut held = Held { handle, members, attempt, sent_at, hidden_until, bytes, delete: None };
+        let mut held = Held { handle, members, group, attempt, sent_at, hidden_until, bytes, delete: None };
+        for (index, _) in held.members.iter().enumerate().filter(|(_, member)| member.1 == State::Buffered) {
+            let part = Part { id: id.clone(), handle: held.handle.clone(), index, packed: many };
+            self.buffer.push(held.user(&id), part);
+        }
         if held.settled() {
             held.delete = Some(Delete { due: Instant::now(), tries: 0 });
         }
@@ -161,7 +172,9 @@ impl Packs {
         let until = Instant::now() + visibility;
         let mut taken = Taken::default();
         while taken.messages.len() < max {
-            let Some(part) = self.buffer.pop_front() else { break };
+            let is_held =
+                |part: &Part| self.held.get(&part.id).is_some_and(|held| held.handle == part.handle);
+            let Some(part) = self.buffer.next(is_held) else { break };
             let Some(held) = self.latest(&part) else { continue };
             let (attempt, sent_at) = (held.attempt, held.sent_at);
             let Some(member) = held.members.get_mut(part.index) else { continue };
@@ -185,10 +198,11 @@ impl Packs {
     /// Puts messages back that were taken and not handed out.
     pub(super) fn put_back(&mut self, receipts: &[Receipt]) {
         for part in receipts.iter().rev().filter_map(Part::of) {
-            let member = self.latest(&part).and_then(|held| held.members.get_mut(part.index));
-            if let Some((_, state @ State::Out(_))) = member {
+            let Some(held) = self.latest(&part) else { continue };
+            if let Some((_, state @ State::Out(_))) = held.members.get_mut(part.index) {
                 *state = State::Buffered;
-                self.buffer.push_front(part);
+                let user = held.user(&part.id);
+                self.buffer.put_back(user, part);
             }
         }
     }
@@ -207,7 +221,7 @@ impl Packs {
     /// Gives up the buffered messages of which every member is still buffered; returns them.
     pub(super) fn release(&mut self) -> Vec<Named> {
         let mut free: Vec<Named> = Vec::new();
-        for part in &self.buffer {
+        for part in self.buffer.iter() {
             let untouched = |held: &Held| held.members.iter().all(|member| member.1 == State::Buffered);
             if free.last().is_none_or(|last| last.id != part.id)
                 && self.held.get(&part.id).is_some_and(untouched)
@@ -260,7 +274,7 @@ impl Packs {
     pub(super) fn undeleted(&mut self, named: &Named) {
         if !self.held.contains_key(&named.id) {
             let nothing = Packed { bodies: vec![String::new()], ..Packed::default() };
-            self.insert(named.id.clone(), named.handle.clone(), nothing, Instant::now());
+            self.insert(named.clone(), nothing, Instant::now());
             self.buffer.retain(|part| part.id != named.id);
             self.settle_held(&named.id, 0);
         }
@@ -312,6 +326,7 @@ impl Packs {
         (*state != State::Settled).then(|| Again {
             part: part.clone(),
             body: body.clone(),
+            group: held.group.clone(),
             attempt: held.attempt,
             sent_at: held.sent_at,
         })

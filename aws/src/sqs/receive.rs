@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::calls::{Answer, ENTRIES, seconds, unavailable, units};
 use super::lane::Lane;
 use super::packs::{Again, MARGIN, Taken};
+use super::part::Named;
 use super::wire;
 use crate::prices::SQS_REQUEST;
 
@@ -180,15 +181,17 @@ fn keep(lane: &Lane, got: Vec<SqsMessage>, visibility: Duration) -> usize {
         let system = |name| message.attributes().and_then(|all| all.get(&name));
         let count = system(MessageSystemAttributeName::ApproximateReceiveCount);
         let sent = system(MessageSystemAttributeName::SentTimestamp);
+        let group = system(MessageSystemAttributeName::MessageGroupId).cloned();
         let count: u32 = count.and_then(|text| text.parse().ok()).unwrap_or(1);
         let sent: u64 = sent.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut packed = wire::decode(message.body().unwrap_or_default());
         packed.attempts = packed.attempts.saturating_add(count);
+        packed.group = group;
         if packed.sent_at == 0 {
             packed.sent_at = sent;
         }
         if let Some(handle) = message.receipt_handle {
-            packs.insert(message.message_id.unwrap_or_default(), handle, packed, until);
+            packs.insert(Named { id: message.message_id.unwrap_or_default(), handle }, packed, until);
         }
     }
     packs.buffered() - before.min(packs.buffered())
@@ -247,7 +250,7 @@ pub(super) async fn again(lane: &Arc<Lane>, parts: Vec<Again>) -> Answer {
 
 async fn leave(lane: &Lane, again: &Again) -> Answer {
     let text = wire::encode(&[&again.body], again.attempt, again.sent_at);
-    let sent = lane.calls.send_alone(&lane.url, text).await;
+    let sent = lane.calls.send_alone(&lane.url, text, again.group.clone()).await;
     let (copy, answer) = match sent {
         Ok(copy) => (Some(copy), Ok(())),
         Err(error) => (None, Err(error)),

@@ -19,6 +19,8 @@ const CONTROL: u32 = 0x40;
 pub(super) struct Packed {
     pub(super) attempts: u32,
     pub(super) sent_at: u64,
+    /// Whose all bodies are; not in the text, but beside it.
+    pub(super) group: Option<String>,
     pub(super) bodies: Vec<String>,
 }
 
@@ -98,7 +100,7 @@ fn framed(text: &str) -> Option<Packed> {
         bodies.push(unescape(body)?);
         rest = after;
     }
-    (rest.is_empty() && fields.next().is_none()).then_some(Packed { attempts, sent_at, bodies })
+    (rest.is_empty() && fields.next().is_none()).then_some(Packed { attempts, sent_at, bodies, group: None })
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(encode(&["plain"], 0, 0), "plain");
         assert_eq!(
             decode(&encode(&["a"], 3, 7)),
-            Packed { attempts: 3, sent_at: 7, bodies: vec!["a".into()] }
+            Packed { attempts: 3, sent_at: 7, bodies: vec!["a".into()], group: None }
         );
     }
 }

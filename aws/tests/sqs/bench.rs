@@ -38,8 +38,11 @@ impl Bench {
 
     pub(crate) async fn send(&self, queue: &str, bodies: Vec<String>) -> Vec<Result<(), QueueError>> {
         let queue = QueueName::new(queue);
-        let outgoing =
-            bodies.into_iter().map(|body| Outgoing { queue: queue.clone(), body: Bytes::from(body) });
+        let outgoing = bodies.into_iter().map(|body| Outgoing {
+            queue: queue.clone(),
+            body: Bytes::from(body),
+            user: None,
+        });
         self.queues.send(outgoing.collect()).await
     }
 

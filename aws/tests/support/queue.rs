@@ -48,6 +48,8 @@ pub(crate) struct Call {
 struct Kept {
     body: String,
     attributes: Value,
+    /// Whose it is, as its sender says.
+    group: Value,
     visible_at: Instant,
     sent_at: u64,
     count: u64,
@@ -117,7 +119,7 @@ impl Fake {
 
     /// Adds a message as it is.
     pub(crate) fn put(&self, queue: &str, body: &str) {
-        self.lock().add(queue, body, &Value::Null);
+        self.lock().add(queue, &json!({ "MessageBody": body }));
         self.changed.notify_waiters();
     }
 
@@ -245,12 +247,15 @@ impl Queue {
             self.hide(id, now + hidden);
             let kept = self.kept.get_mut(&id)?;
             kept.count += 1;
+            let mut about = json!({
+                "ApproximateReceiveCount": kept.count.to_string(), "SentTimestamp": kept.sent_at.to_string(),
+            });
+            if kept.group.is_string() {
+                about["MessageGroupId"] = kept.group.clone();
+            }
             Some(json!({
                 "MessageId": id.to_string(), "ReceiptHandle": format!("{id}#{}", kept.count), "Body": kept.body,
-                "MessageAttributes": kept.attributes,
-                "Attributes": {
-                    "ApproximateReceiveCount": kept.count.to_string(), "SentTimestamp": kept.sent_at.to_string(),
-                },
+                "MessageAttributes": kept.attributes, "Attributes": about,
             }))
         });
         answer.collect()
@@ -284,14 +289,15 @@ impl State {
         planned.or_else(|| self.always.get(&key).copied()).unwrap_or(Reply::Well)
     }
 
-    fn add(&mut self, queue: &str, body: &str, attributes: &Value) -> String {
+    fn add(&mut self, queue: &str, entry: &Value) -> String {
         self.next += 1;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let (id, visible_at) = (self.next, Instant::now());
         let sent_at = u64::try_from(since.as_millis()).unwrap();
-        let (body, attributes) = (body.to_owned(), attributes.clone());
+        let (body, attributes) = (text(&entry["MessageBody"]), entry["MessageAttributes"].clone());
+        let group = entry["MessageGroupId"].clone();
         let queue = self.queues.entry(queue.to_owned()).or_default();
-        queue.kept.insert(id, Kept { body, attributes, visible_at, sent_at, count: 0 });
+        queue.kept.insert(id, Kept { body, attributes, group, visible_at, sent_at, count: 0 });
         queue.order.insert((visible_at, id));
         id.to_string()
     }
@@ -299,7 +305,7 @@ impl State {
     fn act(&mut self, action: &str, queue: &str, body: &Value, reply: Reply) -> (u16, Value) {
         match action {
             "SendMessage" => {
-                let id = self.add(queue, &text(&body["MessageBody"]), &body["MessageAttributes"]);
+                let id = self.add(queue, body);
                 return (200, json!({ "MessageId": id, "MD5OfMessageBody": "" }));
             }
             "GetQueueAttributes" => return (200, self.queues.entry(queue.to_owned()).or_default().counts()),
@@ -332,7 +338,7 @@ impl State {
 
     fn entry(&mut self, action: &str, queue: &str, entry: &Value) -> Result<String, &'static str> {
         if action == "SendMessageBatch" {
-            return Ok(self.add(queue, &text(&entry["MessageBody"]), &entry["MessageAttributes"]));
+            return Ok(self.add(queue, entry));
         }
         let queue = self.queues.entry(queue.to_owned()).or_default();
         let named = queue.named(&text(&entry["ReceiptHandle"]));

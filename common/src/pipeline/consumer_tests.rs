@@ -86,7 +86,8 @@ impl Bench {
     }
 
     async fn send(&self, bodies: &[&str]) {
-        let out = |body: &&str| Outgoing { queue: queue(), body: Bytes::from((*body).to_owned()) };
+        let out =
+            |body: &&str| Outgoing { queue: queue(), body: Bytes::from((*body).to_owned()), user: None };
         let sent = self.queues.send(bodies.iter().map(out).collect()).await;
         sent.into_iter().for_each(|sent| sent.unwrap());
     }
@@ -238,7 +239,11 @@ impl Job for Miscounting {
 #[tokio::test(start_paused = true)]
 async fn a_run_without_a_verdict_for_each_message_is_tried_again() {
     let (queues, stop) = (Arc::new(MemoryQueues::new([queue()])), CancellationToken::new());
-    queues.send(vec![Outgoing { queue: queue(), body: Bytes::from_static(b"1") }]).await.remove(0).unwrap();
+    queues
+        .send(vec![Outgoing { queue: queue(), body: Bytes::from_static(b"1"), user: None }])
+        .await
+        .remove(0)
+        .unwrap();
     let weather = Weather::new(Metrics::new());
     let running = consume(
         queues.clone(),

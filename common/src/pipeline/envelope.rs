@@ -148,6 +148,12 @@ impl<'a> Routed<'a> {
     }
 }
 
+/// Whose a message is, read from its envelope; `None` when it is no envelope.
+#[must_use]
+pub fn sender_of(message: &Message) -> Option<Handle> {
+    Routed::of(message).ok().map(|envelope| envelope.from)
+}
+
 impl Envelope {
     /// The envelope as a queue carries it.
     #[must_use]

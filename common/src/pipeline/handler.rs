@@ -106,7 +106,9 @@ impl From<TableError> for Failure {
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         match error {
-            QueueError::Full | QueueError::NoRoom | QueueError::Unavailable(_) => Self::Wait(error.into()),
+            QueueError::Full | QueueError::Share | QueueError::NoRoom | QueueError::Unavailable(_) => {
+                Self::Wait(error.into())
+            }
             QueueError::TooLarge(_) | QueueError::UnknownQueue(_) => Self::Retry(error.into()),
         }
     }

@@ -297,7 +297,7 @@ mod tests {
             Grants { pulls: [pulled.clone()].into(), sends: [sent.clone()].into(), ..Grants::default() };
         let all = [pulled.clone(), sent.clone(), other.clone()];
         let queues = HeldQueues::new(Arc::new(MemoryQueues::new(all)), Tier::Workers, Arc::new(grants));
-        let outgoing = |queue: &QueueName| Outgoing { queue: queue.clone(), body: "{}".into() };
+        let outgoing = |queue: &QueueName| Outgoing { queue: queue.clone(), body: "{}".into(), user: None };
         let receipt = || Receipt("1:1".into());
         for (queue, pulls, sends) in [(&pulled, true, true), (&sent, false, true), (&other, false, false)] {
             let answers = [

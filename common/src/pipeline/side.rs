@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::lock::lock;
 use crate::pipeline::consumer::{Job, Verdict};
+use crate::pipeline::envelope::sender_of;
 use crate::pipeline::handler::{Failure, MessageType};
 use crate::ports::queues::{Message, Outgoing, QueueName, Queues};
 use crate::protocol::ErrorBody;
@@ -165,7 +166,8 @@ impl Side {
 
     /// Moves a message to the side queue. Should it stay here as well, its dedupe record makes it one effect.
     async fn aside(&self, message: &Message) -> Verdict {
-        let outgoing = vec![Outgoing { queue: self.queue.clone(), body: message.body.clone() }];
+        let (queue, body) = (self.queue.clone(), message.body.clone());
+        let outgoing = vec![Outgoing { queue, body, user: sender_of(message) }];
         let sent: Result<(), _> = self.queues.forward(outgoing).await.into_iter().collect();
         match sent {
             Ok(()) => {

@@ -13,7 +13,7 @@ use crate::pipeline::deliver::{Delivery, Kind};
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::handler::{Context, Done, Event, Failure, FollowUp, Pushed, Run, raw};
 use crate::pipeline::replies::{Parcel, Replies};
-use crate::ports::queues::{Message, Outgoing, QueueError, Queues};
+use crate::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
 use crate::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame};
 
 /// Where outcomes go.
@@ -34,6 +34,9 @@ pub struct Own {
     pub message_type: &'static str,
     /// Whom it is about.
     pub about: Handle,
+    /// Whose turn it takes in the queue: that of the user for whom, or because of whom, it is done; `None` for what the
+    /// system does by itself.
+    pub user: Option<Handle>,
     /// Its body.
     pub body: Box<RawValue>,
 }
@@ -105,7 +108,7 @@ impl Outward {
     async fn follow(&self, envelope: &Envelope, follow_ups: Vec<FollowUp>) -> Result<(), Failure> {
         let own = follow_ups.into_iter().map(|FollowUp { message_type, about, body }| {
             let about = about.unwrap_or_else(|| envelope.from.clone());
-            Own { message_type, about, body }
+            Own { message_type, user: Some(about.clone()), about, body }
         });
         let batch = self.outgoing(own.collect(), envelope.at)?;
         if batch.is_empty() { Ok(()) } else { queued(self.queues.forward(batch).await) }
@@ -123,7 +126,7 @@ impl Outward {
 
     fn outgoing(&self, messages: Vec<Own>, at: u64) -> Result<Vec<Outgoing>, Failure> {
         let mut batch = Vec::new();
-        for Own { message_type, about, body } in messages {
+        for Own { message_type, about, user, body } in messages {
             let route = self.catalog.route(message_type);
             let route = route.ok_or_else(|| Failure::Retry(anyhow::anyhow!("no type {message_type}")))?;
             let next = Envelope {
@@ -136,9 +139,9 @@ impl Outward {
                 body,
             };
             let body = next.bytes();
-            batch.extend(
-                route.queues.iter().map(|queue| Outgoing { queue: queue.clone(), body: body.clone() }),
-            );
+            let outgoing =
+                |queue: &QueueName| Outgoing { queue: queue.clone(), body: body.clone(), user: user.clone() };
+            batch.extend(route.queues.iter().map(outgoing));
         }
         Ok(batch)
     }

@@ -7,6 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod rounds;
+
+pub use rounds::Rounds;
+
+use crate::protocol::Handle;
+
 /// The suite that every adapter of [`Queues`] must pass.
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -60,6 +66,8 @@ pub struct Outgoing {
     pub queue: QueueName,
     /// UTF-8 JSON, at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
+    /// For whom: the user whose message it is, or who caused it. `None` for what the system does by itself.
+    pub user: Option<Handle>,
 }
 
 /// The largest body that any adapter takes, in bytes: older SQS tools refuse more.
@@ -123,6 +131,9 @@ pub enum QueueError {
     /// The queues hold as much as they may.
     #[error("the queues are full; retry when workers have caught up")]
     Full,
+    /// The queues are more than half full, and of it this user holds as much as one may.
+    #[error("the queues hold as much of this user as they may; retry when some of it is done")]
+    Share,
     /// The disk of the queues has no room; nothing has changed.
     #[error("the disk of the queues is full; retry when there is room")]
     NoRoom,
@@ -154,6 +165,14 @@ pub enum QueueError {
 /// 9. `forward` is `send` for bodies that follow from a received message: they survive `kill -9` at once, and power
 ///    loss unless that message's ack is lost as well; then it comes again, and they are forwarded again. So callers ack
 ///    after they forward, and need not wait for a disk.
+/// 10. Users are served in turn: while a user's k-th visible message waits, at most k messages of each other user are
+///     received, however many those have. What is sent for nobody counts as one more user's. A message that is visible
+///     again has the place in its user's line that its age gives it. An engine that decides by itself what a receive
+///     gets serves users in turn by its own measure; then the adapter says which, and keeps the law for what its
+///     process holds.
+/// 11. Nobody fills the queues: once they are more than half full, `send` refuses with [`QueueError::Share`] a user who
+///     would then hold more than 1/64 of the room, and nobody else. A user who holds nothing is not refused for that.
+///     An engine without a bound refuses nobody.
 #[async_trait]
 pub trait Queues: Send + Sync + 'static {
     /// Sends entries to their queues; one result for each entry, in order.

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use soundoff_common::protocol::Handle;
+
 use super::log::Log;
-use super::record::{self, FRAME_BYTES, FRAME_HEADER, Frame, Record};
+use super::record::{self, FRAME_BYTES, FRAME_HEADER, Frame, PutHead, Record};
 use super::segment::{self, SEGMENT_HEADER, Use};
 use super::state::Place;
 use crate::disk::is_no_room;
@@ -85,7 +87,8 @@ fn copy(log: &Log, frame: &mut Frame, segment: u32, base: u64, payload: &[u8]) -
         let offset = u32::try_from(base as usize + FRAME_HEADER + place).map_err(io::Error::other)?;
         let at = Place { segment, offset, len: u32::try_from(body.len()).map_err(io::Error::other)? };
         if let Some((entry, letter)) = state.holder(id, at) {
-            let offset = frame.put(id, entry.sent_at, entry.life, entry.attempt, body);
+            let head = PutHead { id, sent_at: entry.sent_at, life: entry.life, attempt: entry.attempt };
+            let offset = frame.put(head, state.user(&entry).map(Handle::as_str), body);
             moved.push((id, Place { offset, ..at }));
             if let Some(letter) = letter {
                 frame.bury(id, letter.at, &letter.reason);

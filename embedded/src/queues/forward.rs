@@ -1,9 +1,10 @@
 //! Sends that do not wait for the disk: they are covered by a message that is not acked yet.
 
 use soundoff_common::ports::queues::QueueError;
+use soundoff_common::protocol::Handle;
 
 use super::log::{Arrival, Log};
-use super::record::{FRAME_BYTES, FRAME_HEADER, Frame, Id, PUT_OVERHEAD};
+use super::record::{FRAME_BYTES, FRAME_HEADER, Frame, Id, PUT_OVERHEAD, PutHead};
 use super::segment::Use;
 use super::state::Place;
 
@@ -29,18 +30,19 @@ impl Log {
             frame.clear();
             let mut puts = Vec::new();
             while frame.len() < FRAME_BYTES
-                && let Some(Arrival { queue, body, .. }) = rest.next()
+                && let Some(Arrival { queue, body, user, .. }) = rest.next()
             {
                 let id = Id { queue, seq: self.number_message() };
-                puts.push((id, frame.put(id, sent_at, 0, 0, &body), body));
+                let offset = frame.put(PutHead::new(id, sent_at), user.as_ref().map(Handle::as_str), &body);
+                puts.push((id, offset, user, body));
             }
             let appended = tail.append(&mut frame);
             let base = appended.map_err(|error| self.failed("writing the queue log", &error))?;
             let mut state = self.state();
-            for (id, offset, body) in puts {
+            for (id, offset, user, body) in puts {
                 let len = u32::try_from(body.len()).expect("bodies are bounded");
                 let place = Place { segment: tail.number, offset: base + offset, len };
-                state.insert(id, place, sent_at, Some(body));
+                state.insert(id, place, sent_at, user.as_ref(), body);
                 if !touched.contains(&id.queue) {
                     touched.push(id.queue);
                 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use soundoff_common::ports::queues::{QueueError, QueueName};
+use soundoff_common::protocol::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::options::Options;
@@ -29,6 +30,7 @@ pub(super) struct Arrival {
     pub(super) index: usize,
     pub(super) queue: u16,
     pub(super) body: Bytes,
+    pub(super) user: Option<Handle>,
 }
 
 /// A job for the writer: its answer waits for the disk.

@@ -12,10 +12,14 @@ mod log;
 mod options;
 mod record;
 mod replay;
+mod room;
 mod segment;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns_tests;
+mod users;
 mod writer;
 
 use std::path::Path;
@@ -140,11 +144,11 @@ impl EmbeddedQueues {
     fn arrivals(&self, batch: Vec<Outgoing>) -> (Vec<Result<(), QueueError>>, Vec<Arrival>) {
         let mut arrivals = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
-        for (index, Outgoing { queue, body }) in batch.into_iter().enumerate() {
+        for (index, Outgoing { queue, body, user }) in batch.into_iter().enumerate() {
             answers.push(match self.log.number(&queue) {
                 Ok(_) if body.len() > MAX_BODY_BYTES => Err(QueueError::TooLarge(body.len())),
                 Ok(queue) => {
-                    arrivals.push(Arrival { index, queue, body });
+                    arrivals.push(Arrival { index, queue, body, user });
                     Ok(())
                 }
                 Err(error) => Err(error),

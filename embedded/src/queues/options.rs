@@ -3,10 +3,12 @@ use crate::disk::Disk;
 /// Limits of the queue log, and where it lies. The defaults suit one small machine.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of undelivered and dead messages after which `send` to main_q fails with [`QueueError::Full`]. Acks, and
-    /// messages that were accepted already, are always taken.
+    /// Bytes of undelivered and dead messages after which `send` to main_q fails with [`QueueError::Full`]. Beyond half
+    /// of them a user who would hold more than a 64th is refused with [`QueueError::Share`]. Acks, and messages that
+    /// were accepted already, are always taken.
     ///
     /// [`QueueError::Full`]: soundoff_common::ports::queues::QueueError::Full
+    /// [`QueueError::Share`]: soundoff_common::ports::queues::QueueError::Share
     pub live_bytes: u64,
     /// Bytes of the newest bodies that are held in memory; older ones are read from the log.
     pub memory_bytes: usize,

@@ -11,8 +11,8 @@ const MAGIC: [u8; 4] = [0xF5, b'S', b'Q', 0xFF];
 pub(super) const FRAME_HEADER: usize = 16;
 /// A frame is written out at this size; one more body may come on top.
 pub(super) const FRAME_BYTES: usize = 1 << 20;
-/// Bytes of a put without its body.
-pub(super) const PUT_OVERHEAD: u64 = 33;
+/// The most bytes of a put without its body.
+pub(super) const PUT_OVERHEAD: u64 = 33 + 1 + 30;
 /// Bytes before a body at its place: its length and its crc.
 pub(super) const BODY_HEADER: usize = 8;
 
@@ -25,6 +25,7 @@ const BURY: u8 = 6;
 const REDRIVE: u8 = 7;
 const FORGOTTEN: u8 = 8;
 const GIVEN_BACK: u8 = 9;
+const PUT_FOR: u8 = 10;
 
 /// Names a message: its queue's number in this log, and its own number, which is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +41,9 @@ pub(super) enum Record<'a> {
     Opened { next_seq: u64 },
     /// The name of a queue's number. Every segment begins with all of them.
     Name { queue: u16, name: &'a str },
-    /// A message, new or copied by the compaction; `place` is where its body begins in the payload.
-    Put { id: Id, sent_at: u64, life: u16, attempt: u32, place: usize, body: &'a [u8] },
+    /// A message, new or copied by the compaction; `place` is where its body begins in the payload. `user` is whose it
+    /// is: nobody's in all logs of 0.1.0.
+    Put { id: Id, sent_at: u64, life: u16, attempt: u32, user: Option<&'a str>, place: usize, body: &'a [u8] },
     /// It was handled and is removed.
     Ack { id: Id },
     /// It was handed out; `life` counts how often it was redriven.
@@ -54,6 +56,22 @@ pub(super) enum Record<'a> {
     Redrive { id: Id },
     /// All segments up to this one were emptied and may be missing.
     Forgotten { through: u32 },
+}
+
+/// What a put says of a message, beside whose it is and its body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PutHead {
+    pub(super) id: Id,
+    pub(super) sent_at: u64,
+    pub(super) life: u16,
+    pub(super) attempt: u32,
+}
+
+impl PutHead {
+    /// That of a message that nobody has received.
+    pub(super) fn new(id: Id, sent_at: u64) -> Self {
+        Self { id, sent_at, life: 0, attempt: 0 }
+    }
 }
 
 /// A frame that is being filled. It can be reused: `clear` keeps its memory.
@@ -102,11 +120,16 @@ impl Frame {
     }
 
     /// Adds a message; returns where in the frame its body begins.
-    pub(super) fn put(&mut self, id: Id, sent_at: u64, life: u16, attempt: u32, body: &[u8]) -> u32 {
-        self.tagged(PUT, id);
+    pub(super) fn put(&mut self, head: PutHead, user: Option<&str>, body: &[u8]) -> u32 {
+        let PutHead { id, sent_at, life, attempt } = head;
+        self.tagged(if user.is_some() { PUT_FOR } else { PUT }, id);
         self.0.extend_from_slice(&sent_at.to_le_bytes());
         self.0.extend_from_slice(&life.to_le_bytes());
         self.0.extend_from_slice(&attempt.to_le_bytes());
+        if let Some(user) = user {
+            self.0.push(u8::try_from(user.len()).expect("handles are short"));
+            self.0.extend_from_slice(user.as_bytes());
+        }
         let place = u32::try_from(self.0.len()).expect("frames are cut at a few MiB");
         self.0.extend_from_slice(&u32::try_from(body.len()).expect("bodies are bounded").to_le_bytes());
         self.0.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
@@ -237,12 +260,13 @@ impl<'a> Reader<'a> {
         Some(match self.take(1)?[0] {
             OPENED => Record::Opened { next_seq: self.u64()? },
             NAME => Record::Name { queue: self.u16()?, name: self.text()? },
-            PUT => {
+            tag @ (PUT | PUT_FOR) => {
                 let (id, sent_at, life, attempt) = (self.id()?, self.u64()?, self.u16()?, self.u32()?);
+                let user = if tag == PUT_FOR { Some(self.short()?) } else { None };
                 let place = self.at;
                 let body = body(&self.bytes[place..])?;
                 self.at += BODY_HEADER + body.len();
-                Record::Put { id, sent_at, life, attempt, place, body }
+                Record::Put { id, sent_at, life, attempt, user, place, body }
             }
             ACK => Record::Ack { id: self.id()? },
             RECEIVED => Record::Received { id: self.id()?, life: self.u16()?, attempt: self.u32()? },
@@ -276,6 +300,11 @@ impl<'a> Reader<'a> {
         Some(Id { queue: self.u16()?, seq: self.u64()? })
     }
 
+    fn short(&mut self) -> Option<&'a str> {
+        let length = self.take(1)?[0];
+        std::str::from_utf8(self.take(length.into())?).ok()
+    }
+
     fn text(&mut self) -> Option<&'a str> {
         let length = self.u16()?;
         std::str::from_utf8(self.take(length.into())?).ok()
@@ -292,7 +321,9 @@ mod tests {
         let mut frame = Frame::new();
         frame.opened(7);
         frame.name(3, "main_q");
-        let place = frame.put(id, 5, 1, 2, b"body") as usize - FRAME_HEADER;
+        let head = PutHead { id, sent_at: 5, life: 1, attempt: 2 };
+        let place = frame.put(head, None, b"body") as usize - FRAME_HEADER;
+        let place_for = frame.put(head, Some("ann"), b"hers") as usize - FRAME_HEADER;
         frame.ack(id);
         frame.received(id, 1, 3);
         frame.given_back(id, 1, 3);
@@ -303,7 +334,10 @@ mod tests {
         let found = find(&bytes).unwrap();
         assert_eq!((found.synced, found.frame_len()), (12, bytes.len()));
         let records: Vec<_> = records(found.payload).map(Option::unwrap).collect();
-        let put = Record::Put { id, sent_at: 5, life: 1, attempt: 2, place, body: b"body" };
+        let put = Record::Put { id, sent_at: 5, life: 1, attempt: 2, user: None, place, body: b"body" };
+        let (user, place_hers) = (Some("ann"), place_for);
+        let hers =
+            Record::Put { id, sent_at: 5, life: 1, attempt: 2, user, place: place_hers, body: b"hers" };
         let rest = [
             Record::Ack { id },
             Record::Received { id, life: 1, attempt: 3 },
@@ -313,15 +347,16 @@ mod tests {
             Record::Forgotten { through: 4 },
         ];
         assert_eq!(records[..2], [Record::Opened { next_seq: 7 }, Record::Name { queue: 3, name: "main_q" }]);
-        assert_eq!(records[2], put);
-        assert_eq!(records[3..], rest);
+        assert_eq!(records[2..4], [put, hers]);
+        assert_eq!(records[4..], rest);
         assert_eq!(body(&found.payload[place..]), Some(&b"body"[..]));
+        assert_eq!(body(&found.payload[place_for..]), Some(&b"hers"[..]));
     }
 
     #[test]
     fn any_flipped_bit_is_seen() {
         let mut frame = Frame::new();
-        frame.put(Id { queue: 0, seq: 1 }, 5, 0, 0, b"{\"a\":1}");
+        frame.put(PutHead::new(Id { queue: 0, seq: 1 }, 5), Some("ann"), b"{\"a\":1}");
         let bytes = frame.seal(0).to_vec();
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();

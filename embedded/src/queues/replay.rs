@@ -58,7 +58,7 @@ pub(super) fn read(dir: &Path, memory: usize) -> anyhow::Result<Replay> {
     if first > replay.forgotten + 1 {
         bail!("the queue log is broken: {} is missing", segment::path(dir, first - 1).display());
     }
-    replay.settle();
+    replay.state.settle();
     Ok(replay)
 }
 
@@ -113,14 +113,16 @@ impl Replay {
         match *record {
             Record::Opened { next_seq } => self.next_seq = self.next_seq.max(next_seq),
             Record::Name { queue, name } => return self.name(queue, name),
-            Record::Put { id, sent_at, life, attempt, place, body } => {
+            Record::Put { id, sent_at, life, attempt, user, place, body } => {
+                let user = user.map(str::parse).transpose().ok()?;
                 self.next_seq = self.next_seq.max(id.seq + 1);
                 let offset = u32::try_from(base + place).ok()?;
                 let place = Place { segment, offset, len: u32::try_from(body.len()).ok()? };
+                let user = self.state.users.number(user.as_ref());
                 let queue = self.state.queues.get_mut(usize::from(id.queue))?;
                 // A copy replaces the original. This includes dead letters: their burial is copied after them.
                 queue.dead.remove(&id.seq);
-                queue.live.insert(id.seq, Entry::new(place, sent_at, life, attempt));
+                queue.live.insert(id.seq, Entry::new(place, sent_at, user, life, attempt));
             }
             // The other records may name messages of segments that were removed: those messages are gone.
             Record::Ack { id } => {
@@ -169,21 +171,6 @@ impl Replay {
         (self.names.get(queue)?.as_str() == name).then_some(())
     }
 
-    /// Counts all messages, and makes them visible.
-    fn settle(&mut self) {
-        let mut places = Vec::new();
-        for queue in &mut self.state.queues {
-            queue.show_all();
-            places.extend(queue.live.values().map(|entry| entry.place));
-            places.extend(queue.dead.values().map(|letter| letter.entry.place));
-        }
-        for place in places {
-            self.state.count(place);
-        }
-    }
-}
-
-impl Replay {
     /// The number of each queue in `wanted`: known ones keep that of the log, new ones get the next.
     pub(super) fn number(&mut self, wanted: &[QueueName]) -> anyhow::Result<HashMap<QueueName, u16>> {
         for name in wanted {

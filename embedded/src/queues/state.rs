@@ -5,8 +5,11 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use soundoff_common::ports::queues::Rounds;
+use soundoff_common::protocol::Handle;
 
 use super::record::{Id, PUT_OVERHEAD};
+use super::users::{User, Users};
 
 /// The place of a body in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub(super) struct Entry {
     pub(super) attempt: u32,
     pub(super) sent_at: u64,
     until: u64,
+    user: User,
     /// How often it was redriven: receipts of an earlier life are void.
     pub(super) life: u16,
     sight: Sight,
@@ -50,8 +54,8 @@ pub(super) struct Letter {
 pub(super) struct Queue {
     pub(super) live: BTreeMap<u64, Entry>,
     pub(super) dead: BTreeMap<u64, Letter>,
-    /// May hold numbers that are no longer ready, and a number twice: the entry decides.
-    ready: VecDeque<u64>,
+    /// May hold numbers that are no longer ready: the entry decides.
+    ready: Rounds<User, u64>,
     in_flight: BTreeSet<(u64, u64)>,
     /// Burials on their way to disk.
     burying: u64,
@@ -72,8 +76,9 @@ impl Queue {
         let mut any = false;
         while let Some(&(until, seq)) = self.in_flight.first().filter(|(until, _)| *until <= now) {
             self.in_flight.remove(&(until, seq));
-            self.live.get_mut(&seq).expect("what is in flight is live").sight = Sight::Ready;
-            self.ready.push_back(seq);
+            let entry = self.live.get_mut(&seq).expect("what is in flight is live");
+            entry.sight = Sight::Ready;
+            self.ready.insert(entry.user, seq);
             any = true;
         }
         any
@@ -139,6 +144,8 @@ pub(super) struct State {
     pub(super) size: u64,
     /// Bytes of all messages and dead letters.
     pub(super) live: u64,
+    /// Whose they are.
+    pub(super) users: Users,
     bodies: BTreeMap<u64, Bytes>,
     bodies_len: usize,
     memory: usize,
@@ -154,6 +161,7 @@ impl State {
             segments: VecDeque::new(),
             size: 0,
             live: 0,
+            users: Users::default(),
             bodies: BTreeMap::new(),
             bodies_len: 0,
             memory,
@@ -170,32 +178,29 @@ impl State {
     }
 
     /// Adds a message that is in the log now; it is visible from now on.
-    pub(super) fn insert(&mut self, id: Id, place: Place, sent_at: u64, body: Option<Bytes>) {
-        self.count(place);
-        if let Some(body) = body {
-            self.bodies_len += body.len();
-            self.bodies.insert(id.seq, body);
-            while self.bodies_len > self.memory
-                && let Some((_, body)) = self.bodies.pop_first()
-            {
-                self.bodies_len -= body.len();
-            }
+    pub(super) fn insert(&mut self, id: Id, place: Place, sent_at: u64, user: Option<&Handle>, body: Bytes) {
+        let user = self.users.number(user);
+        self.count(place, user);
+        self.bodies_len += body.len();
+        self.bodies.insert(id.seq, body);
+        while self.bodies_len > self.memory
+            && let Some((_, body)) = self.bodies.pop_first()
+        {
+            self.bodies_len -= body.len();
         }
         let queue = self.queue(id.queue);
-        queue.live.insert(id.seq, Entry::new(place, sent_at, 0, 0));
-        queue.ready.push_back(id.seq);
+        queue.live.insert(id.seq, Entry::new(place, sent_at, user, 0, 0));
+        queue.ready.insert(user, id.seq);
     }
 
     /// Hides up to `max` visible messages until `until`.
     pub(super) fn take(&mut self, number: u16, max: usize, now: u64, until: u64, out: &mut Vec<Taken>) {
         self.queue(number).expire(now);
-        while out.len() < max
-            && let Some(seq) = self.queue(number).ready.pop_front()
-        {
+        while out.len() < max {
             let queue = &mut self.queues[usize::from(number)];
-            let Some(entry) = queue.live.get_mut(&seq).filter(|entry| entry.sight == Sight::Ready) else {
-                continue;
-            };
+            let is_ready = |seq: &u64| queue.live.get(seq).is_some_and(|entry| entry.sight == Sight::Ready);
+            let Some(seq) = queue.ready.next(is_ready) else { break };
+            let Some(entry) = queue.live.get_mut(&seq) else { continue };
             entry.sight = Sight::InFlight;
             entry.attempt += 1;
             entry.until = until;
@@ -209,7 +214,7 @@ impl State {
     /// Undoes a take: the messages are visible again, and it counts as no receive.
     pub(super) fn put_back(&mut self, number: u16, taken: &[Delivery]) {
         let queue = self.queue(number);
-        for delivery in taken.iter().rev() {
+        for delivery in taken {
             let Some(entry) = queue.live.get_mut(&delivery.seq).filter(|entry| delivery.is_latest(entry))
             else {
                 continue;
@@ -217,7 +222,7 @@ impl State {
             queue.in_flight.remove(&(entry.until, delivery.seq));
             entry.attempt -= 1;
             entry.sight = Sight::Ready;
-            queue.ready.push_front(delivery.seq);
+            queue.ready.insert(entry.user, delivery.seq);
         }
     }
 
@@ -246,11 +251,11 @@ impl State {
         if entry.life != life || entry.sight == Sight::Burying {
             return false;
         }
-        let Entry { place, until, .. } = *entry;
+        let Entry { place, until, user, .. } = *entry;
         queue.live.remove(&id.seq);
         queue.in_flight.remove(&(until, id.seq));
         self.forget_body(id.seq);
-        self.uncount(place);
+        self.uncount(place, user);
         true
     }
 
@@ -351,9 +356,9 @@ impl State {
         if letter.leaving {
             queue.leaving -= 1;
         }
-        let Entry { place, sent_at, life, .. } = letter.entry;
-        queue.live.insert(id.seq, Entry::new(place, sent_at, life.wrapping_add(1), 0));
-        queue.ready.push_back(id.seq);
+        let Entry { place, sent_at, user, life, .. } = letter.entry;
+        queue.live.insert(id.seq, Entry::new(place, sent_at, user, life.wrapping_add(1), 0));
+        queue.ready.insert(user, id.seq);
     }
 
     /// The message whose body is at `place`, and its letter if it is dead. `None` when the body there is no longer
@@ -370,9 +375,10 @@ impl State {
         let queue = self.queue(id.queue);
         let dead = queue.dead.get_mut(&id.seq).map(|letter| &mut letter.entry);
         let entry = queue.live.get_mut(&id.seq).or(dead).expect("only what is there is copied");
-        let from = std::mem::replace(&mut entry.place, to);
-        self.uncount(from);
-        self.count(to);
+        let (from, user) = (std::mem::replace(&mut entry.place, to), entry.user);
+        // The new place first: who holds nothing is forgotten.
+        self.count(to, user);
+        self.uncount(from, user);
     }
 
     pub(super) fn expire(&mut self, now: u64, woken: &mut Vec<u16>) {
@@ -402,14 +408,38 @@ impl State {
         self.segments.len() > 1 && self.size > 2 * self.live + 4 * segment_bytes
     }
 
-    pub(super) fn count(&mut self, place: Place) {
+    /// Counts a message, and for whom it is.
+    pub(super) fn count(&mut self, place: Place, user: User) {
+        let size = u64::from(place.len) + PUT_OVERHEAD;
         self.segment(place.segment).bodies += 1;
-        self.live += u64::from(place.len) + PUT_OVERHEAD;
+        self.live += size;
+        self.users.add(user, size);
     }
 
-    fn uncount(&mut self, place: Place) {
+    fn uncount(&mut self, place: Place, user: User) {
+        let size = u64::from(place.len) + PUT_OVERHEAD;
         self.segment(place.segment).bodies -= 1;
-        self.live -= u64::from(place.len) + PUT_OVERHEAD;
+        self.live -= size;
+        self.users.subtract(user, size);
+    }
+
+    /// For whom a message is.
+    pub(super) fn user(&self, entry: &Entry) -> Option<&Handle> {
+        self.users.handle(entry.user)
+    }
+
+    /// Counts all messages of a log that has just been read, and makes them visible.
+    pub(super) fn settle(&mut self) {
+        let mut all = Vec::new();
+        for queue in &mut self.queues {
+            queue.show_all();
+            let entries = queue.live.values().chain(queue.dead.values().map(|letter| &letter.entry));
+            all.extend(entries.map(|entry| (entry.place, entry.user)));
+        }
+        for (place, user) in all {
+            self.count(place, user);
+        }
+        self.users.tidy();
     }
 
     #[cfg(test)]
@@ -425,15 +455,17 @@ impl State {
 }
 
 impl Entry {
-    pub(super) fn new(place: Place, sent_at: u64, life: u16, attempt: u32) -> Self {
-        Self { place, attempt, sent_at, until: 0, life, sight: Sight::Ready }
+    pub(super) fn new(place: Place, sent_at: u64, user: User, life: u16, attempt: u32) -> Self {
+        Self { place, attempt, sent_at, until: 0, user, life, sight: Sight::Ready }
     }
 }
 
 impl Queue {
-    /// Makes every live message visible, oldest first: the log has just been read.
-    pub(super) fn show_all(&mut self) {
-        self.ready = self.live.keys().copied().collect();
+    /// Makes every live message visible, oldest first.
+    fn show_all(&mut self) {
+        for (seq, entry) in &self.live {
+            self.ready.insert(entry.user, *seq);
+        }
     }
 
     pub(super) fn dead_count(&self) -> u64 {

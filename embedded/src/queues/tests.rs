@@ -31,7 +31,7 @@ fn small() -> Options {
 }
 
 async fn send(queues: &EmbeddedQueues, body: impl Into<Bytes>) -> Result<(), QueueError> {
-    queues.send(vec![Outgoing { queue: queue(), body: body.into() }]).await.remove(0)
+    queues.send(vec![Outgoing { queue: queue(), body: body.into(), user: None }]).await.remove(0)
 }
 
 async fn receive(queues: &EmbeddedQueues, max: usize) -> Vec<Message> {
@@ -134,7 +134,7 @@ async fn what_was_never_synced_may_be_lost_out_of_order() {
 /// Two queues, a message that was accepted in the first and passed on to the second, and where in the log that began.
 async fn passed_on(dir: &Path) -> (Arc<EmbeddedQueues>, usize) {
     let queues = EmbeddedQueues::open(dir, &[QueueName::main(), queue()], Options::default()).unwrap();
-    let main = Outgoing { queue: QueueName::main(), body: "accepted".into() };
+    let main = Outgoing { queue: QueueName::main(), body: "accepted".into(), user: None };
     assert!(queues.send(vec![main.clone()]).await[0].is_ok());
     let accepted = length(&segment::path(dir, 1));
     let got = queues.receive(&main.queue, 1, Duration::ZERO, HIDDEN).await.unwrap().remove(0);
@@ -187,7 +187,7 @@ async fn forwarding_goes_by_the_writer_when_a_segment_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let queues = open(dir.path(), small());
     let batch: Vec<_> =
-        (0..200).map(|n| Outgoing { queue: queue(), body: format!("{n:0500}").into() }).collect();
+        (0..200).map(|n| Outgoing { queue: queue(), body: format!("{n:0500}").into(), user: None }).collect();
     for part in batch.chunks(3) {
         assert!(queues.forward(part.to_vec()).await.iter().all(Result::is_ok));
         let long = segments(dir.path()).iter().map(|path| length(path)).max().unwrap_or(0);
@@ -268,7 +268,7 @@ async fn a_backlog_beyond_the_memory_reads_back_identical() {
     let options = Options { memory_bytes: 10_000, segment_bytes: 100_000, ..Options::default() };
     let queues = open(dir.path(), options.clone());
     let sent: Vec<Bytes> = (0..1000).map(|n| format!("{n:0600}").into()).collect();
-    let batch = sent.iter().map(|body| Outgoing { queue: queue(), body: body.clone() }).collect();
+    let batch = sent.iter().map(|body| Outgoing { queue: queue(), body: body.clone(), user: None }).collect();
     assert!(queues.send(batch).await.iter().all(Result::is_ok));
     assert!(queues.log.state().bodies_len() <= 10_000, "the budget holds");
     assert_eq!(bodies(&queues).await, sent);
@@ -281,7 +281,8 @@ async fn a_full_log_refuses_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { live_bytes: 10_000, ..small() };
     let queues = open(dir.path(), options.clone());
-    let batch = (0..20).map(|_| Outgoing { queue: queue(), body: vec![b'x'; 1000].into() }).collect();
+    let batch =
+        (0..20).map(|_| Outgoing { queue: queue(), body: vec![b'x'; 1000].into(), user: None }).collect();
     let answers = queues.send(batch).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 9, "the log has room for nine");
     assert!(answers[9..].iter().all(|answer| matches!(answer, Err(QueueError::Full))));
@@ -301,7 +302,9 @@ async fn what_was_accepted_passes_a_full_log() {
     let options = Options { live_bytes: 10_000, ..small() };
     let main = QueueName::main();
     let queues = EmbeddedQueues::open(dir.path(), &[main.clone(), queue()], options).unwrap();
-    let to = |queue: &QueueName| vec![Outgoing { queue: queue.clone(), body: vec![b'x'; 1000].into() }; 10];
+    let to = |queue: &QueueName| {
+        vec![Outgoing { queue: queue.clone(), body: vec![b'x'; 1000].into(), user: None }; 10]
+    };
     let answers = queues.send(to(&main)).await;
     assert!(matches!(answers[9], Err(QueueError::Full)));
     assert!(queues.send(to(&queue())).await.iter().all(Result::is_ok), "main_q empties by being passed on");
@@ -373,7 +376,7 @@ async fn a_failed_write_stops_everything() {
 /// Sends by `way` until there is no room; returns how many were taken.
 async fn until_no_room(queues: &EmbeddedQueues, forwards: bool) -> usize {
     for taken in 0..1_000 {
-        let batch = vec![Outgoing { queue: queue(), body: vec![b'x'; 16_384].into() }];
+        let batch = vec![Outgoing { queue: queue(), body: vec![b'x'; 16_384].into(), user: None }];
         let sent = if forwards { queues.forward(batch).await } else { queues.send(batch).await }.remove(0);
         match sent {
             Ok(()) => {}
@@ -393,7 +396,7 @@ async fn on_a_full_disk_nothing_new_comes_and_what_is_there_is_settled() {
     let sent = until_no_room(&queues, false).await;
     assert!(sent > 0, "there are zeros ahead");
     assert!(queues.log.options.disk.check().is_err());
-    let passing = vec![Outgoing { queue: queue(), body: "passing".into() }];
+    let passing = vec![Outgoing { queue: queue(), body: "passing".into(), user: None }];
     queues.send_passing(passing).await.remove(0).expect("what leaves nothing behind has room");
     let forwarded = until_no_room(&queues, true).await;
     assert!(forwarded > 0, "what was accepted has more");
@@ -429,7 +432,7 @@ async fn on_a_full_disk_nothing_new_comes_and_what_is_there_is_settled() {
 
 async fn unavailable(queues: &EmbeddedQueues, message: Message) {
     let is = |error: Option<QueueError>| matches!(error, Some(QueueError::Unavailable(_)));
-    let onward = Outgoing { queue: queue(), body: "onward".into() };
+    let onward = Outgoing { queue: queue(), body: "onward".into(), user: None };
     assert!(is(queues.forward(vec![onward]).await.remove(0).err()), "forward");
     assert!(is(queues.receive(&queue(), 1, Duration::ZERO, HIDDEN).await.err()), "receive");
     assert!(is(queues.ack(&queue(), vec![message.receipt.clone()]).await.err()), "ack");
@@ -451,7 +454,7 @@ async fn a_queue_that_is_not_configured_keeps_its_messages() {
     assert!(matches!(send(&queues, "lost").await, Err(QueueError::UnknownQueue(_))));
     for n in 0..200 {
         let body = format!("{n:0500}").into();
-        assert!(queues.send(vec![Outgoing { queue: beta.clone(), body }]).await[0].is_ok());
+        assert!(queues.send(vec![Outgoing { queue: beta.clone(), body, user: None }]).await[0].is_ok());
         let passing = queues.receive(&beta, 1, Duration::ZERO, HIDDEN).await.unwrap();
         queues.ack(&beta, passing.into_iter().map(|message| message.receipt).collect()).await.unwrap();
     }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use soundoff_common::ports::queues::QueueError;
+use soundoff_common::protocol::Handle;
 use tokio::sync::oneshot;
 
 use super::compact::Compaction;
 use super::log::{Arrival, Job, Log, opening};
-use super::record::{FRAME_BYTES, Frame, Id, PUT_OVERHEAD};
+use super::record::{FRAME_BYTES, Frame, Id, PUT_OVERHEAD, PutHead};
+use super::room::Room;
 use super::segment::{Tail, Use};
 use super::state::{Place, Segment};
 use crate::disk::is_no_room;
@@ -24,6 +26,7 @@ enum Change {
         sent_at: u64,
         place: Place,
         body: Bytes,
+        user: Option<Handle>,
         from: Entry,
     },
     Bury {
@@ -106,6 +109,11 @@ pub(super) fn run(log: Arc<Log>) {
     }
 }
 
+/// What a message takes of the room.
+fn size(arrival: &Arrival) -> u64 {
+    arrival.body.len() as u64 + PUT_OVERHEAD
+}
+
 impl Writer {
     /// Does one group of jobs and a bounded step of compaction; returns when the next visibility timeout expires.
     fn round(&mut self, jobs: &mut Vec<Job>) -> io::Result<u64> {
@@ -171,17 +179,16 @@ impl Writer {
     }
 
     fn send(&mut self, sends: Vec<Batch>) -> io::Result<()> {
-        // Only this thread adds messages that a full log refuses, so no more of them can be live than these and what is
-        // added here.
-        let mut live = self.log.state().live;
+        let log = self.log.clone();
+        let mut room = Room::new(&log, sends.iter().flat_map(|batch| &batch.arrivals).map(size).sum());
         let mut what = Use::Forward;
         for Batch { reply, sent_at, arrivals, passing } in sends {
-            for Arrival { index, queue, body } in arrivals {
-                let size = body.len() as u64 + PUT_OVERHEAD;
-                let entry = Entry { reply, index };
-                if self.log.is_entry(queue) {
-                    if live + size > self.log.options.live_bytes {
-                        self.refuse(entry, QueueError::Full);
+            for arrival in arrivals {
+                let (user, size) = (arrival.user.as_ref(), size(&arrival));
+                let entry = Entry { reply, index: arrival.index };
+                if self.log.is_entry(arrival.queue) {
+                    if let Err(why) = room.check(user, size) {
+                        self.refuse(entry, why);
                         continue;
                     }
                     if !passing && !self.log.options.disk.has_room() {
@@ -192,8 +199,8 @@ impl Writer {
                         what = Use::Send;
                     }
                 }
-                live += size;
-                self.put(queue, sent_at, body, entry);
+                room.take(user, size);
+                self.put(sent_at, arrival, entry);
                 if self.frame.len() >= FRAME_BYTES {
                     self.append(what)?;
                     what = Use::Forward;
@@ -209,11 +216,14 @@ impl Writer {
         }
     }
 
-    fn put(&mut self, queue: u16, sent_at: u64, body: Bytes, from: Entry) {
+    fn put(&mut self, sent_at: u64, arrival: Arrival, from: Entry) {
+        let Arrival { queue, body, user, .. } = arrival;
         let id = Id { queue, seq: self.log.number_message() };
-        let offset = self.frame.put(id, sent_at, 0, 0, &body);
+        let head = PutHead::new(id, sent_at);
+        let offset = self.frame.put(head, user.as_ref().map(Handle::as_str), &body);
         let len = u32::try_from(body.len()).expect("bodies are bounded");
-        self.changes.push(Change::Put { id, sent_at, place: Place { segment: 0, offset, len }, body, from });
+        let place = Place { segment: 0, offset, len };
+        self.changes.push(Change::Put { id, sent_at, place, body, user, from });
     }
 
     /// Writes the frame, and sets the places of its bodies. Without room for it, what is in it is refused.
@@ -288,8 +298,8 @@ impl Writer {
         let mut state = self.log.state();
         for change in self.changes.drain(..) {
             let touched = match change {
-                Change::Put { id, sent_at, place, body, .. } => {
-                    state.insert(id, place, sent_at, Some(body));
+                Change::Put { id, sent_at, place, body, user, .. } => {
+                    state.insert(id, place, sent_at, user.as_ref(), body);
                     id.queue
                 }
                 Change::Redrive { id } => {

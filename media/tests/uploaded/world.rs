@@ -177,7 +177,8 @@ impl World {
     /// The bucket says something.
     pub(crate) async fn say(&self, body: &str) {
         let body = Bytes::from(body.to_owned());
-        let sent = self.queues.send(vec![Outgoing { queue: QueueName::of_type(UPLOADED), body }]).await;
+        let sent =
+            self.queues.send(vec![Outgoing { queue: QueueName::of_type(UPLOADED), body, user: None }]).await;
         assert!(sent.iter().all(Result::is_ok));
     }
 

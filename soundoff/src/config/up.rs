@@ -37,7 +37,8 @@ pub(crate) struct UpConfig {
     pub(crate) edges: u16,
     #[command(flatten)]
     pub(crate) edge: EdgeArgs,
-    /// How many bytes of undelivered messages the queues hold before senders get `overloaded`.
+    /// How many bytes of undelivered messages the queues hold before senders get `overloaded`. Once they are more than
+    /// half full, so does a user whose messages take more than a 64th.
     #[arg(long, env = "SOUNDOFF_QUEUE_BYTES", default_value_t = 4 << 30, value_parser = whole::<u64>(SMALLEST_QUEUES..=LARGEST_QUEUES))]
     pub(crate) queue_bytes: u64,
     /// How many bytes of timelines and lists are kept in memory; anything that has no room is computed again.

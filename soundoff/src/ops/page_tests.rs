@@ -30,7 +30,8 @@ impl Desk {
         let names = vec![QueueName::of_type("post.get")];
         let queues = EmbeddedQueues::open(dir.path(), &names, Options::default()).unwrap();
         for _ in 0..letters {
-            let sent = queues.send(vec![Outgoing { queue: names[0].clone(), body: BODY.into() }]).await;
+            let sent =
+                queues.send(vec![Outgoing { queue: names[0].clone(), body: BODY.into(), user: None }]).await;
             sent.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
         }
         let hidden = Duration::from_secs(60);

@@ -162,7 +162,8 @@ impl World {
             body: raw(body),
         };
         lock(&self.times.queued).insert(envelope.mid, Instant::now());
-        let outgoing = Outgoing { queue: QueueName::of_type(message_type), body: envelope.bytes() };
+        let outgoing =
+            Outgoing { queue: QueueName::of_type(message_type), body: envelope.bytes(), user: None };
         assert!(self.queues.send(vec![outgoing]).await.iter().all(Result::is_ok));
         envelope.mid
     }

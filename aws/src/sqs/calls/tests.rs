@@ -27,7 +27,8 @@ async fn every_subset_of_ten_sends_may_fail_once() {
         async move {
             let bodies: Vec<_> = (0..10).map(|n| n.to_string()).collect();
             fake.next(&name, "SendMessageBatch", [queue::Reply::Failing(mask, false)]);
-            let answers = calls.send(&format!("{}/0/{name}", fake.endpoint), &bodies).await;
+            let answers =
+                calls.send(&format!("{}/0/{name}", fake.endpoint), &bodies, &vec![None; bodies.len()]).await;
             assert!(answers.len() == 10 && answers.iter().all(Result::is_ok), "{answers:?}");
             let seen = fake.calls(&name, "SendMessageBatch");
             let failed = |n: &usize| mask >> n & 1 == 1;

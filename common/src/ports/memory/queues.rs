@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::lock::lock;
 use crate::ports::queues::{
-    DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
+    DeadLetter, Depth, MAX_BODY_BYTES, Message, Outgoing, QueueError, QueueName, Queues, Receipt, Rounds,
 };
-use crate::protocol::now_ms;
+use crate::protocol::{Handle, now_ms};
 
 /// Queues in memory.
 pub struct MemoryQueues {
@@ -34,19 +34,29 @@ struct Lines {
 #[derive(Default)]
 struct Line {
     messages: BTreeMap<u64, Held>,
-    dead: BTreeMap<u64, DeadLetter>,
+    dead: BTreeMap<u64, (Option<Handle>, DeadLetter)>,
+    /// The numbers of visible messages, some of messages that are not there any more.
+    visible: Rounds<Option<Handle>, u64>,
 }
 
 struct Held {
     body: Bytes,
     sent_at: u64,
     attempt: u32,
+    user: Option<Handle>,
+    /// `None` while it is visible.
     hidden_until: Option<Instant>,
 }
 
-impl Held {
-    fn is_visible(&self, now: Instant) -> bool {
-        self.hidden_until.is_none_or(|until| until <= now)
+impl Line {
+    /// Makes what was hidden until now or less long visible.
+    fn show(&mut self, now: Instant) {
+        for (number, held) in &mut self.messages {
+            if held.hidden_until.is_some_and(|until| until <= now) {
+                held.hidden_until = None;
+                self.visible.insert(held.user.clone(), *number);
+            }
+        }
     }
 }
 
@@ -55,14 +65,16 @@ impl Lines {
         self.by_name.get_mut(queue).ok_or_else(|| QueueError::UnknownQueue(queue.clone()))
     }
 
-    fn push(&mut self, queue: &QueueName, body: Bytes, sent_at: u64) -> Result<(), QueueError> {
+    fn push(&mut self, outgoing: Outgoing, sent_at: u64) -> Result<(), QueueError> {
+        let Outgoing { queue, body, user } = outgoing;
         if body.len() > MAX_BODY_BYTES {
             return Err(QueueError::TooLarge(body.len()));
         }
         self.last += 1;
         let number = self.last;
-        let held = Held { body, sent_at, attempt: 0, hidden_until: None };
-        self.of(queue)?.messages.insert(number, held);
+        let line = self.of(&queue)?;
+        line.visible.insert(user.clone(), number);
+        line.messages.insert(number, Held { body, sent_at, attempt: 0, user, hidden_until: None });
         Ok(())
     }
 }
@@ -107,9 +119,12 @@ impl MemoryQueues {
 
     /// Makes everything that is not acked visible, as a restart does.
     pub fn restart(&self) {
-        let mut lines = lock(&self.lines);
-        let lines = lines.by_name.values_mut();
-        lines.flat_map(|line| line.messages.values_mut()).for_each(|held| held.hidden_until = None);
+        for line in lock(&self.lines).by_name.values_mut() {
+            let now = Instant::now();
+            line.messages.values_mut().for_each(|held| held.hidden_until = Some(now));
+            line.visible = Rounds::default();
+            line.show(now);
+        }
         self.news.notify_waiters();
     }
 
@@ -132,12 +147,18 @@ impl MemoryQueues {
         let now = Instant::now();
         let mut lines = lock(&self.lines);
         let line = lines.of(queue)?;
+        line.show(now);
+        let Line { messages, visible, .. } = line;
         let mut taken = Vec::new();
-        for (number, held) in line.messages.iter_mut().filter(|(_, held)| held.is_visible(now)).take(max) {
+        while taken.len() < max {
+            let is_visible =
+                |number: &u64| messages.get(number).is_some_and(|held| held.hidden_until.is_none());
+            let Some(number) = visible.next(is_visible) else { break };
+            let Some(held) = messages.get_mut(&number) else { continue };
             held.attempt += 1;
             held.hidden_until = Some(now + visibility);
             taken.push(Message {
-                receipt: receipt(*number, held.attempt),
+                receipt: receipt(number, held.attempt),
                 body: held.body.clone(),
                 attempt: held.attempt,
                 sent_at: held.sent_at,
@@ -151,9 +172,9 @@ impl MemoryQueues {
 impl Queues for MemoryQueues {
     async fn send(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         let mut lines = lock(&self.lines);
-        let sent = batch.into_iter().map(|Outgoing { queue, body }| {
-            self.is_there(&queue)?;
-            lines.push(&queue, body, now_ms())
+        let sent = batch.into_iter().map(|outgoing| {
+            self.is_there(&outgoing.queue)?;
+            lines.push(outgoing, now_ms())
         });
         let sent = sent.collect();
         self.news.notify_waiters();
@@ -213,10 +234,11 @@ impl Queues for MemoryQueues {
         let line = lines.of(queue)?;
         for (number, attempt) in receipts.iter().filter_map(named) {
             if let Some(held) = line.messages.get_mut(&number).filter(|held| held.attempt == attempt) {
-                held.hidden_until = None;
+                held.hidden_until = Some(Instant::now());
                 held.attempt -= 1;
             }
         }
+        line.show(Instant::now());
         self.news.notify_waiters();
         Ok(())
     }
@@ -234,7 +256,7 @@ impl Queues for MemoryQueues {
                 attempts: Some(held.attempt),
                 buried_at: now_ms(),
             };
-            line.dead.insert(number, letter);
+            line.dead.insert(number, (held.user, letter));
         }
         Ok(())
     }
@@ -243,7 +265,8 @@ impl Queues for MemoryQueues {
         let (now, now_ms) = (Instant::now(), now_ms());
         let mut lines = lock(&self.lines);
         let line = lines.of(queue)?;
-        let visible = line.messages.values().filter(|held| held.is_visible(now)).count();
+        line.show(now);
+        let visible = line.messages.values().filter(|held| held.hidden_until.is_none()).count();
         let oldest = line.messages.values().map(|held| held.sent_at).min();
         Ok(Depth {
             visible: visible as u64,
@@ -254,19 +277,20 @@ impl Queues for MemoryQueues {
     }
 
     async fn dead_letters(&self, queue: &QueueName, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        Ok(lock(&self.lines).of(queue)?.dead.values().take(limit).cloned().collect())
+        Ok(lock(&self.lines).of(queue)?.dead.values().take(limit).map(|(_, letter)| letter.clone()).collect())
     }
 
     async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<usize, QueueError> {
         let mut lines = lock(&self.lines);
         let line = lines.of(queue)?;
         let numbers: Vec<u64> = line.dead.keys().copied().take(limit).collect();
-        let letters: Vec<DeadLetter> = numbers.iter().filter_map(|number| line.dead.remove(number)).collect();
-        for letter in &letters {
-            lines.push(queue, Bytes::copy_from_slice(letter.body.as_bytes()), now_ms())?;
+        let letters: Vec<_> = numbers.iter().filter_map(|number| line.dead.remove(number)).collect();
+        let count = letters.len();
+        for (user, letter) in letters {
+            lines.push(Outgoing { queue: queue.clone(), body: letter.body.into(), user }, now_ms())?;
         }
         self.news.notify_waiters();
-        Ok(letters.len())
+        Ok(count)
     }
 }
 
@@ -327,5 +351,7 @@ mod tests {
         many_receivers_share,
         unknown_queues_are_refused,
         forwarded_is_there_at_once_and_after_a_restart,
+        users_are_served_in_turn,
+        what_comes_again_keeps_its_place,
     }
 }

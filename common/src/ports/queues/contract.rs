@@ -4,6 +4,7 @@
 //! order or an exact time.
 
 mod steps;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Depth, MAX_BODY_BYTES, Outgoing, QueueError, QueueName, Queues, Receipt};
+pub use turns::{users_are_served_in_turn, what_comes_again_keeps_its_place};
+
 use steps::{
     ack, alpha, beta, drain, extend, give_back, letters, nothing, nothing_for, outgoing, receive, send,
     settles, take, take_one, text,
@@ -60,6 +63,8 @@ pub async fn all(harness: &dyn Harness) {
     many_receivers_share(harness).await;
     unknown_queues_are_refused(harness).await;
     forwarded_is_there_at_once_and_after_a_restart(harness).await;
+    users_are_served_in_turn(harness).await;
+    what_comes_again_keeps_its_place(harness).await;
 }
 
 /// Law 1: `send` returns a result for each entry, in order, and a refused entry leaves the others alone.
@@ -77,9 +82,9 @@ where
     let largest = Bytes::from(vec![b'x'; MAX_BODY_BYTES]);
     let batch = vec![
         outgoing(&alpha(), "one"),
-        Outgoing { queue: alpha(), body: huge },
-        Outgoing { queue: QueueName::new("nobody_q"), body: Bytes::from_static(b"lost") },
-        Outgoing { queue: beta(), body: largest.clone() },
+        Outgoing { queue: alpha(), body: huge, user: None },
+        Outgoing { queue: QueueName::new("nobody_q"), body: Bytes::from_static(b"lost"), user: None },
+        Outgoing { queue: beta(), body: largest.clone(), user: None },
         outgoing(&alpha(), "two"),
     ];
     let answers = send(queues.clone(), batch).await;

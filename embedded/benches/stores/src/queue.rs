@@ -69,7 +69,7 @@ impl Store for Log {
         let Self(runtime, queues, name) = self;
         runtime.block_on(async {
             let batch =
-                (0..add).map(|_| Outgoing { queue: name.clone(), body: Bytes::from_static(&BODY) }).collect();
+                (0..add).map(|_| Outgoing { queue: name.clone(), body: Bytes::from_static(&BODY), user: None }).collect();
             assert!(queues.send(batch).await.iter().all(Result::is_ok));
             if remove > 0 {
                 let hidden = Duration::from_secs(60);

@@ -17,7 +17,14 @@ pub(super) fn beta() -> QueueName {
 }
 
 pub(super) fn outgoing(queue: &QueueName, body: &str) -> Outgoing {
-    Outgoing { queue: queue.clone(), body: Bytes::copy_from_slice(body.as_bytes()) }
+    Outgoing { queue: queue.clone(), body: Bytes::copy_from_slice(body.as_bytes()), user: None }
+}
+
+/// A message for a user; `None` stands for nobody.
+pub(super) async fn send_for(queues: &dyn Queues, user: Option<&str>, body: &str) {
+    let user = user.map(|user| user.parse().expect("a valid handle"));
+    let answers = queues.send(vec![Outgoing { user, ..outgoing(&alpha(), body) }]).await;
+    assert!(matches!(answers.as_slice(), [Ok(())]), "law 1: send: {answers:?}");
 }
 
 pub(super) fn text(message: &Message) -> String {
