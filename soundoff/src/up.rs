@@ -102,11 +102,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let address = public.local_addr()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
 
-    let commands = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
-    let at = commands.local_addr()?;
-    data.announce(&OpsAddress { address: at, key: ops_secret })?;
-    let judge = Judge::new(node.key.clone(), at.to_string().into());
-    tokio::spawn(ops::server::serve(commands, judge, ops, stop.clone()));
+    take_commands(&data, ops_secret, node.key.clone(), ops, stop.clone()).await?;
 
     greet(address, &config, &edges.internal);
     let signal = shutdown::asked().await?;
@@ -129,6 +125,22 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     kept_up.cancel();
     node.close().await?;
     drained
+}
+
+/// Begins to take operators' commands, and says in the data directory where.
+async fn take_commands(
+    data: &DataDir,
+    secret: String,
+    key: InternalKey,
+    ops: Arc<Ops>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for operators")?;
+    let address = listener.local_addr()?;
+    data.announce(&OpsAddress { address, key: secret })?;
+    let judge = Judge::new(key, address.to_string().into());
+    tokio::spawn(ops::server::serve(listener, judge, ops, stop));
+    Ok(())
 }
 
 /// The running edges.
