@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use rand::Rng as _;
 use serde_json::value::RawValue;
 use soundoff_common::pipeline::envelope::{Envelope, Origin, Stamped};
+use soundoff_common::pipeline::terms::Importance;
 use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};
@@ -16,13 +18,18 @@ use crate::edge::Edge;
 use crate::state::Class;
 use crate::waiting::{Publish, Sender, Source, Taken};
 
-/// How long a client should wait when main_q or the edge is full, in milliseconds.
+/// The shortest time that a client should wait when main_q or the edge has no room, in milliseconds. It is drawn up to
+/// twice this, so that not all come again together, and is longer the less room there is.
 const OVERLOADED_MS: u64 = 1000;
+/// How many times longer it is when there is no room at all.
+const FULL_TIMES: f64 = 5.0;
 /// The most bytes in one send; the last message may go over it.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Beyond this part of what may wait a user takes at most a share of it.
 const ANYBODYS: usize = 2;
+/// Most types are taken up to this part of it; the rest is for what keeps people safe.
+const NORMAL_UP_TO: f64 = 0.85;
 /// Into how many shares it is divided.
 const SHARES: usize = 64;
 /// What a user is told who has taken a share.
@@ -36,7 +43,11 @@ pub(crate) struct Incoming<'a> {
 }
 
 fn overloaded(message: &str) -> ErrorBody {
-    ErrorBody::new(ErrorCode::Overloaded, message).after(OVERLOADED_MS)
+    after(message, OVERLOADED_MS)
+}
+
+fn after(message: &str, least_ms: u64) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Overloaded, message).after(rand::rng().random_range(least_ms..=least_ms * 2))
 }
 
 /// Takes a message in, or returns why not. `accepted` follows when main_q has it, never before.
@@ -58,7 +69,7 @@ pub(crate) fn publish(
     let is_crowded = edge.waiting.messages() >= limits.waiting_messages / ANYBODYS
         || edge.waiting.bytes() >= limits.waiting_bytes / ANYBODYS;
     if is_crowded {
-        has_room_for(edge, &identity.user)?;
+        has_room_for(edge, &identity.user, message.message_type)?;
     }
     let (mid, body) = stamped(edge, connection, &identity.user, message);
     if body.len() > MAX_BODY_BYTES {
@@ -75,16 +86,26 @@ pub(crate) fn publish(
     hand_over(edge, publish)
 }
 
-/// Refuses a user more of what is more than half taken than a share.
+/// Of what is more than half taken, refuses what can be missed, and a user more than a share; what keeps people safe may
+/// have the last of it.
 #[cold]
-fn has_room_for(edge: &Edge, user: &Handle) -> Result<(), ErrorBody> {
+fn has_room_for(edge: &Edge, user: &Handle, message_type: &str) -> Result<(), ErrorBody> {
     let most = Taken { messages: edge.config.waiting_messages, bytes: edge.config.waiting_bytes };
     let taken = Taken { messages: edge.waiting.messages(), bytes: edge.waiting.bytes() };
-    if taken.reaches(most) {
-        return Err(overloaded("too many messages wait to be accepted"));
+    let fill = taken.share_of(most);
+    let route = edge.rules.catalog.route(message_type);
+    let up_to = match route.map_or(Importance::Normal, |route| route.terms.importance) {
+        Importance::Sheddable => 0.5,
+        Importance::Normal => NORMAL_UP_TO,
+        Importance::Critical => 1.0,
+    };
+    let longer = 1.0 + (fill - 0.5).clamp(0.0, 0.5) * 2.0 * (FULL_TIMES - 1.0);
+    let refuse = |message| Err(after(message, (OVERLOADED_MS as f64 * longer) as u64));
+    if fill >= up_to {
+        return refuse("too many messages wait to be accepted");
     }
     if edge.waiting.of(user).reaches(most.part(SHARES)) {
-        return Err(overloaded(TOO_MUCH_OF_YOURS));
+        return refuse(TOO_MUCH_OF_YOURS);
     }
     Ok(())
 }

@@ -26,6 +26,12 @@ impl Taken {
         self.messages >= most.messages || self.bytes >= most.bytes
     }
 
+    /// How much it is of `most`, in one way or the other: 1 is all of it.
+    pub(crate) fn share_of(self, most: Self) -> f64 {
+        let messages = self.messages as f64 / most.messages.max(1) as f64;
+        messages.max(self.bytes as f64 / most.bytes.max(1) as f64)
+    }
+
     /// One of so many equal parts, but something.
     #[inline]
     pub(crate) fn part(self, parts: usize) -> Self {

@@ -9,7 +9,7 @@ use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::queues::QueueError;
 use soundoff_edge::EdgeConfig;
 use support::client::Seen;
-use support::{World, config, note, stand, stand_with, until};
+use support::{World, config, note, note_of, stand, stand_with, until};
 
 #[tokio::test]
 async fn accepted_comes_only_after_the_queue_has_confirmed() {
@@ -204,6 +204,44 @@ async fn a_user_who_fills_an_edge_locks_nobody_out() {
         greedy[1].send(&note("again")).await;
         until("what waited makes room", || stand.metrics.edge_accepted.get() == 400 - refused + 21).await;
     }
+}
+
+#[tokio::test]
+async fn the_last_of_an_edges_room_is_for_what_keeps_people_safe() {
+    let stand = stand_with(EdgeConfig { waiting_messages: 100, ..config() }, World::default()).await;
+    let mut users = Vec::new();
+    for n in 0..60 {
+        stand.world.tables.add_user(&format!("user{n}"));
+        users.push(stand.welcomed(&format!("user{n}")).await);
+    }
+    stand.world.queues.gate.hold();
+    let mut taken = 0;
+    let mut fill = async |users: &mut Vec<support::client::Client>, kind, up_to: usize| {
+        while taken < up_to {
+            // The first takes what is anybody's; of the rest each gets one.
+            let at = taken.saturating_sub(49);
+            users[at].send(&note_of(kind, "more")).await;
+            assert!(users[at].before_pong().await.is_empty(), "{kind} is taken at {taken}");
+            taken += 1;
+        }
+    };
+    let refused = async |users: &mut Vec<support::client::Client>, kind, least_ms: u64| {
+        let last = users.last_mut().unwrap();
+        last.send(&note_of(kind, "one more")).await;
+        let frame = last.before_pong().await.pop().unwrap_or_else(|| panic!("{kind} is taken"));
+        assert_eq!(frame["error"]["code"], "overloaded");
+        let wait = frame["error"]["retry_after_ms"].as_u64().unwrap();
+        assert!((least_ms..=2 * least_ms).contains(&wait), "{kind}: {wait}");
+    };
+    fill(&mut users, "note.peek", 50).await;
+    refused(&mut users, "note.peek", 1000).await;
+    fill(&mut users, "note.add", 85).await;
+    refused(&mut users, "note.peek", 3800).await;
+    refused(&mut users, "note.add", 3800).await;
+    fill(&mut users, "note.guard", 100).await;
+    refused(&mut users, "note.guard", 5000).await;
+    stand.world.queues.gate.release();
+    until("all that waited is accepted", || stand.metrics.edge_accepted.get() == 100).await;
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use soundoff_common::pipeline::catalog::{Catalog, Spec};
 use soundoff_common::pipeline::deliver::{DELIVER_PATH, DeliverAnswer, InternalKey, SIGNED_HEADER, Signer};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request, Source};
 use soundoff_common::pipeline::replies::Replies;
+use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::memory::MemoryCache;
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::Metrics;
@@ -80,6 +81,20 @@ async fn clock(metrics: &Metrics) -> Arc<Clock> {
     Clock::alone(Arc::new(FakeTables::default()), metrics.clone()).await.unwrap()
 }
 
+/// Notes that clients and only we send, and two more: one that can be missed, and one that keeps people safe.
+fn catalog() -> Catalog {
+    let note = |message_type, queue, terms| {
+        let spec = Spec { message_type, terms, ..Spec::of::<Note<false>>() };
+        spec.on(queue)
+    };
+    Catalog::new(vec![
+        Spec::of::<Note<false>>(),
+        Spec::of::<Note<true>>(),
+        note("note.peek", "note_peek_q", Terms::USUAL.sheddable()),
+        note("note.guard", "note_guard_q", Terms::USUAL.critical()),
+    ])
+}
+
 /// A running edge.
 pub(crate) struct Stand {
     pub(crate) world: World,
@@ -117,7 +132,7 @@ pub(crate) async fn stand_with(config: EdgeConfig, world: World) -> Stand {
         cache: world.cache.clone(),
         tables: world.tables.clone(),
         clock: clock(&metrics).await,
-        catalog: Arc::new(Catalog::new(vec![Spec::of::<Note<false>>(), Spec::of::<Note<true>>()])),
+        catalog: Arc::new(catalog()),
         verifier: Arc::new(FakeVerifier),
         replies: Replies::start(
             world.sessions.clone(),
@@ -301,5 +316,9 @@ pub(crate) fn event_of(user: &str, body: &Value) -> Value {
 }
 
 pub(crate) fn note(id: &str) -> Value {
-    json!({"op": "send", "id": id, "type": "note.add", "body": {"text": id}})
+    note_of("note.add", id)
+}
+
+pub(crate) fn note_of(message_type: &str, id: &str) -> Value {
+    json!({"op": "send", "id": id, "type": message_type, "body": {"text": id}})
 }
