@@ -49,9 +49,10 @@ use tokio::sync::oneshot;
 use crate::Aws;
 use crate::prices::SQS_REQUEST;
 use calls::{Calls, unavailable};
-use lane::{Lane, Waiting};
+use lane::Lane;
 use packs::{Again, MARGIN};
 use part::Part;
+use request::Waiting;
 
 /// After how many receives SQS itself moves a message to the dead letters: far above our own limit, as a queue that
 /// answers only now and then lets messages be received again and again without a try.

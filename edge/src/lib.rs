@@ -21,6 +21,7 @@ mod health;
 mod hello;
 mod identity;
 mod internal;
+mod lags;
 mod load;
 mod lobby;
 mod mailbox;
@@ -108,7 +109,7 @@ pub async fn run(
     parts.spawn(internal::serve(edge.clone(), internal));
     parts.spawn(sweep::sweep(edge.clone()));
     parts.spawn(gate::watch(edge.clone()));
-    parts.spawn(load::watch(edge.clone()));
+    parts.spawn(lags::watch(edge.clone()));
     parts.spawn(registration::reassert(edge.clone()));
     parts.spawn(registration::save_acks(edge.clone()));
     let ended = loop {

@@ -1,17 +1,12 @@
 //! What an edge does not take, or takes only from those who send little, while the queues are behind.
 
 use std::collections::HashMap;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use soundoff_common::lock::{read, write};
-use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::load;
 use soundoff_common::pipeline::terms::Importance;
-use soundoff_common::ports::queues::QueueName;
-
-use crate::edge::Edge;
 
 /// From this lag on, what can be missed is not taken.
 const SHED: Duration = Duration::from_secs(2);
@@ -62,40 +57,10 @@ impl Load {
         }
     }
 
-    fn set(&self, lags: HashMap<&'static str, Duration>) {
+    pub(crate) fn set(&self, lags: HashMap<&'static str, Duration>) {
         self.is_high.store(lags.values().any(|lag| *lag >= SHED), Ordering::Relaxed);
         *write(&self.lags) = lags;
     }
-}
-
-/// Looks how far behind the queues are, again and again.
-pub(crate) async fn watch(edge: Arc<Edge>) {
-    let types = of_clients(&edge.rules.catalog);
-    let mut queues = vec![QueueName::main()];
-    queues.extend(types.iter().flat_map(|(_, queues)| queues.clone()));
-    loop {
-        tokio::time::sleep(load::EVERY).await;
-        // Without a cache nobody knows, and all is taken, as always.
-        let lags = load::read(&*edge.cache, &queues).await.unwrap_or_default();
-        let Some((main, mut rest)) = lags.split_first() else {
-            edge.rules.load.set(HashMap::new());
-            continue;
-        };
-        let mut found = HashMap::new();
-        for (name, queues) in &types {
-            let (mine, others) = rest.split_at(queues.len());
-            rest = others;
-            // A message waits in main_q first, and then for the slowest of its handlers.
-            found.insert(*name, *main + mine.iter().max().copied().unwrap_or_default());
-        }
-        edge.rules.load.set(found);
-    }
-}
-
-/// All types that clients send, and the queues of each.
-fn of_clients(catalog: &Catalog) -> Vec<(&'static str, Vec<QueueName>)> {
-    let queues = |name: &str| catalog.route(name).map(|route| route.queues.clone()).unwrap_or_default();
-    catalog.terms().map(|(name, _)| (name, queues(name))).collect()
 }
 
 #[cfg(test)]

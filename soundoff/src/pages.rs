@@ -48,7 +48,7 @@ impl Site {
     }
 
     /// Whether the gate lets a request in. The app's files are for all: they tell people what is going on.
-    fn let_in<B>(&self, request: &Request<B>) -> Result<(), Answer> {
+    fn let_in<B>(&self, request: &Request<B>) -> Result<(), Box<Answer>> {
         if !request.uri().path().starts_with(API) {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl Site {
         self.gate.judge(request.headers(), address).map_err(|shut| {
             self.metrics.gate_refused.inc();
             let detail = if shut.reason.is_empty() { "closed for a while" } else { &shut.reason };
-            retry_later(StatusCode::IM_A_TEAPOT, "closed", detail, shut.wait_ms.div_ceil(1000))
+            Box::new(retry_later(StatusCode::IM_A_TEAPOT, "closed", detail, shut.wait_ms.div_ceil(1000)))
         })
     }
 }
@@ -70,7 +70,7 @@ impl Pages for Site {
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
         if let Err(shut) = self.let_in(&request) {
-            return shut;
+            return *shut;
         }
         let path = request.uri().path();
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {

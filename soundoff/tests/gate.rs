@@ -83,7 +83,7 @@ async fn guests(server: &Server, count: u32) -> Vec<Guest> {
     }
     let guest = |n: u32| Guest {
         address: std::net::Ipv4Addr::from(0x2000_0000 + n * 257).to_string(),
-        country: if n % 4 == 0 { "gb" } else { "fr" },
+        country: if n.is_multiple_of(4) { "gb" } else { "fr" },
         app: if n % 4 == 1 { "ios-5.2" } else { "web-1" },
         token: all[(n / 5) as usize].clone(),
     };
@@ -96,7 +96,7 @@ async fn all_come(server: &Server, guests: &[Guest], begun: Instant) -> (Vec<Dur
     for (n, guest) in guests.iter().cloned().enumerate() {
         let address = server.address.clone();
         coming.spawn(async move { (n, guest.come(&address, begun).await) });
-        if n % 50 == 0 {
+        if n.is_multiple_of(50) {
             // All within the first seconds, and not faster than this machine can connect.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

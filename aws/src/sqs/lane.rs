@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use soundoff_common::lock::lock;
 use soundoff_common::ports::queues::{QueueError, QueueName};
-use soundoff_common::protocol::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::calls::{self, Calls, ENTRIES};
 use super::packs::Packs;
 use super::part::Named;
-use super::request::{Pack, Request};
+use super::request::{Pack, Request, Waiting};
 use super::wire::{self, CHUNK};
 
 /// How many sends of one queue run in parallel.
@@ -26,16 +25,6 @@ const PACE: Duration = Duration::from_millis(25);
 const DELETES_GATHER: Duration = Duration::from_millis(200);
 /// How many bytes of bodies may gather.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-
-type Answer = oneshot::Sender<Result<(), QueueError>>;
-
-/// A body that waits to be sent.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) body: String,
-    pub(super) user: Option<Handle>,
-    pub(super) answer: Answer,
-}
 
 #[derive(Debug, Default)]
 struct Gathering {

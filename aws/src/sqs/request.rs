@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 
+use soundoff_common::ports::queues::QueueError;
 use soundoff_common::protocol::Handle;
+use tokio::sync::oneshot;
 
-use super::lane::Waiting;
 use super::wire::{self, CHUNK};
 
 /// How many bytes of bodies one request carries, so that they are 256 KiB with their headers; a single message may be
@@ -23,6 +24,16 @@ const MUCH: usize = 4;
 const FEW: usize = 4;
 /// The group of what is nobody's; no user can be called so.
 const NOBODY: &str = "-";
+
+type Answer = oneshot::Sender<Result<(), QueueError>>;
+
+/// A body that waits to be sent.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) body: String,
+    pub(super) user: Option<Handle>,
+    pub(super) answer: Answer,
+}
 
 /// Bodies in one message.
 #[derive(Debug)]
@@ -99,7 +110,6 @@ impl Pack {
 #[cfg(test)]
 mod tests {
     use soundoff_common::ports::queues::MAX_BODY_BYTES;
-    use tokio::sync::oneshot;
 
     use super::*;
 

@@ -44,7 +44,7 @@ pub(crate) fn count(daily: &Daily, envelope: &Envelope, latest_s: u64) -> Option
     let mid = envelope.mid.0;
     // The product spreads all bits of the id over those that are used.
     let mixed = ((mid >> 64) as u64 ^ mid as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    if mixed % u64::from(step) != 0 {
+    if !mixed.is_multiple_of(u64::from(step)) {
         return None;
     }
     let day = latest_s / DAY_S;

@@ -68,8 +68,9 @@ impl Store for Log {
     fn commit(&mut self, add: u64, remove: u64) {
         let Self(runtime, queues, name) = self;
         runtime.block_on(async {
-            let batch =
-                (0..add).map(|_| Outgoing { queue: name.clone(), body: Bytes::from_static(&BODY), user: None }).collect();
+            let batch = (0..add)
+                .map(|_| Outgoing { queue: name.clone(), body: Bytes::from_static(&BODY), user: None })
+                .collect();
             assert!(queues.send(batch).await.iter().all(Result::is_ok));
             if remove > 0 {
                 let hidden = Duration::from_secs(60);
