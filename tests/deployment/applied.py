@@ -76,6 +76,7 @@ def environment_of(outputs):
         "SOUNDOFF_SECRET": os.environ.get("SOUNDOFF_SECRET", secrets.token_hex(32)),
         "SOUNDOFF_MESSAGES_PER_SECOND": "10000",
         "SOUNDOFF_BURST": "10000",
+        "SOUNDOFF_TYPE_LIMITS": "off",
         "SOUNDOFF_TIMELINE_INTERVAL_MS": "5000",
         "SOUNDOFF_LOG": "warn,soundoff_aws=debug",
     }

@@ -50,6 +50,8 @@ def new_environment():
         "SOUNDOFF_AWS_REGION": "us-east-1",
         "SOUNDOFF_MEMCACHED": f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}",
         "SOUNDOFF_DRAIN_MS": "3000",
+        # What people may do in a minute is nothing for a load.
+        "SOUNDOFF_TYPE_LIMITS": "off",
         # Messages that MiniStack hands to a killed process are lost until this has passed.
         "SOUNDOFF_VISIBILITY_MS": "3000",
     }
