@@ -288,7 +288,7 @@ mod tests {
         let terraform = include_str!("../../../infra/terraform/main.tf");
         let edge = terraform.lines().find(|line| line.trim_start().starts_with("edge  ")).unwrap();
         let memory = edge.split_once("memory = ").unwrap().1.split_once(',').unwrap().0;
-        let room = memory.parse::<f64>().unwrap() * 1024.0 / 2.0 / 16.0;
+        let room = memory.parse::<f64>().unwrap() * 1024.0 * 0.75 / 8.0;
         assert_eq!(service.edge.max_sockets, room, "as many as the edge counts by itself");
         assert_eq!(f64::from(service.defaults.slots), default("SOUNDOFF_SLOTS"));
     }

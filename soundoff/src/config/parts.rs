@@ -53,8 +53,8 @@ pub(crate) struct EdgeArgs {
     /// How many sockets a user may hold.
     #[arg(long, env = "SOUNDOFF_SOCKETS_PER_USER", default_value_t = 10, value_parser = whole::<usize>(1..=10_000))]
     sockets_per_user: usize,
-    /// How many sockets an edge takes before it sheds load. Default: as many as have room in half of the memory that
-    /// this process may use, 16 KiB for each, and 100000 at most.
+    /// How many sockets an edge takes before it sheds load. Default: as many as have room in three quarters of the
+    /// memory that this process may use, 8 KiB for each, and 100000 at most.
     #[arg(long, env = "SOUNDOFF_MAX_SOCKETS", value_parser = whole::<usize>(1..=10_000_000))]
     max_sockets: Option<usize>,
     /// How many websockets a second may be asked for from one address in the long run, and ten times as many at once. An
