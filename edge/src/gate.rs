@@ -17,7 +17,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Serialize)]
 struct Reason<'a> {
     retry_after_ms: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
 }
 

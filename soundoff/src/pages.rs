@@ -55,8 +55,8 @@ impl Site {
         let address = request.extensions().get::<Peer>().map(|peer| peer.0);
         self.gate.judge(request.headers(), address).map_err(|shut| {
             self.metrics.gate_refused.inc();
-            let detail = if shut.reason.is_empty() { "closed for a while" } else { &shut.reason };
-            Box::new(retry_later(StatusCode::IM_A_TEAPOT, "closed", detail, shut.wait_ms.div_ceil(1000)))
+            let seconds = shut.wait_ms.div_ceil(1000);
+            Box::new(retry_later(StatusCode::IM_A_TEAPOT, "closed", &shut.reason, seconds))
         })
     }
 }

@@ -40,7 +40,7 @@ fn ops_page(
     stop: &CancellationToken,
 ) -> Arc<OpsPage> {
     let ops = Arc::new(Ops::new(node, names, None));
-    OpsPage::start(Place::Deployment, parts, ops, &node.engines, stop)
+    OpsPage::start(Place::Deployment, parts, ops, node, stop)
 }
 
 /// Waits until the process is asked to stop, then for `drain`, but not forever.

@@ -90,7 +90,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let ops = Arc::new(Ops::new(&node, names, Some(live)));
     let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
     let mut mounted = node.pages(&features, Tier::Users)?;
-    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node.engines, &stop);
+    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop);
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
     let pages = Site::new(mounted, dev, &node, node.upload_place().await?.as_str());
     let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;

@@ -193,6 +193,14 @@ fn no_crate_reads_the_files_of_another() {
     }
 }
 
+/// Operators let people in by the app's name and version: it must be this release's.
+#[test]
+fn the_app_names_its_version() {
+    let app = std::fs::read_to_string(root().join("web/app/live.js")).unwrap();
+    let name = concat!("\"web-", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(app.contains(name), "web/app/live.js does not name {name}");
+}
+
 /// Words that our readers stumble over, and what to write instead: `docs/words.txt`.
 #[test]
 fn we_write_plain_english() {

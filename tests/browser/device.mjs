@@ -5,8 +5,8 @@ import { expect } from "./waiting.mjs";
 /** The browser's own complaints about a cut connection; the walk cuts connections on purpose. */
 const CUT = /net::ERR_(CONNECTION|EMPTY|SOCKET|NETWORK|INCOMPLETE)|WebSocket connection to .* failed/;
 /** Expected refusals: the browser logs every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
- *  user has signed out in another tab asks for a token once more. */
-const REFUSED = /status of (409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/email\/start|401 .*\/v1\/auth\/refresh)$/;
+ *  user has signed out in another tab asks for a token once more. Anything may be refused while the service is closed. */
+const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/email\/start|401 .*\/v1\/auth\/refresh)$/;
 
 export class Device {
   faults = [];

@@ -37,6 +37,18 @@ const MUTANTS = {
     ["enter does not send", "app/comments.js", "!(enter || event.ctrlKey || event.metaKey)", "true"],
     ["nobody blocks", "app/profile.js", 'toggle("block")', 'toggle("follow")'],
   ],
+  maintenance: [
+    ["nobody is told", "app/closed.js", "place.hidden = !shut;", ""],
+    ["nobody is told when", "app/closed.js", "text(until, when(shut));", ""],
+    ["nothing is counted down", "app/closed.js", "left >= COUNTED_MS", "true"],
+    ["the notice stays", "app/live.js", 'else if (state !== "connecting") shut = null;', ""],
+    ["who signs in hears nothing", "app/live.js", 'if (error.code === "closed") close(error.message', 'if (false) close(error.message'],
+    ["who signs in must ask again", "app/sign_in.js", 'if (code === "closed") coming = setTimeout(look, retryAfterMs);', ""],
+    ["an app that is closed out comes at once", "client/soundoff.js", "{ code, message, ...(text && { text }) }, askedMs);", "{ code, message, ...(text && { text }) }, 20);"],
+    ["one press closes it", "ops/gate.js", "if (!this.#isSure) return this.#ask(true);", ""],
+    ["characters are counted, not bytes", "ops/gate.js", "new TextEncoder().encode(text).length", "text.length"],
+    ["how it stands comes with a reload only", "ops/gate.js", 'say(byId("stands"), this.#stands(gate, isOpening, ends));', 'if (!byId("stands").textContent) say(byId("stands"), this.#stands(gate, isOpening, ends));'],
+  ],
   comeback: [
     [
       "nothing is sent again",

@@ -4,11 +4,12 @@ import { check, equal, tally } from "../clients/jswalk/checks.mjs";
 import { budget } from "./budget.mjs";
 import { comeback } from "./comeback.mjs";
 import { evening } from "./evening.mjs";
+import { maintenance } from "./maintenance.mjs";
 import { sessions } from "./sessions.mjs";
 import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 
-const parts = { evening, comeback, sessions, sight, budget };
+const parts = { evening, comeback, maintenance, sessions, sight, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();

@@ -34,7 +34,9 @@ const inWords = (ms) => {
 
 /** What to say about an error. */
 export const because = ({ code, message, retryAfterMs = 5000 }) =>
-  code === "rate_limited" ? `That was often. Try again in ${inWords(retryAfterMs)}.` : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
+  code === "rate_limited" ? `That was often. Try again in ${inWords(retryAfterMs)}.`
+  : code === "closed" ? `Not yet: ${message}. Try again in ${inWords(retryAfterMs)}.`
+  : (WORDS[code] ?? `${message[0].toUpperCase()}${message.slice(1)}.`);
 
 /** The same for a request about a user. */
 export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));

@@ -1,7 +1,10 @@
 // The signed-in user, their connection, what this browser keeps for them, and the signal that any of it has changed.
 import { Session, SoundOff } from "/client/soundoff.js";
 
-export const session = new Session();
+/** Our name and version, as operators know them. */
+const APP = "web-0.1.0";
+
+export const session = new Session({ app: APP });
 export let client = null;
 export const me = () => session.user?.handle;
 
@@ -45,16 +48,42 @@ export function forget(handle) {
 }
 
 let why;
+let shut = null;
+
+/** Why the service does not let us in, and when it will: `{ why, at, isKnown }`. Null: it is open, as far as we know. */
+export const closed = () => shut;
+
+/** Who does not know when it opens asks for waits of up to a minute. */
+function close(why, waitMs = 30_000) {
+  shut = { why, at: Date.now() + waitMs, isKnown: waitMs > 60_000 };
+  changed();
+}
+
+/** The outcome of a call of the session that somebody makes before they are signed in. */
+export async function heeded(call) {
+  const open = () => ((shut = null), changed());
+  try {
+    const answer = await call;
+    open();
+    return answer;
+  } catch (error) {
+    if (error.code === "closed") close(error.message, error.retryAfterMs);
+    else if (error.code !== "offline") open();
+    throw error;
+  }
+}
 
 /** Whether the connection waits because too many pages are open. */
 export const crowded = () => client.state === "waiting" && (why === 4429 || why === "overloaded");
 
 /** Connects as the signed-in user. */
 export function connect() {
-  client = new SoundOff({ user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
+  client = new SoundOff({ app: APP, user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
   wired.forEach((wire) => wire(client));
-  client.on("state", ({ state, reason }) => {
+  client.on("state", ({ state, reason, retryInMs }) => {
     why = reason?.code;
+    if (reason?.text) close(reason.text, retryInMs);
+    else if (state !== "connecting") shut = null;
     // Asking for another token shows whether the sign-in has ended elsewhere.
     if (state === "refused" && reason?.code !== "signed_out") session.token({ fresh: true }).catch(() => {});
     changed();

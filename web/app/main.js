@@ -1,9 +1,10 @@
 // The frame around all pages: sign-in, navigation, and the state of the connection.
+import { notice } from "./closed.js";
 import { unread } from "./conversations.js";
 import { attribute, button, confirm, h, icon, plural, rows, text } from "./dom.js";
 import { because, failedOf, remedies } from "./effects.js";
 import { refresh } from "./feed.js";
-import { client, connect, crowded, forget, me, onChange, session } from "./live.js";
+import { client, closed, connect, crowded, forget, me, onChange, session } from "./live.js";
 import { conversation, messages } from "./messages.js";
 import { notifications, unseen } from "./notifications.js";
 import { postPage } from "./post_page.js";
@@ -16,6 +17,7 @@ import { home } from "./timeline.js";
 const PLACED = ["post.create", "comment.create", "dm.send"];
 
 const STATES = { online: "Online", connecting: "Connecting…", waiting: "Offline. What you do is sent once you are back.", refused: "Disconnected. Reload the page." };
+const CLOSED = "Closed for now";
 /** The user has as many pages open as the server or this browser has room for. */
 const CROWDED = "Too many pages are open. Close one, and this one goes on.";
 
@@ -45,7 +47,7 @@ function link(to, name, label, count = () => 0, onclick = () => {}) {
 /** The state of the connection, shown discreetly, as everything works on meanwhile. */
 function connection() {
   document.documentElement.dataset.state = client.state;
-  text($("state"), crowded() ? CROWDED : (STATES[client.state] ?? ""));
+  text($("state"), closed() ? CLOSED : crowded() ? CROWDED : (STATES[client.state] ?? ""));
 }
 
 /** Failures that have no place on a page. */
@@ -101,6 +103,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("main").focus();
 });
 
+notice($("closed"));
 session.on("change", arrange);
 if (me()) enter();
 else $("main").replaceChildren(signIn());

@@ -1,7 +1,7 @@
 // Signing in: an address, the code that was sent to it, and a handle for a new user.
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
-import { session } from "./live.js";
+import { heeded, session } from "./live.js";
 import { leave, offered, returned } from "./providers.js";
 
 const WORDS = {
@@ -22,6 +22,11 @@ export function signIn() {
   const others = h("div.others");
   let ways = {};
 
+  const fail = (error) => {
+    text(trouble, why(error));
+    comeAgain(error);
+  };
+
   /** Shows a step: one field, the button that continues, and other buttons. */
   const show = (label, hint, props, go, act, ...more) => {
     const input = h("input", { id: "field", required: true, autocapitalize: "none", spellcheck: "false", "aria-describedby": "hint", ...props });
@@ -30,7 +35,7 @@ export function signIn() {
       event.preventDefault();
       text(trouble, "");
       next.disabled = true;
-      await act(input.value.trim()).catch((error) => text(trouble, why(error)));
+      await heeded(act(input.value.trim())).catch(fail);
       next.disabled = false;
     };
     text(trouble, "");
@@ -74,12 +79,20 @@ export function signIn() {
 
   const back = returned();
   address();
-  session.ways().then((known) => {
+  const look = () => heeded(session.ways()).then((known) => {
     ways = known;
-    others.append(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
+    if (coming) text(trouble, "");
+    others.replaceChildren(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
     if (ways.outbox) others.append(h("p", "This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), "."));
-  }).catch(() => {});
+  }).catch(comeAgain);
+  let coming;
+  /** When the service is closed: looks again when it says, so that the notice goes away. */
+  function comeAgain({ code, retryAfterMs = 30_000 }) {
+    clearTimeout(coming);
+    if (code === "closed") coming = setTimeout(look, retryAfterMs);
+  }
+  look();
   if (back?.error) text(trouble, back.error);
-  if (back?.proof) prove((handle) => session[back.name]({ ...back.proof, ...handle })).catch((error) => text(trouble, why(error)));
+  if (back?.proof) heeded(prove((handle) => session[back.name]({ ...back.proof, ...handle }))).catch(fail);
   return h("div.welcome", h("h1", "Sound Off"), h("p.lead", "Say it, and it is there: live, on every device, exactly once."), step, trouble);
 }

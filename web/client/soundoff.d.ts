@@ -39,6 +39,8 @@ export type ErrorCode =
   | "handle_required"
   /** HTTP: the server does not offer this way to sign in. */
   | "not_configured"
+  /** HTTP: the operators have closed the service, or let people in little by little. The message says why. */
+  | "closed"
   /** The server cannot be reached, or nobody would see `typing`. */
   | "offline"
   /** The client is not running. Stored calls are sent when it runs again. */
@@ -62,6 +64,7 @@ export class SoundOffError extends Error {
   readonly code: ErrorCode;
   /** Whether the same call may succeed later. */
   readonly retry: boolean;
+  /** When the server wants to be asked again, in milliseconds. */
   readonly retryAfterMs?: number;
   /** This `id` had its outcome before. */
   readonly duplicate: boolean;
@@ -73,8 +76,12 @@ export interface StateChange {
   state: State;
   /** With `waiting`: how long, in milliseconds. */
   retryInMs?: number;
-  /** With `waiting` or `refused`: the close code or the error's code, and its text. */
-  reason?: { code: number | ErrorCode; message: string };
+  /**
+   * With `waiting` or `refused`: the close code or the error's code, and its text. `text` is there when the service is
+   * closed to this user for now: why, in the operators' words, for people to read. `retryInMs` then says when they will
+   * be let in; up to a minute may also mean that the server does not know, and is asked again then.
+   */
+  reason?: { code: number | ErrorCode; message: string; text?: string };
 }
 
 /** A durable event, from the user's inbox. */
@@ -129,6 +136,11 @@ export interface SoundOffOptions {
   url?: string | URL;
   /** An access token. With `refused` a new one: the last was refused or is about to expire. */
   token: (asked: { refused: boolean }) => string | Promise<string>;
+  /**
+   * Names the app and its version, such as `web-1.0`: letters, digits, `-` and `.`, at most 64. Operators may let some
+   * apps in before others after maintenance.
+   */
+  app?: string;
   /** The user, if known before the token: then calls made offline are there at once after a reload. */
   user?: string;
   /**
@@ -141,7 +153,7 @@ export interface SoundOffOptions {
   /** The locks of several pages or workers that share `store`. */
   locks?: Locks;
   /** Default: `globalThis.WebSocket`. Node 20 has none: pass that of the package `ws`. */
-  WebSocket?: new (url: string, protocol: string) => object;
+  WebSocket?: new (url: string, protocols: string[]) => object;
   timings?: Partial<Timings>;
   /** With a new store: how many earlier pushes come, as far as the server still has them. Default: none. */
   history?: number;
@@ -253,7 +265,8 @@ export interface UploadOptions {
 }
 
 export class Session {
-  constructor(options?: { url?: string | URL; store?: Store; locks?: Locks });
+  /** `app` is that of `SoundOffOptions`. */
+  constructor(options?: { url?: string | URL; app?: string; store?: Store; locks?: Locks });
   /** Resolves when an asynchronous store has been read. */
   readonly ready: Promise<void>;
   /** The user who is signed in. */
@@ -276,7 +289,10 @@ export class Session {
     options?: ProofOptions,
   ): Promise<SignedIn>;
 
-  /** An access token. With `fresh` a new one. */
+  /**
+   * An access token. With `fresh` a new one. A `SoundOff` whose `token` this is waits for as long as a rejection's
+   * `retryAfterMs` says, and asks again.
+   */
   token(options?: { fresh?: boolean }): Promise<string>;
   signOut(): Promise<void>;
   identities(): Promise<{ items: Identity[] }>;

@@ -158,13 +158,18 @@ function subject(token) {
   }
 }
 
-/** How long a server that has no room wants us to wait: it has drawn this at random itself. */
-function retryAfter(reason) {
+/** How long a server without room wants us to wait (drawn at random), and perhaps why. */
+function told(reason) {
   try {
-    return JSON.parse(reason).retry_after_ms;
+    return JSON.parse(reason) ?? {};
   } catch {
-    return undefined;
+    return {};
   }
+}
+
+function checked(app) {
+  if (app == null || /^[A-Za-z0-9.-]{1,64}$/.test(app)) return app;
+  throw new TypeError('`app` is a name such as "web-1.0": letters, digits, - and .');
 }
 
 /**
@@ -360,6 +365,7 @@ class Inbox {
 export class SoundOff extends Emitter {
   #token;
   #url;
+  #app;
   #prefix;
   #store;
   #locks;
@@ -391,6 +397,7 @@ export class SoundOff extends Emitter {
 
   constructor({ url = globalThis.location?.origin, token, user, device, store, locks, timings, history = 0, ...given } = {}) {
     super();
+    this.#app = checked(given.app);
     this.#WebSocket = given.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: pass one, such as that of the package ws");
     if (typeof token !== "function") throw new TypeError("`token` is a function that resolves to an access token");
@@ -543,13 +550,17 @@ export class SoundOff extends Emitter {
       if (life === this.#life) this.#open(token);
     } catch (error) {
       if (life !== this.#life) return;
-      if (error?.retry === false) this.#refuse(error);
-      else this.#later({ code: error?.code ?? "offline", message: String(error?.message ?? error) });
+      if (error?.retry === false) return this.#refuse(error);
+      const { code = "offline", message = String(error), retryAfterMs } = error ?? {};
+      const isClosed = code === "closed";
+      // A closed service draws the time at random itself.
+      const waitMs = retryAfterMs * (isClosed ? 1 : 1 + Math.random() / 2);
+      this.#later({ code, message, ...(isClosed && { text: message }) }, waitMs || undefined);
     }
   }
 
   #open(token) {
-    const socket = new this.#WebSocket(this.#url, "soundoff.v1");
+    const socket = new this.#WebSocket(this.#url, ["soundoff.v1", ...(this.#app ? [`app.${this.#app}`] : [])]);
     const link = { socket, online: false, leaving: false };
     this.#link = link;
     this.#inbox.reset();
@@ -632,13 +643,15 @@ export class SoundOff extends Emitter {
     this.#adopt().catch((error) => this.fault(error));
   }
 
-  /** Sends a fresh token. If that fails, the socket closes with 4005, and the next connection asks for a token again. */
+  /** Sends a fresh token. If there is none in time, the socket closes with 4005, and the next connection asks for a token again. */
   async #renew(link) {
     try {
       const token = await this.#token({ refused: true });
       if (this.#link === link) this.#write({ op: "auth", token });
     } catch (error) {
-      if (this.#link === link && error?.retry === false) this.#refuse(error);
+      if (this.#link !== link) return;
+      if (error?.retry === false) this.#refuse(error);
+      else if (error?.retryAfterMs) link.renewal = setTimeout(() => this.#renew(link), error.retryAfterMs);
     }
   }
 
@@ -674,7 +687,8 @@ export class SoundOff extends Emitter {
     const spent = code === 4005 || (code === 4500 && !this.#stale);
     if (code >= 4500 && !spent) return this.#refuse({ code, message });
     if (spent) this.#stale = true;
-    this.#later({ code, message }, code === 4418 || code === 4429 ? retryAfter(message) : waitMs);
+    const { retry_after_ms: askedMs = waitMs, reason: text } = code === 4418 || code === 4429 ? told(message) : {};
+    this.#later({ code, message, ...(text && { text }) }, askedMs);
   }
 
   #unlink() {
@@ -682,6 +696,7 @@ export class SoundOff extends Emitter {
     this.#link = null;
     clearTimeout(link?.deadline);
     clearTimeout(link?.beat);
+    clearTimeout(link?.renewal);
     clearTimeout(this.#ackTimer);
     this.#ackTimer = null;
     for (const entry of this.#outbox.all()) {
@@ -694,7 +709,7 @@ export class SoundOff extends Emitter {
   #later(reason, waitMs = jitter(this.#timings.backoffMs, this.#failures)) {
     this.#failures += 1;
     const life = this.#life;
-    this.#timer = setTimeout(() => this.#connect(life), waitMs);
+    this.#timer = setTimeout(() => this.#connect(life), Math.min(waitMs, 2 ** 31 - 1));
     this.#set("waiting", { retryInMs: waitMs, reason });
   }
 
@@ -923,6 +938,7 @@ export class SoundOff extends Emitter {
 /** A user's sign-in: gets tokens and keeps them fresh, for all pages that share the store. */
 export class Session extends Emitter {
   #url;
+  #app;
   #key;
   #store;
   #locks;
@@ -931,8 +947,9 @@ export class Session extends Emitter {
   #refreshing = null;
   #channel;
 
-  constructor({ url = globalThis.location?.origin, store, locks } = {}) {
+  constructor({ url = globalThis.location?.origin, app, store, locks } = {}) {
     super();
+    this.#app = checked(app);
     this.#url = new URL(url);
     this.#key = `soundoff/${this.#url.host}/session`;
     ({ store: this.#store, locks: this.#locks } = keeping(store, locks));
@@ -1073,25 +1090,29 @@ export class Session extends Emitter {
 
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
-    const send = (method, to, token) =>
-      untilTaken(() => transfer(method, new URL(to, this.#url), { token, blob, onProgress, signal }), signal);
+    const send = (method, to, headers) =>
+      untilTaken(() => transfer(method, new URL(to, this.#url), { headers, blob, onProgress, signal }), signal);
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
-      await send(upload.method, upload.url);
+      // A bucket takes no headers that it has not signed.
+      await send(upload.method, upload.url, upload.url.startsWith("/") ? this.#headers() : {});
       return { id: media };
     }
-    const post = async (fresh) => (await send("POST", "/v1/media", await this.token({ fresh }))).media;
+    const post = async (fresh) => (await send("POST", "/v1/media", this.#headers(await this.token({ fresh })))).media;
     return post(false).catch((error) => (error.code === "unauthorized" ? post(true) : Promise.reject(error)));
   }
 
   async #fetch(method, path, body, token) {
-    const headers = { ...(body && { "content-type": "application/json" }), ...bearer(token) };
+    const headers = { ...(body && { "content-type": "application/json" }), ...this.#headers(token) };
     const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(REQUEST_MS) };
     return asked(new URL(path, this.#url), init);
   }
+
+  #headers(token) {
+    return { ...(token && { authorization: `Bearer ${token}` }), ...(this.#app && { "soundoff-app": this.#app }) };
+  }
 }
 
-const bearer = (token) => (token ? { authorization: `Bearer ${token}` } : {});
 const unreachable = () => new SoundOffError("offline", "the server cannot be reached", { retry: true });
 
 async function asked(url, init, cancelled) {
@@ -1113,9 +1134,10 @@ function answerOf(status, text, retryAfterS) {
   }
   if (status < 400) return body;
   const code = body.code ?? { 401: "unauthorized", 403: "forbidden" }[status] ?? "internal";
-  const retryAfterMs = retryAfterS ? Number(retryAfterS) * 1000 : undefined;
+  // It may be a date.
+  const retryAfterMs = /^\d+$/.test(retryAfterS) ? retryAfterS * 1000 : undefined;
   throw new SoundOffError(code, body.detail ?? `HTTP ${status}`, {
-    retry: status === 429 || status >= 500,
+    retry: status === 418 || status === 429 || status >= 500,
     retryAfterMs,
   });
 }
@@ -1135,12 +1157,12 @@ async function untilTaken(send, signal) {
 }
 
 /** Sends bytes, with XMLHttpRequest where there is one: fetch cannot report its progress. */
-function transfer(method, url, { token, blob, onProgress, signal }) {
-  if (!globalThis.XMLHttpRequest) return asked(url, { method, headers: bearer(token), body: blob, signal }, signal);
+function transfer(method, url, { headers, blob, onProgress, signal }) {
+  if (!globalThis.XMLHttpRequest) return asked(url, { method, headers, body: blob, signal }, signal);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(method, url);
-    if (token) request.setRequestHeader("authorization", `Bearer ${token}`);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => onProgress?.(loaded / total);
     request.onload = () => {
       const { status, responseText } = request;

@@ -5,6 +5,7 @@ export class Figures {
   queues = [];
   parts = [];
   away = [];
+  gate = null;
   every = 2000;
   keeps = 600_000;
   #boot = null;
@@ -36,8 +37,8 @@ export class Figures {
   }
 
   #take(answer) {
-    const { version, parts, key, away, queues, now, at, whole, each } = answer;
-    Object.assign(this, { version, parts, key, away, queues, every: answer.every_ms, keeps: answer.keeps_ms });
+    const { version, parts, key, gate = null, away, queues, now, at, whole, each } = answer;
+    Object.assign(this, { version, parts, key, gate, away, queues, every: answer.every_ms, keeps: answer.keeps_ms });
     this.#ahead = now - Date.now();
     const gap = this.#boot !== null && answer.boot !== this.#boot;
     this.#boot = answer.boot;

@@ -15,8 +15,8 @@ export class Letters {
   #again = false;
   #redriving = false;
   #following = null;
+  #may = false;
 
-  // `key`: {get, set(text or null)}, the operator's key where one is needed.
   constructor(figures, key) {
     this.#figures = figures;
     this.#key = key;
@@ -26,12 +26,6 @@ export class Letters {
     byId("no").addEventListener("click", () => this.#decided("ask"));
     byId("confirm").addEventListener("keydown", (event) => event.key === "Escape" && this.#decided("ask"));
     byId("yes").addEventListener("click", () => this.#redrive());
-    byId("forget").addEventListener("click", () => this.#key.set(null));
-    byId("key").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#key.set(byId("key-text").value.trim());
-      byId("key").reset();
-    });
   }
 
   // Shows the letters of a queue.
@@ -44,21 +38,20 @@ export class Letters {
     byId("queue").focus();
   }
 
-  // Draws what is known about dead letters, and asks for them when the list is no longer complete.
-  draw() {
+  // Draws what is known about dead letters, and asks for them when the list is no longer complete. `may`: whether an
+  // operator may act; without, it is as before.
+  draw(may = this.#may) {
+    this.#may = may;
     const { queues, key } = this.#figures;
     const latest = this.#figures.latest();
     if (this.#figures.parts.length === 0) return;
     byId("letters").hidden = queues.length === 0;
-    const open = !key || this.#key.get() !== null;
-    byId("key").hidden = open;
-    byId("desk").hidden = !open;
-    byId("forget").hidden = !key;
-    if (!open) {
+    byId("desk").hidden = !may;
+    if (!may) {
       this.#listed = null;
       byId("list").replaceChildren();
     }
-    if (!open || queues.length === 0 || !latest) return;
+    if (!may || queues.length === 0 || !latest) return;
     const dead = (queue) => latest.each[queue].dead;
     this.#queue ??= queues.find((queue) => dead(queue) > 0) ?? queues[0];
     this.#choices(queues, dead);
@@ -92,7 +85,7 @@ export class Letters {
     const queue = this.#queue;
     this.#listed = { queue, count };
     try {
-      const { letters, most } = await this.#post("letters", { queue });
+      const { letters, most } = await this.#key.post("letters", { queue });
       if (queue === this.#queue) this.#list(queue, letters, most, count);
     } catch (error) {
       say(byId("listed"), `The letters cannot be listed: ${error.message}`);
@@ -131,7 +124,7 @@ export class Letters {
   }
 
   async #body(queue, key) {
-    return (await this.#post("letter", { queue, key })).body;
+    return (await this.#key.post("letter", { queue, key })).body;
   }
 
   #confirm() {
@@ -162,7 +155,7 @@ export class Letters {
     say(outcome, `Putting letters back on ${queue}…`);
     const before = this.#count();
     try {
-      const { moved } = await this.#post("redrive", { queue, limit });
+      const { moved } = await this.#key.post("redrive", { queue, limit });
       const letters = moved === 1 ? "1 letter is" : `${moved} letters are`;
       say(outcome, `${letters} back on ${queue}.`);
       if (moved > 0 && before !== null) {
@@ -196,15 +189,5 @@ export class Letters {
     } else {
       say(byId("outcome"), `${letters} put back on ${queue}, which is at work on them.`);
     }
-  }
-
-  async #post(what, body) {
-    const headers = { "content-type": "application/json" };
-    if (this.#key.get()) headers.authorization = `Bearer ${this.#key.get()}`;
-    const answer = await fetch(`/ops/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
-    const said = await answer.json().catch(() => ({}));
-    if (answer.status === 401) this.#key.set(null, "That is not this deployment’s key.");
-    if (!answer.ok) throw new Error(`${said.detail ?? `the server answers ${answer.status}`}.`);
-    return said;
   }
 }

@@ -2,24 +2,20 @@
 
 import { asSeconds, byId, clock, say } from "./dom.js";
 import { Figures } from "./figures.js";
+import { Gate } from "./gate.js";
+import { Key } from "./key.js";
 import { Letters } from "./letters.js";
 import { Plots } from "./plots.js";
 import { Queues } from "./queues.js";
 
 const LONGEST_PAUSE = 10_000;
-const KEPT_AS = "soundoff-operators-key";
 
 const figures = new Figures();
-const key = {
-  get: () => sessionStorage.getItem(KEPT_AS),
-  set(text, why = "") {
-    if (text) sessionStorage.setItem(KEPT_AS, text);
-    else sessionStorage.removeItem(KEPT_AS);
-    say(byId("key-refused"), why);
-    letters.draw();
-    wake();
-  },
-};
+const key = new Key(() => {
+  manage();
+  wake();
+});
+const gate = new Gate(figures, key);
 const letters = new Letters(figures, key);
 const plots = new Plots(figures);
 const queues = new Queues(figures, (queue) => {
@@ -36,10 +32,17 @@ const pause = (ms) => new Promise((resolve) => {
   };
 });
 
+// Draws what only operators may see and do.
+const manage = () => {
+  const may = key.draw(figures.key && (figures.queues.length > 0 || figures.gate !== null));
+  gate.draw(may);
+  letters.draw(may);
+};
+
 const draw = () => {
   plots.draw();
   queues.draw();
-  letters.draw();
+  manage();
   const latest = figures.latest();
   if (figures.version) say(byId("version"), figures.version);
   if (latest) say(byId("as-of"), `as of ${clock(latest.at)}`);

@@ -44,6 +44,10 @@ const PLOTS = [
     { label: "tried again", of: whole("retried"), part: "queues" },
     { label: "given up", of: whole("buried"), part: "queues" },
   ] },
+  { title: "Turned away", unit: "per second", parts: ["edge", "users"], format: asCount, lines: [
+    { label: "by the gate", of: whole("gate_refused") },
+    { label: "websockets, too many of one address", of: whole("upgrades_refused"), part: "edge" },
+  ] },
   { title: "Calls to the User service", unit: "per second", parts: ["users"], alone: true, format: asCount, lines: [
     { label: "calls", of: whole("calls") },
   ] },

@@ -49,13 +49,12 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 
 /// Reads who is let in first.
 pub(super) fn first(text: &str) -> Result<First, String> {
-    match text.split_once('=') {
-        Some(("country", country)) if country.len() == 2 && country.is_ascii() => {
-            Ok(First::Country(country.to_uppercase()))
-        }
-        Some(("app", app)) if !app.is_empty() => Ok(First::App(app.to_owned())),
-        _ => Err("write country=GB (two letters), app=ios or app=ios-5.2".to_owned()),
-    }
+    let first = match text.split_once('=') {
+        Some(("country", country)) => First::Country(country.to_owned()).checked().ok(),
+        Some(("app", app)) => First::App(app.to_owned()).checked().ok(),
+        _ => None,
+    };
+    first.ok_or_else(|| "write country=GB (two letters), app=ios or app=ios-5.2".to_owned())
 }
 
 /// Reads an address to listen on, for a process of a deployment.
@@ -125,7 +124,7 @@ mod tests {
         }
         assert_eq!(first("country=gb").unwrap(), First::Country("GB".to_owned()));
         assert_eq!(first("app=ios-5.2").unwrap(), First::App("ios-5.2".to_owned()));
-        for bad in ["GB", "country=GBR", "country=", "app=", "place=GB", ""] {
+        for bad in ["GB", "country=GBR", "country=", "app=", "app=i os", "country=G1", "place=GB", ""] {
             assert!(first(bad).unwrap_err().contains("country=GB"), "{bad}");
         }
     }

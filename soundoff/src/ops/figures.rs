@@ -21,13 +21,15 @@ const DONE: &str = "soundoff_consumer_done_total";
 
 /// The figures of the process as a whole. Those of consumers leave the router out: every message that it handles,
 /// another consumer handles again.
-const WHOLE: [(&str, Of); 15] = [
+const WHOLE: [(&str, Of); 17] = [
     ("sockets", Of::Gauge("soundoff_edge_sockets")),
     ("accepted", Of::Rate("soundoff_edge_accepted_total")),
     ("frames_out", Of::Rate("soundoff_edge_frames_out_total")),
     ("accepted_p50", Of::Quantile(ACCEPTED_SECONDS, 0.5)),
     ("accepted_p99", Of::Quantile(ACCEPTED_SECONDS, 0.99)),
     ("refused", Of::Rate("soundoff_edge_refused_total")),
+    ("gate_refused", Of::Rate("soundoff_gate_refused_total")),
+    ("upgrades_refused", Of::Rate("soundoff_edge_upgrades_refused_total")),
     ("done", Of::Rate(DONE)),
     ("run_p50", Of::Quantile(RUN_SECONDS, 0.5)),
     ("run_p99", Of::Quantile(RUN_SECONDS, 0.99)),

@@ -56,6 +56,8 @@ fn gate_of(order: Order, now: u64) -> anyhow::Result<Gate> {
         Order::Open { over_s: 0, .. } => Gate { since: now, ..Gate::default() },
         Order::Open { over_s, first } => {
             within(over_s)?;
+            let first = first.into_iter().map(First::checked).collect::<Result<_, _>>();
+            let first = first.map_err(anyhow::Error::msg)?;
             let (over_ms, salt) = (over_s * 1000, rand::rng().random::<u32>().into());
             let reason = "people are let in little by little".to_owned();
             Gate { mode: Mode::Opening, since: now, reason, over_ms, first, salt, ..Gate::default() }
@@ -78,6 +80,12 @@ mod tests {
         assert!(close("", Some(LONGEST_S + 1)).unwrap_err().to_string().contains("a week"));
         let open = |over_s| gate_of(Order::Open { over_s, first: Vec::new() }, 1000);
         assert!(open(u64::MAX).is_err());
+        for (bad, why) in
+            [(First::Country("GBR".to_owned()), "two letters"), (First::App("i s".to_owned()), "ios-5.2")]
+        {
+            let error = gate_of(Order::Open { over_s: 9, first: vec![bad] }, 1000).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
         assert_eq!((open(0).unwrap().mode, open(1).unwrap().over_ms), (Mode::Open, 1000));
     }
 }

@@ -1,7 +1,7 @@
 //! The last ten minutes of a process's figures, in memory, so that a page that is opened later shows what happened
 //! before.
 //!
-//! 300 samples of 15 figures and 6 for each queue, 4 bytes each: 250 KB with all 33 queues, however busy the process
+//! 300 samples of 17 figures and 6 for each queue, 4 bytes each: 250 KB with all 33 queues, however busy the process
 //! is. They are lost when it ends.
 
 use std::collections::{BTreeMap, VecDeque};

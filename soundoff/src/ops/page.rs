@@ -1,8 +1,8 @@
-//! The operators' page: what `/metrics` has said in the last ten minutes, and the dead letters.
+//! The operators' page: what `/metrics` has said in the last ten minutes, the gate, and the dead letters.
 //!
-//! Plots are as public as `/metrics`, which is on the same port. Dead letters hold what people have written. Under
-//! `up`, where anybody on the machine may do anything, only the pages of other sites must not see them; on a deployment
-//! one needs the operator's key.
+//! Plots are as public as `/metrics`, which is on the same port. Dead letters hold what people have written, and the
+//! gate is for operators to move. Under `up`, where anybody on the machine may do anything, only the pages of other
+//! sites must do neither; on a deployment one needs the operator's key.
 
 use std::sync::Arc;
 
@@ -14,8 +14,10 @@ use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::guard::{Away, Weather};
+use soundoff_common::model::gate::{Gate, Keeper};
 use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::ports::queues::{DeadLetter, QueueName};
+use soundoff_common::ports::tables::TableError;
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::{
     Answer, bearer, json, method_not_allowed, read_json, refuse, unauthorized, whole,
@@ -28,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::depths::Looked;
 use super::history::{History, Since};
-use super::{Ask, Ops};
-use crate::engines::Engines;
+use super::{Ask, Ops, Order};
 use crate::files;
+use crate::node::Node;
 
 /// The most letters in a list, which has the oldest. With the largest possible bodies they take 25 MB for a moment.
 const MOST_LISTED: usize = 100;
@@ -57,7 +59,7 @@ pub(crate) enum Part {
     Users,
 }
 
-/// Who may see and move dead letters.
+/// Who may see and move dead letters, and the gate.
 enum Guard {
     /// Anybody who can reach the port, except pages of other sites.
     SameOrigin,
@@ -74,6 +76,8 @@ pub(crate) struct OpsPage {
     guard: Guard,
     parts: &'static [Part],
     weather: Weather,
+    /// The gate, where people come in.
+    gate: Option<Keeper>,
     /// One request at a time looks at letters: meanwhile their bodies are in memory.
     turn: Mutex<()>,
 }
@@ -84,8 +88,11 @@ struct Data<'a> {
     version: &'static str,
     now: u64,
     parts: &'static [Part],
-    /// Whether dead letters need the operator's key.
+    /// Whether dead letters and the gate need the operator's key.
     key: bool,
+    /// How the gate stands, as of this process's last look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<Gate>,
     /// Engines that do not answer.
     away: Vec<AwayFor>,
     #[serde(flatten)]
@@ -171,9 +178,10 @@ impl OpsPage {
         place: Place,
         parts: &'static [Part],
         ops: Arc<Ops>,
-        engines: &Engines,
+        node: &Node,
         stop: &CancellationToken,
     ) -> Arc<Self> {
+        let engines = &node.engines;
         let (queues, names) = (ops.queues.clone(), ops.names.clone());
         let looked = Looked { queues, names: names.clone(), depths: engines.metrics.depths.clone() };
         let guard = match place {
@@ -190,7 +198,9 @@ impl OpsPage {
         let history = Arc::new(History::new(names));
         tokio::spawn(history.clone().keep(engines.metrics.clone(), stop.clone()));
         let weather = engines.weather.clone();
-        Arc::new(Self { ops, history, guard, parts, weather, turn: Mutex::default() })
+        let is_public = parts.iter().any(|part| matches!(part, Part::Edge | Part::Users));
+        let gate = is_public.then(|| node.gate.clone());
+        Arc::new(Self { ops, history, guard, parts, weather, gate, turn: Mutex::default() })
     }
 
     pub(crate) fn serves(path: &str) -> bool {
@@ -210,6 +220,8 @@ impl OpsPage {
             (&Method::GET, "/ops/data") => self.data(&request),
             (_, "/ops/data") => return method_not_allowed("GET"),
             (&Method::POST, "/ops/letters" | "/ops/letter" | "/ops/redrive") => self.letters(request).await,
+            (&Method::POST, "/ops/gate") if self.gate.is_some() => self.order(request).await,
+            (_, "/ops/gate") if self.gate.is_some() => return method_not_allowed("POST"),
             (_, "/ops/letters" | "/ops/letter" | "/ops/redrive") => return method_not_allowed("POST"),
             _ => {
                 Err(refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing here; the page is at /ops"))
@@ -222,7 +234,7 @@ impl OpsPage {
         if let Guard::Key { seen, .. } = &self.guard
             && request.headers().contains_key(header::AUTHORIZATION)
         {
-            self.may_see_letters(request.headers())?;
+            self.is_operator(request.headers())?;
             // From now on we look at the queues, and each look costs money.
             seen.send_replace(Instant::now());
         }
@@ -238,16 +250,17 @@ impl OpsPage {
         let key = matches!(self.guard, Guard::Key { .. });
         let version = env!("CARGO_PKG_VERSION");
         let (now, parts, since) = (now_ms(), self.parts, self.history.since(since));
+        let gate = self.gate.as_ref().map(|keeper| shown(keeper.gate()));
         let away = self.weather.away().into_iter().map(AwayFor::from).collect();
-        let data = Data { version, now, parts, key, away, since };
+        let data = Data { version, now, parts, key, gate, away, since };
         Ok(json(StatusCode::OK, &data))
     }
 
-    fn may_see_letters(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn is_operator(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match &self.guard {
             Guard::SameOrigin if is_same_origin(headers) => Ok(()),
             Guard::SameOrigin => {
-                let detail = "only this page may ask; in scripts use `soundoff dlq`";
+                let detail = "only this page may ask; in scripts use `soundoff dlq` and `soundoff gate`";
                 Err(refusal(StatusCode::FORBIDDEN, "forbidden", detail))
             }
             Guard::Key { key, .. } => match bearer(headers) {
@@ -260,18 +273,42 @@ impl OpsPage {
         }
     }
 
+    /// Whether a POST comes from an operator.
+    fn may_post(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.is_operator(headers)?;
+        // A form of another site cannot send this kind.
+        if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
+            let detail = "the body's content-type must be application/json";
+            return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_message", detail));
+        }
+        Ok(())
+    }
+
+    /// What a POST wants of the gate; returns how it stands then.
+    async fn order<B>(&self, request: Request<B>) -> Result<Answer, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.may_post(request.headers())?;
+        let example = r#"{"close":{"reason":"new disks","for_s":600}}"#;
+        let order: Order = read_json(request, MAX_BODY_BYTES, example).await?;
+        let answered = self.ops.answer(Ask::Gate(Some(order))).await;
+        let stands = answered.map_err(|error| match error.is::<TableError>() {
+            true => refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", &format!("{error:#}")),
+            false => refusal(StatusCode::BAD_REQUEST, "bad_message", &format!("{error:#}")),
+        })?;
+        let gate = serde_json::from_value(stands).expect("a gate is what was asked for");
+        Ok(json(StatusCode::OK, &json!({ "gate": shown(gate) })))
+    }
+
     /// What a POST asks of the dead letters.
     async fn letters<B>(&self, request: Request<B>) -> Result<Answer, Refusal>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.may_see_letters(request.headers())?;
-        // A form of another site cannot send this kind.
-        if request.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
-            let detail = "the body's content-type must be application/json";
-            return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_message", detail));
-        }
+        self.may_post(request.headers())?;
         let answer = match request.uri().path() {
             "/ops/letters" => {
                 let asked: OfQueue = read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q"}"#).await?;
@@ -324,6 +361,11 @@ impl Pages for OpsPage {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         OpsPage::answer(self, request).await
     }
+}
+
+/// What may be seen of a gate: who knows the salt could choose an early place.
+fn shown(gate: Gate) -> Gate {
+    Gate { salt: 0, ..gate }
 }
 
 /// Whether a browser says that the request comes from our own page. A client that says nothing is no current browser,

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
+use soundoff_common::model::gate;
 use soundoff_common::ports::queues::{Outgoing, Queues as _};
+use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::secret::Secret;
 use soundoff_embedded::queues::{EmbeddedQueues, Options};
+use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
 
@@ -15,6 +18,8 @@ use super::*;
 struct Desk {
     page: OpsPage,
     queues: Arc<EmbeddedQueues>,
+    tables: Arc<dyn Tables>,
+    keeper: Keeper,
     _dir: tempfile::TempDir,
 }
 
@@ -38,11 +43,15 @@ impl Desk {
         for message in queues.receive(&names[0], letters, hidden, hidden).await.unwrap() {
             queues.bury(&names[0], message.receipt, "chaos").await.unwrap();
         }
-        let ops = Arc::new(Ops { queues: queues.clone(), names: names.clone(), tables: None, live: None });
+        let tables: Arc<dyn Tables> = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
+        let keeper = Keeper::default();
+        let ops =
+            Ops { queues: queues.clone(), names: names.clone(), tables: Some(tables.clone()), live: None };
         let history = Arc::new(History::new(names));
         let weather = Weather::new(Metrics::new());
-        let page = OpsPage { ops, history, guard, parts: &[Part::Queues], weather, turn: Mutex::default() };
-        Self { page, queues, _dir: dir }
+        let (ops, gate, turn) = (Arc::new(ops), Some(keeper.clone()), Mutex::default());
+        let page = OpsPage { ops, history, guard, parts: &[Part::Queues], weather, gate, turn };
+        Self { page, queues, tables, keeper, _dir: dir }
     }
 
     async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
@@ -73,6 +82,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
         ("/ops/letters", json!({ "queue": "post_get_q" })),
         ("/ops/letter", json!({ "queue": "post_get_q", "key": "1" })),
         ("/ops/redrive", json!({ "queue": "post_get_q", "limit": 1 })),
+        ("/ops/gate", json!({ "close": { "reason": "new disks" } })),
     ];
     for (path, body) in &requests {
         // Headers that prove under `up` that our own page asks prove nothing here.
@@ -97,6 +107,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
         2,
         "nothing was moved"
     );
+    assert_eq!(gate::read(&*desk.tables).await.unwrap(), Gate::default(), "nothing was closed");
 
     let with_key = [("authorization", shown.as_str())];
     let (_, listed) = desk.post(requests[0].0, &with_key, requests[0].1.clone()).await;
@@ -115,6 +126,8 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
     assert_eq!(letter["body"], BODY);
     let (status, moved) = desk.post(requests[2].0, &with_key, requests[2].1.clone()).await;
     assert_eq!((status, &moved["moved"]), (StatusCode::OK, &json!(1)));
+    let (status, closed) = desk.post(requests[3].0, &with_key, requests[3].1.clone()).await;
+    assert_eq!((status, &closed["gate"]["mode"]), (StatusCode::OK, &json!("closed")));
 
     // Anybody who sees /metrics may see plots; but only for an operator do we look at the queues.
     assert!(!watched.has_changed().unwrap());
@@ -144,9 +157,12 @@ async fn under_up_no_other_sites_page_may_ask() {
         &[("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "cross-site")],
         &[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
     ] {
-        let (status, said) = desk.post("/ops/redrive", headers, asked.clone()).await;
-        assert_eq!((status, &said["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{headers:?}");
+        for (path, body) in [("/ops/redrive", &asked), ("/ops/gate", &json!({ "close": { "reason": "" } }))] {
+            let (status, said) = desk.post(path, headers, body.clone()).await;
+            assert_eq!((status, &said["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{headers:?}");
+        }
     }
+    assert_eq!(gate::read(&*desk.tables).await.unwrap(), Gate::default(), "nothing was closed");
     let ours = [("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")];
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"] {
         let headers = [ours[0], ours[1], ("content-type", kind)];
@@ -171,6 +187,21 @@ async fn what_makes_no_sense_is_refused() {
         ("/ops/redrive", json!({ "queue": "post_get_q", "limit": 0 }), StatusCode::BAD_REQUEST),
         ("/ops/redrive", json!({ "queue": "post_get_q", "limit": 1001 }), StatusCode::BAD_REQUEST),
         ("/ops/redrive", json!({ "queue": "post_get_q", "limit": -1 }), StatusCode::BAD_REQUEST),
+        ("/ops/gate", json!({ "shut": {} }), StatusCode::BAD_REQUEST),
+        ("/ops/gate", json!({ "close": { "reason": "x".repeat(65) } }), StatusCode::BAD_REQUEST),
+        ("/ops/gate", json!({ "close": { "reason": "x", "for_s": 604_801 } }), StatusCode::BAD_REQUEST),
+        ("/ops/gate", json!({ "close": { "reason": "x", "for_s": -1 } }), StatusCode::BAD_REQUEST),
+        ("/ops/gate", json!({ "open": { "over_s": 604_801 } }), StatusCode::BAD_REQUEST),
+        (
+            "/ops/gate",
+            json!({ "open": { "over_s": 9, "first": [{ "country": "G" }] } }),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "/ops/gate",
+            json!({ "open": { "over_s": 9, "first": [{ "planet": "GB" }] } }),
+            StatusCode::BAD_REQUEST,
+        ),
         ("/ops/nothing", json!({}), StatusCode::NOT_FOUND),
     ] {
         let (is, said) = desk.post(path, &ours, body.clone()).await;
@@ -178,6 +209,7 @@ async fn what_makes_no_sense_is_refused() {
     }
     for (line, status) in [
         ("GET /ops/redrive", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET /ops/gate", StatusCode::METHOD_NOT_ALLOWED),
         ("POST /ops/data", StatusCode::METHOD_NOT_ALLOWED),
         ("GET /ops/data?since=-1", StatusCode::BAD_REQUEST),
         ("GET /ops/data?since=99999999999999999999", StatusCode::BAD_REQUEST),
@@ -187,4 +219,36 @@ async fn what_makes_no_sense_is_refused() {
         assert_eq!(desk.ask(line, &ours, "").await.0, status, "{line}");
     }
     assert_eq!(desk.queues.depth(&QueueName::of_type("post.get")).await.unwrap().dead, 1);
+}
+
+#[tokio::test]
+async fn the_gate_is_closed_and_opened_and_the_page_says_how_it_stands() {
+    let mut desk = Desk::new(Guard::SameOrigin, 0).await;
+    let ours = [("sec-fetch-site", "same-origin")];
+    let stands = async |desk: &Desk| {
+        desk.keeper.look(&*desk.tables).await;
+        desk.ask("GET /ops/data", &[], "").await.1["gate"].clone()
+    };
+    assert_eq!(stands(&desk).await["mode"], "open");
+    let order = json!({ "close": { "reason": "new disks", "for_s": 600 } });
+    let (_, closed) = desk.post("/ops/gate", &ours, order).await;
+    assert_eq!(stands(&desk).await, closed["gate"]);
+    let since = closed["gate"]["since"].as_u64().unwrap();
+    assert_eq!(closed["gate"]["until"], since + 600_000);
+    assert_eq!((&closed["gate"]["mode"], &closed["gate"]["reason"]), (&json!("closed"), &json!("new disks")));
+    let first = json!([{ "country": "GB" }, { "app": "ios-5.2" }]);
+    let lower = json!([{ "country": "gb" }, { "app": "ios-5.2" }]);
+    let order = json!({ "open": { "over_s": 60, "first": lower } });
+    let (_, opening) = desk.post("/ops/gate", &ours, order).await;
+    assert_eq!(stands(&desk).await, opening["gate"]);
+    assert_eq!((&opening["gate"]["over_ms"], &opening["gate"]["first"]), (&json!(60_000), &first));
+    assert_eq!(opening["gate"]["salt"], 0, "who knows it could choose an early place");
+    assert_ne!(desk.keeper.gate().salt, 0);
+    desk.post("/ops/gate", &ours, json!({ "open": {} })).await;
+    assert_eq!(stands(&desk).await["mode"], "open");
+    // A process without a public port knows nothing of the gate.
+    desk.page.gate = None;
+    assert_eq!(desk.ask("GET /ops/data", &[], "").await.1.get("gate"), None);
+    let (status, _) = desk.post("/ops/gate", &ours, json!({ "open": {} })).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }

@@ -43,8 +43,12 @@ const MUTANTS = {
       "      left = [];",
     ],
     ["frames may be as large as they like", "if (new TextEncoder().encode(text).length > link.limit)", "if (false)"],
-    ["what matters only now waits for minutes", "entry.passing && retryAfterMs > PASSING_WAIT_MS", "false"],
-    ["a refusal that may pass is final", "} else if (!retry) this.#settle", "} else if (true) this.#settle"],
+    ["what matters only now waits for minutes", "(entry.passing ? PASSING_WAIT_MS : LONGEST_WAIT_MS)", "LONGEST_WAIT_MS"],
+    [
+      "a refusal that may pass is final",
+      "} else if (!retry || retryAfterMs > (entry.passing ? PASSING_WAIT_MS : LONGEST_WAIT_MS)) {",
+      "} else {",
+    ],
     [
       "a new history of the server is not noticed",
       "const rewound = this.cursor !== null && newest < this.cursor;",
@@ -115,6 +119,18 @@ const MUTANTS = {
     ],
     ["no network is the end", '} else if (error.code !== "unauthorized") throw error;', "}"],
     ["other pages hear nothing", 'this.#channel?.postMessage("changed");', ""],
+  ],
+  "gate.test.mjs": [
+    ["people are not told why", "this.#later({ code, message, ...(text && { text }) }", "this.#later({ code, message }"],
+    ["a closed service is asked again at once", "{ code, message, ...(text && { text }) }, askedMs);", "{ code, message, ...(text && { text }) }, 10);"],
+    ["418 is final", "status === 418 || ", ""],
+    ["a refused refresh does not say when to come again", "...(isClosed && { text: message }) }, waitMs || undefined);", "...(isClosed && { text: message }) });"],
+    ["a refused refresh does not say why", "...(isClosed && { text: message })", ""],
+    ["a date is a number", "/^\\d+$/.test(retryAfterS) ? retryAfterS * 1000 : undefined", "retryAfterS ? retryAfterS * 1000 : undefined"],
+    ["a live socket waits for its end", "else if (error?.retryAfterMs) link.renewal", "else if (false) link.renewal"],
+    ["the app's name is not offered", "...(this.#app ? [`app.${this.#app}`] : [])", ""],
+    ["the app's name is not sent", '...(this.#app && { "soundoff-app": this.#app })', ""],
+    ["an app may have any name", "if (app == null || /^[A-Za-z0-9.-]{1,64}$/.test(app)) return app;", "return app;"],
   ],
 };
 

@@ -1,10 +1,11 @@
 // The real binary on this machine, which can be killed and started again on the same port and data.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 const BINARY = process.env.UNDER_TEST ?? new URL("../../../target/debug/soundoff", import.meta.url).pathname;
 
@@ -45,6 +46,12 @@ export class Server {
   async down(signal = "SIGTERM") {
     this.process.kill(signal);
     await this.gone;
+  }
+
+  /** Runs a command of operators on its data, such as `gate open`; resolves to what it prints. */
+  async command(...given) {
+    const { stdout } = await promisify(execFile)(BINARY, [...given, "--data", this.data]);
+    return stdout;
   }
 
   /** Removes all data, between two runs. */

@@ -43,6 +43,8 @@ pub const HOLDINGS: &[Holding] = &[Holding {
 
 /// The longest reason, in bytes: it goes into a close frame, which has 123 of them.
 pub const REASON_BYTES: usize = 64;
+/// What people read when an operator has given no reason.
+const NO_REASON: &str = "closed for a while";
 /// A visitor who is not let in, and for whom no time is known, comes again within this time.
 const UNKNOWN_MS: u64 = 60_000;
 /// Part of a wait that is drawn at random, so that those with one time do not come in one moment.
@@ -69,6 +71,26 @@ pub enum First {
     Country(String),
     /// Visitors with an app: by its name, `ios`, or its name and version, `ios-5.2`.
     App(String),
+}
+
+impl First {
+    /// Itself, with the country in capitals.
+    ///
+    /// # Errors
+    /// Why there can be no such visitors, in words.
+    pub fn checked(self) -> Result<Self, &'static str> {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || ['-', '.'].contains(&letter);
+        match self {
+            Self::Country(code)
+                if code.len() == 2 && code.chars().all(|letter| letter.is_ascii_alphabetic()) =>
+            {
+                Ok(Self::Country(code.to_uppercase()))
+            }
+            Self::Country(_) => Err("a country is its two letters, such as GB"),
+            Self::App(app) if (1..=64).contains(&app.len()) && app.chars().all(plain) => Ok(Self::App(app)),
+            Self::App(_) => Err("an app is its name, such as ios or ios-5.2: letters, digits, - and ."),
+        }
+    }
 }
 
 /// The gate as an operator has set it.
@@ -113,7 +135,7 @@ pub struct Visitor<'a> {
 pub struct Shut {
     /// When to come again, in milliseconds from now.
     pub wait_ms: u64,
-    /// Why, for people to read; may be empty.
+    /// Why, for people to read; never empty.
     pub reason: String,
 }
 
@@ -133,7 +155,8 @@ impl Gate {
                 self.until.map(|until| until.saturating_add(spread)).filter(|due| *due > now)
             }
         };
-        let shut = |wait_ms| Err(Shut { wait_ms, reason: self.reason.clone() });
+        let reason = if self.reason.is_empty() { NO_REASON } else { &self.reason };
+        let shut = |wait_ms| Err(Shut { wait_ms, reason: reason.to_owned() });
         match due {
             Some(due) if due <= now => Ok(()),
             Some(due) => shut((due - now) + scaled(due - now, drawn).max(1)),

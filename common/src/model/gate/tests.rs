@@ -71,6 +71,8 @@ fn a_closed_gate_says_why_and_when_as_far_as_is_known() {
         let shut = closed.judge(&visitor(1), BEGUN + 5, draw).unwrap_err();
         assert!((30_000..=60_000).contains(&shut.wait_ms) && shut.reason == "new disks", "{shut:?}");
     }
+    let silent = Gate { reason: String::new(), ..closed.clone() };
+    assert_eq!(silent.judge(&visitor(1), BEGUN, 0.0).unwrap_err().reason, "closed for a while");
     let known = Gate { until: Some(BEGUN + 600_000), ..closed };
     let waits = (0..1000).map(|n| known.judge(&visitor(n << 8), BEGUN, 0.0).unwrap_err().wait_ms);
     let (least, most) = waits.fold((u64::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)));

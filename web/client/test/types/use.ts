@@ -10,9 +10,10 @@ import {
   type Push,
 } from "soundoff-client";
 
-const session = new Session({ url: "https://example.org", store: memoryStore() });
+const session = new Session({ url: "https://example.org", app: "web-1.0", store: memoryStore() });
 const client = new SoundOff({
   url: location.origin,
+  app: "web-1.0",
   token: ({ refused }) => session.token({ fresh: refused }),
   WebSocket,
   timings: { backoffMs: [500, 30_000] },
@@ -61,6 +62,7 @@ export function listening(): void {
   });
   client.on("event", (event) => (event.type === "post.created" ? event.body.post.id : null));
   client.on("state", ({ state, retryInMs }) => (state === "waiting" ? (retryInMs ?? 0) / 1000 : 0));
+  client.on("state", ({ reason }) => [reason?.text?.toUpperCase(), reason?.code === "closed"]);
   client.on("reply", ({ id, error }) => [id, error?.code === "conflict"]);
   session.on("change", (user) => user?.handle.toUpperCase())();
   // @ts-expect-error: no such push
