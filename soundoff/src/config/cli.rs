@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use soundoff_common::model::gate::First;
@@ -212,16 +213,16 @@ pub(crate) enum GateCommand {
         reason: String,
         /// How long it will take, such as 30s, 10m or 2h: clients then come back at that time, within a minute. It
         /// opens nothing by itself.
-        #[arg(long = "for", value_name = "TIME", value_parser = values::seconds)]
-        lasts_s: Option<u64>,
+        #[arg(long = "for", value_name = "TIME", value_parser = values::time)]
+        lasts: Option<Duration>,
         #[command(flatten)]
         at: At,
     },
     /// Let people in again: all at once, or more and more of them. Who has been let in stays in.
     Open {
         /// How long it takes until all are let in, such as 10m.
-        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = values::seconds)]
-        over: u64,
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = values::time)]
+        over: Duration,
         /// Who comes within the first half of that time, such as country=GB,app=ios or app=ios-5.2; all others follow in
         /// the second. Visitors of one of the countries, and those with one of the apps, are first.
         #[arg(long, value_name = "WHO", value_delimiter = ',', value_parser = values::first, requires = "over")]

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use soundoff_common::model::gate::First;
 use tracing_subscriber::EnvFilter;
@@ -39,12 +40,13 @@ fn outside<T: Display>(what: &str, range: &RangeInclusive<T>) -> String {
 }
 
 /// Reads a time: a whole number of seconds, minutes or hours.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600)];
     let read = |(unit, seconds): (&str, u64)| {
         text.strip_suffix(unit)?.parse::<u64>().ok().and_then(|count| count.checked_mul(seconds))
     };
-    units.into_iter().find_map(read).ok_or_else(|| "write a time such as 30s, 10m or 2h".to_owned())
+    let seconds = units.into_iter().find_map(read);
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a time such as 30s, 10m or 2h".to_owned())
 }
 
 /// Reads who is let in first.
@@ -118,9 +120,9 @@ mod tests {
 
     #[test]
     fn times_and_the_first_are_read_or_refused_with_an_example() {
-        assert_eq!(["30s", "10m", "2h", "0s"].map(|text| seconds(text).unwrap()), [30, 600, 7_200, 0]);
+        assert_eq!(["30s", "10m", "2h", "0s"].map(|text| time(text).unwrap().as_secs()), [30, 600, 7_200, 0]);
         for bad in ["", "10", "m", "-1s", "1.5m", "1d", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(seconds(bad).unwrap_err().contains("10m"), "{bad}");
+            assert!(time(bad).unwrap_err().contains("10m"), "{bad}");
         }
         assert_eq!(first("country=gb").unwrap(), First::Country("GB".to_owned()));
         assert_eq!(first("app=ios-5.2").unwrap(), First::App("ios-5.2".to_owned()));

@@ -149,10 +149,13 @@ pub(crate) async fn users(command: UsersCommand) -> anyhow::Result<()> {
 /// `soundoff gate …`.
 pub(crate) async fn gate(command: GateCommand) -> anyhow::Result<()> {
     let (order, at, json) = match command {
-        GateCommand::Close { reason, lasts_s: for_s, at } => {
+        GateCommand::Close { reason, lasts, at } => {
+            let for_s = lasts.map(|time| time.as_secs());
             (Some(Order::Close { reason, for_s }), at, false)
         }
-        GateCommand::Open { over, first, at } => (Some(Order::Open { over_s: over, first }), at, false),
+        GateCommand::Open { over, first, at } => {
+            (Some(Order::Open { over_s: over.as_secs(), first }), at, false)
+        }
         GateCommand::Status { json, at } => (None, at, json),
     };
     let answer = ask(&at, Ask::Gate(order)).await?;
