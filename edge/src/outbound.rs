@@ -197,7 +197,10 @@ async fn send(edge: &Edge, batch: Vec<Publish>) {
                 if let Source::Client(Sender { connection, id }) = source {
                     edge.refuse(connection, Some(id), &refusal(&error));
                 }
-                failed = Some(error);
+                // What one user does is no failure of the queues: it fills no log.
+                if !matches!(error, QueueError::Share) {
+                    failed = Some(error);
+                }
             }
         }
     }
