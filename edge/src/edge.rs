@@ -298,7 +298,7 @@ impl Edge {
 
     /// Begins to close a socket whose user has used up more than there was: in `wait_ms` there is some again.
     pub(crate) fn close_excess(&self, connection: &Connection, wait_ms: u64) {
-        self.close_for(connection, CloseCode::Shedding, &retry_after(wait_ms.max(self.retry_after_ms())));
+        self.close_for(connection, CloseCode::Shedding, &retry_after(wait_ms.max(self.drawn_ms())));
     }
 
     /// Begins to close a socket for this reason.
@@ -311,7 +311,12 @@ impl Edge {
     /// How long a client that finds no room should wait, in milliseconds: drawn at random, so that clients do not come
     /// back together, and longer when many others have been told so.
     pub(crate) fn retry_after_ms(&self) -> u64 {
-        let least = millis(self.config.retry_after).max(self.at_tables.later_ms(self.clock_ns()));
+        self.drawn_ms().max(self.at_tables.later_ms(self.clock_ns()))
+    }
+
+    /// The same when there are few others.
+    fn drawn_ms(&self) -> u64 {
+        let least = millis(self.config.retry_after);
         rand::rng().random_range(least..=least * 2)
     }
 

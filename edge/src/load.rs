@@ -12,7 +12,7 @@ use soundoff_common::pipeline::terms::Importance;
 const SHED: Duration = Duration::from_secs(2);
 /// From this lag on, messages cost more: so those who send the most wait first, and those who send little send on. They
 /// cost as many times more as the lag has this length.
-const DEARER: Duration = Duration::from_secs(10);
+const DEARER: Duration = Duration::from_secs(2);
 /// The most that they cost more.
 const MOST_TIMES: u32 = 100;
 /// The times that somebody waits who is refused: a quarter of the lag up to half of it, within these bounds.
@@ -79,7 +79,7 @@ mod tests {
         let costs = Verdict::Costs;
         assert_eq!(verdicts(1), (false, [costs(1); 3]));
         assert_eq!(verdicts(2), (true, [Verdict::Later(1_500), costs(1), costs(1)]));
-        assert_eq!(verdicts(40), (true, [Verdict::Later(15_000), costs(4), costs(1)]));
+        assert_eq!(verdicts(40), (true, [Verdict::Later(15_000), costs(20), costs(1)]));
         assert_eq!(verdicts(100_000), (true, [Verdict::Later(60_000), costs(100), costs(1)]));
         assert_eq!(load.judge("other", Sheddable, 0.0), costs(1));
     }

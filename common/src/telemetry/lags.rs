@@ -1,7 +1,7 @@
 //! How far behind the consumers of a process are.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,19 +13,35 @@ use super::QueueLabel;
 use crate::lock::lock;
 use crate::ports::queues::QueueName;
 
-/// Nothing has been received.
-const NOTHING: u64 = u64::MAX;
+/// How many lengths of time are told apart; each is twice the one before, so that the last is half a year.
+const LENGTHS: usize = 35;
 
-/// The shortest time that a message of a queue waited until it was received, since the last look. The shortest, because
-/// queues serve users in turn: what one user has queued for long says nothing about all others. Cloning shares it.
+/// How long the messages of a queue waited until they were received, since the last look. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct Lag(Arc<AtomicU64>);
+pub struct Lag(Arc<[AtomicU32; LENGTHS]>);
 
 impl Lag {
     /// Notes that a message was received which had waited so many milliseconds.
     #[inline]
     pub fn note(&self, waited_ms: u64) {
-        self.0.fetch_min(waited_ms, Ordering::Relaxed);
+        let length = (u64::BITS - waited_ms.leading_zeros()) as usize;
+        self.0[length.min(LENGTHS - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long the one in the middle had waited, to a half more or less, and forgets them. Queues serve users in turn, so
+    /// this is what most users meet: not what one has queued for long, and not what a few meet who send little.
+    fn take(&self) -> Duration {
+        let counts = self.0.each_ref().map(|count| u64::from(count.swap(0, Ordering::Relaxed)));
+        let half = counts.iter().sum::<u64>().div_ceil(2);
+        let mut seen = 0;
+        let middle = counts.iter().position(|count| {
+            seen += count;
+            half > 0 && seen >= half
+        });
+        match middle {
+            None | Some(0) => Duration::ZERO,
+            Some(length) => Duration::from_millis(3 << length) / 4,
+        }
     }
 }
 
@@ -41,15 +57,17 @@ impl Lags {
     #[must_use]
     pub fn of(&self, queue: &QueueName) -> Lag {
         let mut queues = lock(&self.queues);
-        queues.entry(queue.clone()).or_insert_with(|| Lag(Arc::new(AtomicU64::new(NOTHING)))).clone()
+        queues
+            .entry(queue.clone())
+            .or_insert_with(|| Lag(Arc::new(std::array::from_fn(|_| AtomicU32::new(0)))))
+            .clone()
     }
 
     /// How far behind each queue is of which something was received since the last look.
     pub fn look(&self) -> Vec<(QueueName, Duration)> {
         let mut found = Vec::new();
         for (queue, lag) in &*lock(&self.queues) {
-            let waited = lag.0.swap(NOTHING, Ordering::Relaxed);
-            let waited = if waited == NOTHING { Duration::ZERO } else { Duration::from_millis(waited) };
+            let waited = lag.take();
             let label = QueueLabel { queue: queue.to_string() };
             self.shown.get_or_create(&label).set(waited.as_secs_f64());
             if !waited.is_zero() {
@@ -60,7 +78,7 @@ impl Lags {
     }
 
     pub(super) fn register(&self, r: &mut Registry) {
-        let what = "shortest wait of a message received in the last second";
+        let what = "wait of the message in the middle of those received in the last second";
         r.register("consumer_lag_seconds", what, self.shown.clone());
     }
 }
