@@ -4,23 +4,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use soundoff_common::protocol::Handle;
 use soundoff_common::tell;
 use tokio::sync::watch;
 
+use crate::asking::{ask, post};
 use crate::open_loop::{Pace, Totals, Wait, open_sockets, send_all};
 use crate::peers::servers;
 use crate::report::JsonArgs;
 use crate::server::Server;
-use crate::socket::{Frame, Socket, send_frame};
+use crate::socket::Socket;
 use crate::target::{TargetArgs, ensure_room};
 
 const SHARES: [f64; 4] = [0.5, 0.9, 0.99, 1.0];
-
-/// How long one answer may take while the run is prepared and counted.
-const ONE_ANSWER: Duration = Duration::from_secs(30);
 
 /// How many other posts there are, each of another author.
 const OTHER_POSTS: usize = 20;
@@ -77,35 +75,12 @@ impl Cast {
         self.server.tokens(&handles, |_| ()).await
     }
 
-    /// The reply to one message.
-    async fn ask(&self, token: &str, message_type: &str, body: &Value) -> Result<Value> {
-        let mut socket = Socket::open(&self.server, token).await?;
-        socket.send(send_frame("1", message_type, body));
-        let reply = async {
-            loop {
-                match socket.next().await? {
-                    Frame::Reply { outcome: Ok(body), .. } => return Ok(serde_json::from_str(body.get())?),
-                    Frame::Reply { outcome: Err(error), .. } | Frame::Refused { error, .. } => {
-                        bail!("{message_type}: {}", error.message)
-                    }
-                    _ => {}
-                }
-            }
-        };
-        let reply = tokio::time::timeout(ONE_ANSWER, reply).await;
-        let reply = reply.with_context(|| format!("{message_type} is not answered"))??;
-        socket.bye().await;
-        Ok(reply)
-    }
-
     async fn post(&self, token: &str) -> Result<String> {
-        let reply = self.ask(token, "post.create", &json!({ "text": "Like me." })).await?;
-        let id = reply["post"]["id"].as_str();
-        Ok(id.context("the reply to post.create names no post")?.to_owned())
+        post(&self.server, token, "Like me.").await
     }
 
     async fn likes(&self, token: &str, post: &str) -> Result<u64> {
-        let reply = self.ask(token, "post.get", &json!({ "post": post })).await?;
+        let reply = ask(&self.server, token, "post.get", &json!({ "post": post })).await?;
         reply["post"]["likes"].as_u64().context("the reply to post.get has no likes")
     }
 }

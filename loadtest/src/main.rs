@@ -1,6 +1,7 @@
 //! Load tests for a Sound Off server. They use its websocket protocol as any client does.
 
 mod accepted;
+mod asking;
 mod beating;
 mod bill;
 mod children;
@@ -15,6 +16,7 @@ mod idle;
 mod ingest;
 mod open_loop;
 mod opening;
+mod overload;
 mod peers;
 mod pipeline;
 mod posts;
@@ -70,6 +72,7 @@ enum Command {
     Pipeline(pipeline::PipelineArgs),
     Hot(hot::HotArgs),
     Weather(weather::WeatherArgs),
+    Overload(overload::OverloadArgs),
     Peers(peers::PeersArgs),
 }
 
@@ -89,6 +92,7 @@ Examples:
   loadtest pipeline --type dm.send                the whole way, at saturation or at a fixed rate
   loadtest hot                                    one post that everybody likes, and what others hear of it
   loadtest weather outages                        nothing is lost while engines are away, disks full or clocks wrong
+  loadtest overload                               ten times as much as is served, floods, and what polite users notice
   loadtest peers                                  all that against Bun, Node, nchan, mosquitto, NATS and Redis, in turn
 
 `loadtest COMMAND --help` explains each.";
@@ -139,6 +143,7 @@ fn start(command: Command) -> Result<ExitCode> {
             Command::Pipeline(args) => pipeline::run(args, stop).await,
             Command::Hot(args) => hot::run(args, stop).await,
             Command::Weather(args) => weather::run(&args),
+            Command::Overload(args) => overload::run(args, stop).await,
             Command::Peers(args) => peers::run(args, stop).await,
         }
     })

@@ -11,12 +11,36 @@ use crate::dialect::Dialect;
 use crate::posts::signed;
 use crate::target::{Target, TargetArgs, scratch};
 
-/// Starts `soundoff up` with limits so high that they do not matter: the work is measured, not the throttling. No
-/// timelines are computed by the clock, and no socket is closed for a missed heartbeat.
+/// Limits so high that they do not matter: the work is measured, not the throttling. No timelines are computed by the
+/// clock, and no socket is closed for a missed heartbeat.
+const UNLIMITED: [&str; 12] = [
+    "--messages-per-second",
+    "1000000",
+    "--burst",
+    "1000000",
+    "--type-limits",
+    "off",
+    "--heartbeat-ms",
+    "3600000",
+    "--hello-timeout-ms",
+    "60000",
+    "--timeline-interval-ms",
+    "0",
+];
+
+/// Starts `soundoff up` without limits.
+///
+/// # Errors
+/// As [`start_with`].
+pub(crate) fn start(args: &TargetArgs) -> Result<Target> {
+    start_with(args, &UNLIMITED)
+}
+
+/// Starts `soundoff up` on a port and a directory of its own, with these flags.
 ///
 /// # Errors
 /// There is no such program, or it does not start.
-pub(crate) fn start(args: &TargetArgs) -> Result<Target> {
+pub(crate) fn start_with(args: &TargetArgs, flags: &[&str]) -> Result<Target> {
     let scratch = scratch(args)?;
     let program = args.soundoff.clone().or_else(beside_this).unwrap_or_else(|| "soundoff".into());
     let data = scratch.path().join("data");
@@ -27,17 +51,7 @@ pub(crate) fn start(args: &TargetArgs) -> Result<Target> {
         }
     }
     command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
-    command.args([
-        "--messages-per-second",
-        "1000000",
-        "--burst",
-        "1000000",
-        "--type-limits",
-        "off",
-        "--heartbeat-ms",
-        "3600000",
-    ]);
-    command.args(["--hello-timeout-ms", "60000", "--timeline-interval-ms", "0"]);
+    command.args(flags);
     let started = Server::start(&mut command, &scratch.path().join("log"));
     let mut server = started.context(
         "no `soundoff` to start: build it with `cargo build --release`, or name it with --soundoff FILE",
