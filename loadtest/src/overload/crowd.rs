@@ -37,13 +37,13 @@ pub(super) struct Member {
 pub(super) enum Drive {
     /// With fewer than this many without a reply, and after a refusal when the server says.
     Replied(usize),
-    /// So often, whatever became of the others.
+    /// So often, whatever happened to the others.
     Every(Duration),
     /// With fewer than this many neither accepted nor refused: as fast as the server reads.
     Heard(usize),
 }
 
-/// What became of one user's messages.
+/// What happened to one user's messages.
 #[derive(Debug, Default)]
 struct Tally {
     sent: AtomicU64,
@@ -53,7 +53,7 @@ struct Tally {
     closed: AtomicU64,
 }
 
-/// What became of messages until some moment.
+/// What happened to messages until some moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     /// Messages sent.

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A token that nobody has signed.
 const JUNK: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJub2JvZHkifQ.AAAA";
 
-/// What became of requests for websockets.
+/// What happened to requests for websockets.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Refused with 429.
