@@ -18,7 +18,7 @@ async def walk():
 
 
 async def strict():
-    async with Server(hello_timeout_ms=600, heartbeat_ms=600, messages_per_second=20, burst=20, sockets_per_user=2) as server:
+    async with Server(hello_timeout_ms=600, heartbeat_ms=600, messages_per_second=100, burst=20, sockets_per_user=2) as server:
         jan, kim = await server.tokens("jan", "kim")
         with check("4007: no hello in time"):
             mute = await App.connect(server)
@@ -41,7 +41,7 @@ async def strict():
             same(await second.leave(), 1000)
         with check("rate_limited: says when to come back, and nothing was queued"):
             app = await App.enter(server, kim)
-            same(app.welcome["limits"]["messages_per_second"], 20)
+            same(app.welcome["limits"]["messages_per_second"], 100)
             quick = {f"quick-{n}": {"text": f"quick {n}"} for n in range(12)}
             for id, body in quick.items():
                 await app.send("post.create", body, id=id)
@@ -118,7 +118,7 @@ async def crowded():
 
 
 async def small():
-    async with Server(queue_bytes=262144, messages_per_second=100000, burst=100000) as server:
+    async with Server(queue_bytes=262144, messages_per_second=100000, burst=100000, type_limits="off") as server:
         [oli, pia] = await server.tokens("oli", "pia")
         with check("overloaded: a full queue refuses, and takes the same frames later, once each"):
             app = await App.enter(server, oli)
@@ -137,7 +137,7 @@ async def small():
 
 
 async def slow_reader():
-    async with Server(messages_per_second=100000, burst=100000) as server:
+    async with Server(messages_per_second=100000, burst=100000, type_limits="off") as server:
         ron, sue = await server.tokens("ron", "sue")
         sender = await App.enter(server, sue)
         for n in range(12):
