@@ -123,7 +123,7 @@ async def small():
         with check("overloaded: a full queue refuses, and takes the same frames later, once each"):
             app = await App.enter(server, oli)
             text = "🦉" * 3900
-            bodies = {f"big-{n}": {"to": "pia", "text": f"{n} {text}"} for n in range(60)}
+            bodies = {f"big-{n}": {"to": "pia", "text": f"{n} {text}"} for n in range(24)}
             await asyncio.gather(*[app.send("dm.send", body, id=id) for id, body in bodies.items()])
             refused = await app.expect("error")
             same(checked_error(refused)["code"], "overloaded")
