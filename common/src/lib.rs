@@ -10,6 +10,7 @@
 //!
 //! This crate uses no other crate of the workspace.
 
+pub mod counts;
 pub mod guard;
 pub mod hex;
 pub mod lock;

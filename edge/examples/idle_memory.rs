@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use soundoff_common::guard::Weather;
 use soundoff_common::model::gate::Keeper;
 use soundoff_common::model::sign_ins;
@@ -18,7 +17,7 @@ use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::deliver::InternalKey;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::Unavailable;
-use soundoff_common::ports::cache::{Cache, Cached, Swap};
+use soundoff_common::ports::memory::MemoryCache;
 use soundoff_common::ports::queues::{
     DeadLetter, Depth, Message, Outgoing, QueueError, QueueName, Queues, Receipt,
 };
@@ -38,22 +37,6 @@ use ulid::Ulid;
 /// Ports that remember nothing, so that the memory measured is the edge's own. They are no fakes of the ports: they
 /// break the ports' laws.
 struct Nothing;
-
-/// It remembers nothing.
-#[async_trait]
-impl Cache for Nothing {
-    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Cached>>, Unavailable> {
-        Ok(vec![None; keys.len()])
-    }
-
-    async fn put_many(&self, _: Vec<(String, Bytes)>, _: Duration) -> Result<(), Unavailable> {
-        Ok(())
-    }
-
-    async fn swap_many(&self, swaps: Vec<Swap>, _: Duration) -> Result<Vec<bool>, Unavailable> {
-        Ok(vec![false; swaps.len()])
-    }
-}
 
 #[async_trait]
 impl Queues for Nothing {
@@ -211,7 +194,7 @@ async fn serve(count: usize) -> anyhow::Result<()> {
     let deps = EdgeDeps {
         queues: nothing.clone(),
         sessions: nothing.clone(),
-        cache: nothing.clone(),
+        cache: Arc::new(MemoryCache::default()),
         tables: nothing.clone(),
         clock: Clock::alone(nothing.clone(), metrics.clone()).await?,
         catalog: Arc::new(Catalog::new(Vec::new())),

@@ -37,6 +37,7 @@ use crate::load::Load;
 use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::neighbours::Neighbours;
+use crate::reason::reason;
 use crate::registry::Registry;
 use crate::session::Rules;
 use crate::state::{Class, Offer, Room};
@@ -51,11 +52,6 @@ const MESSAGES_FOR_A_HELLO: u32 = 20;
 /// For so many messages at once a user may say one `hello` at once; ten at least, since a network may come and go.
 const BURST_FOR_A_HELLO: u32 = 5;
 const LEAST_HELLOS: u32 = 10;
-
-/// The reason of a close that says when to come again.
-fn retry_after(ms: u64) -> String {
-    format!(r#"{{"retry_after_ms":{ms}}}"#)
-}
 
 fn limits(config: &EdgeConfig, catalog: &Catalog) -> Limits {
     let told = |(name, terms): (&'static str, Terms)| Some((name.to_owned(), terms.told()?));
@@ -293,12 +289,12 @@ impl Edge {
 
     /// The reason of a close for want of room.
     pub(crate) fn come_later(&self) -> String {
-        retry_after(self.retry_after_ms())
+        reason(self.retry_after_ms(), "")
     }
 
     /// Begins to close a socket whose user has used up more than there was: in `wait_ms` there is some again.
     pub(crate) fn close_excess(&self, connection: &Connection, wait_ms: u64) {
-        self.close_for(connection, CloseCode::Shedding, &retry_after(wait_ms.max(self.drawn_ms())));
+        self.close_for(connection, CloseCode::Shedding, &reason(wait_ms.max(self.drawn_ms()), ""));
     }
 
     /// Begins to close a socket for this reason.

@@ -41,7 +41,7 @@ pub(crate) async fn hello(edge: Arc<Edge>, connection: Arc<Connection>, hello: H
 /// Why a socket is not welcome.
 enum Closing {
     Code(CloseCode),
-    /// Its user has said `hello` too often, and may in so many milliseconds.
+    /// Its user has said `hello` too often, or too many users say it together: in so many milliseconds it may.
     Excess(u64),
 }
 

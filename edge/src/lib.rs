@@ -32,6 +32,7 @@ mod places;
 mod posts;
 mod public;
 mod reactor;
+mod reason;
 mod registration;
 mod registry;
 mod renew;

@@ -8,7 +8,7 @@ use rand::Rng as _;
 use serde_json::value::RawValue;
 use soundoff_common::pipeline::envelope::{Envelope, Origin, Stamped};
 use soundoff_common::pipeline::terms::Importance;
-use soundoff_common::ports::queues::{MAX_BODY_BYTES, Outgoing, QueueError, QueueName};
+use soundoff_common::ports::queues::{ANYBODYS, MAX_BODY_BYTES, Outgoing, QueueError, QueueName, SHARES};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, Handle, ServerFrame, now_ms};
 use tokio::sync::{Semaphore, mpsc};
 use ulid::Ulid;
@@ -26,12 +26,8 @@ const FULL_TIMES: f64 = 5.0;
 /// The most bytes in one send; the last message may go over it.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Beyond this part of what may wait a user takes at most a share of it.
-const ANYBODYS: usize = 2;
 /// Most types are taken up to this part of it; the rest is for what keeps people safe.
 const NORMAL_UP_TO: f64 = 0.85;
-/// Into how many shares it is divided.
-const SHARES: usize = 64;
 /// What a user is told who has taken a share.
 const TOO_MUCH_OF_YOURS: &str = "too many of your messages wait: send again when some of them are done";
 
@@ -66,8 +62,8 @@ pub(crate) fn publish(
     if connection.unconfirmed.load(Ordering::Acquire) >= limits.unconfirmed_per_socket {
         return Err(overloaded("too many messages of this socket wait to be accepted"));
     }
-    let is_crowded = edge.waiting.messages() >= limits.waiting_messages / ANYBODYS
-        || edge.waiting.bytes() >= limits.waiting_bytes / ANYBODYS;
+    let is_crowded = edge.waiting.messages() >= limits.waiting_messages / usize::from(ANYBODYS)
+        || edge.waiting.bytes() >= limits.waiting_bytes / usize::from(ANYBODYS);
     if is_crowded {
         has_room_for(edge, &identity.user, message.message_type)?;
     }
@@ -104,7 +100,7 @@ fn has_room_for(edge: &Edge, user: &Handle, message_type: &str) -> Result<(), Er
     if fill >= up_to {
         return refuse("too many messages wait to be accepted");
     }
-    if edge.waiting.of(user).reaches(most.part(SHARES)) {
+    if edge.waiting.of(user).reaches(most.part(SHARES.into())) {
         return refuse(TOO_MUCH_OF_YOURS);
     }
     Ok(())

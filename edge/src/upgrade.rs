@@ -16,7 +16,7 @@ use soundoff_common::web::http::{bearer, unauthorized};
 use soundoff_common::web::problem::{Refusal, problem};
 
 use crate::edge::Edge;
-use crate::gate;
+use crate::reason::reason;
 
 /// Where the websocket is.
 pub(crate) const PATH: &str = "/v1/ws";
@@ -84,7 +84,7 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>)
         let detail = "too many websockets were asked for from this address";
         retry_later(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, wait_ms)
     })?;
-    let shut = edge.gate.judge(headers, from).err().map(|shut| gate::reason(&shut));
+    let shut = edge.gate.judge(headers, from).err().map(|shut| reason(shut.wait_ms, &shut.reason));
     if shut.is_some() {
         edge.metrics.gate_refused.inc();
     }

@@ -42,7 +42,7 @@ pub(crate) fn start(args: &TargetArgs) -> Result<Target> {
 /// There is no such program, or it does not start.
 pub(crate) fn start_with(args: &TargetArgs, flags: &[&str]) -> Result<Target> {
     let scratch = scratch(args)?;
-    let program = args.soundoff.clone().or_else(beside_this).unwrap_or_else(|| "soundoff".into());
+    let program = args.place.soundoff.clone().or_else(beside_this).unwrap_or_else(|| "soundoff".into());
     let data = scratch.path().join("data");
     let mut command = Command::new(&program);
     for (name, _) in std::env::vars_os() {

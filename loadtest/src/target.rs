@@ -20,13 +20,9 @@ use crate::server::Server;
 /// File descriptors that are needed for other things than sockets, on either side.
 const SPARE_FILES: usize = 500;
 
-/// Which server is measured.
+/// What is started, and where.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct TargetArgs {
-    /// What to start, on a port of its own and stopped at the end: Sound Off (`up`), or a peer (`loadtest peers`
-    /// installs those).
-    #[arg(long, value_enum, default_value = "up", conflicts_with = "url")]
-    pub(crate) server: Peer,
+pub(crate) struct PlaceArgs {
     /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
     #[arg(long, env = "LOADTEST_SOUNDOFF", value_name = "FILE")]
     pub(crate) soundoff: Option<PathBuf>,
@@ -34,6 +30,17 @@ pub(crate) struct TargetArgs {
     /// tmpfs.
     #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+/// Which server is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TargetArgs {
+    /// What to start, on a port of its own and stopped at the end: Sound Off (`up`), or a peer (`loadtest peers`
+    /// installs those).
+    #[arg(long, value_enum, default_value = "up", conflicts_with = "url")]
+    pub(crate) server: Peer,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     /// Measure a running `soundoff up` instead. Its limits must allow the load: see --messages-per-second, --burst and
     /// --heartbeat-ms there.
     #[arg(long, value_name = "URL", requires = "pid")]
@@ -41,6 +48,13 @@ pub(crate) struct TargetArgs {
     /// The process id of that server.
     #[arg(long, value_name = "PID", requires = "url")]
     pub(crate) pid: Option<u32>,
+}
+
+impl TargetArgs {
+    /// `soundoff up`, started at a place.
+    pub(crate) fn up(place: PlaceArgs) -> Self {
+        Self { server: Peer::Up, place, url: None, pid: None }
+    }
 }
 
 /// A server that runs and can be measured.
@@ -133,8 +147,8 @@ pub(crate) fn ensure_room(sockets: usize) -> Result<()> {
 /// # Errors
 /// It cannot be made.
 pub(crate) fn scratch(args: &TargetArgs) -> Result<TempDir> {
-    let made = std::fs::create_dir_all(&args.dir).and_then(|()| tempfile::tempdir_in(&args.dir));
+    let made = std::fs::create_dir_all(&args.place.dir).and_then(|()| tempfile::tempdir_in(&args.place.dir));
     made.with_context(|| {
-        format!("cannot make a directory in {}; choose another with --dir", args.dir.display())
+        format!("cannot make a directory in {}; choose another with --dir", args.place.dir.display())
     })
 }

@@ -6,12 +6,12 @@
 //! and many people behind one address have the whole share as long as they are quick.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use soundoff_common::counts::Counts;
 use soundoff_common::lock::lock;
 use soundoff_common::protocol::{Handle, millis};
 use tokio_util::sync::CancellationToken;
@@ -53,8 +53,8 @@ pub(crate) struct Places {
 struct Taken {
     next: u64,
     seats: HashMap<u64, Seat>,
-    households: HashMap<IpAddr, usize>,
-    users: HashMap<Handle, usize>,
+    households: Counts<IpAddr>,
+    users: Counts<Handle>,
 }
 
 struct Seat {
@@ -90,11 +90,11 @@ impl Places {
     ) -> Result<Place, Full> {
         let now = self.now();
         let mut taken = lock(&self.taken);
-        if user.is_some_and(|user| count(&taken.users, user) >= self.shares.per_user) {
+        if user.is_some_and(|user| taken.users.of(user) >= self.shares.per_user) {
             return Err(Full::User);
         }
         let mut is_anothers = false;
-        if count(&taken.households, &household) >= self.shares.per_household {
+        if taken.households.of(&household) >= self.shares.per_household {
             is_anothers = taken.make_room(now, |seat| seat.household == household);
             if !is_anothers {
                 return Err(Full::Household);
@@ -118,9 +118,9 @@ impl Places {
 
 impl Taken {
     fn sit(&mut self, seat: Seat) -> u64 {
-        *self.households.entry(seat.household).or_default() += 1;
+        self.households.add(seat.household);
         if let Some(user) = &seat.user {
-            *self.users.entry(user.clone()).or_default() += 1;
+            self.users.add(user.clone());
         }
         self.next += 1;
         self.seats.insert(self.next, seat);
@@ -130,9 +130,9 @@ impl Taken {
     /// Frees a place, if it was not freed before.
     fn leave(&mut self, id: u64) -> Option<Seat> {
         let seat = self.seats.remove(&id)?;
-        count_down(&mut self.households, &seat.household);
+        self.households.remove(&seat.household);
         if let Some(user) = &seat.user {
-            count_down(&mut self.users, user);
+            self.users.remove(user);
         }
         Some(seat)
     }
@@ -141,25 +141,12 @@ impl Taken {
     fn make_room(&mut self, now: u64, among: impl Fn(&Seat) -> bool) -> bool {
         let waited = |seat: &Seat| now.saturating_sub(seat.moved_at.load(Ordering::Relaxed));
         let slow = self.seats.iter().filter(|(_, seat)| among(seat) && waited(seat) >= millis(PATIENCE));
-        let slowest = slow.max_by_key(|(_, seat)| (count(&self.households, &seat.household), waited(seat)));
+        let slowest = slow.max_by_key(|(_, seat)| (self.households.of(&seat.household), waited(seat)));
         let Some(id) = slowest.map(|(id, _)| *id) else { return false };
         if let Some(seat) = self.leave(id) {
             seat.gives_way.cancel();
         }
         true
-    }
-}
-
-fn count<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K) -> usize {
-    counts.get(key).copied().unwrap_or(0)
-}
-
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }
 

@@ -112,8 +112,7 @@ impl Node {
 
     /// The same with the limits that an operator sets.
     pub(crate) fn limited(mut self, args: &LimitArgs) -> anyhow::Result<Self> {
-        let catalog = feature::catalog(&features::features(features::Settings::default()));
-        let limited = catalog.limited(&args.type_limits);
+        let limited = Catalog::clone(&self.catalog).limited(&args.type_limits);
         self.catalog = Arc::new(limited.map_err(anyhow::Error::msg).context("--type-limits")?);
         Ok(self)
     }

@@ -112,10 +112,25 @@ fn behind_a_proxy() -> Server {
     Server::start(&["--edges", "2", "--proxies", "1", "--country-header", "X-Country"])
 }
 
+/// Waits until the process has heard that the gate is closed.
 async fn until_closed(server: &Server) {
+    until(server, "it does not close", |status, _| status == 418).await;
+}
+
+/// The same for a gate that opens: its edges share what the process knows.
+async fn until_opening(server: &Server) {
+    let opens = |status, said: &str| status != 418 || said.contains("little by little");
+    until(server, "it does not open", opens).await;
+}
+
+async fn until(server: &Server, never: &str, is_so: impl Fn(u16, &str) -> bool) {
     let begun = Instant::now();
-    while http(&server.address, "GET", "/v1/auth/keys", "").await.0 != 418 {
-        assert!(begun.elapsed() < PATIENCE, "it does not close");
+    loop {
+        let (status, said) = http(&server.address, "GET", "/v1/auth/keys", "").await;
+        if is_so(status, &said) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{never}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -169,8 +184,7 @@ async fn the_first_are_let_in_within_the_first_half() {
     until_closed(&server).await;
     server.command(&["gate", "open", "--over", "6s", "--first", "country=GB,app=ios"]);
     let begun = Instant::now();
-    // Both edges must have heard of it.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    until_opening(&server).await;
     let (at, _) = all_come(&server, &guests, begun).await;
     for (n, at) in at.into_iter().enumerate() {
         match n % 4 {
@@ -190,7 +204,7 @@ async fn a_crowd_comes_in_at_the_planned_rate_and_nobody_asks_three_times() {
     until_closed(&server).await;
     server.command(&["gate", "open", "--over", "20s"]);
     let begun = Instant::now();
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    until_opening(&server).await;
     let (at, tries) = all_come(&server, &guests, begun).await;
     let mut let_in: BTreeMap<u64, u32> = BTreeMap::new();
     // The first seconds, in which all come for the first time, let in at once those whose time has come already.

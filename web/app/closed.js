@@ -3,11 +3,11 @@ import { h, text } from "./dom.js";
 import { closed, me, onChange } from "./live.js";
 
 const COUNTED_MS = 2 * 60_000;
-const DAY_MS = 12 * 3_600_000;
+const FAR_MS = 12 * 3_600_000;
 
 /** A time of day, with its day when it is far. */
 const clock = (at, left) =>
-  new Date(at).toLocaleString([], { hour: "2-digit", minute: "2-digit", ...(left > DAY_MS && { weekday: "long" }) });
+  new Date(at).toLocaleString([], { hour: "2-digit", minute: "2-digit", ...(left > FAR_MS && { weekday: "long" }) });
 
 /** When they will be let in; a server that does not know this yet only says when to try again. */
 function when({ at, isKnown }) {

@@ -158,7 +158,7 @@ pub struct Route {
 }
 
 /// All handlers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     specs: Vec<Spec>,
     routes: HashMap<&'static str, Route>,

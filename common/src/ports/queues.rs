@@ -73,6 +73,11 @@ pub struct Outgoing {
 /// The largest body that any adapter takes, in bytes: older SQS tools refuse more.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// Beyond one of so many parts of what may wait, a user holds at most a share of it (law 11).
+pub const ANYBODYS: u8 = 2;
+/// Into how many shares it is divided.
+pub const SHARES: u8 = 64;
+
 /// Proof of one receive, needed to ack, extend or bury. Opaque to callers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receipt(pub Bytes);

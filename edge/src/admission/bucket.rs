@@ -11,7 +11,10 @@ pub(crate) struct Rate {
 
 impl Rate {
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        let interval_ns = 1_000_000_000 / u64::from(per_second.max(1));
+        Self::every(1_000_000_000 / u64::from(per_second.max(1)), burst)
+    }
+
+    fn every(interval_ns: u64, burst: u32) -> Self {
         Self { interval_ns, tolerance_ns: interval_ns * u64::from(burst.max(1) - 1) }
     }
 
@@ -22,8 +25,7 @@ impl Rate {
 
     /// So many a minute, and as many at once.
     pub(crate) fn per_minute(most: u32) -> Self {
-        let interval_ns = 60_000_000_000 / u64::from(most.max(1));
-        Self { interval_ns, tolerance_ns: interval_ns * u64::from(most.max(1) - 1) }
+        Self::every(60_000_000_000 / u64::from(most.max(1)), most)
     }
 }
 

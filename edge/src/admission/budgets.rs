@@ -19,8 +19,8 @@ const MOST: usize = 16_384;
 /// For how long a user is refused for whom there is no place, in milliseconds.
 const NO_PLACE_MS: u64 = 1000;
 
-/// Names a user, or an address, in the table: a hash that nobody can choose. Two of a million users share one with a probability of
-/// one in forty million.
+/// Names a user, or an address, in the table: a hash that nobody can choose. Two of a million users share one with a
+/// probability of one in forty million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget(NonZeroU64);
 

@@ -1,11 +1,11 @@
 //! Whom an edge lets in, by the address that they come from: an address is nobody in particular, but one of them must not
 //! take all places.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Once};
 
 use hyper::HeaderMap;
+use soundoff_common::counts::Counts;
 use soundoff_common::lock::lock;
 use soundoff_common::web::address::{client, household};
 
@@ -28,7 +28,7 @@ pub(crate) struct Guests {
     rate: Rate,
     upgrades: Budgets,
     /// How many connections of each address are no websockets yet.
-    begun: Mutex<HashMap<IpAddr, usize>>,
+    begun: Mutex<Counts<IpAddr>>,
     connections: usize,
 }
 
@@ -76,11 +76,10 @@ impl Guests {
         let from = other_end.filter(|_| self.proxies == 0).and_then(counted);
         if let Some(from) = from {
             let mut begun = lock(&self.begun);
-            let mine = begun.entry(from).or_default();
-            if *mine >= self.connections {
+            if begun.of(&from) >= self.connections {
                 return None;
             }
-            *mine += 1;
+            begun.add(from);
         }
         Some(Visit { guests: self.clone(), from })
     }
@@ -93,13 +92,8 @@ impl Guests {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let Some(from) = self.from else { return };
-        let mut begun = lock(&self.guests.begun);
-        if let Some(mine) = begun.get_mut(&from) {
-            *mine -= 1;
-            if *mine == 0 {
-                begun.remove(&from);
-            }
+        if let Some(from) = self.from {
+            lock(&self.guests.begun).remove(&from);
         }
     }
 }

@@ -2,15 +2,10 @@
 
 use std::collections::HashMap;
 
-use soundoff_common::ports::queues::QueueError;
+use soundoff_common::ports::queues::{ANYBODYS, QueueError, SHARES};
 use soundoff_common::protocol::Handle;
 
 use super::log::Log;
-
-/// Beyond this part of the room a user holds at most a share.
-const ANYBODYS: u64 = 2;
-/// Into how many shares the room is divided.
-const SHARES: u64 = 64;
 
 /// The room that is left while the writer sends one group of messages, none of which is counted in the state yet.
 pub(super) struct Room<'a> {
@@ -26,7 +21,7 @@ impl<'a> Room<'a> {
         // Only the writer adds messages that a full log refuses, so no more of them can be live than these and what is
         // added here.
         let live = log.state().live;
-        let is_near = live + bytes > log.options.live_bytes / ANYBODYS;
+        let is_near = live + bytes > log.options.live_bytes / u64::from(ANYBODYS);
         Self { log, live, added: is_near.then(HashMap::new) }
     }
 
@@ -37,11 +32,11 @@ impl<'a> Room<'a> {
             return Err(QueueError::Full);
         }
         let (Some(added), Some(user)) = (&self.added, user) else { return Ok(()) };
-        if self.live + size <= most / ANYBODYS {
+        if self.live + size <= most / u64::from(ANYBODYS) {
             return Ok(());
         }
         let held = self.log.state().users.bytes_of(user) + added.get(user).copied().unwrap_or(0);
-        if held > 0 && held + size > most / SHARES { Err(QueueError::Share) } else { Ok(()) }
+        if held > 0 && held + size > most / u64::from(SHARES) { Err(QueueError::Share) } else { Ok(()) }
     }
 
     /// Counts a message that is sent.

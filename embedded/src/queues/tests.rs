@@ -10,18 +10,18 @@ use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Q
 
 use super::{EmbeddedQueues, Options, segment};
 
-const HIDDEN: Duration = Duration::from_secs(600);
+pub(super) const HIDDEN: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn queue() -> QueueName {
+pub(super) fn queue() -> QueueName {
     QueueName::new("alpha_q")
 }
 
-fn open(dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
+pub(super) fn open(dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
     EmbeddedQueues::open(dir, &[queue()], options).expect("the log opens")
 }
 
-fn reopen(queues: Arc<EmbeddedQueues>, dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
+pub(super) fn reopen(queues: Arc<EmbeddedQueues>, dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
     drop(Arc::into_inner(queues).expect("the last handle"));
     open(dir, options)
 }
@@ -34,7 +34,7 @@ async fn send(queues: &EmbeddedQueues, body: impl Into<Bytes>) -> Result<(), Que
     queues.send(vec![Outgoing { queue: queue(), body: body.into(), user: None }]).await.remove(0)
 }
 
-async fn receive(queues: &EmbeddedQueues, max: usize) -> Vec<Message> {
+pub(super) async fn receive(queues: &EmbeddedQueues, max: usize) -> Vec<Message> {
     queues.receive(&queue(), max, Duration::ZERO, HIDDEN).await.expect("a receive")
 }
 
@@ -42,7 +42,7 @@ async fn bodies(queues: &EmbeddedQueues) -> Vec<Bytes> {
     receive(queues, usize::MAX).await.into_iter().map(|message| message.body).collect()
 }
 
-async fn ack(queues: &EmbeddedQueues, messages: &[Message]) {
+pub(super) async fn ack(queues: &EmbeddedQueues, messages: &[Message]) {
     let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
     queues.ack(&queue(), receipts).await.expect("an ack");
 }

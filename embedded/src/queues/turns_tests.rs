@@ -1,28 +1,12 @@
 //! Users in turn, and the share of the room that each may hold: over restarts, compaction and redrives.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
+use soundoff_common::ports::queues::{Message, Outgoing, QueueError, Queues};
 
+use super::tests::{ack, open, queue, receive, reopen};
 use super::{EmbeddedQueues, Options, segment};
-
-const HIDDEN: Duration = Duration::from_secs(600);
-
-fn queue() -> QueueName {
-    QueueName::new("alpha_q")
-}
-
-fn open(dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
-    EmbeddedQueues::open(dir, &[queue()], options).expect("the log opens")
-}
-
-fn reopen(queues: Arc<EmbeddedQueues>, dir: &Path, options: Options) -> Arc<EmbeddedQueues> {
-    drop(Arc::into_inner(queues).expect("the last handle"));
-    open(dir, options)
-}
 
 fn of(user: &str, body: &str) -> Outgoing {
     Outgoing { queue: queue(), body: body.to_owned().into(), user: Some(user.parse().expect("a handle")) }
@@ -32,17 +16,8 @@ async fn send(queues: &EmbeddedQueues, user: &str, body: &str) -> Result<(), Que
     queues.send(vec![of(user, body)]).await.remove(0)
 }
 
-async fn receive(queues: &EmbeddedQueues, max: usize) -> Vec<Message> {
-    queues.receive(&queue(), max, Duration::ZERO, HIDDEN).await.expect("a receive")
-}
-
 fn bodies(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| std::str::from_utf8(&message.body).expect("text")).collect()
-}
-
-async fn ack(queues: &EmbeddedQueues, messages: &[Message]) {
-    let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
-    queues.ack(&queue(), receipts).await.expect("an ack");
 }
 
 /// Small enough that the compaction copies.

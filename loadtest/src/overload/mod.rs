@@ -7,7 +7,6 @@ mod judge;
 mod polite;
 mod verdicts;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,11 +21,10 @@ use tokio::sync::watch;
 
 use crate::asking::post;
 use crate::opening::Stopped;
-use crate::peers::peer::Peer;
 use crate::report::{JsonArgs, Progress, per_second};
 use crate::server::Server;
 use crate::soundoff;
-use crate::target::{Target, TargetArgs, ensure_room};
+use crate::target::{PlaceArgs, Target, TargetArgs, ensure_room};
 use crowd::{Counts, Crowd, Drive, Member};
 use flood::Flood;
 use polite::{Noticed, POLITE, behave};
@@ -79,12 +77,8 @@ pub(crate) struct OverloadArgs {
     /// Seconds of the overload; the other phases take half as long, or 20.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(10..=600))]
     seconds: u32,
-    /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
-    #[arg(long, env = "LOADTEST_SOUNDOFF", value_name = "FILE")]
-    soundoff: Option<PathBuf>,
-    /// Where the server keeps its data while it runs. Durable queues need a real disk: not a tmpfs.
-    #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -105,7 +99,7 @@ Exit code: 0 when every bound is met, 1 when not, 130 on Ctrl-C.";
 /// The server does not start, or ends, or refuses what prepares the run.
 pub(crate) async fn run(args: OverloadArgs, stop: watch::Receiver<bool>) -> Result<ExitCode> {
     ensure_room(EQUALS[1] + POLITE + usize::from(ADDRESSES) * AT_ONCE)?;
-    let place = TargetArgs { server: Peer::Up, soundoff: args.soundoff, dir: args.dir, url: None, pid: None };
+    let place = TargetArgs::up(args.place);
     let figures = Starting { place, seconds: args.seconds, stop }.all().await?;
     let rows = figures.rows();
     judge::print(&rows);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::opening::Stopped;
 use crate::report::{JsonArgs, Progress, output};
-use crate::target::{TargetArgs, ensure_room};
+use crate::target::{PlaceArgs, TargetArgs, ensure_room};
 use install::Installed;
 use peer::Peer;
 use table::Table;
@@ -46,13 +46,8 @@ pub(crate) struct PeersArgs {
     /// Seconds of each measurement that lasts for a set time.
     #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=600))]
     duration: u32,
-    /// The `soundoff` program to start; by default the one beside this program, else the one in PATH.
-    #[arg(long, env = "LOADTEST_SOUNDOFF", value_name = "FILE")]
-    soundoff: Option<PathBuf>,
-    /// Where peers are installed and all servers keep their data while they run. Durable queues need a real disk: not a
-    /// tmpfs.
-    #[arg(long, default_value = "target/loadtest", value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     json: JsonArgs,
     /// Draw them as bars into this SVG file.
@@ -72,13 +67,7 @@ Exit code: 0 when all installed servers were measured, 1 when a measurement fail
 
 impl PeersArgs {
     fn target(&self) -> TargetArgs {
-        TargetArgs {
-            server: Peer::Up,
-            soundoff: self.soundoff.clone(),
-            dir: self.dir.clone(),
-            url: None,
-            pid: None,
-        }
+        TargetArgs::up(self.place.clone())
     }
 
     fn wants(&self, trial: &Trial) -> bool {
@@ -136,7 +125,7 @@ fn leave_out_what_is_missing(args: &PeersArgs, all: &mut Vec<Trial>, table: &mut
     let mut peers: Vec<Peer> = all.iter().map(|trial| trial.peer).collect();
     peers.sort();
     peers.dedup();
-    let installed = Installed::new(&args.dir)?;
+    let installed = Installed::new(&args.place.dir)?;
     for peer in peers {
         if let Err(error) = installed.ensure(peer) {
             note!("SKIPPED {}: {error:#}", peer.name());

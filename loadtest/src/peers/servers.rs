@@ -99,7 +99,7 @@ fn loopback(port: u16) -> SocketAddr {
 
 impl Starting {
     fn new(peer: Peer, args: &TargetArgs) -> Result<Self> {
-        let installed = Installed::new(&args.dir)?;
+        let installed = Installed::new(&args.place.dir)?;
         installed.ensure(peer)?;
         let secret = format!("{:032x}", rand::random::<u128>());
         let address = loopback(free_port()?);

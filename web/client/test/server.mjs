@@ -73,9 +73,13 @@ export class Server {
     return (await answer.json()).tokens;
   }
 
-  /** The newest code that was sent to an address. */
+  /** The newest code that was sent to an address, once it is there: a letter comes later than its answer. */
   async code(address) {
-    const { items } = await (await fetch(`${this.url}/dev/outbox`)).json();
-    return /\d{6}/.exec(items.find(({ to }) => to === address).text)[0];
+    for (;;) {
+      const { items } = await (await fetch(`${this.url}/dev/outbox`)).json();
+      const newest = items.find(({ to }) => to === address);
+      if (newest) return /\d{6}/.exec(newest.text)[0];
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 }
