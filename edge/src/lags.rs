@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use soundoff_common::pipeline::catalog::Catalog;
-use soundoff_common::pipeline::load;
+use soundoff_common::pipeline::load::{self, Behind};
 use soundoff_common::ports::queues::QueueName;
 
 use crate::edge::Edge;
@@ -19,7 +19,7 @@ pub(crate) async fn watch(edge: Arc<Edge>) {
         // Without a cache nobody knows, and all is taken, as always.
         let lags = load::read(&*edge.cache, &queues).await.unwrap_or_default();
         let Some((main, mut rest)) = lags.split_first() else {
-            edge.rules.load.set(HashMap::new());
+            edge.rules.load.look(HashMap::new());
             continue;
         };
         let mut found = HashMap::new();
@@ -27,9 +27,12 @@ pub(crate) async fn watch(edge: Arc<Edge>) {
             let (mine, others) = rest.split_at(queues.len());
             rest = others;
             // A message waits in main_q first, and then for the slowest of its handlers.
-            found.insert(*name, *main + mine.iter().max().copied().unwrap_or_default());
+            let slowest = mine.iter().max_by_key(|queue| queue.lag).copied().unwrap_or_default();
+            let waiting = [main.waiting, slowest.waiting].into_iter().flatten();
+            let behind = Behind { lag: main.lag + slowest.lag, waiting: waiting.reduce(u64::saturating_add) };
+            found.insert(*name, behind);
         }
-        edge.rules.load.set(found);
+        edge.rules.load.look(found);
     }
 }
 

@@ -17,6 +17,11 @@ const BAD_FRAMES: u8 = 10;
 /// So many messages over the rate, beyond those that were within it, close a socket: saying "slower" costs as much as
 /// serving.
 const EXCESS: u16 = 300;
+/// Beyond so many of them a client does not do what it is told. What it sends is then read together, four times a second:
+/// reading and refusing one by one costs twice as much and more.
+const HEEDLESS: u16 = 16;
+/// How long a heedless client is not read, in nanoseconds.
+const REST_NS: u64 = 250_000_000;
 /// So many bytes of a message cost as much as one message more.
 const BYTES_FOR_A_MESSAGE: usize = 4096;
 /// What a pong costs beside its ping, in frames.
@@ -144,7 +149,7 @@ impl Session {
                     && let Some(route) = route
                 {
                     match standing.verdict(&message_type, route, now_ns) {
-                        Verdict::Costs(times) => cost *= times,
+                        Verdict::Costs(times) => cost = (f64::from(cost) * times) as u32,
                         Verdict::Later(wait) => later = Some(wait),
                     }
                 }
@@ -192,7 +197,8 @@ impl Session {
 
     /// Counts frames of any kind; returns for how many nanoseconds no other may be read, if those were too many.
     pub(crate) fn charge(&mut self, now_ns: u64, rate: Rate, frames: u32) -> Option<u64> {
-        self.frames.charge(now_ns, rate, frames)
+        let wait = self.frames.charge(now_ns, rate, frames);
+        if self.excess < HEEDLESS { wait } else { wait.max(Some(REST_NS)) }
     }
 
     /// Takes a cost from the user's budget.

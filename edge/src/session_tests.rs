@@ -237,6 +237,25 @@ fn a_client_that_does_not_become_slower_is_closed_and_one_that_does_is_not() {
 }
 
 #[test]
+fn who_does_not_obey_is_read_four_times_a_second_until_they_do() {
+    let (frames, rules) = (rules(1_000, 1_000).frame_rate, rules(100, 5));
+    let ann = ann(&rules);
+    let send = r#"{"op":"send","id":"7","type":"note.add","body":{}}"#;
+    let mut session = Session::default();
+    session.step(HELLO, 0, ann);
+    let mut rests = |now_ms: u64| {
+        session.step(send, now_ms * 1_000_000, ann);
+        session.charge(now_ms * 1_000_000, frames, 1)
+    };
+    let at_once = 5 + HEEDLESS - 1;
+    assert!((0..at_once).all(|_| rests(0).is_none()), "a few too many are nothing");
+    assert_eq!(rests(0), Some(REST_NS));
+    // One a second: each makes up for one that was too many.
+    let rested: Vec<_> = (1..=4).map(|second| rests(second * 1_000)).collect();
+    assert_eq!(rested, [None; 4]);
+}
+
+#[test]
 fn only_types_that_clients_send_pass_and_only_so_fast() {
     let rules = rules(10, 3);
     let ann = ann(&rules);

@@ -30,6 +30,7 @@ struct Shift {
 /// All consumers of this process.
 pub(crate) struct Pool {
     weather: Weather,
+    queues: Arc<dyn Queues>,
     cache: Arc<dyn Cache>,
     benches: Vec<Bench>,
     shift: Mutex<Option<Shift>>,
@@ -37,8 +38,9 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(engines: &Engines, benches: Vec<Bench>) -> Self {
-        let (weather, cache) = (engines.weather.clone(), engines.cache.clone());
-        Self { weather, cache, benches, shift: Mutex::default() }
+        let (weather, queues, cache) =
+            (engines.weather.clone(), engines.queues.clone(), engines.cache.clone());
+        Self { weather, queues, cache, benches, shift: Mutex::default() }
     }
 
     /// Starts every consumer, unless they already run.
@@ -51,7 +53,12 @@ impl Pool {
         for Bench { queues, queue, config, job } in self.benches.clone() {
             consumers.spawn(consume(queues, queue, config, job, self.weather.clone(), stop.clone()));
         }
-        consumers.spawn(load::tell(self.weather.metrics().lags.clone(), self.cache.clone(), stop.clone()));
+        consumers.spawn(load::tell(
+            self.weather.metrics().lags.clone(),
+            self.queues.clone(),
+            self.cache.clone(),
+            stop.clone(),
+        ));
         consumers.close();
         *shift = Some(Shift { stop, consumers });
     }

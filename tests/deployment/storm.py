@@ -24,8 +24,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 SOCKETS = int(os.environ.get("STORM_SOCKETS", "600"))
 # Hellos that each edge takes in a second.
 HELLOS = int(os.environ.get("STORM_HELLOS", "20"))
-# Requests to DynamoDB for a hello: sign-in, account, inbox, cursor, and what they have in store.
-READS = 6
+# Requests to DynamoDB for a hello at most: account, inbox, cursor (what is asked together is one request).
+READS = 3
 # Requests in a second that are no hello's: the gate, the clock, the keys of tokens.
 QUIET = 12
 PATIENCE = 180
