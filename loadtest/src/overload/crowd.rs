@@ -1,8 +1,9 @@
 //! Users who send as much as they can or want, and do not mind what the server asks them to do.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -82,6 +83,7 @@ impl Counts {
 pub(super) struct Crowd {
     tallies: Vec<Arc<Tally>>,
     refusals: Arc<Refusals>,
+    rests: Arc<AtomicBool>,
     _sending: JoinSet<()>,
 }
 
@@ -89,13 +91,13 @@ impl Crowd {
     /// Starts to send, from so many sockets of each user.
     pub(super) fn start(server: &Arc<Server>, members: &[Member], sockets: usize, drive: Drive) -> Self {
         let (refusals, mut sending, stamp) = (Arc::new(Refusals::default()), JoinSet::new(), now_ms());
-        let mut tallies = Vec::new();
+        let (mut tallies, rests) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         for (at, member) in members.iter().enumerate() {
             let tally = Arc::new(Tally::default());
             for _ in 0..sockets {
                 let (server, member) = (server.clone(), member.clone());
-                let (tally, refusals) = (tally.clone(), refusals.clone());
-                let eager = Eager { server, member, drive, stamp, tally, refusals };
+                let (tally, refusals, rests) = (tally.clone(), refusals.clone(), rests.clone());
+                let eager = Eager { server, member, drive, stamp, tally, refusals, rests };
                 // Users must not all be due in the same moment.
                 let late = match drive {
                     Drive::Every(gap) => gap.mul_f64(at as f64 / members.len() as f64),
@@ -105,7 +107,12 @@ impl Crowd {
             }
             tallies.push(tally);
         }
-        Self { tallies, refusals, _sending: sending }
+        Self { tallies, refusals, rests, _sending: sending }
+    }
+
+    /// From here on nobody sends, and everybody listens.
+    pub(super) fn rest(&self) {
+        self.rests.store(true, Relaxed);
     }
 
     /// What has happened until now.
@@ -115,6 +122,20 @@ impl Crowd {
             sent: sum(|tally| &tally.sent),
             refused: sum(|tally| &tally.refused),
             served: self.tallies.iter().map(|tally| tally.served.load(Relaxed)).collect(),
+        }
+    }
+
+    /// Does some work, and notes each second what has happened until then. Times count from the beginning of the work.
+    pub(super) async fn watched<T>(&self, work: impl Future<Output = T>) -> (T, Vec<(Duration, Counts)>) {
+        let (mut work, mut seconds) = (pin!(work), tokio::time::interval(Duration::from_secs(1)));
+        // After a late note, one that is in time would follow so soon that a rate between them says little.
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (begun, mut samples) = (Instant::now(), Vec::new());
+        loop {
+            tokio::select! {
+                outcome = &mut work => return (outcome, samples),
+                _ = seconds.tick() => samples.push((begun.elapsed(), self.counts())),
+            }
         }
     }
 
@@ -133,6 +154,7 @@ struct Eager {
     stamp: u64,
     tally: Arc<Tally>,
     refusals: Arc<Refusals>,
+    rests: Arc<AtomicBool>,
 }
 
 impl Eager {
@@ -165,10 +187,14 @@ impl Eager {
                     Ok(frame) => paused = paused.max(self.take(frame, &mut open)),
                     Err(_) => return,
                 },
-                _ = ticks.tick(), if matches!(self.drive, Drive::Every(_)) => drop(self.send(&mut socket)),
+                _ = ticks.tick(), if self.is_due() => drop(self.send(&mut socket)),
                 () = tokio::time::sleep_until(paused), if paused > Instant::now() => {}
             }
         }
+    }
+
+    fn is_due(&self) -> bool {
+        matches!(self.drive, Drive::Every(_)) && !self.rests.load(Relaxed)
     }
 
     fn ticks(&self) -> Interval {

@@ -1,12 +1,14 @@
-//! `loadtest overload`: ten times as much as is served, one who is greedy, a hundred addresses that are nobody, and what
-//! polite users notice of each.
+//! `loadtest overload`: ten times as much as is served, one who is greedy, a hundred addresses that are nobody, and
+//! what polite users notice of each.
 
 mod crowd;
 mod flood;
 mod judge;
+mod plot;
 mod polite;
 mod verdicts;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +23,7 @@ use tokio::sync::watch;
 
 use crate::asking::post;
 use crate::opening::Stopped;
-use crate::report::{JsonArgs, Progress, per_second};
+use crate::report::{JsonArgs, Progress, output, per_second, sheet};
 use crate::server::Server;
 use crate::soundoff;
 use crate::target::{PlaceArgs, Target, TargetArgs, ensure_room};
@@ -30,8 +32,8 @@ use flood::Flood;
 use polite::{Noticed, POLITE, behave};
 use verdicts::{Cost, Figures, Overloaded, Peak};
 
-/// The server's flags: a capacity so small that ten times as much is little, no limits a minute (which would be measured
-/// otherwise), and addresses as a proxy names them. All else is as usual.
+/// The server's flags: a capacity so small that ten times as much is little, no limits a minute (which would be
+/// measured otherwise), and addresses as a proxy names them. All else is as usual.
 const FLAGS: [&str; 8] =
     ["--slots", "1", "--type-limits", "off", "--proxies", "1", "--timeline-interval-ms", "0"];
 
@@ -59,15 +61,19 @@ const AT_ONCE: usize = 2;
 
 /// Measure what overload does to those who behave.
 ///
-/// It starts `soundoff up --slots 1` three times, each on a fresh directory, so that one comment is worked on at a time and ten times the
-/// capacity is a load that this machine can make. Limits a minute are off; the rate of a user, the shares of the queues
-/// and the turns of users are as usual. Everybody comments on a post of their own.
+/// It starts `soundoff up --slots 1` three times, each on a fresh directory, so that one comment is worked on at a time
+/// and ten times the capacity is a load that this machine can make. Limits a minute are off; the rate of a user, the
+/// shares of the queues and the turns of users are as usual. Everybody comments on a post of their own.
 ///
 /// In turn: twenty polite users alone, who comment twice a second and wait when they are told to. At least fifty equals
 /// alone, who send as soon as they are answered: the peak. The polite users beside equals who send ten times the peak,
-/// whatever the answers are, for --seconds. Beside one user who sends as fast as the server reads, over ten sockets that
-/// are opened again as soon as they are closed. Beside a hundred addresses that ask for websockets without a token, or
-/// with a false one. And what a refusal costs the server, compared with what a served comment costs.
+/// whatever the answers are, for --seconds; then nobody sends, and what waits is worked off. Beside one user who sends
+/// as fast as the server reads, over ten sockets that are opened again as soon as they are closed. Beside a hundred
+/// addresses that ask for websockets without a token, or with a false one. And what a refusal costs the server,
+/// compared with what a served comment costs.
+///
+/// A server's peak is not the same all the time: its disk is faster or slower, and its tables grow. So it is measured
+/// on both sides of the overload: before, and while the server works off what waits.
 ///
 /// Load and server share this machine's cores: other work beside them makes all times longer. It takes some two and a
 /// half minutes more than one and a half times --seconds.
@@ -81,12 +87,18 @@ pub(crate) struct OverloadArgs {
     place: PlaceArgs,
     #[command(flatten)]
     json: JsonArgs,
+    /// Draw the overload, and how what waits is worked off after it, second by second into this file, as SVG.
+    #[arg(long, value_name = "FILE", value_parser = output)]
+    plot: Option<PathBuf>,
 }
 
 const OVERLOAD_EXAMPLES: &str = "\
 Examples:
   All phases; prints a row of docs/benchmarks.md for each figure and its bound:
     loadtest overload
+
+  The same, with a picture of the overload:
+    loadtest overload --plot overload.svg
 
   Shorter, with another server, and the figures for machines:
     loadtest overload --seconds 20 --soundoff target/debug/soundoff --json overload.json
@@ -106,6 +118,9 @@ pub(crate) async fn run(args: OverloadArgs, stop: watch::Receiver<bool>) -> Resu
     args.json.write(
         || json!({ "seconds": args.seconds, "rows": rows.iter().map(judge::Row::json).collect::<Vec<_>>() }),
     )?;
+    if let Some(path) = &args.plot {
+        sheet::draw(path, 1, &plot::panels(&figures))?;
+    }
     let all_met = rows.iter().all(|row| row.is_met);
     Ok(if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -148,9 +163,7 @@ impl Starting {
         let (run, polite) = self.fresh().await?;
         let beside_flood = run.beside_flood(&polite).await?;
         let refused_upgrade = run.refused_upgrade(quiet).await?;
-        let greedy = run.members('g', 1).await?;
-        let refused_message = run.refused_message(&greedy, quiet).await?;
-        Ok(Figures { alone, peak, overloaded, beside_greedy, beside_flood, refused_message, refused_upgrade })
+        Ok(Figures { alone, peak, overloaded, quiet, beside_greedy, beside_flood, refused_upgrade })
     }
 }
 
@@ -252,12 +265,21 @@ impl Run {
         note!("{} equals send {offered:.0} comments a second together", equals.len());
         let gap = Duration::from_secs_f64(equals.len() as f64 / offered);
         let crowd = Crowd::start(&self.server, equals, 1, Drive::Every(gap));
-        let (noticed, (counts, took, _)) = tokio::try_join!(
-            behave(&self.server, polite, self.seconds, &self.stop),
-            self.window("overload", &crowd, self.seconds - WARM_UP),
-        )?;
-        drop(crowd);
-        Ok(Overloaded { offered: per_second(counts.sent, took), counts, took, noticed })
+        let phases = async {
+            let begun = Instant::now();
+            let (noticed, loaded) = tokio::try_join!(
+                behave(&self.server, polite, self.seconds, &self.stop),
+                self.window("overload", &crowd, self.seconds - WARM_UP),
+            )?;
+            crowd.rest();
+            let stopped = begun.elapsed();
+            let (worked_off, in_time, _) = self.window("what waits is worked off", &crowd, SHORT / 2).await?;
+            Ok::<_, anyhow::Error>((noticed, loaded, stopped, per_second(worked_off.all_served(), in_time)))
+        };
+        let (outcome, samples) = crowd.watched(phases).await;
+        let (noticed, (counts, took, spent), stopped, after) = outcome?;
+        let offered = per_second(counts.sent, took);
+        Ok(Overloaded { offered, counts, took, spent, after, noticed, samples, stopped })
     }
 
     async fn beside_greedy(&self, polite: &[Member], greedy: &[Member]) -> Result<Noticed> {
@@ -274,14 +296,6 @@ impl Run {
         let noticed = self.beside("beside a flood", polite, SHORT).await?;
         note!("the flood: {}", flood.answers.words());
         Ok(noticed)
-    }
-
-    /// All processor time while one user sends more than their rate, for each refusal.
-    async fn refused_message(&self, greedy: &[Member], quiet: f64) -> Result<Cost> {
-        self.rest().await?;
-        let crowd = Crowd::start(&self.server, greedy, 1, Drive::Heard(GREEDY_UNHEARD));
-        let (counts, took, spent) = self.window("refused messages", &crowd, SHORT / 2).await?;
-        Ok(Cost::new(spent, took.mul_f64(quiet), counts.refused))
     }
 
     /// All processor time while one address asks for more websockets than its rate, for each refusal.

@@ -1,7 +1,8 @@
 //! Users who send little and do what the server says: they must not notice what others do.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -20,6 +21,8 @@ use crate::server::Server;
 pub(super) const POLITE: usize = 20;
 /// Messages of each in a second.
 const EACH_SECOND: u32 = 2;
+/// Messages of all in a second.
+pub(super) const MESSAGES: u32 = EACH_SECOND * POLITE as u32;
 
 /// What polite users notice.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(super) struct Noticed {
     pub(super) accepted: Latencies,
     /// From the due time to the reply.
     pub(super) replied: Latencies,
+    /// From the due time to accepted, by the second of the phase in which the message was due.
+    each_second: Mutex<BTreeMap<u32, Latencies>>,
     due: u64,
     in_time: AtomicU64,
     retries: Arc<Retries>,
@@ -47,9 +52,27 @@ impl Noticed {
         share(self.in_time.load(Relaxed).saturating_sub(again), self.due)
     }
 
+    /// Notes that a message of the phase that began then was accepted just now.
+    fn note_accepted(&self, after: Duration, begun: Instant) {
+        self.accepted.record(after);
+        let due = begun.elapsed().saturating_sub(after).as_secs() as u32;
+        let mut seconds = self.each_second.lock().expect("no thread panics while it holds the lock");
+        seconds.entry(due).or_insert_with(|| Latencies::to_digits(2)).record(after);
+    }
+
+    /// The time to accepted in milliseconds that a share of the messages of each second did not exceed, at the middle
+    /// of the second.
+    pub(super) fn accepted_each_second(&self, share: f64) -> Vec<(f64, f64)> {
+        let seconds = self.each_second.lock().expect("no thread panics while it holds the lock");
+        let point = |(second, latencies): (&u32, &Latencies)| {
+            (f64::from(*second) + 0.5, latencies.micros(share) as f64 / 1e3)
+        };
+        seconds.iter().map(point).collect()
+    }
+
     /// Replies `ok` in a second.
     pub(super) fn served_each_second(&self) -> f64 {
-        self.success() * f64::from(EACH_SECOND) * POLITE as f64
+        self.success() * f64::from(MESSAGES)
     }
 
     /// Success in words.
@@ -68,6 +91,7 @@ pub(super) async fn behave(
     seconds: u32,
     stop: &watch::Receiver<bool>,
 ) -> Result<Noticed> {
+    let begun = Instant::now();
     let pace = Pace { rate: EACH_SECOND * members.len() as u32, duration: seconds, chance: None };
     let noticed = Arc::new(Noticed { due: pace.total(), ..Noticed::default() });
     let (mut users, mut dues) = (JoinSet::new(), Vec::new());
@@ -76,7 +100,7 @@ pub(super) async fn behave(
         client.connected().await.context("a polite user cannot connect")?;
         let (sender, receiver) = mpsc::channel(BACKLOG);
         dues.push(sender);
-        users.spawn(converse(client, member.clone(), receiver, noticed.clone()));
+        users.spawn(converse(client, member.clone(), receiver, noticed.clone(), begun));
     }
     let clock = start_clock(pace, dues, Arc::<Missed>::default(), stop.clone());
     while let Some(ended) = users.join_next().await {
@@ -91,6 +115,7 @@ async fn converse(
     member: Member,
     mut dues: mpsc::Receiver<Due>,
     noticed: Arc<Noticed>,
+    begun: Instant,
 ) -> Result<()> {
     let stamp = soundoff_common::protocol::now_ms();
     let mut deadline: Option<Instant> = None;
@@ -102,11 +127,14 @@ async fn converse(
         tokio::select! {
             biased;
             due = dues.recv(), if deadline.is_none() => match due {
-                Some((n, due)) => client.send_due(format!("{stamp:x}-p{n}"), TYPE, &member.body, Instant::from_std(due)),
+                Some((n, due)) => {
+                    let id = format!("{stamp:x}-p{n}");
+                    client.send_due(id, TYPE, &member.body, Instant::from_std(due));
+                }
                 None => deadline = Some(Instant::now() + LAST_ANSWERS),
             },
             answer = client.next() => match answer? {
-                Answer::Accepted { after, .. } => noticed.accepted.record(after),
+                Answer::Accepted { after, .. } => noticed.note_accepted(after, begun),
                 Answer::Done { outcome, after, .. } => {
                     noticed.replied.record(after);
                     let is_in_time = outcome.is_ok() && after <= LAST_ANSWERS;
@@ -119,4 +147,21 @@ async fn converse(
     }
     client.bye().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_counts_in_the_second_in_which_it_was_due() {
+        let (noticed, begun) = (Noticed::default(), Instant::now().checked_sub(Duration::from_millis(7_500)));
+        for after in [10, 30, 2_000] {
+            noticed.note_accepted(Duration::from_millis(after), begun.unwrap());
+        }
+        let slowest: Vec<_> =
+            noticed.accepted_each_second(1.0).into_iter().map(|(at, ms)| (at, ms.round())).collect();
+        assert_eq!((slowest[0].0, slowest[1], slowest.len()), (5.5, (7.5, 30.0), 2));
+        assert_eq!(noticed.accepted.count(), 3);
+    }
 }
