@@ -8,6 +8,7 @@ use ulid::Ulid;
 
 use super::error::{ErrorBody, ErrorCode};
 use super::handle::Handle;
+use super::numbers;
 use super::{MAX_DEVICE_CHARS, MAX_ID_CHARS};
 
 /// A frame from a client. `body` stays raw: only the worker that needs it parses it.
@@ -106,7 +107,7 @@ impl<'a> ClientFrame<'a> {
                     return Err(format!("device is 1 to {MAX_DEVICE_CHARS} characters"));
                 }
                 let token = field("token", header.token)?;
-                let (cursor, after) = (field("cursor", header.cursor)?, field("after", header.after)?);
+                let (cursor, after) = (number("cursor", header.cursor)?, field("after", header.after)?);
                 Ok(ClientFrame::Hello { token, device, cursor, after })
             }
             "send" => {
@@ -115,7 +116,10 @@ impl<'a> ClientFrame<'a> {
                 let body = header.body.ok_or("send needs a body")?;
                 Ok(ClientFrame::Send { id: Cow::Owned(id.to_owned()), message_type, body })
             }
-            "ack" => Ok(ClientFrame::Ack { cursor: required("cursor", header.cursor)? }),
+            "ack" => {
+                let cursor = number("cursor", header.cursor)?.ok_or("cursor is missing")?;
+                Ok(ClientFrame::Ack { cursor })
+            }
             "ping" => Ok(ClientFrame::Ping),
             "auth" => Ok(ClientFrame::Auth { token: required("token", header.token)? }),
             "bye" => Ok(ClientFrame::Bye),
@@ -134,6 +138,11 @@ fn field<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Resul
         None => Ok(None),
         Some(raw) => serde_json::from_str(raw.get()).map_err(|_| format!("{name} is of the wrong kind")),
     }
+}
+
+/// A whole number, which may be absent.
+fn number(name: &str, raw: Option<&RawValue>) -> Result<Option<u64>, String> {
+    raw.map_or(Ok(None), |raw| numbers::read(raw.get())).map_err(|_| format!("{name} is of the wrong kind"))
 }
 
 fn required<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Result<T, String> {
