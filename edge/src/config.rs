@@ -17,7 +17,7 @@ pub struct EdgeConfig {
     pub hello_timeout: Duration,
     /// How fast a page must be read at least, while it waits for its reader.
     pub page_pace: Pace,
-    /// The largest inbound message, in bytes; a larger one closes 4501.
+    /// The largest inbound message, in bytes; a larger one is refused, and one of more than eight times this closes 4501.
     pub frame_bytes: usize,
     /// Sustained `send`s per second and user, on all sockets of this edge together. Frames of all kinds (eight for each
     /// message, by socket) and hellos (one for twenty messages, by user) have rates that follow from it.

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
@@ -98,6 +99,15 @@ impl<'a> ClientFrame<'a> {
         Self::of(header, id.as_deref()).map_err(|message| bad(id.clone(), message))
     }
 
+    /// The `id` of a frame of which only the beginning is known, if it is there.
+    #[must_use]
+    pub fn id_of_start(start: &str) -> Option<String> {
+        let mut id = None;
+        // What was cut off is an error, and what was read before it is not lost.
+        let _ = Start(&mut id).deserialize(&mut serde_json::Deserializer::from_str(start));
+        id.filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARS)
+    }
+
     fn of(header: Header<'a>, id: Option<&str>) -> Result<Self, String> {
         let op = header.op.as_deref().ok_or("a frame needs an op")?;
         match op {
@@ -125,6 +135,36 @@ impl<'a> ClientFrame<'a> {
             "bye" => Ok(ClientFrame::Bye),
             _ => Err("unknown op: hello, send, ack, ping, auth or bye".to_owned()),
         }
+    }
+}
+
+/// Reads a frame's fields up to its `id`.
+struct Start<'a>(&'a mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for Start<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Start<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a frame")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()? {
+            if name == "id" {
+                *self.0 = Some(fields.next_value()?);
+                return Ok(());
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }
 
