@@ -1,6 +1,7 @@
 //! The one list of metrics, with units in their names, in the Prometheus text format.
 
 mod bill;
+mod classic;
 mod consumer;
 mod depths;
 mod lags;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use bill::{Bill, BillLabel, RequestLabel};
+pub use classic::classic;
 pub use consumer::ConsumerMetrics;
 pub use depths::Depths;
 pub use lags::{Lag, Lags};
@@ -340,7 +342,7 @@ impl Metrics {
         r.register("timeline_missing", "active users without a timeline", self.timeline_missing.clone());
     }
 
-    /// All metrics as Prometheus text.
+    /// All metrics as OpenMetrics text.
     #[must_use]
     pub fn text(&self) -> String {
         self.bill.divide();

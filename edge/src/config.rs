@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use soundoff_common::web::base::BasePath;
+use soundoff_common::web::origins::Origins;
 use soundoff_common::web::paced::Pace;
 
 /// The bounds and times of one edge. Every bound is per edge unless it says otherwise.
@@ -15,7 +17,7 @@ pub struct EdgeConfig {
     pub hello_timeout: Duration,
     /// How fast a page must be read at least, while it waits for its reader.
     pub page_pace: Pace,
-    /// The largest inbound message, in bytes; a larger one closes 4501.
+    /// The largest inbound message, in bytes; a larger one is refused, and one of more than eight times this closes 4501.
     pub frame_bytes: usize,
     /// Sustained `send`s per second and user, on all sockets of this edge together. Frames of all kinds (eight for each
     /// message, by socket) and hellos (one for twenty messages, by user) have rates that follow from it.
@@ -35,6 +37,10 @@ pub struct EdgeConfig {
     /// Sustained requests for a websocket per second and address (the /64 of an IPv6 one); ten times as many after a
     /// rest. More are refused with 429 before their token is looked at. Loopback addresses are not counted.
     pub upgrades_per_address: u32,
+    /// The path below which proxies hand on requests.
+    pub base: BasePath,
+    /// Pages of which other origins may open websockets (403), beside this port's own.
+    pub origins: Origins,
     /// The shortest wait for a socket that the edge or its user has no room for. The wait is drawn between this and
     /// twice this, so that clients do not come back together.
     pub retry_after: Duration,
@@ -84,6 +90,8 @@ impl Default for EdgeConfig {
             max_sockets: 100_000,
             proxies: 0,
             upgrades_per_address: 100,
+            base: BasePath::default(),
+            origins: Origins::default(),
             retry_after: Duration::from_secs(2),
             // A client that uses its whole burst at once may get all answers at once.
             out_frames: 2048,

@@ -16,6 +16,7 @@ use soundoff_common::pipeline::deliver::{self as head, DELIVER_PATH};
 use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
+use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{asks_for_own, metrics, readiness, text};
 use soundoff_common::web::problem::problem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,7 +112,8 @@ async fn linger(mut stream: Begun) {
 /// The edge's own answers are whole; those of other pages may be streamed.
 type Said = Either<Full<Bytes>, UnsyncBoxBody<Bytes, std::io::Error>>;
 
-async fn answer(edge: &Edge, refused: Option<Refused>, request: Request<Incoming>) -> Response<Said> {
+async fn answer(edge: &Edge, refused: Option<Refused>, mut request: Request<Incoming>) -> Response<Said> {
+    BasePath::default().plain(&mut request);
     let answered = match (request.method(), request.uri().path()) {
         // What is plain and signed has been taken already.
         (&Method::POST, DELIVER_PATH) => {
@@ -119,7 +121,7 @@ async fn answer(edge: &Edge, refused: Option<Refused>, request: Request<Incoming
         }
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => readiness(&wrong(edge, asks_for_own(request.uri())).await),
-        (&Method::GET, "/metrics") => metrics(&edge.metrics),
+        (&Method::GET, "/metrics") => metrics(&edge.metrics, request.headers()),
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
         }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use soundoff_common::lock::lock;
@@ -82,7 +82,9 @@ fn look(edge: &Edge, mut stream: TcpStream, other_end: Option<IpAddr>) -> First 
         }
         Err(_) => return First::Settled,
     };
-    let Some((headers, len)) = upgrade::asked(read) else { return First::Http(stream, read.to_vec()) };
+    let Some((headers, len)) = upgrade::asked(read, &edge.config.base) else {
+        return First::Http(stream, read.to_vec());
+    };
     // Nothing has been written to this connection yet, so it has room for the answer.
     match upgrade::agree(edge, &headers, other_end) {
         Ok(agreed) => {
@@ -172,7 +174,12 @@ async fn answer(
     other_end: Option<IpAddr>,
     mut request: Request<Incoming>,
 ) -> Answer {
+    let may = request.method() == Method::GET && request.version() >= Version::HTTP_11;
+    edge.config.base.plain(&mut request);
     if request.method() == Method::GET && request.uri().path() == PATH {
+        if !may {
+            return whole(*upgrade::cannot());
+        }
         return whole(match upgrade::agree(edge, request.headers(), other_end) {
             Ok(agreed) => {
                 let response = agreed.response();

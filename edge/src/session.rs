@@ -26,6 +26,8 @@ const REST_NS: u64 = 250_000_000;
 const BYTES_FOR_A_MESSAGE: usize = 4096;
 /// What a pong costs beside its ping, in frames.
 const PING_COST: u32 = 7;
+/// What a frame over the limit costs, in messages: as much as the bytes that most of them have.
+const SKIPPED_COST: u32 = 10;
 /// What checking a token costs, in messages.
 const AUTH_COST: u32 = 2;
 
@@ -234,6 +236,25 @@ impl Session {
             Ok(()) => Step::Refuse { id, error },
             Err(wait) => self.over(id, wait, standing.rules.rate.takes_ms(1)),
         }
+    }
+
+    /// Refuses a frame that was over the limit, of which only the beginning was kept.
+    #[cold]
+    pub(crate) fn skipped(
+        &mut self,
+        start: &str,
+        most: usize,
+        now_ns: u64,
+        standing: Standing<'_>,
+    ) -> Step<'static> {
+        let id = ClientFrame::id_of_start(start);
+        if let Err(wait) = self.pay(now_ns, standing, SKIPPED_COST) {
+            return self.over(id, wait, standing.rules.rate.takes_ms(SKIPPED_COST));
+        }
+        let message = format!(
+            "a frame has at most {most} bytes; a character takes fewer of them as itself than as \\u and four digits"
+        );
+        Step::Refuse { id, error: ErrorBody::new(ErrorCode::TooLarge, message) }
     }
 
     /// Refuses what comes over the rate: there is room in `wait` milliseconds, and after each further `each` for one more.

@@ -12,7 +12,9 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
+use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{bearer, unauthorized};
+use soundoff_common::web::origins::Stranger;
 use soundoff_common::web::problem::{Refusal, problem};
 
 use crate::edge::Edge;
@@ -42,11 +44,11 @@ pub(crate) struct Agreed {
 
 /// The header of a request for the websocket, and how many bytes it took. `None` when `bytes` begin with something
 /// else, with a part of such a request, or with one that is doubtful.
-pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
+pub(crate) fn asked(bytes: &[u8], base: &BasePath) -> Option<(HeaderMap, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(len)) = request.parse(bytes) else { return None };
-    let path = request.path?.split('?').next()?;
+    let path = base.within(request.path?.split('?').next()?).trim_end_matches('/');
     if request.method != Some(Method::GET.as_str()) || request.version != Some(1) || path != PATH {
         return None;
     }
@@ -60,6 +62,12 @@ pub(crate) fn asked(bytes: &[u8]) -> Option<(HeaderMap, usize)> {
         headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
     Some((headers, len))
+}
+
+/// The refusal of a request that cannot become a websocket whatever it says: HTTP/1.0 knows no other protocol, and HEAD
+/// wants no connection.
+pub(crate) fn cannot() -> Refusal {
+    refusal(StatusCode::UPGRADE_REQUIRED, "this is a websocket: ask for it by GET and HTTP/1.1")
 }
 
 /// Whether a request on a connection to `other_end` gets a websocket. What costs most is judged last.
@@ -78,6 +86,10 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>)
             wait_ms,
         ));
     }
+    edge.config
+        .origins
+        .judge(headers)
+        .map_err(|Stranger| Box::new(problem(StatusCode::FORBIDDEN, "forbidden", Stranger::DETAIL)))?;
     let from = edge.guests.address(headers, other_end);
     edge.guests.ask(from, edge.clock_ns()).map_err(|wait_ms| {
         edge.metrics.edge_upgrades_refused.inc();
@@ -91,9 +103,9 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>)
     let bearer = match bearer(headers) {
         _ if shut.is_some() => None,
         None => None,
-        Some(token) => match token.ok().and_then(|token| edge.tokens.verify(token, now_s).ok()) {
-            Some(claims) => Some(Box::new(claims)),
-            None => return Err(Box::new(unauthorized("the access token is not good"))),
+        Some(token) => match edge.tokens.verify(token, now_s) {
+            Ok(claims) => Some(Box::new(claims)),
+            Err(_) => return Err(Box::new(unauthorized("the access token is not good"))),
         },
     };
     let full = || edge.registry.len() >= edge.config.max_sockets;
@@ -137,27 +149,28 @@ impl Agreed {
     }
 }
 
+fn refusal(status: StatusCode, detail: &str) -> Refusal {
+    let mut refusal = problem(status, "bad_message", detail);
+    refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    refusal.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    Box::new(refusal)
+}
+
 /// Checks that a request asks for a websocket; returns `Sec-WebSocket-Accept`.
 fn handshake(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
-    let refuse = |status, detail| {
-        let mut refusal = problem(status, "bad_message", detail);
-        refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        refusal.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        Box::new(refusal)
-    };
     let names = |field: HeaderName, word: &str| {
         let values = headers.get_all(field).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(word))
     };
     if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
-        return Err(refuse(StatusCode::UPGRADE_REQUIRED, "this is a websocket"));
+        return Err(refusal(StatusCode::UPGRADE_REQUIRED, "this is a websocket"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(refuse(StatusCode::UPGRADE_REQUIRED, "the websocket version is 13"));
+        return Err(refusal(StatusCode::UPGRADE_REQUIRED, "the websocket version is 13"));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
     let Some(key) = key.filter(|key| key.len() == 24) else {
-        return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is 16 bytes in base64"));
+        return Err(refusal(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is 16 bytes in base64"));
     };
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, ACCEPT_GUID].concat());
     let mut accept = [0; ACCEPT_BYTES];
@@ -211,11 +224,15 @@ mod tests {
     #[test]
     fn only_a_whole_request_for_the_websocket_is_answered_without_http() {
         let request = "GET /v1/ws?x=1 HTTP/1.1\r\nhost: x\r\nUpgrade: websocket\r\n\r\n";
-        let (headers, len) = asked(format!("{request}behind").as_bytes()).expect("a request");
+        let (headers, len) =
+            asked(format!("{request}behind").as_bytes(), &BasePath::default()).expect("a request");
         assert_eq!((headers.len(), len), (2, request.len()));
         assert_eq!(headers["upgrade"], "websocket");
         for end in 0..request.len() {
-            assert!(asked(&request.as_bytes()[..end]).is_none(), "{end} bytes are no request yet");
+            assert!(
+                asked(&request.as_bytes()[..end], &BasePath::default()).is_none(),
+                "{end} bytes are no request yet"
+            );
         }
         for (from, to) in [
             ("GET", "POST"),
@@ -228,10 +245,13 @@ mod tests {
             ("host", "ho st"),
             (" x\r", " \x01\r"),
         ] {
-            assert!(asked(request.replacen(from, to, 1).as_bytes()).is_none(), "{to} instead of {from}");
+            assert!(
+                asked(request.replacen(from, to, 1).as_bytes(), &BasePath::default()).is_none(),
+                "{to} instead of {from}"
+            );
         }
         let many = request.replace("host: x", &["a: b"; HEADER_FIELDS].join("\r\n"));
-        assert!(asked(many.as_bytes()).is_none(), "too many fields");
+        assert!(asked(many.as_bytes(), &BasePath::default()).is_none(), "too many fields");
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub(crate) enum Inbound<'a> {
     Text(&'a str),
     /// A whole text message that came in fragments.
     Gathered(String),
-    /// A fragment was put aside.
+    /// The beginning of a text message that was over the limit, and nothing else of it.
+    Skipped(String),
+    /// A fragment was put aside, or a part of what is skipped.
     Part,
     Ping(&'a [u8]),
     Pong,
@@ -37,9 +39,44 @@ const PONG: u8 = 10;
 /// The largest control payload.
 const CONTROL_BYTES: usize = 125;
 
-/// A message of which only some fragments have come; nothing is allocated while there are none.
+/// How many times the limit a text may have to be skipped and answered: characters that are written as `\\u….` take six
+/// bytes instead of one or two. A larger one is a violation.
+const SKIPPED_TIMES: usize = 8;
+/// How much of its beginning is kept: its `id` is there.
+const START_BYTES: usize = 1024;
+
+/// A message of which only some has come; nothing is allocated while there is none.
 #[derive(Debug, Default)]
-pub(crate) struct Fragments(Option<Vec<u8>>);
+pub(crate) struct Fragments(Option<Half>);
+
+#[derive(Debug)]
+enum Half {
+    /// The fragments of a message, put together.
+    Gathered(Vec<u8>),
+    Skipped(Skipped),
+}
+
+/// A frame over the limit.
+#[derive(Debug)]
+struct Skipped {
+    start: Vec<u8>,
+    mask: [u8; 4],
+    /// How many bytes of it have not come.
+    left: usize,
+}
+
+impl Skipped {
+    /// Takes what has come of it; returns how many bytes, and whether that was all.
+    fn take(&mut self, input: &[u8]) -> (usize, bool) {
+        let taken = &input[..self.left.min(input.len())];
+        let room = START_BYTES - self.start.len();
+        let at = self.start.len();
+        let kept = taken.iter().take(room).enumerate().map(|(n, byte)| byte ^ self.mask[(at + n) % 4]);
+        self.start.extend(kept);
+        self.left -= taken.len();
+        (taken.len(), self.left == 0)
+    }
+}
 
 struct Head {
     first: u8,
@@ -48,7 +85,7 @@ struct Head {
     len: usize,
 }
 
-/// Reads a frame's head; `None` while it is incomplete.
+/// Reads a frame's head; `None` while it is incomplete. A frame of more than `limit` bytes is a violation.
 fn head(input: &[u8], limit: usize) -> Result<Option<Head>, Violation> {
     let &[first, second, ..] = input else { return Ok(None) };
     if first & RESERVED != 0 {
@@ -132,13 +169,25 @@ impl Fragments {
     }
 
     /// Decodes one frame at the start of `input`, in place; returns how many bytes it took, or `None` while it is
-    /// incomplete.
+    /// incomplete. Of a text of more than `limit` bytes all parts are taken as they come, if `skips`.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
         limit: usize,
+        skips: bool,
     ) -> Result<Option<(usize, Inbound<'a>)>, Violation> {
-        let Some(Head { first, mask, at, len }) = head(input, limit)? else { return Ok(None) };
+        if let Some(Half::Skipped(_)) = self.0 {
+            return Ok(self.skip_on(input, 0));
+        }
+        let most = if skips { limit.saturating_mul(SKIPPED_TIMES) } else { limit };
+        let Some(Head { first, mask, at, len }) = head(input, most)? else { return Ok(None) };
+        if len > limit.max(CONTROL_BYTES) {
+            if first != FIN | TEXT || self.0.is_some() {
+                return Err(Violation("the message is over the limit"));
+            }
+            self.0 = Some(Half::Skipped(Skipped { start: Vec::new(), mask, left: len }));
+            return Ok(self.skip_on(input, at));
+        }
         let Some(payload) = input.get_mut(at..at + len) else { return Ok(None) };
         unmask(payload, mask);
         let payload = &*payload;
@@ -148,7 +197,7 @@ impl Fragments {
             TEXT if last => Inbound::Text(text(payload)?),
             TEXT => {
                 may_become_text(payload, 0)?;
-                self.0 = Some(payload.to_vec());
+                self.0 = Some(Half::Gathered(payload.to_vec()));
                 Inbound::Part
             }
             CONTINUATION => self.go_on(payload, last, limit)?,
@@ -162,7 +211,9 @@ impl Fragments {
     }
 
     fn go_on(&mut self, payload: &[u8], last: bool, limit: usize) -> Result<Inbound<'static>, Violation> {
-        let Some(mut message) = self.0.take() else { return Err(Violation("nothing to go on with")) };
+        let Some(Half::Gathered(mut message)) = self.0.take() else {
+            return Err(Violation("nothing to go on with"));
+        };
         if message.len() + payload.len() > limit {
             return Err(Violation("the message is over the limit"));
         }
@@ -173,8 +224,21 @@ impl Fragments {
             return Ok(Inbound::Gathered(whole));
         }
         may_become_text(&message, known)?;
-        self.0 = Some(message);
+        self.0 = Some(Half::Gathered(message));
         Ok(Inbound::Part)
+    }
+
+    /// Takes what has come of a frame that is skipped, from `at` on.
+    #[cold]
+    fn skip_on(&mut self, input: &[u8], at: usize) -> Option<(usize, Inbound<'static>)> {
+        let Some(Half::Skipped(skipped)) = &mut self.0 else { return None };
+        let (taken, is_all) = skipped.take(&input[at..]);
+        if is_all {
+            let start = String::from_utf8_lossy(&skipped.start).into_owned();
+            self.0 = None;
+            return Some((at + taken, Inbound::Skipped(start)));
+        }
+        (at + taken > 0).then_some((at + taken, Inbound::Part))
     }
 }
 

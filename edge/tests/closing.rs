@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::SinkExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use soundoff_common::protocol::now_ms;
 use soundoff_edge::EdgeConfig;
 use support::client::{Client, Seen};
@@ -35,7 +35,7 @@ async fn a_token_that_opens_nothing_closes_4500_or_is_refused_before_the_upgrade
     let mut silent = stand.connect().await;
     silent.send(&json!({"op": "hello"})).await;
     assert_eq!(silent.closed().await.0, 4500, "no token at all");
-    for header in ["Bearer junk", "Basic abc", &format!("Bearer {expired}")] {
+    for header in ["Bearer junk", "Bearer", &format!("Bearer {expired}")] {
         let refused = Client::try_connect(stand.address, &[("authorization", header)]).await.err().unwrap();
         match refused {
             tokio_tungstenite::tungstenite::Error::Http(response) => {
@@ -142,6 +142,30 @@ async fn a_protocol_violation_closes_4501_and_the_client_gets_the_code() {
         large.refused("bad_frame").await;
     }
     assert_eq!(large.closed().await.0, 4501, "ten bad frames in a row");
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_is_answered_and_the_socket_lives() {
+    let stand = stand().await;
+    let mut ann = stand.welcomed("ann").await;
+    // A legal text, whose characters are written in six bytes each.
+    let escaped = "\\u00e9".repeat(8_000);
+    for (id, text) in [
+        (json!("7"), format!(r#"{{"op":"send","id":"7","type":"note.add","body":{{"t":"{escaped}"}}}}"#)),
+        (
+            json!("8"),
+            format!(r#"{{"op":"send","type":"note.add","id":"8","body":"{}"}}"#, "x".repeat(200_000)),
+        ),
+        (Value::Null, format!(r#"{{"op":"send","body":"{escaped}","id":"9","type":"note.add"}}"#)),
+        (Value::Null, "x".repeat(40_000)),
+    ] {
+        ann.text(&text).await;
+        let refused = ann.refused("too_large").await;
+        assert_eq!(refused["id"], id);
+        assert!(refused["error"]["message"].as_str().unwrap().contains("32768 bytes"), "{refused}");
+    }
+    ann.text(r#"{"op":"ping"}"#).await;
+    assert_eq!(ann.frame().await["op"], "pong");
 }
 
 #[tokio::test]

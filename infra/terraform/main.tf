@@ -39,7 +39,7 @@ locals {
     SOUNDOFF_MEMCACHED     = join(",", module.cache[0].addresses)
     SOUNDOFF_MEMCACHED_TLS = "true"
     SOUNDOFF_PROXIES       = "1"
-  } : {}, var.extra_environment)
+  } : {}, length(var.origins) > 0 ? { SOUNDOFF_ORIGINS = join(",", var.origins) } : {}, var.extra_environment)
 }
 
 module "secrets" {

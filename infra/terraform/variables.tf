@@ -262,6 +262,17 @@ variable "force_destroy" {
   default     = false
 }
 
+variable "origins" {
+  description = "Pages of which other origins may sign in and open websockets, such as https://app.example.org, https://*.example.org or capacitor://localhost."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.origins : can(regex("^([a-z][a-z0-9+.-]*://[^/,]+|null)$", origin))])
+    error_message = "Origins, without path: scheme, host and port."
+  }
+}
+
 variable "media_origins" {
   description = "Web origins that may upload pictures with signed URLs, such as https://app.example.org."
   type        = list(string)

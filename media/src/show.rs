@@ -15,7 +15,7 @@ use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
-use soundoff_common::web::http::{Answer, names_tag, refuse};
+use soundoff_common::web::http::{Answer, names_tag, parameter, refuse};
 use soundoff_common::web::paced::Hangup;
 use ulid::Ulid;
 
@@ -55,10 +55,7 @@ impl Show {
     }
 
     pub(crate) async fn show(&self, id: Ulid, request: &Request<Incoming>) -> Result<Answer, Box<Answer>> {
-        let size = match request.uri().query() {
-            None => "full",
-            Some(query) => query.strip_prefix("size=").unwrap_or_default(),
-        };
+        let size = parameter(request.uri(), "size").unwrap_or("full");
         if !blob::SIZES.contains(&size) {
             let detail = "the sizes are ?size=thumb, ?size=feed and ?size=full";
             return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "bad_message", detail)));

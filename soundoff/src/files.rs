@@ -75,11 +75,21 @@ pub(crate) fn policy(uploads: Option<&str>) -> HeaderValue {
 /// next.
 fn preloads(files: &[File]) -> String {
     let link = |file: &File| match file.kind {
-        Kind::Script => Some(format!("<{}>;rel=modulepreload", file.path)),
-        Kind::Style => Some(format!("<{}>;rel=preload;as=style", file.path)),
+        Kind::Script => Some(format!("<{}>;rel=modulepreload", relative(file))),
+        Kind::Style => Some(format!("<{}>;rel=preload;as=style", relative(file))),
         Kind::Page | Kind::Picture => None,
     };
     files.iter().filter_map(link).collect::<Vec<_>>().join(",")
+}
+
+/// A file's path as pages name it. All pages are at the top, which may be below somebody's path.
+fn relative(file: &File) -> &'static str {
+    file.path.trim_start_matches('/')
+}
+
+/// Whether there is a page at a path beside the app's.
+pub(crate) fn is_page(path: &str) -> bool {
+    [CONSOLE, OPS].into_iter().flatten().any(|file| file.kind == Kind::Page && file.path == path)
 }
 
 /// The answer, if the request is for one of `files`. Browsers keep files and ask each time whether they are still good:

@@ -16,6 +16,7 @@ use soundoff_common::guard::Weather;
 use soundoff_common::ports::queues::{QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{
     Answer, asks_for_own, method_not_allowed, metrics, readiness, refuse, text, whole,
 };
@@ -70,11 +71,12 @@ impl Health {
         Self { queues, tables, metrics, weather, ops, needs, draining }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
+        BasePath::default().plain(&mut request);
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
             (&Method::GET, "/readyz") => whole(readiness(&self.wrong(asks_for_own(request.uri())).await)),
-            (&Method::GET, "/metrics") => whole(metrics(&self.metrics)),
+            (&Method::GET, "/metrics") => whole(metrics(&self.metrics, request.headers())),
             (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
             (_, path) if OpsPage::serves(path) => self.ops.answer(request).await,
             _ => refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"),

@@ -7,6 +7,7 @@ mod coding;
 mod config;
 mod datadir;
 mod deployment;
+mod door;
 mod engines;
 mod features;
 mod files;

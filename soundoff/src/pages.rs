@@ -11,9 +11,11 @@ use soundoff_common::model::gate::Keeper;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_later};
+use soundoff_common::web::origins::is_loopback;
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
+use crate::door::{Door, Visit};
 use crate::files;
 use crate::node::{Mounted, Node};
 
@@ -34,17 +36,25 @@ pub(crate) struct Site {
     gate: Keeper,
     metrics: Metrics,
     policy: HeaderValue,
+    door: Door,
 }
 
 impl Site {
-    /// The site. Its content policy allows uploads to the host of `upload`, a URL where clients put large media.
-    pub(crate) fn new(mounted: Vec<Mounted>, dev: Option<Dev>, node: &Node, upload: &str) -> Self {
+    /// The site behind this door. Its content policy allows uploads to the host of `upload`, a URL where
+    /// clients put large media.
+    pub(crate) fn new(
+        mounted: Vec<Mounted>,
+        dev: Option<Dev>,
+        node: &Node,
+        upload: &str,
+        door: Door,
+    ) -> Self {
         // A path without a host is on this server, which pages may talk to anyway.
         let uri: Option<Uri> = upload.parse().ok();
         let elsewhere = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         let origin = elsewhere.map(|(scheme, authority)| format!("{scheme}://{authority}"));
         let (gate, metrics) = (node.gate.clone(), node.engines.metrics.clone());
-        Self { mounted, dev, gate, metrics, policy: files::policy(origin.as_deref()) }
+        Self { mounted, dev, gate, metrics, policy: files::policy(origin.as_deref()), door }
     }
 
     /// Whether the gate lets a request in. The app's files are for all: they tell people what is going on.
@@ -63,16 +73,32 @@ impl Site {
 
 #[async_trait]
 impl Pages for Site {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
         // A page on the web can make this machine's browser ask us (DNS rebinding); then the Host is another one.
         if self.dev.is_some() && !asks_loopback(request.headers()) {
             let detail = "use http://127.0.0.1 or http://localhost";
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
+        self.door.base.plain(&mut request);
+        let mut visit = Visit::of(&self.door.origins, &request);
+        let mut answer = match visit.answer.take() {
+            Some(answer) => answer,
+            None => self.page(request).await,
+        };
+        visit.mark(&mut answer);
+        answer
+    }
+}
+
+impl Site {
+    async fn page(&self, request: Request<Incoming>) -> Answer {
         if let Err(shut) = self.let_in(&request) {
             return *shut;
         }
         let path = request.uri().path();
+        if let Some(page) = path.strip_suffix('/').filter(|path| files::is_page(path)) {
+            return elsewhere(&format!("..{page}"));
+        }
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {
             return mounted.pages.answer(request).await;
         }
@@ -128,15 +154,22 @@ impl Pages for NoPages {
     }
 }
 
+/// The answer to who asks for a page by its name and a slash: its links are written for the name.
+fn elsewhere(path: &str) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let path = HeaderValue::from_str(path).expect("a part of a path is ASCII");
+    answer.headers_mut().insert(header::LOCATION, path);
+    answer
+}
+
 fn nothing() -> Answer {
     refuse(StatusCode::NOT_FOUND, "not_found", "there is nothing here; the websocket is at /v1/ws")
 }
 
 fn asks_loopback(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let name = if host.ends_with(']') { host } else { name };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    is_loopback(host)
 }
 
 #[cfg(test)]
@@ -153,7 +186,9 @@ mod tests {
         for good in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]", "[::1]:8080"] {
             assert!(asks(good), "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example:8080", "10.0.0.1"] {
+        for bad in
+            ["", "evil.example", "localhost.evil.example:8080", "10.0.0.1", "localhost:80@evil.example"]
+        {
             assert!(!asks(bad), "{bad}");
         }
         assert!(!asks_loopback(&HeaderMap::new()));

@@ -92,7 +92,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let mut mounted = node.pages(&features, Tier::Users)?;
     let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop);
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
-    let pages = Site::new(mounted, dev, &node, node.upload_place().await?.as_str());
+    let pages = Site::new(mounted, dev, &node, node.upload_place().await?.as_str(), config.door());
     let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;
     let edges = Edges::start(&config, node.edge_deps(clock.clone(), Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;

@@ -133,6 +133,8 @@ async fn pages_have_all_their_files_fetched_at_once_and_run_nothing_inline() {
 
 /// What the `Link` header says of a file, if a page waits for it.
 fn preload(path: &str) -> Option<String> {
+    // Relative, as a proxy may have put all of it below a path.
+    let path = &path[1..];
     match path.rsplit_once('.')?.1 {
         "js" => Some(format!("<{path}>;rel=modulepreload")),
         "css" => Some(format!("<{path}>;rel=preload;as=style")),

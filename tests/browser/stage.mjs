@@ -8,6 +8,8 @@ import { Gate } from "./gate.mjs";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const ARGS = [
+  // Another origin than this machine's own names.
+  "--host-resolver-rules=MAP app.test 127.0.0.1",
   "--disable-gpu",
   "--disable-quic",
   "--no-first-run",
@@ -17,7 +19,7 @@ const ARGS = [
 ];
 const FOUND = new URL("../../target/browser", import.meta.url).pathname;
 /** The walk signs in often, and always from one address. */
-const FLAGS = ["--codes-per-minute", "1000", "--sign-ins-per-minute", "1000", "--log", "error"];
+export const FLAGS = ["--codes-per-minute", "1000", "--sign-ins-per-minute", "1000", "--log", "error"];
 
 export const DESKTOP = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };

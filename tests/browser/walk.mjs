@@ -5,11 +5,13 @@ import { budget } from "./budget.mjs";
 import { comeback } from "./comeback.mjs";
 import { evening } from "./evening.mjs";
 import { maintenance } from "./maintenance.mjs";
+import { origins } from "./origins.mjs";
 import { sessions } from "./sessions.mjs";
 import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
+import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, sessions, sight, budget };
+const parts = { evening, comeback, maintenance, origins, sessions, sight, texts, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();

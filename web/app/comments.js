@@ -2,6 +2,7 @@
 import { avatar, button, h, moment, rich, rows, text, user } from "./dom.js";
 import { act, because, keyOf, onDone, unsent, written } from "./effects.js";
 import { changed, onClient, pages } from "./live.js";
+import { atMost, says } from "./texts.js";
 
 const threads = new Map();
 
@@ -25,14 +26,14 @@ function row({ author, text: said, id, error }) {
 
 /** A text field that grows. Its button or Ctrl+Enter sends it; with `enter`, Enter alone does. */
 export function writer(label, send, most, done, { enter = false, ontyping } = {}) {
-  const field = h("textarea", { "aria-label": label, placeholder: label, rows: 1, maxlength: most, oninput: () => ontyping?.() });
+  const field = atMost(h("textarea", { "aria-label": label, placeholder: label, rows: 1, oninput: () => ontyping?.() }), most);
   const form = h("form.writer", field, h("button.primary", send));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const said = field.value.trim();
     field.value = "";
     field.focus();
-    if (said !== "") done(said);
+    if (says(said)) done(said);
   });
   sendsWith(field, form, enter);
   return form;

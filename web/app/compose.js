@@ -3,6 +3,7 @@ import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
 import { sendsWith } from "./comments.js";
 import { ask, keep, kept, onClient, session } from "./live.js";
+import { atMost, count, says } from "./texts.js";
 
 const MOST_TEXT = 2000;
 const MOST_PICTURES = 4;
@@ -48,7 +49,7 @@ function upload(file, update, remove) {
 export function composer() {
   let uploads = [];
   let isWanted = false;
-  const field = h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2, maxlength: MOST_TEXT });
+  const field = atMost(h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2 }), MOST_TEXT);
   const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
   const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
   const post = h("button.primary", "Post");
@@ -78,12 +79,13 @@ export function composer() {
     isWanted &&= !failed;
     text(note, failed ? `Not taken: ${failed}` : isWanted ? "Posting once the pictures are ready…" : "");
     add.disabled = uploads.length === MOST_PICTURES;
-    text(left, field.value.length > MOST_TEXT - 200 ? MOST_TEXT - field.value.length : "");
-    attribute(post, "aria-disabled", (field.value.trim() === "" || failed) && "true");
+    const spare = MOST_TEXT - count(field.value);
+    text(left, spare < 200 ? spare : "");
+    attribute(post, "aria-disabled", (!says(field.value) && uploads.length === 0 || failed) && "true");
     if (isWanted && uploads.every(({ isReady }) => isReady)) send();
   };
   const send = () => {
-    act("post.create", { text: field.value.trim(), ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
+    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
     pictures.replaceChildren();
     uploads.forEach(({ free }) => free());
     [field.value, uploads, isWanted] = ["", [], false];
@@ -92,7 +94,7 @@ export function composer() {
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    isWanted = field.value.trim() !== "";
+    isWanted = says(field.value) || uploads.length > 0;
     if (isWanted) update();
     else field.focus();
   });

@@ -1,10 +1,12 @@
 // The signed-in user, their connection, what this browser keeps for them, and the signal that any of it has changed.
-import { Session, SoundOff } from "/client/soundoff.js";
+import { Session, SoundOff } from "../client/soundoff.js";
 
 /** Our name and version, as operators know them. */
 const APP = "web-0.1.0";
 
-export const session = new Session({ app: APP });
+/** Where the server is: this page's folder, which a proxy may have put anywhere. */
+export const home = () => new URL(".", location.href).href;
+export const session = new Session({ url: home(), app: APP });
 export let client = null;
 export const me = () => session.user?.handle;
 
@@ -78,7 +80,7 @@ export const crowded = () => client.state === "waiting" && (why === 4429 || why 
 
 /** Connects as the signed-in user. */
 export function connect() {
-  client = new SoundOff({ app: APP, user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
+  client = new SoundOff({ url: home(), app: APP, user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
   wired.forEach((wire) => wire(client));
   client.on("state", ({ state, reason, retryInMs }) => {
     why = reason?.code;

@@ -7,7 +7,7 @@ import { me } from "./live.js";
 
 function line({ peer }) {
   const when = moment();
-  const said = h("span.note.quote");
+  const said = h("bdi.note.quote");
   const link = h("a.panel.row", { href: `#/messages/${peer}` }, avatar(peer), h("span", h("b", `@${peer}`), " ", when, said));
   const row = h("li", link);
   row.update = ({ last, unread }) => {

@@ -36,7 +36,7 @@ export const isGone = (id) => gone.has(id) || pending("post.delete", ({ post }) 
 export const like = (post) => act(shown(post).liked ? "like.remove" : "like.add", { post: post.id });
 
 /** A picture that was uploaded here, before a post with it has come. */
-export const pictureOf = (id) => ({ url: `/v1/media/${id}`, feed: `/v1/media/${id}?size=feed`, ...pictures.get(id) });
+export const pictureOf = (id) => ({ url: `v1/media/${id}`, feed: `v1/media/${id}?size=feed`, ...pictures.get(id) });
 
 // Timelines do not say whether their reader likes a post, and no event comes when its counts change. So posts that come
 // into sight are asked for.

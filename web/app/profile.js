@@ -6,14 +6,15 @@ import { is, loadFollowing, loadProfile, profile } from "./people.js";
 import { cards } from "./post_card.js";
 import { learn } from "./posts.js";
 import { go } from "./router.js";
+import { atMost } from "./texts.js";
 import { ending } from "./timeline.js";
 
 const field = (label, input) => h("div.field", h("label", { for: input.id }, label), input);
 
 /** Name and bio as fields. */
 function editor(known, close) {
-  const name = h("input", { id: "name", maxlength: 50, value: known?.name });
-  const bio = h("textarea", { id: "bio", maxlength: 300, rows: 3 }, known?.bio);
+  const name = atMost(h("input", { id: "name", value: known?.name }), 50);
+  const bio = atMost(h("textarea", { id: "bio", rows: 3 }, known?.bio), 300);
   const save = (event) => {
     event.preventDefault();
     act("profile.update", { name: name.value.trim(), bio: bio.value.trim() });
@@ -33,7 +34,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
     place.replaceChildren(editor(profile(handle), () => (place.replaceChildren(), edit.focus())));
     place.querySelector("input").focus();
   });
-  const [name, bio, since] = [h("h1"), h("p.said"), h("span")];
+  const [name, bio, since] = [h("bdi"), h("p.said"), h("span")];
   const [followers, following] = ["followers", "following"].map((direction) => h("a", { href: `#/u/${handle}/${direction}` }));
   const note = status();
   const list = h("div.list");
@@ -41,7 +42,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
   const posts = pages("post.list", { user: handle }, { signal, turn });
   const end = ending(posts.more);
   const element = h("div.profile",
-    h("div.panel", h("div.row", avatar(handle), h("div", name, h("p.note", `@${handle}`))), bio, h("p.note.counts", followers, following, since),
+    h("div.panel", h("div.row", avatar(handle), h("div", h("h1", name), h("p.note", `@${handle}`))), bio, h("p.note.counts", followers, following, since),
       h("p.buttons", ...(isMine ? [edit, signOutButton()] : [follow, message, block]))),
     place, h("h2", "Posts"), note, list, end);
 

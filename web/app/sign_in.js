@@ -58,7 +58,7 @@ export function signIn() {
     const props = { inputmode: "numeric", autocomplete: "one-time-code", maxlength: 6, pattern: "[0-9]{6}" };
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
-      const { items } = await (await fetch("/dev/outbox")).json();
+      const { items } = await (await fetch("dev/outbox")).json();
       const found = items.find((item) => item.to.toLowerCase() === to.toLowerCase())?.text.match(/\b\d{6}\b/);
       text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
       input.value = found?.[0] ?? "";
@@ -83,7 +83,7 @@ export function signIn() {
     ways = known;
     if (coming) text(trouble, "");
     others.replaceChildren(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
-    if (ways.outbox) others.append(h("p", "This server is for trying things out. Developers may want the ", h("a", { href: "/console" }, "console"), "."));
+    if (ways.outbox) others.append(h("p", "This server is for trying things out. Developers may want the ", h("a", { href: "console" }, "console"), "."));
   }).catch(comeAgain);
   let coming;
   /** When the service is closed: looks again when it says, so that the notice goes away. */

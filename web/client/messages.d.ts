@@ -334,8 +334,8 @@ export interface Post {
 export interface PostCreate {
   /** Ids of media of the sender's that have passed their check. (maxItems 4) */
   media?: string[] | null;
-  /** What it says. (minLength 1, maxLength 2000) */
-  text: string;
+  /** What it says; at least one character, unless there are media. (maxLength 2000) */
+  text?: string;
 }
 
 /** Which post. */

@@ -43,6 +43,8 @@ export type ErrorCode =
   | "closed"
   /** The server cannot be reached, or nobody would see `typing`. */
   | "offline"
+  /** The server does not let pages of this origin in: it was started without `--origins` that name it. */
+  | "cors"
   /** The client is not running. Stored calls are sent when it runs again. */
   | "stopped"
   /** The server has refused the connection, and will do so again. */

@@ -44,7 +44,7 @@ const randomName = () =>
 const jitter = ([low, high], failures) => Math.random() * Math.min(high, low * 2 ** Math.min(failures, 16));
 
 /**
- * What went wrong. `code` is one of the protocol's or `offline`, `stopped`, `refused`, `expired`, `user_changed`,
+ * What went wrong. `code` is one of the protocol's or `offline`, `cors`, `stopped`, `refused`, `expired`, `user_changed`,
  * `signed_out`.
  */
 export class SoundOffError extends Error {
@@ -53,6 +53,20 @@ export class SoundOffError extends Error {
     Object.assign(this, { name: "SoundOffError", code, retry, retryAfterMs, duplicate });
   }
 }
+
+/** Where a server is, with its slash: `https://example.org/`, or `https://example.org/soundoff/` behind a proxy. */
+function baseOf(url) {
+  const base = new URL(url);
+  base.protocol = base.protocol.replace("ws", "http");
+  // The websocket's own address is good as well.
+  base.pathname = base.pathname.replace(/\/v1\/ws\/?$/, "").replace(/\/*$/, "/");
+  return base;
+}
+
+/** What keeps apart the stores of servers on one origin. */
+const nameOf = (base) => `${base.host}${base.pathname.slice(0, -1)}`;
+/** The address of a path of the server's, or of a whole URL elsewhere. */
+const at = (base, path) => new URL(path.replace(/^\//, ""), base);
 
 /** Listeners by name. One that fails does not affect the others. */
 class Emitter {
@@ -364,6 +378,7 @@ class Inbox {
 /** One user's connection: stays connected, sends each call until it is answered, and delivers what comes. */
 export class SoundOff extends Emitter {
   #token;
+  #base;
   #url;
   #app;
   #prefix;
@@ -401,11 +416,10 @@ export class SoundOff extends Emitter {
     this.#WebSocket = given.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: pass one, such as that of the package ws");
     if (typeof token !== "function") throw new TypeError("`token` is a function that resolves to an access token");
-    const address = new URL(url);
-    address.protocol = address.protocol.replace("http", "ws");
-    if (address.pathname === "/") address.pathname = "/v1/ws";
-    this.#url = address.href;
-    this.#prefix = `soundoff/${address.host}`;
+    const base = baseOf(url);
+    this.#base = base;
+    this.#url = Object.assign(new URL("v1/ws", base), { protocol: base.protocol.replace("http", "ws") }).href;
+    this.#prefix = `soundoff/${nameOf(base)}`;
     ({ store: this.#store, locks: this.#locks } = keeping(store, locks));
     this.#timings = { ...TIMINGS, ...timings };
     this.#token = token;
@@ -688,7 +702,16 @@ export class SoundOff extends Emitter {
     if (code >= 4500 && !spent) return this.#refuse({ code, message });
     if (spent) this.#stale = true;
     const { retry_after_ms: askedMs = waitMs, reason: text } = code === 4418 || code === 4429 ? told(message) : {};
-    this.#later({ code, message, ...(text && { text }) }, askedMs);
+    const retryInMs = this.#later({ code, message, ...(text && { text }) }, askedMs);
+    if (code === 1006 && !link.online) this.#explain(retryInMs);
+  }
+
+  /** Says what is wrong when pages of this origin may not open sockets. */
+  async #explain(retryInMs) {
+    const [life, failures] = [this.#life, this.#failures];
+    const { code, message } = await unreachable(at(this.#base, "v1/auth/ways"));
+    const isSame = this.#life === life && this.#failures === failures && this.#state === "waiting";
+    if (code === "cors" && isSame) this.#set("waiting", { retryInMs, reason: { code, message, text: message } });
   }
 
   #unlink() {
@@ -711,6 +734,7 @@ export class SoundOff extends Emitter {
     const life = this.#life;
     this.#timer = setTimeout(() => this.#connect(life), Math.min(waitMs, 2 ** 31 - 1));
     this.#set("waiting", { retryInMs: waitMs, reason });
+    return waitMs;
   }
 
   #refuse({ code, message }) {
@@ -937,7 +961,7 @@ export class SoundOff extends Emitter {
 
 /** A user's sign-in: gets tokens and keeps them fresh, for all pages that share the store. */
 export class Session extends Emitter {
-  #url;
+  #base;
   #app;
   #key;
   #store;
@@ -950,8 +974,8 @@ export class Session extends Emitter {
   constructor({ url = globalThis.location?.origin, app, store, locks } = {}) {
     super();
     this.#app = checked(app);
-    this.#url = new URL(url);
-    this.#key = `soundoff/${this.#url.host}/session`;
+    this.#base = baseOf(url);
+    this.#key = `soundoff/${nameOf(this.#base)}/session`;
     ({ store: this.#store, locks: this.#locks } = keeping(store, locks));
     const text = this.#store.get(this.#key);
     if (typeof text?.then !== "function") this.#take(text);
@@ -1091,7 +1115,7 @@ export class Session extends Emitter {
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
   async uploadMedia(blob, { begin, onProgress, signal } = {}) {
     const send = (method, to, headers) =>
-      untilTaken(() => transfer(method, new URL(to, this.#url), { headers, blob, onProgress, signal }), signal);
+      untilTaken(() => transfer(method, at(this.#base, to), { headers, blob, onProgress, signal }), signal);
     if (blob.size > POST_BYTES && begin) {
       const { media, upload } = await begin({ bytes: blob.size });
       // A bucket takes no headers that it has not signed.
@@ -1105,7 +1129,7 @@ export class Session extends Emitter {
   async #fetch(method, path, body, token) {
     const headers = { ...(body && { "content-type": "application/json" }), ...this.#headers(token) };
     const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(REQUEST_MS) };
-    return asked(new URL(path, this.#url), init);
+    return asked(at(this.#base, path), init);
   }
 
   #headers(token) {
@@ -1113,14 +1137,24 @@ export class Session extends Emitter {
   }
 }
 
-const unreachable = () => new SoundOffError("offline", "the server cannot be reached", { retry: true });
+/**
+ * Why nothing came back. A browser does not say whether the server is away or does not let pages of this origin in; but it
+ * sends a request whose answer no page may read, and that tells.
+ */
+async function unreachable(url) {
+  const { origin } = globalThis.location ?? {};
+  const isThere = origin && new URL(url).origin !== origin
+    && (await fetch(url, { mode: "no-cors", signal: AbortSignal.timeout(REQUEST_MS) }).then(() => true, () => false));
+  if (!isThere) return new SoundOffError("offline", "the server cannot be reached", { retry: true });
+  return new SoundOffError("cors", `the server does not let pages of ${origin} in (CORS): start it with --origins ${origin}`);
+}
 
 async function asked(url, init, cancelled) {
   try {
     const response = await fetch(url, init);
     return answerOf(response.status, await response.text(), response.headers.get("retry-after"));
   } catch (error) {
-    throw error instanceof SoundOffError || cancelled?.aborted ? error : unreachable();
+    throw error instanceof SoundOffError || cancelled?.aborted ? error : await unreachable(url);
   }
 }
 
@@ -1168,7 +1202,7 @@ function transfer(method, url, { headers, blob, onProgress, signal }) {
       const { status, responseText } = request;
       resolve(Promise.resolve().then(() => answerOf(status, responseText, request.getResponseHeader("retry-after"))));
     };
-    request.onerror = () => reject(unreachable());
+    request.onerror = () => unreachable(url).then(reject);
     request.onabort = () => reject(signal.reason);
     signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.send(blob);

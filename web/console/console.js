@@ -48,12 +48,12 @@ $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
   const handle = $("handle").value;
   // The examples follow bob, so he must exist.
-  const answer = await fetch("/dev/tokens", { method: "POST", body: JSON.stringify({ handles: [handle, "alice", "bob"] }) });
+  const answer = await fetch("dev/tokens", { method: "POST", body: JSON.stringify({ handles: [handle, "alice", "bob"] }) });
   if (!answer.ok) return log("note", (await answer.json()).detail);
   const { tokens } = await answer.json();
   socket?.close();
   clearInterval(heartbeat);
-  const mine = (socket = new WebSocket(`ws://${location.host}/v1/ws`, "soundoff.v1"));
+  const mine = (socket = new WebSocket(Object.assign(new URL("v1/ws", location.href), { protocol: location.protocol.replace("http", "ws") }), "soundoff.v1"));
   mine.onopen = () => send({ op: "hello", token: tokens[handle], device: "console" });
   mine.onclose = ({ code, reason }) => {
     if (mine === socket) $("state").textContent = `closed: ${code} ${reason}`;

@@ -31,7 +31,7 @@ export class Figures {
 
   async #ask(since, key) {
     const headers = key ? { authorization: `Bearer ${key}` } : {};
-    const answer = await fetch(`/ops/data?since=${since}`, { headers, signal: AbortSignal.timeout(5000) });
+    const answer = await fetch(`ops/data?since=${since}`, { headers, signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw Object.assign(new Error(`the server answers ${answer.status}`), { status: answer.status });
     return answer.json();
   }

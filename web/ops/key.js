@@ -43,7 +43,7 @@ export class Key {
   async post(what, body) {
     const headers = { "content-type": "application/json" };
     if (this.get()) headers.authorization = `Bearer ${this.get()}`;
-    const answer = await fetch(`/ops/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
+    const answer = await fetch(`ops/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
     const said = await answer.json().catch(() => ({}));
     if (answer.status === 401) this.set(null, "That is not this deployment’s key.");
     if (!answer.ok) throw new Error(`${said.detail ?? `the server answers ${answer.status}`}.`);

@@ -79,7 +79,7 @@ pub async fn of_bearer(
     now_s: u64,
 ) -> Result<Option<Claims>, Closed> {
     let Some(token) = bearer(headers) else { return Ok(None) };
-    let claims = token.ok().and_then(|token| verifier.verify(token, now_s).ok()).ok_or(Closed::Ended)?;
+    let claims = verifier.verify(token, now_s).map_err(|_| Closed::Ended)?;
     check(tables, &claims, now_s).await?;
     Ok(Some(claims))
 }

@@ -16,7 +16,7 @@ use crate::pipeline::handler::{
 use crate::pipeline::inbox;
 use crate::pipeline::quota;
 use crate::ports::tables::{Condition, EXPIRES, Item, Key, Table, TableError, Write};
-use crate::protocol::{ErrorCode, Handle};
+use crate::protocol::{ErrorCode, Handle, numbers};
 
 crate::attributes! {
     /// The attributes of a dedupe record: the message that did it, a fingerprint of what was sent, the reply, and the
@@ -77,7 +77,7 @@ pub(crate) fn run_of<M: MessageType>() -> Run {
 }
 
 async fn run<M: MessageType>(cx: &Context, envelope: &Envelope) -> Result<Done, Failure> {
-    let body = serde_json::from_str(envelope.body.get())
+    let body = numbers::read(envelope.body.get())
         .map_err(|e| Failure::reject(ErrorCode::BadMessage, format!("{}: {e}", M::TYPE)))?;
     let request = Request { from: envelope.from.clone(), mid: envelope.mid, at: envelope.at, body };
     let mut races = Races(0);

@@ -9,7 +9,7 @@ use crate::pipeline::envelope::Envelope;
 use crate::pipeline::handler::Failure;
 use crate::pipeline::worker::Outward;
 use crate::ports::queues::Message;
-use crate::protocol::{ErrorBody, ErrorCode};
+use crate::protocol::{ErrorBody, ErrorCode, numbers};
 
 /// What a job does with one message.
 #[async_trait]
@@ -42,7 +42,7 @@ pub trait EnvelopeJob: Send + Sync + 'static {
 pub struct OnEnvelopes<J>(pub J);
 
 fn parsed<B: DeserializeOwned>(envelope: &Envelope) -> Result<B, Failure> {
-    let body = serde_json::from_str(envelope.body.get());
+    let body = numbers::read(envelope.body.get());
     body.map_err(|e| Failure::reject(ErrorCode::BadMessage, format!("{}: {e}", envelope.message_type)))
 }
 

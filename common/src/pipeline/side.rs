@@ -18,7 +18,7 @@ use crate::pipeline::consumer::{Job, Verdict};
 use crate::pipeline::envelope::sender_of;
 use crate::pipeline::handler::{Failure, MessageType};
 use crate::ports::queues::{Message, Outgoing, QueueName, Queues};
-use crate::protocol::ErrorBody;
+use crate::protocol::{ErrorBody, numbers};
 use crate::telemetry::Metrics;
 
 /// What a queue's message is about, as a hash; `None` when it cannot be read, which its handler will say.
@@ -29,7 +29,7 @@ pub type HotKey = fn(&[u8]) -> Option<u64>;
 pub(crate) fn hot_key_of<M: MessageType>() -> Option<HotKey> {
     fn key<M: MessageType>(envelope: &[u8]) -> Option<u64> {
         let About { body } = serde_json::from_slice(envelope).ok()?;
-        let body: M::Body = serde_json::from_str(body.get()).ok()?;
+        let body: M::Body = numbers::read(body.get()).ok()?;
         Some(BuildHasherDefault::<DefaultHasher>::default().hash_one(M::HOT?(&body)))
     }
     M::HOT.map(|_| key::<M> as HotKey)

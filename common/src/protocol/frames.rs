@@ -2,12 +2,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::error::{ErrorBody, ErrorCode};
 use super::handle::Handle;
+use super::numbers;
 use super::{MAX_DEVICE_CHARS, MAX_ID_CHARS};
 
 /// A frame from a client. `body` stays raw: only the worker that needs it parses it.
@@ -97,6 +99,15 @@ impl<'a> ClientFrame<'a> {
         Self::of(header, id.as_deref()).map_err(|message| bad(id.clone(), message))
     }
 
+    /// The `id` of a frame of which only the beginning is known, if it is there.
+    #[must_use]
+    pub fn id_of_start(start: &str) -> Option<String> {
+        let mut id = None;
+        // What was cut off is an error, and what was read before it is not lost.
+        let _ = Start(&mut id).deserialize(&mut serde_json::Deserializer::from_str(start));
+        id.filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARS)
+    }
+
     fn of(header: Header<'a>, id: Option<&str>) -> Result<Self, String> {
         let op = header.op.as_deref().ok_or("a frame needs an op")?;
         match op {
@@ -106,7 +117,7 @@ impl<'a> ClientFrame<'a> {
                     return Err(format!("device is 1 to {MAX_DEVICE_CHARS} characters"));
                 }
                 let token = field("token", header.token)?;
-                let (cursor, after) = (field("cursor", header.cursor)?, field("after", header.after)?);
+                let (cursor, after) = (number("cursor", header.cursor)?, field("after", header.after)?);
                 Ok(ClientFrame::Hello { token, device, cursor, after })
             }
             "send" => {
@@ -115,12 +126,45 @@ impl<'a> ClientFrame<'a> {
                 let body = header.body.ok_or("send needs a body")?;
                 Ok(ClientFrame::Send { id: Cow::Owned(id.to_owned()), message_type, body })
             }
-            "ack" => Ok(ClientFrame::Ack { cursor: required("cursor", header.cursor)? }),
+            "ack" => {
+                let cursor = number("cursor", header.cursor)?.ok_or("cursor is missing")?;
+                Ok(ClientFrame::Ack { cursor })
+            }
             "ping" => Ok(ClientFrame::Ping),
             "auth" => Ok(ClientFrame::Auth { token: required("token", header.token)? }),
             "bye" => Ok(ClientFrame::Bye),
             _ => Err("unknown op: hello, send, ack, ping, auth or bye".to_owned()),
         }
+    }
+}
+
+/// Reads a frame's fields up to its `id`.
+struct Start<'a>(&'a mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for Start<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Start<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a frame")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()? {
+            if name == "id" {
+                *self.0 = Some(fields.next_value()?);
+                return Ok(());
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +178,11 @@ fn field<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Resul
         None => Ok(None),
         Some(raw) => serde_json::from_str(raw.get()).map_err(|_| format!("{name} is of the wrong kind")),
     }
+}
+
+/// A whole number, which may be absent.
+fn number(name: &str, raw: Option<&RawValue>) -> Result<Option<u64>, String> {
+    raw.map_or(Ok(None), |raw| numbers::read(raw.get())).map_err(|_| format!("{name} is of the wrong kind"))
 }
 
 fn required<'a, T: Deserialize<'a>>(name: &str, raw: Option<&'a RawValue>) -> Result<T, String> {

@@ -4,6 +4,7 @@ mod close;
 mod error;
 mod frames;
 mod handle;
+pub(crate) mod numbers;
 mod role;
 pub(crate) mod text;
 mod time;

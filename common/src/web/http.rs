@@ -13,7 +13,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, classic};
 use crate::web::problem::problem;
 
 /// An answer's body: whole, or streamed.
@@ -40,12 +40,21 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>>
     response
 }
 
-/// A process's metrics, as Prometheus reads them.
+/// A process's metrics, in the format that the request's headers accept: OpenMetrics, or Prometheus' older text.
 #[must_use]
-pub fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
-    let mut response = text(StatusCode::OK, metrics.text());
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+pub fn metrics(metrics: &Metrics, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let accepts = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text"))
+    };
+    let (said, kind) = if asked.get_all(header::ACCEPT).iter().any(accepts) {
+        (metrics.text(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (classic(&metrics.text()), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    let mut response = text(StatusCode::OK, said);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
@@ -53,7 +62,7 @@ pub fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
 /// that took processes out, or had them replaced, because an engine is away would make an outage worse.
 #[must_use]
 pub fn asks_for_own(uri: &Uri) -> bool {
-    uri.query() == Some("own")
+    parameter(uri, "own").is_some()
 }
 
 /// The answer of `/readyz`: what is wrong, a line for each.
@@ -121,6 +130,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let refused = |status, code, detail: &str| Box::new(refuse(status, code, detail));
+    is_plain_text(request.headers())?;
     let collected = Limited::new(request.into_body(), most).collect();
     let body = match tokio::time::timeout(BODY_TIMEOUT, collected).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -140,15 +150,38 @@ where
     })
 }
 
-/// The bearer token, if there is an `Authorization` header; `Err` when that is of another kind.
+/// Refuses bodies that are packed, or in another charset than UTF-8.
+fn is_plain_text(headers: &HeaderMap) -> Result<(), Box<Answer>> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    let refused = |detail: &str| Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_message", detail));
+    if text(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        let mut refusal = refused("send the body as it is: this address takes no Content-Encoding");
+        refusal.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return Err(refusal);
+    }
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let charset = kind.split(';').find_map(|part| part.trim().strip_prefix("charset="));
+    if charset.is_some_and(|name| !matches!(name.trim_matches('"'), "utf-8" | "utf8" | "us-ascii")) {
+        return Err(refused("send the body in UTF-8"));
+    }
+    Ok(())
+}
+
+/// The bearer token, if there is one. An `Authorization` of another kind is not for us: browsers show it to everything
+/// that is behind a proxy with basic authentication.
 #[must_use]
-pub fn bearer(headers: &HeaderMap) -> Option<Result<&str, ()>> {
-    let value = headers.get(header::AUTHORIZATION)?;
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    Some(token.ok_or(()))
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The value of a query's parameter, not decoded; the first, if it is given more than once. Other parameters are not
+/// ours: people share links that others have added to.
+#[must_use]
+pub fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    let mut pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find_map(|(found, value)| (found == name).then_some(value))
 }
 
 /// Whether a list of entity tags names ours. Weak ones are enough for `If-None-Match` (RFC 9110, 13.1.2).
@@ -194,6 +227,50 @@ mod tests {
             assert!(!String::from_utf8_lossy(&text).contains("s3cret"));
         }
     }
+
+    #[tokio::test]
+    async fn a_body_that_is_packed_or_no_utf_8_is_refused_with_a_reason() {
+        let asked = async |name: &'static str, value: &'static str| {
+            let mut request = Request::new(Full::new(Bytes::from_static(b"{}")));
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+            read_json::<serde_json::Value, _>(request, 40, "{}").await.map_err(|refusal| refusal.status())
+        };
+        for good in
+            ["application/json", "application/json; charset=UTF-8", "text/plain;charset=\"utf-8\"", "x"]
+        {
+            assert!(asked("content-type", good).await.is_ok(), "{good}");
+        }
+        assert!(asked("content-encoding", "identity").await.is_ok());
+        for (name, bad) in [
+            ("content-encoding", "gzip"),
+            ("content-encoding", "br, gzip"),
+            ("content-type", "application/json; charset=utf-16"),
+            ("content-type", "application/json;charset=latin1"),
+        ] {
+            assert_eq!(asked(name, bad).await, Err(StatusCode::UNSUPPORTED_MEDIA_TYPE), "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_parameters_are_not_ours() {
+        let uri: Uri = "/p?a&fbclid=x&size=thumb&size=full".parse().unwrap();
+        assert_eq!([parameter(&uri, "size"), parameter(&uri, "a")], [Some("thumb"), Some("")]);
+        assert_eq!(parameter(&uri, "clid"), None);
+    }
+
+    #[test]
+    fn only_a_bearer_token_is_ours() {
+        let of = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(
+            [of("Bearer t"), of("bearer  t "), of("Bearer")],
+            [Some("t"), Some("t"), Some("")].map(|o| o.map(str::to_owned))
+        );
+        assert_eq!([of("Basic dTpw"), of("Digest x=1"), of("")], [None, None, None]);
+    }
+
     #[test]
     fn tags_are_found_in_lists() {
         for list in ["\"t\"", "\"a\", \"t\"", "W/\"t\"", "*"] {

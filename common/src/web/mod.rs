@@ -1,8 +1,10 @@
 //! What pages on HTTP share, and the keys that are derived from the deployment's secret.
 
 pub mod address;
+pub mod base;
 pub mod http;
 pub mod operator;
+pub mod origins;
 pub mod paced;
 pub mod pages;
 pub mod problem;

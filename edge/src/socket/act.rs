@@ -24,6 +24,11 @@ impl Socket {
         match inbound {
             Inbound::Text(text) => self.step(edge, text, now_ns, role),
             Inbound::Gathered(text) => self.step(edge, &text, now_ns, role),
+            Inbound::Skipped(start) => {
+                let standing = self.connection.standing(&edge.rules, role);
+                let step = self.session.skipped(&start, edge.config.frame_bytes, now_ns, standing);
+                self.perform(edge, step);
+            }
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
                 if matches!(self.session.ping(now_ns, &edge.rules), Step::Pong) {
@@ -51,8 +56,14 @@ impl Socket {
     }
 
     fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64, role: Role) {
+        let step = self.session.step(text, now_ns, self.connection.standing(&edge.rules, role));
+        self.perform(edge, step);
+    }
+
+    #[inline]
+    fn perform(&mut self, edge: &Arc<Edge>, step: Step<'_>) {
         let connection = &self.connection;
-        match self.session.step(text, now_ns, connection.standing(&edge.rules, role)) {
+        match step {
             Step::Nothing => {}
             Step::Hello { token, device, cursor, after } => {
                 let owned = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(&*text));

@@ -139,7 +139,7 @@ impl Socket {
                 break;
             }
             let limit = if self.session.has_greeted() { edge.config.frame_bytes } else { hello_bytes };
-            match fragments.decode(&mut bytes[taken..], limit) {
+            match fragments.decode(&mut bytes[taken..], limit, self.session.has_greeted()) {
                 Ok(None) => break,
                 Ok(Some((_, Inbound::Part))) if !self.session.has_greeted() => {
                     self.violated(edge, "hello comes in one frame")

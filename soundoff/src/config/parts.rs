@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 use soundoff_common::pipeline::consumer::ConsumerConfig;
+use soundoff_common::web::base::BasePath;
+use soundoff_common::web::origins::{Origin, Origins};
 use soundoff_edge::EdgeConfig;
 use soundoff_media::MediaConfig;
 
 use super::memory::sockets;
 use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
+use crate::door::Door;
 
 /// How long it may take to close the remaining sockets, after the time that clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
@@ -63,6 +66,8 @@ pub(crate) struct EdgeArgs {
     upgrades_per_address: u32,
     #[command(flatten)]
     proxies: ProxyArgs,
+    #[command(flatten)]
+    pub(crate) address: AddressArgs,
 }
 
 /// What stands between clients and a public port.
@@ -72,6 +77,31 @@ pub(crate) struct ProxyArgs {
     /// X-Forwarded-For; limits count by the one that the outermost added.
     #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
     pub(crate) proxies: usize,
+}
+
+/// Where a public port is on the web.
+#[derive(Debug, Args)]
+pub(crate) struct AddressArgs {
+    /// Pages of which other origins may use this server, separated by commas, such as https://app.example.org,
+    /// https://*.example.org or capacitor://localhost. Its own pages always may and, under `up`, all of this machine.
+    #[arg(long, env = "SOUNDOFF_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    origins: Vec<Origin>,
+    /// The path below which a proxy of yours hands on requests, such as /soundoff, if it does not take it away.
+    #[arg(
+        long,
+        env = "SOUNDOFF_BASE_PATH",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "PATH"
+    )]
+    base_path: BasePath,
+}
+
+impl AddressArgs {
+    /// The door to a public port, which pages of these origins may use.
+    pub(crate) fn door(&self) -> Door {
+        Door { origins: Origins::new(&self.origins), base: self.base_path.clone() }
+    }
 }
 
 impl EdgeArgs {
@@ -91,6 +121,8 @@ impl EdgeArgs {
             max_sockets: self.max_sockets.unwrap_or_else(|| sockets(edges)),
             proxies: self.proxies.proxies,
             upgrades_per_address: self.upgrades_per_address,
+            origins: self.address.door().origins,
+            base: self.address.door().base,
             ..EdgeConfig::default()
         }
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::country::CountryArgs;
 use super::engines::EngineArgs;
 use super::limits::LimitArgs;
-use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
+use super::parts::{AddressArgs, ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{address, reachable, whole};
@@ -105,6 +105,8 @@ pub(crate) struct UsersRole {
     pub(crate) dev: bool,
     #[command(flatten)]
     pub(crate) proxies: ProxyArgs,
+    #[command(flatten)]
+    pub(crate) address: AddressArgs,
     #[command(flatten)]
     pub(crate) country: CountryArgs,
     #[command(flatten)]

@@ -13,6 +13,7 @@ use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{HOUR_MS, local, whole};
+use crate::door::Door;
 
 /// Below this the queues would not hold one message of the smallest frames there are; see also [`UpConfig::check`].
 const SMALLEST_QUEUES: u64 = 1 << 10;
@@ -83,7 +84,13 @@ impl UpConfig {
 
     /// The configuration of each edge.
     pub(crate) fn edge_config(&self) -> EdgeConfig {
-        self.edge.config(self.edges, self.drain())
+        EdgeConfig { origins: self.door().origins, ..self.edge.config(self.edges, self.drain()) }
+    }
+
+    /// The door to the public port, which a developer's pages may use.
+    pub(crate) fn door(&self) -> Door {
+        let Door { origins, base } = self.edge.address.door();
+        Door { origins: origins.and_loopback(), base }
     }
 
     /// How long clients have to leave.

@@ -20,7 +20,7 @@ use soundoff_common::ports::queues::{DeadLetter, QueueName};
 use soundoff_common::ports::tables::TableError;
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::{
-    Answer, bearer, json, method_not_allowed, read_json, refuse, unauthorized, whole,
+    Answer, bearer, json, method_not_allowed, parameter, read_json, refuse, unauthorized, whole,
 };
 use soundoff_common::web::operator::OperatorKey;
 use soundoff_common::web::pages::Pages;
@@ -238,14 +238,12 @@ impl OpsPage {
             // From now on we look at the queues, and each look costs money.
             seen.send_replace(Instant::now());
         }
-        let since = match request.uri().query() {
+        let since = match parameter(request.uri(), "since") {
             None => 0,
-            Some(query) => {
-                query.strip_prefix("since=").and_then(|number| number.parse().ok()).ok_or_else(|| {
-                    let detail = "the query is since=N, N being the `next` of an earlier answer";
-                    refusal(StatusCode::BAD_REQUEST, "bad_message", detail)
-                })?
-            }
+            Some(number) => number.parse().map_err(|_| {
+                let detail = "the query is since=N, N being the `next` of an earlier answer";
+                refusal(StatusCode::BAD_REQUEST, "bad_message", detail)
+            })?,
         };
         let key = matches!(self.guard, Guard::Key { .. });
         let version = env!("CARGO_PKG_VERSION");
@@ -264,7 +262,7 @@ impl OpsPage {
                 Err(refusal(StatusCode::FORBIDDEN, "forbidden", detail))
             }
             Guard::Key { key, .. } => match bearer(headers) {
-                Some(Ok(shown)) if key.is_shown_by(shown) => Ok(()),
+                Some(shown) if key.is_shown_by(shown) => Ok(()),
                 _ => {
                     let detail = "show the operator's key as bearer token; `soundoff ops-key` prints it";
                     Err(Box::new(whole(unauthorized(detail))))

@@ -157,10 +157,14 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// `127.0.0.1:port` of the first internal port.
+    pub(crate) fn internal_address(&self) -> &str {
+        self.metrics[0].trim_start_matches("http://").split('/').next().unwrap()
+    }
+
     /// An answer of the first internal port.
     pub(crate) async fn internal(&self, path: &str) -> (u16, String) {
-        let address = self.metrics[0].trim_start_matches("http://").split('/').next().unwrap();
-        http(address, "GET", path, "").await
+        http(self.internal_address(), "GET", path, "").await
     }
 
     /// The sum of a metric over its labels, or one of them when `name` says so. All edges of a process share their

@@ -57,6 +57,13 @@ impl Exchange {
         Self::begin_on(stream, address, line, headers).await
     }
 
+    /// Sends these bytes and nothing else.
+    pub(crate) async fn raw(address: &str, bytes: &str) -> Self {
+        let mut exchange = Self(TcpStream::connect(address).await.unwrap());
+        exchange.send(bytes.as_bytes()).await;
+        exchange
+    }
+
     async fn begin_on(mut stream: TcpStream, address: &str, line: &str, headers: &[(&str, &str)]) -> Self {
         stream.set_nodelay(true).unwrap();
         let mut head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");

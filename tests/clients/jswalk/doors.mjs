@@ -172,12 +172,14 @@ async function breaches(backend) {
     }
     equal(phone.frames.filter((f) => f.op === "error").length >= 18, true);
   });
-  await breach("a frame of 32 KiB and a byte", async (phone) => {
+  await breach("a frame of eight times 32 KiB and a byte; one of 32 KiB and a byte is too_large", async (phone) => {
     const filled = (bytes) => `{"op":"ping","fill":"${"f".repeat(bytes - 23)}"}`;
     equal(filled(32768).length, 32768);
     phone.write(filled(32768));
     await phone.take((f) => f.op === "pong", "pong");
     phone.write(filled(32769));
+    equal((await phone.take((f) => f.op === "error", "error")).error.code, "too_large");
+    phone.write(filled(8 * 32768 + 1));
   });
   await breach("fragments that add up to too much", async (phone) => {
     for (let n = 0; n < 5; n++) phone.socket.send("x".repeat(8000), { fin: false });
@@ -256,10 +258,11 @@ async function narrowness(backend) {
     const made = (await phone.get("profile.get", {}).catch(() => phone.get("profile.get", {}))).user.posts;
     equal(made, 30);
   });
-  await check("4501: the frame limit is what welcome says", async () => {
+  await check("too_large: the frame limit is what welcome says", async () => {
     const other = await Phone.open(backend, await backend.token("dirk"));
     other.write(`{"op":"ping","fill":"${"f".repeat(4096)}"}`);
-    equal(await other.closeCode(), 4501);
+    equal((await other.take((f) => f.op === "error", "error")).error.code, "too_large");
+    await other.bye();
   });
   await check("4418: a full edge says how long to stay away", async () => {
     const others = [await Phone.open(backend, await backend.token("dirk")), await Phone.open(backend, await backend.token("dana"))];

@@ -214,10 +214,13 @@ async def violations(server):
         await app.expect("pong")
         fits["pad"] += "x"
         await app.frame(fits)
+        same(checked_error(await app.expect("error"))["code"], "too_large")
+        fits["pad"] = "x" * 8 * 32768
+        await app.frame(fits)
 
     await violate("a binary frame", lambda app: app.frame(b"{}"))
     await violate("ten bad frames in a row, nine are not", ten)
-    await violate("a frame over 32 KiB, one of 32 KiB is not", too_large)
+    await violate("a frame over eight times 32 KiB, one over 32 KiB is too_large, and one of 32 KiB is neither", too_large)
     await violate("a reserved opcode", lambda app: raw(app, b"\x83\x80\0\0\0\0"))
     await violate("a frame without a mask", lambda app: raw(app, b'\x81\x0d{"op":"ping"}'))
     await violate("text that is not UTF-8", lambda app: raw(app, b"\x81\x82\0\0\0\0\xff\xfe"))

@@ -15,8 +15,9 @@ use crate::rules::texts;
 /// A new post.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct PostCreate {
-    /// What it says.
-    #[schemars(length(min = 1, max = 2000))]
+    /// What it says; at least one character, unless there are media.
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
     text: String,
     /// Ids of media of the sender's that have passed their check.
     #[schemars(length(max = 4))]
@@ -33,9 +34,13 @@ impl MessageType for PostCreate {
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
         let Self { text, media } = &request.body;
-        texts::message(text, texts::MAX_POST)?;
+        let chosen = media.as_deref().unwrap_or_default();
+        match chosen {
+            [] => texts::message(text, texts::MAX_POST)?,
+            _ => texts::beside_pictures(text, texts::MAX_POST)?,
+        }
         let (id, author) = (request.mid, &request.from);
-        let (media, attaching) = attached::chosen(cx, author, media.as_deref().unwrap_or_default()).await?;
+        let (media, attaching) = attached::chosen(cx, author, chosen).await?;
         let post = Stored {
             author: author.clone(),
             text: text.clone(),

@@ -56,8 +56,8 @@ impl MessageType for ProfileUpdate {
         if name.is_none() && bio.is_none() {
             return Err(Failure::reject(ErrorCode::BadMessage, "name a field to change: name or bio"));
         }
-        name.as_deref().map_or(Ok(()), texts::name)?;
-        bio.as_deref().map_or(Ok(()), texts::bio)?;
+        let name = name.as_deref().map(texts::name).transpose()?;
+        let bio = bio.as_deref().map(texts::bio).transpose()?;
         let key = accounts::key(&request.from);
         let found = cx.tables.get(Table::Users, key.clone()).await?;
         let item = found.ok_or_else(|| Failure::reject(ErrorCode::NotFound, "you have no account"))?;
@@ -66,7 +66,7 @@ impl MessageType for ProfileUpdate {
             [((attribute::NAME, attribute::NAME_MID), name), ((attribute::BIO, attribute::BIO_MID), bio)]
         {
             let Some(value) = value else { continue };
-            if let Some((change, condition)) = change(&item, fields, value, request.mid)? {
+            if let Some((change, condition)) = change(&item, fields, &value, request.mid)? {
                 changes.extend(change);
                 conditions.push(condition);
             }

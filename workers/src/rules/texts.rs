@@ -14,26 +14,83 @@ pub(crate) const MAX_NAME: usize = 50;
 /// The most characters of a bio.
 pub(crate) const MAX_BIO: usize = 300;
 
-/// Checks a text that must not be blank: 1 to `most` characters, with line breaks and tabs as its only control
+/// What may be in a text of several lines beside what is shown.
+const LINES: [char; 3] = ['\n', '\r', '\t'];
+
+/// Checks a text that must say something: 1 to `most` characters, with line breaks and tabs as its only control
 /// characters.
 pub(crate) fn message(text: &str, most: usize) -> Result<(), Failure> {
+    says_something("text", text)?;
+    beside_pictures(text, most)
+}
+
+/// Checks a text that may be empty, because pictures are beside it.
+pub(crate) fn beside_pictures(text: &str, most: usize) -> Result<(), Failure> {
     within("text", text, most)?;
-    if text.trim().is_empty() {
-        return Err(Failure::reject(ErrorCode::BadMessage, "text says nothing"));
+    if !text.is_empty() {
+        says_something("text", text)?;
     }
-    without_controls("text", text, &['\n', '\r', '\t'])
+    without_controls("text", text, &LINES)
 }
 
-/// Checks a name: one line, or empty.
-pub(crate) fn name(text: &str) -> Result<(), Failure> {
+/// Checks a name: one line, or empty. Returns it as it is stored.
+pub(crate) fn name(text: &str) -> Result<String, Failure> {
     within("name", text, MAX_NAME)?;
-    without_controls("name", text, &[])
+    if text.contains(['\u{2028}', '\u{2029}']) {
+        return Err(Failure::reject(ErrorCode::BadMessage, "name is one line"));
+    }
+    about_oneself("name", text, &[])
 }
 
-/// Checks a bio: some lines, or empty.
-pub(crate) fn bio(text: &str) -> Result<(), Failure> {
+/// Checks a bio: some lines, or empty. Returns it as it is stored.
+pub(crate) fn bio(text: &str) -> Result<String, Failure> {
     within("bio", text, MAX_BIO)?;
-    without_controls("bio", text, &['\n', '\r', '\t'])
+    about_oneself("bio", text, &LINES)
+}
+
+/// It is shown amid texts of others, whose direction is not its to change.
+fn about_oneself(field: &str, text: &str, allowed: &[char]) -> Result<String, Failure> {
+    if !text.is_empty() {
+        says_something(field, text)?;
+    }
+    without_controls(field, text, allowed)?;
+    Ok(text.chars().filter(|c| !turns(*c)).collect())
+}
+
+/// Whether a character changes the direction of all that follows it (UAX 9: embeddings, overrides, isolates).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+fn says_something(field: &str, text: &str) -> Result<(), Failure> {
+    if text.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+        return Err(Failure::reject(ErrorCode::BadMessage, format!("{field} says nothing")));
+    }
+    Ok(())
+}
+
+/// Whether a character shows nothing by itself: Unicode's Default_Ignorable_Code_Point (17.0), and the blank of Braille.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xAD | 0x34F
+            | 0x61C
+            | 0x115F..=0x1160
+            | 0x17B4..=0x17B5
+            | 0x180B..=0x180F
+            | 0x200B..=0x200F
+            | 0x202A..=0x202E
+            | 0x2060..=0x206F
+            | 0x2800
+            | 0x3164
+            | 0xFE00..=0xFE0F
+            | 0xFEFF
+            | 0xFFA0
+            | 0xFFF0..=0xFFF8
+            | 0x1_BCA0..=0x1_BCA3
+            | 0x1_D173..=0x1_D17A
+            | 0xE_0000..=0xE_0FFF
+    )
 }
 
 fn within(field: &str, text: &str, most: usize) -> Result<(), Failure> {
@@ -59,7 +116,7 @@ fn without_controls(field: &str, text: &str, allowed: &[char]) -> Result<(), Fai
 mod tests {
     use super::*;
 
-    fn code(judged: Result<(), Failure>) -> Option<ErrorCode> {
+    fn code<T>(judged: Result<T, Failure>) -> Option<ErrorCode> {
         match judged {
             Err(Failure::Reject(error)) => Some(error.code),
             _ => None,
@@ -77,9 +134,33 @@ mod tests {
 
     #[test]
     fn blank_texts_and_control_characters_are_refused() {
-        for blank in ["", " ", "\n\t ", "\u{2003}"] {
+        let long = "\n\u{200B}\n".repeat(300);
+        let mut blanks = vec!["", " ", "\n\t ", "\u{2003}", &long];
+        blanks.extend([
+            "\u{A0}", "\u{200B}", "\u{2060}", "\u{FEFF}", "\u{3164}", "\u{2800}", "\u{AD}", "\u{FE0F}",
+        ]);
+        blanks.extend([
+            "\u{115F}\u{1160}",
+            "\u{E0041}",
+            "\u{202E}",
+            "\u{2066} \u{2069}",
+            "\u{180E}",
+            "\u{FFA0}",
+            "\u{34F}",
+        ]);
+        for blank in blanks {
             assert_eq!(code(message(blank, MAX_DM)), Some(ErrorCode::BadMessage), "{blank:?}");
+            if !blank.is_empty() {
+                assert_eq!(code(beside_pictures(blank, MAX_DM)), Some(ErrorCode::BadMessage), "{blank:?}");
+                assert!(name(blank).is_err() && bio(blank).is_err(), "{blank:?}");
+            }
         }
+        for said in
+            ["e\u{301}", "👩\u{200D}🚀", "❤\u{FE0F}", "می\u{200C}خواهم", "a\u{AD}b", "\u{202E}gnp", "⠓"]
+        {
+            assert_eq!(code(message(said, MAX_DM)), None, "{said:?}");
+        }
+        assert_eq!(code(beside_pictures("", MAX_POST)), None);
         assert_eq!(code(message("a\r\n\tb", MAX_DM)), None);
         for bad in ["a\0", "\u{7f}b", "a\u{1b}[2J"] {
             assert_eq!(code(message(bad, MAX_DM)), Some(ErrorCode::BadMessage), "{bad:?}");
@@ -87,5 +168,19 @@ mod tests {
         assert_eq!(code(name("two\nlines")), Some(ErrorCode::BadMessage));
         assert_eq!(code(bio("two\nlines")), None);
         assert_eq!((code(name("")), code(bio(""))), (None, None));
+        assert_eq!(code(name("two\u{2028}lines")), Some(ErrorCode::BadMessage));
+    }
+
+    #[test]
+    fn nobodys_name_turns_the_texts_of_others() {
+        for (given, stored) in [
+            ("Ann", "Ann"),
+            ("\u{202E}gnp.nnA", "gnp.nnA"),
+            ("\u{2067}A\u{2069}\u{202A}b\u{202C}", "Ab"),
+            ("شيماء", "شيماء"),
+            ("a\u{200F}b", "a\u{200F}b"),
+        ] {
+            assert_eq!((name(given).unwrap(), bio(given).unwrap()), (stored.to_owned(), stored.to_owned()));
+        }
     }
 }
