@@ -105,7 +105,7 @@ impl Users {
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
         }
-        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000 });
+        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000, "to": to.value });
         Ok(json(StatusCode::ACCEPTED, &body))
     }
 

@@ -19,12 +19,15 @@ mod identity;
 mod jwks;
 mod keys;
 mod limits;
+mod mail;
+mod phone;
 mod refresh;
 mod refusal;
 mod ring;
 mod seal;
 mod service;
 mod sign_in;
+mod spelling;
 mod tokens;
 mod twitter;
 

@@ -47,8 +47,8 @@ export function signIn() {
   const address = (kind = "email") => {
     const { label, type, hint = "", other, instead, start } = KINDS[kind];
     const begin = async (said) => {
-      const to = kind === "phone" ? said.replaceAll(/[\s()-]/g, "") : said;
-      code(kind, to, (await session[start](to)).request);
+      const { to = said, request } = await session[start](said);
+      code(kind, to, request);
     };
     show(label, hint, { type, autocomplete: type }, "Send code", begin,
       button(instead, () => address(other), { kind: "quiet" }), others);
@@ -59,7 +59,7 @@ export function signIn() {
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
       const { items } = await (await fetch("/dev/outbox")).json();
-      const found = items.find((item) => item.to.toLowerCase() === to.toLowerCase())?.text.match(/\b\d{6}\b/);
+      const found = items.find((item) => item.to === to)?.text.match(/\b\d{6}\b/);
       text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
       input.value = found?.[0] ?? "";
       input.focus();

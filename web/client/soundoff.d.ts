@@ -229,6 +229,12 @@ export interface Ways {
   outbox?: boolean;
 }
 
+export interface Started {
+  request: string;
+  expires_in: number;
+  to?: string;
+}
+
 export interface SignedIn {
   user: User;
   created: boolean;
@@ -273,8 +279,9 @@ export class Session {
   readonly user: User | null;
 
   ways(): Promise<Ways>;
-  startEmail(email: string): Promise<{ request: string; expires_in: number }>;
-  startPhone(phone: string): Promise<{ request: string; expires_in: number }>;
+  /** `to` is the address as the server reads it: where the code goes. */
+  startEmail(email: string): Promise<Started>;
+  startPhone(phone: string): Promise<Started>;
   verifyEmail(
     proof: { email: string; code: string; request?: string; handle?: string },
     options?: ProofOptions,

@@ -75,7 +75,7 @@ export const codeIn = (text) => CODE.exec(text)?.[0];
 /** Sends a code; returns the request that it belongs to. */
 export function started(answer) {
   equal(answer.status, 202);
-  shape(answer.body, { request: "ulid", expires_in: 600 });
+  shape(answer.body, { request: "ulid", expires_in: 600, to: "string" });
   return answer.body.request;
 }
 
