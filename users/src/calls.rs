@@ -14,6 +14,7 @@ use crate::identity::{Identity, Kind, Linked, Row, list_partition, masked};
 use crate::refusal::Refusal;
 use crate::service::{Call, IDENTITY, Users};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
+use crate::spelling;
 use crate::twitter::Grant;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
@@ -35,8 +36,26 @@ struct VerifyBody {
     address: Address,
     /// The request that `start` answered.
     request: Option<String>,
-    code: String,
+    code: TypedCode,
     handle: Option<String>,
+}
+
+/// A code as a client passes it on.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TypedCode {
+    Text(String),
+    /// A number has lost its zeros in front.
+    Number(u64),
+}
+
+impl TypedCode {
+    fn digits(&self) -> String {
+        match self {
+            TypedCode::Text(typed) => spelling::code(typed),
+            TypedCode::Number(number) => format!("{number:06}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,10 +130,12 @@ impl Users {
 
     pub(crate) async fn verify(&self, call: Call) -> Result<Answer, Refusal> {
         let path = call.request.uri().path().to_owned();
-        let example = r#"{"email":"anna@example.org","code":"123456"}"#;
+        let example = r#"{"email":"anna@example.org","request":"…","code":"123456"}"#;
         let body: VerifyBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         let identity = body.address.identity(&path)?;
-        let tried = (body.request.as_deref(), body.code.trim());
+        let missing = || Refusal::BadMessage("`request` is missing: it is in the answer of /start".into());
+        let request = body.request.as_deref().ok_or_else(missing)?;
+        let tried = (request, &*body.code.digits());
         let spend = codes::verify(&*self.tables, &self.seal, &identity, tried, call.now).await?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
@@ -234,4 +255,22 @@ fn nothing() -> Answer {
     let mut gone = Response::default();
     *gone.status_mut() = StatusCode::NO_CONTENT;
     whole(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_a_text_or_a_number() {
+        for (sent, read) in
+            [(r#""01 23-45""#, "012345"), ("12345", "012345"), ("0", "000000"), ("1234567", "1234567")]
+        {
+            let body: VerifyBody = serde_json::from_str(&format!(r#"{{"code":{sent}}}"#)).unwrap();
+            assert_eq!(body.code.digits(), read, "{sent}");
+        }
+        for bad in ["null", "-12345", "12345.5", r#"["012345"]"#, r#"{"code":"012345"}"#, "true", "1e400"] {
+            assert!(serde_json::from_str::<VerifyBody>(&format!(r#"{{"code":{bad}}}"#)).is_err(), "{bad}");
+        }
+    }
 }

@@ -17,8 +17,7 @@ use crate::seal::{Seal, same};
 
 /// How long a code is good, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 10 * 60 * 1000;
-/// How many tries a code has for callers that name its request, and how many the newest code has for callers that do
-/// not.
+/// How many wrong tries a code has.
 const MAX_TRIES: u64 = 5;
 /// How many codes are sent to an address within a window.
 const MAX_SENDS: u64 = 5;
@@ -37,22 +36,18 @@ pub(crate) const SENDS: Holding = Holding {
     table: Table::Entities,
     pk: "code#<kind>#<hash>",
     sk: "sends",
-    attributes: &[NEWEST, BLIND, "sent_at", "sends", "window", EXPIRES],
+    attributes: &[NEWEST, "sent_at", "sends", "window", EXPIRES],
     of: Of::Nobody,
-    summary: "How many codes an address was sent in the last hour, the request of the last one, and how often it was tried without naming a request.",
+    summary: "How many codes an address was sent in the last hour, and the request of the last one.",
 };
 /// [`Sends::newest`] as an attribute.
 const NEWEST: &str = "newest";
-/// [`Sends::blind`] as an attribute.
-const BLIND: &str = "blind";
 
 /// An address's item: how often it was sent a code.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sends {
     /// The request that was answered last.
     newest: String,
-    /// How often its code was tried without naming the request.
-    blind: u64,
     sent_at: u64,
     /// How many codes were sent since `window`.
     sends: u64,
@@ -81,7 +76,7 @@ struct Code {
     /// The keyed hash of address, request and code; removed when the code is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    /// How often it was tried with its request named.
+    /// How often it was tried.
     tries: u64,
     sent_at: u64,
     #[serde(rename = "expires")]
@@ -138,7 +133,6 @@ pub(crate) async fn start(
     };
     let after = Sends {
         newest: request.clone(),
-        blind: 0,
         sent_at: now,
         sends: sends + 1,
         window,
@@ -173,85 +167,51 @@ fn notice(to: &Identity, code: &str) -> Notice {
     Notice { to: to.value.clone(), subject: format!("{code} is your sign-in code"), text }
 }
 
-/// The attribute in which the tries of a code are counted.
-struct Counter {
-    key: Key,
-    attribute: &'static str,
-    made: u64,
-    /// What else must be as it was read.
-    and: Condition,
-}
-
-impl Counter {
-    /// Counts one more try than was read.
-    async fn count(&self, tables: &dyn Tables) -> Result<(), TableError> {
-        let as_read =
-            Condition::All(vec![Condition::Equals(self.attribute, self.made.into()), self.and.clone()]);
-        let change = vec![Change::Add(self.attribute, 1)];
-        tables.write(vec![Write::update(Table::Entities, self.key.clone(), change).when(as_read)]).await
-    }
-
-    /// Takes a counted try back. If that fails, the caller has one try fewer.
-    async fn give_back(&self, tables: &dyn Tables) {
-        let there = Condition::All(vec![Condition::Exists, self.and.clone()]);
-        let change = vec![Change::Add(self.attribute, -1)];
-        let given =
-            tables.write(vec![Write::update(Table::Entities, self.key.clone(), change).when(there)]).await;
-        if let Err(error) = given {
-            tracing::debug!(%error, "a correct code used up a try");
-        }
-    }
-}
-
-/// Checks a code, of a named request or of the newest one. Returns the write that uses it up, which the caller makes in
-/// the transaction of what the code opens. Each try is counted before it is checked, so that parallel tries get no more
-/// guesses than serial ones. A correct try is given back.
+/// Checks the code of a request. Returns the write that uses it up, which the caller makes in the transaction of what
+/// the code opens. Each try is counted before it is checked, so that parallel tries get no more guesses than serial
+/// ones. A correct try is given back.
 ///
-/// Callers that name the request have tries of their own: a stranger can neither use those up nor replace their code.
+/// A code is good with its request only: a stranger who asks for one can neither use up the tries of another nor replace
+/// its code.
 pub(crate) async fn verify(
     tables: &dyn Tables,
     seal: &Seal,
     to: &Identity,
-    (request, code): (Option<&str>, &str),
+    (request, code): (&str, &str),
     now: u64,
 ) -> Result<Write, Refusal> {
     // A text that is no id names no request, and never becomes a key.
-    let named = match request {
-        Some(text) => Some(ids::parse(text).ok_or(WRONG)?.to_string()),
-        None => None,
-    };
+    let request = ids::parse(request).ok_or(WRONG)?.to_string();
+    let at = code_key(seal, to, &request);
     for _ in 0..RACES {
-        let sends: Sends = tables.get(Table::Entities, sends_key(seal, to)).await?.ok_or(WRONG)?.parse()?;
-        let request = named.as_ref().unwrap_or(&sends.newest);
-        let at = code_key(seal, to, request);
         let sent: Code = tables.get(Table::Entities, at.clone()).await?.ok_or(WRONG)?.parse()?;
         let is_good = now < sent.sent_at + LIFETIME_MS && !is_ahead(sent.sent_at, now);
         let expected = sent.hash.filter(|_| is_good).ok_or(WRONG)?;
-        let counter = match named {
-            Some(_) => {
-                Counter { key: at.clone(), attribute: TRIES, made: sent.tries, and: Condition::Always }
-            }
-            None => {
-                let and = Condition::Equals(NEWEST, request.as_str().into());
-                Counter { key: sends_key(seal, to), attribute: BLIND, made: sends.blind, and }
-            }
-        };
-        if counter.made >= MAX_TRIES {
+        if sent.tries >= MAX_TRIES {
             return Err(WRONG);
         }
-        match counter.count(tables).await {
+        let as_read = Condition::Equals(TRIES, sent.tries.into());
+        match tables.write(vec![tried(&at, 1).when(as_read)]).await {
             Ok(()) => {}
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => continue,
             Err(error) => return Err(error.into()),
         }
-        if !same(&hash(seal, to, request, code), &expected) {
+        if !same(&hash(seal, to, &request, code), &expected) {
             return Err(WRONG);
         }
-        counter.give_back(tables).await;
+        if let Err(error) = tables.write(vec![tried(&at, -1).when(Condition::Exists)]).await {
+            // The caller has one try fewer.
+            tracing::debug!(%error, "a correct code used up a try");
+        }
         let unused = Condition::Equals(HASH, expected.into());
         return Ok(Write::update(Table::Entities, at, vec![Change::Remove(HASH)]).when(unused));
     }
     Err(Refusal::RateLimited(1))
+}
+
+/// Counts tries of a code, or takes them back.
+fn tried(at: &Key, more: i64) -> Write {
+    Write::update(Table::Entities, at.clone(), vec![Change::Add(TRIES, more)])
 }
 
 const _: () = assert!(matches!(EXPIRES.as_bytes(), b"expires"), "`Sends` and `Code` spell it out");

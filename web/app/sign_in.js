@@ -55,7 +55,8 @@ export function signIn() {
   };
 
   const code = (kind, to, request) => {
-    const props = { inputmode: "numeric", autocomplete: "one-time-code", maxlength: 6, pattern: "[0-9]{6}" };
+    // Six digits of any script, in groups or not: the server reads them, too.
+    const props = { inputmode: "numeric", autocomplete: "one-time-code", pattern: "(\\P{Nd}*\\p{Nd}){6}\\P{Nd}*" };
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
       const { items } = await (await fetch("/dev/outbox")).json();

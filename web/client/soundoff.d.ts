@@ -283,11 +283,11 @@ export class Session {
   startEmail(email: string): Promise<Started>;
   startPhone(phone: string): Promise<Started>;
   verifyEmail(
-    proof: { email: string; code: string; request?: string; handle?: string },
+    proof: { email: string; code: string | number; request: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
   verifyPhone(
-    proof: { phone: string; code: string; request?: string; handle?: string },
+    proof: { phone: string; code: string | number; request: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
   apple(proof: { id_token: string; nonce: string; handle?: string }, options?: ProofOptions): Promise<SignedIn>;
