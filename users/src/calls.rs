@@ -8,7 +8,7 @@ use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
 use soundoff_common::web::http::{Answer, json, read_json, whole};
 
-use crate::codes;
+use crate::codes::{self, Asker};
 use crate::families::{self, ENDED, Refreshed, Session};
 use crate::identity::{Identity, Kind, Linked, Row, list_partition, masked};
 use crate::refusal::Refusal;
@@ -119,7 +119,8 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
-        let (request, notice) = codes::start(&*self.tables, &self.seal, &to, call.now).await?;
+        let (request, notice) =
+            codes::start(&*self.tables, &self.seal, &Asker { to: &to, from: call.from }, call.now).await?;
         let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
@@ -135,8 +136,9 @@ impl Users {
         let identity = body.address.identity(&path)?;
         let missing = || Refusal::BadMessage("`request` is missing: it is in the answer of /start".into());
         let request = body.request.as_deref().ok_or_else(missing)?;
+        let asker = Asker { to: &identity, from: call.from };
         let tried = (request, &*body.code.digits());
-        let spend = codes::verify(&*self.tables, &self.seal, &identity, tried, call.now).await?;
+        let spend = codes::verify(&*self.tables, &self.seal, &asker, tried, call.now).await?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
 

@@ -9,6 +9,8 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     identity::LINKED,
     identity::ROW,
     codes::SENDS,
+    codes::ASKERS,
+    codes::GUESSERS,
     codes::CODE,
     apple::NONCE,
     twitter::HOLDING,

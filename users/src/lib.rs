@@ -20,6 +20,7 @@ mod jwks;
 mod keys;
 mod limits;
 mod mail;
+mod meter;
 mod phone;
 mod refresh;
 mod refusal;

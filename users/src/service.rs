@@ -81,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
+    /// The address that it comes from.
+    pub(crate) from: IpAddr,
     /// The claims of the access token that came with it, if that is valid.
     pub(crate) signed_in: Option<Claims>,
 }
@@ -130,7 +132,7 @@ impl Users {
             }
             Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout => None,
         };
-        let call = Call { request, now: now_ms(), signed_in };
+        let call = Call { request, now: now_ms(), from, signed_in };
         match way {
             Way::Keys => Ok(self.key_set()),
             Way::Start => self.start(call).await,
