@@ -119,8 +119,17 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
-        let (request, notice) =
-            codes::start(&*self.tables, &self.seal, &Asker { to: &to, from: call.from }, call.now).await?;
+        let texts = self.config.texts.as_ref().filter(|_| to.kind == Kind::Phone);
+        if texts.is_some_and(|texts| !texts.allows(&to.value)) {
+            self.text_refused("country");
+            return Err(Refusal::NotConfigured("texts to that country"));
+        }
+        let asker = Asker { to: &to, from: call.from };
+        let started = codes::start(&*self.tables, &self.seal, &asker, texts, call.now).await;
+        if matches!(started, Err(Refusal::TextsUsedUp(_))) {
+            self.text_refused("budget");
+        }
+        let (request, notice) = started?;
         let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));

@@ -19,6 +19,7 @@ use crate::identity::{Identity, Kind};
 use crate::meter::{Count, Rule};
 use crate::refusal::Refusal;
 use crate::seal::{Seal, same};
+use crate::texts::{self, TextsConfig};
 
 /// How long a code is good, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 10 * 60 * 1000;
@@ -28,7 +29,7 @@ const HOUR_MS: u64 = 3600 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// How many codes a household may ask for to an address.
 const ASKED: Rule = Rule { window_ms: HOUR_MS, pause_ms: 5_000, free: 5, most: 5 };
-/// How many codes an address is sent, whoever asks: nobody fills a mailbox.
+/// How many codes an address is sent by all households together: nobody fills a mailbox.
 const SENT: Rule = Rule { window_ms: DAY_MS, pause_ms: 0, free: 20, most: 50 };
 /// How many wrong codes a household may try at an address.
 const WRONG_TRIES: Rule = Rule { window_ms: DAY_MS, pause_ms: 0, free: 10, most: 30 };
@@ -190,11 +191,13 @@ fn fresh_code() -> String {
 /// Makes a code for an address. Returns the request that it belongs to, and the notice that carries it. Nothing here
 /// depends on whether the address belongs to an account, and no other code is changed.
 ///
-/// What others ask for keeps nobody waiting whose household has had a code of the address before.
+/// What others ask for keeps nobody waiting whose household has had a code of the address before. With `texts` the code
+/// is one of the day's.
 pub(crate) async fn start(
     tables: &dyn Tables,
     seal: &Seal,
     asker: &Asker<'_>,
+    texts: Option<&TextsConfig>,
     now: u64,
 ) -> Result<(String, Notice), Refusal> {
     let to = asker.to;
@@ -220,13 +223,18 @@ pub(crate) async fn start(
         let gone_at = SENT.forgotten_s(&sent);
         let after = Sends { newest: request.clone(), sent_at, sends, window, gone_at };
         let unchanged = before.map_or(Condition::Missing, |b| Condition::Equals(NEWEST, b.newest.into()));
-        let writes = vec![
+        let mut writes = vec![
             Write::put(Table::Entities, at.clone(), Item::of(&after)).when(unchanged),
             Write::put(Table::Entities, from.clone(), Item::of(&asked.counted(&ASKED, now))),
             Write::put(Table::Entities, code_key(seal, to, &request), Item::of(&fresh)),
         ];
+        let budget = writes.len();
+        writes.extend(texts.map(|texts| texts::one_more(texts.per_day, now)));
         match tables.write(writes).await {
             Ok(()) => return Ok((request, notice(to, &code))),
+            Err(TableError::ConditionFailed { index }) if index == budget => {
+                return Err(Refusal::TextsUsedUp(texts::tomorrow_s(now)));
+            }
             // Another code for the address was asked for at the same moment.
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
             Err(error) => return Err(error.into()),
@@ -260,8 +268,8 @@ fn notice(to: &Identity, code: &str) -> Notice {
 /// the code opens. Each try is counted before it is checked, so that parallel tries get no more guesses than serial
 /// ones. A correct try is given back, and the household's wrong ones are forgotten.
 ///
-/// A code is good with its request only: a stranger who asks for one can neither use up the tries of another nor replace
-/// its code.
+/// A code is good with its request only: a stranger who asks for one can neither use up the tries of another nor
+/// replace its code.
 pub(crate) async fn verify(
     tables: &dyn Tables,
     seal: &Seal,
@@ -307,8 +315,8 @@ pub(crate) async fn verify(
     Err(Refusal::RateLimited(1))
 }
 
-/// Takes back what a correct try has counted, and knows its household from now on. If that fails, the caller has one try
-/// fewer.
+/// Takes back what a correct try has counted, and knows its household from now on. If that fails, the caller has one
+/// try fewer.
 async fn remember(tables: &dyn Tables, seal: &Seal, asker: &Asker<'_>, at: &Key, now: u64) {
     let expires = (now + KNOWN_MS).div_ceil(1000);
     let known = vec![Change::Set(KNOWN_AT, now.into()), Change::Set(EXPIRES, expires.into())];

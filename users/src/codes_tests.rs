@@ -45,7 +45,7 @@ impl Desk {
 
     async fn start_from(&self, from: &str, now: u64) -> Result<Sent, Refusal> {
         let asker = Asker { to: &self.anna, from: from.parse().unwrap() };
-        let (request, notice) = start(&*self.tables, &self.seal, &asker, now).await?;
+        let (request, notice) = start(&*self.tables, &self.seal, &asker, None, now).await?;
         assert_eq!(notice.to, "anna@example.org");
         let code = notice.text.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 6).unwrap();
         Ok(Sent { request, code: code.to_owned() })
@@ -306,4 +306,22 @@ async fn a_right_code_takes_a_households_wrong_ones_back_and_is_remembered_for_a
     assert!(kept.is_known(last) && kept.is_known(last + KNOWN_MS - 1) && !kept.is_known(last + KNOWN_MS));
     assert!(!kept.is_known(last - 2 * CLOCKS_APART_MS), "a clock that was wrong makes nobody known");
     assert_eq!(kept.gone_at, (last + KNOWN_MS) / 1000);
+}
+
+#[tokio::test]
+async fn all_texts_of_a_day_are_counted_together() {
+    let desk = Desk::open();
+    let texts = TextsConfig { places: vec![], per_day: 3 };
+    let text = async |n: u64, now| {
+        let to = Identity::phone(&format!("+49 170 1234{n:03}")).unwrap();
+        let asker = Asker { to: &to, from: "192.0.2.1".parse().unwrap() };
+        start(&*desk.tables, &desk.seal, &asker, Some(&texts), now).await
+    };
+    let day = START - START % DAY_MS;
+    let many = join_all((0..20).map(|n| text(n, day))).await;
+    assert_eq!(many.iter().filter(|sent| sent.is_ok()).count(), 3);
+    let refused = text(20, day + 1_000).await;
+    assert!(matches!(refused, Err(Refusal::TextsUsedUp(86_399))));
+    assert!(desk.start(day).await.is_ok(), "mails are not counted");
+    assert!(text(20, day + DAY_MS).await.is_ok(), "nor did it use up what the address has");
 }

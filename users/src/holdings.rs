@@ -2,7 +2,7 @@
 
 use soundoff_common::model::holdings::Holding;
 
-use crate::{apple, codes, identity, ring, twitter};
+use crate::{apple, codes, identity, ring, texts, twitter};
 
 /// The kinds of items that are kept of this.
 pub(crate) const HOLDINGS: &[Holding] = &[
@@ -12,6 +12,7 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     codes::ASKERS,
     codes::GUESSERS,
     codes::CODE,
+    texts::HOLDING,
     apple::NONCE,
     twitter::HOLDING,
     ring::HOLDING,

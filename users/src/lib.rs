@@ -29,6 +29,7 @@ mod seal;
 mod service;
 mod sign_in;
 mod spelling;
+mod texts;
 mod tokens;
 mod twitter;
 
@@ -37,4 +38,5 @@ pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use feature::{UsersSettings, feature};
 pub use ring::Ring;
+pub use texts::{TextPlace, TextsConfig};
 pub use tokens::{Issuer, Verifier};

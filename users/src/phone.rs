@@ -118,6 +118,17 @@ fn with_trunk(value: &str) -> Option<String> {
     Some(format!("+{code}{}{national}", trunk(&plans)?))
 }
 
+/// The country of a number (ISO 3166), if a plan lists it.
+pub(crate) fn country(value: &str) -> Option<String> {
+    let number = phonenumber::parse(None, value).ok()?;
+    number.country().id().map(|id| id.as_ref().to_owned())
+}
+
+/// Whether a text names a country that has a plan.
+pub(crate) fn is_country(text: &str) -> bool {
+    text.parse::<phonenumber::country::Id>().is_ok() && DATABASE.by_id(text).is_some()
+}
+
 #[cfg(test)]
 #[path = "phone_tests.rs"]
 mod tests;

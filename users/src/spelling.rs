@@ -22,8 +22,8 @@ pub(crate) fn digit(c: char) -> Option<char> {
     char::from_digit(value, 10)
 }
 
-/// Whether a character shows nothing of itself: zero-width spaces and joiners, soft hyphens, marks of direction, variation
-/// selectors, fillers, controls.
+/// Whether a character shows nothing of itself: zero-width spaces and joiners, soft hyphens, marks of direction,
+/// variation selectors, fillers, controls.
 pub(crate) fn is_invisible(c: char) -> bool {
     let hidden = matches!(
         CodePointMapData::<GeneralCategory>::new().get(c),

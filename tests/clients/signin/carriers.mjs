@@ -17,7 +17,7 @@ export async function carriers({ openid }) {
   const secrets = new Set([password, token, openid.web.client_secret, Buffer.from(`\0${user}\0${password}`).toString("base64")]);
   const flags = [
     "--log", "debug", ...api.WIDE, ...mock.appleFlags(), ...openid.twitterFlags(),
-    "--smtp-url", mailServer.url, "--texts-url", hook.url, "--texts-token", token, "--mail-from", "Sound Off <no-reply@example.org>",
+    "--smtp-url", mailServer.url, "--texts-url", hook.url, "--texts-token", token, "--text-countries", "+49", "--mail-from", "Sound Off <no-reply@example.org>",
   ];
   try {
     await Backend.with(flags, async (backend) => {
@@ -29,9 +29,31 @@ export async function carriers({ openid }) {
       await refusing(world, usual);
       await silentLog(world);
     });
+    await budget(hook);
   } finally {
     await Promise.all([mailServer.close(), hook.close(), mock.close()]);
   }
+}
+
+/** Texts cost money: where they may go, and how many are sent in a day. */
+async function budget(hook) {
+  await Backend.with([...api.WIDE, "--texts-url", hook.url, "--text-countries", "DE", "--texts-per-day", "2"], async (backend) => {
+    await check("text: none goes to a country that is not named: 404 not_configured", async () => {
+      const texts = hook.requests.length;
+      for (const phone of ["+881612345678", "+44 20 7946 0018", "+1 876 555 0123"]) {
+        api.refused(await api.auth(backend, "phone/start", { phone }), 404, "not_configured");
+      }
+      equal(hook.requests.length, texts);
+    });
+    await check("text: the third of a day of two is refused: 429", async () => {
+      const start = (n) => api.auth(backend, "phone/start", { phone: `+49 170 12345${n}0` });
+      for (const n of [1, 2]) api.started(await start(n));
+      const { body, headers } = api.refused(await start(3), 429, "rate_limited");
+      must(body.detail.includes("no more texts are sent today"), body.detail);
+      must(Number(headers.get("retry-after")) <= 86_400, headers.get("retry-after"));
+      api.started(await api.auth(backend, "email/start", { email: api.freshMail() }));
+    });
+  });
 }
 
 function keep(secrets, ...values) {
