@@ -143,6 +143,8 @@ pub struct Metrics {
     pub reply_origins_unsigned: Counter,
     /// Calls to the User service.
     pub users_calls: Family<CallLabel, Counter>,
+    /// Texts that were not sent, by the reason.
+    pub users_texts_refused: Family<ReasonLabel, Counter>,
     /// Media that were checked, by the result.
     pub media_checked: Family<ReasonLabel, Counter>,
     /// Requests about media that were refused for want of a place or a share, by the reason.
@@ -232,6 +234,7 @@ impl Metrics {
             reply_posts_failed: Counter::default(),
             reply_origins_unsigned: Counter::default(),
             users_calls: Family::default(),
+            users_texts_refused: Family::default(),
             media_checked: Family::default(),
             media_refused: Family::default(),
             media_collected: Counter::default(),
@@ -310,6 +313,8 @@ impl Metrics {
             self.reply_origins_unsigned.clone(),
         );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
+        let unsent = self.users_texts_refused.clone();
+        r.register("users_texts_refused", "texts that were not sent, by the reason", unsent);
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register(
             "media_refused",

@@ -339,8 +339,11 @@ fn email(handle: &str) -> String {
     format!("{handle}@example.org")
 }
 
-async fn start(server: &Server, handle: &str) -> u16 {
-    post(&server.address, "/v1/auth/email/start", &json!({ "email": email(handle) })).await.status
+/// Asks for a code: the request that it belongs to.
+async fn start(server: &Server, handle: &str) -> Value {
+    let started = post(&server.address, "/v1/auth/email/start", &json!({ "email": email(handle) })).await;
+    assert_eq!(started.status, 202, "{started:?}");
+    started.json()["request"].take()
 }
 
 async fn refresh(server: &Server, session: &Value) -> (u16, Value) {
@@ -364,13 +367,14 @@ async fn people_sign_in_whatever_the_clock_was() {
         wall.set(off);
         let mut server = wall.server();
         let early = sign_in(&server, "early").await;
-        assert_eq!(start(&server, "waiting").await, 202);
+        let request = start(&server, "waiting").await;
         let old_code = code(&server, &email("waiting"), 0).await;
         wall.set(0);
         if restarts {
             server.restart();
         }
-        let body = json!({ "email": email("waiting"), "code": old_code, "handle": "waiting" });
+        let body =
+            json!({ "email": email("waiting"), "request": request, "code": old_code, "handle": "waiting" });
         let status = post(&server.address, "/v1/auth/email/verify", &body).await.status;
         assert_eq!(status, 401, "the time of its code is over, or was never");
         for handle in ["early", "waiting", "fresh"] {

@@ -13,7 +13,7 @@ fn output(args: &[&str]) -> Output {
 }
 
 /// The numbers of `up` at their lower ends, without those at which a client on a busy machine would be too late.
-const SMALLEST: [&str; 23] = [
+const SMALLEST: [&str; 24] = [
     "--edges=1",
     "--frame-bytes=1000",
     "--burst=1",
@@ -32,6 +32,7 @@ const SMALLEST: [&str; 23] = [
     "--access-token-s=60",
     "--refresh-token-s=60",
     "--codes-per-minute=1",
+    "--texts-per-day=1",
     "--sign-ins-per-minute=1",
     "--timeline-interval-ms=1",
     "--timeline-hints-age-ms=0",
@@ -39,7 +40,7 @@ const SMALLEST: [&str; 23] = [
     "--timeline-in-a-row=1",
 ];
 /// The numbers of `up` at their upper ends.
-const LARGEST: [&str; 25] = [
+const LARGEST: [&str; 26] = [
     "--edges=4",
     "--heartbeat-ms=86400000",
     "--hello-timeout-ms=86400000",
@@ -60,6 +61,7 @@ const LARGEST: [&str; 25] = [
     "--media-kept-s=316224000",
     "--refresh-token-s=31622400",
     "--codes-per-minute=1000000",
+    "--texts-per-day=10000000000",
     "--sign-ins-per-minute=1000000",
     "--timeline-interval-ms=86400000",
     "--timeline-hints-age-ms=604800000",
@@ -96,6 +98,16 @@ fn a_number_out_of_range_is_refused_with_its_range() {
     assert!(said.contains("--queue-bytes 2048") && said.contains("--frame-bytes 4096"), "{said}");
     let said = output(&["router", "--max-receives", "11"]);
     assert!(String::from_utf8_lossy(&said.stderr).contains("from 1 to 10"), "{said:?}");
+}
+
+#[test]
+fn texts_go_nowhere_until_it_is_said_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let carrier = "--texts-url=http://127.0.0.1:9/texts";
+    let said = refused(&[carrier], dir.path());
+    assert!(said.contains("--text-countries") && said.contains("+44,+49"), "{said}");
+    let said = refused(&[carrier, "--text-countries=+44,Germany"], dir.path());
+    assert!(said.contains("Germany") && said.contains("such as GB"), "{said}");
 }
 
 #[test]

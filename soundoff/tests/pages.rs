@@ -191,9 +191,16 @@ async fn ways_to_sign_in_are_those_that_are_set_up() {
     };
     assert_eq!(ways(&[]).await, json!({ "email": {}, "phone": {}, "outbox": true }));
 
-    let carried = ["--smtp-url", "smtp://127.0.0.1:9", "--texts-url", "http://127.0.0.1:9/texts"];
+    let carried = [
+        "--smtp-url",
+        "smtp://127.0.0.1:9",
+        "--texts-url",
+        "http://127.0.0.1:9/texts",
+        "--text-countries",
+        "+44,DE",
+    ];
     let native = ["--apple-client-ids", "org.example.app"];
-    let found = ways(&[carried, [native[0], native[1], "--codes-per-minute", "9"]].concat()).await;
+    let found = ways(&[&carried[..], &native[..], &["--codes-per-minute", "9"]].concat()).await;
     assert_eq!(found, json!({ "email": {}, "phone": {}, "apple": {}, "outbox": false }));
 
     let found = ways(&[

@@ -108,7 +108,7 @@ impl Apple {
         let once = nonce_key(&seal.hash(&["nonce", &claims.nonce]));
         let gone_at = claims.exp.min(claims.iat + MAX_AGE_S) + CLOCK_SKEW_S;
         let spend = Write::put(Table::Entities, once, Item::new().with(EXPIRES, gone_at));
-        let identity = Identity { kind: Kind::Apple, value: claims.sub };
+        let identity = Identity::elsewhere(Kind::Apple, claims.sub);
         Ok((identity, spend.when(Condition::Missing)))
     }
 

@@ -8,12 +8,13 @@ use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
 use soundoff_common::web::http::{Answer, json, read_json, whole};
 
-use crate::codes;
+use crate::codes::{self, Asker};
 use crate::families::{self, ENDED, Refreshed, Session};
 use crate::identity::{Identity, Kind, Linked, Row, list_partition, masked};
 use crate::refusal::Refusal;
 use crate::service::{Call, IDENTITY, Users};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
+use crate::spelling;
 use crate::twitter::Grant;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
@@ -35,8 +36,26 @@ struct VerifyBody {
     address: Address,
     /// The request that `start` answered.
     request: Option<String>,
-    code: String,
+    code: TypedCode,
     handle: Option<String>,
+}
+
+/// A code as a client passes it on.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TypedCode {
+    Text(String),
+    /// A number has lost its zeros in front.
+    Number(u64),
+}
+
+impl TypedCode {
+    fn digits(&self) -> String {
+        match self {
+            TypedCode::Text(typed) => spelling::code(typed),
+            TypedCode::Number(number) => format!("{number:06}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,22 +119,35 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
-        let (request, notice) = codes::start(&*self.tables, &self.seal, &to, call.now).await?;
+        let texts = self.config.texts.as_ref().filter(|_| to.kind == Kind::Phone);
+        if texts.is_some_and(|texts| !texts.allows(&to.value)) {
+            self.text_refused("country");
+            return Err(Refusal::NotConfigured("texts to that country"));
+        }
+        let asker = Asker { to: &to, from: call.from };
+        let started = codes::start(&*self.tables, &self.seal, &asker, texts, call.now).await;
+        if matches!(started, Err(Refusal::TextsUsedUp(_))) {
+            self.text_refused("budget");
+        }
+        let (request, notice) = started?;
         let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
         }
-        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000 });
+        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000, "to": to.value });
         Ok(json(StatusCode::ACCEPTED, &body))
     }
 
     pub(crate) async fn verify(&self, call: Call) -> Result<Answer, Refusal> {
         let path = call.request.uri().path().to_owned();
-        let example = r#"{"email":"anna@example.org","code":"123456"}"#;
+        let example = r#"{"email":"anna@example.org","request":"…","code":"123456"}"#;
         let body: VerifyBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         let identity = body.address.identity(&path)?;
-        let tried = (body.request.as_deref(), body.code.trim());
-        let spend = codes::verify(&*self.tables, &self.seal, &identity, tried, call.now).await?;
+        let missing = || Refusal::BadMessage("`request` is missing: it is in the answer of /start".into());
+        let request = body.request.as_deref().ok_or_else(missing)?;
+        let asker = Asker { to: &identity, from: call.from };
+        let tried = (request, &*body.code.digits());
+        let spend = codes::verify(&*self.tables, &self.seal, &asker, tried, call.now).await?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
 
@@ -234,4 +266,22 @@ fn nothing() -> Answer {
     let mut gone = Response::default();
     *gone.status_mut() = StatusCode::NO_CONTENT;
     whole(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_a_text_or_a_number() {
+        for (sent, read) in
+            [(r#""01 23-45""#, "012345"), ("12345", "012345"), ("0", "000000"), ("1234567", "1234567")]
+        {
+            let body: VerifyBody = serde_json::from_str(&format!(r#"{{"code":{sent}}}"#)).unwrap();
+            assert_eq!(body.code.digits(), read, "{sent}");
+        }
+        for bad in ["null", "-12345", "12345.5", r#"["012345"]"#, r#"{"code":"012345"}"#, "true", "1e400"] {
+            assert!(serde_json::from_str::<VerifyBody>(&format!(r#"{{"code":{bad}}}"#)).is_err(), "{bad}");
+        }
+    }
 }

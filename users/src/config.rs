@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use crate::texts::TextsConfig;
+
 /// The longest lifetime of an access token.
 pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
@@ -16,6 +18,8 @@ pub struct UsersConfig {
     pub codes_per_minute: u32,
     /// How many sign-ins, refreshes and tries of codes an IP address may make in a minute.
     pub sign_ins_per_minute: u32,
+    /// What may be spent on texts; `None` where the outbox takes them.
+    pub texts: Option<TextsConfig>,
     /// Sign in with Apple, when configured.
     pub apple: Option<AppleConfig>,
     /// Sign in with Twitter/X, when configured.

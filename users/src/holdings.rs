@@ -2,14 +2,17 @@
 
 use soundoff_common::model::holdings::Holding;
 
-use crate::{apple, codes, identity, ring, twitter};
+use crate::{apple, codes, identity, ring, texts, twitter};
 
 /// The kinds of items that are kept of this.
 pub(crate) const HOLDINGS: &[Holding] = &[
     identity::LINKED,
     identity::ROW,
     codes::SENDS,
+    codes::ASKERS,
+    codes::GUESSERS,
     codes::CODE,
+    texts::HOLDING,
     apple::NONCE,
     twitter::HOLDING,
     ring::HOLDING,

@@ -5,11 +5,10 @@ use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::Handle;
 
+use crate::mail::{self, Mail};
+use crate::phone::{self, Phone};
 use crate::refusal::Refusal;
 use crate::seal::Seal;
-
-/// The longest mail address (RFC 5321's path, without its brackets).
-const MAX_EMAIL_BYTES: usize = 254;
 
 /// What kind of identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +36,8 @@ pub(crate) struct Identity {
     pub(crate) kind: Kind,
     /// The address, or its name at the provider, in its one spelling.
     pub(crate) value: String,
+    /// The spellings of the same address under which version 0.1.0 may have stored it.
+    former: Vec<String>,
 }
 
 /// The kind alone: the value is private.
@@ -81,29 +82,21 @@ pub(crate) struct Linked {
 }
 
 impl Identity {
-    /// A mail address: `local@domain`, in lower case. Hardly any mail system still distinguishes local parts by case,
-    /// and people are not consistent in it.
-    pub(crate) fn email(text: &str) -> Result<Self, Refusal> {
-        let value = text.trim().to_lowercase();
-        let valid = value.len() <= MAX_EMAIL_BYTES && value.parse::<lettre::Address>().is_ok();
-        if !valid {
-            return Err(Refusal::BadMessage("`email` is no mail address, such as anna@example.org".into()));
-        }
-        Ok(Self { kind: Kind::Email, value })
+    /// An account elsewhere, by its name there.
+    pub(crate) fn elsewhere(kind: Kind, value: String) -> Self {
+        Self { kind, value, former: Vec::new() }
     }
 
-    /// A phone number in E.164 form. Spaces, dots, hyphens and brackets, as people write them, are removed.
-    pub(crate) fn phone(text: &str) -> Result<Self, Refusal> {
-        let value: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
-        let digits = value.strip_prefix('+').unwrap_or_default();
-        let valid = (7..=15).contains(&digits.len())
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && !digits.starts_with('0');
-        if !valid {
-            let message = "`phone` is a number with its country, such as +491701234567";
-            return Err(Refusal::BadMessage(message.into()));
-        }
-        Ok(Self { kind: Kind::Phone, value })
+    /// A mail address, as somebody typed or pasted it.
+    pub(crate) fn email(typed: &str) -> Result<Self, Refusal> {
+        let Mail { value, former } = mail::read(typed).map_err(|why| Refusal::BadMessage(why.into()))?;
+        Ok(Self { kind: Kind::Email, value, former })
+    }
+
+    /// A phone number, as somebody typed or pasted it.
+    pub(crate) fn phone(typed: &str) -> Result<Self, Refusal> {
+        let Phone { value, former } = phone::read(typed).map_err(|why| Refusal::BadMessage(why.into()))?;
+        Ok(Self { kind: Kind::Phone, value, former })
     }
 
     /// The keyed hash that names it in the tables.
@@ -113,7 +106,17 @@ impl Identity {
 
     /// Names it in its user's list of identities.
     pub(crate) fn row(&self, seal: &Seal) -> Row {
-        Row(format!("{}#{}", self.kind.name(), self.hash(seal)))
+        self.row_of(&self.value, seal)
+    }
+
+    /// Where it may be under a spelling of version 0.1.0.
+    pub(crate) fn former_rows(&self, seal: &Seal) -> Vec<Row> {
+        self.former.iter().map(|value| self.row_of(value, seal)).collect()
+    }
+
+    fn row_of(&self, value: &str, seal: &Seal) -> Row {
+        let kind = self.kind.name();
+        Row(format!("{kind}#{}", seal.hash(&[kind, value])))
     }
 
     /// What its sealed value is bound to.
@@ -183,36 +186,6 @@ pub(crate) fn masked(kind: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_have_one_spelling() {
-        for (text, value) in
-            [("Anna@Example.org", "anna@example.org"), (" a.b+c@example.co.uk ", "a.b+c@example.co.uk")]
-        {
-            assert_eq!(Identity::email(text).unwrap().value, value);
-        }
-        let long = format!("{}@example.org", "x".repeat(250));
-        for bad in
-            ["", "anna", "@example.org", "anna@", "a b@example.org", "a@b\r\nBcc: x@y.zz", "a@b@c.de", &long]
-        {
-            assert!(Identity::email(bad).is_err(), "{bad:?}");
-        }
-        for (text, value) in [("+49 (170) 123-45.67", "+491701234567"), ("+12025550123", "+12025550123")] {
-            assert_eq!(Identity::phone(text).unwrap().value, value);
-        }
-        for bad in [
-            "",
-            "+",
-            "0170123456",
-            "+0170123456",
-            "+123456",
-            "+1234567890123456",
-            "+49170x234567",
-            "++491701234567",
-        ] {
-            assert!(Identity::phone(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn a_masked_value_is_known_to_its_owner_only() {

@@ -24,6 +24,9 @@ pub(crate) enum Refusal {
     /// Too many requests; the next is allowed after this number of seconds.
     #[error("too many requests; wait before the next")]
     RateLimited(u64),
+    /// The texts of this day are used up; there are more after this number of seconds.
+    #[error("no more texts are sent today; sign in by mail, or come back tomorrow")]
+    TextsUsedUp(u64),
     /// This way to sign in is not configured.
     #[error("this server is not configured for {0}")]
     NotConfigured(&'static str),
@@ -68,7 +71,7 @@ impl Refusal {
             Refusal::HandleRequired => "handle_required",
             Refusal::NotFound(_) => "not_found",
             Refusal::Conflict(_) => "conflict",
-            Refusal::RateLimited(_) => "rate_limited",
+            Refusal::RateLimited(_) | Refusal::TextsUsedUp(_) => "rate_limited",
             Refusal::NotConfigured(_) => "not_configured",
             Refusal::Unavailable(_) => "overloaded",
         }
@@ -82,7 +85,7 @@ impl Refusal {
             Refusal::BadMessage(_) => refuse(StatusCode::BAD_REQUEST, code, &detail),
             Refusal::Unauthorized(_) => whole(unauthorized(&detail)),
             Refusal::HandleRequired | Refusal::Conflict(_) => refuse(StatusCode::CONFLICT, code, &detail),
-            Refusal::RateLimited(seconds) => {
+            Refusal::RateLimited(seconds) | Refusal::TextsUsedUp(seconds) => {
                 retry_later(StatusCode::TOO_MANY_REQUESTS, code, &detail, seconds)
             }
             Refusal::NotFound(_) | Refusal::NotConfigured(_) => refuse(StatusCode::NOT_FOUND, code, &detail),

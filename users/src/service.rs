@@ -15,7 +15,7 @@ use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, now_ms};
-use soundoff_common::telemetry::{CallLabel, Metrics};
+use soundoff_common::telemetry::{CallLabel, Metrics, ReasonLabel};
 use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
 use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::Secret;
@@ -81,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// Milliseconds since 1970.
     pub(crate) now: u64,
+    /// The address that it comes from.
+    pub(crate) from: IpAddr,
     /// The claims of the access token that came with it, if that is valid.
     pub(crate) signed_in: Option<Claims>,
 }
@@ -130,7 +132,7 @@ impl Users {
             }
             Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout => None,
         };
-        let call = Call { request, now: now_ms(), signed_in };
+        let call = Call { request, now: now_ms(), from, signed_in };
         match way {
             Way::Keys => Ok(self.key_set()),
             Way::Start => self.start(call).await,
@@ -164,6 +166,11 @@ impl Users {
             Closed::Unknown(error) => error.into(),
             Closed::NoUser | Closed::Ended => BAD,
         })
+    }
+
+    /// Counts a text that was not sent.
+    pub(crate) fn text_refused(&self, reason: &'static str) {
+        self.metrics.users_texts_refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Ends a session: its tokens are invalid from now on, and its sockets close, on all edges.

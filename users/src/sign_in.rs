@@ -98,18 +98,16 @@ pub(crate) async fn sign_in(
     proven: &Proven<'_>,
 ) -> Result<SignedIn, Refusal> {
     for _ in 0..DECISIONS {
-        let found = tables.get(Table::Entities, proven.identity.row(seal).key()).await?;
-        let known: Option<Linked> = found.map(Item::parse).transpose()?;
-        let plan = match (known, proven.signed_in) {
-            (Some(linked), Some(claims)) if linked.user == claims.user => {
-                let done = SignedIn::Linked { user: linked.user };
+        let plan = match (known(tables, seal, proven.identity).await?, proven.signed_in) {
+            (Some(known), Some(claims)) if known.linked.user == claims.user => {
+                let done = SignedIn::Linked { user: known.linked.user };
                 Plan { done, writes: vec![proven.spend.clone()], account: None }
             }
             (Some(_), Some(_)) => {
                 let message = "this is another account's; sign in with it and remove it there first";
                 return Err(Refusal::Conflict(message.into()));
             }
-            (Some(linked), None) => returning(tables, seal, proven, linked.user).await?,
+            (Some(known), None) => returning(tables, seal, proven, known).await?,
             (None, Some(claims)) => linking(tables, seal, proven, claims).await?,
             (None, None) => joining(seal, proven)?,
         };
@@ -130,6 +128,22 @@ pub(crate) async fn sign_in(
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for the same identity")))
 }
 
+/// An identity that is somebody's, and where it was found.
+struct Known {
+    row: Row,
+    linked: Linked,
+}
+
+/// Whose an identity is: by its spelling, or else by one of version 0.1.0.
+async fn known(tables: &dyn Tables, seal: &Seal, identity: &Identity) -> Result<Option<Known>, Refusal> {
+    let mut rows = vec![identity.row(seal)];
+    rows.extend(identity.former_rows(seal));
+    let keys: Vec<_> = rows.iter().map(|row| (Table::Entities, row.key())).collect();
+    let found = tables.get_many(&keys).await?;
+    let first = rows.into_iter().zip(found).find_map(|(row, item)| Some((row, item?)));
+    Ok(first.map(|(row, item)| item.parse().map(|linked| Known { row, linked })).transpose()?)
+}
+
 /// A new session of an account that was last revoked at `revoked_at`, and the write that begins it.
 fn session(proven: &Proven<'_>, user: Handle, role: Role, revoked_at: u64) -> (Session, Write) {
     let token = RefreshKey::first(Ulid::generate());
@@ -141,25 +155,40 @@ async fn returning(
     tables: &dyn Tables,
     seal: &Seal,
     proven: &Proven<'_>,
-    user: Handle,
+    Known { row, linked }: Known,
 ) -> Result<Plan, Refusal> {
+    let user = linked.user;
     let account = tables.get(Table::Users, accounts::key(&user)).await?;
     let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
     let account: accounts::Account = account.parse()?;
     // It may be removed from them at this moment.
     let theirs = Condition::Equals(identity::USER, user.as_str().into());
-    let still = Write::check(Table::Entities, proven.identity.row(seal).key(), theirs);
+    let mut writes = vec![proven.spend.clone()];
+    if row == proven.identity.row(seal) {
+        writes.push(Write::check(Table::Entities, row.key(), theirs));
+    } else {
+        // From now on every spelling of it finds the account.
+        writes.push(Write::delete(Table::Entities, row.key()).when(theirs));
+        writes.push(Write::delete(Table::Entities, row.key_in(&user)));
+        writes.extend(link(seal, proven.identity, &user, linked.linked_at)?);
+    }
     let (session, begin) = session(proven, user, account.role, account.revoked_at);
+    writes.push(begin);
     let done = SignedIn::Session { session, created: false };
-    Ok(Plan { done, writes: vec![proven.spend.clone(), begin, still], account: None })
+    Ok(Plan { done, writes, account: None })
+}
+
+/// The checks that an identity is still nobody's under a spelling of version 0.1.0, which may run beside this one.
+fn still_nobodys(seal: &Seal, identity: &Identity) -> impl Iterator<Item = Write> {
+    let rows = identity.former_rows(seal).into_iter();
+    rows.map(|row| Write::check(Table::Entities, row.key(), Condition::Missing))
 }
 
 /// The writes that make an identity a user's.
-fn link(seal: &Seal, proven: &Proven<'_>, user: &Handle) -> Result<[Write; 2], Refusal> {
-    let Proven { identity, now, .. } = proven;
+fn link(seal: &Seal, identity: &Identity, user: &Handle, linked_at: u64) -> Result<[Write; 2], Refusal> {
     let context = Identity::context(identity.kind.name(), user);
     let sealed = seal.seal(identity.value.as_bytes(), &context)?;
-    let linked = Item::of(&Linked { user: user.clone(), linked_at: *now, sealed });
+    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed });
     let row = identity.row(seal);
     Ok([
         Write::put(Table::Entities, row.key(), linked.clone()).when(Condition::Missing),
@@ -190,7 +219,8 @@ async fn linking(
         return Err(Refusal::Conflict(message));
     }
     let mut writes = vec![proven.spend.clone()];
-    writes.extend(link(seal, proven, user)?);
+    writes.extend(link(seal, proven.identity, user, proven.now)?);
+    writes.extend(still_nobodys(seal, proven.identity));
     writes.extend(open.still());
     Ok(Plan { done: SignedIn::Linked { user: user.clone() }, writes, account: None })
 }
@@ -204,9 +234,10 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::Conflict("the handle is reserved; choose another".into()));
     }
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
-    writes.extend(link(seal, proven, &user)?);
+    writes.extend(link(seal, proven.identity, &user, proven.now)?);
     let (session, begin) = session(proven, user, Role::User, 0);
     writes.push(begin);
+    writes.extend(still_nobodys(seal, proven.identity));
     let done = SignedIn::Session { session, created: true };
     Ok(Plan { done, writes, account: Some(SPEND + 1) })
 }
@@ -242,3 +273,7 @@ pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> R
     }
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for one user's identities")))
 }
+
+#[cfg(test)]
+#[path = "sign_in_tests.rs"]
+mod tests;

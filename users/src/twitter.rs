@@ -117,7 +117,7 @@ impl Twitter {
         let spend = vec![Change::Set(SPENT, true.into()), Change::Remove(SUBJECT)];
         let unspent = Condition::All(vec![Condition::Exists, Condition::Absent(SPENT)]);
         let spend = Write::update(Table::Entities, key, spend).when(unspent);
-        Ok((Identity { kind: Kind::Twitter, value: subject }, spend))
+        Ok((Identity::elsewhere(Kind::Twitter, subject), spend))
     }
 
     /// Exchanges the code for an access token, and asks the provider whose it is. The access token is used once and

@@ -160,3 +160,12 @@ async fn a_bad_mail_server_is_refused_without_its_password() {
         assert!(Smtp::new(url, "a@b.cd").is_ok(), "{url}");
     }
 }
+
+#[tokio::test]
+async fn mail_goes_to_a_domain_of_any_script() {
+    let mails = BySmtp(Mutex::default());
+    let to = "x@xn--bcher-kva.example".to_owned();
+    let notice = Notice { to: to.clone(), subject: "s".to_owned(), text: "t".to_owned() };
+    mails.open().await.send(&notice).await.unwrap();
+    assert_eq!(mails.arrived().await[0].to, to);
+}

@@ -47,19 +47,20 @@ export function signIn() {
   const address = (kind = "email") => {
     const { label, type, hint = "", other, instead, start } = KINDS[kind];
     const begin = async (said) => {
-      const to = kind === "phone" ? said.replaceAll(/[\s()-]/g, "") : said;
-      code(kind, to, (await session[start](to)).request);
+      const { to = said, request } = await session[start](said);
+      code(kind, to, request);
     };
     show(label, hint, { type, autocomplete: type }, "Send code", begin,
       button(instead, () => address(other), { kind: "quiet" }), others);
   };
 
   const code = (kind, to, request) => {
-    const props = { inputmode: "numeric", autocomplete: "one-time-code", maxlength: 6, pattern: "[0-9]{6}" };
+    // Six digits of any script, in groups or not: the server reads them, too.
+    const props = { inputmode: "numeric", autocomplete: "one-time-code", pattern: "(\\P{Nd}*\\p{Nd}){6}\\P{Nd}*" };
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
       const { items } = await (await fetch("dev/outbox")).json();
-      const found = items.find((item) => item.to.toLowerCase() === to.toLowerCase())?.text.match(/\b\d{6}\b/);
+      const found = items.find((item) => item.to === to)?.text.match(/\b\d{6}\b/);
       text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
       input.value = found?.[0] ?? "";
       input.focus();

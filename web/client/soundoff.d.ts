@@ -231,6 +231,12 @@ export interface Ways {
   outbox?: boolean;
 }
 
+export interface Started {
+  request: string;
+  expires_in: number;
+  to?: string;
+}
+
 export interface SignedIn {
   user: User;
   created: boolean;
@@ -275,14 +281,15 @@ export class Session {
   readonly user: User | null;
 
   ways(): Promise<Ways>;
-  startEmail(email: string): Promise<{ request: string; expires_in: number }>;
-  startPhone(phone: string): Promise<{ request: string; expires_in: number }>;
+  /** `to` is the address as the server reads it: where the code goes. */
+  startEmail(email: string): Promise<Started>;
+  startPhone(phone: string): Promise<Started>;
   verifyEmail(
-    proof: { email: string; code: string; request?: string; handle?: string },
+    proof: { email: string; code: string | number; request: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
   verifyPhone(
-    proof: { phone: string; code: string; request?: string; handle?: string },
+    proof: { phone: string; code: string | number; request: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
   apple(proof: { id_token: string; nonce: string; handle?: string }, options?: ProofOptions): Promise<SignedIn>;

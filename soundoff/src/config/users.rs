@@ -8,7 +8,8 @@ use clap::Args;
 use soundoff_common::ports::courier::Courier;
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
-    AppleConfig, AppleWeb, Outbox, Ring, Smtp, TwitterConfig, UsersConfig, UsersSettings, Webhook,
+    AppleConfig, AppleWeb, Outbox, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig, UsersConfig,
+    UsersSettings, Webhook,
 };
 
 use super::values::{YEAR_S, whole};
@@ -17,6 +18,9 @@ use super::values::{YEAR_S, whole};
 const LONGEST_ACCESS_S: u64 = 900;
 /// No IP address can ask faster than this, so that it means no limit.
 const MOST_PER_MINUTE: u64 = 1_000_000;
+
+/// More than there are people.
+const MOST_TEXTS_PER_DAY: u64 = 10_000_000_000;
 
 /// How users sign in (docs/sign-in.md).
 #[derive(Debug, Args)]
@@ -47,6 +51,13 @@ pub(crate) struct UsersArgs {
     /// The bearer token of these POSTs.
     #[arg(long, env = "SOUNDOFF_TEXTS_TOKEN", hide_env_values = true, requires = "texts_url")]
     texts_token: Option<String>,
+    /// Where texts may go, separated by commas: prefixes such as `+44`, countries such as `GB`, or `all`. Each text costs
+    /// you money, so `--texts-url` needs it.
+    #[arg(long, env = "SOUNDOFF_TEXT_COUNTRIES", value_delimiter = ',', requires = "texts_url")]
+    text_countries: Vec<TextPlace>,
+    /// How many texts are sent in a day (UTC), by all processes together.
+    #[arg(long, env = "SOUNDOFF_TEXTS_PER_DAY", default_value_t = 1_000, value_parser = whole::<u64>(1..=MOST_TEXTS_PER_DAY))]
+    texts_per_day: u64,
     /// Your apps' identifiers at Apple (bundle and service ids), separated by commas; turns Sign in with Apple on.
     #[arg(long, env = "SOUNDOFF_APPLE_CLIENT_IDS", value_delimiter = ',')]
     apple_client_ids: Vec<String>,
@@ -134,6 +145,7 @@ impl UsersArgs {
             })
         });
         Ok(UsersConfig {
+            texts: self.texts()?,
             access_lifetime: Duration::from_secs(self.access_token_s),
             refresh_lifetime: Duration::from_secs(self.refresh_token_s),
             codes_per_minute: self.codes_per_minute,
@@ -141,6 +153,18 @@ impl UsersArgs {
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
         })
+    }
+
+    /// What may be spent on texts, if somebody carries them.
+    fn texts(&self) -> anyhow::Result<Option<TextsConfig>> {
+        if self.texts_url.is_none() {
+            return Ok(None);
+        }
+        anyhow::ensure!(
+            !self.text_countries.is_empty(),
+            "--texts-url needs --text-countries: name where texts may go, such as +44,+49 or GB,DE, or `all`; each costs money"
+        );
+        Ok(Some(TextsConfig { places: self.text_countries.clone(), per_day: self.texts_per_day }))
     }
 
     fn apple_web(&self) -> anyhow::Result<Option<AppleWeb>> {

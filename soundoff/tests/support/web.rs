@@ -140,7 +140,8 @@ pub(crate) async fn sign_in(server: &Server, handle: &str) -> Value {
     };
     assert_eq!(started.status, 202, "{started:?}");
     let code = code(server, &email, earlier).await;
-    let body = json!({ "email": email, "code": code, "handle": handle });
+    let request = &started.json()["request"];
+    let body = json!({ "email": email, "request": request, "code": code, "handle": handle });
     let signed_in = post(address, "/v1/auth/email/verify", &body).await;
     assert_eq!(signed_in.status, 200, "{signed_in:?}");
     signed_in.json()

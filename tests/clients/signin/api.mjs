@@ -75,11 +75,11 @@ export const codeIn = (text) => CODE.exec(text)?.[0];
 /** Sends a code; returns the request that it belongs to. */
 export function started(answer) {
   equal(answer.status, 202);
-  shape(answer.body, { request: "ulid", expires_in: 600 });
+  shape(answer.body, { request: "ulid", expires_in: 600, to: "string" });
   return answer.body.request;
 }
 
-/** Asks for a code, and reads it in the outbox. Where one has just been sent, the server is asked until it sends another. */
+/** Asks for a code, and reads it in the outbox: {request, code}. Where one has just been sent, the server is asked until it sends another. */
 export async function codeFor(backend, address) {
   const kind = address.startsWith("+") ? "phone" : "email";
   const before = (await outbox(backend)).filter((notice) => notice.to === address).length;
@@ -87,18 +87,19 @@ export async function codeFor(backend, address) {
     const asked = await auth(backend, `${kind}/start`, { [kind]: address });
     return asked.status !== 429 && asked;
   });
-  started(answer);
+  const request = started(answer);
   const notice = await until(`the code for ${address}`, async () => {
     const mine = (await outbox(backend)).filter(({ to }) => to === address);
     return mine.length > before && mine[0];
   });
-  return codeIn(notice.text);
+  return { request, code: codeIn(notice.text) };
 }
 
-/** Verifies an address with a code, the one that is asked for now unless one is given. */
-export async function verify(backend, address, { code, handle, bearer } = {}) {
+/** Verifies an address with what `codeFor` returned, or with what is asked for now; `code` takes its code's place. */
+export async function verify(backend, address, { sent, code, handle, bearer } = {}) {
   const kind = address.startsWith("+") ? "phone" : "email";
-  return auth(backend, `${kind}/verify`, { [kind]: address, code: code ?? (await codeFor(backend, address)), handle }, bearer);
+  const proof = sent ?? (await codeFor(backend, address));
+  return auth(backend, `${kind}/verify`, { [kind]: address, ...proof, ...(code !== undefined && { code }), handle }, bearer);
 }
 
 /** A new account by mail: {access, refresh, handle, mail}. */

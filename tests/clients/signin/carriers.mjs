@@ -17,7 +17,7 @@ export async function carriers({ openid }) {
   const secrets = new Set([password, token, openid.web.client_secret, Buffer.from(`\0${user}\0${password}`).toString("base64")]);
   const flags = [
     "--log", "debug", ...api.WIDE, ...mock.appleFlags(), ...openid.twitterFlags(),
-    "--smtp-url", mailServer.url, "--texts-url", hook.url, "--texts-token", token, "--mail-from", "Sound Off <no-reply@example.org>",
+    "--smtp-url", mailServer.url, "--texts-url", hook.url, "--texts-token", token, "--text-countries", "+49", "--mail-from", "Sound Off <no-reply@example.org>",
   ];
   try {
     await Backend.with(flags, async (backend) => {
@@ -29,9 +29,31 @@ export async function carriers({ openid }) {
       await refusing(world, usual);
       await silentLog(world);
     });
+    await budget(hook);
   } finally {
     await Promise.all([mailServer.close(), hook.close(), mock.close()]);
   }
+}
+
+/** Texts cost money: where they may go, and how many are sent in a day. */
+async function budget(hook) {
+  await Backend.with([...api.WIDE, "--texts-url", hook.url, "--text-countries", "DE", "--texts-per-day", "2"], async (backend) => {
+    await check("text: none goes to a country that is not named: 404 not_configured", async () => {
+      const texts = hook.requests.length;
+      for (const phone of ["+881612345678", "+44 20 7946 0018", "+1 876 555 0123"]) {
+        api.refused(await api.auth(backend, "phone/start", { phone }), 404, "not_configured");
+      }
+      equal(hook.requests.length, texts);
+    });
+    await check("text: the third of a day of two is refused: 429", async () => {
+      const start = (n) => api.auth(backend, "phone/start", { phone: `+49 170 12345${n}0` });
+      for (const n of [1, 2]) api.started(await start(n));
+      const { body, headers } = api.refused(await start(3), 429, "rate_limited");
+      must(body.detail.includes("no more texts are sent today"), body.detail);
+      must(Number(headers.get("retry-after")) <= 86_400, headers.get("retry-after"));
+      api.started(await api.auth(backend, "email/start", { email: api.freshMail() }));
+    });
+  });
 }
 
 function keep(secrets, ...values) {
@@ -42,7 +64,7 @@ async function byMail({ backend, mailServer, secrets }) {
   const [mail, handle] = [api.freshMail(), api.freshHandle()];
   let user;
   await check("mail: a code comes by SMTP, after a password, from the operator's sender address", async () => {
-    api.started(await api.auth(backend, "email/start", { email: mail }));
+    const request = api.started(await api.auth(backend, "email/start", { email: mail }));
     const { from, to, text } = await api.until("the mail", () => mailServer.mailTo(mail));
     equal([from, to], ["no-reply@example.org", [mail]]);
     const [head, body] = text.split("\r\n\r\n");
@@ -51,7 +73,7 @@ async function byMail({ backend, mailServer, secrets }) {
     }
     const code = api.codeIn(body);
     must(head.includes(code) && body.includes("10 minutes"), text);
-    user = api.session(await api.verify(backend, mail, { code, handle }), { handle, created: true });
+    user = api.session(await api.verify(backend, mail, { sent: { request, code }, handle }), { handle, created: true });
     keep(secrets, mail, code, user.access, user.refresh);
   });
   await check("mail: the session that it opened opens a socket", () => api.opensSocket(backend, user));
@@ -73,20 +95,20 @@ async function byText({ backend, hook, secrets, token }) {
   const [phone, handle] = [api.freshPhone(), api.freshHandle()];
   let user;
   await check("text: a code is handed to the hook, with the bearer token and nothing else", async () => {
-    api.started(await api.auth(backend, "phone/start", { phone }));
+    const request = api.started(await api.auth(backend, "phone/start", { phone }));
     const text = await api.until("the text", () => hook.textTo(phone));
     const { method, url, headers, body } = hook.requests.at(-1);
     equal([method, url, headers.authorization, headers["content-type"], body], ["POST", "/texts", `Bearer ${token}`, "application/json", { to: phone, text }]);
     const code = api.codeIn(text);
     must(text.startsWith(code) && text.length <= 160, text);
-    user = api.session(await api.verify(backend, phone, { code, handle }), { handle, created: true });
+    user = api.session(await api.verify(backend, phone, { sent: { request, code }, handle }), { handle, created: true });
     keep(secrets, phone, code, user.access, user.refresh);
   });
   await check("text: the session that it opened opens a socket", () => api.opensSocket(backend, user));
   await check("text: a hook that fails is tried again, and the answer is 202 all the same", async () => {
     const other = api.freshPhone();
     hook.status = 500;
-    equal((await api.auth(backend, "phone/start", { phone: other })).status, 202);
+    const request = api.started(await api.auth(backend, "phone/start", { phone: other }));
     await api.until("the first try", () => hook.textTo(other));
     hook.status = 200;
     const tries = () => hook.requests.filter(({ body }) => body.to === other);
@@ -94,7 +116,7 @@ async function byText({ backend, hook, secrets, token }) {
     equal(tries()[0].body, tries()[1].body);
     keep(secrets, other, api.codeIn(hook.textTo(other)));
     const handle = api.freshHandle();
-    api.session(await api.verify(backend, other, { code: api.codeIn(hook.textTo(other)), handle }), { handle, created: true });
+    api.session(await api.verify(backend, other, { sent: { request, code: api.codeIn(hook.textTo(other)) }, handle }), { handle, created: true });
   });
   return user;
 }
@@ -116,7 +138,7 @@ async function elsewhere({ backend, mock, openid, secrets }, [user, other]) {
     // The theft is a warning of its own in the log, by name and without the token.
     api.refused(await api.auth(backend, "refresh", { refresh_token: other.refresh }), 401, "unauthorized");
     const wrong = api.freshMail("wrong");
-    api.refused(await api.auth(backend, "email/verify", { email: wrong, code: "918273" }), 401, "unauthorized");
+    api.refused(await api.auth(backend, "email/verify", { email: wrong, request: "01ARZ3NDEKTSV4RRFFQ69G5FAV", code: "918273" }), 401, "unauthorized");
     api.refused(await api.auth(backend, "email/verify", `{"email":"${wrong}","code":`), 400, "bad_message");
     const phone = await Phone.dial(backend);
     phone.write({ op: "hello", token: last.access_token });

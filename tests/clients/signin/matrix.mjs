@@ -34,7 +34,7 @@ export async function matrix({ openid }) {
       });
       await table(world, "refresh", refreshRows(world), async (make) => api.auth(backend, "refresh", await make()));
       await access(world);
-      await check("code: the one before, when another was sent", async () => {
+      await check("code: the one before, with the request of the one that was sent after it", async () => {
         world.rows += 1;
         api.refused(await oldCode, 401, "unauthorized");
       });
@@ -86,16 +86,31 @@ async function controls(world) {
     const handle = api.freshHandle();
     api.session(await api.auth(backend, "twitter", { ...world.usedCode, handle }), { handle, created: true });
   });
-  await check("control: a code with space around it signs up", async () => {
-    const [mail, handle] = [api.freshMail(), api.freshHandle()];
-    world.known = { mail, code: await api.codeFor(backend, mail) };
-    api.session(await api.verify(backend, mail, { code: ` ${world.known.code}\n`, handle }), { handle, created: true });
-  });
+  const script = (zero) => (code) => code.replace(/\d/g, (digit) => String.fromCharCode(zero + Number(digit)));
+  for (const [written, write] of [
+    ["space around it", (code) => ` ${code}\n`],
+    ["two groups", (code) => `${code.slice(0, 3)} ${code.slice(3)}`],
+    ["a hyphen", (code) => `${code.slice(0, 3)}-${code.slice(3)}`],
+    ["a dash and a narrow blank", (code) => `${code.slice(0, 2)}\u2013${code.slice(2, 4)}\u202f${code.slice(4)}`],
+    ["a zero-width space behind", (code) => `${code}\u200b`],
+    ["a mark of direction before", (code) => `\u200e${code}`],
+    ["Arabic-Indic digits", script(0x660)],
+    ["Persian digits", script(0x6f0)],
+    ["full-width digits", script(0xff10)],
+    ["no quotes", Number],
+  ]) {
+    await check(`control: a code with ${written} signs up`, async () => {
+      const [mail, handle] = [api.freshMail(), api.freshHandle()];
+      const sent = await api.codeFor(backend, mail);
+      world.known = { email: mail, ...sent };
+      api.session(await api.verify(backend, mail, { sent, code: write(sent.code), handle }), { handle, created: true });
+    });
+  }
   await check("control: the right code at the fifth try signs up", async () => {
     const [mail, handle] = [api.freshMail(), api.freshHandle()];
-    const code = await api.codeFor(backend, mail);
-    for (let n = 0; n < 4; n++) api.refused(await api.verify(backend, mail, { code: "x" }), 401, "unauthorized");
-    api.session(await api.verify(backend, mail, { code, handle }), { handle, created: true });
+    const sent = await api.codeFor(backend, mail);
+    for (let n = 0; n < 4; n++) api.refused(await api.verify(backend, mail, { sent, code: "x" }), 401, "unauthorized");
+    api.session(await api.verify(backend, mail, { sent, handle }), { handle, created: true });
   });
 }
 
@@ -104,8 +119,8 @@ async function supersededCode(world) {
   const mail = api.freshMail();
   const first = await api.codeFor(world.backend, mail);
   api.refused(await api.auth(world.backend, "email/start", { email: mail }), 429, "rate_limited");
-  await api.codeFor(world.backend, mail);
-  return api.verify(world.backend, mail, { code: first, handle: ghost(world) });
+  const second = await api.codeFor(world.backend, mail);
+  return api.verify(world.backend, mail, { sent: second, code: first.code, handle: ghost(world) });
 }
 
 /** A token that must open none of the three doors that access tokens open. */

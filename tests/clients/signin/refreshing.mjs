@@ -160,9 +160,9 @@ async function operated({ backend, refresh, next }) {
     for (let round = 0; round < 3; round++) {
       const user = await api.signUp(backend);
       // The code is asked for before, so that it can be used at once.
-      const code = await api.codeFor(backend, user.mail);
+      const sent = await api.codeFor(backend, user.mail);
       await backend.operate("users", "revoke", user.handle);
-      const again = api.session(await api.verify(backend, user.mail, { code }), { handle: user.handle, created: false });
+      const again = api.session(await api.verify(backend, user.mail, { sent }), { handle: user.handle, created: false });
       await api.opensSocket(backend, again);
       await next(again.refresh);
     }

@@ -38,8 +38,8 @@ export function twitterRows({ openid, usedCode }) {
 export function codeRows({ backend, known }) {
   const sent = async (change) => {
     const mail = freshMail();
-    const code = await codeFor(backend, mail);
-    return { kind: "email", body: { email: mail, code, ...change({ mail, code }) } };
+    const { request, code } = await codeFor(backend, mail);
+    return { kind: "email", body: { email: mail, request, code, ...change({ mail, code }) } };
   };
   const other = (code) => String((Number(code) + 1) % 1_000_000).padStart(6, "0");
   return [
@@ -47,45 +47,46 @@ export function codeRows({ backend, known }) {
     ["the code of another address", async () => sent(() => ({ email: freshMail() }))],
     ["the code of an address that asked too", async () => {
       const [mine, theirs] = [freshMail(), freshMail()];
-      const [, code] = [await codeFor(backend, mine), await codeFor(backend, theirs)];
-      return { kind: "email", body: { email: mine, code } };
+      const [, sent] = [await codeFor(backend, mine), await codeFor(backend, theirs)];
+      return { kind: "email", body: { email: mine, ...sent } };
     }],
-    ["a code that was used", () => ({ kind: "email", body: { email: known.mail, code: known.code } })],
+    ["a code that was used", () => ({ kind: "email", body: { ...known } })],
     ["the right code at the sixth try", async () => {
       const mail = freshMail();
-      const code = await codeFor(backend, mail);
-      for (let n = 0; n < 5; n++) await verify(backend, mail, { code: other(code) });
-      return { kind: "email", body: { email: mail, code } };
+      const sent = await codeFor(backend, mail);
+      for (let n = 0; n < 5; n++) await verify(backend, mail, { sent, code: other(sent.code) });
+      return { kind: "email", body: { email: mail, ...sent } };
     }],
     ["a code of another request", async () => {
       const mine = (await auth(backend, "email/start", { email: freshMail() })).body.request;
       return sent(() => ({ request: mine }));
     }],
+    ["no request", () => sent(() => ({ request: undefined })), 400, "bad_message"],
     ["an invalid request", () => sent(() => ({ request: "../../x" }))],
     ["an empty request", () => sent(() => ({ request: "" }))],
     ["a request that is a number", () => sent(() => ({ request: 7 })), 400, "bad_message"],
     ["five digits", () => sent(({ code }) => ({ code: code.slice(0, 5) }))],
     ["seven digits", () => sent(({ code }) => ({ code: `0${code}` }))],
     ["letters", () => sent(() => ({ code: "abcdef" }))],
-    ["digits of another script", () => sent(({ code }) => ({ code: code.replace(/\d/g, (d) => String.fromCharCode(0x660 + Number(d))) }))],
+    ["digits in circles", () => sent(({ code }) => ({ code: code.replace(/\d/g, "\u2460") }))],
     ["an empty code", () => sent(() => ({ code: "" }))],
     ["no code", () => sent(() => ({ code: undefined })), 400, "bad_message"],
-    ["a code that is a number", () => sent(({ code }) => ({ code: Number(code) })), 400, "bad_message"],
+    ["a code that is another number", () => sent(({ code }) => ({ code: Number(other(code)) }))],
+    ["a code that is no whole number", () => sent(() => ({ code: 1234.5 })), 400, "bad_message"],
     ["a code that is a list of codes", () => sent(({ code }) => ({ code: [code, other(code)] })), 400, "bad_message"],
     ["no address", () => sent(() => ({ email: undefined })), 400, "bad_message"],
     ["two addresses at once", () => sent(({ mail }) => ({ email: `${mail},${freshMail()}` })), 400, "bad_message"],
     ["a phone's code sent as a mail code", async () => {
       const phone = freshPhone();
-      return { kind: "email", body: { email: freshMail(), phone, code: await codeFor(backend, phone) } };
+      return { kind: "email", body: { email: freshMail(), phone, ...(await codeFor(backend, phone)) } };
     }],
     ["a phone's number and code sent as mail", async () => {
       const phone = freshPhone();
-      return { kind: "email", body: { phone, code: await codeFor(backend, phone) } };
+      return { kind: "email", body: { phone, ...(await codeFor(backend, phone)) } };
     }, 400, "bad_message"],
     ["a mail code sent as a phone code", async () => {
       const phone = freshPhone();
-      const code = await codeFor(backend, freshMail());
-      return { kind: "phone", body: { phone, code } };
+      return { kind: "phone", body: { phone, ...(await codeFor(backend, freshMail())) } };
     }],
   ];
 }

@@ -81,6 +81,8 @@ export async function sessions(): Promise<void> {
     if (error instanceof SoundOffError && error.code === "handle_required") return;
   }
   await session.apple({ id_token: "t", nonce: "n" }, { link: true });
+  // @ts-expect-error: the request is missing
+  await session.verifyEmail({ email: "anna@example.org", code: "123456" });
   // @ts-expect-error: a code is missing
   await session.verifyEmail({ email: "anna@example.org" });
   // @ts-expect-error: a token is a string
