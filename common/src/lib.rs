@@ -13,6 +13,7 @@
 pub mod counts;
 pub mod guard;
 pub mod hex;
+pub mod invisible;
 pub mod lock;
 pub mod model;
 pub mod pipeline;

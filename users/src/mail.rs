@@ -5,8 +5,9 @@ use std::str::FromStr as _;
 use icu_normalizer::ComposingNormalizer;
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
+use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{is_invisible, narrow, trimmed};
+use crate::spelling::{narrow, trimmed};
 
 /// The longest address (RFC 5321's path, without its brackets).
 const MAX_BYTES: usize = 254;

@@ -2,8 +2,9 @@
 
 use phonenumber::Metadata;
 use phonenumber::metadata::{DATABASE, Descriptor};
+use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{digit, is_dash, is_invisible, narrow};
+use crate::spelling::{digit, is_dash, narrow};
 
 /// How many digits a number has (E.164); shorter ones are services of one network.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;

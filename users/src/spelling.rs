@@ -1,7 +1,6 @@
 //! What people type and paste, and what phones and word processors put between it.
 
-use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapData, CodePointSetData};
+use soundoff_common::invisible::is_invisible;
 
 /// The zeros of the scripts whose digits keyboards write.
 const ZEROS: &[char] = &[
@@ -20,17 +19,6 @@ pub(crate) fn digit(c: char) -> Option<char> {
     let value =
         ZEROS.iter().filter_map(|zero| (c as u32).checked_sub(*zero as u32)).find(|value| *value < 10)?;
     char::from_digit(value, 10)
-}
-
-/// Whether a character shows nothing of itself: zero-width spaces and joiners, soft hyphens, marks of direction,
-/// variation selectors, fillers, controls.
-pub(crate) fn is_invisible(c: char) -> bool {
-    let hidden = matches!(
-        CodePointMapData::<GeneralCategory>::new().get(c),
-        GeneralCategory::Control | GeneralCategory::Format
-    );
-    // The blank of Braille is a letter like others to Unicode.
-    hidden || c == '\u{2800}' || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 /// A code as somebody typed or pasted it: in ASCII digits, without what is written between groups of them. What is

@@ -1,5 +1,6 @@
 //! The rules for a text from a client. Lengths count Unicode characters, as the protocol does.
 
+use soundoff_common::invisible::is_invisible;
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::protocol::ErrorCode;
 
@@ -67,30 +68,6 @@ fn says_something(field: &str, text: &str) -> Result<(), Failure> {
         return Err(Failure::reject(ErrorCode::BadMessage, format!("{field} says nothing")));
     }
     Ok(())
-}
-
-/// Whether a character shows nothing by itself: Unicode's Default_Ignorable_Code_Point (17.0), and the blank of Braille.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        u32::from(c),
-        0xAD | 0x34F
-            | 0x61C
-            | 0x115F..=0x1160
-            | 0x17B4..=0x17B5
-            | 0x180B..=0x180F
-            | 0x200B..=0x200F
-            | 0x202A..=0x202E
-            | 0x2060..=0x206F
-            | 0x2800
-            | 0x3164
-            | 0xFE00..=0xFE0F
-            | 0xFEFF
-            | 0xFFA0
-            | 0xFFF0..=0xFFF8
-            | 0x1_BCA0..=0x1_BCA3
-            | 0x1_D173..=0x1_D17A
-            | 0xE_0000..=0xE_0FFF
-    )
 }
 
 fn within(field: &str, text: &str, most: usize) -> Result<(), Failure> {
