@@ -26,8 +26,8 @@ const REST_NS: u64 = 250_000_000;
 const BYTES_FOR_A_MESSAGE: usize = 4096;
 /// What a pong costs beside its ping, in frames.
 const PING_COST: u32 = 7;
-/// What a frame over the limit costs, in messages: as much as the bytes that most of them have.
-const SKIPPED_COST: u32 = 10;
+/// What a frame over the limit costs, in messages, beside the pace of its parts.
+const SKIPPED_COST: u32 = 4;
 /// What checking a token costs, in messages.
 const AUTH_COST: u32 = 2;
 

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(crate) const TABLES_FILE: &str = "tables.redb";
 /// Everything that `soundoff up` and its engines make in a data directory. A test fails when a name is missing.
 const OURS: [&str; 8] =
     ["archive", "blobs", LOCK_FILE, OPS_FILE, "queues", RESERVE_FILE, SECRET_FILE, TABLES_FILE];
+/// The permissions of all but a directory's owner.
+const OTHERS: u32 = 0o077;
 /// How often `ops.json` is tried again on a full disk.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How many unknown files a message names.
@@ -117,6 +119,12 @@ impl DataDir {
     fn lock(path: &Path) -> anyhow::Result<Self> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.with_context(|| format!("cannot make {}", path.display()))?;
+        let mode = std::fs::metadata(path)?.permissions().mode();
+        anyhow::ensure!(
+            mode & OTHERS == 0,
+            "others on this machine may read {0}, which holds messages and keys: `chmod 700 {0}`, and start again",
+            path.display()
+        );
         let file = path.join(LOCK_FILE);
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file);
         let lock = lock.with_context(|| format!("cannot open {}", file.display()))?;

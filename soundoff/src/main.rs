@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use config::{Cli, Command, TimelineCommand};
+use rustix::fs::Mode;
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::web::operator::OperatorKey;
 use soundoff_common::{note, tell};
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
     // each connected user instead of 10 (`docs/benchmarks.md`). If the kernel cannot turn this off, we start all the
     // same.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    // What this process makes is for its own user alone, in whatever directory.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(cli.log.filter()).with_ansi(colours);
     // What the log cannot write is lost: by default it would say so to the same standard error, and panic.

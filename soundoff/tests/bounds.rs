@@ -4,7 +4,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::client::{Client, Next};
@@ -122,7 +122,16 @@ async fn law_10_frames_and_their_pace_are_bounded() {
         }
     }
     assert!((10..=26).contains(&limited), "{limited} of 30 at once with a burst of 5");
-    ann.send(frame(1001 - overhead)).await;
+    let too_large = loop {
+        ann.send(frame(1001 - overhead)).await;
+        let outcome = ann.outcome("a").await.unwrap();
+        if outcome["error"]["code"] != "rate_limited" {
+            break outcome;
+        }
+        tokio::time::sleep(Duration::from_millis(outcome["error"]["retry_after_ms"].as_u64().unwrap())).await;
+    };
+    assert_eq!((&too_large["op"], &too_large["error"]["code"]), (&json!("error"), &json!("too_large")));
+    ann.send(frame(8_001 - overhead)).await;
     assert_eq!(ann.closed().await, 4501);
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use soundoff_common::pipeline::deliver::{InternalKey, SIGNED_HEADER, Signer};
 use soundoff_common::protocol::now_ms;
 use support::client::{Client, Next};
-use support::{PATIENCE, Server, UNPACED, refused, soundoff, tokens};
+use support::{PATIENCE, Server, UNPACED, private_dir, refused, soundoff, tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn output(args: &[&str]) -> Output {
@@ -23,7 +24,7 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
     let said = refused(&["--listen", "127.0.0.1:0"], server.data());
     assert!(said.contains("another soundoff is running") && said.contains("--data"), "{said}");
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let said = refused(&["--listen", &server.address], &dir.path().join("other"));
     assert!(said.contains(&server.address) && said.contains("--listen"), "{said}");
     for public in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0"] {
@@ -55,7 +56,7 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
 
 #[test]
 fn weights_that_make_no_sense_are_refused_at_the_start() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let mut nonsense = Vec::new();
     for part in ["age", "affinity", "popularity"] {
         for value in ["-0.5", "16.5", "NaN", "inf"] {
@@ -75,7 +76,7 @@ fn weights_that_make_no_sense_are_refused_at_the_start() {
 
 #[test]
 fn commands_say_where_they_have_looked_for_data() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let here = dir.path().canonicalize().unwrap();
     let queues = |args: &[&str]| {
         let output = soundoff().arg("queues").args(args).current_dir(&here).output().unwrap();
@@ -97,7 +98,7 @@ fn commands_say_where_they_have_looked_for_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_somebody_else_in_a_data_directory_are_not_passed_over() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let photos = dir.path().join("photos");
     std::fs::create_dir(&photos).unwrap();
     std::fs::write(photos.join("cat.jpg"), "").unwrap();
@@ -119,6 +120,36 @@ async fn files_of_somebody_else_in_a_data_directory_are_not_passed_over() {
         assert!(begun.elapsed() < PATIENCE, "not named: {}", server.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[test]
+fn what_is_kept_is_for_its_owner_alone() {
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let dir = private_dir();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    for open in [0o755, 0o750, 0o701] {
+        std::fs::set_permissions(&data, Permissions::from_mode(open)).unwrap();
+        let said = refused(&["--listen", "127.0.0.1:0"], &data);
+        assert!(said.contains(&format!("chmod 700 {}", data.display())), "{open:o}: {said}");
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "nothing is written there");
+    }
+    std::fs::set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
+    let _server = Server::start_in(&data, &[], Vec::new());
+    let mut folders = vec![data];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                assert_eq!(mode(&entry), 0o700, "{}", entry.display());
+                folders.push(entry);
+            } else {
+                assert_eq!(mode(&entry), 0o600, "{}", entry.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 4, "{files} files");
 }
 
 #[test]
@@ -395,7 +426,7 @@ async fn secrets_stay_out_of_the_log_and_in_files_for_the_owner() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_secret_than_the_data_was_made_under_is_refused() {
     let mut server = Server::start(&[]);
-    let secrets = tempfile::tempdir().unwrap();
+    let secrets = private_dir();
     let file = |name: &str, text: &str| {
         let path = secrets.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -418,7 +449,7 @@ async fn another_secret_than_the_data_was_made_under_is_refused() {
 
 #[test]
 fn providers_to_which_secrets_would_go_unencrypted_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let apple = ["--apple-client-ids", "a", "--apple-jwks-url"];
     let twitter =
         ["--twitter-client-id", "a", "--twitter-redirect-uris", "https://a.example/", "--twitter-token-url"];

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::json;
 use support::client::Client;
-use support::{Server, refused, soundoff, tokens};
+use support::{Server, private_dir, refused, soundoff, tokens};
 
 fn output(args: &[&str]) -> Output {
     soundoff().args(args).output().unwrap()
@@ -83,7 +83,7 @@ async fn a_post_works_with_the_smallest_and_the_largest_numbers() {
 
 #[test]
 fn a_number_out_of_range_is_refused_with_its_range() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     for (flag, range) in [
         ("--visibility-ms=0", "from 100 to 43200000"),
         ("--max-receives=1001", "from 1 to 1000"),
@@ -102,7 +102,7 @@ fn a_number_out_of_range_is_refused_with_its_range() {
 
 #[test]
 fn texts_go_nowhere_until_it_is_said_where() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     let carrier = "--texts-url=http://127.0.0.1:9/texts";
     let said = refused(&[carrier], dir.path());
     assert!(said.contains("--text-countries") && said.contains("+44,+49"), "{said}");
@@ -124,7 +124,7 @@ fn what_is_no_level_is_refused_and_not_taken_for_off() {
 
 #[test]
 fn an_address_that_is_none_is_refused_with_an_example() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     for (args, example) in [
         (&["up", "--listen", "localhost:8080"][..], "127.0.0.1:8080"),
         (&["edge", "--listen", "9999"], "0.0.0.0:9999"),

@@ -22,6 +22,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Faster than any socket of a test can send.
 pub(crate) const UNPACED: [&str; 4] = ["--messages-per-second", "1000000", "--burst", "1000000"];
 
+/// A directory that is fit for data: nobody else may read it.
+pub(crate) fn private_dir() -> tempfile::TempDir {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
+}
+
 /// A `soundoff up` of this build. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
