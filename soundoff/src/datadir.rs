@@ -227,7 +227,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         assert!(Contents::of(&path).unwrap().foreign.is_empty(), "not there yet");
-        std::fs::create_dir(&path).unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         for name in [".hidden", "lost+found", "7", "6", "5", "4", "3", "2", "1"] {
             std::fs::write(path.join(name), "").unwrap();
         }

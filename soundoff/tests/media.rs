@@ -97,8 +97,17 @@ async fn a_photograph_is_shown_once_it_has_passed_and_without_its_place() {
 
     let post = alice.call("post.create", json!({ "text": "look", "media": [id] })).await["post"].take();
     assert_eq!(post["media"][0], ready);
-    let page = alice.call("timeline.fetch", json!({})).await;
-    assert_eq!(page["items"][0]["post"]["media"][0], ready, "a timeline shows it, too");
+    // What is new is put into timelines a moment after its reply.
+    let begun = Instant::now();
+    let shown = loop {
+        let page = alice.call("timeline.fetch", json!({})).await;
+        if let Some(shown) = page["items"].get(0) {
+            break shown.clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "no timeline has it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(shown["post"]["media"][0], ready, "a timeline shows it, too");
     server.settled();
 }
 

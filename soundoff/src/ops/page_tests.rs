@@ -213,7 +213,7 @@ async fn what_makes_no_sense_is_refused() {
         ("POST /ops/data", StatusCode::METHOD_NOT_ALLOWED),
         ("GET /ops/data?since=-1", StatusCode::BAD_REQUEST),
         ("GET /ops/data?since=99999999999999999999", StatusCode::BAD_REQUEST),
-        ("GET /ops/data?until=1", StatusCode::BAD_REQUEST),
+        ("GET /ops/data?until=1", StatusCode::OK),
         ("DELETE /ops", StatusCode::METHOD_NOT_ALLOWED),
     ] {
         assert_eq!(desk.ask(line, &ours, "").await.0, status, "{line}");
