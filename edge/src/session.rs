@@ -238,7 +238,10 @@ impl Session {
         }
     }
 
-    /// Refuses a frame that was over the limit, of which only the beginning was kept.
+    /// The refusal of a frame that was over the limit, of which only the beginning was kept.
+    ///
+    /// # Errors
+    /// The client is in excess, and may come again in so many milliseconds.
     #[cold]
     pub(crate) fn skipped(
         &mut self,
@@ -246,15 +249,18 @@ impl Session {
         most: usize,
         now_ns: u64,
         standing: Standing<'_>,
-    ) -> Step<'static> {
+    ) -> Result<(Option<String>, ErrorBody), u64> {
         let id = ClientFrame::id_of_start(start);
         if let Err(wait) = self.pay(now_ns, standing, SKIPPED_COST) {
-            return self.over(id, wait, standing.rules.rate.takes_ms(SKIPPED_COST));
+            return match self.over(id, wait, standing.rules.rate.takes_ms(SKIPPED_COST)) {
+                Step::Refuse { id, error } => Ok((id, error)),
+                _ => Err(wait),
+            };
         }
         let message = format!(
             "a frame has at most {most} bytes; a character takes fewer of them as itself than as \\u and four digits"
         );
-        Step::Refuse { id, error: ErrorBody::new(ErrorCode::TooLarge, message) }
+        Ok((id, ErrorBody::new(ErrorCode::TooLarge, message)))
     }
 
     /// Refuses what comes over the rate: there is room in `wait` milliseconds, and after each further `each` for one more.

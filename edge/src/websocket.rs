@@ -47,7 +47,7 @@ const START_BYTES: usize = 1024;
 
 /// A message of which only some has come; nothing is allocated while there is none.
 #[derive(Debug, Default)]
-pub(crate) struct Fragments(Option<Half>);
+pub(crate) struct Fragments(Option<Box<Half>>);
 
 #[derive(Debug)]
 enum Half {
@@ -176,18 +176,14 @@ impl Fragments {
         limit: usize,
         skips: bool,
     ) -> Result<Option<(usize, Inbound<'a>)>, Violation> {
-        if let Some(Half::Skipped(_)) = self.0 {
+        if self.is_skipping() {
             return Ok(self.skip_on(input, 0));
         }
-        let most = if skips { limit.saturating_mul(SKIPPED_TIMES) } else { limit };
-        let Some(Head { first, mask, at, len }) = head(input, most)? else { return Ok(None) };
-        if len > limit.max(CONTROL_BYTES) {
-            if first != FIN | TEXT || self.0.is_some() {
-                return Err(Violation("the message is over the limit"));
-            }
-            self.0 = Some(Half::Skipped(Skipped { start: Vec::new(), mask, left: len }));
-            return Ok(self.skip_on(input, at));
+        let head = head(input, limit);
+        if head.is_err() && skips {
+            return self.begin_to_skip(input, limit);
         }
+        let Some(Head { first, mask, at, len }) = head? else { return Ok(None) };
         let Some(payload) = input.get_mut(at..at + len) else { return Ok(None) };
         unmask(payload, mask);
         let payload = &*payload;
@@ -197,7 +193,7 @@ impl Fragments {
             TEXT if last => Inbound::Text(text(payload)?),
             TEXT => {
                 may_become_text(payload, 0)?;
-                self.0 = Some(Half::Gathered(payload.to_vec()));
+                self.0 = Some(Box::new(Half::Gathered(payload.to_vec())));
                 Inbound::Part
             }
             CONTINUATION => self.go_on(payload, last, limit)?,
@@ -211,7 +207,7 @@ impl Fragments {
     }
 
     fn go_on(&mut self, payload: &[u8], last: bool, limit: usize) -> Result<Inbound<'static>, Violation> {
-        let Some(Half::Gathered(mut message)) = self.0.take() else {
+        let Some(Half::Gathered(mut message)) = self.0.take().map(|half| *half) else {
             return Err(Violation("nothing to go on with"));
         };
         if message.len() + payload.len() > limit {
@@ -224,14 +220,36 @@ impl Fragments {
             return Ok(Inbound::Gathered(whole));
         }
         may_become_text(&message, known)?;
-        self.0 = Some(Half::Gathered(message));
+        self.0 = Some(Box::new(Half::Gathered(message)));
         Ok(Inbound::Part)
+    }
+
+    #[inline(always)]
+    fn is_skipping(&self) -> bool {
+        self.0.as_ref().is_some_and(|half| matches!(**half, Half::Skipped(_)))
+    }
+
+    /// Begins with a whole text over the limit, if it is not far over it.
+    #[cold]
+    fn begin_to_skip(
+        &mut self,
+        input: &[u8],
+        limit: usize,
+    ) -> Result<Option<(usize, Inbound<'static>)>, Violation> {
+        let Some(Head { first, mask, at, len }) = head(input, limit.saturating_mul(SKIPPED_TIMES))? else {
+            return Ok(None);
+        };
+        if first != FIN | TEXT || self.0.is_some() {
+            return Err(Violation("the frame is over the limit"));
+        }
+        self.0 = Some(Box::new(Half::Skipped(Skipped { start: Vec::new(), mask, left: len })));
+        Ok(self.skip_on(input, at))
     }
 
     /// Takes what has come of a frame that is skipped, from `at` on.
     #[cold]
     fn skip_on(&mut self, input: &[u8], at: usize) -> Option<(usize, Inbound<'static>)> {
-        let Some(Half::Skipped(skipped)) = &mut self.0 else { return None };
+        let Some(Half::Skipped(skipped)) = self.0.as_deref_mut() else { return None };
         let (taken, is_all) = skipped.take(&input[at..]);
         if is_all {
             let start = String::from_utf8_lossy(&skipped.start).into_owned();

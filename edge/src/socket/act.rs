@@ -24,11 +24,7 @@ impl Socket {
         match inbound {
             Inbound::Text(text) => self.step(edge, text, now_ns, role),
             Inbound::Gathered(text) => self.step(edge, &text, now_ns, role),
-            Inbound::Skipped(start) => {
-                let standing = self.connection.standing(&edge.rules, role);
-                let step = self.session.skipped(&start, edge.config.frame_bytes, now_ns, standing);
-                self.perform(edge, step);
-            }
+            Inbound::Skipped(start) => self.refuse_skipped(edge, &start, now_ns, role),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
                 if matches!(self.session.ping(now_ns, &edge.rules), Step::Pong) {
@@ -39,6 +35,17 @@ impl Socket {
                 self.connection.echo_close(code, edge.cut_at());
                 self.peer_closed = true;
             }
+        }
+    }
+
+    /// Apart from other steps, which would be moved for it: this is rare, and they are not.
+    #[cold]
+    fn refuse_skipped(&mut self, edge: &Arc<Edge>, start: &str, now_ns: u64, role: Role) {
+        let connection = &self.connection;
+        let standing = connection.standing(&edge.rules, role);
+        match self.session.skipped(start, edge.config.frame_bytes, now_ns, standing) {
+            Ok((id, error)) => edge.refuse(connection, id.as_deref(), &error),
+            Err(wait_ms) => edge.close_excess(connection, wait_ms),
         }
     }
 
@@ -56,14 +63,8 @@ impl Socket {
     }
 
     fn step(&mut self, edge: &Arc<Edge>, text: &str, now_ns: u64, role: Role) {
-        let step = self.session.step(text, now_ns, self.connection.standing(&edge.rules, role));
-        self.perform(edge, step);
-    }
-
-    #[inline]
-    fn perform(&mut self, edge: &Arc<Edge>, step: Step<'_>) {
         let connection = &self.connection;
-        match step {
+        match self.session.step(text, now_ns, connection.standing(&edge.rules, role)) {
             Step::Nothing => {}
             Step::Hello { token, device, cursor, after } => {
                 let owned = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(&*text));

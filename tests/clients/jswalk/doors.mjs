@@ -38,7 +38,13 @@ async function upgrade(backend) {
     equal((await phone.take((f) => f.op === "welcome", "welcome")).user, "wanda");
     await phone.bye();
   });
-  for (const authorization of ["Bearer what?", `Bearer ${token}x`, `Basic ${btoa("wanda:secret")}`, "Bearer"]) {
+  await check("another kind of authorization is a proxy's", async () => {
+    const phone = await Phone.dial(backend, { headers: { authorization: `Basic ${btoa("wanda:secret")}` } });
+    phone.write({ op: "hello", token });
+    await phone.take((f) => f.op === "welcome", "welcome");
+    await phone.bye();
+  });
+  for (const authorization of ["Bearer what?", `Bearer ${token}x`, "Bearer"]) {
     await check(`401 and problem+json for ${authorization.slice(0, 12).trim()}`, async () => {
       const refusal = await Phone.dial(backend, { headers: { authorization } }).then(() => must(false, "upgraded"), (error) => error);
       must(refusal.response, refusal.message);

@@ -64,7 +64,7 @@ export class FaultyProxy {
   }
 
   #join(near, url) {
-    const path = this.#paths.get(url);
+    const path = this.#paths.get(url.replace(/\/v1\/ws$/, ""));
     if (!path) return near.terminate();
     const far = new WebSocket(this.upstream, "soundoff.v1", { perMessageDeflate: false });
     const number = path.connections++;

@@ -38,9 +38,9 @@ export async function wrongCalls(): Promise<void> {
   // @ts-expect-error: no such type
   await client.call("post.make", { text: "hello" });
   // @ts-expect-error: the text is missing
-  await client.call("post.create", {});
+  await client.call("comment.create", { post: "01" });
   // @ts-expect-error: the body is missing
-  await client.call("post.create");
+  await client.call("comment.create");
   // @ts-expect-error: no such field
   await client.call("dm.send", { to: "bob", text: "hi", subject: "x" });
   // @ts-expect-error: a limit is a number
