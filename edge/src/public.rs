@@ -174,10 +174,10 @@ async fn answer(
     other_end: Option<IpAddr>,
     mut request: Request<Incoming>,
 ) -> Answer {
-    let may = request.method() == Method::GET && request.version() >= Version::HTTP_11;
-    edge.config.base.plain(&mut request);
-    if request.method() == Method::GET && request.uri().path() == PATH {
-        if !may {
+    // Pages make their requests plain themselves.
+    let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_get && edge.config.base.leads_to(request.uri().path(), PATH) {
+        if request.method() == Method::HEAD || request.version() < Version::HTTP_11 {
             return whole(*upgrade::cannot());
         }
         return whole(match upgrade::agree(edge, request.headers(), other_end) {

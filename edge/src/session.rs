@@ -238,10 +238,7 @@ impl Session {
         }
     }
 
-    /// The refusal of a frame that was over the limit, of which only the beginning was kept.
-    ///
-    /// # Errors
-    /// The client is in excess, and may come again in so many milliseconds.
+    /// Refuses a frame that was over the limit, of which only the beginning was kept.
     #[cold]
     pub(crate) fn skipped(
         &mut self,
@@ -249,18 +246,15 @@ impl Session {
         most: usize,
         now_ns: u64,
         standing: Standing<'_>,
-    ) -> Result<(Option<String>, ErrorBody), u64> {
+    ) -> Step<'static> {
         let id = ClientFrame::id_of_start(start);
         if let Err(wait) = self.pay(now_ns, standing, SKIPPED_COST) {
-            return match self.over(id, wait, standing.rules.rate.takes_ms(SKIPPED_COST)) {
-                Step::Refuse { id, error } => Ok((id, error)),
-                _ => Err(wait),
-            };
+            return self.over(id, wait, standing.rules.rate.takes_ms(SKIPPED_COST));
         }
         let message = format!(
             "a frame has at most {most} bytes; a character takes fewer of them as itself than as \\u and four digits"
         );
-        Ok((id, ErrorBody::new(ErrorCode::TooLarge, message)))
+        Step::Refuse { id, error: ErrorBody::new(ErrorCode::TooLarge, message) }
     }
 
     /// Refuses what comes over the rate: there is room in `wait` milliseconds, and after each further `each` for one more.

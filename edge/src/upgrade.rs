@@ -48,8 +48,11 @@ pub(crate) fn asked(bytes: &[u8], base: &BasePath) -> Option<(HeaderMap, usize)>
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(len)) = request.parse(bytes) else { return None };
-    let path = base.within(request.path?.split('?').next()?).trim_end_matches('/');
-    if request.method != Some(Method::GET.as_str()) || request.version != Some(1) || path != PATH {
+    let path = request.path?.split('?').next()?;
+    if request.method != Some(Method::GET.as_str())
+        || request.version != Some(1)
+        || !base.leads_to(path, PATH)
+    {
         return None;
     }
     let mut headers = HeaderMap::with_capacity(request.headers.len());

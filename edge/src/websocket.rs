@@ -13,9 +13,7 @@ pub(crate) enum Inbound<'a> {
     Text(&'a str),
     /// A whole text message that came in fragments.
     Gathered(String),
-    /// The beginning of a text message that was over the limit, and nothing else of it.
-    Skipped(String),
-    /// A fragment was put aside, or a part of what is skipped.
+    /// A fragment was put aside.
     Part,
     Ping(&'a [u8]),
     Pong,
@@ -39,26 +37,15 @@ const PONG: u8 = 10;
 /// The largest control payload.
 const CONTROL_BYTES: usize = 125;
 
-/// How many times the limit a text may have to be skipped and answered: characters that are written as `\\u….` take six
+/// How many times the limit a text may have to be skipped and answered: characters that are written as `\u….` take six
 /// bytes instead of one or two. A larger one is a violation.
 const SKIPPED_TIMES: usize = 8;
 /// How much of its beginning is kept: its `id` is there.
 const START_BYTES: usize = 1024;
 
-/// A message of which only some has come; nothing is allocated while there is none.
-#[derive(Debug, Default)]
-pub(crate) struct Fragments(Option<Box<Half>>);
-
+/// A whole text over the limit, which is taken as it comes; only its beginning is kept.
 #[derive(Debug)]
-enum Half {
-    /// The fragments of a message, put together.
-    Gathered(Vec<u8>),
-    Skipped(Skipped),
-}
-
-/// A frame over the limit.
-#[derive(Debug)]
-struct Skipped {
+pub(crate) struct Skipped {
     start: Vec<u8>,
     mask: [u8; 4],
     /// How many bytes of it have not come.
@@ -66,17 +53,32 @@ struct Skipped {
 }
 
 impl Skipped {
-    /// Takes what has come of it; returns how many bytes, and whether that was all.
-    fn take(&mut self, input: &[u8]) -> (usize, bool) {
+    /// Begins with the frame at the start of `input`, if it is a whole text and not far over the limit; returns how many
+    /// bytes its head took.
+    pub(crate) fn begin(input: &[u8], limit: usize) -> Option<(Self, usize)> {
+        let Head { first, mask, at, len } = head(input, limit.saturating_mul(SKIPPED_TIMES)).ok()??;
+        (first == FIN | TEXT && len > limit).then(|| (Self { start: Vec::new(), mask, left: len }, at))
+    }
+
+    /// Takes what has come of it; returns how many bytes that was.
+    pub(crate) fn take(&mut self, input: &[u8]) -> usize {
         let taken = &input[..self.left.min(input.len())];
-        let room = START_BYTES - self.start.len();
         let at = self.start.len();
-        let kept = taken.iter().take(room).enumerate().map(|(n, byte)| byte ^ self.mask[(at + n) % 4]);
-        self.start.extend(kept);
+        let kept = taken.iter().take(START_BYTES - at).enumerate();
+        self.start.extend(kept.map(|(n, byte)| byte ^ self.mask[(at + n) % 4]));
         self.left -= taken.len();
-        (taken.len(), self.left == 0)
+        taken.len()
+    }
+
+    /// Its beginning, when all of it has come.
+    pub(crate) fn whole(&self) -> Option<String> {
+        (self.left == 0).then(|| String::from_utf8_lossy(&self.start).into_owned())
     }
 }
+
+/// A message of which only some fragments have come; nothing is allocated while there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Fragments(Option<Vec<u8>>);
 
 struct Head {
     first: u8,
@@ -169,21 +171,13 @@ impl Fragments {
     }
 
     /// Decodes one frame at the start of `input`, in place; returns how many bytes it took, or `None` while it is
-    /// incomplete. Of a text of more than `limit` bytes all parts are taken as they come, if `skips`.
+    /// incomplete.
     pub(crate) fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
         limit: usize,
-        skips: bool,
     ) -> Result<Option<(usize, Inbound<'a>)>, Violation> {
-        if self.is_skipping() {
-            return Ok(self.skip_on(input, 0));
-        }
-        let head = head(input, limit);
-        if head.is_err() && skips {
-            return self.begin_to_skip(input, limit);
-        }
-        let Some(Head { first, mask, at, len }) = head? else { return Ok(None) };
+        let Some(Head { first, mask, at, len }) = head(input, limit)? else { return Ok(None) };
         let Some(payload) = input.get_mut(at..at + len) else { return Ok(None) };
         unmask(payload, mask);
         let payload = &*payload;
@@ -193,7 +187,7 @@ impl Fragments {
             TEXT if last => Inbound::Text(text(payload)?),
             TEXT => {
                 may_become_text(payload, 0)?;
-                self.0 = Some(Box::new(Half::Gathered(payload.to_vec())));
+                self.0 = Some(payload.to_vec());
                 Inbound::Part
             }
             CONTINUATION => self.go_on(payload, last, limit)?,
@@ -207,9 +201,7 @@ impl Fragments {
     }
 
     fn go_on(&mut self, payload: &[u8], last: bool, limit: usize) -> Result<Inbound<'static>, Violation> {
-        let Some(Half::Gathered(mut message)) = self.0.take().map(|half| *half) else {
-            return Err(Violation("nothing to go on with"));
-        };
+        let Some(mut message) = self.0.take() else { return Err(Violation("nothing to go on with")) };
         if message.len() + payload.len() > limit {
             return Err(Violation("the message is over the limit"));
         }
@@ -220,43 +212,8 @@ impl Fragments {
             return Ok(Inbound::Gathered(whole));
         }
         may_become_text(&message, known)?;
-        self.0 = Some(Box::new(Half::Gathered(message)));
+        self.0 = Some(message);
         Ok(Inbound::Part)
-    }
-
-    #[inline(always)]
-    fn is_skipping(&self) -> bool {
-        self.0.as_ref().is_some_and(|half| matches!(**half, Half::Skipped(_)))
-    }
-
-    /// Begins with a whole text over the limit, if it is not far over it.
-    #[cold]
-    fn begin_to_skip(
-        &mut self,
-        input: &[u8],
-        limit: usize,
-    ) -> Result<Option<(usize, Inbound<'static>)>, Violation> {
-        let Some(Head { first, mask, at, len }) = head(input, limit.saturating_mul(SKIPPED_TIMES))? else {
-            return Ok(None);
-        };
-        if first != FIN | TEXT || self.0.is_some() {
-            return Err(Violation("the frame is over the limit"));
-        }
-        self.0 = Some(Box::new(Half::Skipped(Skipped { start: Vec::new(), mask, left: len })));
-        Ok(self.skip_on(input, at))
-    }
-
-    /// Takes what has come of a frame that is skipped, from `at` on.
-    #[cold]
-    fn skip_on(&mut self, input: &[u8], at: usize) -> Option<(usize, Inbound<'static>)> {
-        let Some(Half::Skipped(skipped)) = self.0.as_deref_mut() else { return None };
-        let (taken, is_all) = skipped.take(&input[at..]);
-        if is_all {
-            let start = String::from_utf8_lossy(&skipped.start).into_owned();
-            self.0 = None;
-            return Some((at + taken, Inbound::Skipped(start)));
-        }
-        (at + taken > 0).then_some((at + taken, Inbound::Part))
     }
 }
 

@@ -27,10 +27,10 @@ fn a_frame_of_any_length_is_read_when_its_last_byte_is_there() {
         let mut fragments = Fragments::default();
         for cut in [0, 1, 2, 5, frame.len() - 1] {
             let mut torn = frame[..cut.min(frame.len() - 1)].to_vec();
-            assert_eq!(fragments.decode(&mut torn, 100_000, false), Ok(None), "{len} cut at {cut}");
+            assert_eq!(fragments.decode(&mut torn, 100_000), Ok(None), "{len} cut at {cut}");
         }
         let mut more = [frame.clone(), vec![0x81]].concat();
-        let read = fragments.decode(&mut more, 100_000, false).unwrap().unwrap();
+        let read = fragments.decode(&mut more, 100_000).unwrap().unwrap();
         assert_eq!(read, (frame.len(), Inbound::Text(&payload)));
     }
 }
@@ -50,7 +50,7 @@ fn fragments_gather_around_control_frames() {
     ];
     for (mut frame, expected) in frames {
         let len = frame.len();
-        assert_eq!(fragments.decode(&mut frame, 64, false), Ok(Some((len, expected))));
+        assert_eq!(fragments.decode(&mut frame, 64), Ok(Some((len, expected))));
     }
 }
 
@@ -73,47 +73,33 @@ fn what_the_rfc_forbids_is_a_violation() {
         (&masked(FIN | TEXT, &[b'x'; 1001])[..8], "over the limit, judged by its head"),
     ];
     for (bytes, what) in bad {
-        assert!(Fragments::default().decode(&mut bytes.to_vec(), 1000, false).is_err(), "{what}");
+        assert!(Fragments::default().decode(&mut bytes.to_vec(), 1000).is_err(), "{what}");
     }
     let mut fragments = Fragments::default();
-    fragments.decode(&mut masked(TEXT, &[b'x'; 600]), 1000, false).unwrap();
-    assert!(
-        fragments.decode(&mut masked(FIN | TEXT, b"x"), 1000, false).is_err(),
-        "a message within another"
-    );
-    assert!(fragments.decode(&mut masked(CONTINUATION, &[b'x'; 600]), 1000, false).is_err(), "over in sum");
+    fragments.decode(&mut masked(TEXT, &[b'x'; 600]), 1000).unwrap();
+    assert!(fragments.decode(&mut masked(FIN | TEXT, b"x"), 1000).is_err(), "a message within another");
+    assert!(fragments.decode(&mut masked(CONTINUATION, &[b'x'; 600]), 1000).is_err(), "over in sum");
 }
 
 #[test]
 fn of_a_text_over_the_limit_the_beginning_is_kept_however_it_comes() {
     let text = format!("{{\"id\":\"7\",\"body\":\"{}\"}}", "x".repeat(5_000));
+    let wire = masked(FIN | TEXT, text.as_bytes());
+    let (head, _) = wire.split_at(8);
+    assert!(Fragments::default().decode(&mut wire.clone(), 1_000).is_err(), "it is over the limit");
     for step in [1, 7, 100, 2_000, 100_000] {
-        let (mut wire, mut fragments, mut waiting) =
-            (masked(FIN | TEXT, text.as_bytes()), Fragments::default(), Vec::new());
-        let behind = masked(FIN | TEXT, b"next");
-        wire.extend_from_slice(&behind);
-        let mut came = Vec::new();
-        for part in wire.chunks(step) {
-            waiting.extend_from_slice(part);
-            while let Some((len, inbound)) = fragments.decode(&mut waiting, 1_000, true).unwrap() {
-                match inbound {
-                    Inbound::Part => {}
-                    Inbound::Skipped(start) => came.push(start),
-                    Inbound::Text(text) => came.push(text.to_owned()),
-                    other => panic!("{other:?}"),
-                }
-                waiting.drain(..len);
-            }
-            assert!(waiting.len() < 100 + step, "nothing is gathered");
+        let (mut skipped, at) = Skipped::begin(head, 1_000).expect("a whole text");
+        assert_eq!(at, 8);
+        for part in wire[at..].chunks(step) {
+            assert_eq!(skipped.whole(), None);
+            assert_eq!(skipped.take(part), part.len());
         }
-        assert_eq!(came, [&text[..START_BYTES], "next"], "{step} bytes at once");
-        assert!(fragments.is_empty());
+        assert_eq!(skipped.take(b"next"), 0, "what is behind it is not its own");
+        assert_eq!(skipped.whole().as_deref(), Some(&text[..START_BYTES]), "{step} bytes at once");
     }
-    let decode = |first: u8, len: usize| {
-        Fragments::default().decode(&mut masked(first, &vec![b'x'; len]), 1_000, true).is_ok()
-    };
-    assert!(decode(FIN | TEXT, 8_000) && !decode(FIN | TEXT, 8_001), "eight times the limit");
-    assert!(!decode(TEXT, 1_001) && !decode(FIN | BINARY, 1_001), "only a whole text");
+    let begins = |first: u8, len: usize| Skipped::begin(&masked(first, &vec![b'x'; len]), 1_000).is_some();
+    assert!(begins(FIN | TEXT, 8_000) && !begins(FIN | TEXT, 8_001), "eight times the limit");
+    assert!(!begins(TEXT, 1_001) && !begins(FIN | BINARY, 1_001), "only a whole text");
 }
 
 #[test]
@@ -152,7 +138,7 @@ struct Heard {
 fn ours(mut input: Vec<u8>, limit: usize) -> Heard {
     let (mut heard, mut fragments, mut at) = (Heard::default(), Fragments::default(), 0);
     loop {
-        match fragments.decode(&mut input[at..], limit, false) {
+        match fragments.decode(&mut input[at..], limit) {
             Ok(None) => return heard,
             Err(Violation(_)) => {
                 heard.refused = true;
@@ -165,7 +151,7 @@ fn ours(mut input: Vec<u8>, limit: usize) -> Heard {
                     Inbound::Gathered(text) => heard.messages.push(format!("text {text}")),
                     Inbound::Ping(payload) => heard.messages.push(format!("ping {payload:?}")),
                     Inbound::Pong => heard.messages.push("pong".to_owned()),
-                    Inbound::Part | Inbound::Skipped(_) => {}
+                    Inbound::Part => {}
                     Inbound::Close(code) => {
                         heard.messages.push(format!("close {code:?}"));
                         return heard;

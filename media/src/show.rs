@@ -103,7 +103,6 @@ impl Show {
         };
         set(header::ETAG, &tag);
         set(header::CACHE_CONTROL, KEPT);
-        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(header::CONTENT_SECURITY_POLICY, POLICY);
         set(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
         match status {

@@ -51,7 +51,7 @@ impl Visit {
             Ok(reader) if is_shared && asks => (reader.cloned(), Some(preflight(request))),
             Ok(reader) => (reader.filter(|_| is_shared).cloned(), None),
             // What only shows something is for all, and the stranger's browser keeps it from the page.
-            Err(Stranger) if matches!(*request.method(), Method::GET | Method::HEAD) => (None, None),
+            Err(Stranger) if request.method() == Method::GET => (None, None),
             Err(Stranger) => (None, Some(refuse(StatusCode::FORBIDDEN, "forbidden", Stranger::DETAIL))),
         };
         let is_by_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");

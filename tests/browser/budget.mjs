@@ -102,7 +102,7 @@ async function fresh(stage, mira, storageState, viewport) {
   return device;
 }
 
-/** How long one load takes from its beginning: to the load event, and until the first post was painted. */
+/** What is noted of one load: above all how long it took from its beginning until the first post was painted. */
 async function load(device, go) {
   await go();
   await device.page.waitForFunction(
@@ -110,10 +110,7 @@ async function load(device, go) {
   );
   await device.online();
   await rest(device.page);
-  return device.page.evaluate(() => ({
-    ...window.noted,
-    loaded: performance.getEntriesByType("navigation")[0].loadEventEnd,
-  }));
+  return device.page.evaluate(() => window.noted);
 }
 
 /** How long the floor takes, in a browser as fresh as the app's: the first load, and the same again. */

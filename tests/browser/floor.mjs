@@ -1,6 +1,6 @@
 // The floor under a first load: a page of as many files and bytes as the app, which paints one post and does nothing
 // else. What the app takes beyond it is its own; what both take is the browser's and the machine's.
-import { createServer } from "node:http";
+import { serve } from "./serving.mjs";
 
 /** Serves the floor for `files` modules of `bytes` in sum; returns its address and how to end it. */
 export async function floor(files, bytes) {
@@ -14,13 +14,6 @@ export async function floor(files, bytes) {
       post.textContent = "A post";
       document.querySelector("main").append(post);
     </script></html>`;
-  const server = createServer(({ url }, answer) => {
-    const [type, body] = url === "/" ? ["text/html", page] : ["text/javascript", filler];
-    answer.writeHead(200, { "content-type": type, "cache-control": "no-cache" }).end(body);
-  });
-  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  return {
-    url: `http://127.0.0.1:${server.address().port}/`,
-    close: () => (server.closeAllConnections(), server.close()),
-  };
+  const { port, close } = await serve((path) => (path === "/" ? ["text/html", page] : ["text/javascript", filler]));
+  return { url: `http://127.0.0.1:${port}/`, close };
 }

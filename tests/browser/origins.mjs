@@ -1,9 +1,8 @@
 // Apps of other origins, with our client and a page of their own; and our app below a path.
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { Server } from "../../web/client/test/server.mjs";
 import { equal, must } from "../clients/jswalk/checks.mjs";
+import { serve } from "./serving.mjs";
 import { FLAGS } from "./stage.mjs";
 import { step } from "./waiting.mjs";
 
@@ -11,14 +10,9 @@ const CLIENT = new URL("../../web/client/soundoff.js", import.meta.url);
 
 /** Serves a page that somebody else wrote, and the client beside it. */
 async function elsewhere() {
-  const files = { "/": ["text/html", "<!doctype html><title>Mine</title>"], "/soundoff.js": ["text/javascript", await readFile(CLIENT)] };
-  const server = createServer(({ url }, answer) => {
-    const [type, body] = files[url] ?? [];
-    answer.writeHead(type ? 200 : 404, type && { "content-type": type }).end(body);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return server;
+  const script = await readFile(CLIENT);
+  const files = { "/": ["text/html", "<!doctype html><title>Mine</title>"], "/soundoff.js": ["text/javascript", script] };
+  return serve((path) => files[path]);
 }
 
 /** What a person does on that page: signs in, posts a picture and sees it. Returns what went wrong. */
@@ -64,7 +58,7 @@ async function connects({ url, token }) {
 
 export async function origins(stage) {
   const pages = await elsewhere();
-  const { port } = pages.address();
+  const { port } = pages;
   const [local, foreign] = [`http://127.0.0.1:${port}`, `http://app.test:${port}`];
   const context = await stage.browser.newContext();
   const at = async (origin, server) => {

@@ -16,7 +16,7 @@ use soundoff_common::web::address::household;
 use ulid::Ulid;
 
 use crate::identity::{Identity, Kind};
-use crate::meter::{Count, Rule};
+use crate::meter::{Count, DAY_MS, HOUR_MS, Rule};
 use crate::refusal::Refusal;
 use crate::seal::{Seal, same};
 use crate::texts::{self, TextsConfig};
@@ -25,8 +25,6 @@ use crate::texts::{self, TextsConfig};
 pub(crate) const LIFETIME_MS: u64 = 10 * 60 * 1000;
 /// How many wrong tries a code has.
 const MAX_TRIES: u64 = 5;
-const HOUR_MS: u64 = 3600 * 1000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 /// How many codes a household may ask for to an address.
 const ASKED: Rule = Rule { window_ms: HOUR_MS, pause_ms: 5_000, free: 5, most: 5 };
 /// How many codes an address is sent by all households together: nobody fills a mailbox.

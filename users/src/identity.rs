@@ -5,10 +5,11 @@ use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::Handle;
 
-use crate::mail::{self, Mail};
-use crate::phone::{self, Phone};
+use crate::mail;
+use crate::phone;
 use crate::refusal::Refusal;
 use crate::seal::Seal;
+use crate::spelling::Spelled;
 
 /// What kind of identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,14 +90,17 @@ impl Identity {
 
     /// A mail address, as somebody typed or pasted it.
     pub(crate) fn email(typed: &str) -> Result<Self, Refusal> {
-        let Mail { value, former } = mail::read(typed).map_err(|why| Refusal::BadMessage(why.into()))?;
-        Ok(Self { kind: Kind::Email, value, former })
+        Self::typed(Kind::Email, mail::read(typed))
     }
 
     /// A phone number, as somebody typed or pasted it.
     pub(crate) fn phone(typed: &str) -> Result<Self, Refusal> {
-        let Phone { value, former } = phone::read(typed).map_err(|why| Refusal::BadMessage(why.into()))?;
-        Ok(Self { kind: Kind::Phone, value, former })
+        Self::typed(Kind::Phone, phone::read(typed))
+    }
+
+    fn typed(kind: Kind, read: Result<Spelled, &'static str>) -> Result<Self, Refusal> {
+        let Spelled { value, former } = read.map_err(|why| Refusal::BadMessage(why.into()))?;
+        Ok(Self { kind, value, former })
     }
 
     /// The keyed hash that names it in the tables.

@@ -7,26 +7,19 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{narrow, trimmed};
+use crate::spelling::{Spelled, narrow, trimmed};
 
 /// The longest address (RFC 5321's path, without its brackets).
 const MAX_BYTES: usize = 254;
 /// The longest part before the `@` (RFC 5321).
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// A mail address in its one spelling, and those in which version 0.1.0 may have stored it.
-#[derive(Debug)]
-pub(crate) struct Mail {
-    pub(crate) value: String,
-    pub(crate) former: Vec<String>,
-}
-
 /// Reads an address as somebody typed or pasted it; the error says what to do.
 ///
 /// The part before the `@` is in lower case, since hardly any mail system still distinguishes it by case and people are
 /// not consistent in it, and composed (NFC, as RFC 6532 has it). The domain is as the DNS has it (UTS 46,
 /// non-transitional).
-pub(crate) fn read(typed: &str) -> Result<Mail, &'static str> {
+pub(crate) fn read(typed: &str) -> Result<Spelled, &'static str> {
     let text = trimmed(typed);
     let (local, domain) = match text.rsplit_once(['@', '\u{FF20}', '\u{FE6B}']) {
         Some((local, domain)) => (local, trimmed_dot(domain)),
@@ -61,7 +54,7 @@ pub(crate) fn read(typed: &str) -> Result<Mail, &'static str> {
         return Err("`email` is no mail address, such as anna@example.org");
     }
     let former = former(typed, &local, &domain, &value);
-    Ok(Mail { value, former })
+    Ok(Spelled { value, former })
 }
 
 /// A name with the dot of the DNS's root is the same name; a sentence may have ended there, too.

@@ -2,6 +2,9 @@
 
 use soundoff_common::protocol::is_ahead;
 
+pub(crate) const HOUR_MS: u64 = 3600 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
+
 /// What was counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
@@ -27,7 +30,7 @@ pub(crate) struct Rule {
 /// The first of the pauses that grow.
 const FIRST_PAUSE_MS: u64 = 60_000;
 /// The longest of them: who waits for it does so once.
-const LONGEST_PAUSE_MS: u64 = 3600 * 1000;
+const LONGEST_PAUSE_MS: u64 = HOUR_MS;
 
 impl Rule {
     /// How long the next has to wait.

@@ -4,30 +4,23 @@ use phonenumber::Metadata;
 use phonenumber::metadata::{DATABASE, Descriptor};
 use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{digit, is_dash, narrow};
+use crate::spelling::{Spelled, digit, is_dash, narrow};
 
 /// How many digits a number has (E.164); shorter ones are services of one network.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// More characters than any number has, however it is written.
 const MAX_TYPED: usize = 100;
 
-/// A phone number in its one spelling, and those in which version 0.1.0 may have stored it.
-#[derive(Debug)]
-pub(crate) struct Phone {
-    pub(crate) value: String,
-    pub(crate) former: Vec<String>,
-}
-
 /// Reads a number as somebody typed or pasted it; the error says what to do. A zero that is dialled only within the
 /// country, often written `(0)`, is no part of it.
-pub(crate) fn read(typed: &str) -> Result<Phone, &'static str> {
+pub(crate) fn read(typed: &str) -> Result<Spelled, &'static str> {
     let dialled = dialled(typed)?;
     let value = international(&dialled)
         .ok_or("`phone` is no number of its country's plan; look for a missing or a mistyped digit")?;
     let mut former: Vec<String> = as_before(typed).into_iter().chain(with_trunk(&value)).collect();
     former.retain(|spelling| *spelling != value && international(spelling).as_ref() == Some(&value));
     former.dedup();
-    Ok(Phone { value, former })
+    Ok(Spelled { value, former })
 }
 
 /// A plus and digits, without what people and phones write between them.

@@ -2,6 +2,13 @@
 
 use soundoff_common::invisible::is_invisible;
 
+/// An address in its one spelling, and those in which version 0.1.0 may have stored it.
+#[derive(Debug)]
+pub(crate) struct Spelled {
+    pub(crate) value: String,
+    pub(crate) former: Vec<String>,
+}
+
 /// The zeros of the scripts whose digits keyboards write.
 const ZEROS: &[char] = &[
     '0',        // ASCII

@@ -5,9 +5,8 @@ use std::str::FromStr;
 use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Key, Table, Write};
 
+use crate::meter::DAY_MS;
 use crate::phone;
-
-const DAY_MS: u64 = 24 * 3600 * 1000;
 
 pub(crate) const HOLDING: Holding = Holding {
     kind: "texts of a day",

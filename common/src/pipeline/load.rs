@@ -39,7 +39,6 @@ pub struct Behind {
 struct Figure {
     lag_ms: u64,
     /// Messages that waited, and when that was, in milliseconds since 1970.
-    #[serde(default)]
     waiting: Option<(u64, u64)>,
 }
 

@@ -29,6 +29,12 @@ impl BasePath {
         path.strip_prefix(&*self.0).filter(|rest| rest.starts_with('/')).unwrap_or(path)
     }
 
+    /// Whether a path leads to `ours`.
+    #[must_use]
+    pub fn leads_to(&self, path: &str, ours: &str) -> bool {
+        self.within(path).trim_end_matches('/') == ours
+    }
+
     /// Makes a request plain: without the base; HEAD is GET, whose body the server leaves out; and a call's path may end
     /// with a slash.
     pub fn plain<B>(&self, request: &mut Request<B>) {

@@ -24,7 +24,6 @@ impl Socket {
         match inbound {
             Inbound::Text(text) => self.step(edge, text, now_ns, role),
             Inbound::Gathered(text) => self.step(edge, &text, now_ns, role),
-            Inbound::Skipped(start) => self.refuse_skipped(edge, &start, now_ns, role),
             Inbound::Part | Inbound::Pong => {}
             Inbound::Ping(payload) => {
                 if matches!(self.session.ping(now_ns, &edge.rules), Step::Pong) {
@@ -38,14 +37,15 @@ impl Socket {
         }
     }
 
-    /// Apart from other steps, which would be moved for it: this is rare, and they are not.
+    /// Answers a frame that was over the limit.
     #[cold]
-    fn refuse_skipped(&mut self, edge: &Arc<Edge>, start: &str, now_ns: u64, role: Role) {
+    pub(super) fn refuse_skipped(&mut self, edge: &Edge, start: &str, now_ns: u64, role: Role) {
         let connection = &self.connection;
         let standing = connection.standing(&edge.rules, role);
         match self.session.skipped(start, edge.config.frame_bytes, now_ns, standing) {
-            Ok((id, error)) => edge.refuse(connection, id.as_deref(), &error),
-            Err(wait_ms) => edge.close_excess(connection, wait_ms),
+            Step::Refuse { id, error } => edge.refuse(connection, id.as_deref(), &error),
+            Step::CloseExcess(wait_ms) => edge.close_excess(connection, wait_ms),
+            _ => {}
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::connection::{Arrival, Connection};
 use crate::session::Session;
-use crate::websocket::Fragments;
+use crate::websocket::{Fragments, Skipped};
 
 pub(super) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -35,6 +35,8 @@ pub(super) struct Busy {
     pub(super) fragments: Fragments,
     /// The beginning of a frame whose rest has not come, or frames that wait for their turn.
     pub(super) unread: Vec<u8>,
+    /// A frame over the limit whose rest has not come.
+    pub(super) skipped: Option<Skipped>,
     /// What the upgrade proved, until `hello`.
     pub(super) bearer: Option<Box<Claims>>,
     /// `hello`, or catching up with the inbox.
@@ -50,6 +52,7 @@ impl Busy {
     pub(super) fn is_over(&self) -> bool {
         self.fragments.is_empty()
             && self.unread.is_empty()
+            && self.skipped.is_none()
             && self.bearer.is_none()
             && self.job.is_none()
             && self.rests_until_ns == 0

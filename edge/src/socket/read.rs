@@ -11,7 +11,7 @@ use soundoff_common::protocol::CloseCode;
 use super::layout::{Ended, Socket};
 use crate::edge::Edge;
 use crate::state::{Phase, State};
-use crate::websocket::{Inbound, Violation};
+use crate::websocket::{Inbound, Skipped, Violation};
 
 /// The size of the buffer that all sockets of a thread read through.
 const READ_BYTES: usize = 32 * 1024;
@@ -94,7 +94,14 @@ impl Socket {
 
     /// Takes in what was read; keeps a copy only of what is no whole frame yet.
     #[inline]
-    fn take_in(&mut self, edge: &Arc<Edge>, bytes: &mut [u8]) {
+    fn take_in(&mut self, edge: &Arc<Edge>, mut bytes: &mut [u8]) {
+        if self.busy.as_ref().is_some_and(|busy| busy.skipped.is_some()) {
+            let now_ns = edge.clock_ns();
+            let skipped = self.skip_on(edge, bytes, now_ns);
+            self.pay(edge, now_ns, 1);
+            self.connection.heard(now_ns / 1_000_000);
+            bytes = &mut bytes[skipped..];
+        }
         let waited = self.busy.as_mut().map(|busy| std::mem::take(&mut busy.unread));
         match waited.filter(|waited| !waited.is_empty()) {
             None => {
@@ -139,7 +146,7 @@ impl Socket {
                 break;
             }
             let limit = if self.session.has_greeted() { edge.config.frame_bytes } else { hello_bytes };
-            match fragments.decode(&mut bytes[taken..], limit, self.session.has_greeted()) {
+            match fragments.decode(&mut bytes[taken..], limit) {
                 Ok(None) => break,
                 Ok(Some((_, Inbound::Part))) if !self.session.has_greeted() => {
                     self.violated(edge, "hello comes in one frame")
@@ -157,7 +164,16 @@ impl Socket {
                         self.act(edge, inbound, now_ns, role);
                     }
                 }
-                Err(Violation(what)) => self.violated(edge, what),
+                Err(Violation(what)) => {
+                    match self.begin_to_skip(edge, &bytes[taken..], limit, now_ns, fragments.is_empty()) {
+                        Some(skipped) => {
+                            taken += skipped;
+                            frames += 1;
+                            unpaid += 1;
+                        }
+                        None => self.violated(edge, what),
+                    }
+                }
             }
         }
         if unpaid > 0 {
@@ -173,6 +189,41 @@ impl Socket {
             self.busy().fragments = fragments;
         }
         if self.deaf { bytes.len() } else { taken }
+    }
+
+    /// Begins to skip a frame over the limit, after `hello` and between messages; returns how many bytes that took.
+    #[cold]
+    fn begin_to_skip(
+        &mut self,
+        edge: &Edge,
+        bytes: &[u8],
+        limit: usize,
+        now_ns: u64,
+        is_between: bool,
+    ) -> Option<usize> {
+        if !self.session.has_greeted() || !is_between {
+            return None;
+        }
+        let (skipped, at) = Skipped::begin(bytes, limit)?;
+        self.busy().skipped = Some(skipped);
+        Some(at + self.skip_on(edge, &bytes[at..], now_ns))
+    }
+
+    /// Takes what has come of a frame that is skipped, and answers it when that was all; returns how many bytes it was.
+    #[cold]
+    fn skip_on(&mut self, edge: &Edge, bytes: &[u8], now_ns: u64) -> usize {
+        let Some(skipped) = &mut self.busy().skipped else { return 0 };
+        let taken = skipped.take(bytes);
+        if let Some(start) = skipped.whole() {
+            self.busy().skipped = None;
+            let state = self.connection.state();
+            let (role, is_closing) = (state.role, state.phase == Phase::Closing);
+            drop(state);
+            if !is_closing {
+                self.refuse_skipped(edge, &start, now_ns, role);
+            }
+        }
+        taken
     }
 
     /// Hears no more of a client that does not speak the protocol.

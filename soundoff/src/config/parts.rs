@@ -107,6 +107,7 @@ impl AddressArgs {
 impl EdgeArgs {
     /// The configuration of each of `edges` edges in this process; clients have `drain` to leave when it stops.
     pub(crate) fn config(&self, edges: u16, drain: Duration) -> EdgeConfig {
+        let Door { origins, base } = self.address.door();
         EdgeConfig {
             goaway: (Duration::ZERO, drain / 2),
             drain_window: drain,
@@ -121,8 +122,8 @@ impl EdgeArgs {
             max_sockets: self.max_sockets.unwrap_or_else(|| sockets(edges)),
             proxies: self.proxies.proxies,
             upgrades_per_address: self.upgrades_per_address,
-            origins: self.address.door().origins,
-            base: self.address.door().base,
+            origins,
+            base,
             ..EdgeConfig::default()
         }
     }
