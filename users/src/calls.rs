@@ -8,14 +8,14 @@ use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
 use soundoff_common::web::http::{Answer, json, read_json, whole};
 
-use crate::codes::{self, Asker};
-use crate::families::{self, ENDED, Refreshed, Session};
-use crate::identity::{Identity, Kind, Linked, Row, list_partition, masked};
 use crate::refusal::Refusal;
 use crate::service::{Call, IDENTITY, Users};
+use crate::sessions::families::{self, ENDED, Refreshed, Session};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
-use crate::spelling;
-use crate::twitter::Grant;
+use crate::ways::codes::{self, Asker};
+use crate::ways::identity::{Identity, Kind, Linked, Row, list_partition, masked};
+use crate::ways::spelling;
+use crate::ways::twitter::Grant;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
 const MAX_BODY_BYTES: usize = 16 * 1024;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
-use crate::texts::TextsConfig;
+use crate::ways::texts::TextsConfig;
 
 /// The longest lifetime of an access token.
 pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);

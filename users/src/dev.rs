@@ -7,8 +7,8 @@ use soundoff_common::ports::tables::{Item, MAX_WRITES, Table, TableError, Tables
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use ulid::Ulid;
 
-use crate::families;
-use crate::tokens::Issuer;
+use crate::keys::tokens::Issuer;
+use crate::sessions::families;
 
 /// The most users made by one call.
 const MAX_HANDLES: usize = 1000;

@@ -12,7 +12,7 @@ use soundoff_common::ports::tables::Table;
 
 use crate::config::UsersConfig;
 use crate::holdings::HOLDINGS;
-use crate::ring::Ring;
+use crate::keys::ring::Ring;
 use crate::service::{JWKS, Users, UsersDeps};
 
 /// The parts of the User service of this process.

@@ -2,7 +2,8 @@
 
 use soundoff_common::model::holdings::Holding;
 
-use crate::{apple, codes, identity, ring, texts, twitter};
+use crate::keys::ring;
+use crate::ways::{apple, codes, identity, texts, twitter};
 
 /// The kinds of items that are kept of this.
 pub(crate) const HOLDINGS: &[Holding] = &[

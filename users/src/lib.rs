@@ -5,38 +5,25 @@
 //! are short-lived and signed. Refresh tokens are opaque and rotate at each use; when one is used twice, its whole
 //! family ends.
 
-mod apple;
 mod calls;
-mod codes;
 mod config;
 mod couriers;
 mod dev;
-mod families;
 mod feature;
 pub mod fetch;
 mod holdings;
-mod identity;
-mod jwks;
 mod keys;
 mod limits;
-mod mail;
-mod meter;
-mod phone;
-mod refresh;
 mod refusal;
-mod ring;
-mod seal;
 mod service;
+mod sessions;
 mod sign_in;
-mod spelling;
-mod texts;
-mod tokens;
-mod twitter;
+mod ways;
 
 pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, TwitterConfig, UsersConfig};
 pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use feature::{UsersSettings, feature};
-pub use ring::Ring;
-pub use texts::{TextPlace, TextsConfig};
-pub use tokens::{Issuer, Verifier};
+pub use keys::ring::Ring;
+pub use keys::tokens::{Issuer, Verifier};
+pub use ways::texts::{TextPlace, TextsConfig};

@@ -21,18 +21,18 @@ use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::Secret;
 use ulid::Ulid;
 
-use crate::apple::Apple;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
-use crate::families;
 use crate::fetch::Fetch;
+use crate::keys::ring::{CACHED_S, Ring};
+use crate::keys::seal::Seal;
+use crate::keys::tokens::{Issuer, Verifier};
 use crate::limits::Limit;
-use crate::refresh::RefreshKey;
 use crate::refusal::Refusal;
-use crate::ring::{CACHED_S, Ring};
-use crate::seal::Seal;
-use crate::tokens::{Issuer, Verifier};
-use crate::twitter::Twitter;
+use crate::sessions::families;
+use crate::sessions::refresh::RefreshKey;
+use crate::ways::apple::Apple;
+use crate::ways::twitter::Twitter;
 
 /// What the User service needs from outside.
 pub(crate) struct UsersDeps {

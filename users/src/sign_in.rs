@@ -8,11 +8,11 @@ use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use ulid::Ulid;
 
-use crate::families::{self, Session};
-use crate::identity::{self, Identity, Linked, Row, list_partition};
-use crate::refresh::RefreshKey;
+use crate::keys::seal::Seal;
 use crate::refusal::Refusal;
-use crate::seal::Seal;
+use crate::sessions::families::{self, Session};
+use crate::sessions::refresh::RefreshKey;
+use crate::ways::identity::{self, Identity, Linked, Row, list_partition};
 
 /// The most identities of one account.
 const MAX_IDENTITIES: usize = 20;

@@ -15,9 +15,9 @@ use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Key, Tabl
 
 use crate::config::TwitterConfig;
 use crate::fetch::Fetch;
-use crate::identity::{Identity, Kind};
+use crate::keys::seal::Seal;
 use crate::refusal::Refusal;
-use crate::seal::Seal;
+use crate::ways::identity::{Identity, Kind};
 
 /// How long a client may repeat an exchanged code until its account has a handle, in seconds.
 const REPEATED_S: u64 = 10 * 60;

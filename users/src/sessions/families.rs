@@ -9,8 +9,8 @@ use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Item, Table, Ta
 use soundoff_common::protocol::{Handle, Role, is_ahead, now_ms};
 use ulid::Ulid;
 
-use crate::refresh::{RefreshKey, RefreshToken};
 use crate::refusal::Refusal;
+use crate::sessions::refresh::{RefreshKey, RefreshToken};
 
 /// How long after a refresh its answer can be asked for once more, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 10_000;

@@ -5,11 +5,11 @@ use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::Handle;
 
-use crate::mail;
-use crate::phone;
+use crate::keys::seal::Seal;
 use crate::refusal::Refusal;
-use crate::seal::Seal;
-use crate::spelling::Spelled;
+use crate::ways::mail;
+use crate::ways::phone;
+use crate::ways::spelling::Spelled;
 
 /// What kind of identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

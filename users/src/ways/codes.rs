@@ -15,11 +15,11 @@ use soundoff_common::protocol::is_ahead;
 use soundoff_common::web::address::household;
 use ulid::Ulid;
 
-use crate::identity::{Identity, Kind};
-use crate::meter::{Count, DAY_MS, HOUR_MS, Rule};
+use crate::keys::seal::{Seal, same};
 use crate::refusal::Refusal;
-use crate::seal::{Seal, same};
-use crate::texts::{self, TextsConfig};
+use crate::ways::identity::{Identity, Kind};
+use crate::ways::meter::{Count, DAY_MS, HOUR_MS, Rule};
+use crate::ways::texts::{self, TextsConfig};
 
 /// How long a code is good, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 10 * 60 * 1000;

@@ -7,7 +7,7 @@ use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
 use soundoff_common::protocol::{CLOCKS_APART_MS, Handle, Role};
 use ulid::Ulid;
 
-use crate::ring::Ring;
+use crate::keys::ring::Ring;
 
 /// Who issues our access tokens (`iss`).
 const ISSUER: &str = "soundoff";
@@ -140,8 +140,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::keys::SigningKey;
-    use crate::ring::tests::two_processes;
+    use crate::keys::ring::tests::two_processes;
+    use crate::keys::signing::SigningKey;
 
     fn fresh() -> Arc<SigningKey> {
         Arc::new(SigningKey::of(&SigningKey::generate().unwrap(), String::new(), 0).unwrap())

@@ -4,7 +4,7 @@ use phonenumber::Metadata;
 use phonenumber::metadata::{DATABASE, Descriptor};
 use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{Spelled, digit, is_dash, narrow};
+use crate::ways::spelling::{Spelled, digit, is_dash, narrow};
 
 /// How many digits a number has (E.164); shorter ones are services of one network.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;

@@ -15,8 +15,8 @@ use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableEr
 use soundoff_common::protocol::{is_ahead, now_ms};
 use tokio_util::sync::CancellationToken;
 
-use crate::keys::SigningKey;
-use crate::seal::Seal;
+use crate::keys::seal::Seal;
+use crate::keys::signing::SigningKey;
 
 pub(crate) const HOLDING: Holding = Holding {
     kind: "token key",

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Change, Condition, EXPIRES, Key, Table, Write};
 
-use crate::meter::DAY_MS;
-use crate::phone;
+use crate::ways::meter::DAY_MS;
+use crate::ways::phone;
 
 pub(crate) const HOLDING: Holding = Holding {
     kind: "texts of a day",

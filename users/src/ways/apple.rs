@@ -12,10 +12,10 @@ use soundoff_common::ports::tables::{Condition, EXPIRES, Item, Key, Table, Write
 
 use crate::config::AppleConfig;
 use crate::fetch::Fetch;
-use crate::identity::{Identity, Kind};
-use crate::jwks::{Jwks, ProviderKey};
+use crate::keys::seal::Seal;
 use crate::refusal::Refusal;
-use crate::seal::Seal;
+use crate::ways::identity::{Identity, Kind};
+use crate::ways::jwks::{Jwks, ProviderKey};
 
 /// How far the provider's clock may be from ours, in seconds.
 const CLOCK_SKEW_S: u64 = 60;

@@ -7,7 +7,7 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use soundoff_common::invisible::is_invisible;
 
-use crate::spelling::{Spelled, narrow, trimmed};
+use crate::ways::spelling::{Spelled, narrow, trimmed};
 
 /// The longest address (RFC 5321's path, without its brackets).
 const MAX_BYTES: usize = 254;

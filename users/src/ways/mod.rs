@@ -1,0 +1,12 @@
+//! The ways to sign in. Each proves an *identity* and returns the write that uses the proof up.
+
+pub(crate) mod apple;
+pub(crate) mod codes;
+pub(crate) mod identity;
+pub(crate) mod jwks;
+mod mail;
+pub(crate) mod meter;
+mod phone;
+pub(crate) mod spelling;
+pub(crate) mod texts;
+pub(crate) mod twitter;
