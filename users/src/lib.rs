@@ -5,7 +5,9 @@
 //! are short-lived and signed. Refresh tokens are opaque and rotate at each use; when one is used twice, its whole
 //! family ends.
 
+mod account;
 mod calls;
+mod changes;
 mod config;
 mod couriers;
 mod dev;
@@ -14,6 +16,9 @@ pub mod fetch;
 mod holdings;
 mod keys;
 mod limits;
+mod linking;
+mod notices;
+mod proof;
 mod refusal;
 mod service;
 mod sessions;
