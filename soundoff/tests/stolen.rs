@@ -29,7 +29,7 @@ async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE, "it does not happen: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -15,6 +15,7 @@ use crate::calls::{MAX_BODY_BYTES, TypedCode, nothing};
 use crate::linking::{begun_with, still_proven, unlink};
 use crate::refusal::Refusal;
 use crate::service::{Call, Users};
+use crate::sessions::lasting::lasting;
 use crate::sessions::{families, list};
 use crate::ways::codes::{self, Asker};
 use crate::ways::identity::{self, Identity, Row, masked};
@@ -95,8 +96,8 @@ impl Users {
     pub(crate) async fn sessions(&self, call: Call) -> Result<Answer, Refusal> {
         let Claims { user, session: current, .. } = call.signed_in.ok_or(BEARER)?;
         let lasts = (self.config.idle_lifetime.as_secs(), call.now);
-        let lasting = list::lasting(&*self.tables, &user, current, lasts).await?;
-        let items = lasting.into_iter().rev().map(|(session, sign_in)| {
+        let found = lasting(&*self.tables, &user, current, lasts).await?;
+        let items = found.into_iter().rev().map(|(session, sign_in)| {
             json!({
                 "id": session,
                 "current": session == current,
@@ -118,8 +119,8 @@ impl Users {
             still_proven(&*self.tables, &claims, self.fresh(call.now)).await?;
         }
         let lasts = (self.config.idle_lifetime.as_secs(), call.now);
-        let lasting = list::lasting(&*self.tables, &claims.user, claims.session, lasts).await?;
-        if !lasting.iter().any(|(session, _)| *session == named) {
+        let found = lasting(&*self.tables, &claims.user, claims.session, lasts).await?;
+        if !found.iter().any(|(session, _)| *session == named) {
             return Err(NO_SUCH_SESSION);
         }
         self.end(&claims.user, &[named]).await?;

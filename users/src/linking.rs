@@ -11,7 +11,7 @@ use crate::changes;
 use crate::keys::seal::Seal;
 use crate::proof::{DECISIONS, Plan, Proven, SignedIn};
 use crate::refusal::Refusal;
-use crate::sessions::list;
+use crate::sessions::lasting::lasting;
 use crate::ways::identity::{self, Identity, Linked, MAX_IDENTITIES, Row};
 
 /// The checks that an identity is still nobody's under a spelling of version 0.1.0, which may run beside this one.
@@ -143,8 +143,8 @@ pub(crate) async fn begun_with(
     now: u64,
 ) -> Result<Vec<Ulid>, Refusal> {
     let mark = gone.linked.mark(&gone.row);
-    let lasting = list::lasting(tables, &claims.user, claims.session, (u64::MAX, now)).await?;
-    let begun = lasting.into_iter().filter(|(session, sign_in)| {
+    let found = lasting(tables, &claims.user, claims.session, (u64::MAX, now)).await?;
+    let begun = found.into_iter().filter(|(session, sign_in)| {
         *session != claims.session && sign_in.way.as_ref().is_none_or(|way| *way == mark)
     });
     Ok(begun.map(|(session, _)| session).collect())

@@ -1,4 +1,4 @@
-//! Tells users by mail that the ways to sign in to their account have changed: whoever did it, they learn of it.
+//! Tells users by mail that the ways to sign in to their account have changed, so that no change is a secret.
 
 use soundoff_common::ports::courier::Notice;
 use soundoff_common::protocol::Handle;

@@ -6,6 +6,7 @@ use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
+use crate::sessions::lasting::lasting;
 use crate::ways::identity::{Linked, Row};
 
 struct Desk {
@@ -243,8 +244,8 @@ async fn a_session_of_0_1_0_is_listed_from_its_next_refresh_on_and_ends_when_any
     assert!(named().await.is_empty());
     let second = desk.refresh(&desk.first, now_ms()).await.unwrap();
     assert_eq!(named().await, [desk.session]);
-    let lasting = list::lasting(&*desk.tables, &user, desk.session, (IDLE_S, now_ms())).await.unwrap();
-    assert_eq!(lasting.len(), 1);
+    let found = lasting(&*desk.tables, &user, desk.session, (IDLE_S, now_ms())).await.unwrap();
+    assert_eq!(found.len(), 1);
     let taken = changes::one_more(&*desk.tables, &user, changes::Change::Unlinked, desk.begun).await.unwrap();
     desk.tables.write(vec![taken]).await.unwrap();
     assert!(matches!(desk.refresh(&second, now_ms()).await, Err(Refusal::Unauthorized(_))));

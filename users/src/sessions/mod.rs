@@ -2,5 +2,6 @@
 
 pub(crate) mod client;
 pub(crate) mod families;
+pub(crate) mod lasting;
 pub(crate) mod list;
 pub(crate) mod refresh;
