@@ -7,11 +7,12 @@ import { evening } from "./evening.mjs";
 import { maintenance } from "./maintenance.mjs";
 import { origins } from "./origins.mjs";
 import { sessions } from "./sessions.mjs";
+import { settings } from "./settings.mjs";
 import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, origins, sessions, sight, texts, budget };
+const parts = { evening, comeback, maintenance, origins, sessions, settings, sight, texts, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();
@@ -21,7 +22,7 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
     await check(`${name}: no error on any console, nothing against the policy, no stranger asked`, () =>
       equal(stage.faults(), []),
     );
-  });
+  }, parts[name].flags);
   console.log(`-- ${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 }
 process.exit(tally());
