@@ -106,7 +106,7 @@ export function settings(signal) {
     if (error.code !== "proof_required" || !(await prove(identities))) throw error;
     await act();
   });
-  /** Changes something, and shows what has become of it. */
+  /** Changes something, and shows the outcome. */
   const change = async (act) => {
     text(trouble, "");
     try {
