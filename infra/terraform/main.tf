@@ -207,6 +207,7 @@ module "services" {
   image                = var.image
   kms_key_arn          = module.secrets.kms_key_arn
   secret_arn           = module.secrets.secret_arn
+  alarm_topic_arns     = [module.secrets.alarm_topic_arn]
   environment          = local.environment
   health_command       = var.health_command
   stop_timeout_seconds = min(120, max(30, var.drain_seconds + 10))

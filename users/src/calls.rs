@@ -134,7 +134,7 @@ impl Users {
         }
         let started = codes::start(&*self.tables, &self.seal, &Asker { to, from }, texts, now).await;
         if matches!(started, Err(Refusal::TextsUsedUp(_))) {
-            self.text_refused("budget");
+            self.texts_are_used_up(now);
         }
         let (request, notice) = started?;
         let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };

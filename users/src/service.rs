@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use hyper::body::Incoming;
@@ -75,6 +76,8 @@ pub(crate) struct Users {
     sign_ins: Limit,
     metrics: Metrics,
     pub(crate) outbox: bool,
+    /// The minute since 1970 in which the log last said that the texts are used up.
+    told_in_minute: AtomicU64,
 }
 
 /// A request, and who makes it.
@@ -132,6 +135,7 @@ impl Users {
             texts: by(texts, "texts"),
             metrics,
             outbox,
+            told_in_minute: AtomicU64::new(0),
         }
     }
 
@@ -189,6 +193,16 @@ impl Users {
     /// Counts a text that was not sent.
     pub(crate) fn text_refused(&self, reason: &'static str) {
         self.metrics.users_texts_refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a text for which there was no room in the day's, and says so once a minute: the Terraform's alarm reads
+    /// the log.
+    pub(crate) fn texts_are_used_up(&self, now: u64) {
+        self.text_refused("budget");
+        let minute = now / 60_000;
+        if self.told_in_minute.swap(minute, Ordering::Relaxed) != minute {
+            tracing::warn!("the texts of this day are used up: --texts-per-day says how many there are");
+        }
     }
 
     /// Ends sessions of a user: their tokens are invalid from now on, and their sockets close, on all edges.

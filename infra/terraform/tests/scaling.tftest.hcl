@@ -10,6 +10,7 @@ variables {
   security_group_id    = "sg-1"
   image                = "soundoff:1"
   kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/k"
+  alarm_topic_arns     = ["arn:aws:sns:us-east-1:123456789012:alarms"]
   secret_arn           = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
   environment          = { SOUNDOFF_PREFIX = "soundoff-test-" }
   health_command       = ["CMD", "/soundoff", "health"]
@@ -24,6 +25,10 @@ variables {
     router = {
       command = ["router"], cpu = 256, memory = 512, min = 1, max = 4, spot = true, policy = "{}", backlog_per_task = 100
       queues  = ["soundoff-test-main_q"]
+    }
+    users = {
+      command          = ["users"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
+      target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/2"
     }
     workers = {
       command = ["workers"], cpu = 256, memory = 512, min = 0, max = 4, spot = true, policy = "{}", backlog_per_task = 100
@@ -77,7 +82,7 @@ run "scaling" {
   }
 
   assert {
-    condition = keys(aws_appautoscaling_policy.cpu) == ["edge", "router"] && keys(aws_appautoscaling_policy.cpu_from_zero) == ["workers-0", "workers-1", "workers-2"] && alltrue([
+    condition = keys(aws_appautoscaling_policy.cpu) == ["edge", "router", "users"] && keys(aws_appautoscaling_policy.cpu_from_zero) == ["workers-0", "workers-1", "workers-2"] && alltrue([
       for policy in concat(values(aws_appautoscaling_policy.cpu), values(aws_appautoscaling_policy.cpu_from_zero)) :
       policy.target_tracking_scaling_policy_configuration[0].target_value == 50
     ])
@@ -97,7 +102,7 @@ run "scaling" {
   }
 
   assert {
-    condition     = keys(aws_appautoscaling_policy.memory) == ["edge"]
+    condition     = keys(aws_appautoscaling_policy.memory) == ["edge", "users"]
     error_message = "Services without queues scale on memory, and no others."
   }
 
@@ -166,4 +171,9 @@ run "longer_than_fargate_waits" {
     stop_timeout_seconds = 121
   }
   expect_failures = [var.stop_timeout_seconds]
+
+  assert {
+    condition     = [for alarm in values(aws_cloudwatch_metric_alarm.texts) : alarm.alarm_actions] == [toset(var.alarm_topic_arns)] && keys(aws_cloudwatch_log_metric_filter.texts) == ["users"]
+    error_message = "An alarm rings when the texts of a day are used up."
+  }
 }

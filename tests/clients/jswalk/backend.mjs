@@ -46,6 +46,7 @@ export class Backend {
     this.url = await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the server is not ready in 30 s")), 30_000);
       createInterface({ input: this.process.stdout }).on("line", (line) => {
+        this.metrics ??= line.match(/metrics +(http\S+)/)?.[1];
         const url = line.match(/ws:\/\/127\.0\.0\.1:\d+\/v1\/ws/)?.[0];
         if (url) {
           clearTimeout(timer);

@@ -53,6 +53,12 @@ async function budget(hook) {
       must(Number(headers.get("retry-after")) <= 86_400, headers.get("retry-after"));
       api.started(await api.auth(backend, "email/start", { email: api.freshMail() }));
     });
+    await check("text: operators see how many were not sent and why, and the log says it", async () => {
+      const figures = await (await fetch(await api.until("where metrics are", () => backend.metrics))).text();
+      const count = (reason) => Number(figures.match(new RegExp(`soundoff_users_texts_refused_total\\{reason="${reason}"\\} (\\d+)`))?.[1]);
+      equal([count("country"), count("budget")], [3, 1]);
+      await api.until("the line in the log", () => backend.log.includes("the texts of this day are used up"));
+    });
   });
 }
 

@@ -33,6 +33,11 @@ variable "kms_key_arn" {
   type        = string
 }
 
+variable "alarm_topic_arns" {
+  description = "Who hears of alarms."
+  type        = list(string)
+}
+
 variable "secret_arn" {
   description = "The deployment's secret."
   type        = string
