@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use soundoff_common::web::coding::Coding;
 use soundoff_common::web::http::{Answer, method_not_allowed, names_tag, refuse, whole};
-
-use crate::coding::Coding;
 
 // The sets of files, by path: APP, the app and its client library; CONSOLE, a page to try frames on; OPS, what
 // operators look at.

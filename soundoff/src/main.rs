@@ -3,7 +3,6 @@
 mod acceptor;
 mod asyncapi;
 mod chaos;
-mod coding;
 mod config;
 mod datadir;
 mod deployment;

@@ -12,6 +12,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_later};
 use soundoff_common::web::origins::is_loopback;
+use soundoff_common::web::packing::Packing;
 use soundoff_common::web::pages::Pages;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
@@ -80,13 +81,14 @@ impl Pages for Site {
             return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
         }
         self.door.base.plain(&mut request);
+        let packing = Packing::of(&request);
         let mut visit = Visit::of(&self.door.origins, &request);
         let mut answer = match visit.answer.take() {
             Some(answer) => answer,
             None => self.page(request).await,
         };
         visit.mark(&mut answer);
-        answer
+        packing.pack(answer).await
     }
 }
 

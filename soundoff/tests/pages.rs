@@ -3,10 +3,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use serde_json::json;
 use support::Server;
 use support::web::{Answer, web};
@@ -36,18 +34,6 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// An answer's body as it was before it was packed.
-fn unpacked(answer: &Answer) -> Vec<u8> {
-    let mut plain = Vec::new();
-    match answer.header("content-encoding") {
-        "gzip" => drop(GzDecoder::new(&answer.body[..]).read_to_end(&mut plain).unwrap()),
-        "br" => brotli::BrotliDecompress(&mut &answer.body[..], &mut plain).unwrap(),
-        "" => plain.clone_from(&answer.body),
-        other => panic!("nobody asked for {other}"),
-    }
-    plain
-}
-
 #[tokio::test]
 async fn every_file_is_served_as_it_is_in_the_repository_in_each_coding_that_a_client_may_want() {
     let server = Server::start(&[]);
@@ -73,7 +59,7 @@ async fn every_file_is_served_as_it_is_in_the_repository_in_each_coding_that_a_c
             assert_eq!(answer.header("content-encoding"), coding, "{path} {wanted}");
             assert_eq!(answer.header("vary"), "accept-encoding", "{path} {wanted}");
             assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{path} {wanted}");
-            assert!(unpacked(&answer) == plain, "{path} {wanted}: not the file");
+            assert!(answer.unpacked() == plain, "{path} {wanted}: not the file");
             let tag = answer.header("etag").to_owned();
             assert!(tag.starts_with('"'), "a strong tag: {tag}");
 
