@@ -49,6 +49,11 @@ impl Kind {
 }
 
 impl File {
+    /// Whether it is served at a path.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        self.path == path
+    }
+
     fn form(&self, coding: Coding) -> &Form {
         match coding {
             Coding::Identity => &self.plain,
@@ -84,6 +89,11 @@ fn preloads(files: &[File]) -> String {
 /// A file's path as pages name it. All pages are at the top, which may be below somebody's path.
 fn relative(file: &File) -> &'static str {
     file.path.trim_start_matches('/')
+}
+
+/// Whether a path is that of a file which is not the app's.
+pub(crate) fn is_file(path: &str) -> bool {
+    [CONSOLE, OPS].into_iter().flatten().any(|file| file.path == path)
 }
 
 /// Whether there is a page at a path beside the app's.

@@ -13,6 +13,7 @@ mod files;
 #[cfg(test)]
 mod generated;
 mod health;
+mod lan;
 mod node;
 mod ops;
 mod pages;

@@ -104,9 +104,11 @@ async fn a_tag_of_another_form_is_not_known() {
 #[tokio::test]
 async fn pages_have_all_their_files_fetched_at_once_and_run_nothing_inline() {
     let server = Server::start(&[]);
-    for (page, folders) in
-        [("/", &["/app/", "/client/"][..]), ("/console", &["/console/"]), ("/ops", &["/ops/"])]
-    {
+    for (page, folders) in [
+        ("/", &["/app/", "/client/"][..]),
+        ("/console", &["/app/pairing.js", "/console/"]),
+        ("/ops", &["/app/pairing.js", "/ops/"]),
+    ] {
         let answer = get(&server, page).await;
         let is_ours = |path: &String| folders.iter().any(|folder| path.starts_with(folder));
         let links: Vec<_> = files().into_keys().filter(is_ours).filter_map(|path| preload(&path)).collect();

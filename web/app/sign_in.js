@@ -2,6 +2,7 @@
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
+import { ask } from "./pairing.js";
 import { leave, offered, returned } from "./providers.js";
 
 const WORDS = {
@@ -59,7 +60,8 @@ export function signIn() {
     const props = { inputmode: "numeric", autocomplete: "one-time-code", pattern: "(\\P{Nd}*\\p{Nd}){6}\\P{Nd}*" };
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
-      const { items } = await (await fetch("dev/outbox")).json();
+      const { items, detail } = await (await ask("dev/outbox")).json();
+      if (!items) return text(trouble, because({ message: detail }));
       const found = items.find((item) => item.to === to)?.text.match(/\b\d{6}\b/);
       text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
       input.value = found?.[0] ?? "";

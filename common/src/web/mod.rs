@@ -9,6 +9,7 @@ pub mod origins;
 pub mod paced;
 pub mod packing;
 pub mod pages;
+pub mod pairing;
 pub mod problem;
 pub mod secret;
 pub mod uploads;

@@ -29,11 +29,13 @@ export class Server {
     });
     process.once("exit", () => this.process.kill("SIGKILL"));
     this.said = "";
+    this.printed = [];
     this.gone = once(this.process, "exit");
     this.process.stderr.on("data", (part) => (this.said = (this.said + part).slice(-4000)));
     const lines = createInterface({ input: this.process.stdout });
     const address = await new Promise((resolve, reject) => {
       lines.on("line", (line) => {
+        this.printed.push(line.trim());
         const found = /http:\/\/(127\.0\.0\.1:\d+)/.exec(line);
         if (found) resolve(found[1]);
       });
