@@ -29,7 +29,7 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
     assert!(said.contains(&server.address) && said.contains("--listen"), "{said}");
     for public in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0"] {
         let said = refused(&["--listen", public], dir.path());
-        assert!(said.contains("loopback"), "{public}: {said}");
+        assert!(said.contains("loopback") && said.contains("--lan"), "{public}: {said}");
     }
     for (flags, named) in [
         (&["--edges", "0"][..], "--edges"),

@@ -46,12 +46,13 @@ function dialog(title) {
 /** Asks for a code that was sent `to` an address. */
 async function askForCode(asking, to, go, act) {
   const { outbox } = await session.ways();
-  const open = (input, trouble) => button("Open the outbox", async () => {
-    const code = await fromOutbox(to).catch(() => undefined);
+  const look = async (input, trouble) => {
+    const code = await fromOutbox(to);
     text(trouble, code ? "" : "It is not in the outbox yet. Try again in a moment.");
     input.value = code ?? "";
     input.focus();
-  }, { kind: "quiet" });
+  };
+  const open = (input, trouble) => button("Open the outbox", () => look(input, trouble).catch((error) => text(trouble, because(error))), { kind: "quiet" });
   asking.ask({ label: "Code", hint: `We have sent it to ${to}.`, go, props: CODE, act, more: outbox ? [open] : [] });
 }
 

@@ -64,7 +64,7 @@ export function signIn() {
       input.focus();
     };
     const input = show("Code", `We have sent it to ${to}.`, CODE, "Sign in", check,
-      ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, because({ code: "offline" })))) : "",
+      ways.outbox ? button("Open the outbox", () => open().catch((error) => text(trouble, because(error)))) : "",
       button("Start again", () => address(kind), { kind: "quiet" }));
   };
 

@@ -970,6 +970,7 @@ export class Session extends Emitter {
   #given = null;
   #refreshing = null;
   #channel;
+  #stored;
 
   constructor({ url = globalThis.location?.origin, app, store, locks } = {}) {
     super();
@@ -984,6 +985,9 @@ export class Session extends Emitter {
     this.#channel = new BroadcastChannel(this.#key);
     this.#channel.onmessage = () => this.#read().catch((error) => this.fault(error));
     this.#channel.unref?.();
+    // In Firefox that message overtakes what the other page has written to localStorage.
+    this.#stored = ({ key, newValue }) => key === this.#key && this.#take(newValue);
+    if (!store) globalThis.addEventListener?.("storage", this.#stored);
   }
 
   get user() {
@@ -1129,6 +1133,7 @@ export class Session extends Emitter {
   /** Stops listening to other pages. */
   close() {
     this.#channel?.close();
+    globalThis.removeEventListener?.("storage", this.#stored);
   }
 
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */
