@@ -13,12 +13,13 @@ use crate::service::{Call, IDENTITY, Users};
 use crate::sessions::families::{self, ENDED, Refreshed, Session};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
 use crate::ways::codes::{self, Asker};
+use crate::ways::exchange::Grant;
 use crate::ways::identity::{Identity, Kind, Linked, Row, list_partition, masked};
+use crate::ways::openid::OpenId;
 use crate::ways::spelling;
-use crate::ways::twitter::Grant;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
-const MAX_BODY_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
 const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
 
 /// The most identities listed.
@@ -110,6 +111,9 @@ impl Users {
                 "redirect_uris": twitter.redirect_uris,
             });
         }
+        if !self.openid.is_empty() {
+            ways["openid"] = self.openid.iter().map(OpenId::offer).collect();
+        }
         json(StatusCode::OK, &ways)
     }
 
@@ -155,7 +159,7 @@ impl Users {
         let apple = self.apple.as_ref().ok_or(Refusal::NotConfigured("Sign in with Apple"))?;
         let example = r#"{"id_token":"…","nonce":"…"}"#;
         let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let verified = apple.verify(&self.seal, &body.id_token, &body.nonce, call.now / 1000).await;
+        let verified = apple.by_token(&self.seal, &body.id_token, &body.nonce, call.now / 1000).await;
         let (identity, spend) = verified?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
@@ -170,7 +174,7 @@ impl Users {
         self.proven(&identity, spend, handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }
 
-    async fn proven(
+    pub(crate) async fn proven(
         &self,
         identity: &Identity,
         spend: Write,
@@ -187,7 +191,8 @@ impl Users {
                 Ok(json(StatusCode::OK, &body))
             }
             SignedIn::Linked { user } => {
-                let body = json!({ "user": { "handle": user }, "created": false, "linked": identity.kind });
+                let body =
+                    json!({ "user": { "handle": user }, "created": false, "linked": identity.kind.name() });
                 Ok(json(StatusCode::OK, &body))
             }
         }
@@ -257,7 +262,9 @@ impl Users {
     pub(crate) async fn unlink(&self, call: Call) -> Result<Answer, Refusal> {
         let claims = call.signed_in.ok_or(BEARER)?;
         let id = call.request.uri().path().strip_prefix(IDENTITY).unwrap_or_default();
-        unlink(&*self.tables, &claims, &Row::of_id(id)).await?;
+        if let Some(session) = unlink(&*self.tables, &claims, &Row::of_id(id)).await? {
+            self.end(claims.user, session).await?;
+        }
         Ok(nothing())
     }
 }

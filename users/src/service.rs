@@ -13,7 +13,7 @@ use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::{Claims, TokenVerifier};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::{CallLabel, Metrics, ReasonLabel};
 use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
@@ -24,14 +24,15 @@ use ulid::Ulid;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
 use crate::fetch::Fetch;
+use crate::foreign::ForeignTokens;
 use crate::keys::ring::{CACHED_S, Ring};
 use crate::keys::seal::Seal;
-use crate::keys::tokens::{Issuer, Verifier};
+use crate::keys::tokens::Issuer;
 use crate::limits::Limit;
 use crate::refusal::Refusal;
 use crate::sessions::families;
 use crate::sessions::refresh::RefreshKey;
-use crate::ways::apple::Apple;
+use crate::ways::openid::{self, OpenId};
 use crate::ways::twitter::Twitter;
 
 /// What the User service needs from outside.
@@ -42,6 +43,10 @@ pub(crate) struct UsersDeps {
     pub(crate) replies: Replies,
     /// The keys of access tokens.
     pub(crate) ring: Arc<Ring>,
+    /// Judges access tokens.
+    pub(crate) verifier: Arc<dyn TokenVerifier>,
+    /// The customer's own tokens, where they are taken.
+    pub(crate) foreign_tokens: Option<Arc<ForeignTokens>>,
     /// The deployment's secret.
     pub(crate) secret: Secret,
     /// Sends mails.
@@ -63,13 +68,15 @@ pub(crate) struct Users {
     replies: Replies,
     ring: Arc<Ring>,
     pub(crate) issuer: Issuer,
-    verifier: Verifier,
+    verifier: Arc<dyn TokenVerifier>,
+    pub(crate) foreign_tokens: Option<Arc<ForeignTokens>>,
     pub(crate) seal: Seal,
     pub(crate) refresh: RefreshKey,
     pub(crate) mail: Post,
     pub(crate) texts: Post,
-    pub(crate) apple: Option<Apple>,
+    pub(crate) apple: Option<OpenId>,
     pub(crate) twitter: Option<Twitter>,
+    pub(crate) openid: Vec<Arc<OpenId>>,
     codes: Limit,
     sign_ins: Limit,
     metrics: Metrics,
@@ -91,21 +98,35 @@ impl Users {
     /// The service.
     #[must_use]
     pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
-        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, weather, outbox } = deps;
+        let UsersDeps {
+            tables,
+            replies,
+            ring,
+            secret,
+            mail,
+            texts,
+            metrics,
+            weather,
+            outbox,
+            verifier,
+            foreign_tokens,
+        } = deps;
         let fetch = Fetch::new();
         let at = |provider| fetch.behind(weather.engine(provider));
         let by =
             |courier, carrier| Post::new(Arc::new(GuardedCourier::new(courier, weather.engine(carrier))));
         Self {
-            apple: config.apple.clone().map(|apple| Apple::new(apple, at("apple"))),
+            apple: config.apple.clone().map(|apple| OpenId::apple(apple, at("apple"))),
             twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, at("twitter"))),
+            openid: openid::providers(&config.openid, at),
             codes: Limit::per_minute(config.codes_per_minute),
             sign_ins: Limit::per_minute(config.sign_ins_per_minute),
             config,
             tables,
             replies,
             issuer: Issuer::new(ring.clone()),
-            verifier: Verifier::new(ring.clone()),
+            verifier,
+            foreign_tokens,
             ring,
             seal: Seal::new(&secret),
             refresh: RefreshKey::new(&secret),
@@ -127,9 +148,13 @@ impl Users {
         }
         // The other calls ignore a token: a client refreshes just when its own has expired.
         let signed_in = match way {
-            Way::Verify | Way::Apple | Way::Twitter | Way::Identities | Way::Unlink => {
-                self.signed_in(&request).await?
-            }
+            Way::Verify
+            | Way::Apple
+            | Way::Twitter
+            | Way::OpenId
+            | Way::Foreign
+            | Way::Identities
+            | Way::Unlink => self.signed_in(&request).await?,
             Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout => None,
         };
         let call = Call { request, now: now_ms(), from, signed_in };
@@ -139,6 +164,8 @@ impl Users {
             Way::Verify => self.verify(call).await,
             Way::Apple => self.apple(call).await,
             Way::Twitter => self.twitter(call).await,
+            Way::OpenId => self.openid(call).await,
+            Way::Foreign => self.foreign(call).await,
             Way::Refresh => self.refresh(call).await,
             Way::Logout => self.logout(call).await,
             Way::Identities => self.identities(call).await,
@@ -161,9 +188,10 @@ impl Users {
         const BAD: Refusal =
             Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
         let now_s = now_ms() / 1000;
-        let found = sign_ins::of_bearer(&*self.tables, &self.verifier, request.headers(), now_s).await;
+        let found = sign_ins::of_bearer(&*self.tables, &*self.verifier, request.headers(), now_s).await;
         found.map_err(|closed| match closed {
             Closed::Unknown(error) => error.into(),
+            Closed::NoKeys => Refusal::Unavailable(closed.into()),
             Closed::NoUser | Closed::Ended => BAD,
         })
     }
@@ -182,6 +210,8 @@ impl Users {
 }
 
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+/// The paths of OpenID providers, before their names.
+pub(crate) const OPENID: &str = "/v1/auth/openid/";
 const IDENTITIES: &str = "/v1/auth/identities";
 /// The path of one of them, before its id.
 pub(crate) const IDENTITY: &str = "/v1/auth/identities/";
@@ -194,6 +224,8 @@ enum Way {
     Verify,
     Apple,
     Twitter,
+    OpenId,
+    Foreign,
     Refresh,
     Logout,
     Identities,
@@ -210,6 +242,8 @@ impl Way {
             "/v1/auth/email/verify" | "/v1/auth/phone/verify" => Way::Verify,
             "/v1/auth/apple" => Way::Apple,
             "/v1/auth/twitter" => Way::Twitter,
+            "/v1/auth/foreign" => Way::Foreign,
+            path if path.starts_with(OPENID) => Way::OpenId,
             "/v1/auth/refresh" => Way::Refresh,
             "/v1/auth/logout" => Way::Logout,
             IDENTITIES => Way::Identities,
@@ -233,6 +267,8 @@ impl Way {
             Way::Verify => "verify",
             Way::Apple => "apple",
             Way::Twitter => "twitter",
+            Way::OpenId => "openid",
+            Way::Foreign => "foreign",
             Way::Refresh => "refresh",
             Way::Logout => "logout",
             Way::Identities => "identities",

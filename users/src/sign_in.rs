@@ -17,7 +17,7 @@ use crate::ways::identity::{self, Identity, Linked, Row, list_partition};
 /// The most identities of one account.
 const MAX_IDENTITIES: usize = 20;
 /// How often a sign-in that lost a race is decided again.
-const DECISIONS: u32 = 5;
+pub(crate) const DECISIONS: u32 = 5;
 
 /// Handles that nobody gets: they would seem to speak for the service, or name a page of an app.
 const RESERVED: &[&str] = &[
@@ -129,13 +129,17 @@ pub(crate) async fn sign_in(
 }
 
 /// An identity that is somebody's, and where it was found.
-struct Known {
+pub(crate) struct Known {
     row: Row,
-    linked: Linked,
+    pub(crate) linked: Linked,
 }
 
 /// Whose an identity is: by its spelling, or else by one of version 0.1.0.
-async fn known(tables: &dyn Tables, seal: &Seal, identity: &Identity) -> Result<Option<Known>, Refusal> {
+pub(crate) async fn known(
+    tables: &dyn Tables,
+    seal: &Seal,
+    identity: &Identity,
+) -> Result<Option<Known>, Refusal> {
     let mut rows = vec![identity.row(seal)];
     rows.extend(identity.former_rows(seal));
     let keys: Vec<_> = rows.iter().map(|row| (Table::Entities, row.key())).collect();
@@ -185,10 +189,15 @@ fn still_nobodys(seal: &Seal, identity: &Identity) -> impl Iterator<Item = Write
 }
 
 /// The writes that make an identity a user's.
-fn link(seal: &Seal, identity: &Identity, user: &Handle, linked_at: u64) -> Result<[Write; 2], Refusal> {
+pub(crate) fn link(
+    seal: &Seal,
+    identity: &Identity,
+    user: &Handle,
+    linked_at: u64,
+) -> Result<[Write; 2], Refusal> {
     let context = Identity::context(identity.kind.name(), user);
     let sealed = seal.seal(identity.value.as_bytes(), &context)?;
-    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed });
+    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed, session: identity.session() });
     let row = identity.row(seal);
     Ok([
         Write::put(Table::Entities, row.key(), linked.clone()).when(Condition::Missing),
@@ -199,8 +208,20 @@ fn link(seal: &Seal, identity: &Identity, user: &Handle, linked_at: u64) -> Resu
 async fn still_open(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
     sign_ins::check(tables, claims, now_ms() / 1000).await.map_err(|closed| match closed {
         Closed::Unknown(error) => error.into(),
+        Closed::NoKeys => Refusal::Unavailable(closed.into()),
         Closed::NoUser | Closed::Ended => Refusal::Unauthorized("the session has ended; sign in again"),
     })
+}
+
+/// The same, of an account that may have one more way to sign in.
+pub(crate) async fn still_open_with_room(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
+    let open = still_open(tables, claims).await?;
+    let list = Query::prefix(Table::Entities, list_partition(&claims.user), "", MAX_IDENTITIES);
+    if tables.query(list).await?.items.len() >= MAX_IDENTITIES {
+        let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
+        return Err(Refusal::Conflict(message));
+    }
+    Ok(open)
 }
 
 /// Adds the identity to the account of a session. The transaction checks that the session has not ended meanwhile: a
@@ -212,12 +233,7 @@ async fn linking(
     claims: &Claims,
 ) -> Result<Plan, Refusal> {
     let user = &claims.user;
-    let open = still_open(tables, claims).await?;
-    let page = tables.query(Query::prefix(Table::Entities, list_partition(user), "", MAX_IDENTITIES)).await?;
-    if page.items.len() >= MAX_IDENTITIES {
-        let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
-        return Err(Refusal::Conflict(message));
-    }
+    let open = still_open_with_room(tables, claims).await?;
     let mut writes = vec![proven.spend.clone()];
     writes.extend(link(seal, proven.identity, user, proven.now)?);
     writes.extend(still_nobodys(seal, proven.identity));
@@ -225,14 +241,19 @@ async fn linking(
     Ok(Plan { done: SignedIn::Linked { user: user.clone() }, writes, account: None })
 }
 
-fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
-    let text = proven.handle.ok_or(Refusal::HandleRequired)?;
+/// A handle that a new account may have, if nobody has it.
+pub(crate) fn new_handle(text: &str) -> Result<Handle, Refusal> {
     let user: Handle = text
         .parse()
         .map_err(|_| Refusal::BadMessage("`handle` must be 3 to 30 of a-z, 0-9 and _".to_owned()))?;
     if RESERVED.contains(&user.as_str()) {
         return Err(Refusal::Conflict("the handle is reserved; choose another".into()));
     }
+    Ok(user)
+}
+
+fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
+    let user = new_handle(proven.handle.ok_or(Refusal::HandleRequired)?)?;
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
     writes.extend(link(seal, proven.identity, &user, proven.now)?);
     let (session, begin) = session(proven, user, Role::User, 0);
@@ -243,19 +264,18 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
 }
 
 /// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
-/// at once.
-pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> Result<(), Refusal> {
+/// at once. Returns the session that ends with it, if one stands for it.
+pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> Result<Option<Ulid>, Refusal> {
     let no_such = || Refusal::NotFound("you have no such way to sign in; GET /v1/auth/identities lists them");
     for _ in 0..DECISIONS {
         let open = still_open(tables, claims).await?;
         let list = list_partition(&claims.user);
         let page = tables.query(Query::prefix(Table::Entities, list, "", MAX_IDENTITIES)).await?;
-        let (this, others): (Vec<Row>, Vec<Row>) =
-            page.items.into_iter().map(|(sk, _)| Row::of_key(sk)).partition(|listed| listed == row);
-        if this.is_empty() {
-            return Err(no_such());
-        }
-        let Some(other) = others.first() else {
+        let listed = page.items.into_iter().map(|(sk, item)| (Row::of_key(sk), item));
+        let (this, others): (Vec<_>, Vec<_>) = listed.partition(|(listed, _)| listed == row);
+        let Some((_, this)) = this.into_iter().next() else { return Err(no_such()) };
+        let session = this.parse::<Linked>()?.session;
+        let Some((other, _)) = others.first() else {
             return Err(Refusal::Conflict("this is your only way to sign in; add another first".into()));
         };
         let mine = Condition::Equals(identity::USER, claims.user.as_str().into());
@@ -264,9 +284,16 @@ pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> R
             Write::delete(Table::Entities, row.key_in(&claims.user)).when(Condition::Exists),
             Write::check(Table::Entities, other.key_in(&claims.user), Condition::Exists),
         ];
-        writes.extend(open.still());
+        let ending = session.map(families::ending);
+        // It may be the caller's own: then it ends, and nothing else of it is to be checked.
+        writes.extend(
+            open.still()
+                .into_iter()
+                .filter(|still| ending.as_ref().is_none_or(|ending| ending.key != still.key)),
+        );
+        writes.extend(ending);
         match tables.write(writes).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(session),
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
             Err(error) => return Err(error.into()),
         }

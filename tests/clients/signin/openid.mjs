@@ -69,6 +69,14 @@ export class OpenId {
     return ["--apple-client-ids", this.app.client_id, "--apple-issuer", this.url, "--apple-jwks-url", `${this.url}/jwks`];
   }
 
+  /** As a provider that the operator has named: all but its issuer is found by discovery. */
+  provider(more = {}) {
+    return {
+      name: "certified", title: "Certified", issuer: this.url, client_ids: [this.web.client_id, this.app.client_id],
+      client_secret: this.web.client_secret, redirect_uris: [BACK, BACK_TOO], ...more,
+    };
+  }
+
   /** Logs in and consents: the code, and what goes along with it to the server. */
   async code(login, { client = this.web, back = BACK, nonce, pkce = true } = {}) {
     const verifier = randomBytes(32).toString("base64url");

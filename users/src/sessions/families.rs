@@ -174,7 +174,12 @@ pub(crate) async fn owner(
 
 /// Ends a sign-in: from now on neither its refresh tokens nor its access tokens are valid.
 pub(crate) async fn end(tables: &dyn Tables, session: Ulid) -> Result<(), TableError> {
-    tables.write(vec![Write::delete(Table::Entities, sign_ins::key(session))]).await
+    tables.write(vec![ending(session)]).await
+}
+
+/// The write that ends a sign-in.
+pub(crate) fn ending(session: Ulid) -> Write {
+    Write::delete(Table::Entities, sign_ins::key(session))
 }
 
 const _: () = assert!(matches!(EXPIRES.as_bytes(), b"expires"), "`SignIn` spells it out");
