@@ -11,7 +11,7 @@ import { APP, Mock } from "./mock.mjs";
 
 const QUICK = ["--messages-per-second", "10000", "--burst", "10000", "--hellos-per-second", "10000"];
 const LEAST_ROWS = 60;
-/** What is no fault in a token that is shown again and again: it has no nonce, and is for whomever it names. */
+/** What is no fault in a token that is shown again and again: it has no nonce, and may have been issued to anybody. */
 const NO_FAULT = /nonce|a token that was used|issued to (another|nobody)|typ of an access token|token of the other provider|our own access token/;
 const now = () => Math.floor(Date.now() / 1000);
 const PIXEL = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");

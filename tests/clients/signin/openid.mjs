@@ -21,13 +21,14 @@ export class OpenId {
   /** Its access tokens, which only our server gets to see. */
   accessTokens = [];
 
-  static async open() {
+  /** `more` are further places where it may send users back to. */
+  static async open(more = []) {
     const openid = new OpenId();
     openid.http = await listen();
     openid.url = openid.http.url;
     const { privateKey } = await generateKeyPair("RS256", { extractable: true });
     const common = {
-      redirect_uris: [BACK, BACK_TOO, BACK_ELSEWHERE],
+      redirect_uris: [BACK, BACK_TOO, BACK_ELSEWHERE, ...more],
       grant_types: ["authorization_code"],
       response_types: ["code"],
       application_type: "native",

@@ -130,7 +130,7 @@ struct Issuer {
 
 enum Keys {
     One(ProviderKey),
-    Many(Jwks),
+    Many(Box<Jwks>),
 }
 
 /// Judges tokens of all issuers that the operator has named.
@@ -170,7 +170,7 @@ impl ForeignTokens {
         let fetch = Fetch::new();
         let issuer = |config: ForeignConfig| {
             let keys = match &config.key {
-                ForeignKey::At(url) => Keys::Many(Jwks::new(fetch.clone(), url.clone())),
+                ForeignKey::At(url) => Keys::Many(Box::new(Jwks::new(fetch.clone(), url.clone()))),
                 ForeignKey::One(KnownKey(key)) => Keys::One(key.clone()),
             };
             Issuer { config, keys, wanted: Notify::new() }

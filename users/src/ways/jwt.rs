@@ -57,7 +57,7 @@ impl Times {
     }
 }
 
-/// A token's claims: each name once, since whoever reads another of two would see another token.
+/// A token's claims: each name once, since a reader who takes the other of two would see another token.
 struct Once(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Once {

@@ -244,8 +244,8 @@ pub(crate) fn providers(configs: &[OpenIdConfig], at: impl Fn(&'static str) -> F
     configs.iter().map(provider).collect()
 }
 
-/// Reads what a provider says of itself. It must say that it is the one that we asked: else whoever answers at one
-/// provider's address could speak for another.
+/// Reads what a provider says of itself. It must say that it is the one that we asked: else one who answers at
+/// one provider's address could speak for another.
 fn told(text: &[u8], issuer: &str) -> anyhow::Result<Told> {
     #[derive(Deserialize)]
     struct Document {
