@@ -60,7 +60,8 @@ fn hand_out(edge: &Edge, deliveries: &[Delivery<&RawValue>]) -> Vec<(usize, Hand
                     (Kind::Reply, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Durable),
                     (Kind::Event, Some(wire), _) => edge.offer_wire(connection, wire.clone(), Class::Event),
                     (Kind::Revoke, ..) => {
-                        if delivery.session.is_none_or(|session| connection.is_of(session)) {
+                        let is_excepted = delivery.except.is_some_and(|session| connection.is_of(session));
+                        if !is_excepted && delivery.session.is_none_or(|session| connection.is_of(session)) {
                             edge.close(connection, CloseCode::SessionRevoked);
                         }
                         // A socket of another sign-in is here all the same: its registration must stay.

@@ -38,7 +38,7 @@ impl Neighbours {
     fn ask(&self, kind: Kind, user: &Handle, origin: Option<Origin>) {
         let Ok(permit) = self.free.clone().try_acquire_owned() else { return };
         let to = vec![user.clone()];
-        let delivery = Delivery { kind, to, connection: None, session: None, seq: None, frame: None };
+        let delivery = Delivery::of(kind, to);
         let replies = self.replies.clone();
         tokio::spawn(async move {
             let _permit = permit;

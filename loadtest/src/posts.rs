@@ -107,14 +107,9 @@ impl<'a> Poster<'a> {
         match &mut self.making {
             Making::Signed { whom, deliveries, .. } => {
                 let (handle, connection) = &whom[user];
-                deliveries.push(Delivery {
-                    kind: Kind::Reply,
-                    to: vec![handle.clone()],
-                    connection: Some(*connection),
-                    session: None,
-                    seq: None,
-                    frame: Some(RawValue::from_string(text)?),
-                });
+                let (connection, frame) = (Some(*connection), Some(RawValue::from_string(text)?));
+                let blank = Delivery::of(Kind::Reply, vec![handle.clone()]);
+                deliveries.push(Delivery { connection, frame, ..blank });
             }
             Making::Json { deliveries } => {
                 deliveries.push(json!({ "to": self.users[user].name, "text": text }));

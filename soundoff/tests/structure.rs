@@ -2,6 +2,8 @@
 
 #[path = "structure/imports.rs"]
 mod imports;
+#[path = "structure/security.rs"]
+mod security;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

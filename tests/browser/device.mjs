@@ -6,7 +6,7 @@ import { expect } from "./waiting.mjs";
 const CUT = /net::ERR_(CONNECTION|EMPTY|SOCKET|NETWORK|INCOMPLETE)|WebSocket connection to .* failed/;
 /** Expected refusals: the browser logs every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
  *  user has signed out in another tab asks for a token once more. Anything may be refused while the service is closed. */
-const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/email\/start|401 .*\/v1\/auth\/refresh)$/;
+const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/(email|identities\/[\w.]+)\/start|403 .*\/v1\/auth\/.*|401 .*\/v1\/auth\/refresh)$/;
 
 export class Device {
   faults = [];
@@ -68,10 +68,10 @@ export class Device {
       await this.page
         .getByRole("alert")
         .filter({ hasText: "Try again" })
-        .or(this.page.locator("#field:valid"))
+        .or(this.page.locator("#field:valid, dialog[open] input[inputmode=numeric]:valid"))
         .first()
         .waitFor();
-      return /^\d{6}$/.test(await this.page.getByLabel("Code").inputValue());
+      return /^\d{6}$/.test(await this.page.getByLabel("Code").last().inputValue());
     }, "a code in the outbox");
   }
 

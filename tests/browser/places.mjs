@@ -10,6 +10,7 @@ export const PLACES = [
   { name: "messages", place: "/messages", ready: (page) => page.locator("a.row").nth(2) },
   { name: "conversation", place: "/messages/jonas", ready: (page) => page.locator(".bubble").nth(4) },
   { name: "notifications", place: "/notifications", ready: (page) => page.locator("li.row .quote:not(:empty)").nth(2) },
+  { name: "settings", place: "/settings", ready: (page) => page.getByText("this one") },
   { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first(), arrange: converse },
   { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];

@@ -8,11 +8,12 @@ import { maintenance } from "./maintenance.mjs";
 import { origins } from "./origins.mjs";
 import { providers } from "./providers.mjs";
 import { sessions } from "./sessions.mjs";
+import { settings } from "./settings.mjs";
 import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, origins, providers, sessions, sight, texts, budget };
+const parts = { evening, comeback, maintenance, origins, providers, sessions, settings, sight, texts, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();
@@ -22,7 +23,7 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
     await check(`${name}: no error on any console, nothing against the policy, no stranger asked`, () =>
       equal(stage.faults(), []),
     );
-  });
+  }, parts[name].flags);
   console.log(`-- ${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 }
 process.exit(tally());

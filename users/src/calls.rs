@@ -1,29 +1,26 @@
-//! What each call to the User service does.
+//! What each call does that signs somebody in or goes on with a session.
+
+use std::net::IpAddr;
 
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use soundoff_common::ports::tables::{Query, Table, Write};
-use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::rfc3339;
+use soundoff_common::ports::tables::Write;
 use soundoff_common::web::http::{Answer, json, read_json, whole};
 
+use crate::proof::{Proven, SignedIn};
 use crate::refusal::Refusal;
-use crate::service::{Call, IDENTITY, Users};
+use crate::service::{Asks, Call, Users};
 use crate::sessions::families::{self, ENDED, Refreshed, Session};
-use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
+use crate::sign_in::sign_in;
 use crate::ways::codes::{self, Asker};
 use crate::ways::exchange::Grant;
-use crate::ways::identity::{Identity, Kind, Linked, Row, list_partition, masked};
+use crate::ways::identity::{Identity, Kind};
 use crate::ways::openid::OpenId;
 use crate::ways::spelling;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
-const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
-
-/// The most identities listed.
-const MAX_LISTED: usize = 100;
 
 #[derive(Deserialize)]
 struct Address {
@@ -44,14 +41,15 @@ struct VerifyBody {
 /// A code as a client passes it on.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum TypedCode {
+pub(crate) enum TypedCode {
     Text(String),
     /// A number has lost its zeros in front.
     Number(u64),
 }
 
 impl TypedCode {
-    fn digits(&self) -> String {
+    /// Its digits, as they are judged.
+    pub(crate) fn digits(&self) -> String {
         match self {
             TypedCode::Text(typed) => spelling::code(typed),
             TypedCode::Number(number) => format!("{number:06}"),
@@ -123,13 +121,22 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
+        self.send_code(&to, &to.value, (call.from, call.now)).await
+    }
+
+    /// Sends a code; the answer shows the address as `shown`.
+    pub(crate) async fn send_code(
+        &self,
+        to: &Identity,
+        shown: &str,
+        (from, now): (IpAddr, u64),
+    ) -> Result<Answer, Refusal> {
         let texts = self.config.texts.as_ref().filter(|_| to.kind == Kind::Phone);
         if texts.is_some_and(|texts| !texts.allows(&to.value)) {
             self.text_refused("country");
             return Err(Refusal::NotConfigured("texts to that country"));
         }
-        let asker = Asker { to: &to, from: call.from };
-        let started = codes::start(&*self.tables, &self.seal, &asker, texts, call.now).await;
+        let started = codes::start(&*self.tables, &self.seal, &Asker { to, from }, texts, now).await;
         if matches!(started, Err(Refusal::TextsUsedUp(_))) {
             self.text_refused("budget");
         }
@@ -138,61 +145,71 @@ impl Users {
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
         }
-        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000, "to": to.value });
+        let body = json!({ "request": request, "expires_in": codes::LIFETIME_MS / 1000, "to": shown });
         Ok(json(StatusCode::ACCEPTED, &body))
     }
 
     pub(crate) async fn verify(&self, call: Call) -> Result<Answer, Refusal> {
         let path = call.request.uri().path().to_owned();
         let example = r#"{"email":"anna@example.org","request":"…","code":"123456"}"#;
+        let asks = call.asks();
         let body: VerifyBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         let identity = body.address.identity(&path)?;
         let missing = || Refusal::BadMessage("`request` is missing: it is in the answer of /start".into());
         let request = body.request.as_deref().ok_or_else(missing)?;
         let asker = Asker { to: &identity, from: call.from };
         let tried = (request, &*body.code.digits());
-        let spend = codes::verify(&*self.tables, &self.seal, &asker, tried, call.now).await?;
-        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        let spend = codes::verify(&*self.tables, &self.seal, &asker, tried, asks.now).await?;
+        self.proven(&identity, spend, body.handle.as_deref(), &asks).await
     }
 
     pub(crate) async fn apple(&self, call: Call) -> Result<Answer, Refusal> {
         let apple = self.apple.as_ref().ok_or(Refusal::NotConfigured("Sign in with Apple"))?;
         let example = r#"{"id_token":"…","nonce":"…"}"#;
+        let asks = call.asks();
         let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let verified = apple.by_token(&self.seal, &body.id_token, &body.nonce, call.now / 1000).await;
+        let verified = apple.by_token(&self.seal, &body.id_token, &body.nonce, asks.now / 1000).await;
         let (identity, spend) = verified?;
-        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        self.proven(&identity, spend, body.handle.as_deref(), &asks).await
     }
 
     pub(crate) async fn twitter(&self, call: Call) -> Result<Answer, Refusal> {
         let twitter = self.twitter.as_ref().ok_or(Refusal::NotConfigured("sign in with Twitter/X"))?;
         let example = r#"{"code":"…","code_verifier":"…","redirect_uri":"…"}"#;
+        let asks = call.asks();
         let body: TwitterBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
         let TwitterBody { code, code_verifier: verifier, redirect_uri, handle } = body;
         let grant = Grant { code, verifier, redirect_uri };
-        let (identity, spend) = twitter.verify(&*self.tables, &self.seal, grant, call.now / 1000).await?;
-        self.proven(&identity, spend, handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        let (identity, spend) = twitter.verify(&*self.tables, &self.seal, grant, asks.now / 1000).await?;
+        self.proven(&identity, spend, handle.as_deref(), &asks).await
     }
 
+    /// Signs in, signs up or links with a proof, and the write that uses it up.
     pub(crate) async fn proven(
         &self,
         identity: &Identity,
         spend: Write,
         handle: Option<&str>,
-        signed_in: Option<&Claims>,
-        now: u64,
+        asks: &Asks,
     ) -> Result<Answer, Refusal> {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
-        let proven = Proven { identity, spend, handle, signed_in, now, lifetime_s };
+        let proof_s = self.config.proof_lifetime.as_secs();
+        let Asks { now, signed_in, client } = asks;
+        let (signed_in, client) = (signed_in.as_ref(), client.as_deref());
+        let proven = Proven { identity, spend, handle, signed_in, now: *now, lifetime_s, proof_s, client };
         match sign_in(&*self.tables, &self.seal, &proven).await? {
-            SignedIn::Session { session, created } => {
-                let mut body = self.pair(&session, now)?;
+            SignedIn::Session { session, created, displaced } => {
+                self.close(&session.user, &displaced).await;
+                let mut body = self.pair(&session, *now)?;
                 body["created"] = created.into();
                 Ok(json(StatusCode::OK, &body))
             }
-            SignedIn::Linked { user } => {
-                let body =
-                    json!({ "user": { "handle": user }, "created": false, "linked": identity.kind.name() });
+            SignedIn::Linked { user, new } => {
+                if new {
+                    self.tell_linked(&user, identity).await;
+                }
+                let linked = identity.kind.name();
+                let body = json!({ "user": { "handle": user }, "created": false, "linked": linked });
                 Ok(json(StatusCode::OK, &body))
             }
         }
@@ -215,11 +232,12 @@ impl Users {
     pub(crate) async fn refresh(&self, call: Call) -> Result<Answer, Refusal> {
         let example = r#"{"refresh_token":"…"}"#;
         let body: RefreshBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        match families::refresh(&*self.tables, &self.refresh, &body.refresh_token, call.now).await? {
+        let arrived = (call.now, self.config.idle_lifetime.as_secs());
+        match families::refresh(&*self.tables, &self.refresh, &body.refresh_token, arrived).await? {
             Refreshed::Next(session) => Ok(json(StatusCode::OK, &self.pair(&session, call.now)?)),
             Refreshed::Reused { user, session } => {
                 tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
-                self.end(user, session).await?;
+                self.end(&user, &[session]).await?;
                 Err(ENDED)
             }
         }
@@ -232,44 +250,14 @@ impl Users {
         if let Some((user, session)) =
             families::owner(&*self.tables, &self.refresh, &body.refresh_token).await?
         {
-            self.end(user, session).await?;
-        }
-        Ok(nothing())
-    }
-
-    /// How the signed-in user may sign in.
-    pub(crate) async fn identities(&self, call: Call) -> Result<Answer, Refusal> {
-        let user = call.signed_in.ok_or(BEARER)?.user;
-        let rows = Query::prefix(Table::Entities, list_partition(&user), "", MAX_LISTED);
-        let mut items = Vec::new();
-        for (sk, item) in self.tables.query(rows).await?.items {
-            let linked: Linked = item.parse()?;
-            let row = Row::of_key(sk);
-            let kind = row.kind();
-            let opened = self.seal.open(&linked.sealed, &Identity::context(kind, &user));
-            let value = String::from_utf8_lossy(&opened?).into_owned();
-            items.push(json!({
-                "id": row.id(),
-                "kind": kind,
-                "value": masked(kind, &value),
-                "linked_at": rfc3339(linked.linked_at),
-            }));
-        }
-        Ok(json(StatusCode::OK, &json!({ "items": items })))
-    }
-
-    /// Removes one of the ways in which the signed-in user can sign in.
-    pub(crate) async fn unlink(&self, call: Call) -> Result<Answer, Refusal> {
-        let claims = call.signed_in.ok_or(BEARER)?;
-        let id = call.request.uri().path().strip_prefix(IDENTITY).unwrap_or_default();
-        if let Some(session) = unlink(&*self.tables, &claims, &Row::of_id(id)).await? {
-            self.end(claims.user, session).await?;
+            self.end(&user, &[session]).await?;
         }
         Ok(nothing())
     }
 }
 
-fn nothing() -> Answer {
+/// The answer of a call that returns nothing.
+pub(crate) fn nothing() -> Answer {
     let mut gone = Response::default();
     *gone.status_mut() = StatusCode::NO_CONTENT;
     whole(gone)

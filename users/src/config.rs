@@ -20,6 +20,10 @@ pub struct UsersConfig {
     pub access_lifetime: Duration,
     /// How long a sign-in lasts at most; a refresh does not extend it.
     pub refresh_lifetime: Duration,
+    /// For how long a sign-in lasts that nobody uses.
+    pub idle_lifetime: Duration,
+    /// For how long after a sign-in, or a later proof, its user may change how the account is signed in to.
+    pub proof_lifetime: Duration,
     /// How many requests for codes an IP address may make in a minute.
     pub codes_per_minute: u32,
     /// How many sign-ins, refreshes and tries of codes an IP address may make in a minute.

@@ -5,7 +5,9 @@
 //! are short-lived and signed. Refresh tokens are opaque and rotate at each use; when one is used twice, its whole
 //! family ends.
 
+mod account;
 mod calls;
+mod changes;
 mod config;
 mod couriers;
 mod dev;
@@ -15,7 +17,10 @@ mod foreign;
 mod holdings;
 mod keys;
 mod limits;
+mod linking;
+mod notices;
 mod openid_calls;
+mod proof;
 mod refusal;
 mod service;
 mod sessions;

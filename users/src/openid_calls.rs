@@ -5,7 +5,7 @@ use soundoff_common::web::http::{Answer, read_json};
 
 use crate::calls::MAX_BODY_BYTES;
 use crate::refusal::Refusal;
-use crate::service::{Call, OPENID, Users};
+use crate::service::{Call, Users};
 use crate::ways::exchange::Grant;
 
 /// Either an `id_token`, or a code with all that belongs to it.
@@ -20,14 +20,14 @@ struct Body {
 }
 
 impl Users {
-    pub(crate) async fn openid(&self, call: Call) -> Result<Answer, Refusal> {
-        let name = call.request.uri().path().strip_prefix(OPENID).unwrap_or_default();
+    pub(crate) async fn openid(&self, call: Call, name: &str) -> Result<Answer, Refusal> {
         let provider = self.openid.iter().find(|provider| provider.name() == name).cloned();
         let provider =
             provider.ok_or(Refusal::NotConfigured("that provider; GET /v1/auth/ways lists them"))?;
         let example = r#"{"code":"…","code_verifier":"…","redirect_uri":"…","nonce":"…"}, or {"id_token":"…","nonce":"…"}"#;
+        let asks = call.asks();
         let body: Body = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let now_s = call.now / 1000;
+        let now_s = asks.now / 1000;
         let (identity, spend) = match body {
             Body { id_token: Some(token), code: None, nonce, .. } => {
                 provider.by_token(&self.seal, &token, &nonce, now_s).await?
@@ -45,6 +45,6 @@ impl Users {
             }
             _ => return Err(Refusal::BadMessage(format!("send one proof: {example}"))),
         };
-        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        self.proven(&identity, spend, body.handle.as_deref(), &asks).await
     }
 }

@@ -15,6 +15,11 @@ pub(crate) enum Refusal {
     /// The proof is valid and belongs to no account yet: the client must name a handle for the new account.
     #[error("this is a new account: repeat the request with a `handle`, 3 to 30 of a-z, 0-9 and _")]
     HandleRequired,
+    /// The session lasts, but its user must prove again who they are.
+    #[error(
+        "prove again who you are: a code to one of your addresses (/v1/auth/identities/{{id}}/start), or a new sign-in"
+    )]
+    ProofRequired,
     /// What the request names does not exist.
     #[error("{0}")]
     NotFound(&'static str),
@@ -69,6 +74,7 @@ impl Refusal {
             Refusal::BadMessage(_) | Refusal::Body(_) => "bad_message",
             Refusal::Unauthorized(_) => "unauthorized",
             Refusal::HandleRequired => "handle_required",
+            Refusal::ProofRequired => "proof_required",
             Refusal::NotFound(_) => "not_found",
             Refusal::Conflict(_) => "conflict",
             Refusal::RateLimited(_) | Refusal::TextsUsedUp(_) => "rate_limited",
@@ -84,6 +90,7 @@ impl Refusal {
             Refusal::Body(answer) => *answer,
             Refusal::BadMessage(_) => refuse(StatusCode::BAD_REQUEST, code, &detail),
             Refusal::Unauthorized(_) => whole(unauthorized(&detail)),
+            Refusal::ProofRequired => refuse(StatusCode::FORBIDDEN, code, &detail),
             Refusal::HandleRequired | Refusal::Conflict(_) => refuse(StatusCode::CONFLICT, code, &detail),
             Refusal::RateLimited(seconds) | Refusal::TextsUsedUp(seconds) => {
                 retry_later(StatusCode::TOO_MANY_REQUESTS, code, &detail, seconds)

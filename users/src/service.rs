@@ -30,6 +30,7 @@ use crate::keys::seal::Seal;
 use crate::keys::tokens::Issuer;
 use crate::limits::Limit;
 use crate::refusal::Refusal;
+use crate::sessions::client::client;
 use crate::sessions::families;
 use crate::sessions::refresh::RefreshKey;
 use crate::ways::openid::{self, OpenId};
@@ -65,7 +66,7 @@ pub(crate) struct UsersDeps {
 pub(crate) struct Users {
     pub(crate) config: UsersConfig,
     pub(crate) tables: Arc<dyn Tables>,
-    replies: Replies,
+    pub(crate) replies: Replies,
     ring: Arc<Ring>,
     pub(crate) issuer: Issuer,
     verifier: Arc<dyn TokenVerifier>,
@@ -92,6 +93,24 @@ pub(crate) struct Call {
     pub(crate) from: IpAddr,
     /// The claims of the access token that came with it, if that is valid.
     pub(crate) signed_in: Option<Claims>,
+}
+
+/// What a proof is judged by, beside the proof itself.
+pub(crate) struct Asks {
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    /// The claims of the access token that came with it.
+    pub(crate) signed_in: Option<Claims>,
+    /// The program that asks, if it said.
+    pub(crate) client: Option<String>,
+}
+
+impl Call {
+    /// What a proof in it is judged by.
+    pub(crate) fn asks(&self) -> Asks {
+        let client = client(self.request.headers());
+        Asks { now: self.now, signed_in: self.signed_in.clone(), client }
+    }
 }
 
 impl Users {
@@ -143,20 +162,10 @@ impl Users {
         let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
         match way {
             Way::Keys | Way::Ways => {}
-            Way::Start => self.codes.check(from)?,
+            Way::Start | Way::StartProof(_) => self.codes.check(from)?,
             _ => self.sign_ins.check(from)?,
         }
-        // The other calls ignore a token: a client refreshes just when its own has expired.
-        let signed_in = match way {
-            Way::Verify
-            | Way::Apple
-            | Way::Twitter
-            | Way::OpenId
-            | Way::Foreign
-            | Way::Identities
-            | Way::Unlink => self.signed_in(&request).await?,
-            Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout => None,
-        };
+        let signed_in = if way.heeds_token() { self.signed_in(&request).await? } else { None };
         let call = Call { request, now: now_ms(), from, signed_in };
         match way {
             Way::Keys => Ok(self.key_set()),
@@ -164,12 +173,17 @@ impl Users {
             Way::Verify => self.verify(call).await,
             Way::Apple => self.apple(call).await,
             Way::Twitter => self.twitter(call).await,
-            Way::OpenId => self.openid(call).await,
+            Way::OpenId(name) => self.openid(call, &name).await,
             Way::Foreign => self.foreign(call).await,
             Way::Refresh => self.refresh(call).await,
             Way::Logout => self.logout(call).await,
             Way::Identities => self.identities(call).await,
-            Way::Unlink => self.unlink(call).await,
+            Way::Unlink(id) => self.unlink(call, &id).await,
+            Way::StartProof(id) => self.start_proof(call, &id).await,
+            Way::Prove(id) => self.prove(call, &id).await,
+            Way::Sessions => self.sessions(call).await,
+            Way::EndSession(id) => self.end_session(call, &id).await,
+            Way::EndOthers => self.end_others(call).await,
             Way::Ways => Ok(self.ways()),
         }
     }
@@ -201,78 +215,108 @@ impl Users {
         self.metrics.users_texts_refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Ends a session: its tokens are invalid from now on, and its sockets close, on all edges.
-    pub(crate) async fn end(&self, user: Handle, session: Ulid) -> Result<(), Refusal> {
-        families::end(&*self.tables, session).await?;
-        self.replies.close(Kind::Revoke, user, Some(session)).await;
+    /// Ends sessions of a user: their tokens are invalid from now on, and their sockets close, on all edges.
+    pub(crate) async fn end(&self, user: &Handle, sessions: &[Ulid]) -> Result<(), Refusal> {
+        families::end(&*self.tables, user, sessions).await?;
+        self.close(user, sessions).await;
         Ok(())
+    }
+
+    /// Closes the sockets of sessions that have ended.
+    pub(crate) async fn close(&self, user: &Handle, sessions: &[Ulid]) {
+        let closed = sessions.iter().map(|at| self.replies.close(Kind::Revoke, user.clone(), Some(*at)));
+        futures_util::future::join_all(closed).await;
     }
 }
 
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
-/// The paths of OpenID providers, before their names.
-pub(crate) const OPENID: &str = "/v1/auth/openid/";
+const OPENID: &str = "/v1/auth/openid";
 const IDENTITIES: &str = "/v1/auth/identities";
-/// The path of one of them, before its id.
-pub(crate) const IDENTITY: &str = "/v1/auth/identities/";
+const SESSIONS: &str = "/v1/auth/sessions";
 
-/// The calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The calls; some name an identity or a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Keys,
     Start,
     Verify,
     Apple,
     Twitter,
-    OpenId,
+    OpenId(String),
     Foreign,
     Refresh,
     Logout,
     Identities,
-    Unlink,
+    Unlink(String),
+    StartProof(String),
+    Prove(String),
+    Sessions,
+    EndSession(String),
+    EndOthers,
     Ways,
 }
 
 impl Way {
-    fn of(path: &str) -> Option<Self> {
+    /// The call at a path, with its method.
+    fn at(path: &str) -> Option<(&'static str, Self)> {
         Some(match path {
-            JWKS => Way::Keys,
-            "/v1/auth/ways" => Way::Ways,
-            "/v1/auth/email/start" | "/v1/auth/phone/start" => Way::Start,
-            "/v1/auth/email/verify" | "/v1/auth/phone/verify" => Way::Verify,
-            "/v1/auth/apple" => Way::Apple,
-            "/v1/auth/twitter" => Way::Twitter,
-            "/v1/auth/foreign" => Way::Foreign,
-            path if path.starts_with(OPENID) => Way::OpenId,
-            "/v1/auth/refresh" => Way::Refresh,
-            "/v1/auth/logout" => Way::Logout,
-            IDENTITIES => Way::Identities,
-            path if path.starts_with(IDENTITY) => Way::Unlink,
-            _ => return None,
+            JWKS => ("GET", Way::Keys),
+            "/v1/auth/ways" => ("GET", Way::Ways),
+            "/v1/auth/email/start" | "/v1/auth/phone/start" => ("POST", Way::Start),
+            "/v1/auth/email/verify" | "/v1/auth/phone/verify" => ("POST", Way::Verify),
+            "/v1/auth/apple" => ("POST", Way::Apple),
+            "/v1/auth/twitter" => ("POST", Way::Twitter),
+            "/v1/auth/foreign" => ("POST", Way::Foreign),
+            "/v1/auth/refresh" => ("POST", Way::Refresh),
+            "/v1/auth/logout" => ("POST", Way::Logout),
+            IDENTITIES => ("GET", Way::Identities),
+            SESSIONS => ("GET", Way::Sessions),
+            path => return Self::of_one(path),
         })
     }
 
-    fn method(self) -> &'static str {
-        match self {
-            Way::Keys | Way::Identities | Way::Ways => "GET",
-            Way::Unlink => "DELETE",
-            _ => "POST",
+    /// The call about one identity, session or provider.
+    fn of_one(path: &str) -> Option<(&'static str, Self)> {
+        let below = |mount| path.strip_prefix(mount).and_then(|rest: &str| rest.strip_prefix('/'));
+        if let Some(id) = below(SESSIONS) {
+            let all = id == "others";
+            return Some(("DELETE", if all { Way::EndOthers } else { Way::EndSession(id.to_owned()) }));
         }
+        if let Some(name) = below(OPENID) {
+            return Some(("POST", Way::OpenId(name.to_owned())));
+        }
+        let rest = below(IDENTITIES)?;
+        Some(match rest.split_once('/') {
+            None => ("DELETE", Way::Unlink(rest.to_owned())),
+            Some((id, "start")) => ("POST", Way::StartProof(id.to_owned())),
+            Some((id, "verify")) => ("POST", Way::Prove(id.to_owned())),
+            Some(_) => return None,
+        })
     }
 
-    fn name(self) -> &'static str {
+    /// Whether an access token matters. The other calls ignore it: a client refreshes just when its own has expired.
+    fn heeds_token(&self) -> bool {
+        !matches!(self, Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout)
+    }
+
+    fn name(&self) -> &'static str {
         match self {
             Way::Keys => "keys",
             Way::Start => "start",
             Way::Verify => "verify",
             Way::Apple => "apple",
             Way::Twitter => "twitter",
-            Way::OpenId => "openid",
+            Way::OpenId(_) => "openid",
             Way::Foreign => "foreign",
             Way::Refresh => "refresh",
             Way::Logout => "logout",
             Way::Identities => "identities",
-            Way::Unlink => "unlink",
+            Way::Unlink(_) => "unlink",
+            Way::StartProof(_) => "start_proof",
+            Way::Prove(_) => "prove",
+            Way::Sessions => "sessions",
+            Way::EndSession(_) => "end_session",
+            Way::EndOthers => "end_others",
             Way::Ways => "ways",
         }
     }
@@ -281,21 +325,20 @@ impl Way {
 #[async_trait]
 impl Pages for Users {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let way = Way::of(request.uri().path());
-        let method = way.map_or("POST", Way::method);
-        if request.method().as_str() != method {
-            return method_not_allowed(method);
-        }
-        let Some(way) = way else {
+        let Some((method, way)) = Way::at(request.uri().path()) else {
             return refuse(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "there is no such call; docs/protocol.md lists them",
             );
         };
+        if request.method().as_str() != method {
+            return method_not_allowed(method);
+        }
+        let name = way.name();
         let answered = self.serve(way, request).await;
         let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
-        self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
+        self.metrics.users_calls.get_or_create(&CallLabel { call: name, outcome }).inc();
         answered.unwrap_or_else(Refusal::answer)
     }
 }

@@ -2,22 +2,21 @@
 //! one transaction.
 
 use soundoff_common::model::accounts;
-use soundoff_common::model::sign_ins::{self, Closed, Open};
-use soundoff_common::ports::tables::{Condition, Item, Query, Table, TableError, Tables, Write};
-use soundoff_common::ports::tokens::Claims;
-use soundoff_common::protocol::{Handle, Role, now_ms};
+use soundoff_common::ports::tables::{Condition, MAX_WRITES, Table, TableError, Tables, Write};
+use soundoff_common::protocol::{Handle, Role};
 use ulid::Ulid;
 
 use crate::keys::seal::Seal;
+use crate::linking::{link, linking, proving, still_nobodys};
+use crate::proof::{DECISIONS, Plan, Proven, SPEND, SignedIn};
 use crate::refusal::Refusal;
-use crate::sessions::families::{self, Session};
+use crate::sessions::families::{self, Beginning, Session};
+use crate::sessions::list;
 use crate::sessions::refresh::RefreshKey;
-use crate::ways::identity::{self, Identity, Linked, Row, list_partition};
+use crate::ways::identity::{self, Identity, LinkMark, Linked, Row};
 
-/// The most identities of one account.
-const MAX_IDENTITIES: usize = 20;
-/// How often a sign-in that lost a race is decided again.
-pub(crate) const DECISIONS: u32 = 5;
+/// The most sessions that a sign-in ends: the writes are one transaction.
+const MAX_DISPLACED: usize = MAX_WRITES / 4;
 
 /// Handles that nobody gets: they would seem to speak for the service, or name a page of an app.
 const RESERVED: &[&str] = &[
@@ -57,40 +56,6 @@ const RESERVED: &[&str] = &[
     "webmaster",
 ];
 
-/// A proof, and what the client asks for with it.
-pub(crate) struct Proven<'a> {
-    pub(crate) identity: &'a Identity,
-    /// Uses the proof up.
-    pub(crate) spend: Write,
-    /// The handle for a new account.
-    pub(crate) handle: Option<&'a str>,
-    /// The signed-in user who adds the identity.
-    pub(crate) signed_in: Option<&'a Claims>,
-    /// Milliseconds since 1970.
-    pub(crate) now: u64,
-    /// How long the session may last, in seconds.
-    pub(crate) lifetime_s: u64,
-}
-
-/// The outcome.
-pub(crate) enum SignedIn {
-    /// A new session, perhaps of a new account.
-    Session { session: Session, created: bool },
-    /// The identity is the signed-in user's from now on.
-    Linked { user: Handle },
-}
-
-/// The writes to make, and which of them means what if its condition fails.
-struct Plan {
-    done: SignedIn,
-    writes: Vec<Write>,
-    /// Where the new account is among the writes.
-    account: Option<usize>,
-}
-
-/// The place of [`Proven::spend`] among a plan's writes.
-const SPEND: usize = 0;
-
 /// Signs in, signs up or links, as the tables decide.
 pub(crate) async fn sign_in(
     tables: &dyn Tables,
@@ -100,8 +65,7 @@ pub(crate) async fn sign_in(
     for _ in 0..DECISIONS {
         let plan = match (known(tables, seal, proven.identity).await?, proven.signed_in) {
             (Some(known), Some(claims)) if known.linked.user == claims.user => {
-                let done = SignedIn::Linked { user: known.linked.user };
-                Plan { done, writes: vec![proven.spend.clone()], account: None }
+                proving(tables, proven, claims).await?
             }
             (Some(_), Some(_)) => {
                 let message = "this is another account's; sign in with it and remove it there first";
@@ -148,11 +112,20 @@ pub(crate) async fn known(
     Ok(first.map(|(row, item)| item.parse().map(|linked| Known { row, linked })).transpose()?)
 }
 
-/// A new session of an account that was last revoked at `revoked_at`, and the write that begins it.
-fn session(proven: &Proven<'_>, user: Handle, role: Role, revoked_at: u64) -> (Session, Write) {
+/// A new session of an account that was last revoked at `revoked_at`, by an identity that was linked at `linked_at`; and
+/// the writes that begin it.
+fn session(
+    proven: &Proven<'_>,
+    user: Handle,
+    role: Role,
+    (revoked_at, linked_at): (u64, u64),
+) -> (Session, [Write; 2]) {
     let token = RefreshKey::first(Ulid::generate());
-    let write = families::begin(&user, &token, (proven.now, proven.lifetime_s), revoked_at);
-    (Session { user, role, token, ends: proven.now / 1000 + proven.lifetime_s }, write)
+    let Proven { now, lifetime_s, client, .. } = *proven;
+    let way = LinkMark::new(proven.identity.kind.name(), linked_at);
+    let begin =
+        families::begin(Beginning { user: &user, token: &token, now, lifetime_s, revoked_at, way, client });
+    (Session { user, role, token, ends: now / 1000 + lifetime_s }, begin)
 }
 
 async fn returning(
@@ -176,69 +149,15 @@ async fn returning(
         writes.push(Write::delete(Table::Entities, row.key_in(&user)));
         writes.extend(link(seal, proven.identity, &user, linked.linked_at)?);
     }
-    let (session, begin) = session(proven, user, account.role, account.revoked_at);
-    writes.push(begin);
-    let done = SignedIn::Session { session, created: false };
+    // With this one there are as many as there may be: the oldest end.
+    let named = list::named(tables, &user).await?;
+    let too_many = (named.len() + 1).saturating_sub(list::MAX_SESSIONS);
+    let displaced = named[..too_many.min(MAX_DISPLACED)].to_vec();
+    writes.extend(displaced.iter().flat_map(|session| families::ending(&user, *session)));
+    let (session, begin) = session(proven, user, account.role, (account.revoked_at, linked.linked_at));
+    writes.extend(begin);
+    let done = SignedIn::Session { session, created: false, displaced };
     Ok(Plan { done, writes, account: None })
-}
-
-/// The checks that an identity is still nobody's under a spelling of version 0.1.0, which may run beside this one.
-fn still_nobodys(seal: &Seal, identity: &Identity) -> impl Iterator<Item = Write> {
-    let rows = identity.former_rows(seal).into_iter();
-    rows.map(|row| Write::check(Table::Entities, row.key(), Condition::Missing))
-}
-
-/// The writes that make an identity a user's.
-pub(crate) fn link(
-    seal: &Seal,
-    identity: &Identity,
-    user: &Handle,
-    linked_at: u64,
-) -> Result<[Write; 2], Refusal> {
-    let context = Identity::context(identity.kind.name(), user);
-    let sealed = seal.seal(identity.value.as_bytes(), &context)?;
-    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed, session: identity.session() });
-    let row = identity.row(seal);
-    Ok([
-        Write::put(Table::Entities, row.key(), linked.clone()).when(Condition::Missing),
-        Write::put(Table::Entities, row.key_in(user), linked),
-    ])
-}
-
-async fn still_open(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
-    sign_ins::check(tables, claims, now_ms() / 1000).await.map_err(|closed| match closed {
-        Closed::Unknown(error) => error.into(),
-        Closed::NoKeys => Refusal::Unavailable(closed.into()),
-        Closed::NoUser | Closed::Ended => Refusal::Unauthorized("the session has ended; sign in again"),
-    })
-}
-
-/// The same, of an account that may have one more way to sign in.
-pub(crate) async fn still_open_with_room(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
-    let open = still_open(tables, claims).await?;
-    let list = Query::prefix(Table::Entities, list_partition(&claims.user), "", MAX_IDENTITIES);
-    if tables.query(list).await?.items.len() >= MAX_IDENTITIES {
-        let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
-        return Err(Refusal::Conflict(message));
-    }
-    Ok(open)
-}
-
-/// Adds the identity to the account of a session. The transaction checks that the session has not ended meanwhile: a
-/// request may take long.
-async fn linking(
-    tables: &dyn Tables,
-    seal: &Seal,
-    proven: &Proven<'_>,
-    claims: &Claims,
-) -> Result<Plan, Refusal> {
-    let user = &claims.user;
-    let open = still_open_with_room(tables, claims).await?;
-    let mut writes = vec![proven.spend.clone()];
-    writes.extend(link(seal, proven.identity, user, proven.now)?);
-    writes.extend(still_nobodys(seal, proven.identity));
-    writes.extend(open.still());
-    Ok(Plan { done: SignedIn::Linked { user: user.clone() }, writes, account: None })
 }
 
 /// A handle that a new account may have, if nobody has it.
@@ -256,49 +175,11 @@ fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
     let user = new_handle(proven.handle.ok_or(Refusal::HandleRequired)?)?;
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
     writes.extend(link(seal, proven.identity, &user, proven.now)?);
-    let (session, begin) = session(proven, user, Role::User, 0);
-    writes.push(begin);
+    let (session, begin) = session(proven, user, Role::User, (0, proven.now));
+    writes.extend(begin);
     writes.extend(still_nobodys(seal, proven.identity));
-    let done = SignedIn::Session { session, created: true };
+    let done = SignedIn::Session { session, created: true, displaced: Vec::new() };
     Ok(Plan { done, writes, account: Some(SPEND + 1) })
-}
-
-/// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
-/// at once. Returns the session that ends with it, if one stands for it.
-pub(crate) async fn unlink(tables: &dyn Tables, claims: &Claims, row: &Row) -> Result<Option<Ulid>, Refusal> {
-    let no_such = || Refusal::NotFound("you have no such way to sign in; GET /v1/auth/identities lists them");
-    for _ in 0..DECISIONS {
-        let open = still_open(tables, claims).await?;
-        let list = list_partition(&claims.user);
-        let page = tables.query(Query::prefix(Table::Entities, list, "", MAX_IDENTITIES)).await?;
-        let listed = page.items.into_iter().map(|(sk, item)| (Row::of_key(sk), item));
-        let (this, others): (Vec<_>, Vec<_>) = listed.partition(|(listed, _)| listed == row);
-        let Some((_, this)) = this.into_iter().next() else { return Err(no_such()) };
-        let session = this.parse::<Linked>()?.session;
-        let Some((other, _)) = others.first() else {
-            return Err(Refusal::Conflict("this is your only way to sign in; add another first".into()));
-        };
-        let mine = Condition::Equals(identity::USER, claims.user.as_str().into());
-        let mut writes = vec![
-            Write::delete(Table::Entities, row.key()).when(mine),
-            Write::delete(Table::Entities, row.key_in(&claims.user)).when(Condition::Exists),
-            Write::check(Table::Entities, other.key_in(&claims.user), Condition::Exists),
-        ];
-        let ending = session.map(families::ending);
-        // It may be the caller's own: then it ends, and nothing else of it is to be checked.
-        writes.extend(
-            open.still()
-                .into_iter()
-                .filter(|still| ending.as_ref().is_none_or(|ending| ending.key != still.key)),
-        );
-        writes.extend(ending);
-        match tables.write(writes).await {
-            Ok(()) => return Ok(session),
-            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for one user's identities")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use soundoff_common::ports::tables::Key;
+use soundoff_common::ports::tables::{Item, Key};
 use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
@@ -54,18 +54,18 @@ impl Desk {
             signed_in: None,
             now: NOW,
             lifetime_s: 60,
+            proof_s: 60,
+            client: None,
         };
         match sign_in(&*self.tables, &self.seal, &proven).await? {
-            SignedIn::Session { session, created } => Ok((session.user.to_string(), created)),
+            SignedIn::Session { session, created, .. } => Ok((session.user.to_string(), created)),
             SignedIn::Linked { .. } => panic!("nobody was signed in"),
         }
     }
 
     /// What a user's list of identities holds.
-    async fn listed(&self, handle: &str) -> Vec<(String, Linked)> {
-        let list = list_partition(&handle.parse().unwrap());
-        let page = self.tables.query(Query::prefix(Table::Entities, list, "", 10)).await.unwrap();
-        page.items.into_iter().map(|(sk, item)| (sk, item.parse().unwrap())).collect()
+    async fn listed(&self, handle: &str) -> Vec<(Row, Linked)> {
+        identity::of_user(&*self.tables, &handle.parse().unwrap()).await.unwrap()
     }
 }
 
@@ -112,10 +112,11 @@ async fn an_account_of_0_1_0_is_found_by_what_its_owner_typed_and_then_by_every_
                 ("elder".to_owned(), false),
                 "{typed:?}"
             );
-            let [(sk, row)] = desk.listed("elder").await.try_into().unwrap();
+            let [(at, row)] = desk.listed("elder").await.try_into().unwrap();
             let opened = desk.seal.open(&row.sealed, &Identity::context(kind, &row.user)).unwrap();
             let value = String::from_utf8(opened).unwrap();
-            assert_eq!(sk, format!("{kind}#{}", desk.seal.hash(&[kind, &value])), "found by what it holds");
+            let expected = Row::of_key(format!("{kind}#{}", desk.seal.hash(&[kind, &value])));
+            assert_eq!(at, expected, "found by what it holds");
             assert!(value.is_ascii() || !value.contains('\u{301}'), "{value:?} is the new spelling");
             assert_eq!(row.linked_at, NOW - 1);
         }
@@ -135,4 +136,20 @@ async fn nobody_gets_the_account_of_another_mailbox() {
         assert_eq!(desk.sign_in(typed, "third").await.unwrap(), ("second".to_owned(), false));
     }
     assert_eq!(desk.listed("first").await.len(), 1, "nothing of it was moved");
+}
+
+#[tokio::test]
+async fn with_one_session_too_many_the_oldest_ends() {
+    let desk = Desk::open();
+    let user: Handle = "anna".parse().unwrap();
+    desk.sign_in("anna@example.org", "anna").await.unwrap();
+    let first = list::named(&*desk.tables, &user).await.unwrap();
+    for _ in 0..list::MAX_SESSIONS {
+        desk.sign_in("anna@example.org", "other").await.unwrap();
+    }
+    let named = list::named(&*desk.tables, &user).await.unwrap();
+    assert_eq!(named.len(), list::MAX_SESSIONS);
+    assert!(!named.contains(&first[0]));
+    let key = soundoff_common::model::sign_ins::key(first[0]);
+    assert!(desk.tables.get(Table::Entities, key).await.unwrap().is_none(), "it opens nothing any more");
 }

@@ -10,6 +10,7 @@ import { notifications, unseen } from "./notifications.js";
 import { postPage } from "./post_page.js";
 import { peoplePage, profilePage } from "./profile.js";
 import { go, path, route } from "./router.js";
+import { settings } from "./settings.js";
 import { signIn } from "./sign_in.js";
 import { home } from "./timeline.js";
 
@@ -75,6 +76,7 @@ function enter() {
     { pattern: /^\/messages$/, page: messages },
     { pattern: /^\/messages\/(\w+)$/, page: conversation },
     { pattern: /^\/notifications$/, page: notifications },
+    { pattern: /^\/settings$/, page: settings },
   ], () => unread() + unseen());
 }
 

@@ -43,7 +43,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
   const end = ending(posts.more);
   const element = h("div.profile",
     h("div.panel", h("div.row", avatar(handle), h("div", h("h1", name), h("p.note", `@${handle}`))), bio, h("p.note.counts", followers, following, since),
-      h("p.buttons", ...(isMine ? [edit, signOutButton()] : [follow, message, block]))),
+      h("p.buttons", ...(isMine ? [edit, button("Settings", () => go("/settings")), signOutButton()] : [follow, message, block]))),
     place, h("h2", "Posts"), note, list, end);
 
   let error = null;

@@ -1,4 +1,5 @@
 // Signing in: an address, the code that was sent to it, and a handle for a new user.
+import { CODE, fromOutbox } from "./codes.js";
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
@@ -55,17 +56,14 @@ export function signIn() {
   };
 
   const code = (kind, to, request) => {
-    // Six digits of any script, in groups or not: the server reads them, too.
-    const props = { inputmode: "numeric", autocomplete: "one-time-code", pattern: "(\\P{Nd}*\\p{Nd}){6}\\P{Nd}*" };
     const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
     const open = async () => {
-      const { items } = await (await fetch("dev/outbox")).json();
-      const found = items.find((item) => item.to === to)?.text.match(/\b\d{6}\b/);
+      const found = await fromOutbox(to);
       text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
-      input.value = found?.[0] ?? "";
+      input.value = found ?? "";
       input.focus();
     };
-    const input = show("Code", `We have sent it to ${to}.`, props, "Sign in", check,
+    const input = show("Code", `We have sent it to ${to}.`, CODE, "Sign in", check,
       ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, because({ code: "offline" })))) : "",
       button("Start again", () => address(kind), { kind: "quiet" }));
   };

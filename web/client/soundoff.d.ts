@@ -37,6 +37,7 @@ export type ErrorCode =
   | "internal"
   /** HTTP: the account is new and needs a handle. */
   | "handle_required"
+  | "proof_required"
   /** HTTP: the server does not offer this way to sign in. */
   | "not_configured"
   /** HTTP: the operators have closed the service, or let people in little by little. The message says why. */
@@ -261,6 +262,19 @@ interface ProofOptions {
   link?: boolean;
 }
 
+export interface SessionInfo {
+  id: string;
+  current: boolean;
+  /** The kind of identity that began it; null for one that does not say. */
+  way: string | null;
+  /** The program that began it, such as `Firefox on Linux`. */
+  client: string | null;
+  begun_at: string;
+  used_at: string;
+  /** `null`: it lasts until it is ended. */
+  ends_at: string | null;
+}
+
 export interface Identity {
   id: string;
   kind: string;
@@ -331,7 +345,13 @@ export class Session {
   token(options?: { fresh?: boolean }): Promise<string>;
   signOut(): Promise<void>;
   identities(): Promise<{ items: Identity[] }>;
+  /** Wants a fresh proof (`proof_required`), as adding a way does: `startProof` and `prove`, or a new sign-in. */
   unlink(id: string): Promise<void>;
+  startProof(id: string): Promise<Started>;
+  prove(proof: { id: string; request: string; code: string | number }): Promise<SignedIn>;
+  sessions(): Promise<{ items: SessionInfo[] }>;
+  /** Ending another session than the present one wants a fresh proof. `others` ends all but this one. */
+  endSession(id: string): Promise<void>;
   /** Up to 16 MiB resolves to the whole medium; more, with `begin`, to its id. */
   uploadMedia(blob: Blob, options?: UploadOptions): Promise<Uploaded | { id: string }>;
   /** Stops listening to other pages. */

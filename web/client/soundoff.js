@@ -1107,12 +1107,31 @@ export class Session extends Emitter {
   }
 
   /** The account's ways to sign in, masked. */
-  async identities() {
-    return this.#fetch("GET", "/v1/auth/identities", undefined, await this.token());
+  identities() {
+    return this.#mine("GET", "identities");
   }
 
-  async unlink(id) {
-    await this.#fetch("DELETE", `/v1/auth/identities/${encodeURIComponent(id)}`, undefined, await this.token());
+  unlink(id) {
+    return this.#mine("DELETE", `identities/${encodeURIComponent(id)}`);
+  }
+
+  /** Sends a code to one of the account's own addresses: `prove` takes it. */
+  startProof(id) {
+    return this.#mine("POST", `identities/${encodeURIComponent(id)}/start`);
+  }
+
+  prove({ id, ...proof }) {
+    return this.#mine("POST", `identities/${encodeURIComponent(id)}/verify`, proof);
+  }
+
+  /** Where the account is signed in. */
+  sessions() {
+    return this.#mine("GET", "sessions");
+  }
+
+  /** Ends a session of the account; `others` ends all but this one. */
+  endSession(id) {
+    return this.#mine("DELETE", `sessions/${encodeURIComponent(id)}`);
   }
 
   /** Stops listening to other pages. */
@@ -1132,6 +1151,10 @@ export class Session extends Emitter {
     }
     const post = async (fresh) => (await send("POST", "/v1/media", this.#headers(await this.token({ fresh })))).media;
     return post(false).catch((error) => (error.code === "unauthorized" ? post(true) : Promise.reject(error)));
+  }
+
+  async #mine(method, path, body) {
+    return this.#fetch(method, `/v1/auth/${path}`, body, await this.token());
   }
 
   async #fetch(method, path, body, token) {

@@ -6,15 +6,17 @@ use ulid::Ulid;
 
 use crate::model::accounts;
 use crate::model::holdings::{Holding, Of};
-use crate::ports::tables::{Condition, EXPIRES, Key, Table, TableError, Tables, Write};
+use crate::ports::tables::{Action, Change, Condition, EXPIRES, Item, Key, Table, TableError, Tables, Write};
 use crate::ports::tokens::{Claims, Foreign, Token, TokenError, TokenVerifier};
 use crate::protocol::Role;
 use crate::web::http::bearer;
 
 crate::attributes! {
-    /// The attributes of a session: whose it is, since when (milliseconds since 1970), its refresh tokens, and the
-    /// account's `revoked_at` as it was when the session began. One that stands for a user of the customer's own has no
-    /// refresh tokens; of their tokens it takes those that were issued at `tokens_from` (seconds since 1970) or later.
+    /// The attributes of a session: whose it is, since when and when its user last proved who they are (milliseconds
+    /// since 1970), its refresh tokens, the account's `revoked_at` as it was when the session began, the way that began
+    /// it, the program that did, and whether it is in its user's list. One that stands for a user of the customer's own
+    /// has no refresh tokens; of their tokens it takes those that were issued at `tokens_from` (seconds since 1970) or
+    /// later.
     pub mod attribute {
         USER = "user",
         CREATED_AT = "created_at",
@@ -24,6 +26,10 @@ crate::attributes! {
         RETRIED_AT = "retried_at",
         REVOKED_AT = "revoked_at",
         TOKENS_FROM = "tokens_from",
+        PROVED_AT = "proved_at",
+        WAY = "way",
+        CLIENT = "client",
+        LISTED = "listed",
         EXPIRES = crate::ports::tables::EXPIRES,
     }
 }
@@ -38,6 +44,18 @@ pub const HOLDINGS: &[Holding] = &[Holding {
     of: Of::User,
     summary: "A session: hashes of its refresh tokens, and when they changed. When a session ends, its item is removed.",
 }];
+
+/// When the user of a session has last proved who they are, in milliseconds since 1970: when it began, or later. One that
+/// stands for a user of the customer's own began with a token that may have been theirs for long, which proves nothing
+/// new.
+fn proved_at(sign_in: &Item) -> u64 {
+    let at = |name| sign_in.number(name).unwrap_or(0);
+    let proved_at = at(attribute::PROVED_AT);
+    match sign_in.number(attribute::TOKENS_FROM) {
+        None => proved_at.max(at(attribute::CREATED_AT)),
+        Some(_) => proved_at,
+    }
+}
 
 /// The key of a sign-in in [`Table::Entities`]. The item is there for as long as the sign-in is valid.
 #[must_use]
@@ -128,6 +146,10 @@ pub async fn of_bearer(
 pub struct Open {
     /// What its user may do now: the lesser of what the token and the account say.
     pub role: Role,
+    /// When its user has last proved who they are, in milliseconds since 1970.
+    pub proved_at: u64,
+    /// When all sessions of the account were last revoked, in milliseconds since 1970; 0 when never.
+    pub revoked_at: u64,
     still: [Write; 2],
 }
 
@@ -136,6 +158,22 @@ impl Open {
     #[must_use]
     pub fn still(self) -> [Write; 2] {
         self.still
+    }
+
+    /// The same checks, with changes of the session's item.
+    #[must_use]
+    pub fn changed(self, changes: Vec<Change>) -> [Write; 2] {
+        let [mut session, account] = self.still;
+        session.action = Action::Update(changes);
+        [session, account]
+    }
+
+    /// The same checks, with changes of the account's item and of the session's.
+    #[must_use]
+    pub fn both_changed(self, session_changes: Vec<Change>, account_changes: Vec<Change>) -> [Write; 2] {
+        let [session, mut account] = self.changed(session_changes);
+        account.action = Action::Update(account_changes);
+        [session, account]
     }
 }
 
@@ -177,5 +215,6 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
         ),
         Write::check(Table::Users, user, unrevoked),
     ];
-    Ok(Open { role: role.min(claims.role), still })
+    let (proved_at, revoked_at) = (proved_at(&sign_in), revoked_at.unwrap_or(0));
+    Ok(Open { role: role.min(claims.role), proved_at, revoked_at, still })
 }

@@ -56,12 +56,23 @@ pub struct Delivery<F = Box<RawValue>> {
     /// Only the sockets of this sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Ulid>,
+    /// Not the sockets of this sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<Ulid>,
     /// A push's place in the inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// The whole frame as the client gets it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<F>,
+}
+
+impl<F> Delivery<F> {
+    /// Nothing but a kind, for all sockets of some users.
+    #[must_use]
+    pub fn of(kind: Kind, to: Vec<Handle>) -> Self {
+        Self { kind, to, connection: None, session: None, except: None, seq: None, frame: None }
+    }
 }
 
 /// The body of `POST /deliver`. Its signature names the edge process that is meant: another process at a recycled

@@ -78,7 +78,13 @@ impl Replies {
 
     /// Closes a user's sockets, or those of one sign-in, on all edges that hold them.
     pub async fn close(&self, kind: Kind, user: Handle, session: Option<Ulid>) {
-        let delivery = Delivery { kind, to: vec![user], connection: None, session, seq: None, frame: None };
+        let delivery = Delivery { session, ..Delivery::of(kind, vec![user]) };
+        self.deliver(vec![Parcel { delivery, origin: None }]).await;
+    }
+
+    /// Closes a user's sockets but those of one sign-in, on all edges: all others were revoked.
+    pub async fn close_others(&self, user: Handle, except: Ulid) {
+        let delivery = Delivery { except: Some(except), ..Delivery::of(Kind::Revoke, vec![user]) };
         self.deliver(vec![Parcel { delivery, origin: None }]).await;
     }
 }

@@ -193,14 +193,8 @@ fn queued(answers: Vec<Result<(), QueueError>>) -> Result<(), Failure> {
 /// The reply to the sender; an internal message has no sender who waits.
 fn reply_parcel(envelope: &Envelope, frame: &ServerFrame<'_>) -> Option<Parcel> {
     let origin = envelope.origin.clone()?;
-    let delivery = Delivery {
-        kind: Kind::Reply,
-        to: vec![envelope.from.clone()],
-        connection: None,
-        session: None,
-        seq: None,
-        frame: Some(raw(frame)),
-    };
+    let frame = Some(raw(frame));
+    let delivery = Delivery { frame, ..Delivery::of(Kind::Reply, vec![envelope.from.clone()]) };
     Some(Parcel { delivery, origin: Some(origin) })
 }
 
@@ -219,5 +213,5 @@ fn event_parcel(event: Event) -> Parcel {
 }
 
 fn live(kind: Kind, to: Vec<Handle>, seq: Option<u64>, frame: Option<Box<RawValue>>) -> Parcel {
-    Parcel { delivery: Delivery { kind, to, connection: None, session: None, seq, frame }, origin: None }
+    Parcel { delivery: Delivery { seq, frame, ..Delivery::of(kind, to) }, origin: None }
 }

@@ -13,7 +13,7 @@ use soundoff_users::{
 };
 
 use super::providers::ProvidersArgs;
-use super::values::{YEAR_S, whole};
+use super::values::{DAY_MS, YEAR_S, whole};
 
 /// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
 const LONGEST_ACCESS_S: u64 = 900;
@@ -33,6 +33,13 @@ pub(crate) struct UsersArgs {
     /// How long a sign-in is valid, in seconds, however often it is refreshed.
     #[arg(long, env = "SOUNDOFF_REFRESH_TOKEN_S", default_value_t = 90 * 24 * 3600, value_parser = whole::<u64>(1..=YEAR_S))]
     refresh_token_s: u64,
+    /// How long a sign-in is valid that nobody uses, in seconds.
+    #[arg(long, env = "SOUNDOFF_IDLE_S", default_value_t = 30 * 24 * 3600, value_parser = whole::<u64>(1..=YEAR_S))]
+    idle_s: u64,
+    /// For how many seconds after a sign-in its user may add and remove ways to sign in and end other sessions; later
+    /// they first prove again who they are, by a code.
+    #[arg(long, env = "SOUNDOFF_PROOF_S", default_value_t = 600, value_parser = whole::<u64>(1..=DAY_MS / 1000))]
+    proof_s: u64,
     /// How many one-time codes an IP address may ask for in a minute.
     #[arg(long, env = "SOUNDOFF_CODES_PER_MINUTE", default_value_t = 30, value_parser = whole::<u32>(1..=MOST_PER_MINUTE))]
     codes_per_minute: u32,
@@ -157,6 +164,8 @@ impl UsersArgs {
             texts: self.texts()?,
             access_lifetime: Duration::from_secs(self.access_token_s),
             refresh_lifetime: Duration::from_secs(self.refresh_token_s),
+            idle_lifetime: Duration::from_secs(self.idle_s),
+            proof_lifetime: Duration::from_secs(self.proof_s),
             codes_per_minute: self.codes_per_minute,
             sign_ins_per_minute: self.sign_ins_per_minute,
             apple: apple.transpose()?,

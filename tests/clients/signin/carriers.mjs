@@ -191,7 +191,11 @@ async function refusing(world, usual) {
 }
 
 async function silentLog({ backend, refusedLog, secrets, mailServer, hook }) {
-  for (const { to, text } of mailServer.mails) keep(secrets, ...to, api.codeIn(text.split("\r\n\r\n")[1]));
+  for (const { to, text } of mailServer.mails) {
+    // A notice of a change has no code, but an address, which it shows masked.
+    const isNotice = /^Subject: A way to sign in/m.test(text);
+    keep(secrets, ...to, ...(isNotice ? [] : [api.codeIn(text.split("\r\n\r\n")[1])]));
+  }
   for (const { body } of hook.requests) keep(secrets, body.to, api.codeIn(body.text));
   await check(`log: none of ${secrets.size} codes, addresses, tokens and passwords is in it, at debug`, async () => {
     await backend.stop();

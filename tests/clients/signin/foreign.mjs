@@ -241,9 +241,39 @@ async function linked(world) {
     api.refused(await introduce(backend, access, {}, bert.access), 409, "conflict");
     await api.opensSocket(backend, { access, handle: anna.handle });
   });
+  await check("foreign: a token is no fresh proof of who has it, unless it says when they signed in", async () => {
+    const { access, sub, handle } = await newcomer(world);
+    const mail = api.freshMail();
+    const sent = await api.codeFor(backend, mail);
+    const adding = () => api.verify(backend, mail, { sent, bearer: access });
+    api.refused(await adding(), 403, "proof_required");
+    for (const auth_time of [now() - 3600, "now", 0, -1, null]) {
+      equal((await introduce(backend, await token({ sub, auth_time }))).status, 200);
+      api.refused(await adding(), 403, "proof_required");
+    }
+    equal((await introduce(backend, await token({ sub, auth_time: now() }))).status, 200);
+    api.linked(await adding(), { handle, kind: "email" });
+  });
+  await check("foreign: its session is in the list, without an end, and ends from there", async () => {
+    const anna = await api.signUp(backend);
+    const access = await token();
+    equal((await introduce(backend, access, {}, anna.access)).status, 200);
+    const { items } = (await api.call(backend, "/v1/auth/sessions", { method: "GET", bearer: anna.access })).body;
+    const theirs = items.find(({ way }) => way === "foreign");
+    equal([items.length, theirs.current, theirs.ends_at], [2, false, null]);
+    const seen = (await api.call(backend, "/v1/auth/sessions", { method: "GET", bearer: access })).body.items;
+    equal(seen.map(({ id, current }) => [id, current]), items.map(({ id }) => [id, id === theirs.id]));
+    const phone = await Phone.open(backend, access);
+    equal((await api.call(backend, `/v1/auth/sessions/${theirs.id}`, { method: "DELETE", bearer: anna.access })).status, 204);
+    equal(await phone.closeCode(), 4503);
+    await opensNothingYet(backend, access);
+    api.refused(await introduce(backend, access), 401, "unauthorized");
+    api.refused(await introduce(backend, await token({ sub: api.claimsOf(access).sub, iat: now() + 60 })), 401, "unauthorized");
+    await opensNothingYet(backend, access);
+  });
   for (const own of [true, false]) {
     await check(`foreign: taken away with ${own ? "itself" : "another session"}: its sockets close and it opens nothing`, async () => {
-      const { access, handle, sub } = await newcomer(world);
+      const { access, handle, sub } = await newcomer(world, { auth_time: now() });
       const mail = api.freshMail();
       api.linked(await api.verify(backend, mail, { bearer: access }), { handle, kind: "email" });
       const session = api.session(await api.verify(backend, mail), { handle, created: false });

@@ -8,19 +8,24 @@
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
-use soundoff_common::model::sign_ins::attribute::{CREATED_AT, REVOKED_AT, TOKENS_FROM, USER};
+use soundoff_common::model::sign_ins::attribute::{
+    CLIENT, CREATED_AT, LISTED, PROVED_AT, REVOKED_AT, TOKENS_FROM, USER, WAY,
+};
 use soundoff_common::model::{accounts, sign_ins};
-use soundoff_common::ports::tables::{Condition, Item, Table, TableError, Write};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, TableError, Write};
 use soundoff_common::ports::tokens::{Claims, Foreign, TokenError};
 use soundoff_common::protocol::Handle;
 use soundoff_common::web::http::{Answer, json, read_json};
 
 use super::tokens::Told;
 use crate::calls::MAX_BODY_BYTES;
+use crate::linking::{link, linking};
+use crate::proof::{DECISIONS, Proven};
 use crate::refusal::Refusal;
-use crate::service::{Call, Users};
-use crate::sign_in::{DECISIONS, known, link, new_handle, still_open_with_room};
-use crate::ways::identity::{self, Identity};
+use crate::service::{Asks, Call, Users};
+use crate::sessions::list;
+use crate::sign_in::{known, new_handle};
+use crate::ways::identity::{self, Identity, LinkMark, Linked};
 use crate::ways::jwt::CLOCK_SKEW_S;
 
 const BAD: Refusal = Refusal::Unauthorized("the token is not good; get another from your own server");
@@ -37,20 +42,27 @@ struct Body {
 struct Newcomer {
     identity: Identity,
     token: Foreign,
+    /// When they last proved to their own server who they are, in milliseconds since 1970; 0 when it does not say.
+    proved_at: u64,
     /// The handle for a new account: the one that is asked for, or else the one that the token names.
     handle: Option<Handle>,
     /// Whether it was asked for.
     asked: bool,
-    signed_in: Option<Claims>,
-    /// Milliseconds since 1970.
-    now: u64,
 }
 
 /// The outcome.
 struct Introduced {
     user: Handle,
     created: bool,
-    linked: bool,
+    linked: Linking,
+}
+
+/// Whether the user of a session has one more way to sign in.
+#[derive(PartialEq, Eq)]
+enum Linking {
+    No,
+    Before,
+    New,
 }
 
 /// The writes to make, and what is true then.
@@ -67,43 +79,47 @@ impl Users {
     pub(crate) async fn foreign(&self, call: Call) -> Result<Answer, Refusal> {
         let foreign =
             self.foreign_tokens.as_ref().ok_or(Refusal::NotConfigured("tokens of your own server"))?;
+        let asks = call.asks();
+        let now_s = asks.now / 1000;
         let body: Body = read_json(call.request, MAX_BODY_BYTES, r#"{"token":"…"}"#).await?;
-        let told = foreign.read(&body.token, call.now / 1000).map_err(|error| match error {
+        let told = foreign.read(&body.token, now_s).map_err(|error| match error {
             TokenError::Unknown => Refusal::Unavailable(error.into()),
             TokenError::Expired | TokenError::Invalid => BAD,
         })?;
-        let Told { issuer, subject, handle, token } = told;
+        let Told { issuer, subject, proved_at, handle, token } = told;
         let asked = body.handle.as_deref().map(new_handle).transpose()?;
         let newcomer = Newcomer {
             identity: Identity::foreign(issuer, subject, token.session),
             token,
+            proved_at: proved_at.map_or(0, |at| at.min(now_s) * 1000),
             asked: asked.is_some(),
             // One that nobody gets here is as good as none.
             handle: asked.or(handle.filter(|handle| new_handle(handle.as_str()).is_ok())),
-            signed_in: call.signed_in,
-            now: call.now,
         };
-        let Introduced { user, created, linked } = self.introduce(&newcomer).await?;
-        let expires_in = token.expires_at.saturating_sub(call.now / 1000);
+        let Introduced { user, created, linked } = self.introduce(&newcomer, &asks).await?;
+        if linked == Linking::New {
+            self.tell_linked(&user, &newcomer.identity).await;
+        }
+        let expires_in = token.expires_at.saturating_sub(now_s);
         let mut answer = json!({ "user": { "handle": user }, "created": created, "expires_in": expires_in });
-        if linked {
+        if linked != Linking::No {
             answer["linked"] = newcomer.identity.kind.name().into();
         }
         Ok(json(StatusCode::OK, &answer))
     }
 
-    async fn introduce(&self, newcomer: &Newcomer) -> Result<Introduced, Refusal> {
+    async fn introduce(&self, newcomer: &Newcomer, asks: &Asks) -> Result<Introduced, Refusal> {
         for _ in 0..DECISIONS {
             let known = known(&*self.tables, &self.seal, &newcomer.identity).await?;
-            let joins = known.is_none() && newcomer.signed_in.is_none();
-            let plan = match (known.map(|known| known.linked.user), &newcomer.signed_in) {
-                (Some(user), Some(claims)) if user != claims.user => {
+            let joins = known.is_none() && asks.signed_in.is_none();
+            let plan = match (known.map(|known| known.linked), &asks.signed_in) {
+                (Some(linked), Some(claims)) if linked.user != claims.user => {
                     let message = "this is another account's; sign in with it and remove it there first";
                     return Err(Refusal::Conflict(message.into()));
                 }
-                (Some(user), signed_in) => self.returning(newcomer, user, signed_in.is_some()).await?,
-                (None, Some(claims)) => self.linking(newcomer, claims).await?,
-                (None, None) => self.joining(newcomer)?,
+                (Some(linked), _) => self.returning(newcomer, linked, asks).await?,
+                (None, Some(claims)) => self.joining_account(newcomer, claims, asks).await?,
+                (None, None) => self.joining(newcomer, asks)?,
             };
             if !plan.writes.is_empty() {
                 match self.tables.write(plan.writes).await {
@@ -126,10 +142,16 @@ impl Users {
     }
 
     /// Somebody who has an account. Their sign-in is there, unless it has ended.
-    async fn returning(&self, newcomer: &Newcomer, user: Handle, linked: bool) -> Result<Plan, Refusal> {
-        let Newcomer { identity, token, now, .. } = newcomer;
-        let now_s = now / 1000;
+    async fn returning(&self, newcomer: &Newcomer, linked: Linked, asks: &Asks) -> Result<Plan, Refusal> {
+        let Newcomer { identity, token, .. } = newcomer;
+        let now_s = asks.now / 1000;
+        let user = linked.user;
         let revoked_at = self.revoked_at(&user).await?;
+        let done = || Introduced {
+            user: user.clone(),
+            created: false,
+            linked: if asks.signed_in.is_some() { Linking::Before } else { Linking::No },
+        };
         let sign_in = self.tables.get(Table::Entities, sign_ins::key(token.session)).await?;
         let sign_in = sign_in.filter(|sign_in| sign_in.text(USER) == Some(user.as_str()));
         let revoked = |sign_in: &Item| sign_in.number(REVOKED_AT) != Some(revoked_at);
@@ -138,8 +160,8 @@ impl Users {
             Some(sign_in) => {
                 let from = sign_in.number(TOKENS_FROM).unwrap_or(0);
                 if token.issued_at >= from {
-                    let done = Introduced { user, created: false, linked };
-                    return Ok(Plan { writes: Vec::new(), done: Some(done) });
+                    let writes = proving(newcomer, &user, sign_in);
+                    return Ok(Plan { writes, done: Some(done()) });
                 }
                 if from <= begins_again(now_s) {
                     return Err(ENDED);
@@ -152,32 +174,51 @@ impl Users {
         };
         let from = begins_again(ended_at);
         let theirs = Condition::Equals(identity::USER, user.as_str().into());
-        let writes = vec![
-            Write::check(Table::Entities, identity.row(&self.seal).key(), theirs),
-            standing(newcomer, &user, revoked_at, from),
-        ];
+        let mut writes = vec![Write::check(Table::Entities, identity.row(&self.seal).key(), theirs)];
+        writes.extend(standing(
+            newcomer,
+            &user,
+            asks,
+            Since { linked_at: linked.linked_at, revoked_at, from },
+        ));
         let begins = token.issued_at >= from;
-        Ok(Plan { writes, done: begins.then_some(Introduced { user, created: false, linked }) })
+        Ok(Plan { writes, done: begins.then(done) })
     }
 
     /// A user of theirs who becomes another way into the account of a session.
-    async fn linking(&self, newcomer: &Newcomer, claims: &Claims) -> Result<Plan, Refusal> {
-        let user = &claims.user;
-        let open = still_open_with_room(&*self.tables, claims).await?;
-        let revoked_at = self.revoked_at(user).await?;
-        let mut writes = link(&self.seal, &newcomer.identity, user, newcomer.now)?.to_vec();
-        writes.push(standing(newcomer, user, revoked_at, 0));
-        writes.extend(open.still());
-        let done = Introduced { user: user.clone(), created: false, linked: true };
+    async fn joining_account(
+        &self,
+        newcomer: &Newcomer,
+        claims: &Claims,
+        asks: &Asks,
+    ) -> Result<Plan, Refusal> {
+        let revoked_at = self.revoked_at(&claims.user).await?;
+        let since = Since { linked_at: asks.now, revoked_at, from: 0 };
+        let [sign_in, row] = standing(newcomer, &claims.user, asks, since);
+        let proven = Proven {
+            identity: &newcomer.identity,
+            // Nothing is used up: a token is good as often as it is shown.
+            spend: sign_in,
+            handle: None,
+            signed_in: Some(claims),
+            now: asks.now,
+            lifetime_s: 0,
+            proof_s: self.config.proof_lifetime.as_secs(),
+            client: asks.client.as_deref(),
+        };
+        let mut writes = linking(&*self.tables, &self.seal, &proven, claims).await?.writes;
+        writes.push(row);
+        let done = Introduced { user: claims.user.clone(), created: false, linked: Linking::New };
         Ok(Plan { writes, done: Some(done) })
     }
 
-    fn joining(&self, newcomer: &Newcomer) -> Result<Plan, Refusal> {
+    fn joining(&self, newcomer: &Newcomer, asks: &Asks) -> Result<Plan, Refusal> {
         let user = newcomer.handle.clone().ok_or(Refusal::HandleRequired)?;
-        let mut writes = vec![accounts::create(&user, newcomer.now)];
-        writes.extend(link(&self.seal, &newcomer.identity, &user, newcomer.now)?);
-        writes.push(standing(newcomer, &user, 0, 0));
-        Ok(Plan { writes, done: Some(Introduced { user, created: true, linked: false }) })
+        let mut writes = vec![accounts::create(&user, asks.now)];
+        writes.extend(link(&self.seal, &newcomer.identity, &user, asks.now)?);
+        let since = Since { linked_at: asks.now, revoked_at: 0, from: 0 };
+        writes.extend(standing(newcomer, &user, asks, since));
+        Ok(Plan { writes, done: Some(Introduced { user, created: true, linked: Linking::No }) })
     }
 
     /// When an account was last revoked, in milliseconds since 1970; 0 when never.
@@ -193,13 +234,38 @@ fn begins_again(ended_s: u64) -> u64 {
     ended_s + CLOCK_SKEW_S + 1
 }
 
-/// The write of the sign-in that stands for a user of theirs. It lasts until it is ended: how long they are signed in is
+/// The write that remembers a proof of who they are, if it is newer than the one that is known.
+fn proving(newcomer: &Newcomer, user: &Handle, sign_in: &Item) -> Vec<Write> {
+    if newcomer.proved_at <= sign_in.number(PROVED_AT).unwrap_or(0) {
+        return Vec::new();
+    }
+    let changes = vec![Change::Set(PROVED_AT, newcomer.proved_at.into())];
+    let theirs = Condition::Equals(USER, user.as_str().into());
+    vec![Write::update(Table::Entities, sign_ins::key(newcomer.token.session), changes).when(theirs)]
+}
+
+/// Since when a sign-in of theirs stands, and from when on (seconds since 1970) tokens must have been issued.
+struct Since {
+    linked_at: u64,
+    revoked_at: u64,
+    from: u64,
+}
+
+/// The writes of the sign-in that stands for a user of theirs. It lasts until it is ended: how long they are signed in is
 /// for their tokens to say.
-fn standing(newcomer: &Newcomer, user: &Handle, revoked_at: u64, tokens_from: u64) -> Write {
-    let item = Item::new()
+fn standing(newcomer: &Newcomer, user: &Handle, asks: &Asks, since: Since) -> [Write; 2] {
+    let way = LinkMark::new(newcomer.identity.kind.name(), since.linked_at);
+    let mut item = Item::new()
         .with(USER, user.as_str())
-        .with(CREATED_AT, newcomer.now)
-        .with(REVOKED_AT, revoked_at)
-        .with(TOKENS_FROM, tokens_from);
-    Write::put(Table::Entities, sign_ins::key(newcomer.token.session), item)
+        .with(CREATED_AT, asks.now)
+        .with(REVOKED_AT, since.revoked_at)
+        .with(TOKENS_FROM, since.from)
+        .with(PROVED_AT, newcomer.proved_at)
+        .with(WAY, way.text())
+        .with(LISTED, true);
+    if let Some(client) = &asks.client {
+        item = item.with(CLIENT, client.as_str());
+    }
+    let session = newcomer.token.session;
+    [Write::put(Table::Entities, sign_ins::key(session), item), list::standing_row(user, session)]
 }

@@ -158,6 +158,9 @@ pub(super) struct Told<'a> {
     pub(super) issuer: &'a str,
     /// Their name there.
     pub(super) subject: String,
+    /// When they last proved there who they are, in seconds since 1970, if the token says (`auth_time`, OpenID Connect
+    /// Core 1.0, 2).
+    pub(super) proved_at: Option<u64>,
     /// The handle that they have there, if it can be one here.
     pub(super) handle: Option<Handle>,
     pub(super) token: Foreign,
@@ -205,7 +208,8 @@ impl ForeignTokens {
         let token =
             Foreign { session: self.session(&config.issuer, &subject), issued_at: times.iat, expires_at };
         let handle = config.handle_claims.iter().find_map(handle);
-        Ok(Told { issuer: &config.issuer, subject, handle, token })
+        let proved_at = all.get("auth_time").and_then(Value::as_u64);
+        Ok(Told { issuer: &config.issuer, subject, proved_at, handle, token })
     }
 
     /// The sign-in that stands for a user of an issuer. Without the key nobody can tell which it is.
@@ -217,6 +221,8 @@ impl ForeignTokens {
         }
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&name.sign().as_ref()[..16]);
+        // Where its user has too many sessions the oldest end, by their ids: this one is always among the newest.
+        bytes[0] = u8::MAX;
         Ulid::from_bytes(bytes)
     }
 

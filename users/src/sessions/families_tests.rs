@@ -6,6 +6,8 @@ use soundoff_common::web::secret::Secret;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
+use crate::sessions::lasting::lasting;
+use crate::ways::identity::{Linked, Row};
 
 struct Desk {
     tables: Arc<EmbeddedTables>,
@@ -17,21 +19,38 @@ struct Desk {
 }
 
 const LIFETIME_S: u64 = 1000;
+const IDLE_S: u64 = 900;
+const LINKED_AT: u64 = 1_700_000_000_000;
+
+/// The writes that begin a session of a user who signs in by mail.
+fn begun(user: &Handle, token: &RefreshToken, now: u64, revoked_at: u64) -> Vec<Write> {
+    let way = LinkMark::new("email", LINKED_AT);
+    begin(Beginning { user, token, now, lifetime_s: LIFETIME_S, revoked_at, way, client: None }).into()
+}
+
+/// The row of the mail address.
+fn linked(user: &Handle) -> Write {
+    let row = Row::of_key("email#hash".to_owned());
+    let item =
+        Item::of(&Linked { user: user.clone(), linked_at: LINKED_AT, sealed: String::new(), session: None });
+    Write::put(Table::Entities, row.key_in(user), item)
+}
 
 impl Desk {
     async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
         let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap());
-        let (user, begun, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
+        let (user, now, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
         let token = RefreshKey::first(session);
-        let writes = vec![accounts::create(&user, begun), begin(&user, &token, (begun, LIFETIME_S), 0)];
+        let mut writes = begun(&user, &token, now, 0);
+        writes.extend([accounts::create(&user, now), linked(&user)]);
         tables.write(writes).await.unwrap();
-        Self { first: key.text(&token), tables, key, session, begun, _dir: dir }
+        Self { first: key.text(&token), tables, key, session, begun: now, _dir: dir }
     }
 
     async fn refresh(&self, token: &str, arrived: u64) -> Result<String, Refusal> {
-        match refresh(&*self.tables, &self.key, token, arrived).await? {
+        match refresh(&*self.tables, &self.key, token, (arrived, IDLE_S)).await? {
             Refreshed::Next(session) => Ok(self.key.text(&session.token)),
             Refreshed::Reused { .. } => Err(Refusal::Unauthorized("reused")),
         }
@@ -46,8 +65,9 @@ fn is_reuse(refreshed: &Result<String, Refusal>) -> bool {
 async fn a_session_ends_at_its_time_also_when_it_is_refreshed() {
     let desk = Desk::open().await;
     let end = (desk.begun / 1000 + LIFETIME_S) * 1000;
-    let second = desk.refresh(&desk.first, end - 1).await.unwrap();
-    assert!(matches!(desk.refresh(&second, end).await, Err(Refusal::Unauthorized(_))), "it has ended");
+    let second = desk.refresh(&desk.first, desk.begun + 1).await.unwrap();
+    let third = desk.refresh(&second, desk.begun + 2).await.unwrap();
+    assert!(matches!(desk.refresh(&third, end).await, Err(Refusal::Unauthorized(_))), "it has ended");
 }
 
 #[tokio::test]
@@ -72,7 +92,7 @@ async fn a_lost_answer_is_asked_for_once_within_ten_seconds() {
 #[tokio::test]
 async fn what_has_ended_stays_ended() {
     let desk = Desk::open().await;
-    end(&*desk.tables, desk.session).await.unwrap();
+    end(&*desk.tables, &"alice".parse().unwrap(), &[desk.session]).await.unwrap();
     assert!(matches!(desk.refresh(&desk.first, now_ms()).await, Err(Refusal::Unauthorized(_))));
     assert!(owner(&*desk.tables, &desk.key, &desk.first).await.unwrap().is_none());
     let key = sign_ins::key(desk.session);
@@ -125,7 +145,8 @@ async fn a_session_that_began_in_the_future_lasts_as_long_as_any() {
     let desk = Desk::open().await;
     let (user, ahead) = ("bobby".parse().unwrap(), desk.begun + 365 * 24 * 3_600_000);
     let token = RefreshKey::first(Ulid::generate());
-    let writes = vec![accounts::create(&user, ahead), begin(&user, &token, (ahead, LIFETIME_S), 0)];
+    let mut writes = begun(&user, &token, ahead, 0);
+    writes.extend([accounts::create(&user, ahead), linked(&user)]);
     desk.tables.write(writes).await.unwrap();
     let next = desk.refresh(&desk.key.text(&token), desk.begun).await.unwrap();
     let item = desk.tables.get(Table::Entities, sign_ins::key(token.session)).await.unwrap().unwrap();
@@ -153,9 +174,9 @@ async fn a_revocation_ends_what_began_before_it_by_whatever_clock() {
         let revoked = vec![Change::Set("revoked_at", at.into())];
         desk.tables.write(vec![Write::update(Table::Users, accounts::key(&user), revoked)]).await.unwrap();
     };
-    let session = async |begun: u64, revoked_at: Option<u64>| {
+    let session = async |at: u64, revoked_at: Option<u64>| {
         let token = RefreshKey::first(Ulid::generate());
-        let mut writes = vec![begin(&user, &token, (begun, LIFETIME_S), revoked_at.unwrap_or(0))];
+        let mut writes = begun(&user, &token, at, revoked_at.unwrap_or(0));
         if revoked_at.is_none() {
             // As version 0.1.0 wrote it.
             let at = sign_ins::key(token.session);
@@ -180,4 +201,53 @@ async fn a_revocation_ends_what_began_before_it_by_whatever_clock() {
     assert!(opens(&behind).await, "it began after it, by a clock that is behind");
     let old = session(desk.begun + 11, None).await;
     assert!(opens(&old).await);
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_ends() {
+    let desk = Desk::open().await;
+    let idle = desk.begun + IDLE_S * 1000;
+    let unused = desk.refresh(&desk.first, idle).await;
+    assert!(matches!(unused, Err(Refusal::Unauthorized(_))) && !is_reuse(&unused));
+    assert!(desk.refresh(&desk.first, idle - 1).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_identity_that_began_it() {
+    let desk = Desk::open().await;
+    let user: Handle = "alice".parse().unwrap();
+    let second = desk.refresh(&desk.first, now_ms()).await.unwrap();
+    let other = Write { key: Row::of_key("phone#hash".to_owned()).key_in(&user), ..linked(&user) };
+    let gone = Write::delete(Table::Entities, Row::of_key("email#hash".to_owned()).key_in(&user));
+    desk.tables.write(vec![other, gone]).await.unwrap();
+    let refused = desk.refresh(&second, now_ms()).await;
+    assert!(matches!(refused, Err(Refusal::Unauthorized(_))) && !is_reuse(&refused));
+    // The address has moved to another row, as its spelling or its key has changed: it is the same.
+    let moved = Write { key: Row::of_key("email#other".to_owned()).key_in(&user), ..linked(&user) };
+    desk.tables.write(vec![moved]).await.unwrap();
+    assert!(desk.refresh(&second, now_ms()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_session_of_0_1_0_is_listed_from_its_next_refresh_on_and_ends_when_any_way_is_taken() {
+    let desk = Desk::open().await;
+    let user: Handle = "alice".parse().unwrap();
+    let named = async || list::named(&*desk.tables, &user).await.unwrap();
+    let older = vec![
+        Write::update(
+            Table::Entities,
+            sign_ins::key(desk.session),
+            vec![Change::Remove("way"), Change::Remove(LISTED)],
+        ),
+        list::no_row(&user, desk.session),
+    ];
+    desk.tables.write(older).await.unwrap();
+    assert!(named().await.is_empty());
+    let second = desk.refresh(&desk.first, now_ms()).await.unwrap();
+    assert_eq!(named().await, [desk.session]);
+    let found = lasting(&*desk.tables, &user, desk.session, (IDLE_S, now_ms())).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let taken = changes::one_more(&*desk.tables, &user, changes::Change::Unlinked, desk.begun).await.unwrap();
+    desk.tables.write(vec![taken]).await.unwrap();
+    assert!(matches!(desk.refresh(&second, now_ms()).await, Err(Refusal::Unauthorized(_))));
 }

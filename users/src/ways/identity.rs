@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::holdings::{Holding, Of};
-use soundoff_common::ports::tables::{Key, Table};
+use soundoff_common::ports::tables::{Key, Query, Table, Tables};
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
@@ -65,6 +65,9 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// The most identities of one account.
+pub(crate) const MAX_IDENTITIES: usize = 20;
+
 /// Whose an identity is.
 pub(crate) const LINKED: Holding = Holding {
     kind: "identity",
@@ -102,6 +105,19 @@ pub(crate) struct Linked {
     pub(crate) session: Option<Ulid>,
 }
 
+impl Linked {
+    /// Marks this link among its user's.
+    pub(crate) fn mark(&self, row: &Row) -> LinkMark {
+        LinkMark::new(row.kind(), self.linked_at)
+    }
+
+    /// The value, of an identity of this kind.
+    pub(crate) fn value(&self, kind: &str, seal: &Seal) -> Result<String, Refusal> {
+        let opened = seal.open(&self.sealed, &Identity::context(kind, &self.user))?;
+        Ok(String::from_utf8_lossy(&opened).into_owned())
+    }
+}
+
 impl Identity {
     /// An account elsewhere, by its name there.
     pub(crate) fn elsewhere(kind: Kind, value: String) -> Self {
@@ -116,6 +132,12 @@ impl Identity {
     /// A user of the customer's own, for whom `session` stands.
     pub(crate) fn foreign(issuer: &str, value: String, session: Ulid) -> Self {
         Self { session: Some(session), ..Self::at(issuer, Kind::Foreign, value) }
+    }
+
+    /// A mail address or phone number as it is stored; `None` of other kinds.
+    pub(crate) fn stored(kind: &str, value: String) -> Option<Self> {
+        let kind = [Kind::Email, Kind::Phone].into_iter().find(|known| known.name() == kind)?;
+        Some(Self::elsewhere(kind, value))
     }
 
     /// A mail address, as somebody typed or pasted it.
@@ -168,6 +190,34 @@ impl Identity {
     pub(crate) fn context(kind: &str, user: &Handle) -> String {
         format!("identity {kind} {user}")
     }
+}
+
+/// Marks that an identity became a user's: its kind, and when. It stays the same when the identity's row moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct LinkMark(String);
+
+impl LinkMark {
+    pub(crate) fn new(kind: &str, linked_at: u64) -> Self {
+        Self(format!("{kind}@{linked_at}"))
+    }
+
+    /// The name of the identity's [`Kind`].
+    pub(crate) fn kind(&self) -> &str {
+        self.0.split('@').next().unwrap_or_default()
+    }
+
+    /// The mark as an attribute.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A user's identities, in the order of their rows.
+pub(crate) async fn of_user(tables: &dyn Tables, user: &Handle) -> Result<Vec<(Row, Linked)>, Refusal> {
+    let rows = Query::prefix(Table::Entities, list_partition(user), "", MAX_IDENTITIES);
+    let rows = tables.query(rows).await?.items;
+    rows.into_iter().map(|(sk, item)| Ok((Row::of_key(sk), item.parse()?))).collect()
 }
 
 /// The range key of an identity in its user's list: `<kind>#<hash>`.

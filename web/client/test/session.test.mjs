@@ -222,6 +222,29 @@ test("an account may have several ways to sign in", async () => {
   await rejects(session.unlink((await session.identities()).items[0].id), code("conflict"));
 });
 
+test("users see where they are signed in, prove who they are, and end the rest", async () => {
+  const { session, email } = await signedIn();
+  const own = (await session.identities()).items[0];
+  let last = await server.code(email);
+  /** A letter comes later than its answer. */
+  const next = () => until(async () => { const sent = await server.code(email); return sent !== last && (last = sent); });
+  const { request, to } = await until(() => session.startProof(own.id).catch(() => false));
+  ok(to.startsWith("…") || to.includes("…@"), to);
+  const proved = await session.prove({ id: own.id, request, code: await next() });
+  deepEqual([proved.linked, proved.created], ["email", false]);
+  const again = new Session({ url: server.url, store: memoryStore() });
+  const started = await until(() => again.startEmail(email).catch(() => false));
+  await again.verifyEmail({ email, request: started.request, code: await next() });
+  await again.token();
+  const { items } = await session.sessions();
+  deepEqual(items.map(({ current, way, client }) => [current, way, client]), [[false, "email", "node"], [true, "email", "node"]]);
+  await session.endSession(items[0].id);
+  await rejects(session.endSession(items[0].id), code("not_found"));
+  await rejects(again.token({ fresh: true }), code("signed_out"));
+  await session.endSession("others");
+  equal((await session.sessions()).items.length, 1);
+});
+
 const PIXEL = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",

@@ -195,7 +195,7 @@ impl Stand {
 
 fn parcel(kind: Kind, to: &str, origin: Option<Origin>) -> Parcel {
     let frame = Some(RawValue::from_string("{}".to_owned()).unwrap());
-    let delivery = Delivery { kind, to: vec![user(to)], connection: None, session: None, seq: None, frame };
+    let delivery = Delivery { frame, ..Delivery::of(kind, vec![user(to)]) };
     Parcel { delivery, origin }
 }
 

@@ -81,6 +81,12 @@ export async function sessions(): Promise<void> {
     if (error instanceof SoundOffError && error.code === "handle_required") return;
   }
   await session.apple({ id_token: "t", nonce: "n" }, { link: true });
+  const { items } = await session.sessions();
+  const ended: string = items[0]?.ends_at ?? "";
+  await session.endSession(items.find(({ current }) => !current)?.id ?? ended);
+  await session.prove({ id: "email.1", request, code: 123456 });
+  // @ts-expect-error: which address
+  await session.startProof();
   // @ts-expect-error: the request is missing
   await session.verifyEmail({ email: "anna@example.org", code: "123456" });
   // @ts-expect-error: a code is missing
