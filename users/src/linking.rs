@@ -104,7 +104,7 @@ pub(crate) struct Unlinked {
 
 /// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
 /// at once. The session of `claims` goes on, also if it began with this one; [`begun_with`] finds those that must not.
-/// But where a session stands for what is removed, it ends with it, whoever asks.
+/// But where a session stands for what is removed, it ends with it, also when it is the one that asks.
 pub(crate) async fn unlink(
     tables: &dyn Tables,
     claims: &Claims,
