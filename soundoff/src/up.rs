@@ -68,7 +68,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let plan = Plan::embedded(data.path(), &disk, &config);
     let stop = CancellationToken::new();
     let node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
-    let mut node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
+    let node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
+    let mut node = node.taking(&config.foreign, &stop)?;
     name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
@@ -77,7 +78,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let features = features::features(Settings {
         timeline: timeline.clone(),
         media: config.media.config(),
-        users: Some(couriers.settings(config.users.config()?, &ring, true)),
+        users: Some(couriers.settings(config.users.config()?, &ring, node.foreign.clone(), true)),
     });
     let pool =
         Arc::new(Pool::new(&node.engines, node.benches(&features, &config.consumer.pulling(), |_| true)?));

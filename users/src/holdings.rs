@@ -5,7 +5,7 @@ use soundoff_common::model::holdings::Holding;
 use crate::changes;
 use crate::keys::ring;
 use crate::sessions::list;
-use crate::ways::{apple, codes, identity, texts, twitter};
+use crate::ways::{codes, exchange, identity, openid, texts};
 
 /// The kinds of items that are kept of this.
 pub(crate) const HOLDINGS: &[Holding] = &[
@@ -18,7 +18,7 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     codes::GUESSERS,
     codes::CODE,
     texts::HOLDING,
-    apple::NONCE,
-    twitter::HOLDING,
+    openid::NONCE,
+    exchange::HOLDING,
     ring::HOLDING,
 ];

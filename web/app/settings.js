@@ -4,7 +4,7 @@ import { because } from "./effects.js";
 import { CODE, fromOutbox } from "./codes.js";
 import { changed, session } from "./live.js";
 
-const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X" };
+const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", foreign: "Account elsewhere" };
 const GETS_CODES = ["email", "phone"];
 const ADDING = {
   email: { label: "Email", type: "email", hint: "", start: "startEmail", verify: "verifyEmail" },

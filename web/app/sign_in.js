@@ -3,7 +3,7 @@ import { CODE, fromOutbox } from "./codes.js";
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
-import { leave, offered, returned } from "./providers.js";
+import { leave, offered, proven, returned } from "./providers.js";
 
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or start again.",
@@ -92,6 +92,6 @@ export function signIn() {
   }
   look();
   if (back?.error) text(trouble, back.error);
-  if (back?.proof) heeded(prove((handle) => session[back.name]({ ...back.proof, ...handle }))).catch(fail);
+  if (back?.proof) heeded(prove((handle) => proven(session, back.name, { ...back.proof, ...handle }))).catch(fail);
   return h("div.welcome", h("h1", "Sound Off"), h("p.lead", "Say it, and it is there: live, on every device, exactly once."), step, trouble);
 }

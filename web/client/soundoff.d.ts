@@ -228,8 +228,20 @@ export interface Ways {
   phone?: object;
   apple?: { client_id?: string; authorize_url?: string };
   twitter?: { client_id: string; authorize_url: string; redirect_uris: string[] };
+  /** The OpenID providers that the operator has named; those that send users back to pages say where. */
+  openid?: OpenIdWay[];
   /** Codes are in `/dev/outbox`. */
   outbox?: boolean;
+}
+
+export interface OpenIdWay {
+  name: string;
+  title: string;
+  issuer?: string;
+  client_id?: string;
+  authorize_url?: string;
+  scope?: string;
+  redirect_uris?: string[];
 }
 
 export interface Started {
@@ -259,7 +271,8 @@ export interface SessionInfo {
   client: string | null;
   begun_at: string;
   used_at: string;
-  ends_at: string;
+  /** `null`: it lasts until it is ended. */
+  ends_at: string | null;
 }
 
 export interface Identity {
@@ -310,6 +323,20 @@ export class Session {
     proof: { code: string; code_verifier: string; redirect_uri: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
+  /** With an OpenID provider of `ways()`: a code that the server exchanges, or a token that the app has got. */
+  openid(
+    name: string,
+    proof:
+      | { code: string; code_verifier: string; redirect_uri: string; nonce: string; handle?: string }
+      | { id_token: string; nonce: string; handle?: string },
+    options?: ProofOptions,
+  ): Promise<SignedIn>;
+  /**
+   * Makes the account of a user who has a token of your own server, or finds it. From then on your tokens open
+   * everything: give them to `SoundOff` as `token`. Nothing is kept here. With `link` the token's user becomes another
+   * way into the current account.
+   */
+  introduce(token: string, options?: { handle?: string } & ProofOptions): Promise<SignedIn>;
 
   /**
    * An access token. With `fresh` a new one. A `SoundOff` whose `token` this is waits for as long as a rejection's

@@ -1022,10 +1022,18 @@ export class Session extends Emitter {
     return this.#prove("/v1/auth/twitter", proof, options);
   }
 
+  openid(name, proof, options) {
+    return this.#prove(`/v1/auth/openid/${name}`, proof, options);
+  }
+
+  introduce(token, { handle, link = false } = {}) {
+    return this.#prove("/v1/auth/foreign", { token, handle }, { link, keep: false });
+  }
+
   /** Signs in with a proof. With `link` it becomes another way to sign in to the current account. */
-  async #prove(path, proof, { link = false } = {}) {
+  async #prove(path, proof, { link = false, keep = !link } = {}) {
     const answer = await this.#fetch("POST", path, proof, link ? await this.token() : undefined);
-    if (!link) await this.#keep(answer);
+    if (keep) await this.#keep(answer);
     const { user, created, linked } = answer;
     return { user, created, ...(linked && { linked }) };
   }

@@ -10,6 +10,7 @@ use soundoff_edge::EdgeConfig;
 use super::country::CountryArgs;
 use super::limits::LimitArgs;
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
+use super::providers::ForeignArgs;
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{HOUR_MS, local, whole};
@@ -57,6 +58,8 @@ pub(crate) struct UpConfig {
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) country: CountryArgs,
+    #[command(flatten)]
+    pub(crate) foreign: ForeignArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

@@ -8,10 +8,11 @@ use clap::Args;
 use soundoff_common::ports::courier::Courier;
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
-    AppleConfig, AppleWeb, Outbox, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig, UsersConfig,
-    UsersSettings, Webhook,
+    AppleConfig, AppleWeb, ForeignTokens, Outbox, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig,
+    UsersConfig, UsersSettings, Webhook,
 };
 
+use super::providers::ProvidersArgs;
 use super::values::{DAY_MS, YEAR_S, whole};
 
 /// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
@@ -110,6 +111,8 @@ pub(crate) struct UsersArgs {
     /// Where in that response the user's id is (a JSON pointer).
     #[arg(long, env = "SOUNDOFF_TWITTER_USER_POINTER", default_value = "/data/id")]
     twitter_user_pointer: String,
+    #[command(flatten)]
+    providers: ProvidersArgs,
 }
 
 /// The couriers of codes, and the outbox that takes their place where none is configured.
@@ -123,9 +126,15 @@ pub(crate) struct Couriers {
 
 impl Couriers {
     /// The settings of a process's User service. With `dev` the outbox can be read.
-    pub(crate) fn settings(&self, config: UsersConfig, ring: &Arc<Ring>, dev: bool) -> UsersSettings {
-        let (mail, texts) = (self.mail.clone(), self.texts.clone());
-        UsersSettings { config, ring: ring.clone(), mail, texts, outbox: dev && !self.carried }
+    pub(crate) fn settings(
+        &self,
+        config: UsersConfig,
+        ring: &Arc<Ring>,
+        foreign_tokens: Option<Arc<ForeignTokens>>,
+        dev: bool,
+    ) -> UsersSettings {
+        let (ring, mail, texts) = (ring.clone(), self.mail.clone(), self.texts.clone());
+        UsersSettings { config, ring, foreign_tokens, mail, texts, outbox: dev && !self.carried }
     }
 }
 
@@ -161,6 +170,7 @@ impl UsersArgs {
             sign_ins_per_minute: self.sign_ins_per_minute,
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
+            openid: self.providers.config()?,
         })
     }
 
