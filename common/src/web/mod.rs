@@ -9,4 +9,5 @@ pub mod paced;
 pub mod pages;
 pub mod problem;
 pub mod secret;
+pub mod tls_only;
 pub mod uploads;

@@ -89,8 +89,8 @@ impl UpConfig {
 
     /// The door to the public port, which a developer's pages may use.
     pub(crate) fn door(&self) -> Door {
-        let Door { origins, base } = self.edge.address.door();
-        Door { origins: origins.and_loopback(), base }
+        let door = self.edge.door();
+        Door { origins: door.origins.and_loopback(), ..door }
     }
 
     /// How long clients have to leave.
