@@ -6,6 +6,7 @@ use anyhow::ensure;
 use soundoff_common::web::base::BasePath;
 use soundoff_common::web::origins::Origins;
 use soundoff_common::web::paced::Pace;
+use soundoff_common::web::tls_only::TlsOnly;
 
 /// The bounds and times of one edge. Every bound is per edge unless it says otherwise.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct EdgeConfig {
     /// Sustained requests for a websocket per second and address (the /64 of an IPv6 one); ten times as many after a
     /// rest. More are refused with 429 before their token is looked at. Loopback addresses are not counted.
     pub upgrades_per_address: u32,
+    /// What browsers are told of TLS with refusals of the websocket; pages say it by themselves.
+    pub tls_only: TlsOnly,
     /// The path below which proxies hand on requests.
     pub base: BasePath,
     /// Pages of which other origins may open websockets (403), beside this port's own.
@@ -90,6 +93,7 @@ impl Default for EdgeConfig {
             max_sockets: 100_000,
             proxies: 0,
             upgrades_per_address: 100,
+            tls_only: TlsOnly::default(),
             base: BasePath::default(),
             origins: Origins::default(),
             retry_after: Duration::from_secs(2),

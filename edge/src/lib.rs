@@ -67,14 +67,13 @@ use reactor::Reactor;
 pub fn feature() -> Feature {
     let touches = Touches {
         reads: &[Table::Users, Table::Entities, Table::Relationships, Table::Inbox],
-        writes: &[Table::Inbox, Table::Entities],
+        writes: &[Table::Inbox],
+        // Its clocks. Sign-ins and token keys are in the same table.
+        own: true,
         sends: Sends::Main,
         ..Touches::default()
     };
-    Feature::new("edge")
-        .touches(Tier::Edge, touches)
-        .keeps(clock::HOLDINGS)
-        .keeps(soundoff_common::model::gate::HOLDINGS)
+    Feature::new("edge").touches(Tier::Edge, touches).keeps(clock::HOLDINGS)
 }
 
 /// Runs one edge until `stop`, then drains it.

@@ -94,7 +94,10 @@ fn look(edge: &Edge, mut stream: TcpStream, other_end: Option<IpAddr>) -> First 
             }
         }
         // If the client has gone, nobody wants to know.
-        Err(refusal) => _ = stream.write(&upgrade::refusal_wire(*refusal)),
+        Err(mut refusal) => {
+            edge.config.tls_only.mark(&headers, refusal.headers_mut());
+            _ = stream.write(&upgrade::refusal_wire(*refusal));
+        }
     }
     First::Settled
 }
@@ -187,7 +190,10 @@ async fn answer(
                 *lock(upgraded) = Some(upgrade);
                 response
             }
-            Err(refusal) => *refusal,
+            Err(mut refusal) => {
+                edge.config.tls_only.mark(request.headers(), refusal.headers_mut());
+                *refusal
+            }
         });
     }
     if let Some(client) = edge.guests.address(request.headers(), other_end) {

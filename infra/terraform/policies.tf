@@ -18,7 +18,7 @@ locals {
 
   statements = {
     for service, may in local.declared : service => [
-      for statement in [
+      for statement in concat([
         {
           # It sends to its own queues as well: of a pack, what is to be tried again goes back on its own, and what is hot
           # moves aside. That is said here and not below, since a role has 10,240 characters for all of this.
@@ -97,7 +97,16 @@ locals {
           Resource  = length(concat(may.reads, may.scans)) > 0 || may.blobs ? [module.secrets.kms_key_arn] : []
           Condition = { StringEquals = { "kms:ViaService" = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"] } }
         },
-      ] : statement if length(statement.Resource) > 0
+        ], [
+        # Of a table with items of several services it writes the partitions of its own, and no others.
+        for table, patterns in may.partitions : {
+          Sid       = "Write${title(table)}"
+          Effect    = "Allow"
+          Action    = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"]
+          Resource  = ["${local.ddb}${table}"]
+          Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = patterns } }
+        }
+      ]) : statement if length(statement.Resource) > 0
     ]
   }
 }

@@ -52,8 +52,8 @@ pub fn feature(config: MediaConfig) -> Feature {
         .runs(Tier::Users, "collector of media", &[], move |world, stop| {
             Ok(Collector::new(kept, world)?.run(stop))
         })
-        .touches(Tier::Users, Touches { reads: PEOPLE, writes: ITEMS, blobs: true, ..Touches::default() })
-        .touches(Tier::Workers, Touches { reads: ITEMS, writes: ITEMS, blobs: true, ..Touches::default() })
+        .touches(Tier::Users, Touches { reads: PEOPLE, own: true, blobs: true, ..Touches::default() })
+        .touches(Tier::Workers, Touches { reads: ITEMS, own: true, blobs: true, ..Touches::default() })
         .keeps(media::HOLDINGS)
 }
 

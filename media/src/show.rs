@@ -28,7 +28,7 @@ const PIECE: u64 = 64 * 1024;
 /// A year, which caches take as forever: an id is never used again, and its bytes never change.
 const KEPT: &str = "public, max-age=31536000, immutable";
 /// If a browser takes a picture for a page, the page may do nothing.
-const POLICY: &str = "default-src 'none'; sandbox";
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /// Which bytes were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +104,7 @@ impl Show {
         set(header::ETAG, &tag);
         set(header::CACHE_CONTROL, KEPT);
         set(header::CONTENT_SECURITY_POLICY, POLICY);
+        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
         match status {
             StatusCode::NOT_MODIFIED => return answer,

@@ -45,6 +45,8 @@ struct Service {
     reads: Vec<&'static str>,
     scans: Vec<&'static str>,
     writes: Vec<&'static str>,
+    /// The partitions that it writes of other tables, by table, with a `*` for what varies.
+    partitions: BTreeMap<&'static str, Vec<String>>,
     archive: bool,
     blobs: bool,
     /// Where its features have pages on the public port: each of these paths, and all below it.
@@ -55,6 +57,13 @@ struct Service {
 struct Deployment {
     queues: BTreeMap<String, Queue>,
     services: BTreeMap<&'static str, Service>,
+}
+
+/// A key's form, such as `post#<id>`, as IAM writes it: `post#*`.
+fn pattern(form: &str) -> String {
+    let mut parts = form.split('<');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "*" + part.split_once('>').map_or("", |(_, after)| after))
 }
 
 /// `infra/terraform/deployment.json`.
@@ -97,6 +106,11 @@ pub(crate) fn json() -> String {
             reads: tables(&grants.reads),
             scans: tables(&grants.scans),
             writes: tables(&grants.writes),
+            partitions: grants
+                .partitions
+                .iter()
+                .map(|(table, forms)| (table.name(), forms.iter().map(|form| pattern(form)).collect()))
+                .collect(),
             archive: grants.archive,
             blobs: grants.blobs,
             paths: features
@@ -112,4 +126,35 @@ pub(crate) fn json() -> String {
         Deployment { queues: queues.collect(), services: Tier::ALL.into_iter().map(service).collect() };
     let text = serde_json::to_string_pretty(&deployment).expect("it is plain data");
     format!("{text}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{json as deployment, pattern};
+
+    #[test]
+    fn what_varies_in_a_key_is_a_star() {
+        let forms = ["clock", "post#<id>", "dm#<a>#<b>", "<h>"].map(pattern);
+        assert_eq!(forms, ["clock", "post#*", "dm#*#*", "*"]);
+    }
+
+    /// One table has the items of several services.
+    #[test]
+    fn no_service_but_users_writes_what_lets_people_in() {
+        let said: Value = serde_json::from_str(&deployment()).unwrap();
+        let all = said["services"].as_object().unwrap();
+        for (name, service) in all {
+            assert!(!service["writes"].as_array().unwrap().contains(&"entities".into()), "{name}");
+            let partitions = service["partitions"]["entities"].as_array();
+            let partitions: Vec<&str> =
+                partitions.into_iter().flatten().map(|of| of.as_str().unwrap()).collect();
+            for key in ["token-keys", "sign-in#*", "identity#*#*", "code#*#*"] {
+                assert_eq!(partitions.contains(&key), name == "users", "{name}: {key}");
+            }
+            assert!(!partitions.contains(&"*"), "{name}");
+        }
+        assert_eq!(all["edge"]["partitions"], serde_json::json!({ "entities": ["clock", "gate"] }));
+    }
 }

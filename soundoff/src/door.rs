@@ -1,10 +1,12 @@
 //! What holds for every request to a public port: which pages of other origins may ask, and what browsers are told.
 
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{Answer, refuse};
 use soundoff_common::web::origins::{Origins, Stranger};
+use soundoff_common::web::problem::mark_as_data;
+use soundoff_common::web::tls_only::TlsOnly;
 
 /// The paths that pages of other origins may ask for.
 const SHARED: [&str; 2] = ["/v1/", "/.well-known/"];
@@ -16,8 +18,6 @@ const READ: HeaderValue =
     HeaderValue::from_static("content-length, content-range, etag, retry-after, www-authenticate");
 /// How long a browser keeps the answer to a preflight, in seconds: Chromium keeps none for longer.
 const KEPT: HeaderValue = HeaderValue::from_static("7200");
-/// For a year browsers ask this host by TLS only.
-const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const PRIVATE_NETWORK: [HeaderName; 2] = [
     HeaderName::from_static("access-control-request-private-network"),
     HeaderName::from_static("access-control-allow-private-network"),
@@ -28,6 +28,7 @@ const PRIVATE_NETWORK: [HeaderName; 2] = [
 pub(crate) struct Door {
     pub(crate) origins: Origins,
     pub(crate) base: BasePath,
+    pub(crate) tls_only: TlsOnly,
 }
 
 /// One request's way through the door.
@@ -35,36 +36,35 @@ pub(crate) struct Visit {
     /// The origin that may read the answer.
     reader: Option<HeaderValue>,
     is_shared: bool,
-    is_by_tls: bool,
+    /// What browsers are told of TLS.
+    tls_only: HeaderMap,
     /// The answer that needs no page: to a preflight, or to who may not ask.
     pub(crate) answer: Option<Answer>,
 }
 
 impl Visit {
     /// Looks at a plain request.
-    pub(crate) fn of<B>(origins: &Origins, request: &Request<B>) -> Self {
+    pub(crate) fn of<B>(door: &Door, request: &Request<B>) -> Self {
         let headers = request.headers();
         let is_shared = SHARED.iter().any(|paths| request.uri().path().starts_with(paths));
         let asks = request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let (reader, answer) = match origins.judge(headers) {
+        let (reader, answer) = match door.origins.judge(headers) {
             Ok(reader) if is_shared && asks => (reader.cloned(), Some(preflight(request))),
             Ok(reader) => (reader.filter(|_| is_shared).cloned(), None),
             // What only shows something is for all, and the stranger's browser keeps it from the page.
             Err(Stranger) if request.method() == Method::GET => (None, None),
             Err(Stranger) => (None, Some(refuse(StatusCode::FORBIDDEN, "forbidden", Stranger::DETAIL))),
         };
-        let is_by_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-        Self { reader, is_shared, is_by_tls, answer }
+        let mut tls_only = HeaderMap::new();
+        door.tls_only.mark(headers, &mut tls_only);
+        Self { reader, is_shared, tls_only, answer }
     }
 
     /// Adds what browsers are told with any answer.
     pub(crate) fn mark(self, answer: &mut Answer) {
         let headers = answer.headers_mut();
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if self.is_by_tls {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, TLS_ONLY);
-        }
+        headers.extend(self.tls_only);
         if self.is_shared {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
@@ -80,6 +80,7 @@ fn preflight<B>(request: &Request<B>) -> Answer {
     let mut answer = Answer::default();
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
+    mark_as_data(headers);
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, KEPT);

@@ -21,6 +21,7 @@ pub(crate) fn features(settings: Settings) -> Vec<Feature> {
     vec![
         feature::spine(),
         soundoff_edge::feature(),
+        feature::gate(),
         soundoff_router::feature(),
         soundoff_users::feature(settings.users),
         soundoff_workers::feature(),

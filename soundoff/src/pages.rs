@@ -14,6 +14,7 @@ use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_la
 use soundoff_common::web::packing::Packing;
 use soundoff_common::web::pages::Pages;
 use soundoff_common::web::pairing::Pairing;
+use soundoff_common::web::problem::mark_as_data;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
 use crate::door::{Door, Visit};
@@ -85,7 +86,7 @@ impl Pages for Site {
         }
         self.door.base.plain(&mut request);
         let packing = Packing::of(&request);
-        let mut visit = Visit::of(&self.door.origins, &request);
+        let mut visit = Visit::of(&self.door, &request);
         let mut answer = match visit.answer.take() {
             Some(answer) => answer,
             None => self.page(request).await,
@@ -174,6 +175,7 @@ fn elsewhere(path: &str) -> Answer {
     let mut answer = Answer::default();
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let path = HeaderValue::from_str(path).expect("a part of a path is ASCII");
+    mark_as_data(answer.headers_mut());
     answer.headers_mut().insert(header::LOCATION, path);
     answer
 }

@@ -221,8 +221,13 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     node.begin_loops(&features, &stop)?;
     let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);
     let pages = node.pages(&features, Tier::Users)?;
-    let site =
-        Arc::new(Site::new(pages, dev, &node, node.upload_place().await?.as_str(), role.address.door()));
+    let site = Arc::new(Site::new(
+        pages,
+        dev,
+        &node,
+        node.upload_place().await?.as_str(),
+        role.address.door(&role.proxies),
+    ));
     let answer = move |request| {
         let site = site.clone();
         async move { site.answer(request).await }

@@ -156,24 +156,107 @@ async fn what_others_add_to_a_request_is_no_fault() {
     }
 }
 
+/// What an answer that is no page may load, and who may frame it.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
 #[tokio::test]
 async fn browsers_are_told_what_to_take_an_answer_for() {
     let server = Server::start(&[]);
     let ann = tokens(&server.address, &["ann"]).await["ann"].as_str().unwrap().to_owned();
     let token = format!("Bearer {ann}");
-    for line in [
-        "GET /",
-        "GET /v1/auth/ways",
-        "GET /v1/auth/identities",
-        "POST /v1/auth/refresh",
-        "GET /nothing",
-        "GET /ops",
+    let (public, internal) = (&*server.address, server.internal_address());
+    let own = format!("http://{public}");
+    for (address, line, status) in [
+        (public, "GET /v1/auth/ways", 200),
+        (public, "GET /v1/auth/identities", 200),
+        (public, "POST /v1/auth/refresh", 400),
+        (public, "DELETE /v1/auth/refresh", 405),
+        (public, "TRACE /v1/auth/ways", 405),
+        (public, "OPTIONS /v1/auth/ways", 204),
+        (public, "GET /v1/media/01K00000000000000000000000", 404),
+        (public, "GET /nothing", 404),
+        (public, "GET /ops/", 308),
+        (public, "GET /v1/ws", 426),
+        (public, "HEAD /v1/ws", 426),
+        (internal, "GET /healthz", 200),
+        (internal, "GET /readyz", 200),
+        (internal, "GET /metrics", 200),
+        (internal, "POST /metrics", 405),
+        (internal, "TRACE /healthz", 405),
+        (internal, "POST /deliver", 401),
+        (internal, "GET /nothing", 404),
     ] {
-        let plain = asked(&server, line, &[("authorization", &token)]).await;
-        assert_eq!(plain.header("x-content-type-options"), "nosniff", "{line}");
-        assert_eq!(plain.header("strict-transport-security"), "", "{line}: there is no TLS");
-        let by_tls = asked(&server, line, &[("x-forwarded-proto", "https")]).await;
-        assert!(by_tls.header("strict-transport-security").starts_with("max-age="), "{line}");
+        let headers = [("authorization", &*token), ("origin", &*own), PREFLIGHT];
+        let answer = web(address, line, &headers, b"").await;
+        assert_eq!(answer.status, status, "{line}: {answer:?}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{line}: {answer:?}");
+        assert_eq!(answer.header("content-security-policy"), NOTHING, "{line}: {answer:?}");
+        assert_eq!(answer.header("strict-transport-security"), "", "{line}: there is no TLS");
+    }
+    for path in ["/", "/app/main.js", "/ops", "/console"] {
+        let page = asked(&server, &format!("GET {path}"), &[]).await;
+        assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+        assert!(
+            page.header("content-security-policy").contains("frame-ancestors 'none'"),
+            "{path}: {page:?}"
+        );
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = web(internal, &format!("GET {path}"), &[], b"").await;
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_is_refused_as_data_and_no_page() {
+    let server = Server::start(&["--proxies", "1", "--hsts", "subdomains"]);
+    let [stranger, bad] = [("origin", "https://evil.example"), ("authorization", "Bearer junk")];
+    let no_key = ("sec-websocket-key", "x");
+    for (field, status) in [(stranger, "403"), (bad, "401"), (no_key, "400")] {
+        let mut headers = UPGRADE.to_vec();
+        headers.retain(|(name, _)| *name != field.0);
+        headers.extend([field, ("x-forwarded-proto", "https")]);
+        // In one piece it is answered before HTTP begins, and in two by HTTP.
+        for whole in [true, false] {
+            let fields = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+            let head = format!("host: x\r\n{}\r\n", fields.collect::<String>());
+            let mut exchange = match whole {
+                true => Exchange::raw(&server.address, &format!("GET /v1/ws HTTP/1.1\r\n{head}")).await,
+                false => {
+                    let head = format!("GET /v1/ws HTTP/1.1\r\ncontent-length: 0\r\n{head}");
+                    Exchange::raw(&server.address, &head).await
+                }
+            };
+            let answer = String::from_utf8(exchange.some(1024).await.unwrap()).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{whole}: {answer}");
+            for field in [
+                "x-content-type-options: nosniff",
+                &format!("content-security-policy: {NOTHING}"),
+                "strict-transport-security: max-age=31536000; includeSubDomains",
+            ] {
+                assert!(answer.contains(&format!("\r\n{field}\r\n")), "{field}, {whole}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_of_tls_as_the_operator_wants_and_only_behind_a_proxy() {
+    for (flags, says) in [
+        ("", ""),
+        ("--hsts subdomains", ""),
+        ("--proxies 1", "max-age=31536000"),
+        ("--proxies 1 --hsts host", "max-age=31536000"),
+        ("--proxies 2 --hsts subdomains", "max-age=31536000; includeSubDomains"),
+        ("--proxies 1 --hsts off", ""),
+    ] {
+        let server = Server::start(&flags.split_whitespace().collect::<Vec<_>>());
+        for line in ["GET /", "GET /v1/auth/ways", "POST /v1/auth/refresh", "GET /nothing", "GET /v1/ws"] {
+            let by_tls = asked(&server, line, &[("x-forwarded-proto", "https")]).await;
+            assert_eq!(by_tls.header("strict-transport-security"), says, "{line} {flags}");
+            let plain = asked(&server, line, &[("x-forwarded-proto", "http")]).await;
+            assert_eq!(plain.header("strict-transport-security"), "", "{line} {flags}");
+        }
     }
 }
 

@@ -71,7 +71,8 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
     let tokens = tokens(&server.address, &["ann", "bob"]).await;
     let mut ann = Client::hello(&server.address, &tokens["ann"], Some("phone"), Some(0)).await;
     let post = ann.call("post.create", json!({ "text": "mine" })).await["post"]["id"].take();
-    let bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+    let mut bob = Client::hello(&server.address, &tokens["bob"], None, None).await;
+    let his = bob.call("post.create", json!({ "text": "his" })).await["post"]["id"].take();
     let says = vec![
         ("dm.send", json!({ "to": "ann", "text": "let us talk" })),
         ("typing", json!({ "to": "ann" })),
@@ -91,6 +92,7 @@ async fn law_6_nothing_of_a_blocked_user_comes_after_the_block_was_answered() {
             ("post.list", json!({ "user": "bob" })),
             ("follow.list", json!({ "user": "bob", "direction": "following" })),
             ("profile.get", json!({ "user": "bob" })),
+            ("like.remove", json!({ "post": his })),
         ] {
             assert_eq!(ann.refused(message_type, body.clone()).await, "not_found", "{message_type}");
         }

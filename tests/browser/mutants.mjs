@@ -33,7 +33,7 @@ const MUTANTS = {
     ],
     ["back leads to the top", "app/router.js", "page.top ?? 0", "0"],
     ["comments come with a reload only", "app/comments.js", "(take(comment), changed())", "changed()"],
-    ["what is read stays new", "app/conversations.js", "  all[peer].unread = 0;\n", ""],
+    ["what is read stays new", "app/conversations.js", "  all.get(peer).unread = 0;\n", ""],
     ["enter does not send", "app/comments.js", "!(enter || event.ctrlKey || event.metaKey)", "true"],
     ["nobody blocks", "app/profile.js", 'toggle("block")', 'toggle("follow")'],
   ],

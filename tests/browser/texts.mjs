@@ -42,4 +42,28 @@ export async function texts(stage) {
     await page.getByRole("button", { name: "Save" }).click();
     await becomes(() => page.locator("h1 bdi").textContent(), "gnp.anin");
   });
+  await step("a handle that means something to JavaScript is a person like any other", async () => {
+    // Nobody signs up with them any longer; who has one keeps it.
+    const handles = ["__proto__", "constructor"];
+    const tokens = await stage.server.tokens(handles);
+    for (const handle of handles) await page.evaluate(greet, { token: tokens[handle], text: `I am ${handle}` });
+    await nina.nav("Messages");
+    const lines = () => page.getByRole("list", { name: "Conversations" }).getByRole("listitem");
+    await becomes(() => lines().locator(".quote").allTextContents(), ["I am constructor", "I am __proto__"]);
+    await page.reload();
+    await becomes(() => lines().locator(".quote").allTextContents(), ["I am constructor", "I am __proto__"]);
+    equal(await page.locator("nav a[aria-description='2 new']").getByText("Messages").count(), 1);
+    await lines().last().getByRole("link").click();
+    await page.locator(".bubble", { hasText: "I am __proto__" }).waitFor();
+    await page.locator("nav a[aria-description='1 new']").getByText("Messages").waitFor();
+  });
+}
+
+/** Runs in the page: somebody else writes to nina. */
+async function greet({ token, text }) {
+  const { SoundOff, memoryStore } = await import("/client/soundoff.js");
+  const client = new SoundOff({ token: async () => token, store: memoryStore() });
+  client.start();
+  await client.call("dm.send", { to: "nina", text });
+  client.stop();
 }

@@ -61,7 +61,10 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
             let settings = settings.as_ref().context("no settings of the User service")?;
             Ok(settings.ring.clone().keep_fresh(stop))
         })
-        .touches(Tier::Users, Touches { reads: TABLES, writes: TABLES, ..Touches::default() })
+        .touches(
+            Tier::Users,
+            Touches { reads: TABLES, writes: &[Table::Users], own: true, ..Touches::default() },
+        )
         .keeps(HOLDINGS)
         .keeps(sign_ins::HOLDINGS)
 }

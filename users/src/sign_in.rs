@@ -18,8 +18,10 @@ use crate::ways::identity::{self, Identity, LinkMark, Linked, Row};
 /// The most sessions that a sign-in ends: the writes are one transaction.
 const MAX_DISPLACED: usize = MAX_WRITES / 4;
 
-/// Handles that nobody gets: they would seem to speak for the service, or name a page of an app.
+/// Handles that nobody gets: they would seem to speak for the service, name a page of an app, or mean something to
+/// programs that keep people by their handle. Who has one already keeps it.
 const RESERVED: &[&str] = &[
+    "__proto__",
     "abuse",
     "about",
     "account",
@@ -28,6 +30,7 @@ const RESERVED: &[&str] = &[
     "all",
     "api",
     "auth",
+    "constructor",
     "everyone",
     "help",
     "here",
@@ -42,6 +45,7 @@ const RESERVED: &[&str] = &[
     "ops",
     "postmaster",
     "privacy",
+    "prototype",
     "root",
     "security",
     "settings",

@@ -6,7 +6,8 @@ import { ask, changed, client, keep, kept, me, onClient, onKept, pages } from ".
 const MOST = 200;
 const TYPING_MS = 5000;
 const PRESENCE_MS = 15_000;
-let all = {};
+/** By peer: no object, since `__proto__` is a handle. */
+let all = new Map();
 let online = new Set();
 let told = 0;
 const threads = new Map();
@@ -15,14 +16,14 @@ const typing = new Map();
 const threadOf = (peer) => threads.get(peer) ?? threads.set(peer, pages("dm.list", { with: peer, limit: 40 })).get(peer);
 const newestFirst = (a, b) => (a.last.id < b.last.id ? 1 : -1);
 
-export const conversations = () => Object.entries(all).map(([peer, known]) => ({ peer, ...known })).sort(newestFirst);
+export const conversations = () => [...all].map(([peer, known]) => ({ peer, ...known })).sort(newestFirst);
 export const unread = () => conversations().filter(({ unread }) => unread > 0).length;
 export const isTyping = (peer) => Date.now() - (typing.get(peer) ?? 0) < TYPING_MS;
 export const isOnline = (peer) => online.has(peer);
 
 function save() {
-  all = Object.fromEntries(conversations().slice(0, MOST).map(({ peer, last, unread }) => [peer, { last, unread }]));
-  keep("conversations", all);
+  all = new Map(conversations().slice(0, MOST).map(({ peer, last, unread }) => [peer, { last, unread }]));
+  keep("conversations", Object.fromEntries(all));
   changed();
 }
 
@@ -34,15 +35,15 @@ function take(message, isNew = true) {
   if (!thread.items.some((item) => item.id === id)) thread.items = [message, ...thread.items].sort((a, b) => (a.id < b.id ? 1 : -1));
   if (peer === from) typing.delete(peer);
   changed();
-  const { last, unread = 0 } = all[peer] ?? {};
+  const { last, unread = 0 } = all.get(peer) ?? {};
   if (last?.id >= id) return;
   // A user who answers has read the conversation.
-  all[peer] = { last: message, unread: from === me() ? 0 : unread + Number(isNew) };
+  all.set(peer, { last: message, unread: from === me() ? 0 : unread + Number(isNew) });
   save();
 }
 
 onClient((client) => {
-  all = kept("conversations", {});
+  all = new Map(Object.entries(kept("conversations", {})));
   client.on("push:dm.received", ({ message }) => take(message));
   client.on("push:dm.sent", ({ message }) => take(message));
   client.on("event:typing", ({ from }) => {
@@ -50,13 +51,13 @@ onClient((client) => {
     setTimeout(changed, TYPING_MS + 100);
     changed();
   });
-  onKept("conversations", (now) => (all = now));
+  onKept("conversations", (now) => (all = new Map(Object.entries(now))));
 });
 onDone("dm.send", ({ message }) => take(message));
 
 export function read(peer) {
-  if (!all[peer]?.unread) return;
-  all[peer].unread = 0;
+  if (!all.get(peer)?.unread) return;
+  all.get(peer).unread = 0;
   save();
 }
 

@@ -98,5 +98,7 @@ function amend(id, change, liked) {
 onDone("post.create", ({ post }) => learn(post, false));
 onDone("post.delete", (reply, { post }) => lose(post));
 // The reply says what holds: a later act, on another device perhaps, may have come first.
-onDone("like.add like.remove", ({ post, likes, liked }) => amend(post, () => ({ likes }), liked));
+onDone("like.add", ({ post, likes, liked }) => amend(post, () => ({ likes }), liked));
+// Across a block there is no count, and nothing to see any longer.
+onDone("like.remove", ({ post, likes, liked }) => likes === undefined ? lose(post) : amend(post, () => ({ likes }), liked));
 onDone("comment.create", (reply, { post }) => amend(post, ({ comments }) => ({ comments: comments + 1 })));

@@ -22,8 +22,8 @@ export interface Messages {
   "follow.remove": { body: Whom; reply: Followed };
   /** Likes a post. Its author gets the push `like.added`, once per liker. */
   "like.add": { body: Liked; reply: Likes };
-  /** Takes the sender's like of a post back; fine when there is none. */
-  "like.remove": { body: Liked; reply: Likes };
+  /** Takes the sender's like of a post back; fine when there is none. Across a block the reply has no `likes`, and without a like it is `not_found`. */
+  "like.remove": { body: Liked; reply: LikesLeft };
   /** Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result. */
   "media.begin": { body: MediaBegin; reply: Begun };
   /** Posts. Online followers get the event `post.created`. */
@@ -228,6 +228,16 @@ export interface Likes {
   liked: boolean;
   /** How many like it now. */
   likes: number;
+  /** The post's id. */
+  post: string;
+}
+
+/** A post's likes after one was taken back. */
+export interface LikesLeft {
+  /** Whether the sender likes it now. A later message of the sender's may have come first. */
+  liked: boolean;
+  /** How many like it now; missing across a block. */
+  likes?: number | null;
   /** The post's id. */
   post: string;
 }

@@ -10,8 +10,9 @@ use soundoff_common::ports::tables::Table;
 #[must_use]
 pub fn feature() -> Feature {
     const TABLES: &[Table] = &[Table::Users, Table::Entities, Table::Relationships];
+    const WRITTEN: &[Table] = &[Table::Users, Table::Relationships];
     let feature = Feature::new("social")
-        .touches(Tier::Workers, Touches { reads: TABLES, writes: TABLES, ..Touches::default() })
+        .touches(Tier::Workers, Touches { reads: TABLES, writes: WRITTEN, own: true, ..Touches::default() })
         // Likes, comments and direct messages count towards it.
         .keeps(affinity::HOLDINGS);
     crate::join_all(feature)

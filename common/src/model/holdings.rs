@@ -71,8 +71,9 @@ impl Holding {
     }
 }
 
-/// Whether a text has this form. A part in angle brackets stands for one character or more.
-fn fits(form: &str, text: &str) -> bool {
+/// Whether a text has this form, that of a [`Holding`]'s keys. A part in angle brackets stands for one character or more.
+#[must_use]
+pub fn fits(form: &str, text: &str) -> bool {
     let Some((before, rest)) = form.split_once('<') else { return form == text };
     let Some(text) = text.strip_prefix(before) else { return false };
     let (_, after) = rest.split_once('>').unwrap_or_default();

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::gate;
 use crate::model::holdings::Holding;
 use crate::model::removal;
 use crate::pipeline::catalog::{Catalog, Spec};
@@ -183,6 +184,13 @@ pub fn spine() -> Feature {
         .keeps(removal::HOLDINGS)
 }
 
+/// The gate, which operators set on the pages of processes where people come in.
+#[must_use]
+pub fn gate() -> Feature {
+    let sets = Touches { own: true, ..Touches::default() };
+    Feature::new("gate").touches(Tier::Edge, sets).touches(Tier::Users, sets).keeps(gate::HOLDINGS)
+}
+
 /// The catalog of all rows.
 #[must_use]
 pub fn catalog(features: &[Feature]) -> Catalog {
@@ -204,9 +212,7 @@ pub fn grants(tier: Tier, features: &[Feature], catalog: &Catalog) -> Grants {
     let mut grants = Grants::default();
     for feature in features {
         for (_, touches) in feature.touches.iter().filter(|(of, _)| *of == tier) {
-            grants.reads.extend(touches.reads);
-            grants.scans.extend(touches.scans);
-            grants.writes.extend(touches.writes);
+            grants.add(touches, &feature.holdings);
             grants.archive |= touches.archive;
             grants.blobs |= touches.blobs;
             match touches.sends {

@@ -42,10 +42,14 @@ impl HeldTables {
 
     fn may_write(&self, write: &Write) -> Result<(), TableError> {
         let Write { table, key, .. } = write;
-        if !self.grants.writes.contains(table) {
-            return Err(self.refused(&format!("writes {}", table.name())));
-        }
         let Key { pk, sk } = key;
+        if !self.grants.writes_to(*table, pk) {
+            let what = match self.grants.partitions.contains_key(table) {
+                true => format!("writes the partition {pk:?} of {}", table.name()),
+                false => format!("writes {}", table.name()),
+            };
+            return Err(self.refused(&what));
+        }
         let Some(kind) = self.kinds.iter().find(|kind| kind.is_at(*table, key)) else {
             return Err(self.refused(&format!("keeps an item at {pk:?} {sk:?} in {}", table.name())));
         };
@@ -200,6 +204,7 @@ impl Queues for HeldQueues {
 mod tests {
     use super::*;
     use crate::model::holdings::Of;
+    use crate::pipeline::grants::Touches;
     use crate::ports::memory::{MemoryQueues, MemoryTables};
     use crate::ports::tables::{Change, Condition};
 
@@ -267,6 +272,46 @@ mod tests {
             assert!(refusal(what)(&answer), "{what}: {answer:?}");
             let beside = tables.get(Table::Entities, Key::new("note#2", "note")).await;
             assert_eq!(beside, Ok(None), "nothing of a refused transaction is written");
+        }
+    }
+
+    /// Sign-ins and token keys are in one table with clocks and posts: a process that writes the ones must not be able
+    /// to write the others.
+    #[tokio::test]
+    async fn writes_are_held_to_the_partitions_of_what_the_features_of_the_tier_keep() {
+        let kind = |kind, pk| {
+            let (table, attributes) = (Table::Entities, &["n"] as &[&str]);
+            Holding { kind, table, pk, sk: "<id>", attributes, of: Of::Nobody, summary: "" }
+        };
+        let (clock, note, keys) = (kind("clock", "clock"), kind("note", "note#<id>"), kind("keys", "keys"));
+        let own = Touches { own: true, ..Touches::default() };
+        let all = Touches { writes: &[Table::Entities], ..Touches::default() };
+        let held = |touched: &[(Touches, Holding)]| {
+            let mut grants = Grants::default();
+            touched.iter().for_each(|(touches, kind)| grants.add(touches, &[*kind]));
+            let tables = Arc::new(MemoryTables::default());
+            HeldTables::new(tables, Tier::Edge, Arc::new(grants), [clock, note, keys].into())
+        };
+        let at = |pk: &str| Key::new(pk, "1");
+        for pk in ["clock", "note#1"] {
+            let tables = held(&[(own, clock), (own, note)]);
+            assert_eq!(tables.write(vec![put(Table::Entities, at(pk), "n")]).await, Ok(()), "{pk}");
+        }
+        for write in [
+            put(Table::Entities, at("keys"), "n"),
+            Write::update(Table::Entities, at("keys"), vec![Change::Add("n", 1)]),
+            Write::check(Table::Entities, at("keys"), Condition::Missing),
+            Write::delete(Table::Entities, at("keys")),
+        ] {
+            let tables = held(&[(own, clock), (own, note), (Touches::default(), keys)]);
+            let text = r#"the tier edge declares nothing that writes the partition "keys" of entities"#;
+            let answer = tables.write(vec![write.clone()]).await;
+            assert_eq!(answer, Err(TableError::Invalid(text.to_owned())), "{write:?}");
+        }
+        let tables = held(&[(own, clock), (all, keys), (own, note)]);
+        for pk in ["clock", "note#1", "keys"] {
+            let answer = tables.write(vec![put(Table::Entities, at(pk), "n")]).await;
+            assert_eq!(answer, Ok(()), "{pk}: who writes all of a table needs no partition");
         }
     }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::telemetry::{Metrics, classic};
-use crate::web::problem::problem;
+use crate::web::problem::{mark_as_data, problem};
 
 /// An answer's body: whole, or streamed.
 pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -32,11 +32,14 @@ pub fn whole(response: Response<Full<Bytes>>) -> Answer {
     response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
-/// Plain text.
+/// Plain text in UTF-8.
 #[must_use]
 pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    mark_as_data(headers);
     response
 }
 
@@ -116,6 +119,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    mark_as_data(headers);
     whole(response)
 }
 

@@ -12,4 +12,5 @@ pub mod pages;
 pub mod pairing;
 pub mod problem;
 pub mod secret;
+pub mod tls_only;
 pub mod uploads;

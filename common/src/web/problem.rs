@@ -2,10 +2,21 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Response, StatusCode, header};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
 
 /// An error that replaces the answer of a call.
 pub type Refusal = Box<Response<Full<Bytes>>>;
+
+/// What an answer that is no page may load and who may frame it: nothing, and nobody.
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// Marks an answer as nothing but what its `Content-Type` says. A browser that takes it for a page all the same may load
+/// nothing for it.
+pub fn mark_as_data(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, NO_PAGE);
+}
 
 /// An `application/problem+json` answer that no cache keeps: `code` is for programs, spelled as in error frames where
 /// they have one for it; `detail` says what to do about it.
@@ -16,9 +27,9 @@ pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Full<By
         serde_json::json!({ "title": title, "status": status.as_u16(), "code": code, "detail": detail });
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
-    let kind = header::HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    let never = header::HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    mark_as_data(headers);
     response
 }

@@ -37,6 +37,7 @@ def main():
     groups = of("aws_lb_target_group")
     check(len(groups) == 2 and all(int(g["deregistration_delay"]) > 110 for g in groups), "the balancer cuts before the drain ends")
     check(all(l["protocol"] == "HTTPS" and l["port"] == 443 for l in of("aws_lb_listener")), "a listener without TLS")
+    check(all(l["ssl_policy"] == "ELBSecurityPolicy-TLS13-1-2-Res-2021-06" for l in of("aws_lb_listener")), "a listener takes old TLS, or ciphers with CBC")
     check(len(of("aws_wafv2_web_acl_association")) == 1, "no WAF before the balancer")
     paths = {p for r in of("aws_lb_listener_rule") for c in r["condition"] for e in c["path_pattern"] for p in e["values"]}
     pages = {pattern for path in deployment["services"]["users"]["paths"] for pattern in (path, f"{path}/*")}

@@ -141,6 +141,29 @@ run "least_privilege" {
     error_message = "A service reads or writes a table that is none of its business, or may not reach one that is."
   }
 
+  # Token keys, sign-ins and identities are in the same table as clocks and posts.
+  assert {
+    condition = {
+      for service, policy in output.policies : service => {
+        for statement in jsondecode(policy).Statement : statement.Resource[0] => statement.Condition if startswith(statement.Sid, "Write") && statement.Sid != "Write"
+      }
+      } == {
+      for service, may in jsondecode(file("deployment.json")).services : service => {
+        for table, patterns in may.partitions : "arn:aws:dynamodb:us-east-1:123456789012:table/soundoff-test-${table}" => { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = patterns } }
+      }
+    }
+    error_message = "A service writes items of a table that other services keep there, or may not write its own."
+  }
+
+  assert {
+    condition = [
+      for service, policy in output.policies : service if anytrue([
+        for statement in jsondecode(policy).Statement : contains(statement.Action, "dynamodb:PutItem") && contains(statement.Resource, "arn:aws:dynamodb:us-east-1:123456789012:table/soundoff-test-entities") && (!can(statement.Condition) || strcontains(jsonencode(statement), "token-keys"))
+      ])
+    ] == ["users"]
+    error_message = "Only the User service makes token keys."
+  }
+
   assert {
     condition = alltrue([
       for policy in values(output.policies) :

@@ -6,6 +6,7 @@ use clap::Args;
 use soundoff_common::pipeline::consumer::ConsumerConfig;
 use soundoff_common::web::base::BasePath;
 use soundoff_common::web::origins::{Origin, Origins};
+use soundoff_common::web::tls_only::{Hosts, TlsOnly};
 use soundoff_edge::EdgeConfig;
 use soundoff_media::MediaConfig;
 
@@ -77,6 +78,27 @@ pub(crate) struct ProxyArgs {
     /// X-Forwarded-For; limits count by the one that the outermost added.
     #[arg(long, env = "SOUNDOFF_PROXIES", default_value_t = 0, value_parser = whole::<usize>(0..=MOST_PROXIES))]
     pub(crate) proxies: usize,
+    /// Whether browsers that came by TLS are told to come by TLS only, for a year (HSTS): `off`; `host`, for the host
+    /// that they asked; or `subdomains`, for all hosts below its name as well, also those of others. Only behind --proxies,
+    /// of which the outermost says in X-Forwarded-Proto how a request came.
+    #[arg(long, env = "SOUNDOFF_HSTS", value_name = "HOSTS", default_value = "host", value_parser = hosts)]
+    hsts: Hosts,
+}
+
+impl ProxyArgs {
+    /// What browsers are told of TLS.
+    fn tls_only(&self) -> TlsOnly {
+        TlsOnly::new(self.hsts, self.proxies)
+    }
+}
+
+fn hosts(text: &str) -> Result<Hosts, String> {
+    match text {
+        "off" => Ok(Hosts::None),
+        "host" => Ok(Hosts::Asked),
+        "subdomains" => Ok(Hosts::Subdomains),
+        _ => Err("it is off, host or subdomains".to_owned()),
+    }
 }
 
 /// Where a public port is on the web.
@@ -98,16 +120,22 @@ pub(crate) struct AddressArgs {
 }
 
 impl AddressArgs {
-    /// The door to a public port, which pages of these origins may use.
-    pub(crate) fn door(&self) -> Door {
-        Door { origins: Origins::new(&self.origins), base: self.base_path.clone() }
+    /// The door to a public port behind these proxies, which pages of these origins may use.
+    pub(crate) fn door(&self, proxies: &ProxyArgs) -> Door {
+        let (origins, base) = (Origins::new(&self.origins), self.base_path.clone());
+        Door { origins, base, tls_only: proxies.tls_only() }
     }
 }
 
 impl EdgeArgs {
+    /// The door to the public port.
+    pub(super) fn door(&self) -> Door {
+        self.address.door(&self.proxies)
+    }
+
     /// The configuration of each of `edges` edges in this process; clients have `drain` to leave when it stops.
     pub(crate) fn config(&self, edges: u16, drain: Duration) -> EdgeConfig {
-        let Door { origins, base } = self.address.door();
+        let Door { origins, base, tls_only } = self.door();
         EdgeConfig {
             goaway: (Duration::ZERO, drain / 2),
             drain_window: drain,
@@ -124,6 +152,7 @@ impl EdgeArgs {
             upgrades_per_address: self.upgrades_per_address,
             origins,
             base,
+            tls_only,
             ..EdgeConfig::default()
         }
     }

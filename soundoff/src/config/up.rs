@@ -118,9 +118,9 @@ impl UpConfig {
 
     /// The door to the public port, which a developer's pages may use.
     pub(crate) fn door(&self) -> Door {
-        let Door { origins, base } = self.edge.address.door();
-        let origins = origins.and_loopback();
-        Door { origins: if self.lan { origins.and_addresses() } else { origins }, base }
+        let door = self.edge.door();
+        let origins = door.origins.and_loopback();
+        Door { origins: if self.lan { origins.and_addresses() } else { origins }, ..door }
     }
 
     /// How long clients have to leave.

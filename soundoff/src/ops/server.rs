@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use soundoff_common::pipeline::deliver::{Judge, Promised, SIGNED_HEADER, is_fresh};
 use soundoff_common::protocol::now_ms;
-use soundoff_common::web::http::whole;
-use soundoff_common::web::problem::problem;
+use soundoff_common::web::http::{Answer, json, refuse};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -27,16 +25,16 @@ pub(crate) async fn serve(listener: TcpListener, judge: Judge, ops: Arc<Ops>, st
     let judge = Arc::new(judge);
     let answer = move |request| {
         let (judge, ops) = (judge.clone(), ops.clone());
-        async move { whole(answer(request, &judge, &ops).await) }
+        async move { answer(request, &judge, &ops).await }
     };
     serve::serve(listener, 0, stop, answer).await;
 }
 
-async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Response<Full<Bytes>> {
-    let unsigned = || problem(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with this process's key");
+async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Answer {
+    let unsigned = || refuse(StatusCode::UNAUTHORIZED, "unauthorized", "not signed with this process's key");
     let Some(promised) = judged(&request, judge) else { return unsigned() };
     let Ok(body) = Limited::new(request.into_body(), MAX_ASK_BYTES).collect().await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too large");
     };
     let body = body.to_bytes();
     if !promised.is_kept_by(&body) {
@@ -44,11 +42,11 @@ async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Respons
     }
     let ask: Ask = match serde_json::from_slice(&body) {
         Ok(ask) => ask,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_message", &error.to_string()),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_message", &error.to_string()),
     };
     match ops.answer(ask).await {
-        Ok(value) => Response::new(Full::new(Bytes::from(value.to_string()))),
-        Err(error) => problem(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
+        Ok(value) => json(StatusCode::OK, &value),
+        Err(error) => refuse(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
     }
 }
 

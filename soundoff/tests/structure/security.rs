@@ -143,3 +143,13 @@ fn what_holds_is_held_by_something() {
         assert!(is_held(row), "{:?} holds, and its row names no test", row.id);
     }
 }
+
+#[test]
+fn vulnerable_dependencies_have_a_number_of_days() {
+    let page = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, rest) = page.split_once("## How soon dependencies are replaced\n").expect("it is written down");
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    for days in ["**7 days**", "**30 days**"] {
+        assert!(section.contains(days), "{days} is missing: {section}");
+    }
+}

@@ -163,7 +163,7 @@ async function handles({ backend, apple }) {
   await check("handles: taken, reserved and malformed ones are refused, and the proof is not used up", async () => {
     const proof = await apple();
     for (const [handle, status, code] of [
-      [taken, 409, "conflict"], ["admin", 409, "conflict"], ["soundoff", 409, "conflict"], ["", 400, "bad_message"], ["ab", 400, "bad_message"],
+      [taken, 409, "conflict"], ["admin", 409, "conflict"], ["__proto__", 409, "conflict"], ["constructor", 409, "conflict"], ["soundoff", 409, "conflict"], ["", 400, "bad_message"], ["ab", 400, "bad_message"],
       ["UPPER", 400, "bad_message"], ["a".repeat(31), 400, "bad_message"], ["аnna", 400, "bad_message"], ["an na", 400, "bad_message"], [7, 400, "bad_message"],
     ]) {
       const answer = await api.auth(backend, "apple", { ...proof, handle });

@@ -1,28 +1,50 @@
 //! `like.remove`: takes a like back; fine when there is none. A block does not prevent it: the like is the sender's
-//! own.
+//! own. But it tells nothing of a post that the block hides.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 
-use crate::likes::like::{self, Liked, Likes};
+use crate::likes::like::{self, Liked};
 use crate::posts::post;
+use crate::rules::people::Block;
 
 /// The handler.
 pub(crate) struct LikeRemove;
 
+/// A post's likes after one was taken back.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct LikesLeft {
+    /// The post's id.
+    post: String,
+    /// How many like it now; missing across a block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    likes: Option<u64>,
+    /// Whether the sender likes it now. A later message of the sender's may have come first.
+    liked: bool,
+}
+
 impl MessageType for LikeRemove {
     const TYPE: &'static str = "like.remove";
-    const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none.";
+    const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none. Across a block the \
+                                   reply has no `likes`, and without a like it is `not_found`.";
     const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);
     type Body = Liked;
-    type Reply = Likes;
+    type Reply = LikesLeft;
 
-    async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<Likes>, Failure> {
-        let id = post::id(&request.body.post)?;
-        let (post, like) = like::read(cx, &request.from, id).await?;
+    async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<LikesLeft>, Failure> {
+        let (from, id) = (&request.from, post::id(&request.body.post)?);
+        let (post, like) = like::read(cx, from, id).await?;
+        // Not checked again by the transaction: a block decides what is told, as with `post.get`, and not what is done.
+        let is_hidden = Block::between(cx, from, &post.author).await?.stands();
+        if is_hidden && !like.on() {
+            return Err(post::no_such_post());
+        }
         let turn = like.turn(false, request.mid, false);
         let liked = turn.on;
         let (writes, likes) = like::writes(id, post.likes, turn);
-        Ok(Outcome::effect(Likes { post: id.to_string(), likes, liked }, writes))
+        let reply = LikesLeft { post: id.to_string(), likes: (!is_hidden).then_some(likes), liked };
+        Ok(Outcome::effect(reply, writes))
     }
 }
 
@@ -30,7 +52,9 @@ impl MessageType for LikeRemove {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::world::World;
+    use soundoff_common::protocol::ErrorCode;
+
+    use crate::testing::world::{World, reply};
 
     #[tokio::test]
     async fn taking_back_what_is_not_there_is_fine_and_beats_an_older_like() {
@@ -39,19 +63,43 @@ mod tests {
         let late = world.message("bobby", "like.add", &body);
         assert_eq!(world.ok("bobby", "like.remove", body.clone()).await["likes"], 0);
         let done = world.run(&late).await.unwrap();
-        let reply = crate::testing::world::reply(&done);
-        assert_eq!((&reply["likes"], &reply["liked"]), (&json!(0), &json!(false)));
+        let said = reply(&done);
+        assert_eq!((&said["likes"], &said["liked"]), (&json!(0), &json!(false)));
         assert_eq!(world.inbox("alice"), []);
         world.audit();
     }
 
     #[tokio::test]
-    async fn a_block_does_not_keep_ones_own_like_where_it_is() {
+    async fn across_a_block_ones_own_like_can_be_taken_back_and_no_count_is_told() {
+        for blocker in ["alice", "bobby"] {
+            let world = World::with(&["alice", "bobby", "carol"]).await;
+            let post = world.post("alice", "hi").await;
+            let body = json!({ "post": post });
+            for liker in ["bobby", "carol"] {
+                world.ok(liker, "like.add", body.clone()).await;
+            }
+            let blocked = if blocker == "alice" { "bobby" } else { "alice" };
+            world.ok(blocker, "block.add", json!({ "user": blocked })).await;
+            let back = world.message("bobby", "like.remove", &body);
+            let taken = json!({ "post": post, "liked": false });
+            assert_eq!(reply(&world.run(&back).await.unwrap()), taken);
+            assert_eq!(world.refused("bobby", "like.remove", body.clone()).await, ErrorCode::NotFound);
+            assert_eq!(reply(&world.run(&back).await.unwrap()), taken, "the same message again");
+            let seen = world.ok("alice", "post.get", body).await;
+            assert_eq!(seen["post"]["likes"], 1, "carol's");
+            world.audit();
+        }
+    }
+
+    #[tokio::test]
+    async fn across_a_block_a_later_like_stays_and_no_count_is_told() {
         let world = World::with(&["alice", "bobby"]).await;
-        let body = json!({ "post": world.post("alice", "hi").await });
-        world.ok("bobby", "like.add", body.clone()).await;
+        let post = world.post("alice", "hi").await;
+        let body = json!({ "post": post });
+        let late = world.message("bobby", "like.remove", &body);
+        world.ok("bobby", "like.add", body).await;
         world.ok("alice", "block.add", json!({ "user": "bobby" })).await;
-        assert_eq!(world.ok("bobby", "like.remove", body).await["likes"], 0);
+        assert_eq!(reply(&world.run(&late).await.unwrap()), json!({ "post": post, "liked": true }));
         world.audit();
     }
 }

@@ -25,7 +25,7 @@ async fn each_type_makes_as_many_calls_as_the_data_model_says() {
         ("comment.create", json!({ "post": post, "text": "c" }), 3, 1),
         ("comment.list", json!({ "post": post }), 3, 0),
         ("like.add", json!({ "post": post }), 3, 1),
-        ("like.remove", json!({ "post": post }), 1, 1),
+        ("like.remove", json!({ "post": post }), 2, 1),
         ("follow.add", json!({ "user": "bobby" }), 2, 1),
         ("follow.list", json!({ "direction": "following" }), 3, 0),
         ("follow.remove", json!({ "user": "bobby" }), 1, 1),

@@ -118,7 +118,8 @@ async fn the_end_is_the_same_in_whatever_order_messages_come() {
         for message in &messages {
             // A refusal across a block is a valid answer. Anything else would be a failure of the runner.
             if let Err(error) = world.run(message).await {
-                assert!(error.to_string().contains("Forbidden"), "case {case}: {error}");
+                let hidden = message.message_type == "like.remove" && error.to_string().contains("NotFound");
+                assert!(hidden || error.to_string().contains("Forbidden"), "case {case}: {error}");
                 assert!(!expected.blocks.is_empty(), "case {case}: {error}");
             }
         }

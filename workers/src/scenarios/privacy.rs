@@ -23,15 +23,16 @@ async fn strangers(blocker: &str) -> (World, String) {
 async fn a_block_hides_each_from_the_other() {
     for blocker in ["alice", "bobby"] {
         let (world, post) = strangers(blocker).await;
-        let reading: [(&str, Value); 6] = [
+        let hidden: [(&str, Value); 7] = [
             ("profile.get", json!({ "user": "alice" })),
             ("post.get", json!({ "post": post })),
             ("post.list", json!({ "user": "alice" })),
             ("comment.list", json!({ "post": post })),
             ("follow.list", json!({ "user": "alice", "direction": "followers" })),
             ("dm.list", json!({ "with": "alice" })),
+            ("like.remove", json!({ "post": post })),
         ];
-        for (message_type, body) in reading {
+        for (message_type, body) in hidden {
             assert_eq!(world.refused("bobby", message_type, body).await, NotFound, "{message_type}");
         }
         let acting: [(&str, Value); 4] = [
