@@ -155,7 +155,8 @@ impl Users {
         let apple = self.apple.as_ref().ok_or(Refusal::NotConfigured("Sign in with Apple"))?;
         let example = r#"{"id_token":"…","nonce":"…"}"#;
         let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let verified = apple.verify(&self.seal, &body.id_token, &body.nonce, call.now / 1000).await;
+        let at = (&*self.tables, &self.seal);
+        let verified = apple.verify(at, &body.id_token, &body.nonce, call.now / 1000).await;
         let (identity, spend) = verified?;
         self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
     }

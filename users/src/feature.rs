@@ -50,7 +50,7 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
                 metrics: world.metrics.clone(),
                 weather: world.weather.clone(),
             };
-            Ok(Users::new(config, deps))
+            Ok(Users::new(config, deps)?)
         })
         .runs(Tier::Users, "renewal of token keys", &[], move |_, stop| {
             let settings = settings.as_ref().context("no settings of the User service")?;

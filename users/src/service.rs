@@ -18,7 +18,7 @@ use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::{CallLabel, Metrics, ReasonLabel};
 use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
 use soundoff_common::web::pages::Pages;
-use soundoff_common::web::secret::Secret;
+use soundoff_common::web::secret::{LacksKey, Secret};
 use ulid::Ulid;
 
 use crate::config::UsersConfig;
@@ -89,14 +89,16 @@ pub(crate) struct Call {
 
 impl Users {
     /// The service.
-    #[must_use]
-    pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
+    ///
+    /// # Errors
+    /// [`LacksKey`].
+    pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Result<Self, LacksKey> {
         let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, weather, outbox } = deps;
         let fetch = Fetch::new();
         let at = |provider| fetch.behind(weather.engine(provider));
         let by =
             |courier, carrier| Post::new(Arc::new(GuardedCourier::new(courier, weather.engine(carrier))));
-        Self {
+        Ok(Self {
             apple: config.apple.clone().map(|apple| Apple::new(apple, at("apple"))),
             twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, at("twitter"))),
             codes: Limit::per_minute(config.codes_per_minute),
@@ -107,13 +109,13 @@ impl Users {
             issuer: Issuer::new(ring.clone()),
             verifier: Verifier::new(ring.clone()),
             ring,
-            seal: Seal::new(&secret),
-            refresh: RefreshKey::new(&secret),
+            seal: Seal::new(&secret)?,
+            refresh: RefreshKey::new(&secret)?,
             mail: by(mail, "mail"),
             texts: by(texts, "texts"),
             metrics,
             outbox,
-        }
+        })
     }
 
     async fn serve(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {

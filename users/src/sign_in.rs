@@ -134,7 +134,7 @@ struct Known {
     linked: Linked,
 }
 
-/// Whose an identity is: by its spelling, or else by one of version 0.1.0.
+/// Whose an identity is: by its spelling and the secret in use, or else by others of before.
 async fn known(tables: &dyn Tables, seal: &Seal, identity: &Identity) -> Result<Option<Known>, Refusal> {
     let mut rows = vec![identity.row(seal)];
     rows.extend(identity.former_rows(seal));
@@ -178,7 +178,8 @@ async fn returning(
     Ok(Plan { done, writes, account: None })
 }
 
-/// The checks that an identity is still nobody's under a spelling of version 0.1.0, which may run beside this one.
+/// The checks that an identity is still nobody's elsewhere: a process of version 0.1.0 may run beside this one, or one
+/// that uses another generation of the secret.
 fn still_nobodys(seal: &Seal, identity: &Identity) -> impl Iterator<Item = Write> {
     let rows = identity.former_rows(seal).into_iter();
     rows.map(|row| Write::check(Table::Entities, row.key(), Condition::Missing))

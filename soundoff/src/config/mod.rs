@@ -13,7 +13,7 @@ mod users;
 mod values;
 
 pub(crate) use cli::{
-    At, Cli, Command, DlqCommand, GateCommand, TimelineCommand, UsersCommand, WorkersCommand,
+    At, Cli, Command, DlqCommand, GateCommand, SecretCommand, TimelineCommand, UsersCommand, WorkersCommand,
     refuse_unknown_environment,
 };
 pub(crate) use country::CountryArgs;

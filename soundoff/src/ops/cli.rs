@@ -9,7 +9,6 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use soundoff_common::model::gate::{First, Gate, Mode};
 use soundoff_common::pipeline::deliver::{InternalKey, SIGNED_HEADER, Signer};
-use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
 use soundoff_common::{note, tell};
@@ -48,7 +47,7 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
 
 /// Does it on a deployment's engines.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
-    let node = Node::managed(&at.engines, &[Tier::Users]).await?;
+    let node = Node::operated(&at.engines).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
     Ops::new(&node, names, Some(live)).answer(ask).await

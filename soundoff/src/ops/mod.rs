@@ -8,6 +8,7 @@ mod gate;
 mod history;
 pub(crate) mod page;
 mod scrape;
+pub(crate) mod secret;
 pub(crate) mod server;
 pub(crate) mod timeline;
 
@@ -24,7 +25,7 @@ use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_timeline::{Operators, TimelineConfig};
-use soundoff_users::Ring;
+use soundoff_users::{Reseal, Ring};
 
 use crate::node::Node;
 use crate::pool::Pool;
@@ -45,6 +46,7 @@ pub(crate) enum Ask {
     ResumeWorkers,
     TimelineTick { users: Vec<Handle> },
     TimelineStatus,
+    Reseal { after: Option<(String, String)>, only_count: bool },
     Gate(Option<Order>),
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct Live {
     pub(crate) pool: Option<Arc<Pool>>,
     pub(crate) timelines: Operators,
     pub(crate) ring: Arc<Ring>,
+    /// The generation of the secret that the process uses.
+    pub(crate) generation: String,
 }
 
 impl Live {
@@ -71,7 +75,8 @@ impl Live {
     pub(crate) fn of(node: &Node, pool: Option<Arc<Pool>>, timeline: TimelineConfig) -> anyhow::Result<Self> {
         let (tables, replies) = (node.world.tables.clone(), node.world.outward.replies.clone());
         let timelines = Operators::new(timeline.tiers, &node.world);
-        Ok(Self { tables, replies, pool, timelines, ring: node.ring()?.clone() })
+        let generation = node.engines.secret.generations().swap_remove(0);
+        Ok(Self { tables, replies, pool, timelines, ring: node.ring()?.clone(), generation })
     }
 }
 
@@ -119,6 +124,12 @@ impl Ops {
             Ask::Gate(order) => {
                 let tables = self.tables.as_ref().context(NOT_RUNNING)?;
                 Ok(serde_json::to_value(gate::obey(&**tables, order).await?)?)
+            }
+            Ask::Reseal { after, only_count } => {
+                let live = self.live()?;
+                let reseal = Reseal::new(live.tables.clone(), live.ring.clone());
+                let done = reseal.page(after, only_count).await?;
+                Ok(serde_json::to_value(secret::Page { generation: live.generation.clone(), done })?)
             }
             Ask::TimelineTick { users } => {
                 let unknown = self.live()?.timelines.tick_now(&users).await?;

@@ -22,7 +22,7 @@ use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::{
     Answer, bearer, json, method_not_allowed, parameter, read_json, refuse, unauthorized, whole,
 };
-use soundoff_common::web::operator::OperatorKey;
+use soundoff_common::web::operator::OperatorCheck;
 use soundoff_common::web::pages::Pages;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ enum Guard {
     /// Anybody who can reach the port, except pages of other sites.
     SameOrigin,
     Key {
-        key: OperatorKey,
+        key: OperatorCheck,
         seen: watch::Sender<Instant>,
     },
 }
@@ -180,7 +180,7 @@ impl OpsPage {
         ops: Arc<Ops>,
         node: &Node,
         stop: &CancellationToken,
-    ) -> Arc<Self> {
+    ) -> anyhow::Result<Arc<Self>> {
         let engines = &node.engines;
         let (queues, names) = (ops.queues.clone(), ops.names.clone());
         let looked = Looked { queues, names: names.clone(), depths: engines.metrics.depths.clone() };
@@ -192,7 +192,7 @@ impl OpsPage {
             Place::Deployment => {
                 let (seen, watched) = watch::channel(Instant::now());
                 tokio::spawn(looked.while_watched(watched, stop.clone()));
-                Guard::Key { key: OperatorKey::of(&engines.secret), seen }
+                Guard::Key { key: OperatorCheck::of(&engines.secret)?, seen }
             }
         };
         let history = Arc::new(History::new(names));
@@ -200,7 +200,7 @@ impl OpsPage {
         let weather = engines.weather.clone();
         let is_public = parts.iter().any(|part| matches!(part, Part::Edge | Part::Users));
         let gate = is_public.then(|| node.gate.clone());
-        Arc::new(Self { ops, history, guard, parts, weather, gate, turn: Mutex::default() })
+        Ok(Arc::new(Self { ops, history, guard, parts, weather, gate, turn: Mutex::default() }))
     }
 
     pub(crate) fn serves(path: &str) -> bool {

@@ -13,6 +13,7 @@ use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
+use soundoff_common::web::operator::operator_key;
 
 /// A page, and its queue with some dead letters.
 struct Desk {
@@ -25,8 +26,16 @@ struct Desk {
 
 const BODY: &str = r#"{"mid":"01JD0000000000000000000000","id":"poison-1","type":"post.get","from":"ann","at":7,"body":{"post":"secret"}}"#;
 
-fn key() -> OperatorKey {
-    OperatorKey::of(&Secret::new(&[7; 32]).unwrap())
+fn secret() -> Secret {
+    Secret::new(&[7; 32]).unwrap()
+}
+
+fn key() -> OperatorCheck {
+    OperatorCheck::of(&secret()).unwrap()
+}
+
+fn key_text() -> String {
+    operator_key(&secret()).unwrap()
 }
 
 impl Desk {
@@ -76,8 +85,8 @@ impl Desk {
 async fn a_deployments_letters_open_to_the_operators_key_alone() {
     let (seen, watched) = watch::channel(Instant::now());
     let desk = Desk::new(Guard::Key { key: key(), seen }, 2).await;
-    let shown = format!("Bearer {}", key().text());
-    let another = format!("Bearer {}", OperatorKey::of(&Secret::new(&[8; 32]).unwrap()).text());
+    let shown = format!("Bearer {}", key_text());
+    let another = format!("Bearer {}", operator_key(&Secret::new(&[8; 32]).unwrap()).unwrap());
     let requests = [
         ("/ops/letters", json!({ "queue": "post_get_q" })),
         ("/ops/letter", json!({ "queue": "post_get_q", "key": "1" })),
@@ -92,7 +101,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
             &[("authorization", another.as_str())],
             &[("authorization", "Bearer ")],
             &[("authorization", "Basic 00")],
-            &[("authorization", key().text().as_str())],
+            &[("authorization", key_text().as_str())],
         ] {
             let (status, said) = desk.post(path, headers, body.clone()).await;
             assert_eq!(

@@ -10,7 +10,7 @@ use soundoff_common::protocol::{Handle, Role, is_ahead, now_ms};
 use ulid::Ulid;
 
 use crate::refusal::Refusal;
-use crate::sessions::refresh::{RefreshKey, RefreshToken};
+use crate::sessions::refresh::{RefreshKey, RefreshToken, Shown};
 
 /// How long after a refresh its answer can be asked for once more, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 10_000;
@@ -112,7 +112,7 @@ pub(crate) async fn refresh(
     arrived: u64,
 ) -> Result<Refreshed, Refusal> {
     let first = || Refusal::Conflict("another refresh of this token came first; use its answer".into());
-    let token = key.parse(text).ok_or(ENDED)?;
+    let Shown { token, is_marked } = key.parse(text).ok_or(ENDED)?;
     let at = sign_ins::key(token.session);
     let Some(item) = tables.get(Table::Entities, at.clone()).await? else { return Err(ENDED) };
     let sign_in: SignIn = item.parse()?;
@@ -124,7 +124,7 @@ pub(crate) async fn refresh(
     if sign_ins::is_revoked(account.revoked_at, sign_in.revoked_at, sign_in.created_at) {
         return Err(ENDED);
     }
-    let (hash, next) = (token.hash(), key.next(&token));
+    let (hash, mut next) = (token.hash(), key.next(&token));
     let present = Condition::Equals(REFRESH, sign_in.refresh.clone().into());
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
     let last = sign_in.before.as_ref() == Some(&hash);
@@ -144,10 +144,14 @@ pub(crate) async fn refresh(
     } else if last && arrived < answered && !is_ahead(answered, arrived) {
         return Err(first());
     } else if last && sign_in.retried_at.is_none() && (answered..answered + RETRY_MS).contains(&arrived) {
+        // Its answer may have been made with a key that is forgotten by now.
+        next = key.followed(&token, &sign_in.refresh).ok_or_else(first)?;
         let once = Condition::All(vec![present, Condition::Absent(RETRIED_AT)]);
         Write::update(Table::Entities, at, vec![Change::Set(RETRIED_AT, now.into())]).when(once)
-    } else {
+    } else if is_marked || last {
         return Ok(Refreshed::Reused { user: sign_in.user, session: token.session });
+    } else {
+        return Err(ENDED);
     };
     match tables.write(vec![write]).await {
         Ok(()) => {
@@ -166,10 +170,13 @@ pub(crate) async fn owner(
     key: &RefreshKey,
     text: &str,
 ) -> Result<Option<(Handle, Ulid)>, TableError> {
-    let Some(token) = key.parse(text) else { return Ok(None) };
+    let Some(Shown { token, is_marked }) = key.parse(text) else { return Ok(None) };
     let found = tables.get(Table::Entities, sign_ins::key(token.session)).await?;
     let found: Option<SignIn> = found.map(Item::parse).transpose()?;
-    Ok(found.map(|sign_in| (sign_in.user, token.session)))
+    let hash = Some(token.hash());
+    let is_of =
+        |sign_in: &SignIn| is_marked || hash.as_ref() == Some(&sign_in.refresh) || hash == sign_in.before;
+    Ok(found.filter(is_of).map(|sign_in| (sign_in.user, token.session)))
 }
 
 /// Ends a sign-in: from now on neither its refresh tokens nor its access tokens are valid.

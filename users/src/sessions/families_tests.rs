@@ -22,7 +22,7 @@ impl Desk {
     async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
-        let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap());
+        let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap()).unwrap();
         let (user, begun, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
         let token = RefreshKey::first(session);
         let writes = vec![accounts::create(&user, begun), begin(&user, &token, (begun, LIFETIME_S), 0)];

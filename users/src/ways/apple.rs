@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use soundoff_common::hex::hex;
 use soundoff_common::model::holdings::{Holding, Of};
-use soundoff_common::ports::tables::{Condition, EXPIRES, Item, Key, Table, Write};
+use soundoff_common::ports::tables::{Condition, EXPIRES, Item, Key, Table, Tables, Write};
 
 use crate::config::AppleConfig;
 use crate::fetch::Fetch;
@@ -77,7 +77,7 @@ impl Apple {
     /// Whom the token is about, and the write that uses its nonce up.
     pub(crate) async fn verify(
         &self,
-        seal: &Seal,
+        (tables, seal): (&dyn Tables, &Seal),
         token: &str,
         nonce: &str,
         now_s: u64,
@@ -105,7 +105,13 @@ impl Apple {
         if claims.sub.is_empty() || claims.sub.len() > 255 {
             return Err(BAD);
         }
-        let once = nonce_key(&seal.hash(&["nonce", &claims.nonce]));
+        let mut used = seal.hashes(&["nonce", &claims.nonce]).into_iter().map(|hash| nonce_key(&hash));
+        let once = used.next().expect("a secret has a generation");
+        // While the secret is replaced, another process may have used it up under another hash.
+        let elsewhere: Vec<_> = used.map(|key| (Table::Entities, key)).collect();
+        if !elsewhere.is_empty() && tables.get_many(&elsewhere).await?.iter().any(Option::is_some) {
+            return Err(BAD);
+        }
         let gone_at = claims.exp.min(claims.iat + MAX_AGE_S) + CLOCK_SKEW_S;
         let spend = Write::put(Table::Entities, once, Item::new().with(EXPIRES, gone_at));
         let identity = Identity::elsewhere(Kind::Apple, claims.sub);

@@ -5,7 +5,7 @@ use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::Handle;
 
-use crate::keys::seal::Seal;
+use crate::keys::seal::{Generation, Seal};
 use crate::refusal::Refusal;
 use crate::ways::mail;
 use crate::ways::phone;
@@ -70,7 +70,9 @@ pub(crate) const ROW: Holding = Holding {
 };
 /// [`Linked::user`] as an attribute.
 pub(crate) const USER: &str = "user";
-const ATTRIBUTES: &[&str] = &[USER, "linked_at", "sealed"];
+/// [`Linked::sealed`] as an attribute.
+pub(crate) const SEALED: &str = "sealed";
+const ATTRIBUTES: &[&str] = &[USER, "linked_at", SEALED];
 
 /// An identity's item: whose it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,23 +106,20 @@ impl Identity {
     }
 
     /// The keyed hash that names it in the tables.
-    pub(crate) fn hash(&self, seal: &Seal) -> String {
+    pub(crate) fn hash(&self, seal: &Generation) -> String {
         seal.hash(&[self.kind.name(), &self.value])
     }
 
     /// Names it in its user's list of identities.
     pub(crate) fn row(&self, seal: &Seal) -> Row {
-        self.row_of(&self.value, seal)
+        Row::of(self.kind.name(), &self.value, seal)
     }
 
-    /// Where it may be under a spelling of version 0.1.0.
+    /// Where else it may be: under a spelling of version 0.1.0, or found by a hash of another generation of the secret.
     pub(crate) fn former_rows(&self, seal: &Seal) -> Vec<Row> {
-        self.former.iter().map(|value| self.row_of(value, seal)).collect()
-    }
-
-    fn row_of(&self, value: &str, seal: &Seal) -> Row {
-        let kind = self.kind.name();
-        Row(format!("{kind}#{}", seal.hash(&[kind, value])))
+        let spellings = std::iter::once(&self.value).chain(&self.former);
+        // The first is the row of today.
+        spellings.flat_map(|value| Row::all(self.kind.name(), value, seal)).skip(1).collect()
     }
 
     /// What its sealed value is bound to.
@@ -134,6 +133,16 @@ impl Identity {
 pub(crate) struct Row(String);
 
 impl Row {
+    /// The row of a value.
+    pub(crate) fn of(kind: &str, value: &str, seal: &Seal) -> Self {
+        Self(format!("{kind}#{}", seal.hash(&[kind, value])))
+    }
+
+    /// The rows of a value in all generations of the secret, the one in use first.
+    fn all(kind: &str, value: &str, seal: &Seal) -> impl Iterator<Item = Self> {
+        seal.hashes(&[kind, value]).into_iter().map(move |hash| Self(format!("{kind}#{hash}")))
+    }
+
     /// The row of a range key.
     pub(crate) fn of_key(sk: String) -> Self {
         Self(sk)

@@ -36,7 +36,7 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = aws_iam_role.task[each.key].arn
 
   runtime_platform {
@@ -62,7 +62,7 @@ resource "aws_ecs_task_definition" "this" {
         each.value.environment,
       ) : { name = name, value = value }
     ]
-    secrets = [{ name = "SOUNDOFF_SECRET", valueFrom = var.secret_arn }]
+    secrets = [{ name = "SOUNDOFF_SECRET", valueFrom = each.value.secret_arn }]
     portMappings = [
       for port in each.value.public ? [local.public_port, local.internal_port] : [local.internal_port] :
       { containerPort = port, hostPort = port, protocol = "tcp" }

@@ -13,15 +13,19 @@ locals {
   })
 }
 
-# The role that starts containers: image, secret, logs. No process has it.
+# The roles that start containers: image, secret, logs. No process has one, and each reads only its own service's secret.
 resource "aws_iam_role" "execution" {
-  name               = "${var.prefix}execution"
+  for_each = var.services
+
+  name               = "${var.prefix}${each.key}-start"
   assume_role_policy = local.assume_by_tasks
 }
 
 resource "aws_iam_role_policy" "execution" {
+  for_each = var.services
+
   name = "start"
-  role = aws_iam_role.execution.id
+  role = aws_iam_role.execution[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat([for repository in local.repositories : {
@@ -38,7 +42,7 @@ resource "aws_iam_role_policy" "execution" {
       {
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [var.secret_arn]
+        Resource = [each.value.secret_arn]
       },
       {
         Effect   = "Allow"
@@ -48,7 +52,7 @@ resource "aws_iam_role_policy" "execution" {
       {
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+        Resource = ["${aws_cloudwatch_log_group.this[each.key].arn}:*"]
       },
     ])
   })

@@ -33,11 +33,6 @@ variable "kms_key_arn" {
   type        = string
 }
 
-variable "secret_arn" {
-  description = "The deployment's secret."
-  type        = string
-}
-
 variable "environment" {
   description = "SOUNDOFF_… variables that every process gets."
   type        = map(string)
@@ -69,7 +64,7 @@ variable "autoscaling" {
 }
 
 variable "services" {
-  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `policy` is the task role's document."
+  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `policy` is the task role's document, `secret_arn` the secret with its role's keys."
   type = map(object({
     command          = list(string)
     cpu              = number
@@ -86,6 +81,7 @@ variable "services" {
     public           = optional(bool, false)
     environment      = optional(map(string), {})
     policy           = string
+    secret_arn       = string
   }))
 
   validation {
