@@ -83,6 +83,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             tell!("{}", operator_key(&secret.read()?)?);
             Ok(())
         }
+        Command::Audit(args) => ops::audit::run(args).await,
         Command::Secret { command } => ops::secret::run(command).await,
         Command::Deployment => {
             soundoff_common::terminal::print(&deployment::json());

@@ -215,7 +215,7 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let ring = node.ring()?;
     let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
-    let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
+    let dev = role.dev.then(|| Dev::new(&node, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
     node.begin_loops(&features, &stop)?;
     let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop)?;

@@ -96,7 +96,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let live = Live::of(&node, Some(pool.clone()), timeline)?;
     let names = node.catalog.queue_names();
     let ops = Arc::new(Ops::new(&node, names, Some(live)));
-    let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
+    let dev = Some(Dev::new(&node, &ring, couriers.outbox));
     let mut mounted = node.pages(&features, Tier::Users)?;
     let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop)?;
     mounted.push(Mounted { paths: &["/ops"], pages: operators });

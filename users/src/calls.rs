@@ -1,8 +1,11 @@
 //! What each call to the User service does.
 
+use std::net::IpAddr;
+
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use soundoff_common::model::audit::Kind;
 use soundoff_common::ports::tables::{Query, Table, Write};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
@@ -13,7 +16,7 @@ use crate::service::{Call, IDENTITY, Users};
 use crate::sessions::families::{self, ENDED, Refreshed, Session};
 use crate::sign_in::{Proven, SignedIn, sign_in, unlink};
 use crate::ways::codes::{self, Asker};
-use crate::ways::identity::{Identity, Kind, Linked, Row, list_partition, masked};
+use crate::ways::identity::{self, Identity, Linked, Row, list_partition, masked};
 use crate::ways::spelling;
 use crate::ways::twitter::Grant;
 
@@ -119,7 +122,7 @@ impl Users {
         let body: Address =
             read_json(call.request, MAX_BODY_BYTES, r#"{"email":"anna@example.org"}"#).await?;
         let to = body.identity(&path)?;
-        let texts = self.config.texts.as_ref().filter(|_| to.kind == Kind::Phone);
+        let texts = self.config.texts.as_ref().filter(|_| to.kind == identity::Kind::Phone);
         if texts.is_some_and(|texts| !texts.allows(&to.value)) {
             self.text_refused("country");
             return Err(Refusal::NotConfigured("texts to that country"));
@@ -130,7 +133,7 @@ impl Users {
             self.text_refused("budget");
         }
         let (request, notice) = started?;
-        let post = if to.kind == Kind::Email { &self.mail } else { &self.texts };
+        let post = if to.kind == identity::Kind::Email { &self.mail } else { &self.texts };
         if !post.send(notice) {
             return Err(Refusal::Unavailable(anyhow::anyhow!("too many codes are on their way")));
         }
@@ -148,7 +151,8 @@ impl Users {
         let asker = Asker { to: &identity, from: call.from };
         let tried = (request, &*body.code.digits());
         let spend = codes::verify(&*self.tables, &self.seal, &asker, tried, call.now).await?;
-        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        self.proven(&identity, spend, body.handle.as_deref(), (call.signed_in.as_ref(), call.from), call.now)
+            .await
     }
 
     pub(crate) async fn apple(&self, call: Call) -> Result<Answer, Refusal> {
@@ -158,7 +162,8 @@ impl Users {
         let at = (&*self.tables, &self.seal);
         let verified = apple.verify(at, &body.id_token, &body.nonce, call.now / 1000).await;
         let (identity, spend) = verified?;
-        self.proven(&identity, spend, body.handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        self.proven(&identity, spend, body.handle.as_deref(), (call.signed_in.as_ref(), call.from), call.now)
+            .await
     }
 
     pub(crate) async fn twitter(&self, call: Call) -> Result<Answer, Refusal> {
@@ -168,7 +173,7 @@ impl Users {
         let TwitterBody { code, code_verifier: verifier, redirect_uri, handle } = body;
         let grant = Grant { code, verifier, redirect_uri };
         let (identity, spend) = twitter.verify(&*self.tables, &self.seal, grant, call.now / 1000).await?;
-        self.proven(&identity, spend, handle.as_deref(), call.signed_in.as_ref(), call.now).await
+        self.proven(&identity, spend, handle.as_deref(), (call.signed_in.as_ref(), call.from), call.now).await
     }
 
     async fn proven(
@@ -176,12 +181,15 @@ impl Users {
         identity: &Identity,
         spend: Write,
         handle: Option<&str>,
-        signed_in: Option<&Claims>,
+        (signed_in, from): (Option<&Claims>, IpAddr),
         now: u64,
     ) -> Result<Answer, Refusal> {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
         let proven = Proven { identity, spend, handle, signed_in, now, lifetime_s };
-        match sign_in(&*self.tables, &self.seal, &proven).await? {
+        let done = sign_in(&*self.tables, &self.seal, &proven).await?;
+        let own = signed_in.map(|claims| claims.session);
+        self.audit.signed_in(&self.seal, (identity.kind.name(), from), &done, own);
+        match done {
             SignedIn::Session { session, created } => {
                 let mut body = self.pair(&session, now)?;
                 body["created"] = created.into();
@@ -215,6 +223,7 @@ impl Users {
             Refreshed::Next(session) => Ok(json(StatusCode::OK, &self.pair(&session, call.now)?)),
             Refreshed::Reused { user, session } => {
                 tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
+                self.audit.happened(&self.seal, Kind::RefreshReused, &user, session, call.from);
                 self.end(user, session).await?;
                 Err(ENDED)
             }
@@ -228,6 +237,7 @@ impl Users {
         if let Some((user, session)) =
             families::owner(&*self.tables, &self.refresh, &body.refresh_token).await?
         {
+            self.audit.happened(&self.seal, Kind::LoggedOut, &user, session, call.from);
             self.end(user, session).await?;
         }
         Ok(nothing())
@@ -259,6 +269,7 @@ impl Users {
         let claims = call.signed_in.ok_or(BEARER)?;
         let id = call.request.uri().path().strip_prefix(IDENTITY).unwrap_or_default();
         unlink(&*self.tables, &claims, &Row::of_id(id)).await?;
+        self.audit.happened(&self.seal, Kind::Unlinked, &claims.user, claims.session, call.from);
         Ok(nothing())
     }
 }

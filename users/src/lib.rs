@@ -5,6 +5,7 @@
 //! are short-lived and signed. Refresh tokens are opaque and rotate at each use; when one is used twice, its whole
 //! family ends.
 
+mod audit;
 mod calls;
 mod config;
 mod couriers;

@@ -9,6 +9,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use soundoff_common::guard::{GuardedCourier, Weather};
 use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::courier::Courier;
@@ -21,6 +22,7 @@ use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::{LacksKey, Secret};
 use ulid::Ulid;
 
+use crate::audit::Audit;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
 use crate::fetch::Fetch;
@@ -50,6 +52,8 @@ pub(crate) struct UsersDeps {
     pub(crate) texts: Arc<dyn Courier>,
     /// The process's metrics.
     pub(crate) metrics: Metrics,
+    /// Where it is recorded what happens to accounts.
+    pub(crate) trail: Trail,
     /// Which carriers and providers are away.
     pub(crate) weather: Weather,
     /// Whether notices that no courier carries can be read at `/dev/outbox`.
@@ -73,6 +77,7 @@ pub(crate) struct Users {
     codes: Limit,
     sign_ins: Limit,
     metrics: Metrics,
+    pub(crate) audit: Audit,
     pub(crate) outbox: bool,
 }
 
@@ -93,7 +98,7 @@ impl Users {
     /// # Errors
     /// [`LacksKey`].
     pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Result<Self, LacksKey> {
-        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, weather, outbox } = deps;
+        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, trail, weather, outbox } = deps;
         let fetch = Fetch::new();
         let at = |provider| fetch.behind(weather.engine(provider));
         let by =
@@ -114,14 +119,12 @@ impl Users {
             mail: by(mail, "mail"),
             texts: by(texts, "texts"),
             metrics,
+            audit: Audit::new(trail),
             outbox,
         })
     }
 
-    async fn serve(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
-        // Callers that cannot be distinguished are limited as one.
-        let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
+    async fn serve(&self, way: Way, from: IpAddr, request: Request<Incoming>) -> Result<Answer, Refusal> {
         match way {
             Way::Keys | Way::Ways => {}
             Way::Start => self.codes.check(from)?,
@@ -178,6 +181,7 @@ impl Users {
     /// Ends a session: its tokens are invalid from now on, and its sockets close, on all edges.
     pub(crate) async fn end(&self, user: Handle, session: Ulid) -> Result<(), Refusal> {
         families::end(&*self.tables, session).await?;
+        self.audit.ended(&user, session);
         self.replies.close(Kind::Revoke, user, Some(session)).await;
         Ok(())
     }
@@ -259,7 +263,13 @@ impl Pages for Users {
                 "there is no such call; docs/protocol.md lists them",
             );
         };
-        let answered = self.serve(way, request).await;
+        // Callers that cannot be distinguished are limited as one.
+        let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
+        let answered = self.serve(way, from, request).await;
+        if let (Way::Verify | Way::Apple | Way::Twitter, Err(refusal)) = (way, &answered) {
+            self.audit.refused(&self.seal, (way.name(), from), refusal);
+        }
         let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
         self.metrics.users_calls.get_or_create(&CallLabel { call: way.name(), outcome }).inc();
         answered.unwrap_or_else(Refusal::answer)

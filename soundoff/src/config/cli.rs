@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use soundoff_common::model::audit::Kind;
 use soundoff_common::model::gate::First;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{Handle, Role};
@@ -37,8 +38,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Log {
-    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `warn,soundoff_edge=debug`.
-    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn", global = true, value_parser = values::log_filter)]
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `warn,soundoff_edge=debug`; `audit=info` is the audit trail.
+    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn,audit=info", global = true, value_parser = values::log_filter)]
     level: String,
 }
 
@@ -109,6 +110,8 @@ pub(crate) enum Command {
     },
     /// Print the key with which an operator may see a deployment's dead letters on the page /ops of its processes.
     OpsKey(Box<SecretArgs>),
+    /// Show who signed in or was refused, what happened to sessions, and what operators did, in the last 90 days.
+    Audit(AuditArgs),
     /// Derive each role's keys from the root secret, and replace the root without losing what was made under it.
     Secret {
         #[command(subcommand)]
@@ -244,6 +247,28 @@ pub(crate) enum GateCommand {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// What `soundoff audit` shows, and of what.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// How far back, such as 30m or 48h.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::time)]
+    pub(crate) since: Duration,
+    /// Only what happened to this user's account.
+    #[arg(long)]
+    pub(crate) user: Option<Handle>,
+    /// Only this kind, such as signed_in, sign_in_refused or operated.
+    #[arg(long)]
+    pub(crate) kind: Option<Kind>,
+    /// Go on, and show what happens from now on.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// As JSON, one event a line, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// Replacing the root: `rotate`, on AWS then `use`, `reseal`, `retire`, each followed by restarts.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
 use soundoff_common::model::gate;
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::ports::queues::{Outgoing, Queues as _};
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
@@ -54,8 +55,13 @@ impl Desk {
         }
         let tables: Arc<dyn Tables> = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
         let keeper = Keeper::default();
-        let ops =
-            Ops { queues: queues.clone(), names: names.clone(), tables: Some(tables.clone()), live: None };
+        let ops = Ops {
+            queues: queues.clone(),
+            names: names.clone(),
+            tables: Some(tables.clone()),
+            live: None,
+            trail: Trail::start(queues.clone(), Metrics::new()),
+        };
         let history = Arc::new(History::new(names));
         let weather = Weather::new(Metrics::new());
         let (ops, gate, turn) = (Arc::new(ops), Some(keeper.clone()), Mutex::default());

@@ -93,18 +93,19 @@ pub(crate) async fn run(command: SecretCommand) -> anyhow::Result<()> {
             tell!("{}", secret.derive(role)?);
             Ok(())
         }
-        SecretCommand::Rotate { at } => rotate(&at),
-        SecretCommand::Use { at } => use_newest(&at),
+        SecretCommand::Rotate { at } => rotate(&at).await,
+        SecretCommand::Use { at } => use_newest(&at).await,
         SecretCommand::Reseal { at } => reseal(&at).await,
         SecretCommand::Retire { at_once, at } => retire(&at, at_once).await,
         SecretCommand::Show { at } => show(&at),
     }
 }
 
-fn rotate(at: &At) -> anyhow::Result<()> {
+async fn rotate(at: &At) -> anyhow::Result<()> {
     let mut file = RootFile::open(at)?;
     file.roots.add(rand::random(), now_ms(), at.aws)?;
     file.store()?;
+    record(at, if at.aws { "announced" } else { "rotated" }).await;
     if at.aws {
         tell!("a new root is announced in {}", file.path.display());
         tell!("derive each role's keys again, restart all processes, then run `soundoff secret use --aws`");
@@ -118,10 +119,11 @@ fn rotate(at: &At) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn use_newest(at: &At) -> anyhow::Result<()> {
+async fn use_newest(at: &At) -> anyhow::Result<()> {
     let mut file = RootFile::open(at)?;
     file.roots.use_newest(now_ms())?;
     file.store()?;
+    record(at, "used").await;
     tell!("the root {} is in use", file.in_use()?);
     tell!("derive each role's keys again, restart all processes, then run `soundoff secret reseal --aws`");
     Ok(())
@@ -138,6 +140,13 @@ fn show(at: &At) -> anyhow::Result<()> {
         tell!("{name}  {stands:<9}  since {since}");
     }
     Ok(())
+}
+
+/// Tells the audit trail what was done. It is done, whether that can be told or not.
+async fn record(at: &At, what: &str) {
+    if let Err(error) = ask(at, Ask::SecretRotated { what: what.to_owned() }).await {
+        note!("the audit trail does not know of it: {error:#}");
+    }
 }
 
 /// Looks at all that is stored, and moves it unless it is `only_count`ed.
@@ -192,6 +201,7 @@ async fn retire(at: &At, at_once: bool) -> anyhow::Result<()> {
         rfc3339(over)
     );
     file.store()?;
+    record(at, "former ones retired").await;
     tell!("only the root {} is left in {}", file.in_use()?, file.path.display());
     let next = if at.aws {
         "derive each role's keys again, and restart all processes"

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::deliver::{Judge, Promised, SIGNED_HEADER, is_fresh};
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::whole;
@@ -19,6 +20,14 @@ use crate::serve;
 
 /// The path to which commands are POSTed.
 pub(crate) const PATH: &str = "/ops";
+
+/// A command, and who gives it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Asked {
+    By { by: String, ask: Ask },
+    Plain(Ask),
+}
 
 const MAX_ASK_BYTES: usize = 64 * 1024;
 
@@ -42,11 +51,12 @@ async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Respons
     if !promised.is_kept_by(&body) {
         return unsigned();
     }
-    let ask: Ask = match serde_json::from_slice(&body) {
-        Ok(ask) => ask,
+    let (by, ask) = match serde_json::from_slice(&body) {
+        Ok(Asked::By { by, ask }) => (by, ask),
+        Ok(Asked::Plain(ask)) => ("unnamed".to_owned(), ask),
         Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_message", &error.to_string()),
     };
-    match ops.answer(ask).await {
+    match ops.answer(ask, &by).await {
         Ok(value) => Response::new(Full::new(Bytes::from(value.to_string()))),
         Err(error) => problem(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
     }

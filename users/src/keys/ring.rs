@@ -100,7 +100,7 @@ struct Keys {
 /// What a process does with the keys.
 enum Means {
     /// It makes keys, and signs with them.
-    Sign { seal: Seal, authority: Authority },
+    Sign { seal: Box<Seal>, authority: Authority },
     /// It only verifies: it can open no private half.
     Verify(AuthorityCheck),
 }
@@ -142,7 +142,7 @@ impl Ring {
     /// # Errors
     /// When the tables do not answer, or hold keys that `secret` does not open.
     pub async fn open(tables: Arc<dyn Tables>, secret: &Secret) -> anyhow::Result<Arc<Self>> {
-        let means = Means::Sign { seal: Seal::new(secret)?, authority: Authority::new(secret)? };
+        let means = Means::Sign { seal: Box::new(Seal::new(secret)?), authority: Authority::new(secret)? };
         let ring = Self::new(tables, means);
         let now = now_ms();
         ring.completed(now).await?;
