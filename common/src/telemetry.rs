@@ -30,6 +30,13 @@ pub struct QueueLabel {
     pub queue: String,
 }
 
+/// One kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// From a fixed set, never from input.
+    pub kind: &'static str,
+}
+
 /// One reason, close code or error code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {
@@ -145,6 +152,10 @@ pub struct Metrics {
     pub users_calls: Family<CallLabel, Counter>,
     /// Texts that were not sent, by the reason.
     pub users_texts_refused: Family<ReasonLabel, Counter>,
+    /// Events of the audit trail, by what happened.
+    pub audit_events: Family<KindLabel, Counter>,
+    /// Those that are in the log only, because main_q was away.
+    pub audit_events_lost: Counter,
     /// Media that were checked, by the result.
     pub media_checked: Family<ReasonLabel, Counter>,
     /// Requests about media that were refused for want of a place or a share, by the reason.
@@ -235,6 +246,8 @@ impl Metrics {
             reply_origins_unsigned: Counter::default(),
             users_calls: Family::default(),
             users_texts_refused: Family::default(),
+            audit_events: Family::default(),
+            audit_events_lost: Counter::default(),
             media_checked: Family::default(),
             media_refused: Family::default(),
             media_collected: Counter::default(),
@@ -313,8 +326,6 @@ impl Metrics {
             self.reply_origins_unsigned.clone(),
         );
         r.register("users_calls", "calls to the User service", self.users_calls.clone());
-        let unsent = self.users_texts_refused.clone();
-        r.register("users_texts_refused", "texts that were not sent, by the reason", unsent);
         r.register("media_checked", "media by what their check came to", self.media_checked.clone());
         r.register(
             "media_refused",
@@ -327,7 +338,16 @@ impl Metrics {
         self.bill.register(&mut r);
         r.register("memcached_away", "nodes of memcached that do not answer", self.memcached_away.clone());
         self.register_timelines(&mut r);
+        self.register_people(&mut r);
         r
+    }
+
+    fn register_people(&self, r: &mut Registry) {
+        let unsent = self.users_texts_refused.clone();
+        r.register("users_texts_refused", "texts that were not sent, by the reason", unsent);
+        r.register("audit_events", "events of the audit trail, by what happened", self.audit_events.clone());
+        let lost = self.audit_events_lost.clone();
+        r.register("audit_events_lost", "events of the audit trail that are in the log only", lost);
     }
 
     fn register_timelines(&self, r: &mut Registry) {

@@ -48,6 +48,7 @@ module "secrets" {
   prefix     = local.prefix
   region     = var.region
   account_id = var.account_id
+  roles      = toset([for service in values(local.declared) : service.secret])
 }
 
 module "queues" {
@@ -206,7 +207,6 @@ module "services" {
   security_group_id    = aws_security_group.processes[0].id
   image                = var.image
   kms_key_arn          = module.secrets.kms_key_arn
-  secret_arn           = module.secrets.secret_arn
   alarm_topic_arns     = [module.secrets.alarm_topic_arn]
   environment          = local.environment
   health_command       = var.health_command
@@ -217,6 +217,7 @@ module "services" {
     for name, service in local.services : name => merge(service, {
       target_group_arn = service.public ? module.edge[0].target_group_arns[name] : null
       secrets          = lookup(var.secret_environment, name, {})
+      secret_arn       = module.secrets.secret_arns[local.declared[name].secret]
     })
   }
 }

@@ -48,9 +48,9 @@ output "cdn_domain" {
   value       = module.media.cdn_domain
 }
 
-output "secret_arn" {
-  description = "The secret. Fill it by hand, once."
-  value       = module.secrets.secret_arn
+output "secret_arns" {
+  description = "The secret of each role. Fill them by hand."
+  value       = module.secrets.secret_arns
 }
 
 output "alarm_topic_arn" {
@@ -59,7 +59,7 @@ output "alarm_topic_arn" {
 }
 
 output "environment" {
-  description = "SOUNDOFF_… variables of every process, without the secret."
+  description = "SOUNDOFF_… variables of every process, without secrets."
   value       = local.environment
 }
 

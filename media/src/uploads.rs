@@ -45,7 +45,7 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     pub(crate) fn new(config: MediaConfig, places: Places, world: &World) -> anyhow::Result<Self> {
-        let (blobs, verifier, key) = (world.blobs()?, world.verifier()?, UploadKey::of(&world.secret));
+        let (blobs, verifier, key) = (world.blobs()?, world.verifier()?, UploadKey::of(&world.secret)?);
         let World { tables, outward, metrics, .. } = world.clone();
         let turns = Turns { tables: tables.clone(), outward };
         Ok(Self { config, places, tables, blobs, turns, metrics, verifier, key })

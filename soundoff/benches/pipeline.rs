@@ -114,7 +114,7 @@ fn ports(
         sessions,
         cache: Arc::new(LocalCache::new(4 << 30)),
         queues: queues.clone(),
-        uploads: Arc::new(UploadKey::of(&secret)),
+        uploads: Arc::new(UploadKey::of(&secret)?),
         outward: Outward { queues, replies, catalog },
         secret,
         weather: Weather::new(metrics.clone()),

@@ -197,8 +197,7 @@ pub(crate) fn secret(path: &Path, make: bool) -> anyhow::Result<Secret> {
             return Err(error).with_context(|| format!("cannot read the secret in {}", path.display()));
         }
     };
-    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
-    Secret::new(&bytes[..end]).with_context(|| format!("the secret in {}", path.display()))
+    Secret::read(&bytes).with_context(|| format!("the secret in {}", path.display()))
 }
 
 impl Drop for DataDir {

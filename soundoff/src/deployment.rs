@@ -38,6 +38,8 @@ struct Queue {
 #[derive(Serialize)]
 struct Service {
     command: &'static [&'static str],
+    /// The role whose keys its processes are given.
+    secret: &'static str,
     /// Whether clients reach it through the load balancer.
     public: bool,
     pulls: Vec<String>,
@@ -100,6 +102,7 @@ pub(crate) fn json() -> String {
         let grants = feature::grants(tier, &features, &catalog);
         let service = Service {
             command: tier.command(),
+            secret: tier.role().name(),
             public: tier.is_public(),
             pulls: names(&grants.pulls),
             sends: names(&grants.sends),

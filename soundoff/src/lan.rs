@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn pairing() -> Pairing {
-        Pairing::of(&Secret::new(&[7; 32]).unwrap())
+        Pairing::of(&Secret::new(&[7; 32]).unwrap()).unwrap()
     }
 
     #[test]

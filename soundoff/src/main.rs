@@ -30,7 +30,7 @@ use clap::Parser as _;
 use config::{Cli, Command, TimelineCommand};
 use rustix::fs::Mode;
 use soundoff_common::pipeline::tier::Tier;
-use soundoff_common::web::operator::OperatorKey;
+use soundoff_common::web::operator::operator_key;
 use soundoff_common::{note, tell};
 
 /// Measured: computing timelines takes a fifth less processor time than with the system's allocator
@@ -80,9 +80,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Provision(engines) => engines::provision(&engines).await,
         Command::Health { internal_listen } => health::ask(internal_listen).await,
         Command::OpsKey(secret) => {
-            tell!("{}", OperatorKey::of(&secret.read()?).text());
+            tell!("{}", operator_key(&secret.read()?)?);
             Ok(())
         }
+        Command::Audit(args) => ops::audit::run(args).await,
+        Command::Secret { command } => ops::secret::run(command).await,
         Command::Deployment => {
             soundoff_common::terminal::print(&deployment::json());
             Ok(())

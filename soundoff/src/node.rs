@@ -119,8 +119,25 @@ impl Node {
     pub(crate) async fn managed(args: &EngineArgs, tiers: &[Tier]) -> anyhow::Result<Self> {
         let plan = Plan::managed(args)?;
         let secret = args.secret.read()?;
-        let key = InternalKey::new(&secret.key("internal deliveries"))?;
+        for tier in tiers {
+            secret.serves(tier.role()).with_context(|| format!("cannot run as {tier}"))?;
+        }
+        if let Some(tier) = tiers.first().filter(|_| secret.is_root()) {
+            let role = tier.role().name();
+            tracing::warn!(
+                "this process holds the root secret, and needs less: give it `soundoff secret derive --role {role}`"
+            );
+        }
+        let key = InternalKey::of(&secret)?;
         Self::open(&plan, secret, key, tiers).await
+    }
+
+    /// What an operator's command works with on a deployment's engines: all that the User service can do.
+    pub(crate) async fn operated(args: &EngineArgs) -> anyhow::Result<Self> {
+        let plan = Plan::managed(args)?;
+        let secret = args.secret.read()?;
+        let key = InternalKey::of(&secret)?;
+        Self::open(&plan, secret, key, &[Tier::Users]).await
     }
 
     /// The same with the limits that an operator sets.
@@ -149,7 +166,7 @@ impl Node {
         if issuers.is_empty() {
             return Ok(self);
         }
-        let foreign = Arc::new(ForeignTokens::new(issuers, &self.engines.secret));
+        let foreign = Arc::new(ForeignTokens::new(issuers));
         tokio::spawn(foreign.clone().keep(stop.clone()));
         self.world.verifier = Some(foreign.beside(Verifier::new(self.ring()?.clone())));
         self.foreign = Some(foreign);

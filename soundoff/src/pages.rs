@@ -7,8 +7,9 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
+use soundoff_common::model::audit::{Event, Kind};
 use soundoff_common::model::gate::Keeper;
-use soundoff_common::ports::tables::Tables;
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_later};
 use soundoff_common::web::packing::Packing;
@@ -29,6 +30,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// What is served only on a developer's own machine, because it asks for no proof of identity.
 pub(crate) struct Dev {
     tokens: DevTokens,
+    trail: Trail,
     outbox: Arc<Outbox>,
     /// What others in the local network show, if they may come.
     pairing: Option<Arc<Pairing>>,
@@ -125,8 +127,10 @@ impl Site {
 
 impl Dev {
     /// Gives tokens for accounts in `tables`, and shows the codes that no courier carries.
-    pub(crate) fn new(tables: &Arc<dyn Tables>, ring: &Arc<Ring>, outbox: Arc<Outbox>) -> Self {
-        Self { tokens: DevTokens::new(tables.clone(), Issuer::new(ring.clone())), outbox, pairing: None }
+    pub(crate) fn new(node: &Node, ring: &Arc<Ring>, outbox: Arc<Outbox>) -> Self {
+        let tokens = DevTokens::new(node.world.tables.clone(), Issuer::new(ring.clone()));
+        let trail = Trail::start(node.engines.queues.clone(), node.engines.metrics.clone());
+        Self { tokens, trail, outbox, pairing: None }
     }
 
     /// The same for others in the local network, too, who show this.
@@ -154,7 +158,11 @@ impl Dev {
             Err(refusal) => return *refusal,
         };
         match self.tokens.issue(asked).await {
-            Ok(tokens) => json(StatusCode::OK, &json!({ "tokens": tokens })),
+            Ok(tokens) => {
+                let count = Some(tokens.len() as u64);
+                self.trail.record(Event { count, ..Event::new(Kind::DevTokens) });
+                json(StatusCode::OK, &json!({ "tokens": tokens }))
+            }
             Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_message", &format!("{error:#}")),
         }
     }

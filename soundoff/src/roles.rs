@@ -38,7 +38,7 @@ fn ops_page(
     parts: &'static [Part],
     names: Vec<QueueName>,
     stop: &CancellationToken,
-) -> Arc<OpsPage> {
+) -> anyhow::Result<Arc<OpsPage>> {
     let ops = Arc::new(Ops::new(node, names, None));
     OpsPage::start(Place::Deployment, parts, ops, node, stop)
 }
@@ -80,7 +80,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     let ring = node.ring()?.clone();
     ring.first_key().await;
     let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
-    let ops = ops_page(&node, &[Part::Edge], Vec::new(), &stop);
+    let ops = ops_page(&node, &[Part::Edge], Vec::new(), &stop)?;
     let tables = node.world(Tier::Edge).tables;
     let clock = Clock::among_others(tables, node.engines.metrics.clone()).await?;
     let deps = node.edge_deps(clock.clone(), Arc::new(NoPages), Some(ops))?;
@@ -124,7 +124,7 @@ async fn consume(
     let pulls: Vec<_> = names.iter().map(QueueName::as_str).collect();
     announce!("{role}: internal {}, pulls {}", internal.local_addr()?, pulls.join(" "));
     let stop = CancellationToken::new();
-    let ops = ops_page(node, parts, names, &stop);
+    let ops = ops_page(node, parts, names, &stop)?;
     let pool = Pool::new(&node.engines, benches);
     pool.start().await;
     node.begin_loops(features, &stop)?;
@@ -216,10 +216,10 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let ring = node.ring()?;
     let users = Some(couriers.settings(role.users.config()?, ring, node.foreign.clone(), role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
-    let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
+    let dev = role.dev.then(|| Dev::new(&node, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);
     node.begin_loops(&features, &stop)?;
-    let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop);
+    let ops = ops_page(&node, &[Part::Users], Vec::new(), &stop)?;
     let pages = node.pages(&features, Tier::Users)?;
     let site = Arc::new(Site::new(
         pages,

@@ -39,13 +39,21 @@ const PARTS: &[Part] = &[Part::Edge, Part::Queues, Part::Timelines, Part::Users]
 
 /// The secret that the data was made under.
 fn secret(data: &DataDir, config: &UpConfig) -> anyhow::Result<Secret> {
-    if let Some(path) = &config.secret_file {
-        return datadir::secret(path, false);
-    }
+    let path = config.secret_file.clone().unwrap_or_else(|| data.path().join(datadir::SECRET_FILE));
     // A missing secret is not replaced when there are tables: what they hold was sealed with it.
-    let fresh = !data.path().join(datadir::TABLES_FILE).exists();
-    let secret = datadir::secret(&data.path().join(datadir::SECRET_FILE), fresh);
-    secret.context("the data was made under a secret: bring its file back, or begin with another --data")
+    let fresh = config.secret_file.is_none() && !data.path().join(datadir::TABLES_FILE).exists();
+    let mut secret = datadir::secret(&path, fresh);
+    if config.secret_file.is_none() {
+        secret = secret
+            .context("the data was made under a secret: bring its file back, or begin with another --data");
+    }
+    let secret = secret?;
+    anyhow::ensure!(
+        secret.is_root(),
+        "{} holds the keys of one role, and `up` does everything: it needs the root",
+        path.display()
+    );
+    Ok(secret)
 }
 
 /// Has `/readyz` say what is wrong with the disk.
@@ -86,10 +94,10 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let live = Live::of(&node, Some(pool.clone()), timeline)?;
     let names = node.catalog.queue_names();
     let ops = Arc::new(Ops::new(&node, names, Some(live)));
-    let pairing = config.lan.then(|| Arc::new(Pairing::of(&node.engines.secret)));
-    let dev = Dev::new(&node.world.tables, &ring, couriers.outbox).paired(pairing.clone());
+    let pairing = config.lan.then(|| Pairing::of(&node.engines.secret).map(Arc::new)).transpose()?;
+    let dev = Dev::new(&node, &ring, couriers.outbox).paired(pairing.clone());
     let mut mounted = node.pages(&features, Tier::Users)?;
-    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop);
+    let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop)?;
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
     let pages = Site::new(mounted, Some(dev), &node, node.upload_place().await?.as_str(), config.door());
     let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;

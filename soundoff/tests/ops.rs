@@ -50,7 +50,8 @@ async fn gauges_report_how_full_each_queue_is() {
         let id = ann.submit("dm.send", json!({ "to": "bob", "text": n.to_string() })).await;
         ann.until(|frame| frame["id"] == *id).await.unwrap();
     }
-    let seen_after = becomes(&server, &main("visible"), 7.0).await;
+    // One more says who has paused the workers.
+    let seen_after = becomes(&server, &main("visible"), 8.0).await;
     assert!(seen_after < Duration::from_secs(10), "seen after {seen_after:?}");
     server.reaches(&main("oldest_age_seconds"), 0.5).await;
     server.command(&["workers", "resume"]);

@@ -35,9 +35,9 @@ async fn law_7_with_all_workers_stopped_messages_are_accepted_and_done_later() {
     }
     assert!(ann.pending.iter().all(|frame| frame["op"] != "reply"), "paused, and somebody worked");
     let visible = row(&server.queues(), "main_q")["visible"].as_u64().unwrap() as usize;
-    // An engine that packs several messages into one counts the packs.
+    // One more says who has paused them. An engine that packs several messages into one counts the packs.
     assert!(
-        visible == SENT || std::env::var("TEST_SOUNDOFF").is_ok() && (1..SENT).contains(&visible),
+        visible == SENT + 1 || std::env::var("TEST_SOUNDOFF").is_ok() && (1..SENT).contains(&visible),
         "{visible} wait"
     );
     assert!(server.command(&["workers", "resume"]).contains("running"));

@@ -69,11 +69,20 @@ def environment_of(data):
     return environment
 
 
+def of_role(environment, command):
+    """What a process of this command is given: the keys of its role instead of the root."""
+    derived = subprocess.run(
+        [BINARY, "secret", "derive", "--role", command],
+        env={**os.environ, "SOUNDOFF_SECRET": environment["SOUNDOFF_SECRET"]}, check=True, capture_output=True, text=True,
+    )
+    return environment | {"SOUNDOFF_SECRET": derived.stdout.strip()}
+
+
 class Role:
     """One process. Its first line says where it listens."""
 
     def __init__(self, environment, *args, log=None):
-        self.environment, self.args, self.log = {**os.environ, **environment}, args, log
+        self.environment, self.args, self.log = {**os.environ, **of_role(environment, args[0])}, args, log
         self.start()
 
     def start(self):

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use soundoff_common::model::accounts::attribute::REVOKED_AT as ACCOUNT_REVOKED_AT;
+use soundoff_common::model::audit;
 use soundoff_common::model::ids;
 use soundoff_common::model::sign_ins::attribute::REVOKED_AT;
 use soundoff_common::ports::tables::{Change, TableError};
@@ -52,6 +53,7 @@ impl Users {
     pub(crate) async fn unlink(&self, call: Call, id: &str) -> Result<Answer, Refusal> {
         let claims = call.signed_in.ok_or(BEARER)?;
         let gone = unlink(&*self.tables, &claims, &Row::of_id(id), self.fresh(call.now)).await?;
+        self.audit.happened(&self.seal, audit::Kind::Unlinked, &claims.user, claims.session, call.from);
         // Should this fail, they end with their next refresh.
         let begun = begun_with(&*self.tables, &claims, &gone, call.now).await?;
         self.end(&claims.user, &begun).await?;
@@ -146,6 +148,7 @@ impl Users {
             Err(error) => return Err(error.into()),
         }
         let others: Vec<_> = named.into_iter().filter(|session| *session != claims.session).collect();
+        others.iter().for_each(|session| self.audit.ended(&claims.user, *session));
         self.replies.close_others(claims.user.clone(), claims.session).await;
         families::end(tables, &claims.user, &others).await?;
         Ok(nothing())

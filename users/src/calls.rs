@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use soundoff_common::model::audit;
 use soundoff_common::ports::tables::Write;
 use soundoff_common::web::http::{Answer, json, read_json, whole};
 
@@ -168,7 +169,8 @@ impl Users {
         let example = r#"{"id_token":"…","nonce":"…"}"#;
         let asks = call.asks();
         let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let verified = apple.by_token(&self.seal, &body.id_token, &body.nonce, asks.now / 1000).await;
+        let verified =
+            apple.by_token((&*self.tables, &self.seal), &body.id_token, &body.nonce, asks.now / 1000).await;
         let (identity, spend) = verified?;
         self.proven(&identity, spend, body.handle.as_deref(), &asks).await
     }
@@ -194,10 +196,13 @@ impl Users {
     ) -> Result<Answer, Refusal> {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
         let proof_s = self.config.proof_lifetime.as_secs();
-        let Asks { now, signed_in, client } = asks;
+        let Asks { now, from, signed_in, client } = asks;
         let (signed_in, client) = (signed_in.as_ref(), client.as_deref());
         let proven = Proven { identity, spend, handle, signed_in, now: *now, lifetime_s, proof_s, client };
-        match sign_in(&*self.tables, &self.seal, &proven).await? {
+        let done = sign_in(&*self.tables, &self.seal, &proven).await?;
+        let own = signed_in.map(|claims| claims.session);
+        self.audit.signed_in(&self.seal, (identity.kind.name(), *from), &done, own);
+        match done {
             SignedIn::Session { session, created, displaced } => {
                 self.close(&session.user, &displaced).await;
                 let mut body = self.pair(&session, *now)?;
@@ -237,6 +242,8 @@ impl Users {
             Refreshed::Next(session) => Ok(json(StatusCode::OK, &self.pair(&session, call.now)?)),
             Refreshed::Reused { user, session } => {
                 tracing::warn!(%user, "a spent refresh token was used again; its sign-in is revoked");
+                let kind = audit::Kind::RefreshReused;
+                self.audit.happened(&self.seal, kind, &user, session, call.from);
                 self.end(&user, &[session]).await?;
                 Err(ENDED)
             }
@@ -250,6 +257,7 @@ impl Users {
         if let Some((user, session)) =
             families::owner(&*self.tables, &self.refresh, &body.refresh_token).await?
         {
+            self.audit.happened(&self.seal, audit::Kind::LoggedOut, &user, session, call.from);
             self.end(&user, &[session]).await?;
         }
         Ok(nothing())

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use soundoff_common::model::sign_ins;
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::feature::Feature;
-use soundoff_common::pipeline::grants::Touches;
+use soundoff_common::pipeline::grants::{Sends, Touches};
 use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Table;
@@ -53,9 +54,10 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
                 texts,
                 outbox,
                 metrics: world.metrics.clone(),
+                trail: Trail::start(world.queues.clone(), world.metrics.clone()),
                 weather: world.weather.clone(),
             };
-            Ok(Users::new(config, deps))
+            Ok(Users::new(config, deps)?)
         })
         .runs(Tier::Users, "renewal of token keys", &[], move |_, stop| {
             let settings = settings.as_ref().context("no settings of the User service")?;
@@ -63,7 +65,13 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
         })
         .touches(
             Tier::Users,
-            Touches { reads: TABLES, writes: &[Table::Users], own: true, ..Touches::default() },
+            Touches {
+                reads: TABLES,
+                writes: &[Table::Users],
+                own: true,
+                sends: Sends::Main,
+                ..Touches::default()
+            },
         )
         .keeps(HOLDINGS)
         .keeps(sign_ins::HOLDINGS)

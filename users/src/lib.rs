@@ -6,6 +6,7 @@
 //! family ends.
 
 mod account;
+mod audit;
 mod calls;
 mod changes;
 mod config;
@@ -22,6 +23,7 @@ mod notices;
 mod openid_calls;
 mod proof;
 mod refusal;
+mod reseal;
 mod service;
 mod sessions;
 mod sign_in;
@@ -34,4 +36,5 @@ pub use feature::{UsersSettings, feature};
 pub use foreign::{ForeignConfig, ForeignKey, ForeignTokens};
 pub use keys::ring::Ring;
 pub use keys::tokens::{Issuer, Verifier};
+pub use reseal::{LASTS_MS, Reseal, Resealed};
 pub use ways::texts::{TextPlace, TextsConfig};

@@ -30,7 +30,7 @@ impl Users {
         let now_s = asks.now / 1000;
         let (identity, spend) = match body {
             Body { id_token: Some(token), code: None, nonce, .. } => {
-                provider.by_token(&self.seal, &token, &nonce, now_s).await?
+                provider.by_token((&*self.tables, &self.seal), &token, &nonce, now_s).await?
             }
             Body {
                 id_token: None,

@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use soundoff_common::guard::{GuardedCourier, Weather};
 use soundoff_common::model::sign_ins::{self, Closed};
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::courier::Courier;
@@ -19,9 +20,10 @@ use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::{CallLabel, Metrics, ReasonLabel};
 use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
 use soundoff_common::web::pages::Pages;
-use soundoff_common::web::secret::Secret;
+use soundoff_common::web::secret::{LacksKey, Secret};
 use ulid::Ulid;
 
+use crate::audit::Audit;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
 use crate::fetch::Fetch;
@@ -57,6 +59,8 @@ pub(crate) struct UsersDeps {
     pub(crate) texts: Arc<dyn Courier>,
     /// The process's metrics.
     pub(crate) metrics: Metrics,
+    /// Where it is recorded what happens to accounts.
+    pub(crate) trail: Trail,
     /// Which carriers and providers are away.
     pub(crate) weather: Weather,
     /// Whether notices that no courier carries can be read at `/dev/outbox`.
@@ -82,6 +86,7 @@ pub(crate) struct Users {
     codes: Limit,
     sign_ins: Limit,
     metrics: Metrics,
+    pub(crate) audit: Audit,
     pub(crate) outbox: bool,
     /// The minute since 1970 in which the log last said that the texts are used up.
     told_in_minute: AtomicU64,
@@ -102,6 +107,8 @@ pub(crate) struct Call {
 pub(crate) struct Asks {
     /// Milliseconds since 1970.
     pub(crate) now: u64,
+    /// The address that it comes from.
+    pub(crate) from: IpAddr,
     /// The claims of the access token that came with it.
     pub(crate) signed_in: Option<Claims>,
     /// The program that asks, if it said.
@@ -112,14 +119,16 @@ impl Call {
     /// What a proof in it is judged by.
     pub(crate) fn asks(&self) -> Asks {
         let client = client(self.request.headers());
-        Asks { now: self.now, signed_in: self.signed_in.clone(), client }
+        Asks { now: self.now, from: self.from, signed_in: self.signed_in.clone(), client }
     }
 }
 
 impl Users {
     /// The service.
-    #[must_use]
-    pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
+    ///
+    /// # Errors
+    /// [`LacksKey`].
+    pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Result<Self, LacksKey> {
         let UsersDeps {
             tables,
             replies,
@@ -128,6 +137,7 @@ impl Users {
             mail,
             texts,
             metrics,
+            trail,
             weather,
             outbox,
             verifier,
@@ -137,7 +147,7 @@ impl Users {
         let at = |provider| fetch.behind(weather.engine(provider));
         let by =
             |courier, carrier| Post::new(Arc::new(GuardedCourier::new(courier, weather.engine(carrier))));
-        Self {
+        Ok(Self {
             apple: config.apple.clone().map(|apple| OpenId::apple(apple, at("apple"))),
             twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, at("twitter"))),
             openid: openid::providers(&config.openid, at),
@@ -150,20 +160,18 @@ impl Users {
             verifier,
             foreign_tokens,
             ring,
-            seal: Seal::new(&secret),
-            refresh: RefreshKey::new(&secret),
+            seal: Seal::new(&secret)?,
+            refresh: RefreshKey::new(&secret)?,
             mail: by(mail, "mail"),
             texts: by(texts, "texts"),
             metrics,
+            audit: Audit::new(trail),
             outbox,
             told_in_minute: AtomicU64::new(0),
-        }
+        })
     }
 
-    async fn serve(&self, way: Way, request: Request<Incoming>) -> Result<Answer, Refusal> {
-        // Callers that cannot be distinguished are limited as one.
-        let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
+    async fn serve(&self, way: Way, from: IpAddr, request: Request<Incoming>) -> Result<Answer, Refusal> {
         match way {
             Way::Keys | Way::Ways => {}
             Way::Start | Way::StartProof(_) => self.codes.check(from)?,
@@ -232,6 +240,7 @@ impl Users {
     /// Ends sessions of a user: their tokens are invalid from now on, and their sockets close, on all edges.
     pub(crate) async fn end(&self, user: &Handle, sessions: &[Ulid]) -> Result<(), Refusal> {
         families::end(&*self.tables, user, sessions).await?;
+        sessions.iter().for_each(|session| self.audit.ended(user, *session));
         self.close(user, sessions).await;
         Ok(())
     }
@@ -313,6 +322,14 @@ impl Way {
         !matches!(self, Way::Keys | Way::Ways | Way::Start | Way::Refresh | Way::Logout)
     }
 
+    /// Whether it proves who somebody is.
+    fn signs_in(&self) -> bool {
+        matches!(
+            self,
+            Way::Verify | Way::Apple | Way::Twitter | Way::OpenId(_) | Way::Foreign | Way::Prove(_)
+        )
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Way::Keys => "keys",
@@ -349,8 +366,14 @@ impl Pages for Users {
         if request.method().as_str() != method {
             return method_not_allowed(method);
         }
-        let name = way.name();
-        let answered = self.serve(way, request).await;
+        // Callers that cannot be distinguished are limited as one.
+        let unknown = Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let Peer(from) = request.extensions().get().copied().unwrap_or(unknown);
+        let (name, signs_in) = (way.name(), way.signs_in());
+        let answered = self.serve(way, from, request).await;
+        if let (true, Err(refusal)) = (signs_in, &answered) {
+            self.audit.refused(&self.seal, (name, from), refusal);
+        }
         let outcome = answered.as_ref().map_or_else(Refusal::name, |_| "ok");
         self.metrics.users_calls.get_or_create(&CallLabel { call: name, outcome }).inc();
         answered.unwrap_or_else(Refusal::answer)

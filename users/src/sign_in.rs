@@ -102,7 +102,7 @@ pub(crate) struct Known {
     pub(crate) linked: Linked,
 }
 
-/// Whose an identity is: by its spelling, or else by one of version 0.1.0.
+/// Whose an identity is: by its spelling and the secret in use, or else by others of before.
 pub(crate) async fn known(
     tables: &dyn Tables,
     seal: &Seal,

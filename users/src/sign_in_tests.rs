@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use soundoff_common::ports::tables::{Item, Key};
 use soundoff_common::web::secret::Secret;
+use soundoff_common::web::secret::roots::Roots;
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
@@ -18,7 +19,7 @@ impl Desk {
     fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
-        Self { tables, seal: Seal::new(&Secret::new(&[1; 32]).unwrap()), _dir: dir }
+        Self { tables, seal: Seal::new(&Secret::new(&[1; 32]).unwrap()).unwrap(), _dir: dir }
     }
 
     /// Where version 0.1.0 kept an address: in the spelling of its own, which is written here as it stood there.
@@ -152,4 +153,26 @@ async fn with_one_session_too_many_the_oldest_ends() {
     assert!(!named.contains(&first[0]));
     let key = soundoff_common::model::sign_ins::key(first[0]);
     assert!(desk.tables.get(Table::Entities, key).await.unwrap().is_none(), "it opens nothing any more");
+}
+
+#[tokio::test]
+async fn processes_of_two_roots_find_each_others_accounts() {
+    let mut roots = Roots::read(&[b'a'; 32]).unwrap();
+    roots.add([1; 32], 1, true).unwrap();
+    let announced = roots.secret().unwrap();
+    roots.use_newest(2).unwrap();
+    let mut desk = Desk::open();
+    let mut seals = [announced, roots.secret().unwrap()].map(|secret| Seal::new(&secret).unwrap());
+    for (round, typed) in ["anna@example.org", "+44 20 7946 0018", "bert@example.org"].iter().enumerate() {
+        let user = format!("user{round}");
+        for (turn, created) in [true, false, false, false].into_iter().enumerate() {
+            seals.reverse();
+            let [one, _] = &mut seals;
+            std::mem::swap(&mut desk.seal, one);
+            let found = desk.sign_in(typed, &format!("user{round}{}", "x".repeat(turn))).await.unwrap();
+            assert_eq!(found, (user.clone(), created), "{typed} {turn}");
+            assert_eq!(desk.listed(&user).await.len(), 1);
+            std::mem::swap(&mut desk.seal, &mut seals[0]);
+        }
+    }
 }

@@ -6,7 +6,7 @@
 #[macro_use]
 mod table;
 
-nouns! { profiles, posts, comments, likes, follows, blocks, dms }
+nouns! { profiles, posts, comments, likes, follows, blocks, dms, audit }
 
 mod feature;
 mod rules;

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod affinity;
+pub mod audit;
 pub mod blocks;
 pub mod follows;
 pub mod gate;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::web::secret::Role;
+
 /// One of a deployment's services: one command, one IAM role, and a number of tasks that follows its own load.
 ///
 /// Under `soundoff up` all of them are one process.
@@ -66,6 +68,18 @@ impl Tier {
             Tier::Compute => &["timeline", "compute"],
             Tier::Personalize => &["timeline", "personalize"],
             Tier::Fetch => &["timeline", "fetch"],
+        }
+    }
+
+    /// Whose keys its processes need.
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Tier::Edge => Role::Edge,
+            Tier::Users => Role::Users,
+            Tier::Router => Role::Router,
+            Tier::Workers => Role::Workers,
+            Tier::Schedule | Tier::Compute | Tier::Personalize | Tier::Fetch => Role::Timeline,
         }
     }
 

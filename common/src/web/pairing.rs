@@ -9,7 +9,7 @@ use hyper::header::HeaderMap;
 use crate::counts::Counts;
 use crate::lock::lock;
 use crate::web::address::household;
-use crate::web::secret::Secret;
+use crate::web::secret::{LacksKey, Purpose, Secret};
 
 /// The header that shows it.
 pub const HEADER: &str = "soundoff-pairing";
@@ -54,11 +54,13 @@ pub enum Unpaired {
 
 impl Pairing {
     /// The secret of a deployment.
-    #[must_use]
-    pub fn of(secret: &Secret) -> Self {
-        let key = secret.key("pairing");
+    ///
+    /// # Errors
+    /// [`LacksKey`]: it needs the root.
+    pub fn of(secret: &Secret) -> Result<Self, LacksKey> {
+        let key = secret.keys(Purpose::Pairing)?[0];
         let digits = key.iter().take(LENGTH).map(|byte| char::from(DIGITS[usize::from(byte % 32)]));
-        Self { secret: digits.collect(), wrong: Mutex::default() }
+        Ok(Self { secret: digits.collect(), wrong: Mutex::default() })
     }
 
     /// The secret as it is printed: letters and digits.
@@ -101,11 +103,11 @@ mod tests {
 
     #[test]
     fn who_shows_the_secret_is_let_in_however_it_is_typed() {
-        let pairing = Pairing::of(&Secret::new(&[7; 32]).unwrap());
+        let pairing = Pairing::of(&Secret::new(&[7; 32]).unwrap()).unwrap();
         let text = pairing.text().to_owned();
         assert!(text.len() == 12 && text.bytes().all(|byte| DIGITS.contains(&byte)), "{text}");
-        assert_eq!(text, Pairing::of(&Secret::new(&[7; 32]).unwrap()).text(), "it lasts");
-        assert_ne!(text, Pairing::of(&Secret::new(&[8; 32]).unwrap()).text());
+        assert_eq!(text, Pairing::of(&Secret::new(&[7; 32]).unwrap()).unwrap().text(), "it lasts");
+        assert_ne!(text, Pairing::of(&Secret::new(&[8; 32]).unwrap()).unwrap().text());
         let grouped = format!("{}-{}-{}", &text[..4], &text[4..8], &text[8..]);
         for good in [text.clone(), text.to_lowercase(), grouped] {
             assert_eq!(shows(&pairing, &good, [192, 0, 2, 1]), Ok(()), "{good}");
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn nobody_tries_for_long() {
-        let pairing = Pairing::of(&Secret::new(&[7; 32]).unwrap());
+        let pairing = Pairing::of(&Secret::new(&[7; 32]).unwrap()).unwrap();
         let text = pairing.text().to_owned();
         let guess = |from| shows(&pairing, "GUESS", from);
         assert!((0..TRIES).all(|_| guess([192, 0, 2, 1]) == Err(Unpaired::Wrong)));

@@ -7,14 +7,14 @@ use ulid::Ulid;
 use crate::hex::{hex, unhex};
 use crate::ports::Unavailable;
 use crate::ports::uploads::Uploads;
-use crate::web::secret::Secret;
+use crate::web::secret::{KEY_BYTES, LacksKey, Purpose, Secret};
 
 /// Where signed uploads go, before the id.
 pub const UPLOAD_PATH: &str = "/v1/media/uploads/";
 
-/// Signs and checks upload URLs of the media service itself.
+/// Signs and checks upload URLs of the media service itself: signs with the first key, and takes what any has signed.
 #[derive(Clone)]
-pub struct UploadKey(hmac::Key);
+pub struct UploadKey(Vec<hmac::Key>);
 
 impl std::fmt::Debug for UploadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,14 +25,17 @@ impl std::fmt::Debug for UploadKey {
 impl UploadKey {
     /// Signs with `key`.
     #[must_use]
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    pub fn new(key: &[u8; KEY_BYTES]) -> Self {
+        Self(vec![hmac::Key::new(hmac::HMAC_SHA256, key)])
     }
 
-    /// Signs with the key for this purpose that is derived from a deployment's secret.
-    #[must_use]
-    pub fn of(secret: &Secret) -> Self {
-        Self::new(&secret.key("media uploads"))
+    /// Signs with the keys for this purpose of a deployment's secret.
+    ///
+    /// # Errors
+    /// [`LacksKey`].
+    pub fn of(secret: &Secret) -> Result<Self, LacksKey> {
+        let keys = secret.keys(Purpose::Uploads)?;
+        Ok(Self(keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect()))
     }
 
     fn said(id: Ulid, bytes: u64, expires: u64) -> String {
@@ -42,7 +45,7 @@ impl UploadKey {
     /// Path and query for one upload of exactly `bytes` bytes until `expires` (seconds since 1970).
     #[must_use]
     pub fn sign(&self, id: Ulid, bytes: u64, expires: u64) -> String {
-        let tag = hmac::sign(&self.0, Self::said(id, bytes, expires).as_bytes());
+        let tag = hmac::sign(&self.0[0], Self::said(id, bytes, expires).as_bytes());
         format!("{UPLOAD_PATH}{id}?bytes={bytes}&expires={expires}&signature={}", hex(tag.as_ref()))
     }
 
@@ -61,8 +64,8 @@ impl UploadKey {
         }
         let [bytes, expires, signature] = fields;
         let (bytes, expires): (u64, u64) = (bytes?.parse().ok()?, expires?.parse().ok()?);
-        let said = Self::said(id, bytes, expires);
-        hmac::verify(&self.0, said.as_bytes(), &unhex(signature?)?).ok()?;
+        let (said, signature) = (Self::said(id, bytes, expires), unhex(signature?)?);
+        self.0.iter().find(|key| hmac::verify(key, said.as_bytes(), &signature).is_ok())?;
         (expires > now).then_some(bytes)
     }
 }

@@ -52,6 +52,12 @@ def main():
     check(len(of("aws_dynamodb_table")) == 5, "five tables")
     check(not of("aws_secretsmanager_secret_version"), "the secret is in Terraform's state")
 
+    secrets = {s["name"] for s in of("aws_secretsmanager_secret")}
+    kept = {f"soundoff-prod-secret-{service['secret']}" for service in deployment["services"].values()}
+    check(secrets == kept, f"secrets are {sorted(secrets)}")
+    starting = [r for r in every if r["type"] == "aws_iam_role_policy" and r["name"] == "execution"]
+    check({r["index"] for r in starting} == roles, "services share what starts them, and so what it reads")
+
     pulled = {m["metric_stat"][0]["metric"][0]["dimensions"][0]["value"]
               for p in of("aws_appautoscaling_policy") for t in p["target_tracking_scaling_policy_configuration"]
               for c in t["customized_metric_specification"] for m in c["metrics"]

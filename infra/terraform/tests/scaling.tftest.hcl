@@ -11,7 +11,6 @@ variables {
   image                = "soundoff:1"
   kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/k"
   alarm_topic_arns     = ["arn:aws:sns:us-east-1:123456789012:alarms"]
-  secret_arn           = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
   environment          = { SOUNDOFF_PREFIX = "soundoff-test-" }
   health_command       = ["CMD", "/soundoff", "health"]
   stop_timeout_seconds = 120
@@ -19,21 +18,21 @@ variables {
   autoscaling          = true
   services = {
     edge = {
-      command          = ["edge"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
+      command          = ["edge"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}", secret_arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:edge"
       secrets          = { SOUNDOFF_FOREIGN_TOKENS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf:json::" }
       target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/1"
     }
     router = {
       command = ["router"], cpu = 256, memory = 512, min = 1, max = 4, spot = true, policy = "{}", backlog_per_task = 100
-      queues  = ["soundoff-test-main_q"]
+      queues  = ["soundoff-test-main_q"], secret_arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:router"
     }
     users = {
-      command          = ["users"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
+      command          = ["users"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}", secret_arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:users"
       target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/2"
     }
     workers = {
       command = ["workers"], cpu = 256, memory = 512, min = 0, max = 4, spot = true, policy = "{}", backlog_per_task = 100
-      queues  = [for number in range(16) : "soundoff-test-${number}_q"]
+      queues  = [for number in range(16) : "soundoff-test-${number}_q"], secret_arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:workers"
     }
   }
 }
@@ -136,14 +135,23 @@ run "containers" {
 
   assert {
     condition = alltrue([
-      for definition in values(aws_ecs_task_definition.this) : alltrue([
+      for name, definition in aws_ecs_task_definition.this : alltrue([
         for container in jsondecode(definition.container_definitions) :
         container.stopTimeout == 120 && container.readonlyRootFilesystem && container.user == "65532:65532"
-        && container.secrets[0] == { name = "SOUNDOFF_SECRET", valueFrom = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s" }
+        && container.secrets[0] == { name = "SOUNDOFF_SECRET", valueFrom = "arn:aws:secretsmanager:us-east-1:123456789012:secret:${name}" }
         && !contains([for variable in container.environment : variable.name], "SOUNDOFF_SECRET")
       ])
     ])
-    error_message = "Time to drain, nothing to write to, no root, and the secret comes from Secrets Manager."
+    error_message = "Time to drain, nothing to write to, no root, and its role's keys come from Secrets Manager."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, policy in aws_iam_role_policy.execution : toset(flatten([
+        for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(statement.Action, "secretsmanager:GetSecretValue")
+      ])) == toset(concat(["arn:aws:secretsmanager:us-east-1:123456789012:secret:${name}"], name == "edge" ? ["arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf"] : []))
+    ]) && length(aws_iam_role_policy.execution) == 4
+    error_message = "What starts a service's containers reads that service's secret and no other."
   }
 
   assert {
@@ -152,7 +160,7 @@ run "containers" {
         for container in jsondecode(definition.container_definitions) :
         join(" ", [for secret in container.secrets : secret.name]) == (name == "edge" ? "SOUNDOFF_SECRET SOUNDOFF_FOREIGN_TOKENS" : "SOUNDOFF_SECRET")
       ])
-    ]) && strcontains(aws_iam_role_policy.execution.policy, "\"arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf\"")
+    ]) && strcontains(aws_iam_role_policy.execution["edge"].policy, "\"arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf\"")
     error_message = "A secret of the operator's goes to its service only, and the role that starts containers may read it."
   }
 
@@ -168,7 +176,7 @@ run "what_nothing_would_wake" {
     source = "./modules/services"
   }
   variables {
-    services = { edge = { command = ["edge"], cpu = 256, memory = 512, min = 0, max = 4, spot = false, policy = "{}" } }
+    services = { edge = { command = ["edge"], cpu = 256, memory = 512, min = 0, max = 4, spot = false, policy = "{}", secret_arn = "s" } }
   }
   expect_failures = [var.services]
 }

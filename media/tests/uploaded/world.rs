@@ -110,7 +110,7 @@ impl World {
             sessions,
             cache: Arc::new(LocalCache::new(16 << 20)),
             queues: queues.clone(),
-            uploads: Arc::new(UploadKey::of(&secret)),
+            uploads: Arc::new(UploadKey::of(&secret).unwrap()),
             outward: Outward { queues: queues.clone(), replies, catalog },
             secret,
             metrics: metrics.clone(),

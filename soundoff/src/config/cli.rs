@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use soundoff_common::model::audit::Kind;
 use soundoff_common::model::gate::First;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::{Handle, Role};
+use soundoff_common::web::secret;
 use tracing_subscriber::EnvFilter;
 
 use super::engines::{EngineArgs, SecretArgs};
@@ -36,8 +38,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Log {
-    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `warn,soundoff_edge=debug`.
-    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn", global = true, value_parser = values::log_filter)]
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `warn,soundoff_edge=debug`; `audit=info` is the audit trail.
+    #[arg(long = "log", env = "SOUNDOFF_LOG", default_value = "warn,audit=info", global = true, value_parser = values::log_filter)]
     level: String,
 }
 
@@ -108,6 +110,13 @@ pub(crate) enum Command {
     },
     /// Print the key with which an operator may see a deployment's dead letters on the page /ops of its processes.
     OpsKey(Box<SecretArgs>),
+    /// Show who signed in or was refused, what happened to sessions, and what operators did, in the last 90 days.
+    Audit(AuditArgs),
+    /// Derive each role's keys from the root secret, and replace the root without losing what was made under it.
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// Print the deployment's queues and services, and what each may touch, as JSON (infra/terraform/deployment.json).
     Deployment,
     /// Print the protocol as an AsyncAPI 3 document (docs/asyncapi.yaml).
@@ -235,6 +244,73 @@ pub(crate) enum GateCommand {
         /// As JSON, for programs.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// What `soundoff audit` shows, and of what.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// How far back, such as 30m or 48h.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::time)]
+    pub(crate) since: Duration,
+    /// Only what happened to this user's account.
+    #[arg(long)]
+    pub(crate) user: Option<Handle>,
+    /// Only this kind, such as signed_in, sign_in_refused or operated.
+    #[arg(long)]
+    pub(crate) kind: Option<Kind>,
+    /// Go on, and show what happens from now on.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// As JSON, one event a line, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// Replacing the root: `rotate`, on AWS then `use`, `reseal`, `retire`, each followed by restarts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Print the keys that the processes of one role need, for their SOUNDOFF_SECRET: all that a process which is taken
+    /// over can give away.
+    Derive {
+        /// edge, router, workers, timeline or users.
+        #[arg(long)]
+        role: secret::Role,
+        #[command(flatten)]
+        secret: SecretArgs,
+    },
+    /// Make a new root beside the present one, in its file. `soundoff up` uses it from its next start. On AWS it is only
+    /// announced: derive each role's keys again, restart all processes, then `soundoff secret use`.
+    Rotate {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Begin to use the root that was announced, when every process knows it: derive each role's keys again, and restart
+    /// all processes.
+    Use {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Seal again, under the root in use, what needs a former one. It may be stopped and begun again.
+    Reseal {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Forget the former roots, once nothing needs them.
+    Retire {
+        /// Do not wait a day for what was begun under a former root: codes under way and upload URLs end, and a
+        /// provider's token that was used already may be used once more.
+        #[arg(long)]
+        at_once: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show the roots by name, and how each stands.
+    Show {
         #[command(flatten)]
         at: At,
     },

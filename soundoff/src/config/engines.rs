@@ -52,25 +52,26 @@ pub(crate) struct EngineArgs {
     pub(crate) secret: SecretArgs,
 }
 
-/// The deployment's secret, the same for every process.
+/// The deployment's secret, or the keys of a role.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SecretArgs {
-    /// The deployment's secret, the same for every process: at least 32 random bytes as text.
+    /// The deployment's secret, at least 32 random bytes as text; or, for a process, only the keys of its role, as
+    /// `soundoff secret derive` prints them.
     #[arg(long, env = "SOUNDOFF_SECRET", hide_env_values = true, conflicts_with = "secret_file")]
     secret: Option<String>,
-    /// The file with the deployment's secret.
+    /// The file with the deployment's secret, or with the keys of a role.
     #[arg(long, env = "SOUNDOFF_SECRET_FILE")]
-    secret_file: Option<PathBuf>,
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 impl SecretArgs {
     /// The secret, wherever it is.
     pub(crate) fn read(&self) -> anyhow::Result<Secret> {
         match (&self.secret, &self.secret_file) {
-            (Some(text), _) => Secret::new(text.trim_end().as_bytes()).context("SOUNDOFF_SECRET"),
+            (Some(text), _) => Secret::read(text.trim_end().as_bytes()).context("SOUNDOFF_SECRET"),
             (None, Some(path)) => datadir::secret(path, false),
             (None, None) => anyhow::bail!(
-                "the deployment's secret is missing: set SOUNDOFF_SECRET or SOUNDOFF_SECRET_FILE, the same for every process"
+                "the deployment's secret is missing: set SOUNDOFF_SECRET or SOUNDOFF_SECRET_FILE, to the keys of the role or to the root"
             ),
         }
     }

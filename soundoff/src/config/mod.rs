@@ -14,8 +14,8 @@ mod users;
 mod values;
 
 pub(crate) use cli::{
-    At, Cli, Command, DlqCommand, GateCommand, TimelineCommand, UsersCommand, WorkersCommand,
-    refuse_unknown_environment,
+    At, AuditArgs, Cli, Command, DlqCommand, GateCommand, SecretCommand, TimelineCommand, UsersCommand,
+    WorkersCommand, refuse_unknown_environment,
 };
 pub(crate) use country::CountryArgs;
 pub(crate) use engines::EngineArgs;

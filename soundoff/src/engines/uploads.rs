@@ -17,10 +17,9 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    #[cfg_attr(not(feature = "aws"), expect(clippy::unnecessary_wraps, reason = "managed engines can fail"))]
     pub(super) fn open(&self, opening: &Opening) -> anyhow::Result<Arc<dyn Uploads>> {
         match self {
-            Self::Pages => Ok(Arc::new(UploadKey::of(&opening.secret))),
+            Self::Pages => Ok(Arc::new(UploadKey::of(&opening.secret)?)),
             #[cfg(feature = "aws")]
             Self::S3 { bucket } => {
                 Ok(Arc::new(soundoff_aws::s3::S3Uploads::new(&opening.managed()?.aws, bucket)))

@@ -8,15 +8,18 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use soundoff_common::model::gate::{First, Gate, Mode};
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::deliver::{InternalKey, SIGNED_HEADER, Signer};
-use soundoff_common::pipeline::tier::Tier;
 use soundoff_common::ports::queues::DeadLetter;
 use soundoff_common::protocol::{now_ms, rfc3339};
+use soundoff_common::telemetry::Metrics;
 use soundoff_common::{note, tell};
 
 use soundoff_embedded::disk::Disk;
 use soundoff_timeline::TimelineConfig;
 
+use super::actor::os_user;
+use super::server::Asked;
 use super::{Ask, Live, Ops, Order, QueueRow, server};
 use crate::config::{At, DlqCommand, GateCommand, UsersCommand, WorkersCommand};
 use crate::datadir::{self, DataDir, OpsAddress};
@@ -32,7 +35,8 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     }
     let data = at.data.as_path();
     if let Some(ops) = datadir::announced(data)? {
-        match remote(&ops, &ask).await {
+        let asked = Asked::By { by: os_user(), ask: ask.clone() };
+        match remote(&ops, &asked).await {
             Ok(answer) => return answer,
             // A killed process leaves its address behind. The lock decides whether a process still runs.
             Err(unreachable) => tracing::debug!("no process answers for the data directory: {unreachable:#}"),
@@ -41,21 +45,23 @@ pub(super) async fn ask(at: &At, ask: Ask) -> anyhow::Result<Value> {
     let held = DataDir::hold_used(data)?;
     let names = crate::features::catalog().queue_names();
     let queues = open_log(held.path(), &names, None, &Disk::open(held.path())?)?;
-    let answer = Ops { queues: queues.clone(), names, tables: None, live: None }.answer(ask).await;
+    let trail = Trail::start(queues.clone(), Metrics::new());
+    let ops = Ops { queues: queues.clone(), names, tables: None, live: None, trail };
+    let answer = ops.answer(ask, &os_user()).await;
     queues.close();
     answer
 }
 
 /// Does it on a deployment's engines.
 async fn on_aws(at: &At, ask: Ask) -> anyhow::Result<Value> {
-    let node = Node::managed(&at.engines, &[Tier::Users]).await?;
+    let node = Node::operated(&at.engines).await?;
     let live = Live::of(&node, None, TimelineConfig::default())?;
     let names = node.catalog.queue_names();
-    Ops::new(&node, names, Some(live)).answer(ask).await
+    Ops::new(&node, names, Some(live)).answer(ask, &os_user()).await
 }
 
 /// Asks the running process. The outer error means that it cannot be reached.
-async fn remote(ops: &OpsAddress, ask: &Ask) -> anyhow::Result<anyhow::Result<Value>> {
+async fn remote(ops: &OpsAddress, ask: &Asked) -> anyhow::Result<anyhow::Result<Value>> {
     let signer = Signer::new(InternalKey::new(ops.key.as_bytes())?, ops.address.to_string().into());
     let body = serde_json::to_vec(ask)?;
     let signed = signer.sign("POST", server::PATH, &body, now_ms());
@@ -101,7 +107,7 @@ pub(crate) async fn queues(at: &At, json: bool) -> anyhow::Result<()> {
 pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
     match command {
         DlqCommand::List { queue, limit, at } => {
-            let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit }).await?;
+            let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit, opened: false }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             for letter in &letters {
                 tell!("{}  {}  {}", letter.key, rfc3339(letter.buried_at), letter.reason);
@@ -109,7 +115,8 @@ pub(crate) async fn dlq(command: DlqCommand) -> anyhow::Result<()> {
             note!("{} dead letter(s)", letters.len());
         }
         DlqCommand::Show { queue, key, at } => {
-            let answer = ask(&at, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN }).await?;
+            let answer =
+                ask(&at, Ask::DeadLetters { queue: queue.0, limit: MOST_SHOWN, opened: true }).await?;
             let letters: Vec<DeadLetter> = serde_json::from_value(answer)?;
             let letter = letters.iter().find(|letter| letter.key == key);
             let letter = letter.with_context(|| format!("no dead letter {key}; `dlq list` names them"))?;

@@ -1,6 +1,8 @@
 //! What operators can ask: one list of commands, for a running process over loopback HTTP, or for a store that no
 //! process runs on.
 
+mod actor;
+pub(crate) mod audit;
 pub(crate) mod cli;
 mod depths;
 mod figures;
@@ -8,6 +10,7 @@ mod gate;
 mod history;
 pub(crate) mod page;
 mod scrape;
+pub(crate) mod secret;
 pub(crate) mod server;
 pub(crate) mod timeline;
 
@@ -18,13 +21,15 @@ pub(crate) use gate::Order;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::model::accounts;
+use soundoff_common::model::audit::Event;
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::queues::{Depth, QueueName, Queues};
 use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use soundoff_timeline::{Operators, TimelineConfig};
-use soundoff_users::Ring;
+use soundoff_users::{Reseal, Ring};
 
 use crate::node::Node;
 use crate::pool::Pool;
@@ -32,19 +37,49 @@ use crate::pool::Pool;
 const NOT_RUNNING: &str = "this needs a running `soundoff up` on the data directory";
 
 /// One command.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ask {
     Queues,
-    DeadLetters { queue: QueueName, limit: usize },
-    Redrive { queue: QueueName, limit: usize },
-    Revoke { user: Handle },
-    Role { user: Handle, role: Role },
-    RotateKeys { drop_old: bool },
+    /// Up to so many; `opened`: for somebody to read one.
+    DeadLetters {
+        queue: QueueName,
+        limit: usize,
+        #[serde(default)]
+        opened: bool,
+    },
+    Redrive {
+        queue: QueueName,
+        limit: usize,
+    },
+    Revoke {
+        user: Handle,
+    },
+    Role {
+        user: Handle,
+        role: Role,
+    },
+    RotateKeys {
+        drop_old: bool,
+    },
     PauseWorkers,
     ResumeWorkers,
-    TimelineTick { users: Vec<Handle> },
+    TimelineTick {
+        users: Vec<Handle>,
+    },
     TimelineStatus,
+    Reseal {
+        after: Option<(String, String)>,
+        only_count: bool,
+    },
+    /// Somebody has changed the root secret's file.
+    SecretRotated {
+        what: String,
+    },
+    /// Events of the audit trail after a place.
+    Audit {
+        after: String,
+    },
     Gate(Option<Order>),
 }
 
@@ -64,6 +99,8 @@ pub(crate) struct Live {
     pub(crate) pool: Option<Arc<Pool>>,
     pub(crate) timelines: Operators,
     pub(crate) ring: Arc<Ring>,
+    /// The generation of the secret that the process uses.
+    pub(crate) generation: String,
 }
 
 impl Live {
@@ -71,7 +108,8 @@ impl Live {
     pub(crate) fn of(node: &Node, pool: Option<Arc<Pool>>, timeline: TimelineConfig) -> anyhow::Result<Self> {
         let (tables, replies) = (node.world.tables.clone(), node.world.outward.replies.clone());
         let timelines = Operators::new(timeline.tiers, &node.world);
-        Ok(Self { tables, replies, pool, timelines, ring: node.ring()?.clone() })
+        let generation = node.engines.secret.generations().swap_remove(0);
+        Ok(Self { tables, replies, pool, timelines, ring: node.ring()?.clone(), generation })
     }
 }
 
@@ -82,17 +120,30 @@ pub(crate) struct Ops {
     /// Where the gate is. Absent for a store that no process runs on, as is `live`.
     pub(crate) tables: Option<Arc<dyn Tables>>,
     pub(crate) live: Option<Live>,
+    /// Where it is recorded who did what.
+    pub(crate) trail: Trail,
 }
 
 impl Ops {
     /// What a process does that works with the queues `names`.
     pub(crate) fn new(node: &Node, names: Vec<QueueName>, live: Option<Live>) -> Self {
         let tables = Some(node.world.tables.clone());
-        Self { queues: node.engines.queues.clone(), names, tables, live }
+        let queues = node.engines.queues.clone();
+        let trail = Trail::start(queues.clone(), node.engines.metrics.clone());
+        Self { queues, names, tables, live, trail }
     }
 
-    /// Does it; returns JSON whose shape depends on the command.
-    pub(crate) async fn answer(&self, ask: Ask) -> anyhow::Result<Value> {
+    /// Does it for an operator, `by` whom it is recorded; returns JSON whose shape depends on the command.
+    pub(crate) async fn answer(&self, ask: Ask, by: &str) -> anyhow::Result<Value> {
+        let event = audit::event(&ask);
+        let answer = self.done(ask).await?;
+        if let Some(event) = event {
+            self.trail.record_now(Event { by: Some(actor::named(by)), ..event }).await;
+        }
+        Ok(answer)
+    }
+
+    async fn done(&self, ask: Ask) -> anyhow::Result<Value> {
         match ask {
             Ask::Queues => {
                 let mut rows = Vec::with_capacity(self.names.len());
@@ -101,7 +152,7 @@ impl Ops {
                 }
                 Ok(serde_json::to_value(rows)?)
             }
-            Ask::DeadLetters { queue, limit } => {
+            Ask::DeadLetters { queue, limit, .. } => {
                 Ok(serde_json::to_value(self.queues.dead_letters(&queue, limit).await?)?)
             }
             Ask::Redrive { queue, limit } => Ok(json!(self.queues.redrive(&queue, limit).await?)),
@@ -119,6 +170,17 @@ impl Ops {
             Ask::Gate(order) => {
                 let tables = self.tables.as_ref().context(NOT_RUNNING)?;
                 Ok(serde_json::to_value(gate::obey(&**tables, order).await?)?)
+            }
+            Ask::Reseal { after, only_count } => {
+                let live = self.live()?;
+                let reseal = Reseal::new(live.tables.clone(), live.ring.clone());
+                let done = reseal.page(after, only_count).await?;
+                Ok(serde_json::to_value(secret::Page { generation: live.generation.clone(), done })?)
+            }
+            Ask::SecretRotated { .. } => Ok(Value::Null),
+            Ask::Audit { after } => {
+                let tables = self.tables.as_ref().context(NOT_RUNNING)?;
+                Ok(serde_json::to_value(audit::page(&**tables, &after).await?)?)
             }
             Ask::TimelineTick { users } => {
                 let unknown = self.live()?.timelines.tick_now(&users).await?;

@@ -22,7 +22,7 @@ use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::{
     Answer, bearer, json, method_not_allowed, parameter, read_json, refuse, unauthorized, whole,
 };
-use soundoff_common::web::operator::OperatorKey;
+use soundoff_common::web::operator::OperatorCheck;
 use soundoff_common::web::pages::Pages;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ enum Guard {
     /// Anybody who can reach the port, except pages of other sites.
     SameOrigin,
     Key {
-        key: OperatorKey,
+        key: OperatorCheck,
         seen: watch::Sender<Instant>,
     },
 }
@@ -166,6 +166,9 @@ impl From<DeadLetter> for Listed {
     }
 }
 
+/// Who did it, as far as the page knows.
+const PAGE: &str = "the page /ops";
+
 type Refusal = Box<Answer>;
 
 fn refusal(status: StatusCode, code: &str, detail: &str) -> Refusal {
@@ -180,7 +183,7 @@ impl OpsPage {
         ops: Arc<Ops>,
         node: &Node,
         stop: &CancellationToken,
-    ) -> Arc<Self> {
+    ) -> anyhow::Result<Arc<Self>> {
         let engines = &node.engines;
         let (queues, names) = (ops.queues.clone(), ops.names.clone());
         let looked = Looked { queues, names: names.clone(), depths: engines.metrics.depths.clone() };
@@ -192,7 +195,7 @@ impl OpsPage {
             Place::Deployment => {
                 let (seen, watched) = watch::channel(Instant::now());
                 tokio::spawn(looked.while_watched(watched, stop.clone()));
-                Guard::Key { key: OperatorKey::of(&engines.secret), seen }
+                Guard::Key { key: OperatorCheck::of(&engines.secret)?, seen }
             }
         };
         let history = Arc::new(History::new(names));
@@ -200,7 +203,7 @@ impl OpsPage {
         let weather = engines.weather.clone();
         let is_public = parts.iter().any(|part| matches!(part, Part::Edge | Part::Users));
         let gate = is_public.then(|| node.gate.clone());
-        Arc::new(Self { ops, history, guard, parts, weather, gate, turn: Mutex::default() })
+        Ok(Arc::new(Self { ops, history, guard, parts, weather, gate, turn: Mutex::default() }))
     }
 
     pub(crate) fn serves(path: &str) -> bool {
@@ -291,7 +294,7 @@ impl OpsPage {
         self.may_post(request.headers())?;
         let example = r#"{"close":{"reason":"new disks","for_s":600}}"#;
         let order: Order = read_json(request, MAX_BODY_BYTES, example).await?;
-        let answered = self.ops.answer(Ask::Gate(Some(order))).await;
+        let answered = self.ops.answer(Ask::Gate(Some(order)), PAGE).await;
         let stands = answered.map_err(|error| match error.is::<TableError>() {
             true => refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", &format!("{error:#}")),
             false => refusal(StatusCode::BAD_REQUEST, "bad_message", &format!("{error:#}")),
@@ -310,13 +313,14 @@ impl OpsPage {
         let answer = match request.uri().path() {
             "/ops/letters" => {
                 let asked: OfQueue = read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q"}"#).await?;
-                let letters = self.list(self.queue(&asked.queue)?).await?.into_iter().map(Listed::from);
+                let letters =
+                    self.list(self.queue(&asked.queue)?, false).await?.into_iter().map(Listed::from);
                 json!({ "letters": letters.collect::<Vec<_>>(), "most": MOST_LISTED })
             }
             "/ops/letter" => {
                 let asked: OneLetter =
                     read_json(request, MAX_BODY_BYTES, r#"{"queue":"post_get_q","key":"7"}"#).await?;
-                let letters = self.list(self.queue(&asked.queue)?).await?;
+                let letters = self.list(self.queue(&asked.queue)?, true).await?;
                 let letter = letters.into_iter().find(|letter| letter.key == asked.key);
                 let letter = letter.ok_or_else(|| {
                     refusal(StatusCode::NOT_FOUND, "not_found", "the letter is not among the oldest any more")
@@ -342,14 +346,14 @@ impl OpsPage {
         known.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "not_found", "this process has no such queue"))
     }
 
-    async fn list(&self, queue: QueueName) -> Result<Vec<DeadLetter>, Refusal> {
-        let letters = self.ask(Ask::DeadLetters { queue, limit: MOST_LISTED }).await?;
+    async fn list(&self, queue: QueueName, opened: bool) -> Result<Vec<DeadLetter>, Refusal> {
+        let letters = self.ask(Ask::DeadLetters { queue, limit: MOST_LISTED, opened }).await?;
         Ok(serde_json::from_value(letters).expect("dead letters are what was asked for"))
     }
 
     async fn ask(&self, ask: Ask) -> Result<Value, Refusal> {
         let _turn = self.turn.lock().await;
-        let answered = self.ops.answer(ask).await;
+        let answered = self.ops.answer(ask, PAGE).await;
         answered.map_err(|error| refusal(StatusCode::CONFLICT, "conflict", &format!("{error:#}")))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
 use soundoff_common::model::gate;
+use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::ports::queues::{Outgoing, Queues as _};
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
@@ -13,6 +14,7 @@ use soundoff_embedded::queues::{EmbeddedQueues, Options};
 use soundoff_embedded::tables::{EmbeddedTables, TableOptions};
 
 use super::*;
+use soundoff_common::web::operator::operator_key;
 
 /// A page, and its queue with some dead letters.
 struct Desk {
@@ -25,8 +27,16 @@ struct Desk {
 
 const BODY: &str = r#"{"mid":"01JD0000000000000000000000","id":"poison-1","type":"post.get","from":"ann","at":7,"body":{"post":"secret"}}"#;
 
-fn key() -> OperatorKey {
-    OperatorKey::of(&Secret::new(&[7; 32]).unwrap())
+fn secret() -> Secret {
+    Secret::new(&[7; 32]).unwrap()
+}
+
+fn key() -> OperatorCheck {
+    OperatorCheck::of(&secret()).unwrap()
+}
+
+fn key_text() -> String {
+    operator_key(&secret()).unwrap()
 }
 
 impl Desk {
@@ -45,8 +55,13 @@ impl Desk {
         }
         let tables: Arc<dyn Tables> = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
         let keeper = Keeper::default();
-        let ops =
-            Ops { queues: queues.clone(), names: names.clone(), tables: Some(tables.clone()), live: None };
+        let ops = Ops {
+            queues: queues.clone(),
+            names: names.clone(),
+            tables: Some(tables.clone()),
+            live: None,
+            trail: Trail::start(queues.clone(), Metrics::new()),
+        };
         let history = Arc::new(History::new(names));
         let weather = Weather::new(Metrics::new());
         let (ops, gate, turn) = (Arc::new(ops), Some(keeper.clone()), Mutex::default());
@@ -76,8 +91,8 @@ impl Desk {
 async fn a_deployments_letters_open_to_the_operators_key_alone() {
     let (seen, watched) = watch::channel(Instant::now());
     let desk = Desk::new(Guard::Key { key: key(), seen }, 2).await;
-    let shown = format!("Bearer {}", key().text());
-    let another = format!("Bearer {}", OperatorKey::of(&Secret::new(&[8; 32]).unwrap()).text());
+    let shown = format!("Bearer {}", key_text());
+    let another = format!("Bearer {}", operator_key(&Secret::new(&[8; 32]).unwrap()).unwrap());
     let requests = [
         ("/ops/letters", json!({ "queue": "post_get_q" })),
         ("/ops/letter", json!({ "queue": "post_get_q", "key": "1" })),
@@ -92,7 +107,7 @@ async fn a_deployments_letters_open_to_the_operators_key_alone() {
             &[("authorization", another.as_str())],
             &[("authorization", "Bearer ")],
             &[("authorization", "Basic 00")],
-            &[("authorization", key().text().as_str())],
+            &[("authorization", key_text().as_str())],
         ] {
             let (status, said) = desk.post(path, headers, body.clone()).await;
             assert_eq!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::deliver::{Judge, Promised, SIGNED_HEADER, is_fresh};
 use soundoff_common::protocol::now_ms;
 use soundoff_common::web::http::{Answer, json, refuse};
@@ -17,6 +18,14 @@ use crate::serve;
 
 /// The path to which commands are POSTed.
 pub(crate) const PATH: &str = "/ops";
+
+/// A command, and who gives it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Asked {
+    By { by: String, ask: Ask },
+    Plain(Ask),
+}
 
 const MAX_ASK_BYTES: usize = 64 * 1024;
 
@@ -40,11 +49,12 @@ async fn answer(request: Request<Incoming>, judge: &Judge, ops: &Ops) -> Answer 
     if !promised.is_kept_by(&body) {
         return unsigned();
     }
-    let ask: Ask = match serde_json::from_slice(&body) {
-        Ok(ask) => ask,
+    let (by, ask) = match serde_json::from_slice(&body) {
+        Ok(Asked::By { by, ask }) => (by, ask),
+        Ok(Asked::Plain(ask)) => ("unnamed".to_owned(), ask),
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_message", &error.to_string()),
     };
-    match ops.answer(ask).await {
+    match ops.answer(ask, &by).await {
         Ok(value) => json(StatusCode::OK, &value),
         Err(error) => refuse(StatusCode::CONFLICT, "conflict", &format!("{error:#}")),
     }

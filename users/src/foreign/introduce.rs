@@ -89,7 +89,7 @@ impl Users {
         let Told { issuer, subject, proved_at, handle, token } = told;
         let asked = body.handle.as_deref().map(new_handle).transpose()?;
         let newcomer = Newcomer {
-            identity: Identity::foreign(issuer, subject, token.session),
+            identity: Identity::foreign(issuer, &subject, token.session),
             token,
             proved_at: proved_at.map_or(0, |at| at.min(now_s) * 1000),
             asked: asked.is_some(),

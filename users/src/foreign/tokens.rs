@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use aws_lc_rs::hmac;
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::join_all;
@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use soundoff_common::ports::tokens::{Foreign, Token, TokenError, TokenVerifier};
 use soundoff_common::protocol::Handle;
-use soundoff_common::web::secret::Secret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
@@ -136,8 +135,6 @@ enum Keys {
 /// Judges tokens of all issuers that the operator has named.
 pub struct ForeignTokens {
     issuers: Vec<Issuer>,
-    /// Names the sign-in of each user of theirs.
-    names: hmac::Key,
 }
 
 impl std::fmt::Debug for ForeignTokens {
@@ -169,7 +166,7 @@ pub(super) struct Told<'a> {
 impl ForeignTokens {
     /// Of these issuers. Their keys are fetched by [`Self::keep`].
     #[must_use]
-    pub fn new(configs: Vec<ForeignConfig>, secret: &Secret) -> Self {
+    pub fn new(configs: Vec<ForeignConfig>) -> Self {
         let fetch = Fetch::new();
         let issuer = |config: ForeignConfig| {
             let keys = match &config.key {
@@ -178,8 +175,7 @@ impl ForeignTokens {
             };
             Issuer { config, keys, wanted: Notify::new() }
         };
-        let names = hmac::Key::new(hmac::HMAC_SHA256, &secret.key("foreign sign-ins"));
-        Self { issuers: configs.into_iter().map(issuer).collect(), names }
+        Self { issuers: configs.into_iter().map(issuer).collect() }
     }
 
     /// Fetches keys at once, then now and then, and soon when a token names one that is not known; until `stop`.
@@ -212,15 +208,17 @@ impl ForeignTokens {
         Ok(Told { issuer: &config.issuer, subject, proved_at, handle, token })
     }
 
-    /// The sign-in that stands for a user of an issuer. Without the key nobody can tell which it is.
+    /// The sign-in that stands for a user of an issuer. Its name is no secret: it opens nothing without their token. It
+    /// follows from no key, so that it stays the same when the deployment's secret is replaced.
     fn session(&self, issuer: &str, subject: &str) -> Ulid {
-        let mut name = hmac::Context::with_key(&self.names);
+        let mut name = digest::Context::new(&digest::SHA256);
+        name.update(b"soundoff foreign sign-in");
         for part in [issuer, subject] {
             name.update(&(part.len() as u64).to_be_bytes());
             name.update(part.as_bytes());
         }
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&name.sign().as_ref()[..16]);
+        bytes.copy_from_slice(&name.finish().as_ref()[..16]);
         // Where its user has too many sessions the oldest end, by their ids: this one is always among the newest.
         bytes[0] = u8::MAX;
         Ulid::from_bytes(bytes)

@@ -1,32 +1,43 @@
-//! The keys that sign access tokens. They are stored sealed in the tables, so that every process has the same, and
-//! renewed with an overlap.
+//! The keys that sign access tokens. They are stored in the tables, so that every process has the same, and renewed with
+//! an overlap: the private half sealed, for those who sign, and the public half in clear, for those who only verify. The
+//! public half is signed with a key that follows from the secret, and which a verifier has only the public half of. So
+//! neither can one who writes to the tables plant a key, nor one who has taken over a verifier.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::lock::{read, write};
 use soundoff_common::model::holdings::{Holding, Of};
-use soundoff_common::ports::tables::{Condition, Item, Key, Query, Table, TableError, Tables, Write};
+use soundoff_common::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Tables, Write};
 use soundoff_common::protocol::{is_ahead, now_ms};
+use soundoff_common::web::secret::Secret;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::seal::Seal;
-use crate::keys::signing::SigningKey;
+use crate::keys::signing::{Authority, AuthorityCheck, TokenKey};
 
 pub(crate) const HOLDING: Holding = Holding {
     kind: "token key",
     table: Table::Entities,
     pk: PARTITION,
     sk: "<created_at>#<kid>",
-    attributes: &["created_at", "sealed"],
+    attributes: &["created_at", SEALED, PUBLIC, SIGNATURE],
     of: Of::Nobody,
-    summary: "A key of access tokens (PKCS #8, sealed).",
+    summary: "A key of access tokens: PKCS #8, sealed; its public half, signed.",
 };
+/// [`Stored::sealed`] as an attribute.
+const SEALED: &str = "sealed";
+/// [`Stored::public`] as an attribute.
+const PUBLIC: &str = "public";
+/// [`Stored::signature`] as an attribute.
+const SIGNATURE: &str = "signature";
 const PARTITION: &str = "token-keys";
 
 /// Where a key is stored: in order of time, and two of one millisecond in two places.
@@ -61,6 +72,17 @@ struct Stored {
     created_at: u64,
     /// PKCS #8, sealed for [`CONTEXT`].
     sealed: String,
+    /// The public half, and who says so, in base64url. Version 0.1.0 wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
+}
+
+impl Stored {
+    fn public(&self) -> Option<(&str, &str)> {
+        self.public.as_deref().zip(self.signature.as_deref())
+    }
 }
 
 const CONTEXT: &str = "token key";
@@ -69,14 +91,40 @@ const CONTEXT: &str = "token key";
 #[derive(Default)]
 struct Keys {
     /// Oldest first.
-    all: Vec<Arc<SigningKey>>,
-    by_id: HashMap<String, Arc<SigningKey>>,
+    all: Vec<Arc<TokenKey>>,
+    by_id: HashMap<String, Arc<TokenKey>>,
+    /// The range keys of those that a verifier does not trust.
+    refused: BTreeSet<String>,
+}
+
+/// What a process does with the keys.
+enum Means {
+    /// It makes keys, and signs with them.
+    Sign { seal: Box<Seal>, authority: Authority },
+    /// It only verifies: it can open no private half.
+    Verify(AuthorityCheck),
+}
+
+/// What [`Ring::reseal`] did.
+#[derive(Default)]
+pub(crate) struct KeysResealed {
+    pub(crate) moved: u64,
+    /// How many need another generation of the secret still.
+    pub(crate) left: u64,
+}
+
+/// What a look found to do.
+struct Looked {
+    /// Keys that are no longer needed.
+    outlived: Vec<Arc<TokenKey>>,
+    /// Keys without a public half: verifiers do not know them.
+    incomplete: Vec<(Arc<TokenKey>, Stored)>,
 }
 
 /// All keys of the deployment.
 pub struct Ring {
     tables: Arc<dyn Tables>,
-    seal: Seal,
+    means: Means,
     keys: RwLock<Arc<Keys>>,
     /// Rises when a key is removed.
     epoch: AtomicU64,
@@ -93,31 +141,31 @@ impl Ring {
     ///
     /// # Errors
     /// When the tables do not answer, or hold keys that `secret` does not open.
-    pub async fn open(
-        tables: Arc<dyn Tables>,
-        secret: &soundoff_common::web::secret::Secret,
-    ) -> anyhow::Result<Arc<Self>> {
-        let ring = Self::follow(tables, secret).await?;
+    pub async fn open(tables: Arc<dyn Tables>, secret: &Secret) -> anyhow::Result<Arc<Self>> {
+        let means = Means::Sign { seal: Box::new(Seal::new(secret)?), authority: Authority::new(secret)? };
+        let ring = Self::new(tables, means);
         let now = now_ms();
+        ring.completed(now).await?;
         if ring.keys().all.is_empty() {
             ring.add(now).await?;
             ring.look(now).await?;
         }
-        Ok(ring)
+        Ok(Arc::new(ring))
     }
 
-    /// Reads the keys in `tables`, for a process that only verifies and must change nothing. There may be none yet.
+    /// Reads the keys in `tables`, for a process that only verifies and must change nothing. There may be none yet, or
+    /// only some of 0.1.0, which a User service of this version has to complete.
     ///
     /// # Errors
     /// As [`Ring::open`].
-    pub async fn follow(
-        tables: Arc<dyn Tables>,
-        secret: &soundoff_common::web::secret::Secret,
-    ) -> anyhow::Result<Arc<Self>> {
-        let ring =
-            Self { tables, seal: Seal::new(secret), keys: RwLock::default(), epoch: AtomicU64::new(0) };
+    pub async fn follow(tables: Arc<dyn Tables>, secret: &Secret) -> anyhow::Result<Arc<Self>> {
+        let ring = Self::new(tables, Means::Verify(AuthorityCheck::new(secret)?));
         ring.look(now_ms()).await?;
         Ok(Arc::new(ring))
+    }
+
+    fn new(tables: Arc<dyn Tables>, means: Means) -> Self {
+        Self { tables, means, keys: RwLock::default(), epoch: AtomicU64::new(0) }
     }
 
     /// Waits until there is a key: before the first User service has run, no token can be valid.
@@ -134,43 +182,140 @@ impl Ring {
         read(&self.keys).clone()
     }
 
-    /// Reads the keys again; returns those that are no longer needed.
-    async fn look(&self, now: u64) -> anyhow::Result<Vec<Arc<SigningKey>>> {
+    /// Reads the keys again.
+    async fn look(&self, now: u64) -> anyhow::Result<Looked> {
         let page = self.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await?;
         let known = self.keys();
-        let mut all: Vec<Arc<SigningKey>> = Vec::with_capacity(page.items.len());
+        let mut all: Vec<Arc<TokenKey>> = Vec::with_capacity(page.items.len());
+        let (mut incomplete, mut refused) = (Vec::new(), BTreeSet::new());
         for (sk, item) in page.items {
-            let stored: Stored = item.parse()?;
             let held = known.all.iter().find(|key| key.stored_as == sk).cloned();
-            all.push(match held {
-                Some(key) => key,
-                None => Arc::new(SigningKey::of(&self.open_key(&stored.sealed)?, sk, stored.created_at)?),
-            });
+            match (self.read(held, sk.clone(), item), &self.means) {
+                (Ok((key, stored)), _) => {
+                    all.push(key.clone());
+                    incomplete.extend(stored.public().is_none().then_some((key, stored)));
+                }
+                (Err(error), Means::Sign { .. }) => return Err(error),
+                // What somebody has put there must not keep a verifier from the others.
+                (Err(error), Means::Verify(_)) => {
+                    if !known.refused.contains(&sk) {
+                        tracing::error!("the token key {sk} is not used: {error:#}");
+                    }
+                    refused.insert(sk);
+                }
+            }
         }
         let kept = live(&all, now);
         let by_id = kept.iter().map(|key| (key.id.clone(), key.clone())).collect();
         all.retain(|key| !kept.iter().any(|kept| kept.id == key.id));
         let dropped = known.by_id.keys().any(|id| !kept.iter().any(|key| key.id == *id));
-        *write(&self.keys) = Arc::new(Keys { all: kept, by_id });
+        *write(&self.keys) = Arc::new(Keys { all: kept, by_id, refused });
         if dropped {
             self.epoch.fetch_add(1, Ordering::Release);
         }
-        Ok(all)
+        Ok(Looked { outlived: all, incomplete })
     }
 
-    fn open_key(&self, sealed: &str) -> anyhow::Result<Vec<u8>> {
-        let why = "the token keys in these tables were made under another secret: bring back its file, or name it with --secret-file";
-        self.seal.open(sealed, CONTEXT).context(why)
+    /// The key of an item, which is `held` if it is known.
+    fn read(
+        &self,
+        held: Option<Arc<TokenKey>>,
+        sk: String,
+        item: Item,
+    ) -> anyhow::Result<(Arc<TokenKey>, Stored)> {
+        let stored: Stored = item.parse()?;
+        let key = match (held, &self.means) {
+            (Some(held), _) => held,
+            (None, Means::Sign { seal, .. }) => {
+                Arc::new(TokenKey::of(&opened(seal, &stored.sealed)?, sk, stored.created_at)?)
+            }
+            (None, Means::Verify(check)) => {
+                let why = "it has no public half; a User service of this version adds it";
+                Arc::new(check.read(stored.public().context(why)?, sk, stored.created_at)?)
+            }
+        };
+        Ok((key, stored))
+    }
+
+    /// What makes keys, in a process that signs.
+    fn makes(&self) -> anyhow::Result<(&Seal, &Authority)> {
+        match &self.means {
+            Means::Sign { seal, authority } => Ok((seal, authority)),
+            Means::Verify(_) => anyhow::bail!("this process only verifies tokens, and makes no keys"),
+        }
     }
 
     async fn add(&self, now: u64) -> anyhow::Result<String> {
-        let pkcs8 = SigningKey::generate()?;
-        let id = SigningKey::of(&pkcs8, String::new(), now)?.id;
-        let stored = Stored { created_at: now, sealed: self.seal.seal(&pkcs8, CONTEXT)? };
+        let (seal, authority) = self.makes()?;
+        let pkcs8 = TokenKey::generate()?;
+        let key = TokenKey::of(&pkcs8, String::new(), now)?;
+        let stored = Stored {
+            created_at: now,
+            sealed: seal.seal(&pkcs8, CONTEXT)?,
+            public: Some(BASE64.encode(&key.public)),
+            signature: Some(authority.sign(&key)),
+        };
         let write =
-            Write::put(Table::Entities, stored_at(now, &id), Item::of(&stored)).when(Condition::Missing);
+            Write::put(Table::Entities, stored_at(now, &key.id), Item::of(&stored)).when(Condition::Missing);
         self.tables.write(vec![write]).await?;
-        Ok(id)
+        Ok(key.id)
+    }
+
+    /// Reads the keys again, and adds the public halves that 0.1.0 did not write.
+    async fn completed(&self, now: u64) -> anyhow::Result<Vec<Arc<TokenKey>>> {
+        let Looked { outlived, incomplete } = self.look(now).await?;
+        let (_, authority) = self.makes()?;
+        for (key, stored) in incomplete {
+            self.change(&key, &stored.sealed, public_half(&key, authority)).await?;
+        }
+        Ok(outlived)
+    }
+
+    /// Changes a key's item, if it is still sealed like this. Returns whether it was.
+    async fn change(&self, key: &TokenKey, sealed: &str, changes: Vec<Change>) -> anyhow::Result<bool> {
+        let same = Condition::Equals(SEALED, sealed.into());
+        let at = key_of(key.stored_as.clone());
+        match self.tables.write(vec![Write::update(Table::Entities, at, changes).when(same)]).await {
+            Ok(()) => Ok(true),
+            // It was removed, or another process did the same.
+            Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The seal of a process that signs.
+    ///
+    /// # Errors
+    /// When this one only verifies.
+    pub(crate) fn seal(&self) -> anyhow::Result<&Seal> {
+        Ok(self.makes()?.0)
+    }
+
+    /// Seals and signs each key with the generation of the secret that is in use; counts them with `only_count`.
+    ///
+    /// # Errors
+    /// When the tables do not answer, or a key does not open.
+    pub(crate) async fn reseal(&self, only_count: bool) -> anyhow::Result<KeysResealed> {
+        let (seal, authority) = self.makes()?;
+        let page = self.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await?;
+        let mut done = KeysResealed::default();
+        for (sk, item) in page.items {
+            let stored: Stored = item.parse()?;
+            let pkcs8 = opened(seal, &stored.sealed)?;
+            let key = TokenKey::of(&pkcs8, sk, stored.created_at)?;
+            let is_signed =
+                stored.signature.as_ref().is_some_and(|signature| authority.is_present(&key, signature));
+            if is_signed && seal.is_present(&stored.sealed, CONTEXT) {
+                continue;
+            }
+            let mut changes = public_half(&key, authority);
+            changes.push(Change::Set(SEALED, seal.seal(&pkcs8, CONTEXT)?.into()));
+            match !only_count && self.change(&key, &stored.sealed, changes).await? {
+                true => done.moved += 1,
+                false => done.left += 1,
+            }
+        }
+        Ok(done)
     }
 
     /// Makes a new key and returns its id. It signs once every process and cache has had time to learn of it. With
@@ -190,7 +335,7 @@ impl Ring {
         Ok(id)
     }
 
-    async fn drop_all(&self, keys: &[Arc<SigningKey>]) -> Result<(), TableError> {
+    async fn drop_all(&self, keys: &[Arc<TokenKey>]) -> Result<(), TableError> {
         for key in keys {
             let at = key_of(key.stored_as.clone());
             self.tables.write(vec![Write::delete(Table::Entities, at)]).await?;
@@ -217,7 +362,7 @@ impl Ring {
     }
 
     async fn round(&self, now: u64) -> anyhow::Result<()> {
-        let outlived = self.look(now).await?;
+        let outlived = self.completed(now).await?;
         self.drop_all(&outlived).await?;
         if is_due(&self.keys().all, now) {
             self.add(now).await?;
@@ -228,12 +373,12 @@ impl Ring {
 
     /// The key that signs at `now` (milliseconds since 1970): the newest that every process knows, or the oldest when
     /// all are newer than that.
-    pub(crate) fn signing(&self, now: u64) -> Option<Arc<SigningKey>> {
+    pub(crate) fn signing(&self, now: u64) -> Option<Arc<TokenKey>> {
         signing(&self.keys().all, now)
     }
 
     /// The key of an id, while it may verify.
-    pub(crate) fn verifying(&self, id: &str) -> Option<Arc<SigningKey>> {
+    pub(crate) fn verifying(&self, id: &str) -> Option<Arc<TokenKey>> {
         self.keys().by_id.get(id).cloned()
     }
 
@@ -248,7 +393,18 @@ impl Ring {
     }
 }
 
-fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
+/// The changes that write the public half of a key.
+fn public_half(key: &TokenKey, authority: &Authority) -> Vec<Change> {
+    let public = BASE64.encode(&key.public);
+    vec![Change::Set(PUBLIC, public.into()), Change::Set(SIGNATURE, authority.sign(key).into())]
+}
+
+fn opened(seal: &Seal, sealed: &str) -> anyhow::Result<Vec<u8>> {
+    let why = "the token keys in these tables were made under another secret: bring back its file, or name it with --secret-file";
+    seal.open(sealed, CONTEXT).context(why)
+}
+
+fn signing(all: &[Arc<TokenKey>], now: u64) -> Option<Arc<TokenKey>> {
     let known = all.iter().rev().find(|key| key.created_at + LEAD_MS <= now);
     // A key from the future was made by a clock that was wrong, and some time ago: it is known better than a new one.
     let ahead = || all.iter().rev().find(|key| is_ahead(key.created_at, now));
@@ -256,17 +412,17 @@ fn signing(all: &[Arc<SigningKey>], now: u64) -> Option<Arc<SigningKey>> {
 }
 
 /// Whether it is time for a new key. One from the future says nothing about that.
-fn is_due(all: &[Arc<SigningKey>], now: u64) -> bool {
+fn is_due(all: &[Arc<TokenKey>], now: u64) -> bool {
     let newest = all.iter().rev().find(|key| !is_ahead(key.created_at, now));
     newest.is_none_or(|key| key.created_at + RENEW_MS <= now)
 }
 
 /// The keys that are needed at `now`: the one that signs, all newer ones, and older ones while their tokens may still
 /// be valid.
-fn live(all: &[Arc<SigningKey>], now: u64) -> Vec<Arc<SigningKey>> {
+fn live(all: &[Arc<TokenKey>], now: u64) -> Vec<Arc<TokenKey>> {
     let Some(signing) = signing(all, now) else { return Vec::new() };
     let since = |at: usize| all.get(at + 1).map_or(u64::MAX, |next| next.created_at + LEAD_MS);
-    let is_live = |(at, key): &(usize, &Arc<SigningKey>)| {
+    let is_live = |(at, key): &(usize, &Arc<TokenKey>)| {
         key.created_at >= signing.created_at || since(*at).saturating_add(OVERLAP_MS) > now
     };
     all.iter().enumerate().filter(is_live).map(|(_, key)| key.clone()).collect()
@@ -281,116 +437,5 @@ async fn paused(stop: &CancellationToken) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    fn key(created_at: u64) -> Arc<SigningKey> {
-        Arc::new(
-            SigningKey::of(&SigningKey::generate().unwrap(), created_at.to_string(), created_at).unwrap(),
-        )
-    }
-
-    #[test]
-    fn a_new_key_is_known_before_it_signs_and_an_old_one_long_after() {
-        let (first, second) = (key(1_000_000), key(RENEW_MS));
-        let all = [first.clone(), second.clone()];
-        let signs = |now: u64| signing(&all, now).unwrap().id.clone();
-        let lives = |now: u64| live(&all, now).len();
-        assert_eq!(signing(&all[..1], 1_000_000).unwrap().id, first.id, "the first signs at once");
-        assert_eq!((signs(RENEW_MS + LEAD_MS - 1), lives(RENEW_MS)), (first.id.clone(), 2));
-        let turn = RENEW_MS + LEAD_MS;
-        assert_eq!((signs(turn), lives(turn), lives(turn + OVERLAP_MS - 1)), (second.id.clone(), 2, 2));
-        assert_eq!(live(&all, turn + OVERLAP_MS).iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.id]);
-        assert!(signing(&[], 0).is_none() && live(&[], 0).is_empty());
-    }
-
-    #[test]
-    fn a_key_from_the_future_holds_up_no_other_and_is_not_lost() {
-        let now = RENEW_MS;
-        let (ahead, first) = (key(now + 365 * OVERLAP_MS), key(1_000_000));
-        let alone = [ahead.clone()];
-        assert_eq!(signing(&alone, now).unwrap().id, ahead.id, "the only one there is");
-        assert!(is_due(&alone, now), "but its successor is made now");
-        let fresh = [key(now), ahead.clone()];
-        assert_eq!(
-            signing(&fresh, now + LEAD_MS - 1).unwrap().id,
-            ahead.id,
-            "others do not know the new one"
-        );
-        assert_eq!(signing(&fresh, now + LEAD_MS).unwrap().id, fresh[0].id);
-        assert!(!is_due(&fresh, now + RENEW_MS - 1) && is_due(&fresh, now + RENEW_MS));
-        assert_eq!(live(&fresh, now).len(), 2);
-        let both = [first.clone(), ahead];
-        assert_eq!(signing(&both, now).unwrap().id, first.id);
-        assert_eq!((live(&both, now).len(), is_due(&both, now)), (2, false));
-        assert!(is_due(&both, 1_000_000 + RENEW_MS));
-        // To a process whose clock is behind, the present key seems to come from the future.
-        assert_eq!(live(&both, 0).len(), 2);
-    }
-
-    /// The rings of two processes on the same tables.
-    pub(crate) async fn two_processes() -> (tempfile::TempDir, [Arc<Ring>; 2]) {
-        let dir = tempfile::tempdir().unwrap();
-        let options = soundoff_embedded::tables::TableOptions::default();
-        let tables = soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &options).unwrap();
-        let secret = soundoff_common::web::secret::Secret::new(&[1; 32]).unwrap();
-        let one = Ring::open(tables.clone(), &secret).await.unwrap();
-        let other = Ring::open(tables, &secret).await.unwrap();
-        // Keys are in order of time, to the millisecond.
-        while now_ms() == one.keys().all[0].created_at {
-            tokio::task::yield_now().await;
-        }
-        (dir, [one, other])
-    }
-
-    #[tokio::test]
-    async fn all_processes_have_the_same_keys_and_drop_them_together() {
-        let (_dir, [one, other]) = two_processes().await;
-        let now = now_ms();
-        let first = one.signing(now).unwrap().id.clone();
-        assert_eq!(other.signing(now).unwrap().id, first, "one process made it, both have it");
-        let second = one.rotate(false).await.unwrap();
-        other.round(now).await.unwrap();
-        for ring in [&one, &other] {
-            assert!(ring.verifying(&second).is_some() && ring.signing(now).unwrap().id == first);
-            assert_eq!(ring.signing(now + LEAD_MS + 1000).unwrap().id, second);
-        }
-        assert_eq!(other.epoch(), 0, "tokens that were verified are still valid");
-        let third = one.rotate(true).await.unwrap();
-        other.round(now).await.unwrap();
-        for ring in [&one, &other] {
-            assert!(ring.verifying(&first).is_none() && ring.verifying(&second).is_none());
-            assert_eq!((ring.signing(now).unwrap().id.clone(), ring.epoch()), (third.clone(), 1));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_follower_makes_no_key() {
-        let dir = tempfile::tempdir().unwrap();
-        let tables =
-            soundoff_embedded::tables::EmbeddedTables::open(dir.path(), &Default::default()).unwrap();
-        let secret = soundoff_common::web::secret::Secret::new(&[7; 32]).unwrap();
-        let follower = Ring::follow(tables.clone(), &secret).await.unwrap();
-        assert!(follower.signing(now_ms()).is_none());
-        let ring = Ring::open(tables, &secret).await.unwrap();
-        let id = ring.signing(now_ms()).unwrap().id.clone();
-        assert!(follower.verifying(&id).is_none());
-        follower.look(now_ms()).await.unwrap();
-        assert!(follower.verifying(&id).is_some(), "a follower learns of keys that others make");
-    }
-
-    #[tokio::test]
-    async fn a_key_is_renewed_by_itself_once() {
-        let (_dir, [one, other]) = two_processes().await;
-        let now = now_ms();
-        one.round(now + RENEW_MS - 60_000).await.unwrap();
-        assert_eq!(one.keys().all.len(), 1);
-        one.round(now + RENEW_MS).await.unwrap();
-        other.round(now + RENEW_MS).await.unwrap();
-        assert_eq!((one.keys().all.len(), other.keys().all.len()), (2, 2));
-        other.round(now + RENEW_MS + LEAD_MS + OVERLAP_MS + 1000).await.unwrap();
-        assert_eq!(other.keys().all.len(), 1, "the old one is no longer needed");
-        let left = other.tables.query(Query::prefix(Table::Entities, PARTITION, "", MOST)).await.unwrap();
-        assert_eq!(left.items.len(), 1, "and its item is gone");
-    }
-}
+#[path = "ring_tests.rs"]
+pub(crate) mod tests;

@@ -76,7 +76,8 @@ impl Issuer {
             exp: now.saturating_add(lifetime),
             jti: Ulid::generate().to_string(),
         };
-        jsonwebtoken::encode(&header, &claims, &key.encoding).context("cannot sign a token")
+        let encoding = key.encoding.as_ref().context("this process only verifies tokens")?;
+        jsonwebtoken::encode(&header, &claims, encoding).context("cannot sign a token")
     }
 }
 
@@ -141,10 +142,10 @@ mod tests {
 
     use super::*;
     use crate::keys::ring::tests::two_processes;
-    use crate::keys::signing::SigningKey;
+    use crate::keys::signing::TokenKey;
 
-    fn fresh() -> Arc<SigningKey> {
-        Arc::new(SigningKey::of(&SigningKey::generate().unwrap(), String::new(), 0).unwrap())
+    fn fresh() -> Arc<TokenKey> {
+        Arc::new(TokenKey::of(&TokenKey::generate().unwrap(), String::new(), 0).unwrap())
     }
 
     const NOW: u64 = 1_000_000;
@@ -154,11 +155,11 @@ mod tests {
         json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "role": "user", "sid": sid, "iat": NOW, "nbf": NOW, "exp": NOW + 60, "jti": "j" })
     }
 
-    fn sign(key: &SigningKey, header: &Header, claims: &Value) -> String {
-        jsonwebtoken::encode(header, claims, &key.encoding).unwrap()
+    fn sign(key: &TokenKey, header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, key.encoding.as_ref().unwrap()).unwrap()
     }
 
-    fn header(key: &SigningKey) -> Header {
+    fn header(key: &TokenKey) -> Header {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
         header.kid = Some(key.id.clone());

@@ -14,7 +14,7 @@ use ulid::Ulid;
 use crate::changes;
 use crate::refusal::Refusal;
 use crate::sessions::list;
-use crate::sessions::refresh::{RefreshKey, RefreshToken};
+use crate::sessions::refresh::{RefreshKey, RefreshToken, Shown};
 use crate::ways::identity::{self, LinkMark};
 
 /// How long after a refresh its answer can be asked for once more, in milliseconds.
@@ -184,7 +184,7 @@ pub(crate) async fn refresh(
     (arrived, idle_s): (u64, u64),
 ) -> Result<Refreshed, Refusal> {
     let first = || Refusal::Conflict("another refresh of this token came first; use its answer".into());
-    let token = key.parse(text).ok_or(ENDED)?;
+    let Shown { token, is_marked } = key.parse(text).ok_or(ENDED)?;
     let at = sign_ins::key(token.session);
     let Some(item) = tables.get(Table::Entities, at.clone()).await? else { return Err(ENDED) };
     let sign_in: SignIn = item.parse()?;
@@ -199,7 +199,7 @@ pub(crate) async fn refresh(
     if !sign_in.has_its_way(tables).await? {
         return Err(ENDED);
     }
-    let (hash, next) = (token.hash(), key.next(&token));
+    let (hash, mut next) = (token.hash(), key.next(&token));
     let present = Condition::Equals(REFRESH, sign_in.refresh.clone().into());
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
     let last = sign_in.before.as_ref() == Some(&hash);
@@ -224,10 +224,14 @@ pub(crate) async fn refresh(
     } else if last && arrived < answered && !is_ahead(answered, arrived) {
         return Err(first());
     } else if last && sign_in.retried_at.is_none() && (answered..answered + RETRY_MS).contains(&arrived) {
+        // Its answer may have been made with a key that is forgotten by now.
+        next = key.followed(&token, &sign_in.refresh).ok_or_else(first)?;
         let once = Condition::All(vec![present, Condition::Absent(RETRIED_AT)]);
         Write::update(Table::Entities, at, vec![Change::Set(RETRIED_AT, now.into())]).when(once)
-    } else {
+    } else if is_marked || last {
         return Ok(Refreshed::Reused { user: sign_in.user, session: token.session });
+    } else {
+        return Err(ENDED);
     };
     let mut writes = vec![write];
     writes.extend(listing);
@@ -248,10 +252,13 @@ pub(crate) async fn owner(
     key: &RefreshKey,
     text: &str,
 ) -> Result<Option<(Handle, Ulid)>, TableError> {
-    let Some(token) = key.parse(text) else { return Ok(None) };
+    let Some(Shown { token, is_marked }) = key.parse(text) else { return Ok(None) };
     let found = tables.get(Table::Entities, sign_ins::key(token.session)).await?;
     let found: Option<SignIn> = found.map(Item::parse).transpose()?;
-    Ok(found.map(|sign_in| (sign_in.user, token.session)))
+    let hash = Some(token.hash());
+    let is_of =
+        |sign_in: &SignIn| is_marked || hash.as_ref() == Some(&sign_in.refresh) || hash == sign_in.before;
+    Ok(found.filter(is_of).map(|sign_in| (sign_in.user, token.session)))
 }
 
 /// Ends sessions of a user: from now on neither their refresh tokens nor their access tokens are valid.

@@ -40,7 +40,7 @@ impl Desk {
     async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
-        let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap());
+        let key = RefreshKey::new(&Secret::new(&[1; 32]).unwrap()).unwrap();
         let (user, now, session) = ("alice".parse().unwrap(), now_ms(), Ulid::generate());
         let token = RefreshKey::first(session);
         let mut writes = begun(&user, &token, now, 0);

@@ -15,7 +15,7 @@ use soundoff_common::protocol::is_ahead;
 use soundoff_common::web::address::household;
 use ulid::Ulid;
 
-use crate::keys::seal::{Seal, same};
+use crate::keys::seal::{Generation, Seal, same};
 use crate::refusal::Refusal;
 use crate::ways::identity::{Identity, Kind};
 use crate::ways::meter::{Count, DAY_MS, HOUR_MS, Rule};
@@ -161,7 +161,7 @@ pub(crate) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    fn household_key(&self, seal: &Seal, what: &str) -> Key {
+    fn household_key(&self, seal: &Generation, what: &str) -> Key {
         let Self { to, from } = self;
         let household = household(*from).to_string();
         let name = seal.hash(&["household", to.kind.name(), &to.value, &household]);
@@ -169,15 +169,15 @@ impl Asker<'_> {
     }
 }
 
-fn sends_key(seal: &Seal, to: &Identity) -> Key {
+fn sends_key(seal: &Generation, to: &Identity) -> Key {
     Key::new(format!("code#{}#{}", to.kind.name(), to.hash(seal)), "sends")
 }
 
-fn code_key(seal: &Seal, to: &Identity, request: &str) -> Key {
+fn code_key(seal: &Generation, to: &Identity, request: &str) -> Key {
     Key::new(sends_key(seal, to).pk, format!("c#{request}"))
 }
 
-fn hash(seal: &Seal, to: &Identity, request: &str, code: &str) -> String {
+fn hash(seal: &Generation, to: &Identity, request: &str, code: &str) -> String {
     seal.hash(&["code", to.kind.name(), &to.value, request, code])
 }
 
@@ -191,6 +191,8 @@ fn fresh_code() -> String {
 ///
 /// What others ask for keeps nobody waiting whose household has had a code of the address before. With `texts` the code
 /// is one of the day's.
+///
+/// What is counted is found by hashes of the secret in use: when another comes into use, counts begin again.
 pub(crate) async fn start(
     tables: &dyn Tables,
     seal: &Seal,
@@ -198,7 +200,7 @@ pub(crate) async fn start(
     texts: Option<&TextsConfig>,
     now: u64,
 ) -> Result<(String, Notice), Refusal> {
-    let to = asker.to;
+    let (to, seal) = (asker.to, seal.present());
     let (at, from) = (sends_key(seal, to), asker.household_key(seal, "from"));
     for _ in 0..RACES {
         let (before, asked) = read::<Sends, Household>(tables, [&at, &from]).await?;
@@ -241,6 +243,23 @@ pub(crate) async fn start(
     Err(Refusal::RateLimited(1))
 }
 
+/// The generation of the secret under which the code of a request was made; the one in use if there is no such code.
+async fn made_under<'a>(
+    tables: &dyn Tables,
+    seal: &'a Seal,
+    to: &Identity,
+    request: &str,
+) -> Result<&'a Generation, Refusal> {
+    let keys: Vec<_> =
+        seal.generations().map(|made| (Table::Entities, code_key(made, to, request))).collect();
+    if keys.len() == 1 {
+        return Ok(seal.present());
+    }
+    let found = tables.get_many(&keys).await?;
+    let made = seal.generations().zip(found).find_map(|(made, item)| item.map(|_| made));
+    Ok(made.unwrap_or(seal.present()))
+}
+
 /// Reads two items at once.
 async fn read<A: DeserializeOwned, B: DeserializeOwned>(
     tables: &dyn Tables,
@@ -277,6 +296,7 @@ pub(crate) async fn verify(
 ) -> Result<Write, Refusal> {
     // A text that is no id names no request, and never becomes a key.
     let request = ids::parse(request).ok_or(WRONG)?.to_string();
+    let seal = made_under(tables, seal, asker.to, &request).await?;
     let (at, from) = (code_key(seal, asker.to, &request), asker.household_key(seal, "wrong"));
     for _ in 0..RACES {
         let (sent, wrong) = read::<Code, Household>(tables, [&at, &from]).await?;
@@ -315,7 +335,7 @@ pub(crate) async fn verify(
 
 /// Takes back what a correct try has counted, and knows its household from now on. If that fails, the caller has one
 /// try fewer.
-async fn remember(tables: &dyn Tables, seal: &Seal, asker: &Asker<'_>, at: &Key, now: u64) {
+async fn remember(tables: &dyn Tables, seal: &Generation, asker: &Asker<'_>, at: &Key, now: u64) {
     let expires = (now + KNOWN_MS).div_ceil(1000);
     let known = vec![Change::Set(KNOWN_AT, now.into()), Change::Set(EXPIRES, expires.into())];
     let writes = vec![

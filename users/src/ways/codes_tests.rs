@@ -35,7 +35,7 @@ impl Desk {
     fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tables = EmbeddedTables::open(dir.path(), &TableOptions::default()).unwrap();
-        let seal = Seal::new(&Secret::new(&[1; 32]).unwrap());
+        let seal = Seal::new(&Secret::new(&[1; 32]).unwrap()).unwrap();
         Self { tables, seal, anna: Identity::email("anna@example.org").unwrap(), _dir: dir }
     }
 
@@ -124,7 +124,7 @@ async fn five_tries_are_all_also_when_many_come_at_once_and_a_strangers_are_not_
     // Of fifty at once five are checked: the number that is counted.
     let next = desk.start(START + 2 * ASKED.pause_ms).await.unwrap();
     join_all((0..50).map(|_| async { desk.verify(&next.wrong(), START + 2 * ASKED.pause_ms).await })).await;
-    let at = code_key(&desk.seal, &desk.anna, &next.request);
+    let at = code_key(desk.seal.present(), &desk.anna, &next.request);
     let counted = desk.tables.get(Table::Entities, at).await.unwrap().unwrap().number("tries");
     assert_eq!(counted, Some(MAX_TRIES), "a try that lost the race for a place was checked without one");
     // Nor fewer than five. A correct code uses up none, so that the client can come again with another handle.
@@ -157,10 +157,10 @@ async fn neither_code_nor_address_is_legible_at_rest() {
     assert!(desk.verify(&sent.wrong(), START).await.is_err());
     let here = Asker { to: &desk.anna, from: "192.0.2.1".parse().unwrap() };
     let keys = [
-        sends_key(&desk.seal, &desk.anna),
-        code_key(&desk.seal, &desk.anna, &sent.request),
-        here.household_key(&desk.seal, "from"),
-        here.household_key(&desk.seal, "wrong"),
+        sends_key(desk.seal.present(), &desk.anna),
+        code_key(desk.seal.present(), &desk.anna, &sent.request),
+        here.household_key(desk.seal.present(), "from"),
+        here.household_key(desk.seal.present(), "wrong"),
     ];
     for key in keys {
         let item = desk.tables.get(Table::Entities, key.clone()).await.unwrap().unwrap();
@@ -203,7 +203,7 @@ async fn an_address_of_0_1_0_that_was_tried_without_a_request_gets_codes() {
         .with("sends", 1)
         .with("window", START)
         .with("expires", START / 1000 + 3600);
-    let key = sends_key(&desk.seal, &desk.anna);
+    let key = sends_key(desk.seal.present(), &desk.anna);
     desk.tables.write(vec![Write::put(Table::Entities, key, old)]).await.unwrap();
     let sent = desk.start(START).await.unwrap();
     assert!(desk.verify(&sent, START).await.is_ok());
@@ -300,7 +300,7 @@ async fn a_right_code_takes_a_households_wrong_ones_back_and_is_remembered_for_a
         now += HOUR_MS;
     }
     let here = Asker { to: &desk.anna, from: "192.0.2.1".parse().unwrap() };
-    let key = here.household_key(&desk.seal, "from");
+    let key = here.household_key(desk.seal.present(), "from");
     let kept: Household = desk.tables.get(Table::Entities, key).await.unwrap().unwrap().parse().unwrap();
     let last = now - HOUR_MS;
     assert!(kept.is_known(last) && kept.is_known(last + KNOWN_MS - 1) && !kept.is_known(last + KNOWN_MS));

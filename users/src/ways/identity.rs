@@ -8,7 +8,7 @@ use soundoff_common::ports::tables::{Key, Query, Table, Tables};
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
-use crate::keys::seal::Seal;
+use crate::keys::seal::{Generation, Seal};
 use crate::refusal::Refusal;
 use crate::ways::mail;
 use crate::ways::phone;
@@ -49,9 +49,6 @@ pub(crate) struct Identity {
     pub(crate) kind: Kind,
     /// The address, or its name at the provider, in its one spelling.
     pub(crate) value: String,
-    /// Who vouches for it, where the name of the kind does not say so for good: an operator may have a name stand for
-    /// another provider one day, whose users are others.
-    issuer: Option<String>,
     /// The sign-in that stands for it, where that is always the same.
     session: Option<Ulid>,
     /// The spellings of the same address under which version 0.1.0 may have stored it.
@@ -90,7 +87,9 @@ pub(crate) const ROW: Holding = Holding {
 };
 /// [`Linked::user`] as an attribute.
 pub(crate) const USER: &str = "user";
-const ATTRIBUTES: &[&str] = &[USER, "linked_at", "sealed", "session"];
+/// [`Linked::sealed`] as an attribute.
+pub(crate) const SEALED: &str = "sealed";
+const ATTRIBUTES: &[&str] = &[USER, "linked_at", SEALED, "session"];
 
 /// An identity's item: whose it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,17 +120,18 @@ impl Linked {
 impl Identity {
     /// An account elsewhere, by its name there.
     pub(crate) fn elsewhere(kind: Kind, value: String) -> Self {
-        Self { kind, value, issuer: None, session: None, former: Vec::new() }
+        Self { kind, value, session: None, former: Vec::new() }
     }
 
-    /// An account at `issuer`, by its name there.
-    pub(crate) fn at(issuer: &str, kind: Kind, value: String) -> Self {
-        Self { kind, value, issuer: Some(issuer.to_owned()), session: None, former: Vec::new() }
+    /// An account at `issuer`, by its name there. Both are its value: an operator may have the name of a kind stand for
+    /// another provider one day, whose users are others.
+    pub(crate) fn at(issuer: &str, kind: Kind, name: &str) -> Self {
+        Self::elsewhere(kind, format!("{issuer}\n{name}"))
     }
 
     /// A user of the customer's own, for whom `session` stands.
-    pub(crate) fn foreign(issuer: &str, value: String, session: Ulid) -> Self {
-        Self { session: Some(session), ..Self::at(issuer, Kind::Foreign, value) }
+    pub(crate) fn foreign(issuer: &str, name: &str, session: Ulid) -> Self {
+        Self { session: Some(session), ..Self::at(issuer, Kind::Foreign, name) }
     }
 
     /// A mail address or phone number as it is stored; `None` of other kinds.
@@ -152,7 +152,7 @@ impl Identity {
 
     fn typed(kind: Kind, read: Result<Spelled, &'static str>) -> Result<Self, Refusal> {
         let Spelled { value, former } = read.map_err(|why| Refusal::BadMessage(why.into()))?;
-        Ok(Self { kind, value, issuer: None, session: None, former })
+        Ok(Self { kind, value, session: None, former })
     }
 
     /// The sign-in that stands for it, where that is always the same.
@@ -161,29 +161,20 @@ impl Identity {
     }
 
     /// The keyed hash that names it in the tables.
-    pub(crate) fn hash(&self, seal: &Seal) -> String {
-        self.hash_of(&self.value, seal)
-    }
-
-    fn hash_of(&self, value: &str, seal: &Seal) -> String {
-        match &self.issuer {
-            None => seal.hash(&[self.kind.name(), value]),
-            Some(issuer) => seal.hash(&[self.kind.name(), issuer, value]),
-        }
+    pub(crate) fn hash(&self, seal: &Generation) -> String {
+        seal.hash(&[self.kind.name(), &self.value])
     }
 
     /// Names it in its user's list of identities.
     pub(crate) fn row(&self, seal: &Seal) -> Row {
-        self.row_of(&self.value, seal)
+        Row::of(self.kind.name(), &self.value, seal)
     }
 
-    /// Where it may be under a spelling of version 0.1.0.
+    /// Where else it may be: under a spelling of version 0.1.0, or found by a hash of another generation of the secret.
     pub(crate) fn former_rows(&self, seal: &Seal) -> Vec<Row> {
-        self.former.iter().map(|value| self.row_of(value, seal)).collect()
-    }
-
-    fn row_of(&self, value: &str, seal: &Seal) -> Row {
-        Row(format!("{}#{}", self.kind.name(), self.hash_of(value, seal)))
+        let spellings = std::iter::once(&self.value).chain(&self.former);
+        // The first is the row of today.
+        spellings.flat_map(|value| Row::all(self.kind.name(), value, seal)).skip(1).collect()
     }
 
     /// What its sealed value is bound to.
@@ -225,6 +216,16 @@ pub(crate) async fn of_user(tables: &dyn Tables, user: &Handle) -> Result<Vec<(R
 pub(crate) struct Row(String);
 
 impl Row {
+    /// The row of a value.
+    pub(crate) fn of(kind: &str, value: &str, seal: &Seal) -> Self {
+        Self(format!("{kind}#{}", seal.hash(&[kind, value])))
+    }
+
+    /// The rows of a value in all generations of the secret, the one in use first.
+    fn all(kind: &str, value: &str, seal: &Seal) -> impl Iterator<Item = Self> {
+        seal.hashes(&[kind, value]).into_iter().map(move |hash| Self(format!("{kind}#{hash}")))
+    }
+
     /// The row of a range key.
     pub(crate) fn of_key(sk: String) -> Self {
         Self(sk)

@@ -149,15 +149,21 @@ impl OpenId {
     /// Whom a token that an app brings is about, and the write that uses its nonce up.
     pub(crate) async fn by_token(
         &self,
-        seal: &Seal,
+        (tables, seal): (&dyn Tables, &Seal),
         token: &str,
         nonce: &str,
         now_s: u64,
     ) -> Result<(Identity, Write), Refusal> {
         let About { subject, nonce, until } = self.read(token, nonce, &self.config.client_ids, now_s).await?;
-        let hash = seal.hash(&[&["nonce"], self.scope().as_slice(), &[&nonce]].concat());
-        let spend =
-            Write::put(Table::Entities, nonce_key(&hash), Item::new().with(EXPIRES, until + CLOCK_SKEW_S));
+        let hashes = seal.hashes(&[&["nonce"], self.scope().as_slice(), &[&nonce]].concat());
+        let mut used = hashes.iter().map(|hash| nonce_key(hash));
+        let once = used.next().expect("a secret has a generation");
+        // While the secret is replaced, another process may have used it up under another hash.
+        let elsewhere: Vec<_> = used.map(|key| (Table::Entities, key)).collect();
+        if !elsewhere.is_empty() && tables.get_many(&elsewhere).await?.iter().any(Option::is_some) {
+            return Err(BAD);
+        }
+        let spend = Write::put(Table::Entities, once, Item::new().with(EXPIRES, until + CLOCK_SKEW_S));
         Ok((self.identity(subject), spend.when(Condition::Missing)))
     }
 
@@ -227,7 +233,7 @@ impl OpenId {
     fn identity(&self, subject: String) -> Identity {
         match self.kind {
             Kind::Apple => Identity::elsewhere(Kind::Apple, subject),
-            _ => Identity::at(&self.config.issuer, self.kind.clone(), subject),
+            _ => Identity::at(&self.config.issuer, self.kind.clone(), &subject),
         }
     }
 }
@@ -313,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_for_another_provider_finds_nobody_of_the_first() {
-        let seal = Seal::new(&soundoff_common::web::secret::Secret::new(&[1; 32]).unwrap());
+        let seal = Seal::new(&soundoff_common::web::secret::Secret::new(&[1; 32]).unwrap()).unwrap();
         let row = |issuer: &str, name: &str| {
             let config = OpenIdConfig::new(name, issuer, vec!["app".to_owned()]);
             OpenId::new(config, Fetch::new()).identity("4711".to_owned()).row(&seal)

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::text::shared;
+use crate::web::secret::{LacksKey, Purpose, Secret};
 
 /// Where an edge process takes deliveries, signed by it: `ip:port/signature`, the signature being 16 bytes in base64.
 /// It travels in envelopes: somebody who can write to a queue must not be able to send workers elsewhere. Cheap to clone.
@@ -31,9 +32,10 @@ const ADDRESS: &str = "edge address";
 /// How much of the hash is the signature, in bytes: it is part of each envelope.
 const ADDRESS_SIGNATURE_BYTES: usize = 16;
 
-/// The key that workers, edges and operators share.
+/// The key that workers, edges and operators share. While a deployment's secret is replaced there are several: the first
+/// signs, and what any of them has signed is taken.
 #[derive(Clone)]
-pub struct InternalKey(hmac::Key);
+pub struct InternalKey(Arc<[hmac::Key]>);
 
 impl std::fmt::Debug for InternalKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,28 +57,37 @@ impl InternalKey {
         if secret.len() < 32 {
             return Err(KeyTooShort);
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        Ok(Self(Arc::new([hmac::Key::new(hmac::HMAC_SHA256, secret)])))
+    }
+
+    /// The keys for this of a deployment's secret.
+    ///
+    /// # Errors
+    /// [`LacksKey`].
+    pub fn of(secret: &Secret) -> Result<Self, LacksKey> {
+        let keys = secret.keys(Purpose::Deliveries)?;
+        Ok(Self(keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect()))
     }
 
     /// The signature of a message, 32 bytes.
     pub(super) fn tag(&self, message: &[u8]) -> hmac::Tag {
-        hmac::sign(&self.0, message)
+        hmac::sign(&self.0[0], message)
     }
 
     /// Whether a message has this signature. It takes the same time, whatever is wrong with it.
     pub(super) fn has_signed(&self, message: &[u8], tag: &[u8]) -> bool {
-        hmac::verify(&self.0, message, tag).is_ok()
+        self.0.iter().any(|key| hmac::verify(key, message, tag).is_ok())
     }
 
-    fn address_signature(&self, boot: &str, address: &str) -> [u8; ADDRESS_SIGNATURE_BYTES] {
-        let tag = hmac::sign(&self.0, format!("{ADDRESS}\n{boot}\n{address}").as_bytes());
+    fn address_signature(key: &hmac::Key, boot: &str, address: &str) -> [u8; ADDRESS_SIGNATURE_BYTES] {
+        let tag = hmac::sign(key, format!("{ADDRESS}\n{boot}\n{address}").as_bytes());
         *tag.as_ref().first_chunk().expect("a tag of SHA-256 is longer")
     }
 
     /// Signs the address, `ip:port`, at which the edge process `boot` takes deliveries.
     #[must_use]
     pub fn sign_address(&self, boot: &str, address: &str) -> SignedAddress {
-        let signature = URL_SAFE_NO_PAD.encode(self.address_signature(boot, address));
+        let signature = URL_SAFE_NO_PAD.encode(Self::address_signature(&self.0[0], boot, address));
         SignedAddress(format!("{address}/{signature}").into())
     }
 
@@ -86,14 +97,41 @@ impl InternalKey {
     pub fn address<'a>(&self, boot: &str, signed: &'a SignedAddress) -> Option<&'a str> {
         let (address, signature) = signed.0.rsplit_once('/')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let is_valid = verify_slices_are_equal(&self.address_signature(boot, address), &signature).is_ok();
-        is_valid.then_some(address)
+        let is_by = |key: &hmac::Key| {
+            verify_slices_are_equal(&Self::address_signature(key, boot, address), &signature).is_ok()
+        };
+        self.0.iter().any(is_by).then_some(address)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::secret::roots::Roots;
+
+    #[test]
+    fn what_processes_of_before_and_after_a_rotation_sign_is_taken_by_both() {
+        let of = |roots: &Roots| InternalKey::of(&roots.secret().unwrap()).unwrap();
+        let mut roots = Roots::read(&[b'a'; 32]).unwrap();
+        let alone = of(&roots);
+        roots.add([1; 32], 1, true).unwrap();
+        let announced = of(&roots);
+        roots.use_newest(2).unwrap();
+        let used = of(&roots);
+        roots.retire().unwrap();
+        let after = of(&roots);
+        // One after the other they are replaced, so two that follow each other meet.
+        for (one, other) in [(&alone, &announced), (&announced, &used), (&used, &after)] {
+            for (from, to) in [(one, other), (other, one)] {
+                assert!(
+                    to.has_signed(b"m", from.tag(b"m").as_ref())
+                        && !to.has_signed(b"n", from.tag(b"m").as_ref())
+                );
+                assert_eq!(to.address("b", &from.sign_address("b", "1.2.3.4:5")), Some("1.2.3.4:5"));
+            }
+        }
+        assert!(!after.has_signed(b"m", alone.tag(b"m").as_ref()));
+    }
 
     #[test]
     fn an_address_is_signed_for_one_edge_process() {

@@ -68,7 +68,7 @@ output "domain" {
   value       = module.soundoff.domain
 }
 
-output "secret_arn" {
-  description = "Fill this, once."
-  value       = module.soundoff.secret_arn
+output "secret_arns" {
+  description = "Fill these: README.md says how."
+  value       = module.soundoff.secret_arns
 }

@@ -1,5 +1,5 @@
-# One key for everything at rest, and the deployment's secret. Terraform never sees the secret: its state would hold it
-# in plain text.
+# One key for everything at rest, and a secret for each role, with the keys that its processes need. Terraform sees none
+# of them: its state would hold them in plain text. The root, from which they are derived, is not in AWS at all.
 
 resource "aws_kms_key" "this" {
   description             = "${var.prefix}data at rest"
@@ -50,12 +50,23 @@ resource "aws_kms_alias" "this" {
   target_key_id = aws_kms_key.this.key_id
 }
 
-resource "aws_secretsmanager_secret" "this" {
-  #checkov:skip=CKV2_AWS_57:the secret is the root of sealed values and is never made again beside existing data (docs/sign-in.md)
-  name                    = "${var.prefix}secret"
-  description             = "At least 32 random bytes as text. Fill it by hand, once: see README.md."
+resource "aws_secretsmanager_secret" "role" {
+  #checkov:skip=CKV2_AWS_57:it follows from the root, which an operator rotates with `soundoff secret rotate` (docs/sign-in.md)
+  for_each = var.roles
+
+  name                    = "${var.prefix}secret-${each.key}"
+  description             = "What `soundoff secret derive --role ${each.key}` prints. Fill it by hand: see README.md."
   kms_key_id              = aws_kms_key.this.arn
   recovery_window_in_days = 30
+}
+
+# In 0.1.0 every process was given the root. Its secret stays in AWS until an operator has fetched the root and deletes it.
+removed {
+  from = aws_secretsmanager_secret.this
+
+  lifecycle {
+    destroy = false
+  }
 }
 
 resource "aws_sns_topic" "alarms" {

@@ -3,9 +3,9 @@ output "kms_key_arn" {
   value       = aws_kms_key.this.arn
 }
 
-output "secret_arn" {
-  description = "The deployment's secret. Fill it by hand."
-  value       = aws_secretsmanager_secret.this.arn
+output "secret_arns" {
+  description = "The secret of each role. Fill them by hand."
+  value       = { for role, secret in aws_secretsmanager_secret.role : role => secret.arn }
 }
 
 output "alarm_topic_arn" {

@@ -12,3 +12,8 @@ variable "region" {
   description = "The AWS region."
   type        = string
 }
+
+variable "roles" {
+  description = "The roles of processes: each has a secret of its own."
+  type        = set(string)
+}

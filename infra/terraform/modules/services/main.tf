@@ -36,7 +36,7 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = aws_iam_role.task[each.key].arn
 
   runtime_platform {
@@ -63,7 +63,7 @@ resource "aws_ecs_task_definition" "this" {
       ) : { name = name, value = value }
     ]
     secrets = concat(
-      [{ name = "SOUNDOFF_SECRET", valueFrom = var.secret_arn }],
+      [{ name = "SOUNDOFF_SECRET", valueFrom = each.value.secret_arn }],
       [for name, arn in each.value.secrets : { name = name, valueFrom = arn }],
     )
     portMappings = [

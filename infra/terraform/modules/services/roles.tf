@@ -4,7 +4,7 @@ locals {
   repositories = local.ecr == null ? [] : ["arn:aws:ecr:${local.ecr[1]}:${local.ecr[0]}:repository/${local.ecr[2]}"]
 
   # An ARN may name a field behind the secret's own seven parts.
-  secrets = distinct(flatten([for service in values(var.services) : [for arn in values(service.secrets) : join(":", slice(split(":", arn), 0, 7))]]))
+  secrets = { for name, service in var.services : name => distinct([for arn in values(service.secrets) : join(":", slice(split(":", arn), 0, 7))]) }
 
   assume_by_tasks = jsonencode({
     Version = "2012-10-17"
@@ -16,15 +16,19 @@ locals {
   })
 }
 
-# The role that starts containers: image, secret, logs. No process has it.
+# The roles that start containers: image, secret, logs. No process has one, and each reads only its own service's secret.
 resource "aws_iam_role" "execution" {
-  name               = "${var.prefix}execution"
+  for_each = var.services
+
+  name               = "${var.prefix}${each.key}-start"
   assume_role_policy = local.assume_by_tasks
 }
 
 resource "aws_iam_role_policy" "execution" {
+  for_each = var.services
+
   name = "start"
-  role = aws_iam_role.execution.id
+  role = aws_iam_role.execution[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat([for repository in local.repositories : {
@@ -41,7 +45,7 @@ resource "aws_iam_role_policy" "execution" {
       {
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = concat([var.secret_arn], local.secrets)
+        Resource = concat([each.value.secret_arn], local.secrets[each.key])
       },
       {
         Effect   = "Allow"
@@ -51,7 +55,7 @@ resource "aws_iam_role_policy" "execution" {
       {
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        Resource = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+        Resource = ["${aws_cloudwatch_log_group.this[each.key].arn}:*"]
       },
     ])
   })

@@ -38,11 +38,6 @@ variable "alarm_topic_arns" {
   type        = list(string)
 }
 
-variable "secret_arn" {
-  description = "The deployment's secret."
-  type        = string
-}
-
 variable "environment" {
   description = "SOUNDOFF_… variables that every process gets."
   type        = map(string)
@@ -74,7 +69,7 @@ variable "autoscaling" {
 }
 
 variable "services" {
-  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `secrets` are variables by name, with ARNs of secrets. `policy` is the task role's document."
+  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `secrets` are variables by name, with ARNs of secrets. `policy` is the task role's document, `secret_arn` the secret with its role's keys."
   type = map(object({
     command          = list(string)
     cpu              = number
@@ -92,6 +87,7 @@ variable "services" {
     environment      = optional(map(string), {})
     secrets          = optional(map(string), {})
     policy           = string
+    secret_arn       = string
   }))
 
   validation {
