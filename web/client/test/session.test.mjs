@@ -76,6 +76,8 @@ test("a new account asks for a handle, and the same proof goes on", async () => 
     (error) => error.code === "rate_limited" && error.retry && error.retryAfterMs > 0,
   );
   await rejects(session.apple({ id_token: "t", nonce: "n" }), code("not_configured"));
+  await rejects(session.openid("google", { id_token: "t", nonce: "n" }), code("not_configured"));
+  await rejects(session.introduce("t", { handle: "anna" }), code("not_configured"));
 });
 
 test("a token is used until it is refused or about to expire", async () => {

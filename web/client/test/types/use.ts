@@ -81,6 +81,10 @@ export async function sessions(): Promise<void> {
     if (error instanceof SoundOffError && error.code === "handle_required") return;
   }
   await session.apple({ id_token: "t", nonce: "n" }, { link: true });
+  await session.openid("google", { id_token: "t", nonce: "n" });
+  await session.openid("google", { code: "c", code_verifier: "v", redirect_uri: "r", nonce: "n" }, { link: true });
+  const { created } = await session.introduce("t", { handle: "anna" });
+  created satisfies boolean;
   const { items } = await session.sessions();
   const ended: string = items[0]?.ends_at ?? "";
   await session.endSession(items.find(({ current }) => !current)?.id ?? ended);
