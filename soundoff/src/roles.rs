@@ -213,7 +213,8 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let node = Node::managed(&role.node.engines, &[Tier::Users]).await?.gated(&role.country, &stop).await?;
     let ring = node.ring()?;
-    let users = Some(couriers.settings(role.users.config()?, ring, role.dev));
+    let config = role.users.config(role.address.door().origins, None)?;
+    let users = Some(couriers.settings(config, ring, role.dev));
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
     let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);

@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod linking;
 mod notices;
+mod passkeys;
 mod proof;
 mod refusal;
 mod service;
@@ -25,7 +26,7 @@ mod sessions;
 mod sign_in;
 mod ways;
 
-pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, TwitterConfig, UsersConfig};
+pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, PasskeyConfig, TwitterConfig, UsersConfig};
 pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use feature::{UsersSettings, feature};

@@ -6,6 +6,7 @@ mod engines;
 mod limits;
 mod memory;
 mod parts;
+mod passkeys;
 mod roles;
 mod timeline;
 mod up;

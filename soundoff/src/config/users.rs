@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use soundoff_common::ports::courier::Courier;
+use soundoff_common::protocol::Role;
+use soundoff_common::web::origins::Origins;
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
-    AppleConfig, AppleWeb, Outbox, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig, UsersConfig,
-    UsersSettings, Webhook,
+    AppleConfig, AppleWeb, Outbox, PasskeyConfig, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig,
+    UsersConfig, UsersSettings, Webhook,
 };
 
+use super::passkeys;
 use super::values::{DAY_MS, YEAR_S, whole};
 
 /// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
@@ -110,6 +113,19 @@ pub(crate) struct UsersArgs {
     /// Where in that response the user's id is (a JSON pointer).
     #[arg(long, env = "SOUNDOFF_TWITTER_USER_POINTER", default_value = "/data/id")]
     twitter_user_pointer: String,
+    /// The domain that passkeys belong to, such as example.org; turns them on. They are used by the pages at
+    /// https://DOMAIN, and by those of `--origins`. A passkey stays with its domain: choose one that you keep.
+    /// Under `up` it is localhost.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_DOMAIN", value_name = "DOMAIN", value_parser = passkeys::domain)]
+    passkey_domain: Option<String>,
+    /// Android apps that may use these passkeys, separated by commas: `android:apk-key-hash:` and the SHA-256 of the
+    /// certificate that signs the app, in base64url.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_APPS", value_name = "APPS", value_delimiter = ',', value_parser = passkeys::app)]
+    passkey_apps: Vec<String>,
+    /// Roles that are for sessions with a passkey, separated by commas: `moderator,admin`. Without one, a session of
+    /// theirs acts as a plain user. Who is to have such a role adds a passkey first, and then gets it.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_FOR", value_name = "ROLES", value_delimiter = ',', value_parser = passkeys::role)]
+    passkey_for: Vec<Role>,
 }
 
 /// The couriers of codes, and the outbox that takes their place where none is configured.
@@ -130,8 +146,8 @@ impl Couriers {
 }
 
 impl UsersArgs {
-    /// The configuration of the User service.
-    pub(crate) fn config(&self) -> anyhow::Result<UsersConfig> {
+    /// The configuration of the User service, whose passkeys `pages` may use. `own_domain` is theirs if none is said.
+    pub(crate) fn config(&self, pages: Origins, own_domain: Option<&str>) -> anyhow::Result<UsersConfig> {
         let apple = (!self.apple_client_ids.is_empty()).then(|| {
             anyhow::Ok(AppleConfig {
                 web: self.apple_web()?,
@@ -161,7 +177,21 @@ impl UsersArgs {
             sign_ins_per_minute: self.sign_ins_per_minute,
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
+            passkeys: self.passkeys(pages, own_domain)?,
         })
+    }
+
+    fn passkeys(&self, pages: Origins, own_domain: Option<&str>) -> anyhow::Result<Option<PasskeyConfig>> {
+        let Some(domain) = self.passkey_domain.as_deref().or(own_domain) else {
+            let is_plain = self.passkey_apps.is_empty() && self.passkey_for.is_empty();
+            anyhow::ensure!(
+                is_plain,
+                "--passkey-apps and --passkey-for need --passkey-domain: name the domain that passkeys belong to"
+            );
+            return Ok(None);
+        };
+        let (apps, roles) = (self.passkey_apps.clone(), self.passkey_for.clone());
+        Ok(Some(PasskeyConfig { domain: domain.to_owned(), pages, apps, roles }))
     }
 
     /// What may be spent on texts, if somebody carries them.

@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Phone,
     Apple,
     Twitter,
+    Passkey,
 }
 
 impl Kind {
@@ -28,6 +29,7 @@ impl Kind {
             Kind::Phone => "phone",
             Kind::Apple => "apple",
             Kind::Twitter => "twitter",
+            Kind::Passkey => "passkey",
         }
     }
 }

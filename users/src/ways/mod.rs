@@ -6,6 +6,7 @@ pub(crate) mod identity;
 pub(crate) mod jwks;
 mod mail;
 pub(crate) mod meter;
+pub(crate) mod passkeys;
 mod phone;
 pub(crate) mod spelling;
 pub(crate) mod texts;
