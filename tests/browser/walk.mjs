@@ -6,13 +6,14 @@ import { comeback } from "./comeback.mjs";
 import { evening } from "./evening.mjs";
 import { maintenance } from "./maintenance.mjs";
 import { origins } from "./origins.mjs";
+import { passkeys } from "./passkeys.mjs";
 import { sessions } from "./sessions.mjs";
 import { settings } from "./settings.mjs";
 import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, origins, sessions, settings, sight, texts, budget };
+const parts = { evening, comeback, maintenance, origins, passkeys, sessions, settings, sight, texts, budget };
 const chosen = process.argv.slice(2);
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
   const begun = Date.now();

@@ -81,8 +81,8 @@ impl Users {
     pub(crate) async fn start_adding(&self, call: Call) -> Result<Answer, Refusal> {
         let config = self.passkeys()?;
         let claims = call.signed_in.ok_or(BEARER)?;
-        still_proven(&*self.tables, &claims, self.fresh(call.now)).await?;
         self.may_change_passkeys(&claims).await?;
+        still_proven(&*self.tables, &claims, self.fresh(call.now)).await?;
         let mine = self.passkey_ids(&claims.user).await?;
         let challenge = challenge::fresh(&self.seal, &Purpose::Add(&claims), call.now);
         Ok(started(&judge::creation_options(config, &self.seal, (&claims.user, &mine), &challenge)))
