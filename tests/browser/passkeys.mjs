@@ -45,6 +45,11 @@ export async function passkeys(stage) {
     await button("Sign in with a passkey").click();
   };
 
+  await step("who would give a phone number reads what is safer", async () => {
+    await nora.open("/");
+    await button("Use a phone number").click();
+    await page.getByText("a passkey the safest").waitFor();
+  });
   await step("nora signs up by mail, and adds a passkey", async () => {
     await nora.signUp("nora");
     await toSettings();

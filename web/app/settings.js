@@ -1,7 +1,7 @@
 // How the user's account is signed in to: by which ways, and where it is now.
 import { attribute, button, h, moment, rows, status, text } from "./dom.js";
 import { because } from "./effects.js";
-import { CODE, fromOutbox } from "./codes.js";
+import { CODE, TEXTS, fromOutbox } from "./codes.js";
 import { changed, session } from "./live.js";
 import { canUse } from "./passkeys.js";
 
@@ -9,7 +9,7 @@ const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", pa
 const GETS_CODES = ["email", "phone"];
 const ADDING = {
   email: { label: "Email", type: "email", hint: "", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: "With the country code, such as +44 7700 900123", start: "startPhone", verify: "verifyPhone" },
+  phone: { label: "Phone", type: "tel", hint: TEXTS, start: "startPhone", verify: "verifyPhone" },
 };
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or ask for another code.",

@@ -1,5 +1,5 @@
 // Signing in: an address, the code that was sent to it, and a handle for a new user.
-import { CODE, fromOutbox } from "./codes.js";
+import { CODE, TEXTS, fromOutbox } from "./codes.js";
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
@@ -15,7 +15,7 @@ const why = (error) => WORDS[error.code] ?? because(error);
 
 const KINDS = {
   email: { label: "Email", type: "email", other: "phone", instead: "Use a phone number", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: "With the country code, such as +44 7700 900123", other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
+  phone: { label: "Phone", type: "tel", hint: TEXTS, other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
 };
 
 /** The page. `session` itself reports when somebody has signed in. */

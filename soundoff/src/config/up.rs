@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use soundoff_edge::EdgeConfig;
+use soundoff_users::UsersConfig;
 
 use super::country::CountryArgs;
 use super::limits::LimitArgs;
@@ -91,6 +92,11 @@ impl UpConfig {
     pub(crate) fn door(&self) -> Door {
         let Door { origins, base } = self.edge.address.door();
         Door { origins: origins.and_loopback(), base }
+    }
+
+    /// How users sign in: passkeys belong to this machine, unless a domain is said.
+    pub(crate) fn users_config(&self) -> anyhow::Result<UsersConfig> {
+        self.users.config(self.door().origins, Some("localhost"))
     }
 
     /// How long clients have to leave.

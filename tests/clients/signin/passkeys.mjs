@@ -178,6 +178,14 @@ async function refusals(backend) {
   });
 }
 
+/** A new passkey that says to be another. */
+function claiming({ response, rawId: own, ...rest }, rawId) {
+  const bytes = (text) => Buffer.from(text, "base64url");
+  const object = bytes(response.attestationObject);
+  bytes(rawId).copy(object, object.indexOf(bytes(own)));
+  return { ...rest, id: rawId, rawId, response: { ...response, attestationObject: object.toString("base64url") } };
+}
+
 async function taking(backend) {
   await check("passkeys: one account's is no other's", async () => {
     const [anna, bob] = [await withPasskey(backend), await api.signUp(backend)];
@@ -186,13 +194,9 @@ async function taking(backend) {
     api.refused(await takes(await make(anna)), 401, "unauthorized");
     // Nothing signs a new passkey, so its id may be anybody's.
     const { rawId } = await asked(backend, anna.device);
-    const bytes = (text) => Buffer.from(text, "base64url");
-    const claimed = await make(bob);
-    const object = bytes(claimed.response.attestationObject);
-    bytes(rawId).copy(object, object.indexOf(bytes(claimed.rawId)));
-    claimed.response.attestationObject = object.toString("base64url");
-    api.refused(await takes(claimed), 400, "bad_message");
-    api.refused(await takes({ ...claimed, id: rawId, rawId }), 409, "conflict");
+    const claimed = claiming(await make(bob), rawId);
+    api.refused(await takes({ ...claimed, id: "AAAA" }), 400, "bad_message");
+    api.refused(await takes(claimed), 409, "conflict");
     equal(await mine(backend, bob.access), []);
     await inAgain(backend, anna);
     const own = await make(bob);
@@ -217,6 +221,11 @@ async function taking(backend) {
     api.refused(await verify(backend, await asked(backend, user.device)), 401, "unauthorized");
     api.refused(await api.auth(backend, "passkey/start", undefined, user.access), 404, "not_found");
     await refresh(backend, user);
+    // Nothing is left of it: the same one may come again.
+    const { rawId } = user.device.getJSON(PAGE, { challenge: "AAAA", rpId: DOMAIN, userVerification: "required" });
+    const options = await started(backend, "passkeys", user.access);
+    const credential = claiming(newDevice().createJSON(PAGE, options), rawId);
+    api.linked(await api.auth(backend, "passkeys", { credential }, user.access), { handle: user.handle, kind: "passkey" });
     api.linked(await add(backend, newDevice(), user.access), { handle: user.handle, kind: "passkey" });
   });
   await check("passkeys: they count among the twenty ways", async () => {

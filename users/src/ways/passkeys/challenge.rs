@@ -24,7 +24,7 @@ const MARK_DIGITS: usize = 32;
 pub(crate) const HOLDING: Holding = Holding {
     kind: "challenge",
     table: Table::Entities,
-    pk: "challenge#<hash>",
+    pk: "challenge#<random>",
     sk: "challenge",
     attributes: &[EXPIRES],
     of: Of::Nobody,
