@@ -13,8 +13,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// The sets of files, each the constant of `src/files.rs` and where its files are: folders, or single files.
-const SETS: [(&str, &[&str]); 3] =
-    [("APP", &["app", "client/soundoff.js"]), ("CONSOLE", &["console"]), ("OPS", &["ops"])];
+const SETS: [(&str, &[&str]); 3] = [
+    ("APP", &["app", "client/soundoff.js"]),
+    ("CONSOLE", &["console", "app/pairing.js"]),
+    ("OPS", &["ops", "app/pairing.js"]),
+];
 
 const BROTLI_STRONGEST: i32 = 11;
 

@@ -23,7 +23,7 @@ use soundoff_common::ports::queues::{
 };
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::ports::tokens::{Claims, Token, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role};
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, whole};
@@ -122,12 +122,13 @@ impl Tables for Nothing {
 }
 
 impl TokenVerifier for Nothing {
-    fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
+    fn verify(&self, token: &str, _: u64) -> Result<Token, TokenError> {
         let user: Handle = token.parse().map_err(|_| TokenError::Invalid)?;
         let mut session = [0; 16];
         session[..token.len()].copy_from_slice(token.as_bytes());
         let session = Ulid::from_bytes(session);
-        Ok(Claims { user, session, role: Role::User, expires_at: u64::MAX / 2000 })
+        let expires_at = u64::MAX / 2000;
+        Ok(Token::Ours(Claims { user, session, role: Role::User, expires_at }))
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::ports::tokens::{Token, TokenError, TokenVerifier};
 
 /// The verifier, and what it said about valid tokens. The key is a hash, so that no token stays in memory.
 pub(crate) struct Tokens {
     verifier: Arc<dyn TokenVerifier>,
-    good: Cache<[u8; 32], Claims>,
+    good: Cache<[u8; 32], Token>,
     /// The verifier's epoch in which `good` was filled.
     epoch: AtomicU64,
 }
@@ -25,7 +25,7 @@ impl Tokens {
     ///
     /// # Errors
     /// As the verifier, and [`TokenError::Expired`].
-    pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+    pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Token, TokenError> {
         let epoch = self.verifier.epoch();
         // It seldom changes, so usually this only reads what all threads share.
         if self.epoch.load(Ordering::Acquire) != epoch {
@@ -34,23 +34,23 @@ impl Tokens {
         }
         let key: [u8; 32] =
             digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 is 32 bytes");
-        if let Some(claims) = self.good.get(&key) {
-            if claims.expires_at > now_s {
-                return Ok(claims);
+        if let Some(good) = self.good.get(&key) {
+            if good.expires_at() > now_s {
+                return Ok(good);
             }
             self.good.remove(&key);
             return Err(TokenError::Expired);
         }
-        let claims = self.verifier.verify(token, now_s)?;
-        if claims.expires_at <= now_s {
+        let good = self.verifier.verify(token, now_s)?;
+        if good.expires_at() <= now_s {
             return Err(TokenError::Expired);
         }
-        self.good.insert(key, claims.clone());
+        self.good.insert(key, good.clone());
         if self.verifier.epoch() != epoch {
             // Perhaps it was judged by keys that were dropped meanwhile: it must not be remembered.
             self.good.remove(&key);
         }
-        Ok(claims)
+        Ok(good)
     }
 }
 
@@ -58,6 +58,7 @@ impl Tokens {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use soundoff_common::ports::tokens::Claims;
     use soundoff_common::protocol::Role;
 
     use super::*;
@@ -65,10 +66,11 @@ mod tests {
     struct Counting(AtomicUsize);
 
     impl TokenVerifier for Counting {
-        fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
+        fn verify(&self, token: &str, _: u64) -> Result<Token, TokenError> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let user = token.parse().map_err(|_| TokenError::Invalid)?;
-            Ok(Claims { user, session: ulid::Ulid::nil(), role: Role::User, expires_at: 100 })
+            let claims = Claims { user, session: ulid::Ulid::nil(), role: Role::User, expires_at: 100 };
+            Ok(Token::Ours(claims))
         }
     }
 
@@ -78,7 +80,8 @@ mod tests {
         let tokens = Tokens::new(counting.clone(), 16);
         let calls = || counting.0.load(Ordering::Relaxed);
         for _ in 0..3 {
-            assert_eq!(tokens.verify("ann", 99).unwrap().user.as_str(), "ann");
+            let Token::Ours(ann) = tokens.verify("ann", 99).unwrap() else { panic!("one of ours") };
+            assert_eq!(ann.user.as_str(), "ann");
         }
         assert_eq!(calls(), 1);
         assert_eq!(tokens.verify("ann", 100), Err(TokenError::Expired));

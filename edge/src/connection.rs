@@ -9,7 +9,7 @@ use std::task::Wake;
 
 use bytes::Bytes;
 use soundoff_common::lock::lock;
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::{Claims, Token};
 use soundoff_common::protocol::{CloseCode, Role};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use ulid::Ulid;
@@ -53,7 +53,7 @@ pub(crate) struct Arrival {
     /// What was read together with the upgrade.
     pub(crate) leftover: Vec<u8>,
     /// What an access token in the upgrade proved.
-    pub(crate) bearer: Option<Box<Claims>>,
+    pub(crate) bearer: Option<Box<Token>>,
     /// Makes the edge's end wait for this socket's.
     pub(crate) counted: TaskTrackerToken,
 }

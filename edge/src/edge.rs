@@ -1,5 +1,6 @@
 //! What all parts of one running edge share.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use soundoff_common::ports::cache::Cache;
 use soundoff_common::ports::queues::Queues;
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Handle, Limits, ServerFrame, millis};
+use soundoff_common::protocol::{CloseCode, ErrorBody, ErrorCode, Limits, ServerFrame, millis};
 use soundoff_common::telemetry::{Metrics, ReasonLabel};
 use soundoff_common::web::pages::Pages;
 use tokio::sync::mpsc;
@@ -190,7 +191,7 @@ impl Edge {
     }
 
     /// Counts a `hello`, or returns in how many milliseconds its user may say one.
-    pub(crate) fn take_hello(&self, user: &Handle) -> Result<(), u64> {
+    pub(crate) fn take_hello(&self, user: &impl Hash) -> Result<(), u64> {
         self.hellos.take(self.hellos.of(user), self.clock_ns(), self.hello_rate, 1)
     }
 

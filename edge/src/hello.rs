@@ -7,10 +7,11 @@ use soundoff_common::model::sign_ins::{self, Closed};
 use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::sessions::{DeviceMark, Registration};
 use soundoff_common::ports::tables::TableError;
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::{Claims, Foreign, Token, TokenError};
 use soundoff_common::protocol::{CloseCode, Role, ServerFrame, millis, now_ms, rfc3339};
 use ulid::Ulid;
 
+use crate::admission::Slot;
 use crate::catch_up::catch_up;
 use crate::connection::Connection;
 use crate::edge::Edge;
@@ -22,7 +23,7 @@ use crate::websocket::json_frame;
 
 /// What the client said, and what its upgrade proved.
 pub(crate) struct Hello {
-    pub(crate) bearer: Option<Box<Claims>>,
+    pub(crate) bearer: Option<Box<Token>>,
     pub(crate) token: Option<Box<str>>,
     pub(crate) device: Option<Box<str>>,
     pub(crate) cursor: Option<u64>,
@@ -52,24 +53,64 @@ impl From<CloseCode> for Closing {
 }
 
 /// Who speaks: the token in `hello` decides, else the upgrade's. Two tokens must belong to one user.
-fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, CloseCode> {
+async fn claims(edge: &Edge, hello: &mut Hello, now_s: u64) -> Result<Claims, Closing> {
     let bearer = hello.bearer.take();
-    let claims = match hello.token.take() {
-        Some(token) => edge.tokens.verify(&token, now_s).map_err(|_| CloseCode::BadToken)?,
-        None => *bearer.clone().ok_or(CloseCode::BadToken)?,
+    let said = hello.token.take().map(|token| edge.tokens.verify(&token, now_s)).transpose();
+    let said = said.map_err(|error| match error {
+        TokenError::Unknown => CloseCode::Shedding,
+        TokenError::Expired | TokenError::Invalid => CloseCode::BadToken,
+    })?;
+    let (claims, bearer) = match (said, bearer) {
+        (None, Some(bearer)) => (of_either(edge, *bearer).await?, None),
+        (None, None) => return Err(CloseCode::BadToken.into()),
+        (Some(token), bearer) => {
+            let claims = of_either(edge, token).await?;
+            match bearer {
+                None => (claims, None),
+                Some(bearer) => (claims, Some(of_either(edge, *bearer).await?)),
+            }
+        }
     };
     let one_user = bearer.is_none_or(|bearer| bearer.user == claims.user);
-    if one_user && claims.expires_at > now_s { Ok(claims) } else { Err(CloseCode::BadToken) }
+    if one_user && claims.expires_at > now_s { Ok(claims) } else { Err(CloseCode::BadToken.into()) }
+}
+
+/// Whose a token is. One of the customer's own asks the tables, so it is paced like the `hello` that it is a part of:
+/// by the user of theirs, since ours is not known yet.
+async fn of_either(edge: &Edge, token: Token) -> Result<Claims, Closing> {
+    let Token::Foreign(Foreign { session, .. }) = &token else { return Ok(whose(edge, token).await?) };
+    edge.take_hello(session).map_err(Closing::Excess)?;
+    let _slot = place(edge).await?;
+    Ok(whose(edge, token).await?)
+}
+
+/// Whose a valid token is.
+pub(crate) async fn whose(edge: &Edge, token: Token) -> Result<Claims, CloseCode> {
+    sign_ins::whose(&*edge.tables, token).await.map_err(closing)
+}
+
+/// A place at the tables; it is given back when this is dropped.
+async fn place(edge: &Edge) -> Result<Slot, Closing> {
+    edge.at_tables.admit(edge.clock_ns()).await.map_err(|wait_ms| {
+        edge.metrics.edge_hellos_put_off.inc();
+        Closing::Excess(wait_ms)
+    })
 }
 
 /// What the token's user may do, if the sign-in of the token is still open.
 pub(crate) async fn check_sign_in(edge: &Edge, claims: &Claims) -> Result<Role, CloseCode> {
     let checked = sign_ins::check(&*edge.tables, claims, now_ms() / 1000).await;
-    checked.map(|open| open.role).map_err(|closed| match closed {
+    checked.map(|open| open.role).map_err(closing)
+}
+
+/// What a token that opens nothing does to its socket.
+fn closing(closed: Closed) -> CloseCode {
+    match closed {
         Closed::NoUser => CloseCode::BadToken,
         Closed::Ended => CloseCode::SessionRevoked,
+        Closed::NoKeys => CloseCode::Shedding,
         Closed::Unknown(error) => shed(&error),
-    })
+    }
 }
 
 /// A client that the tables cannot serve now should come back later.
@@ -80,7 +121,7 @@ fn shed(error: &TableError) -> CloseCode {
 
 async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) -> Result<(), Closing> {
     let now_s = now_ms() / 1000;
-    let claims = claims(edge, &mut hello, now_s)?;
+    let claims = claims(edge, &mut hello, now_s).await?;
     if let Some(told) = hello.after {
         edge.clock.hear(told);
     }
@@ -92,10 +133,7 @@ async fn join(edge: &Arc<Edge>, connection: &Arc<Connection>, mut hello: Hello) 
     }
     let Some(identity) = connection.identity() else { return Ok(()) };
     // It pays for the reads below, and is given back after them.
-    let _slot = edge.at_tables.admit(edge.clock_ns()).await.map_err(|wait_ms| {
-        edge.metrics.edge_hellos_put_off.inc();
-        Closing::Excess(wait_ms)
-    })?;
+    let _slot = place(edge).await?;
     let joined = edge.registry.join(identity, connection);
     let elsewhere = register(edge, connection, identity, &joined).await?;
     // Account and sign-in are read after the registration: a revocation either shows in them or finds this socket.

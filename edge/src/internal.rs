@@ -17,7 +17,8 @@ use soundoff_common::pipeline::inbox;
 use soundoff_common::ports::queues::QueueName;
 use soundoff_common::protocol::Handle;
 use soundoff_common::web::base::BasePath;
-use soundoff_common::web::http::{asks_for_own, metrics, readiness, text};
+use soundoff_common::web::http::{asks_for_own, metrics, readiness, text, whole};
+use soundoff_common::web::packing::Packing;
 use soundoff_common::web::problem::problem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -121,12 +122,18 @@ async fn answer(edge: &Edge, refused: Option<Refused>, mut request: Request<Inco
         }
         (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => readiness(&wrong(edge, asks_for_own(request.uri())).await),
-        (&Method::GET, "/metrics") => metrics(&edge.metrics, request.headers()),
+        (&Method::GET, "/metrics") => {
+            let answer = whole(metrics(&edge.metrics, request.headers()));
+            return Packing::of(&request).pack(answer).await.map(Either::Right);
+        }
         (_, DELIVER_PATH | "/healthz" | "/readyz" | "/metrics") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "bad_message", "not with this method")
         }
         _ => match &edge.internal_pages {
-            Some(pages) => return pages.answer(request).await.map(Either::Right),
+            Some(pages) => {
+                let packing = Packing::of(&request);
+                return packing.pack(pages.answer(request).await).await.map(Either::Right);
+            }
             None => problem(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
         },
     };

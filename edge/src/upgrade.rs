@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::{Token, TokenError};
 use soundoff_common::protocol::{SUBPROTOCOL, now_ms};
 use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{bearer, unauthorized};
@@ -35,7 +35,7 @@ pub(crate) struct Agreed {
     accept: HeaderValue,
     speaks: bool,
     /// What an access token in the request proved.
-    pub(crate) bearer: Option<Box<Claims>>,
+    pub(crate) bearer: Option<Box<Token>>,
     /// It must be closed at once, for this reason: there is no room, or the gate is shut.
     pub(crate) shed: Option<String>,
     /// Where it comes from.
@@ -107,7 +107,11 @@ pub(crate) fn agree(edge: &Edge, headers: &HeaderMap, other_end: Option<IpAddr>)
         _ if shut.is_some() => None,
         None => None,
         Some(token) => match edge.tokens.verify(token, now_s) {
-            Ok(claims) => Some(Box::new(claims)),
+            Ok(token) => Some(Box::new(token)),
+            Err(TokenError::Unknown) => {
+                let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, "the token cannot be checked now");
+                return Err(retry_later(status, "overloaded", detail, edge.retry_after_ms()));
+            }
             Err(_) => return Err(Box::new(unauthorized("the access token is not good"))),
         },
     };

@@ -20,7 +20,7 @@ use soundoff_common::ports::queues::{
 };
 use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{Item, Key, Page, Query, Table, TableError, Tables, Write};
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::ports::tokens::{Claims, Token, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role};
 use soundoff_common::web::http::{Answer, whole};
 use soundoff_common::web::pages::Pages;
@@ -215,9 +215,10 @@ impl Tables for Memory {
 }
 
 impl TokenVerifier for Memory {
-    fn verify(&self, token: &str, _: u64) -> Result<Claims, TokenError> {
+    fn verify(&self, token: &str, _: u64) -> Result<Token, TokenError> {
         let n = token.strip_prefix("user").and_then(|n| n.parse().ok()).ok_or(TokenError::Invalid)?;
-        Ok(Claims { user: user(n), session: session(n), role: Role::User, expires_at: u64::MAX / 2_000 })
+        let expires_at = u64::MAX / 2_000;
+        Ok(Token::Ours(Claims { user: user(n), session: session(n), role: Role::User, expires_at }))
     }
 }
 

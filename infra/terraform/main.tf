@@ -219,6 +219,7 @@ module "services" {
   services = {
     for name, service in local.services : name => merge(service, {
       target_group_arn = service.public ? module.edge[0].target_group_arns[name] : null
+      secrets          = lookup(var.secret_environment, name, {})
     })
   }
 }

@@ -238,6 +238,23 @@ variable "extra_environment" {
   }
 }
 
+variable "secret_environment" {
+  description = "SOUNDOFF_… variables with secrets, by service: ARNs of secrets of yours in Secrets Manager (ARN:field:: for a field of one). OpenID providers and mail are for users; your own tokens are for edge and users."
+  type        = map(map(string))
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.secret_environment), ["edge", "router", "workers", "schedule", "compute", "personalize", "fetch", "users"])) == 0
+    error_message = "A service is one of edge, router, workers, schedule, compute, personalize, fetch, users."
+  }
+  validation {
+    condition = alltrue(flatten([for service in values(var.secret_environment) : [
+      for name, arn in service : startswith(name, "SOUNDOFF_") && name != "SOUNDOFF_SECRET" && can(regex("^arn:[^:]+:secretsmanager:", arn))
+    ]]))
+    error_message = "Names begin with SOUNDOFF_, values are ARNs of secrets; SOUNDOFF_SECRET is set already."
+  }
+}
+
 variable "health_command" {
   description = "How ECS asks a container for its health."
   type        = list(string)

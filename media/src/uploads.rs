@@ -138,7 +138,7 @@ impl Uploads {
         match sign_ins::of_bearer(&*self.tables, &*self.verifier, headers, now_ms() / 1000).await {
             Ok(Some(claims)) => Ok(claims.user),
             Ok(None) | Err(Closed::NoUser | Closed::Ended) => Err(refused()),
-            Err(Closed::Unknown(error)) => Err(unavailable(&error)),
+            Err(error @ (Closed::Unknown(_) | Closed::NoKeys)) => Err(unavailable(&error)),
         }
     }
 

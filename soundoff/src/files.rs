@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use soundoff_common::web::coding::Coding;
 use soundoff_common::web::http::{Answer, method_not_allowed, names_tag, refuse, whole};
-
-use crate::coding::Coding;
 
 // The sets of files, by path: APP, the app and its client library; CONSOLE, a page to try frames on; OPS, what
 // operators look at.
@@ -50,6 +49,11 @@ impl Kind {
 }
 
 impl File {
+    /// Whether it is served at a path.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        self.path == path
+    }
+
     fn form(&self, coding: Coding) -> &Form {
         match coding {
             Coding::Identity => &self.plain,
@@ -85,6 +89,11 @@ fn preloads(files: &[File]) -> String {
 /// A file's path as pages name it. All pages are at the top, which may be below somebody's path.
 fn relative(file: &File) -> &'static str {
     file.path.trim_start_matches('/')
+}
+
+/// Whether a path is that of a file which is not the app's.
+pub(crate) fn is_file(path: &str) -> bool {
+    [CONSOLE, OPS].into_iter().flatten().any(|file| file.path == path)
 }
 
 /// Whether there is a page at a path beside the app's.

@@ -20,6 +20,7 @@ use soundoff_common::web::base::BasePath;
 use soundoff_common::web::http::{
     Answer, asks_for_own, method_not_allowed, metrics, readiness, refuse, text, whole,
 };
+use soundoff_common::web::packing::Packing;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -73,14 +74,16 @@ impl Health {
 
     async fn answer(&self, mut request: Request<Incoming>) -> Answer {
         BasePath::default().plain(&mut request);
-        match (request.method(), request.uri().path()) {
+        let packing = Packing::of(&request);
+        let answer = match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => whole(text(StatusCode::OK, "ok\n")),
             (&Method::GET, "/readyz") => whole(readiness(&self.wrong(asks_for_own(request.uri())).await)),
             (&Method::GET, "/metrics") => whole(metrics(&self.metrics, request.headers())),
             (_, "/healthz" | "/readyz" | "/metrics") => method_not_allowed("GET"),
             (_, path) if OpsPage::serves(path) => self.ops.answer(request).await,
             _ => refuse(StatusCode::NOT_FOUND, "not_found", "nothing is here"),
-        }
+        };
+        packing.pack(answer).await
     }
 
     /// What is wrong with the process itself, its `own`, or also with what it depends on.

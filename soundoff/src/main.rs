@@ -3,7 +3,6 @@
 mod acceptor;
 mod asyncapi;
 mod chaos;
-mod coding;
 mod config;
 mod datadir;
 mod deployment;
@@ -14,6 +13,7 @@ mod files;
 #[cfg(test)]
 mod generated;
 mod health;
+mod lan;
 mod node;
 mod ops;
 mod pages;

@@ -25,12 +25,12 @@ use soundoff_common::web::pages::Pages;
 use soundoff_common::web::secret::Secret;
 use soundoff_edge::{Clock, EdgeDeps};
 use soundoff_router::Router;
-use soundoff_users::{Ring, Verifier};
+use soundoff_users::{ForeignTokens, Ring, Verifier};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::chaos::Chaos;
-use crate::config::{CountryArgs, EngineArgs, LimitArgs, Pulling};
+use crate::config::{CountryArgs, EngineArgs, ForeignArgs, LimitArgs, Pulling};
 use crate::engines::{Engines, Plan};
 use crate::features;
 use crate::pool::Bench;
@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) world: World,
     /// Whether people are let in, in a process with a public port.
     pub(crate) gate: Keeper,
+    /// Judges the customer's own tokens, where they are taken.
+    pub(crate) foreign: Option<Arc<ForeignTokens>>,
     tiers: Vec<Tier>,
     grants: BTreeMap<Tier, Arc<Grants>>,
     kinds: Arc<[Holding]>,
@@ -99,7 +101,18 @@ impl Node {
             verifier: ring.clone().map(|ring| Arc::new(Verifier::new(ring)) as _),
         };
         let gate = Keeper::default();
-        Ok(Self { engines, catalog, key, ring, world, gate, tiers: tiers.to_vec(), grants, kinds })
+        Ok(Self {
+            engines,
+            catalog,
+            key,
+            ring,
+            world,
+            gate,
+            foreign: None,
+            tiers: tiers.to_vec(),
+            grants,
+            kinds,
+        })
     }
 
     /// A process that runs `tiers` on a deployment's engines.
@@ -127,6 +140,19 @@ impl Node {
         let tables = self.world.tables.clone();
         self.gate.look(&*tables).await;
         tokio::spawn(self.gate.clone().keep(tables, stop.clone()));
+        Ok(self)
+    }
+
+    /// The same with the customer's own tokens taken besides ours, if there are any. Their keys are fetched until `stop`.
+    pub(crate) fn taking(mut self, args: &ForeignArgs, stop: &CancellationToken) -> anyhow::Result<Self> {
+        let issuers = args.config()?;
+        if issuers.is_empty() {
+            return Ok(self);
+        }
+        let foreign = Arc::new(ForeignTokens::new(issuers, &self.engines.secret));
+        tokio::spawn(foreign.clone().keep(stop.clone()));
+        self.world.verifier = Some(foreign.beside(Verifier::new(self.ring()?.clone())));
+        self.foreign = Some(foreign);
         Ok(self)
     }
 

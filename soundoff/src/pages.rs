@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::json;
 use soundoff_common::model::gate::Keeper;
 use soundoff_common::ports::tables::Tables;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, Peer, json, read_json, refuse, retry_later};
-use soundoff_common::web::origins::is_loopback;
+use soundoff_common::web::packing::Packing;
 use soundoff_common::web::pages::Pages;
+use soundoff_common::web::pairing::Pairing;
 use soundoff_users::{DevTokens, Issuer, Outbox, Ring};
 
 use crate::door::{Door, Visit};
 use crate::files;
+use crate::lan;
 use crate::node::{Mounted, Node};
 
 /// What the gate is in front of.
@@ -27,6 +29,8 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct Dev {
     tokens: DevTokens,
     outbox: Arc<Outbox>,
+    /// What others in the local network show, if they may come.
+    pairing: Option<Arc<Pairing>>,
 }
 
 /// The features' pages, the app, and perhaps the pages for development.
@@ -74,19 +78,20 @@ impl Site {
 #[async_trait]
 impl Pages for Site {
     async fn answer(&self, mut request: Request<Incoming>) -> Answer {
-        // A page on the web can make this machine's browser ask us (DNS rebinding); then the Host is another one.
-        if self.dev.is_some() && !asks_loopback(request.headers()) {
-            let detail = "use http://127.0.0.1 or http://localhost";
-            return refuse(StatusCode::MISDIRECTED_REQUEST, "forbidden", detail);
+        if let Some(dev) = &self.dev
+            && let Err(refusal) = lan::judge_host(request.headers(), dev.pairing.as_deref())
+        {
+            return *refusal;
         }
         self.door.base.plain(&mut request);
+        let packing = Packing::of(&request);
         let mut visit = Visit::of(&self.door.origins, &request);
         let mut answer = match visit.answer.take() {
             Some(answer) => answer,
             None => self.page(request).await,
         };
         visit.mark(&mut answer);
-        answer
+        packing.pack(answer).await
     }
 }
 
@@ -98,6 +103,11 @@ impl Site {
         let path = request.uri().path();
         if let Some(page) = path.strip_suffix('/').filter(|path| files::is_page(path)) {
             return elsewhere(&format!("..{page}"));
+        }
+        if let Some(pairing) = self.dev.as_ref().and_then(|dev| dev.pairing.as_deref())
+            && let Err(refusal) = lan::judge_developer(&request, pairing)
+        {
+            return *refusal;
         }
         if let Some(mounted) = self.mounted.iter().find(|mounted| mounted.serves(path)) {
             return mounted.pages.answer(request).await;
@@ -115,7 +125,12 @@ impl Site {
 impl Dev {
     /// Gives tokens for accounts in `tables`, and shows the codes that no courier carries.
     pub(crate) fn new(tables: &Arc<dyn Tables>, ring: &Arc<Ring>, outbox: Arc<Outbox>) -> Self {
-        Self { tokens: DevTokens::new(tables.clone(), Issuer::new(ring.clone())), outbox }
+        Self { tokens: DevTokens::new(tables.clone(), Issuer::new(ring.clone())), outbox, pairing: None }
+    }
+
+    /// The same for others in the local network, too, who show this.
+    pub(crate) fn paired(self, pairing: Option<Arc<Pairing>>) -> Self {
+        Self { pairing, ..self }
     }
 
     async fn answer(&self, request: Request<Incoming>, policy: &HeaderValue) -> Answer {
@@ -165,32 +180,4 @@ fn elsewhere(path: &str) -> Answer {
 
 fn nothing() -> Answer {
     refuse(StatusCode::NOT_FOUND, "not_found", "there is nothing here; the websocket is at /v1/ws")
-}
-
-fn asks_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    is_loopback(host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_hosts_are_answered() {
-        let asks = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            asks_loopback(&headers)
-        };
-        for good in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]", "[::1]:8080"] {
-            assert!(asks(good), "{good}");
-        }
-        for bad in
-            ["", "evil.example", "localhost.evil.example:8080", "10.0.0.1", "localhost:80@evil.example"]
-        {
-            assert!(!asks(bad), "{bad}");
-        }
-        assert!(!asks_loopback(&HeaderMap::new()));
-    }
 }

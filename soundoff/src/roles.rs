@@ -76,7 +76,7 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     };
     let (stop, stop_edge) = (CancellationToken::new(), CancellationToken::new());
     let node = Node::managed(&role.node.engines, &[Tier::Edge]).await?.limited(&role.limits)?;
-    let node = node.gated(&role.country, &stop).await?;
+    let node = node.gated(&role.country, &stop).await?.taking(&role.foreign, &stop)?;
     let ring = node.ring()?.clone();
     ring.first_key().await;
     let (sockets, taken) = mpsc::channel(acceptor::SOCKETS_WAITING);
@@ -212,9 +212,10 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     );
     let stop = CancellationToken::new();
     let node = Node::managed(&role.node.engines, &[Tier::Users]).await?.gated(&role.country, &stop).await?;
+    let node = node.taking(&role.foreign, &stop)?;
     let ring = node.ring()?;
     let config = role.users.config(role.address.door().origins, None)?;
-    let users = Some(couriers.settings(config, ring, role.dev));
+    let users = Some(couriers.settings(config, ring, node.foreign.clone(), role.dev)?);
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
     let dev = role.dev.then(|| Dev::new(&node.world.tables, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);

@@ -1,7 +1,7 @@
 //! `soundoff up`: the whole pipeline in one process, on embedded engines. One plain function builds it from top to
 //! bottom.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use soundoff_common::guard::Weather;
 use soundoff_common::hex::hex;
 use soundoff_common::pipeline::deliver::{InternalKey, Judge};
 use soundoff_common::pipeline::tier::Tier;
+use soundoff_common::web::pairing::Pairing;
 use soundoff_common::web::secret::Secret;
 use soundoff_common::{announce, note};
 use soundoff_edge::{Clock, EdgeDeps};
@@ -29,7 +30,7 @@ use crate::ops::page::{OpsPage, Part, Place};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
 use crate::pool::Pool;
-use crate::{acceptor, shutdown};
+use crate::{acceptor, lan, shutdown};
 
 /// How long a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -55,14 +56,10 @@ fn name_when_full(disk: Disk, weather: &Weather) {
 /// Runs until Ctrl-C or SIGTERM, then drains.
 pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let config = *config;
-    anyhow::ensure!(
-        config.listen.ip().is_loopback(),
-        "`up` gives tokens to anybody who asks, so it listens on loopback only; {} is not",
-        config.listen
-    );
+    let listen = config.listen()?;
     config.check()?;
     config.edge_config().validate().context("the edge cannot be run like this")?;
-    let public = acceptor::listen(config.listen, "--listen")?;
+    let public = acceptor::listen(listen, "--listen")?;
     let data = DataDir::hold(&config.data)?;
     let ops_secret = hex(&rand::rng().random::<[u8; 32]>());
     let key = InternalKey::new(ops_secret.as_bytes())?;
@@ -71,7 +68,8 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let plan = Plan::embedded(data.path(), &disk, &config);
     let stop = CancellationToken::new();
     let node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
-    let mut node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
+    let node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
+    let mut node = node.taking(&config.foreign, &stop)?;
     name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;
@@ -80,7 +78,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let features = features::features(Settings {
         timeline: timeline.clone(),
         media: config.media.config(),
-        users: Some(couriers.settings(config.users_config()?, &ring, true)),
+        users: Some(couriers.settings(config.users_config()?, &ring, node.foreign.clone(), true)?),
     });
     let pool =
         Arc::new(Pool::new(&node.engines, node.benches(&features, &config.consumer.pulling(), |_| true)?));
@@ -88,11 +86,12 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let live = Live::of(&node, Some(pool.clone()), timeline)?;
     let names = node.catalog.queue_names();
     let ops = Arc::new(Ops::new(&node, names, Some(live)));
-    let dev = Some(Dev::new(&node.world.tables, &ring, couriers.outbox));
+    let pairing = config.lan.then(|| Arc::new(Pairing::of(&node.engines.secret)));
+    let dev = Dev::new(&node.world.tables, &ring, couriers.outbox).paired(pairing.clone());
     let mut mounted = node.pages(&features, Tier::Users)?;
     let operators = OpsPage::start(Place::Up, PARTS, ops.clone(), &node, &stop);
     mounted.push(Mounted { paths: &["/ops"], pages: operators });
-    let pages = Site::new(mounted, dev, &node, node.upload_place().await?.as_str(), config.door());
+    let pages = Site::new(mounted, Some(dev), &node, node.upload_place().await?.as_str(), config.door());
     let clock = Clock::alone(node.world.tables.clone(), node.engines.metrics.clone()).await?;
     let edges = Edges::start(&config, node.edge_deps(clock.clone(), Arc::new(pages), None)?).await?;
     node.begin_loops(&features, &stop)?;
@@ -104,7 +103,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
 
     take_commands(&data, ops_secret, node.key.clone(), ops, stop.clone()).await?;
 
-    greet(address, &config, &edges.internal);
+    greet(address, &config, pairing.as_deref(), &edges.internal);
     let signal = shutdown::asked().await?;
     note!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
     // A drain would wait for what waits for room.
@@ -184,13 +183,23 @@ impl Edges {
     }
 }
 
-fn greet(address: SocketAddr, config: &UpConfig, internal: &[SocketAddr]) {
+fn greet(listening: SocketAddr, config: &UpConfig, lan: Option<&Pairing>, internal: &[SocketAddr]) {
+    // All addresses are none that can be opened.
+    let ip = match listening.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let address = SocketAddr::new(ip, listening.port());
     let internal: Vec<_> = internal.iter().map(|address| format!("http://{address}/metrics")).collect();
     announce!("Sound Off is up.");
     announce!("  open       http://{address}/");
     announce!("  console    http://{address}/console  (frames by hand: press Connect, then Send)");
     announce!("  operators  http://{address}/ops");
     announce!("  websocket  ws://{address}/v1/ws");
+    if let Some(pairing) = lan {
+        lan::greet(listening, pairing);
+    }
     announce!("  data       {}", config.data.display());
     announce!("  metrics    {}", internal.join("  "));
     announce!();

@@ -49,7 +49,8 @@ async fn an_app_of_a_listed_origin_works_and_any_other_is_told_why_not() {
     for origin in mine.into_iter().chain([&*own]) {
         for path in paths {
             let answer = asked(&server, &format!("GET {path}"), &[("origin", origin)]).await;
-            assert_eq!((answer.header(ALLOWED), answer.header("vary")), (origin, "origin"), "{path}");
+            assert_eq!(answer.header(ALLOWED), origin, "{path}");
+            assert!(answer.varies_by("origin"), "{path}: {answer:?}");
             assert!(answer.header("access-control-expose-headers").contains("retry-after"));
         }
         let asks =
@@ -200,5 +201,82 @@ async fn metrics_are_in_the_format_that_is_asked_for() {
         let text = String::from_utf8(classic.body).unwrap();
         assert!(!text.contains("# EOF") && text.contains("# TYPE soundoff_edge_welcomes_total counter\n"));
         assert!(text.contains("# TYPE soundoff_build_info gauge\n"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_large_is_compressed_as_the_client_likes() {
+    let redirects: Vec<_> = (0..30).map(|n| format!("https://app{n}.example.org/signed-in-with-x")).collect();
+    let server =
+        Server::start(&["--twitter-client-id", "x", "--twitter-redirect-uris", &redirects.join(",")]);
+    let (public, internal) = (&*server.address, server.internal_address());
+    for (address, path, accept) in [
+        (public, "/v1/auth/ways", "*/*"),
+        (public, "/ops/data", "*/*"),
+        (internal, "/metrics", "*/*"),
+        (internal, "/metrics", "application/openmetrics-text"),
+    ] {
+        let ask = async |line: &str, wanted: &str| {
+            let headers = [("accept-encoding", wanted), ("accept", accept)];
+            let answer = web(address, &format!("{line} {path}"), &headers, b"").await;
+            assert!(
+                answer.status == 200 && answer.varies_by("accept-encoding"),
+                "{path} {wanted}: {answer:?}"
+            );
+            answer
+        };
+        for (wanted, coding) in [
+            ("gzip, deflate, br, zstd", "br"),
+            ("gzip", "gzip"),
+            ("*", "br"),
+            ("br;q=0, *;q=0.5", "gzip"),
+            ("gzip;q=0.5, identity;q=0", "gzip"),
+            ("identity", ""),
+            ("gzip;q=0", ""),
+            ("deflate", ""),
+            ("*;q=0", ""),
+        ] {
+            let answer = ask("GET", wanted).await;
+            assert_eq!(answer.header("content-encoding"), coding, "{path} {wanted}");
+            assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{path} {wanted}");
+            let plain = answer.unpacked();
+            let is_whole =
+                serde_json::from_slice::<serde_json::Value>(&plain).is_ok() || plain.starts_with(b"# HELP ");
+            assert!(is_whole && plain.len() >= 1024, "{path} {wanted}");
+            assert!(
+                coding.is_empty() || answer.body.len() * 2 < plain.len(),
+                "{path} {wanted}: {}",
+                answer.body.len()
+            );
+            let head = ask("HEAD", wanted).await;
+            assert_eq!((head.body.len(), head.header("content-encoding")), (0, coding), "{path} {wanted}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_small_or_holds_tokens_or_codes_is_not_compressed() {
+    let server = Server::start(&[]);
+    let browser = ("accept-encoding", "gzip, br");
+    let handles: Vec<_> = (0..10).map(|n| format!("user{n}")).collect();
+    let wanted = json!({ "handles": handles }).to_string();
+    let tokens = web(&server.address, "POST /dev/tokens", &[browser], wanted.as_bytes()).await;
+    assert!(tokens.body.len() > 2000 && tokens.status == 200, "{tokens:?}");
+    for n in 0..10 {
+        let email = json!({ "email": format!("user{n}@example.org") });
+        assert_eq!(post(&server.address, "/v1/auth/email/start", &email).await.status, 202);
+        support::web::code(&server, &format!("user{n}@example.org"), 0).await;
+    }
+    let outbox = asked(&server, "GET /dev/outbox", &[browser]).await;
+    assert!(outbox.body.len() > 1024, "{outbox:?}");
+    let small = asked(&server, "GET /v1/auth/ways", &[browser]).await;
+    let key = asked(&server, "GET /.well-known/jwks.json", &[browser]).await;
+    assert!(
+        small.varies_by("accept-encoding") && key.varies_by("accept-encoding"),
+        "more would be compressed"
+    );
+    for answer in [tokens, outbox, small, key] {
+        assert_eq!(answer.header("content-encoding"), "", "{answer:?}");
+        answer.json();
     }
 }

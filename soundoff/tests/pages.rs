@@ -3,10 +3,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use serde_json::json;
 use support::Server;
 use support::web::{Answer, web};
@@ -36,18 +34,6 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// An answer's body as it was before it was packed.
-fn unpacked(answer: &Answer) -> Vec<u8> {
-    let mut plain = Vec::new();
-    match answer.header("content-encoding") {
-        "gzip" => drop(GzDecoder::new(&answer.body[..]).read_to_end(&mut plain).unwrap()),
-        "br" => brotli::BrotliDecompress(&mut &answer.body[..], &mut plain).unwrap(),
-        "" => plain.clone_from(&answer.body),
-        other => panic!("nobody asked for {other}"),
-    }
-    plain
-}
-
 #[tokio::test]
 async fn every_file_is_served_as_it_is_in_the_repository_in_each_coding_that_a_client_may_want() {
     let server = Server::start(&[]);
@@ -73,7 +59,7 @@ async fn every_file_is_served_as_it_is_in_the_repository_in_each_coding_that_a_c
             assert_eq!(answer.header("content-encoding"), coding, "{path} {wanted}");
             assert_eq!(answer.header("vary"), "accept-encoding", "{path} {wanted}");
             assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{path} {wanted}");
-            assert!(unpacked(&answer) == plain, "{path} {wanted}: not the file");
+            assert!(answer.unpacked() == plain, "{path} {wanted}: not the file");
             let tag = answer.header("etag").to_owned();
             assert!(tag.starts_with('"'), "a strong tag: {tag}");
 
@@ -118,9 +104,11 @@ async fn a_tag_of_another_form_is_not_known() {
 #[tokio::test]
 async fn pages_have_all_their_files_fetched_at_once_and_run_nothing_inline() {
     let server = Server::start(&[]);
-    for (page, folders) in
-        [("/", &["/app/", "/client/"][..]), ("/console", &["/console/"]), ("/ops", &["/ops/"])]
-    {
+    for (page, folders) in [
+        ("/", &["/app/", "/client/"][..]),
+        ("/console", &["/app/pairing.js", "/console/"]),
+        ("/ops", &["/app/pairing.js", "/ops/"]),
+    ] {
         let answer = get(&server, page).await;
         let is_ours = |path: &String| folders.iter().any(|folder| path.starts_with(folder));
         let links: Vec<_> = files().into_keys().filter(is_ours).filter_map(|path| preload(&path)).collect();

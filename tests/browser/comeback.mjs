@@ -112,6 +112,9 @@ async function deaf(anna, bert, said) {
   });
 }
 
+/** Waits for both to be online: after some failures a client waits for up to 30 s before it tries again. */
+const back = (anna, bert) => Promise.all([anna.online(), bert.online()]);
+
 async function crashed(stage, anna, bert, said) {
   await step("the server is killed while both write, and started again: everything once, in order", async () => {
     await bert.open("/messages/anna");
@@ -123,6 +126,7 @@ async function crashed(stage, anna, bert, said) {
       await Promise.all([anna.offline(), bert.offline()]);
       await doAll(anna, said, "while it is down");
     });
+    await back(anna, bert);
     await bothRead(anna, bert, said.dms);
     await bothSee(anna, bert, said.posts);
   });
@@ -134,6 +138,7 @@ async function crashed(stage, anna, bert, said) {
     })();
     await expect(async () => (await anna.bubbles()).includes(dms[3]), "some on their way");
     await stage.crash(() => writing);
+    await back(anna, bert);
     said.dms.push(...dms);
     await bothRead(anna, bert, said.dms);
   });

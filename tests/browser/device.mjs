@@ -4,9 +4,11 @@ import { expect } from "./waiting.mjs";
 
 /** The browser's own complaints about a cut connection; the walk cuts connections on purpose. */
 const CUT = /net::ERR_(CONNECTION|EMPTY|SOCKET|NETWORK|INCOMPLETE)|WebSocket connection to .* failed/;
+/** Firefox reports them as errors of the page. */
+const CUT_IN_FIREFOX = /^Firefox can’t establish a connection|^The connection to wss?:.* was interrupted/;
 /** Expected refusals: the browser logs every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
- *  user has signed out in another tab asks for a token once more. Anything may be refused while the service is closed. */
-const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/(email|identities\/[\w.]+)\/start|403 .*\/v1\/auth\/.*|401 .*\/v1\/auth\/refresh)$/;
+ *  user has signed out in another tab asks for a token once more; who is not paired asks for what is a developer's. Anything may be refused while the service is closed. */
+const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/(email|identities\/[\w.]+)\/start|403 .*\/v1\/auth\/.*|401 .*\/v1\/auth\/refresh|401 .*\/(dev\/outbox|dev\/tokens|ops\/data\?since=\d+))$/;
 
 export class Device {
   faults = [];
@@ -28,7 +30,9 @@ export class Device {
   }
 
   #listen(page) {
-    page.on("pageerror", (error) => this.faults.push(`uncaught: ${error.stack ?? error}`));
+    page.on("pageerror", (error) => {
+      if (!CUT_IN_FIREFOX.test(error.message)) this.faults.push(`uncaught: ${error.message} ${error.stack ?? ""}`);
+    });
     page.on("websocket", (socket) => this.#ours(socket.url().replace("ws:", "http:")));
     page.on("console", (message) => {
       const told = `${message.text()} ${message.location().url}`;

@@ -49,6 +49,13 @@ const MUTANTS = {
     ["characters are counted, not bytes", "ops/gate.js", "new TextEncoder().encode(text).length", "text.length"],
     ["how it stands comes with a reload only", "ops/gate.js", 'say(byId("stands"), this.#stands(gate, isOpening, ends));', 'if (!byId("stands").textContent) say(byId("stands"), this.#stands(gate, isOpening, ends));'],
   ],
+  lan: [
+    ["nobody is paired", "app/pairing.js", "localStorage.setItem(KEPT_AS, secret);", ""],
+    ["the secret stays in the address", "app/pairing.js", 'history.replaceState(history.state, "", location.pathname + location.search);', ""],
+    ["pages without TLS do nothing", "app/effects.js", "const id = newId();", "const id = crypto.randomUUID();"],
+    ["a refusal is a lost connection", "app/sign_in.js", "if (!items) return text(trouble, because({ message: detail }));", ""],
+    ["the operators' page does not say why", "ops/ops.js", 'if (error.code === "unpaired")', "if (false)"],
+  ],
   comeback: [
     [
       "nothing is sent again",
@@ -91,7 +98,7 @@ const MUTANTS = {
       "await this.#store.set(this.#key, JSON.stringify({ user, access, refresh, expires }));",
       "",
     ],
-    ["other tabs hear nothing", "client/soundoff.js", 'this.#channel?.postMessage("changed");', ""],
+    ["other tabs hear nothing", "client/soundoff.js", "if (!this.#locks || !globalThis.BroadcastChannel) return;", "return;"],
     ["what was kept stays when its user has gone", "app/main.js", "  forget(signedIn);\n", ""],
     [
       "what is read in one tab stays new in another",

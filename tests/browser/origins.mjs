@@ -1,59 +1,25 @@
-// Apps of other origins, with our client and a page of their own; and our app below a path.
-import { readFile } from "node:fs/promises";
+// Apps of other origins, as Vite serves them to their developers; and our app below a path.
+import { fileURLToPath } from "node:url";
+import { createServer } from "vite";
 import { Server } from "../../web/client/test/server.mjs";
 import { equal, must } from "../clients/jswalk/checks.mjs";
-import { serve } from "./serving.mjs";
 import { FLAGS } from "./stage.mjs";
 import { step } from "./waiting.mjs";
 
-const CLIENT = new URL("../../web/client/soundoff.js", import.meta.url);
+const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Serves a page that somebody else wrote, and the client beside it. */
+/** Serves somebody else's app on a port of its own; resolves to the port, and how to end it. */
 async function elsewhere() {
-  const script = await readFile(CLIENT);
-  const files = { "/": ["text/html", "<!doctype html><title>Mine</title>"], "/soundoff.js": ["text/javascript", script] };
-  return serve((path) => files[path]);
-}
-
-/** What a person does on that page: signs in, posts a picture and sees it. Returns what went wrong. */
-async function use({ url, name }) {
-  const { Session, SoundOff, memoryStore } = await import("/soundoff.js");
-  const seen = [];
-  try {
-    const session = new Session({ url, store: memoryStore() });
-    const email = `${name}@example.org`;
-    const { request } = await session.startEmail(email);
-    const code = await window.codeOf(email);
-    await session.verifyEmail({ email, code, request, handle: name });
-    const client = new SoundOff({ url, store: memoryStore(), token: () => session.token() });
-    client.start();
-    const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 30 });
-    canvas.getContext("2d").fillRect(5, 5, 20, 20);
-    const blob = await new Promise((done) => canvas.toBlob(done));
-    const ready = new Promise((done) => client.on("push:media.ready", ({ media }) => done(media)));
-    await session.uploadMedia(blob, { onProgress: (share) => seen.push(share) });
-    const { id } = await ready;
-    const { post } = await client.call("post.create", { media: [id] });
-    const image = Object.assign(new Image(), { crossOrigin: "anonymous", src: new URL(post.media[0].url, url) });
-    await image.decode();
-    await client.stop();
-    return { text: post.text, width: image.naturalWidth, progress: seen.at(-1) };
-  } catch (error) {
-    return { code: error.code, message: error.message };
-  }
-}
-
-/** What the client says of its socket on that page. */
-async function connects({ url, token }) {
-  const { SoundOff, memoryStore } = await import("/soundoff.js");
-  const client = new SoundOff({ url, store: memoryStore(), token: () => token });
-  const reason = new Promise((done) =>
-    client.on("state", ({ state, reason }) => (state === "online" ? done("online") : reason?.code === "cors" && done(reason.message))),
-  );
-  client.start();
-  const said = await reason;
-  client.stop();
-  return said;
+  const vite = await createServer({
+    root: path("vite"),
+    configFile: false,
+    logLevel: "error",
+    // Our client is a linked package, which lies beside this folder.
+    server: { host: "127.0.0.1", port: 0, allowedHosts: ["app.test"], fs: { allow: [path("."), path("../../web/client")] } },
+    cacheDir: path("../../target/browser/vite"),
+  });
+  await vite.listen();
+  return { port: vite.httpServer.address().port, close: () => vite.close() };
 }
 
 export async function origins(stage) {
@@ -72,19 +38,19 @@ export async function origins(stage) {
   try {
     await step("a developer's page of another origin signs in, opens a socket and posts a picture without words", async () => {
       const page = await at(local, stage.server);
-      equal(await page.evaluate(use, { url: stage.server.url, name: "devi" }), whole);
+      equal(await page.evaluate((to) => window.visit(to), { url: stage.server.url, name: "devi" }), whole);
     });
     await step("a page of an origin that nobody listed is told why, and what to do", async () => {
       const page = await at(foreign, stage.server);
-      const { code, message } = await page.evaluate(use, { url: stage.server.url, name: "mallory" });
+      const { code, message } = await page.evaluate((to) => window.visit(to), { url: stage.server.url, name: "mallory" });
       equal(code, "cors");
       must(message.includes(`--origins ${foreign}`), message);
       const { ann: token } = await stage.server.tokens(["ann"]);
-      equal(await page.evaluate(connects, { url: stage.server.url, token }), message);
+      equal(await page.evaluate((to) => window.connects(to), { url: stage.server.url, token }), message);
     });
     await step("once it is listed, it works", async () => {
       const page = await at(foreign, listing);
-      equal(await page.evaluate(use, { url: listing.url, name: "mallory" }), whole);
+      equal(await page.evaluate((to) => window.visit(to), { url: listing.url, name: "mallory" }), whole);
     });
     await step("our app works below a path", async () => {
       const page = await context.newPage();
@@ -108,12 +74,12 @@ export async function origins(stage) {
     await step("a server that is away is another thing", async () => {
       const page = await at(foreign, listing);
       await listing.down();
-      const { code } = await page.evaluate(use, { url: listing.url, name: "nobody" });
+      const { code } = await page.evaluate((to) => window.visit(to), { url: listing.url, name: "nobody" });
       equal(code, "offline");
     });
   } finally {
     await context.close();
-    pages.close();
+    await pages.close();
     await listing.stop();
   }
 }

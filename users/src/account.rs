@@ -114,7 +114,7 @@ impl Users {
                 "client": sign_in.client,
                 "begun_at": rfc3339(sign_in.created_at),
                 "used_at": rfc3339(sign_in.used_at()),
-                "ends_at": rfc3339(sign_in.expires.saturating_mul(1000)),
+                "ends_at": (sign_in.expires < families::NEVER).then(|| rfc3339(sign_in.expires.saturating_mul(1000))),
             })
         });
         Ok(json(StatusCode::OK, &json!({ "items": items.collect::<Vec<_>>() })))

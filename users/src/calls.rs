@@ -14,9 +14,10 @@ use crate::service::{Asks, Call, Users};
 use crate::sessions::families::{self, ENDED, Refreshed, Session};
 use crate::sign_in::sign_in;
 use crate::ways::codes::{self, Asker};
+use crate::ways::exchange::Grant;
 use crate::ways::identity::{Identity, Kind};
+use crate::ways::openid::OpenId;
 use crate::ways::spelling;
-use crate::ways::twitter::Grant;
 
 /// The largest body, in bytes: room for an `id_token` and the other fields.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -111,6 +112,9 @@ impl Users {
         if let Some(passkeys) = &self.config.passkeys {
             ways["passkey"] = json!({ "domain": passkeys.domain });
         }
+        if !self.openid.is_empty() {
+            ways["openid"] = self.openid.iter().map(OpenId::offer).collect();
+        }
         json(StatusCode::OK, &ways)
     }
 
@@ -167,7 +171,7 @@ impl Users {
         let example = r#"{"id_token":"…","nonce":"…"}"#;
         let asks = call.asks();
         let body: AppleBody = read_json(call.request, MAX_BODY_BYTES, example).await?;
-        let verified = apple.verify(&self.seal, &body.id_token, &body.nonce, asks.now / 1000).await;
+        let verified = apple.by_token(&self.seal, &body.id_token, &body.nonce, asks.now / 1000).await;
         let (identity, spend) = verified?;
         self.proven(&identity, spend, body.handle.as_deref(), &asks).await
     }
@@ -219,7 +223,8 @@ impl Users {
                 if new {
                     self.tell_linked(&user, identity).await;
                 }
-                let body = json!({ "user": { "handle": user }, "created": false, "linked": identity.kind });
+                let linked = identity.kind.name();
+                let body = json!({ "user": { "handle": user }, "created": false, "linked": linked });
                 Ok(json(StatusCode::OK, &body))
             }
         }

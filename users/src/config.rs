@@ -1,10 +1,16 @@
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
 use hyper::Uri;
 use soundoff_common::protocol::Role;
 use soundoff_common::web::origins::Origins;
 
+use crate::fetch::safe_url;
+use crate::ways::identity::TAKEN_NAMES;
 use crate::ways::texts::TextsConfig;
+
+/// The longest name of an OpenID provider.
+const MAX_NAME: usize = 32;
 
 /// The longest lifetime of an access token.
 pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -32,6 +38,8 @@ pub struct UsersConfig {
     pub twitter: Option<TwitterConfig>,
     /// Passkeys, when configured.
     pub passkeys: Option<PasskeyConfig>,
+    /// The OpenID providers that the operator names.
+    pub openid: Vec<OpenIdConfig>,
 }
 
 /// Passkeys.
@@ -99,5 +107,87 @@ pub struct TwitterConfig {
 impl std::fmt::Debug for TwitterConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TwitterConfig({})", self.client_id)
+    }
+}
+
+/// Sign in with an OpenID provider.
+#[derive(Clone)]
+pub struct OpenIdConfig {
+    /// What it is called in paths and in what is stored: see [`OpenIdConfig::check`].
+    pub name: String,
+    /// What people read on the button.
+    pub title: String,
+    /// Who must have issued its tokens, exactly.
+    pub issuer: String,
+    /// Our apps' identifiers there: a token must be for one of them. Pages and the exchange of codes use the first.
+    pub client_ids: Vec<String>,
+    /// The secret of the first; `None` for a public client.
+    pub client_secret: Option<String>,
+    /// Where its keys are; `None` when the provider says so itself, as for the two below.
+    pub jwks_url: Option<Uri>,
+    /// Where pages send users.
+    pub authorize_url: Option<Uri>,
+    /// Where codes are exchanged.
+    pub token_url: Option<Uri>,
+    /// What pages ask for.
+    pub scopes: Vec<String>,
+    /// The claim that names the user for good.
+    pub claim: String,
+    /// Where the provider may have sent the user back to; empty when only apps bring its tokens.
+    pub redirect_uris: Vec<String>,
+}
+
+/// The name alone: it holds a secret.
+impl std::fmt::Debug for OpenIdConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenIdConfig({})", self.name)
+    }
+}
+
+impl OpenIdConfig {
+    /// A provider that says everything else itself.
+    #[must_use]
+    pub fn new(name: &str, issuer: &str, client_ids: Vec<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            title: name.to_owned(),
+            issuer: issuer.to_owned(),
+            client_ids,
+            client_secret: None,
+            jwks_url: None,
+            authorize_url: None,
+            token_url: None,
+            scopes: vec!["openid".to_owned()],
+            claim: "sub".to_owned(),
+            redirect_uris: Vec::new(),
+        }
+    }
+
+    /// Checks what a type does not: the name, and that the issuer is a place that can be asked.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let letters =
+            |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let Self { name, issuer, .. } = self;
+        ensure!(
+            (1..=MAX_NAME).contains(&name.len()) && letters(name),
+            "`name` must be 1 to {MAX_NAME} of a-z, 0-9 and -"
+        );
+        ensure!(!TAKEN_NAMES.contains(&name.as_str()), "`name` must not be {}", TAKEN_NAMES.join(", "));
+        ensure!(!self.client_ids.is_empty(), "`client_ids` must name your app at the provider");
+        ensure!(!self.client_ids.iter().any(String::is_empty), "an empty text is no client id");
+        ensure!(!self.title.trim().is_empty(), "`title` is what people read on the button");
+        ensure!(self.scopes.iter().any(|scope| scope == "openid"), "`scopes` must have `openid` among them");
+        let url = safe_url(issuer).context("`issuer`")?;
+        ensure!(url.query().is_none() && !issuer.contains('#'), "`issuer` is a URL without ? and #");
+        Ok(())
+    }
+
+    /// Where the provider says what it is (OpenID Connect Discovery 1.0, 4.1).
+    pub(crate) fn discovery_url(&self) -> Uri {
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        url.parse().unwrap_or_default()
     }
 }

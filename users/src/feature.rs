@@ -11,6 +11,7 @@ use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Table;
 
 use crate::config::UsersConfig;
+use crate::foreign::ForeignTokens;
 use crate::holdings::HOLDINGS;
 use crate::keys::ring::Ring;
 use crate::service::{JWKS, Users, UsersDeps};
@@ -22,6 +23,8 @@ pub struct UsersSettings {
     pub config: UsersConfig,
     /// The keys of access tokens.
     pub ring: Arc<Ring>,
+    /// The customer's own tokens, where they are taken.
+    pub foreign_tokens: Option<Arc<ForeignTokens>>,
     /// Sends mails.
     pub mail: Arc<dyn Courier>,
     /// Sends texts.
@@ -37,12 +40,14 @@ pub fn feature(settings: Option<UsersSettings>) -> Feature {
     let pages = settings.clone();
     Feature::new("users")
         .shows(Tier::Users, &["/v1/auth", JWKS], &[], move |world| {
-            let UsersSettings { config, ring, mail, texts, outbox } =
+            let UsersSettings { config, ring, foreign_tokens, mail, texts, outbox } =
                 pages.clone().context("no settings of the User service")?;
             let deps = UsersDeps {
                 tables: world.tables.clone(),
                 replies: world.outward.replies.clone(),
                 ring,
+                verifier: world.verifier()?,
+                foreign_tokens,
                 secret: world.secret.clone(),
                 mail,
                 texts,

@@ -6,7 +6,7 @@ use crate::changes;
 use crate::keys::ring;
 use crate::sessions::list;
 use crate::ways::passkeys::{challenge, stored};
-use crate::ways::{apple, codes, identity, texts, twitter};
+use crate::ways::{codes, exchange, identity, openid, texts};
 
 /// The kinds of items that are kept of this.
 pub(crate) const HOLDINGS: &[Holding] = &[
@@ -19,8 +19,8 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     codes::GUESSERS,
     codes::CODE,
     texts::HOLDING,
-    apple::NONCE,
-    twitter::HOLDING,
+    openid::NONCE,
+    exchange::HOLDING,
     stored::HOLDING,
     challenge::HOLDING,
     ring::HOLDING,

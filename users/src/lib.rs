@@ -13,11 +13,13 @@ mod couriers;
 mod dev;
 mod feature;
 pub mod fetch;
+mod foreign;
 mod holdings;
 mod keys;
 mod limits;
 mod linking;
 mod notices;
+mod openid_calls;
 mod passkeys;
 mod proof;
 mod refusal;
@@ -26,10 +28,13 @@ mod sessions;
 mod sign_in;
 mod ways;
 
-pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, PasskeyConfig, TwitterConfig, UsersConfig};
+pub use config::{
+    AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, OpenIdConfig, PasskeyConfig, TwitterConfig, UsersConfig,
+};
 pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use feature::{UsersSettings, feature};
+pub use foreign::{ForeignConfig, ForeignKey, ForeignTokens};
 pub use keys::ring::Ring;
 pub use keys::tokens::{Issuer, Verifier};
 pub use ways::texts::{TextPlace, TextsConfig};

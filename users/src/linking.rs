@@ -11,6 +11,7 @@ use crate::changes;
 use crate::keys::seal::Seal;
 use crate::proof::{DECISIONS, Plan, Proven, SignedIn};
 use crate::refusal::Refusal;
+use crate::sessions::families;
 use crate::sessions::lasting::lasting;
 use crate::ways::identity::{self, Identity, Kind, LinkMark, Linked, MAX_IDENTITIES, Row};
 use crate::ways::passkeys::stored;
@@ -30,7 +31,7 @@ pub(crate) fn link(
 ) -> Result<[Write; 2], Refusal> {
     let context = Identity::context(identity.kind.name(), user);
     let sealed = seal.seal(identity.value.as_bytes(), &context)?;
-    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed });
+    let linked = Item::of(&Linked { user: user.clone(), linked_at, sealed, session: identity.session() });
     let row = identity.row(seal);
     Ok([
         Write::put(Table::Entities, row.key(), linked.clone()).when(Condition::Missing),
@@ -42,6 +43,7 @@ pub(crate) fn link(
 pub(crate) async fn still_open(tables: &dyn Tables, claims: &Claims) -> Result<Open, Refusal> {
     sign_ins::check(tables, claims, now_ms() / 1000).await.map_err(|closed| match closed {
         Closed::Unknown(error) => error.into(),
+        Closed::NoKeys => Refusal::Unavailable(closed.into()),
         Closed::NoUser | Closed::Ended => Refusal::Unauthorized("the session has ended; sign in again"),
     })
 }
@@ -107,7 +109,9 @@ pub(crate) struct Unlinked {
 }
 
 /// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
-/// at once, and so does the last that is no passkey: devices are lost, and nothing else would bring their user back. The session of `claims` goes on, also if it began with this one; [`begun_with`] finds those that must not.
+/// at once, and so does the last that is no passkey: devices are lost, and nothing else would bring their user back. The
+/// session of `claims` goes on, also if it began with this one; [`begun_with`] finds those that must not. But where a
+/// session stands for what is removed, it ends with it, also when it is the one that asks.
 pub(crate) async fn unlink(
     tables: &dyn Tables,
     claims: &Claims,
@@ -132,8 +136,16 @@ pub(crate) async fn unlink(
             changes::one_more(tables, &claims.user, changes::Change::Unlinked, now).await?,
         ];
         writes.extend((row.kind() == Kind::Passkey.name()).then(|| stored::forgotten(&row)));
-        // It must not end with the way that began it: the user has just proved who they are.
-        writes.extend(open.changed(vec![Change::Set(attribute::WAY, kept.mark(other).text().into())]));
+        let stands_for = |linked: &Linked| linked.session == Some(claims.session);
+        if stands_for(&linked) {
+            // It ends, and nothing else of it is to be checked.
+        } else if others.iter().any(|(_, linked)| stands_for(linked)) {
+            writes.extend(open.still());
+        } else {
+            // It must not end with the way that began it: the user has just proved who they are.
+            writes.extend(open.changed(vec![Change::Set(attribute::WAY, kept.mark(other).text().into())]));
+        }
+        writes.extend(linked.session.into_iter().flat_map(|session| families::ending(&claims.user, session)));
         match tables.write(writes).await {
             Ok(()) => return Ok(Unlinked { row, linked }),
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => {}
@@ -143,8 +155,8 @@ pub(crate) async fn unlink(
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for one user's identities")))
 }
 
-/// The sessions, but that of `claims`, which began with what was taken away, or do not say with what; and those whose
-/// user proved by it who they are.
+/// The sessions, but that of `claims`, which began with what was taken away, or do not say with what; those whose user
+/// proved by it who they are; and the one that stood for it.
 pub(crate) async fn begun_with(
     tables: &dyn Tables,
     claims: &Claims,
@@ -158,5 +170,5 @@ pub(crate) async fn begun_with(
             sign_in.way.as_ref().is_none_or(|way| *way == mark) || sign_in.passkey == Some(mark.clone());
         *session != claims.session && by_it
     });
-    Ok(begun.map(|(session, _)| session).collect())
+    Ok(begun.map(|(session, _)| session).chain(gone.linked.session).collect())
 }

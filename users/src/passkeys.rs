@@ -113,7 +113,8 @@ impl Users {
         };
         self.add(&proven, claims, &passkey.named(name)).await?;
         self.tell_linked(&claims.user, &identity).await;
-        let body = json!({ "user": { "handle": claims.user }, "created": false, "linked": identity.kind });
+        let body =
+            json!({ "user": { "handle": claims.user }, "created": false, "linked": identity.kind.name() });
         Ok(json(StatusCode::OK, &body))
     }
 

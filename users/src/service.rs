@@ -14,7 +14,7 @@ use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
 use soundoff_common::ports::courier::Courier;
 use soundoff_common::ports::tables::Tables;
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::{Claims, TokenVerifier};
 use soundoff_common::protocol::{Handle, now_ms};
 use soundoff_common::telemetry::{CallLabel, Metrics, ReasonLabel};
 use soundoff_common::web::http::{Answer, Peer, json, method_not_allowed, refuse};
@@ -25,15 +25,16 @@ use ulid::Ulid;
 use crate::config::UsersConfig;
 use crate::couriers::Post;
 use crate::fetch::Fetch;
+use crate::foreign::ForeignTokens;
 use crate::keys::ring::{CACHED_S, Ring};
 use crate::keys::seal::Seal;
-use crate::keys::tokens::{Issuer, Verifier};
+use crate::keys::tokens::Issuer;
 use crate::limits::Limit;
 use crate::refusal::Refusal;
 use crate::sessions::client::client;
 use crate::sessions::families;
 use crate::sessions::refresh::RefreshKey;
-use crate::ways::apple::Apple;
+use crate::ways::openid::{self, OpenId};
 use crate::ways::twitter::Twitter;
 
 /// What the User service needs from outside.
@@ -44,6 +45,10 @@ pub(crate) struct UsersDeps {
     pub(crate) replies: Replies,
     /// The keys of access tokens.
     pub(crate) ring: Arc<Ring>,
+    /// Judges access tokens.
+    pub(crate) verifier: Arc<dyn TokenVerifier>,
+    /// The customer's own tokens, where they are taken.
+    pub(crate) foreign_tokens: Option<Arc<ForeignTokens>>,
     /// The deployment's secret.
     pub(crate) secret: Secret,
     /// Sends mails.
@@ -65,13 +70,15 @@ pub(crate) struct Users {
     pub(crate) replies: Replies,
     ring: Arc<Ring>,
     pub(crate) issuer: Issuer,
-    verifier: Verifier,
+    verifier: Arc<dyn TokenVerifier>,
+    pub(crate) foreign_tokens: Option<Arc<ForeignTokens>>,
     pub(crate) seal: Seal,
     pub(crate) refresh: RefreshKey,
     pub(crate) mail: Post,
     pub(crate) texts: Post,
-    pub(crate) apple: Option<Apple>,
+    pub(crate) apple: Option<OpenId>,
     pub(crate) twitter: Option<Twitter>,
+    pub(crate) openid: Vec<Arc<OpenId>>,
     codes: Limit,
     sign_ins: Limit,
     metrics: Metrics,
@@ -113,21 +120,35 @@ impl Users {
     /// The service.
     #[must_use]
     pub(crate) fn new(config: UsersConfig, deps: UsersDeps) -> Self {
-        let UsersDeps { tables, replies, ring, secret, mail, texts, metrics, weather, outbox } = deps;
+        let UsersDeps {
+            tables,
+            replies,
+            ring,
+            secret,
+            mail,
+            texts,
+            metrics,
+            weather,
+            outbox,
+            verifier,
+            foreign_tokens,
+        } = deps;
         let fetch = Fetch::new();
         let at = |provider| fetch.behind(weather.engine(provider));
         let by =
             |courier, carrier| Post::new(Arc::new(GuardedCourier::new(courier, weather.engine(carrier))));
         Self {
-            apple: config.apple.clone().map(|apple| Apple::new(apple, at("apple"))),
+            apple: config.apple.clone().map(|apple| OpenId::apple(apple, at("apple"))),
             twitter: config.twitter.clone().map(|twitter| Twitter::new(twitter, at("twitter"))),
+            openid: openid::providers(&config.openid, at),
             codes: Limit::per_minute(config.codes_per_minute),
             sign_ins: Limit::per_minute(config.sign_ins_per_minute),
             config,
             tables,
             replies,
             issuer: Issuer::new(ring.clone()),
-            verifier: Verifier::new(ring.clone()),
+            verifier,
+            foreign_tokens,
             ring,
             seal: Seal::new(&secret),
             refresh: RefreshKey::new(&secret),
@@ -156,6 +177,8 @@ impl Users {
             Way::Verify => self.verify(call).await,
             Way::Apple => self.apple(call).await,
             Way::Twitter => self.twitter(call).await,
+            Way::OpenId(name) => self.openid(call, &name).await,
+            Way::Foreign => self.foreign(call).await,
             Way::Refresh => self.refresh(call).await,
             Way::Logout => self.logout(call).await,
             Way::Identities => self.identities(call).await,
@@ -187,9 +210,10 @@ impl Users {
         const BAD: Refusal =
             Refusal::Unauthorized("the access token is not good; refresh it, or leave it out");
         let now_s = now_ms() / 1000;
-        let found = sign_ins::of_bearer(&*self.tables, &self.verifier, request.headers(), now_s).await;
+        let found = sign_ins::of_bearer(&*self.tables, &*self.verifier, request.headers(), now_s).await;
         found.map_err(|closed| match closed {
             Closed::Unknown(error) => error.into(),
+            Closed::NoKeys => Refusal::Unavailable(closed.into()),
             Closed::NoUser | Closed::Ended => BAD,
         })
     }
@@ -224,6 +248,7 @@ impl Users {
 }
 
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+const OPENID: &str = "/v1/auth/openid";
 const IDENTITIES: &str = "/v1/auth/identities";
 const SESSIONS: &str = "/v1/auth/sessions";
 
@@ -235,6 +260,8 @@ enum Way {
     Verify,
     Apple,
     Twitter,
+    OpenId(String),
+    Foreign,
     Refresh,
     Logout,
     Identities,
@@ -265,6 +292,7 @@ impl Way {
             "/v1/auth/passkey/verify" => ("POST", Way::VerifyPasskey),
             "/v1/auth/passkeys/start" => ("POST", Way::StartAdding),
             "/v1/auth/passkeys" => ("POST", Way::AddPasskey),
+            "/v1/auth/foreign" => ("POST", Way::Foreign),
             "/v1/auth/refresh" => ("POST", Way::Refresh),
             "/v1/auth/logout" => ("POST", Way::Logout),
             IDENTITIES => ("GET", Way::Identities),
@@ -273,12 +301,15 @@ impl Way {
         })
     }
 
-    /// The call about one identity or session.
+    /// The call about one identity, session or provider.
     fn of_one(path: &str) -> Option<(&'static str, Self)> {
         let below = |mount| path.strip_prefix(mount).and_then(|rest: &str| rest.strip_prefix('/'));
         if let Some(id) = below(SESSIONS) {
             let all = id == "others";
             return Some(("DELETE", if all { Way::EndOthers } else { Way::EndSession(id.to_owned()) }));
+        }
+        if let Some(name) = below(OPENID) {
+            return Some(("POST", Way::OpenId(name.to_owned())));
         }
         let rest = below(IDENTITIES)?;
         Some(match rest.split_once('/') {
@@ -301,6 +332,8 @@ impl Way {
             Way::Verify => "verify",
             Way::Apple => "apple",
             Way::Twitter => "twitter",
+            Way::OpenId(_) => "openid",
+            Way::Foreign => "foreign",
             Way::Refresh => "refresh",
             Way::Logout => "logout",
             Way::Identities => "identities",

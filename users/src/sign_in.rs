@@ -102,13 +102,17 @@ pub(crate) async fn sign_in(
 }
 
 /// An identity that is somebody's, and where it was found.
-struct Known {
+pub(crate) struct Known {
     row: Row,
-    linked: Linked,
+    pub(crate) linked: Linked,
 }
 
 /// Whose an identity is: by its spelling, or else by one of version 0.1.0.
-async fn known(tables: &dyn Tables, seal: &Seal, identity: &Identity) -> Result<Option<Known>, Refusal> {
+pub(crate) async fn known(
+    tables: &dyn Tables,
+    seal: &Seal,
+    identity: &Identity,
+) -> Result<Option<Known>, Refusal> {
     let mut rows = vec![identity.row(seal)];
     rows.extend(identity.former_rows(seal));
     let keys: Vec<_> = rows.iter().map(|row| (Table::Entities, row.key())).collect();
@@ -166,14 +170,19 @@ async fn returning(
     Ok(Plan { done, writes, account: None })
 }
 
-fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
-    let text = proven.handle.ok_or(Refusal::HandleRequired)?;
+/// A handle that a new account may have, if nobody has it.
+pub(crate) fn new_handle(text: &str) -> Result<Handle, Refusal> {
     let user: Handle = text
         .parse()
         .map_err(|_| Refusal::BadMessage("`handle` must be 3 to 30 of a-z, 0-9 and _".to_owned()))?;
     if RESERVED.contains(&user.as_str()) {
         return Err(Refusal::Conflict("the handle is reserved; choose another".into()));
     }
+    Ok(user)
+}
+
+fn joining(seal: &Seal, proven: &Proven<'_>) -> Result<Plan, Refusal> {
+    let user = new_handle(proven.handle.ok_or(Refusal::HandleRequired)?)?;
     let mut writes = vec![proven.spend.clone(), accounts::create(&user, proven.now)];
     writes.extend(link(seal, proven.identity, &user, proven.now)?);
     let (session, begin) = session(proven, user, Role::User, (0, proven.now));

@@ -30,7 +30,7 @@ impl Desk {
     async fn account_of_0_1_0(&self, handle: &str, kind: &str, value: &str) {
         let user: Handle = handle.parse().unwrap();
         let sealed = self.seal.seal(value.as_bytes(), &Identity::context(kind, &user)).unwrap();
-        let linked = Item::of(&Linked { user: user.clone(), linked_at: NOW - 1, sealed });
+        let linked = Item::of(&Linked { user: user.clone(), linked_at: NOW - 1, sealed, session: None });
         let row = self.row_of_0_1_0(kind, value);
         let writes = vec![
             accounts::create(&user, NOW),

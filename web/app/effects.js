@@ -41,9 +41,12 @@ export const because = ({ code, message, retryAfterMs = 5000 }) =>
 /** The same for a request about a user. */
 export const whyNobody = (error) => (error.code === "not_found" ? "There is nobody of that handle, or one of you has blocked the other." : because(error));
 
+/** Unlike `crypto.randomUUID`, it works on pages without TLS, too. */
+const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Does something, which is pending from now on. */
 export function act(type, body) {
-  const id = crypto.randomUUID();
+  const id = newId();
   client.call(type, body, { id }).catch((error) => {
     // The client did not take the message. All other outcomes come as `reply`, also those of messages that an earlier
     // page sent.

@@ -5,7 +5,7 @@ import { CODE, TEXTS, fromOutbox } from "./codes.js";
 import { changed, session } from "./live.js";
 import { canUse } from "./passkeys.js";
 
-const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", passkey: "Passkey" };
+const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", foreign: "Account elsewhere", passkey: "Passkey" };
 const GETS_CODES = ["email", "phone"];
 const ADDING = {
   email: { label: "Email", type: "email", hint: "", start: "startEmail", verify: "verifyEmail" },
@@ -49,12 +49,13 @@ function dialog(title) {
 /** Asks for a code that was sent `to` an address. */
 async function askForCode(asking, to, go, act) {
   const { outbox } = await session.ways();
-  const open = (input, trouble) => button("Open the outbox", async () => {
-    const code = await fromOutbox(to).catch(() => undefined);
+  const look = async (input, trouble) => {
+    const code = await fromOutbox(to);
     text(trouble, code ? "" : "It is not in the outbox yet. Try again in a moment.");
     input.value = code ?? "";
     input.focus();
-  }, { kind: "quiet" });
+  };
+  const open = (input, trouble) => button("Open the outbox", () => look(input, trouble).catch((error) => text(trouble, because(error))), { kind: "quiet" });
   asking.ask({ label: "Code", hint: `We have sent it to ${to}.`, go, props: CODE, act, more: outbox ? [open] : [] });
 }
 

@@ -4,7 +4,7 @@ import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
 import { canUse, suggest } from "./passkeys.js";
-import { leave, offered, returned } from "./providers.js";
+import { leave, offered, proven, returned } from "./providers.js";
 
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or start again.",
@@ -66,7 +66,7 @@ export function signIn() {
       input.focus();
     };
     const input = show("Code", `We have sent it to ${to}.`, CODE, "Sign in", check,
-      ways.outbox ? button("Open the outbox", () => open().catch(() => text(trouble, because({ code: "offline" })))) : "",
+      ways.outbox ? button("Open the outbox", () => open().catch((error) => text(trouble, because(error)))) : "",
       button("Start again", () => address(kind), { kind: "quiet" }));
   };
 
@@ -110,6 +110,6 @@ export function signIn() {
   }
   look();
   if (back?.error) text(trouble, back.error);
-  if (back?.proof) heeded(prove((handle) => session[back.name]({ ...back.proof, ...handle }))).catch(fail);
+  if (back?.proof) heeded(prove((handle) => proven(session, back.name, { ...back.proof, ...handle }))).catch(fail);
   return h("div.welcome", h("h1", "Sound Off"), h("p.lead", "Say it, and it is there: live, on every device, exactly once."), step, trouble);
 }

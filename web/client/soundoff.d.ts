@@ -232,8 +232,20 @@ export interface Ways {
   twitter?: { client_id: string; authorize_url: string; redirect_uris: string[] };
   /** The domain that passkeys belong to: pages there, and below it, can ask for them. */
   passkey?: { domain: string };
+  /** The OpenID providers that the operator has named; those that send users back to pages say where. */
+  openid?: OpenIdWay[];
   /** Codes are in `/dev/outbox`. */
   outbox?: boolean;
+}
+
+export interface OpenIdWay {
+  name: string;
+  title: string;
+  issuer?: string;
+  client_id?: string;
+  authorize_url?: string;
+  scope?: string;
+  redirect_uris?: string[];
 }
 
 export interface Started {
@@ -265,7 +277,8 @@ export interface SessionInfo {
   client: string | null;
   begun_at: string;
   used_at: string;
-  ends_at: string;
+  /** `null`: it lasts until it is ended. */
+  ends_at: string | null;
 }
 
 export interface Identity {
@@ -318,6 +331,20 @@ export class Session {
     proof: { code: string; code_verifier: string; redirect_uri: string; handle?: string },
     options?: ProofOptions,
   ): Promise<SignedIn>;
+  /** With an OpenID provider of `ways()`: a code that the server exchanges, or a token that the app has got. */
+  openid(
+    name: string,
+    proof:
+      | { code: string; code_verifier: string; redirect_uri: string; nonce: string; handle?: string }
+      | { id_token: string; nonce: string; handle?: string },
+    options?: ProofOptions,
+  ): Promise<SignedIn>;
+  /**
+   * Makes the account of a user who has a token of your own server, or finds it. From then on your tokens open
+   * everything: give them to `SoundOff` as `token`. Nothing is kept here. With `link` the token's user becomes another
+   * way into the current account.
+   */
+  introduce(token: string, options?: { handle?: string } & ProofOptions): Promise<SignedIn>;
 
   /**
    * Signs in by a passkey that the device has for the server; it says whose it is. With `link` it is a fresh proof of the

@@ -970,6 +970,7 @@ export class Session extends Emitter {
   #given = null;
   #refreshing = null;
   #channel;
+  #stored;
 
   constructor({ url = globalThis.location?.origin, app, store, locks } = {}) {
     super();
@@ -984,6 +985,9 @@ export class Session extends Emitter {
     this.#channel = new BroadcastChannel(this.#key);
     this.#channel.onmessage = () => this.#read().catch((error) => this.fault(error));
     this.#channel.unref?.();
+    // In Firefox that message overtakes what the other page has written to localStorage.
+    this.#stored = ({ key, newValue }) => key === this.#key && this.#take(newValue);
+    if (!store) globalThis.addEventListener?.("storage", this.#stored);
   }
 
   get user() {
@@ -997,6 +1001,9 @@ export class Session extends Emitter {
   verifyPhone = (proof, options) => this.#prove("phone/verify", proof, options);
   apple = (proof, options) => this.#prove("apple", proof, options);
   twitter = (proof, options) => this.#prove("twitter", proof, options);
+  openid = (name, proof, options) => this.#prove(`openid/${name}`, proof, options);
+  introduce = (token, { handle, link = false } = {}) =>
+    this.#prove("foreign", { token, handle }, { link, keep: false });
 
   /** With `link` it proves once more who the user is; the next token has their role. */
   async passkey({ link, ...how } = {}) {
@@ -1022,9 +1029,9 @@ export class Session extends Emitter {
   }
 
   /** Signs in with a proof. With `link` it becomes another way to sign in to the current account. */
-  async #prove(path, proof, { link = false } = {}) {
+  async #prove(path, proof, { link = false, keep = !link } = {}) {
     const answer = await this.#fetch("POST", path, proof, link ? await this.token() : undefined);
-    if (!link) await this.#keep(answer);
+    if (keep) await this.#keep(answer);
     const { access_token, refresh_token, expires_in, ...done } = answer;
     return done;
   }
@@ -1111,6 +1118,7 @@ export class Session extends Emitter {
   /** Stops listening to other pages. */
   close() {
     this.#channel?.close();
+    globalThis.removeEventListener?.("storage", this.#stored);
   }
 
   /** Uploads a picture. One too large for `POST` goes where `begin`, a call of `media.begin`, says. */

@@ -1,5 +1,7 @@
 // The console page: a development token, one websocket, and every frame in both directions.
 
+import { ask } from "../app/pairing.js";
+
 const $ = (id) => document.getElementById(id);
 const examples = {
   "post.create": { text: "hello, world" },
@@ -48,7 +50,7 @@ $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
   const handle = $("handle").value;
   // The examples follow bob, so he must exist.
-  const answer = await fetch("dev/tokens", { method: "POST", body: JSON.stringify({ handles: [handle, "alice", "bob"] }) });
+  const answer = await ask("dev/tokens", { method: "POST", body: JSON.stringify({ handles: [handle, "alice", "bob"] }) });
   if (!answer.ok) return log("note", (await answer.json()).detail);
   const { tokens } = await answer.json();
   socket?.close();
@@ -73,7 +75,7 @@ $("join").addEventListener("submit", async (event) => {
 $("send").addEventListener("submit", (event) => {
   event.preventDefault();
   try {
-    send({ op: "send", id: crypto.randomUUID(), type: $("type").value, body: JSON.parse($("json").value) });
+    send({ op: "send", id: `console-${Date.now()}-${Math.random()}`, type: $("type").value, body: JSON.parse($("json").value) });
   } catch (error) {
     log("note", `the body is no JSON: ${error.message}`);
   }

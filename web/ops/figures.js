@@ -1,5 +1,7 @@
 // The server's samples of the last ten minutes, across its restarts.
 
+import { ask, isUnpaired } from "../app/pairing.js";
+
 export class Figures {
   samples = [];
   queues = [];
@@ -31,7 +33,8 @@ export class Figures {
 
   async #ask(since, key) {
     const headers = key ? { authorization: `Bearer ${key}` } : {};
-    const answer = await fetch(`ops/data?since=${since}`, { headers, signal: AbortSignal.timeout(5000) });
+    const answer = await ask(`ops/data?since=${since}`, { headers, signal: AbortSignal.timeout(5000) });
+    if (isUnpaired(answer)) throw Object.assign(new Error((await answer.json()).detail), { code: "unpaired" });
     if (!answer.ok) throw Object.assign(new Error(`the server answers ${answer.status}`), { status: answer.status });
     return answer.json();
   }

@@ -1,5 +1,6 @@
 // The operator's key, which a deployment asks for, and what may be asked with it.
 
+import { ask, isUnpaired } from "../app/pairing.js";
 import { byId, say } from "./dom.js";
 
 const KEPT_AS = "soundoff-operators-key";
@@ -43,9 +44,9 @@ export class Key {
   async post(what, body) {
     const headers = { "content-type": "application/json" };
     if (this.get()) headers.authorization = `Bearer ${this.get()}`;
-    const answer = await fetch(`ops/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
+    const answer = await ask(`ops/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
     const said = await answer.json().catch(() => ({}));
-    if (answer.status === 401) this.set(null, "That is not this deployment’s key.");
+    if (answer.status === 401 && !isUnpaired(answer)) this.set(null, "That is not this deployment’s key.");
     if (!answer.ok) throw new Error(`${said.detail ?? `the server answers ${answer.status}`}.`);
     return said;
   }

@@ -49,9 +49,9 @@ const draw = () => {
 };
 
 // Whether the server answers. While it does not, the figures are marked as old, and their age grows.
-const answers = (well) => {
+const answers = (well, why = "No answer yet.") => {
   document.documentElement.classList.toggle("stale", !well);
-  const since = figures.latest() ? `No answer. All figures are of ${clock(figures.latest().at)}.` : "No answer yet.";
+  const since = figures.latest() ? `No answer. All figures are of ${clock(figures.latest().at)}.` : why;
   say(byId("state"), well ? "Live" : since);
   const dead = figures.latest()?.all.dead;
   const away = well ? figures.away.map(({ engine, seconds }) => `${engine} (${asSeconds(seconds)})`) : [];
@@ -64,18 +64,21 @@ const answers = (well) => {
 document.addEventListener("visibilitychange", () => wake());
 
 let failures = 0;
+let refusal;
 for (;;) {
   // A hidden page does not ask: the server keeps the samples that it will need.
   if (!document.hidden) {
     try {
       await figures.refresh(key.get());
       failures = 0;
+      refusal = undefined;
     } catch (error) {
+      if (error.code === "unpaired") refusal = `Not paired: ${error.message}.`;
       if (error.status === 401) key.set(null, "That is not this deployment’s key.");
       else failures += 1;
     }
     draw();
-    answers(failures === 0);
+    answers(failures === 0, refusal);
   }
   await pause(failures === 0 ? figures.every : Math.min(1000 * 2 ** failures, LONGEST_PAUSE));
 }

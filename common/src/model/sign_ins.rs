@@ -7,7 +7,7 @@ use ulid::Ulid;
 use crate::model::accounts;
 use crate::model::holdings::{Holding, Of};
 use crate::ports::tables::{Action, Change, Condition, EXPIRES, Item, Key, Table, TableError, Tables, Write};
-use crate::ports::tokens::{Claims, TokenVerifier};
+use crate::ports::tokens::{Claims, Foreign, Token, TokenError, TokenVerifier};
 use crate::protocol::Role;
 use crate::web::http::bearer;
 
@@ -15,7 +15,8 @@ crate::attributes! {
     /// The attributes of a session: whose it is, since when and when its user last proved who they are (milliseconds
     /// since 1970), its refresh tokens, the account's `revoked_at` as it was when the session began, the way that began
     /// it, the program that did, the passkey by which its user proved who they are, and whether it is in its user's
-    /// list.
+    /// list. One that stands for a user of the customer's own has no refresh tokens; of their tokens it takes those that
+    /// were issued at `tokens_from` (seconds since 1970) or later.
     pub mod attribute {
         USER = "user",
         CREATED_AT = "created_at",
@@ -24,6 +25,7 @@ crate::attributes! {
         ROTATED_AT = "rotated_at",
         RETRIED_AT = "retried_at",
         REVOKED_AT = "revoked_at",
+        TOKENS_FROM = "tokens_from",
         PROVED_AT = "proved_at",
         WAY = "way",
         CLIENT = "client",
@@ -44,10 +46,16 @@ pub const HOLDINGS: &[Holding] = &[Holding {
     summary: "A session: hashes of its refresh tokens, and when they changed. When a session ends, its item is removed.",
 }];
 
-/// When the user of a session has last proved who they are, in milliseconds since 1970: when it began, or later.
+/// When the user of a session has last proved who they are, in milliseconds since 1970: when it began, or later. One that
+/// stands for a user of the customer's own began with a token that may have been theirs for long, which proves nothing
+/// new.
 fn proved_at(sign_in: &Item) -> u64 {
     let at = |name| sign_in.number(name).unwrap_or(0);
-    at(attribute::CREATED_AT).max(at(attribute::PROVED_AT))
+    let proved_at = at(attribute::PROVED_AT);
+    match sign_in.number(attribute::TOKENS_FROM) {
+        None => proved_at.max(at(attribute::CREATED_AT)),
+        Some(_) => proved_at,
+    }
 }
 
 /// The key of a sign-in in [`Table::Entities`]. The item is there for as long as the sign-in is valid.
@@ -79,6 +87,43 @@ pub enum Closed {
     /// It cannot be checked now.
     #[error("the tables do not answer: {0}")]
     Unknown(#[from] TableError),
+    /// It cannot be checked before the keys of its issuer are known.
+    #[error("the keys of the token's issuer are not known now")]
+    NoKeys,
+}
+
+impl From<TokenError> for Closed {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Closed::NoKeys,
+            TokenError::Expired | TokenError::Invalid => Closed::Ended,
+        }
+    }
+}
+
+/// Whom a valid token speaks for. Whether that user's sign-in is still valid is [`check`]'s to say.
+///
+/// # Errors
+/// [`Closed`] when a token of the customer's own is of somebody who has not been introduced, or was issued before the
+/// sign-in ended the last time; or when that cannot be checked.
+pub async fn whose(tables: &dyn Tables, token: Token) -> Result<Claims, Closed> {
+    match token {
+        Token::Ours(claims) => Ok(claims),
+        Token::Foreign(foreign) => introduced(tables, foreign).await,
+    }
+}
+
+async fn introduced(tables: &dyn Tables, foreign: Foreign) -> Result<Claims, Closed> {
+    let Foreign { session, issued_at, expires_at } = foreign;
+    let sign_in = tables.get(Table::Entities, key(session)).await?.ok_or(Closed::Ended)?;
+    let from = sign_in.number(attribute::TOKENS_FROM).ok_or(Closed::Ended)?;
+    let user = sign_in.text(attribute::USER).and_then(|user| user.parse().ok());
+    let user = user.ok_or_else(|| TableError::Corrupt("a sign-in without its user".to_owned()))?;
+    if issued_at < from {
+        return Err(Closed::Ended);
+    }
+    // Their token says nothing of roles here: the account alone does.
+    Ok(Claims { user, session, role: Role::Admin, expires_at })
 }
 
 /// What the bearer token of a request says, if it is valid at `now_s` (seconds since 1970); `None` when there is none.
@@ -92,7 +137,7 @@ pub async fn of_bearer(
     now_s: u64,
 ) -> Result<Option<Claims>, Closed> {
     let Some(token) = bearer(headers) else { return Ok(None) };
-    let claims = verifier.verify(token, now_s).map_err(|_| Closed::Ended)?;
+    let claims = whose(tables, verifier.verify(token, now_s)?).await?;
     check(tables, &claims, now_s).await?;
     Ok(Some(claims))
 }

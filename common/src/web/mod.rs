@@ -2,11 +2,14 @@
 
 pub mod address;
 pub mod base;
+pub mod coding;
 pub mod http;
 pub mod operator;
 pub mod origins;
 pub mod paced;
+pub mod packing;
 pub mod pages;
+pub mod pairing;
 pub mod problem;
 pub mod secret;
 pub mod uploads;

@@ -1,5 +1,6 @@
 //! Which pages of the web may talk to a public port: the server's own, and those that an operator lists.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -85,6 +86,8 @@ pub struct Origins {
     listed: Arc<[Origin]>,
     /// Also all pages of this machine.
     loopback: bool,
+    /// Also all pages of the address that was asked, if it is written as one.
+    addresses: bool,
 }
 
 /// A request of a page that may not talk to us.
@@ -101,13 +104,20 @@ impl Origins {
     /// These, beside the server's own.
     #[must_use]
     pub fn new(listed: &[Origin]) -> Self {
-        Self { listed: listed.into(), loopback: false }
+        Self { listed: listed.into(), ..Self::default() }
     }
 
     /// And all pages that come from this machine, as a developer's do.
     #[must_use]
     pub fn and_loopback(self) -> Self {
         Self { loopback: true, ..self }
+    }
+
+    /// And all pages that come from the address that a request is for, as those of a developer's machine do for others
+    /// in the local network. An address is no name: nobody can make it lead elsewhere.
+    #[must_use]
+    pub fn and_addresses(self) -> Self {
+        Self { addresses: true, ..self }
     }
 
     /// The origin of a request's page, if a page of another origin makes it that may.
@@ -124,6 +134,10 @@ impl Origins {
             if host.as_bytes().eq_ignore_ascii_case(own) && !self.loopback {
                 return Ok(Some(value));
             }
+            let asked = std::str::from_utf8(own).ok().and_then(address_in);
+            if self.addresses && asked.is_some() && asked == address_in(host) {
+                return Ok(Some(value));
+            }
         }
         if self.lists(origin) { Ok(Some(value)) } else { Err(Stranger) }
     }
@@ -137,14 +151,28 @@ impl Origins {
     }
 }
 
+/// A host without its port.
+fn name_in(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(']') => name,
+        _ => host,
+    }
+}
+
 /// Whether a host, perhaps with a port, is this machine.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(']') => name,
-        _ => host,
-    };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    matches!(name_in(host), "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// The address that a host is, perhaps with a port; none if it is a name.
+#[must_use]
+pub fn address_in(host: &str) -> Option<IpAddr> {
+    let name = name_in(host);
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => name.parse().ok().map(IpAddr::V4),
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +250,44 @@ mod tests {
             assert!(!may(&origins, "127.0.0.1:8080", bad), "{bad}");
         }
         assert!(!may(&origins, "evil.example:8080", "http://evil.example:8080"), "DNS rebinding");
+    }
+
+    #[test]
+    fn the_pages_of_an_address_may_use_it_where_names_may_not() {
+        let origins = Origins::default().and_loopback().and_addresses();
+        for (host, origin) in [
+            ("192.168.1.20:8080", "http://192.168.1.20:8080"),
+            ("192.168.1.20:8080", "http://192.168.1.20:5173"),
+            ("10.0.2.2", "http://10.0.2.2"),
+            ("[fd00::1]:8080", "http://[fd00::1]:8080"),
+            ("192.168.1.20:8080", "http://localhost:5173"),
+        ] {
+            assert!(may(&origins, host, origin), "{origin} of {host}");
+        }
+        for (host, origin) in [
+            ("192.168.1.20:8080", "http://192.168.1.21:8080"),
+            ("192.168.1.20:8080", "http://192.168.1.20.evil.example:8080"),
+            ("evil.example:8080", "http://evil.example:8080"),
+            ("evil.example", "http://192.168.1.20"),
+            ("192.168.1.20:80@evil.example", "http://192.168.1.20:80@evil.example"),
+            ("192.168.1.20", "ftp://192.168.1.20"),
+        ] {
+            assert!(!may(&origins, host, origin), "{origin} of {host}");
+        }
+        assert!(
+            !may(&Origins::default().and_loopback(), "10.0.0.1:80", "http://10.0.0.1:80"),
+            "only if asked"
+        );
+        for (host, address) in [
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("[::1]:8080", Some("::1")),
+            ("::1", None),
+            ("1.2.3", None),
+            ("0x7f.1:80", None),
+            ("", None),
+        ] {
+            assert_eq!(address_in(host), address.map(|it| it.parse().unwrap()), "{host}");
+        }
     }
 
     #[test]

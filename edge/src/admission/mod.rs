@@ -12,4 +12,4 @@ mod hellos;
 pub(crate) use bucket::{Pace, Rate};
 pub(crate) use budgets::{Budget, Budgets};
 pub(crate) use guests::Guests;
-pub(crate) use hellos::Hellos;
+pub(crate) use hellos::{Hellos, Slot};

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use soundoff_common::ports::tokens::Claims;
+use soundoff_common::ports::tokens::Token;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::connection::{Arrival, Connection};
@@ -38,7 +38,7 @@ pub(super) struct Busy {
     /// A frame over the limit whose rest has not come.
     pub(super) skipped: Option<Skipped>,
     /// What the upgrade proved, until `hello`.
-    pub(super) bearer: Option<Box<Claims>>,
+    pub(super) bearer: Option<Box<Token>>,
     /// `hello`, or catching up with the inbox.
     pub(super) job: Option<Job>,
     /// `unread` may contain whole frames.

@@ -21,7 +21,7 @@ use soundoff_common::ports::sessions::{Registration, Sessions};
 use soundoff_common::ports::tables::{
     Change, Condition, Item, Key, Page, Query, Table, TableError, Tables, Write,
 };
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::ports::tokens::{Claims, Token, TokenError, TokenVerifier};
 use soundoff_common::protocol::{Handle, Role, now_ms};
 use tokio::sync::watch;
 use ulid::Ulid;
@@ -342,7 +342,7 @@ pub(crate) fn session_of(user: &str) -> Ulid {
 pub(crate) struct FakeVerifier;
 
 impl TokenVerifier for FakeVerifier {
-    fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+    fn verify(&self, token: &str, now: u64) -> Result<Token, TokenError> {
         let parts: Vec<&str> = token.split(':').collect();
         let ["good", user, expires_at] = parts[..] else { return Err(TokenError::Invalid) };
         let number = |text: &str| text.parse::<u64>().map_err(|_| TokenError::Invalid);
@@ -353,6 +353,6 @@ impl TokenVerifier for FakeVerifier {
             role: Role::User,
             expires_at: number(expires_at)?,
         };
-        if claims.expires_at <= now { Err(TokenError::Expired) } else { Ok(claims) }
+        if claims.expires_at <= now { Err(TokenError::Expired) } else { Ok(Token::Ours(claims)) }
     }
 }

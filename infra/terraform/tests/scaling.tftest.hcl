@@ -20,6 +20,7 @@ variables {
   services = {
     edge = {
       command          = ["edge"], cpu = 256, memory = 512, min = 2, max = 4, spot = false, public = true, policy = "{}"
+      secrets          = { SOUNDOFF_FOREIGN_TOKENS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf:json::" }
       target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/1"
     }
     router = {
@@ -138,11 +139,21 @@ run "containers" {
       for definition in values(aws_ecs_task_definition.this) : alltrue([
         for container in jsondecode(definition.container_definitions) :
         container.stopTimeout == 120 && container.readonlyRootFilesystem && container.user == "65532:65532"
-        && container.secrets == [{ name = "SOUNDOFF_SECRET", valueFrom = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s" }]
+        && container.secrets[0] == { name = "SOUNDOFF_SECRET", valueFrom = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s" }
         && !contains([for variable in container.environment : variable.name], "SOUNDOFF_SECRET")
       ])
     ])
     error_message = "Time to drain, nothing to write to, no root, and the secret comes from Secrets Manager."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, definition in aws_ecs_task_definition.this : alltrue([
+        for container in jsondecode(definition.container_definitions) :
+        join(" ", [for secret in container.secrets : secret.name]) == (name == "edge" ? "SOUNDOFF_SECRET SOUNDOFF_FOREIGN_TOKENS" : "SOUNDOFF_SECRET")
+      ])
+    ]) && strcontains(aws_iam_role_policy.execution.policy, "\"arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf\"")
+    error_message = "A secret of the operator's goes to its service only, and the role that starts containers may read it."
   }
 
   assert {

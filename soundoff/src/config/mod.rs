@@ -7,6 +7,7 @@ mod limits;
 mod memory;
 mod parts;
 mod passkeys;
+mod providers;
 mod roles;
 mod timeline;
 mod up;
@@ -21,6 +22,7 @@ pub(crate) use country::CountryArgs;
 pub(crate) use engines::EngineArgs;
 pub(crate) use limits::LimitArgs;
 pub(crate) use parts::{Pulling, ROUTER_SLOTS};
+pub(crate) use providers::ForeignArgs;
 pub(crate) use roles::{EdgeRole, NodeArgs, RouterRole, TimelineRole, UsersRole, WorkersRole};
 pub(crate) use up::UpConfig;
 

@@ -9,6 +9,7 @@ use super::country::CountryArgs;
 use super::engines::EngineArgs;
 use super::limits::LimitArgs;
 use super::parts::{AddressArgs, ConsumerArgs, EdgeArgs, MediaArgs, ProxyArgs, SQS_RECEIVES};
+use super::providers::ForeignArgs;
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{address, reachable, whole};
@@ -53,6 +54,8 @@ pub(crate) struct EdgeRole {
     pub(crate) country: CountryArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) foreign: ForeignArgs,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
@@ -115,4 +118,6 @@ pub(crate) struct UsersRole {
     pub(crate) node: NodeArgs,
     #[command(flatten)]
     pub(crate) users: UsersArgs,
+    #[command(flatten)]
+    pub(crate) foreign: ForeignArgs,
 }

@@ -1,6 +1,6 @@
 //! The flags of `soundoff up`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use soundoff_users::UsersConfig;
 use super::country::CountryArgs;
 use super::limits::LimitArgs;
 use super::parts::{ConsumerArgs, EdgeArgs, MediaArgs, OWN_RECEIVES};
+use super::providers::ForeignArgs;
 use super::timeline::TimelineArgs;
 use super::users::UsersArgs;
 use super::values::{HOUR_MS, local, whole};
@@ -28,9 +29,15 @@ const LARGEST_CACHE: u64 = 1 << 40;
 /// The flags of `soundoff up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpConfig {
-    /// Where apps connect, on this machine only: an address, or a port alone. Port 0 takes a free one and prints it.
+    /// Where apps connect, on this machine only unless there is --lan: an address, or a port alone. Port 0 takes a free
+    /// one and prints it.
     #[arg(long, env = "SOUNDOFF_LISTEN", default_value = "127.0.0.1:8080", value_parser = local)]
-    pub(crate) listen: SocketAddr,
+    listen: SocketAddr,
+    /// Let phones, emulators and other machines of the local network in: listens on all addresses, or on that of
+    /// --listen, and prints the URL to open on them. It carries a pairing secret, which tokens (/dev/tokens), the outbox
+    /// (/dev/outbox), /ops and /console then want of everybody who is not on this machine.
+    #[arg(long, env = "SOUNDOFF_LAN")]
+    pub(crate) lan: bool,
     /// Where everything is kept.
     #[arg(long, env = "SOUNDOFF_DATA", default_value = "soundoff-data")]
     pub(crate) data: PathBuf,
@@ -52,6 +59,8 @@ pub(crate) struct UpConfig {
     pub(crate) secret_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) country: CountryArgs,
+    #[command(flatten)]
+    pub(crate) foreign: ForeignArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -83,6 +92,26 @@ impl UpConfig {
         Ok(())
     }
 
+    /// Where to listen. For the local network, this machine alone means all of its addresses.
+    ///
+    /// # Errors
+    /// The address is not this machine's alone, and nobody said that others may come.
+    pub(crate) fn listen(&self) -> anyhow::Result<SocketAddr> {
+        let ip = self.listen.ip();
+        anyhow::ensure!(
+            ip.is_loopback() || self.lan,
+            "`up` gives tokens to anybody who asks, so it listens on loopback only; {} is not. With --lan it lets others \
+             in, and wants a pairing secret of who asks for tokens",
+            self.listen
+        );
+        let ip = match ip {
+            IpAddr::V4(v4) if self.lan && v4.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(v6) if self.lan && v6.is_loopback() => Ipv6Addr::UNSPECIFIED.into(),
+            other => other,
+        };
+        Ok(SocketAddr::new(ip, self.listen.port()))
+    }
+
     /// The configuration of each edge.
     pub(crate) fn edge_config(&self) -> EdgeConfig {
         EdgeConfig { origins: self.door().origins, ..self.edge.config(self.edges, self.drain()) }
@@ -91,7 +120,8 @@ impl UpConfig {
     /// The door to the public port, which a developer's pages may use.
     pub(crate) fn door(&self) -> Door {
         let Door { origins, base } = self.edge.address.door();
-        Door { origins: origins.and_loopback(), base }
+        let origins = origins.and_loopback();
+        Door { origins: if self.lan { origins.and_addresses() } else { origins }, base }
     }
 
     /// How users sign in: passkeys belong to this machine, unless a domain is said.

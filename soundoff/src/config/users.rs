@@ -10,11 +10,12 @@ use soundoff_common::protocol::Role;
 use soundoff_common::web::origins::Origins;
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
-    AppleConfig, AppleWeb, Outbox, PasskeyConfig, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig,
-    UsersConfig, UsersSettings, Webhook,
+    AppleConfig, AppleWeb, ForeignTokens, Outbox, PasskeyConfig, Ring, Smtp, TextPlace, TextsConfig,
+    TwitterConfig, UsersConfig, UsersSettings, Webhook,
 };
 
 use super::passkeys;
+use super::providers::ProvidersArgs;
 use super::values::{DAY_MS, YEAR_S, whole};
 
 /// A token opens sockets until it expires, also when its sign-in has ended meanwhile: that must not be long.
@@ -126,6 +127,8 @@ pub(crate) struct UsersArgs {
     /// theirs acts as a plain user. Who is to have such a role adds a passkey first, and then gets it.
     #[arg(long, env = "SOUNDOFF_PASSKEY_FOR", value_name = "ROLES", value_delimiter = ',', value_parser = passkeys::role)]
     passkey_for: Vec<Role>,
+    #[command(flatten)]
+    providers: ProvidersArgs,
 }
 
 /// The couriers of codes, and the outbox that takes their place where none is configured.
@@ -139,9 +142,24 @@ pub(crate) struct Couriers {
 
 impl Couriers {
     /// The settings of a process's User service. With `dev` the outbox can be read.
-    pub(crate) fn settings(&self, config: UsersConfig, ring: &Arc<Ring>, dev: bool) -> UsersSettings {
-        let (mail, texts) = (self.mail.clone(), self.texts.clone());
-        UsersSettings { config, ring: ring.clone(), mail, texts, outbox: dev && !self.carried }
+    ///
+    /// # Errors
+    /// Names the flags that do not go together.
+    pub(crate) fn settings(
+        &self,
+        config: UsersConfig,
+        ring: &Arc<Ring>,
+        foreign_tokens: Option<Arc<ForeignTokens>>,
+        dev: bool,
+    ) -> anyhow::Result<UsersSettings> {
+        // Edges judge such tokens without asking what their session was proved by.
+        let wants_passkeys = config.passkeys.as_ref().is_some_and(|passkeys| !passkeys.roles.is_empty());
+        anyhow::ensure!(
+            foreign_tokens.is_none() || !wants_passkeys,
+            "--passkey-for does not go with --foreign-tokens: a token of your own has its account's role without a passkey"
+        );
+        let (ring, mail, texts) = (ring.clone(), self.mail.clone(), self.texts.clone());
+        Ok(UsersSettings { config, ring, foreign_tokens, mail, texts, outbox: dev && !self.carried })
     }
 }
 
@@ -178,6 +196,7 @@ impl UsersArgs {
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
             passkeys: self.passkeys(pages, own_domain)?,
+            openid: self.providers.config()?,
         })
     }
 

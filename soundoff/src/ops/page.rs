@@ -204,10 +204,10 @@ impl OpsPage {
     }
 
     pub(crate) fn serves(path: &str) -> bool {
-        path == "/ops" || path.starts_with("/ops/")
+        path == "/ops" || path.starts_with("/ops/") || files::OPS.iter().any(|file| file.is_at(path))
     }
 
-    /// Answers what is below `/ops`, and nothing else.
+    /// Answers what is below `/ops`, and the files of its pages.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Answer
     where
         B: Body<Data = Bytes>,

@@ -37,6 +37,8 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// `/metrics` of each edge.
     pub(crate) metrics: Vec<String>,
+    /// What it has printed at its start, a line each.
+    pub(crate) greeting: Vec<String>,
     data: PathBuf,
     log: Log,
     /// Removes the directory at the end, unless the test owns it.
@@ -76,8 +78,8 @@ impl Server {
         own: Option<tempfile::TempDir>,
     ) -> Self {
         let log = Log::default();
-        let (child, address, metrics) = spawn(&args, &environment, &data, &log);
-        Self { child, args, environment, address, metrics, data, log, _own: own }
+        let (child, address, metrics, greeting) = spawn(&args, &environment, &data, &log);
+        Self { child, args, environment, address, metrics, greeting, data, log, _own: own }
     }
 
     /// What it has written to its standard error so far, over all restarts.
@@ -100,7 +102,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        (self.child, self.address, self.metrics) =
+        (self.child, self.address, self.metrics, self.greeting) =
             spawn(&self.args, &self.environment, &self.data, &self.log);
     }
 
@@ -274,22 +276,31 @@ pub(crate) fn is_long() -> bool {
     std::env::var("TEST_LONG").is_ok_and(|long| long == "1")
 }
 
-fn spawn(args: &[String], environment: &Environment, data: &Path, log: &Log) -> (Child, String, Vec<String>) {
+fn spawn(
+    args: &[String],
+    environment: &Environment,
+    data: &Path,
+    log: &Log,
+) -> (Child, String, Vec<String>, Vec<String>) {
+    let listen: &[&str] =
+        if args.iter().any(|arg| arg == "--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
     let mut child = soundoff()
         // What a person may do in a minute is nothing for a test. A test of that sets its own.
         .env("SOUNDOFF_TYPE_LIMITS", "off")
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .args(["up", "--data"])
         .arg(data)
+        .args(listen)
         .args(args)
         .stdout(Stdio::piped())
         .stderr(if std::env::var_os("SHOW_LOG").is_some() { Stdio::inherit() } else { Stdio::piped() })
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (mut address, mut metrics) = (None, Vec::new());
+    let (mut address, mut metrics, mut greeting) = (None, Vec::new(), Vec::new());
     for line in lines.by_ref() {
         let line = line.unwrap();
+        greeting.push(line.clone());
         let mut words = line.split_whitespace();
         match words.next() {
             Some("websocket") => {
@@ -319,7 +330,7 @@ fn spawn(args: &[String], environment: &Environment, data: &Path, log: &Log) -> 
         });
     }
     std::thread::spawn(move || lines.for_each(drop));
-    (child, address, metrics)
+    (child, address, metrics, greeting)
 }
 
 /// One plain HTTP/1.1 request on a fresh connection; returns status and body.

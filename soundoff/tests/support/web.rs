@@ -1,7 +1,9 @@
 //! Plain HTTP as any client may speak it: any headers, any bytes, as slow and as broken as a test likes.
 
+use std::io::Read as _;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,6 +20,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Whether the answer depends on this header of the request.
+    pub(crate) fn varies_by(&self, name: &str) -> bool {
+        let lists = self.headers.iter().filter(|(known, _)| known == "vary");
+        lists.flat_map(|(_, list)| list.split(',')).any(|each| each.trim() == name)
+    }
+
     /// A header's value; empty when it is not there.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
@@ -25,6 +33,18 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The body as it was before it was packed.
+    pub(crate) fn unpacked(&self) -> Vec<u8> {
+        let mut plain = Vec::new();
+        match self.header("content-encoding") {
+            "gzip" => drop(GzDecoder::new(&self.body[..]).read_to_end(&mut plain).unwrap()),
+            "br" => brotli::BrotliDecompress(&mut &self.body[..], &mut plain).unwrap(),
+            "" => plain.clone_from(&self.body),
+            other => panic!("nobody asked for {other}"),
+        }
+        plain
     }
 
     /// The `code` of a refusal.

@@ -120,3 +120,15 @@ export async function opensSocket(backend, { access, handle }) {
   equal((await byHeader.take((f) => f.op === "welcome", "welcome")).user, handle);
   await Promise.all([byHello.bye(), byHeader.bye()]);
 }
+
+/** A token that must open none of the three doors that access tokens open. */
+export async function opensNothing(backend, token) {
+  const dialled = Phone.dial(backend, { headers: { authorization: `Bearer ${token}` } });
+  const refusal = await dialled.then(() => must(false, "it is upgraded"), (error) => error);
+  equal(refusal.response?.statusCode, 401);
+  equal(JSON.parse(refusal.body).code, "unauthorized");
+  const phone = await Phone.dial(backend);
+  phone.write({ op: "hello", token });
+  equal(await phone.closeCode(), 4500);
+  refused(await call(backend, "/v1/auth/identities", { method: "GET", bearer: token }), 401, "unauthorized");
+}

@@ -50,6 +50,8 @@ const USERS = {
 export class Broken {
   /** How often somebody followed a redirect. */
   trapped = 0;
+  /** id_tokens that it answers with, by what follows `id ` in the code. */
+  idTokens = new Map();
 
   static async open() {
     const broken = new Broken();
@@ -58,6 +60,9 @@ export class Broken {
     broken.http.on(async (request, response) => {
       if (request.url === "/token") {
         const code = new URLSearchParams(await bodyOf(request)).get("code");
+        if (code.startsWith("id ")) {
+          return json(response, 200, { access_token: "t", token_type: "Bearer", id_token: broken.idTokens.get(code.slice(3)) });
+        }
         return (EXCHANGES[code] ?? token(code))(response, broken);
       }
       if (request.url === "/user") return (USERS[request.headers.authorization?.slice("Bearer ".length)] ?? USERS["user-401"])(response, broken);
@@ -77,6 +82,9 @@ export class Broken {
       "--twitter-user-url", `${this.url}/user`, "--twitter-user-pointer", "/sub",
     ];
   }
+
+  /** Every way of its token endpoint. */
+  static exchanges = Object.keys(EXCHANGES);
 
   /** Every way to be broken: its code. */
   static ways = [...Object.keys(EXCHANGES), ...Object.keys(USERS)].filter((way) => !["good", "invalid_grant"].includes(way));

@@ -16,6 +16,9 @@ export class Mock {
   /** An attacker's key set, for tokens that say to look there; and how often somebody did. */
   baitKeys = [];
   baited = 0;
+  /** What it says of itself may be changed; and how often it was asked. */
+  told = (document) => document;
+  discoveries = 0;
   #held = Promise.resolve();
 
   static async open() {
@@ -33,6 +36,12 @@ export class Mock {
           return response.end(JSON.stringify({ keys: [...mock.issuer.keys.toJSON(), ...mock.odd] }));
         }
       }
+      if (request.url === "/.well-known/openid-configuration") {
+        mock.discoveries += 1;
+        response.setHeader("content-type", "application/json");
+        const [jwks_uri, authorization_endpoint, token_endpoint] = ["jwks", "authorize", "token"].map((at) => `${mock.url}/${at}`);
+        return response.end(JSON.stringify(mock.told({ issuer: mock.url, jwks_uri, authorization_endpoint, token_endpoint })));
+      }
       if (request.url === "/bait") {
         mock.baited += 1;
         return response.end(JSON.stringify({ keys: mock.baitKeys }));
@@ -48,6 +57,12 @@ export class Mock {
 
   appleFlags() {
     return ["--apple-client-ids", `${APP},${OTHER_APP}`, "--apple-issuer", this.url, "--apple-jwks-url", `${this.url}/jwks`];
+  }
+
+  /** The flags that make a server take its id_tokens as those of a provider that the operator has named. */
+  openidFlags(more = {}) {
+    const mock = { name: "mock", issuer: this.url, client_ids: [APP, OTHER_APP], jwks_url: `${this.url}/jwks`, ...more };
+    return ["--openid-providers", JSON.stringify([mock])];
   }
 
   /** Lets requests for its keys wait until the returned function is called. */

@@ -21,13 +21,14 @@ export class OpenId {
   /** Its access tokens, which only our server gets to see. */
   accessTokens = [];
 
-  static async open() {
+  /** `more` are further places where it may send users back to. */
+  static async open(more = []) {
     const openid = new OpenId();
     openid.http = await listen();
     openid.url = openid.http.url;
     const { privateKey } = await generateKeyPair("RS256", { extractable: true });
     const common = {
-      redirect_uris: [BACK, BACK_TOO, BACK_ELSEWHERE],
+      redirect_uris: [BACK, BACK_TOO, BACK_ELSEWHERE, ...more],
       grant_types: ["authorization_code"],
       response_types: ["code"],
       application_type: "native",
@@ -67,6 +68,14 @@ export class OpenId {
   /** The flags that make a server take its id_tokens. */
   appleFlags() {
     return ["--apple-client-ids", this.app.client_id, "--apple-issuer", this.url, "--apple-jwks-url", `${this.url}/jwks`];
+  }
+
+  /** As a provider that the operator has named: all but its issuer is found by discovery. */
+  provider(more = {}) {
+    return {
+      name: "certified", title: "Certified", issuer: this.url, client_ids: [this.web.client_id, this.app.client_id],
+      client_secret: this.web.client_secret, redirect_uris: [BACK, BACK_TOO], ...more,
+    };
   }
 
   /** Logs in and consents: the code, and what goes along with it to the server. */

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
-use soundoff_common::ports::tokens::{Claims, TokenError, TokenVerifier};
+use soundoff_common::ports::tokens::{Claims, Token, TokenError, TokenVerifier};
 use soundoff_common::protocol::{CLOCKS_APART_MS, Handle, Role};
 use ulid::Ulid;
 
@@ -108,7 +108,7 @@ impl Verifier {
 }
 
 impl TokenVerifier for Verifier {
-    fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+    fn verify(&self, token: &str, now: u64) -> Result<Token, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
@@ -126,7 +126,7 @@ impl TokenVerifier for Verifier {
         if expires_at <= now {
             return Err(TokenError::Expired);
         }
-        Ok(Claims { user, session, role, expires_at })
+        Ok(Token::Ours(Claims { user, session, role, expires_at }))
     }
 
     fn epoch(&self) -> u64 {
@@ -171,7 +171,7 @@ mod tests {
         let (alice, session) = ("alice".parse().unwrap(), Ulid::generate());
         let token = Issuer::new(ring.clone()).issue(&alice, Role::Moderator, session, NOW, 60).unwrap();
         let verifier = Verifier::new(other);
-        let good = verifier.verify(&token, NOW + 59).unwrap();
+        let Token::Ours(good) = verifier.verify(&token, NOW + 59).unwrap() else { panic!("one of ours") };
         assert_eq!((good.user.as_str(), good.session, good.expires_at), ("alice", session, NOW + 60));
         assert_eq!(good.role, Role::Moderator);
         assert_eq!(verifier.verify(&token, NOW + 60), Err(TokenError::Expired));

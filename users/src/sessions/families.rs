@@ -57,7 +57,19 @@ pub(crate) struct SignIn {
     /// Whether it is in its user's list; one of version 0.1.0 gets there with its next refresh.
     #[serde(default)]
     listed: bool,
+    /// Of one that stands for a user of the customer's own: from when on their tokens must have been issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens_from: Option<u64>,
+    /// Such a one lasts until it is ended.
+    #[serde(default = "never")]
     pub(crate) expires: u64,
+}
+
+/// Later than any session ends, in seconds since 1970; and still a date.
+pub(crate) const NEVER: u64 = 253_402_300_799;
+
+fn never() -> u64 {
+    NEVER
 }
 
 impl SignIn {
@@ -68,7 +80,8 @@ impl SignIn {
 
     /// Whether nobody has used it for `idle_s` seconds.
     pub(crate) fn is_idle(&self, idle_s: u64, now: u64) -> bool {
-        now >= self.used_at().saturating_add(idle_s.saturating_mul(1000))
+        // What nobody refreshes does not say when it was used.
+        self.tokens_from.is_none() && now >= self.used_at().saturating_add(idle_s.saturating_mul(1000))
     }
 
     /// Whether the identity that began it is still its user's. One of version 0.1.0 does not say which that was: then
@@ -132,6 +145,7 @@ pub(crate) fn begin(beginning: Beginning<'_>) -> [Write; 2] {
         way: Some(way),
         client: client.map(str::to_owned),
         listed: true,
+        tokens_from: None,
         expires: now / 1000 + lifetime_s,
     };
     let key = sign_ins::key(token.session);

@@ -31,7 +31,8 @@ fn begun(user: &Handle, token: &RefreshToken, now: u64, revoked_at: u64) -> Vec<
 /// The row of the mail address.
 fn linked(user: &Handle) -> Write {
     let row = Row::of_key("email#hash".to_owned());
-    let item = Item::of(&Linked { user: user.clone(), linked_at: LINKED_AT, sealed: String::new() });
+    let item =
+        Item::of(&Linked { user: user.clone(), linked_at: LINKED_AT, sealed: String::new(), session: None });
     Write::put(Table::Entities, row.key_in(user), item)
 }
 

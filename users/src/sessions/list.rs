@@ -34,6 +34,11 @@ pub(crate) fn row(user: &Handle, session: Ulid, expires: u64) -> Write {
     Write::put(Table::Entities, key(user, session), Item::new().with(EXPIRES, expires))
 }
 
+/// The same, of one that lasts until it is ended.
+pub(crate) fn standing_row(user: &Handle, session: Ulid) -> Write {
+    Write::put(Table::Entities, key(user, session), Item::new())
+}
+
 /// The write that takes a session from its user's list.
 pub(crate) fn no_row(user: &Handle, session: Ulid) -> Write {
     Write::delete(Table::Entities, key(user, session))

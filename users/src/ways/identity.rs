@@ -1,9 +1,12 @@
 //! Identities: the mail addresses, phone numbers and foreign accounts by which a user is known.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::ports::tables::{Key, Query, Table, Tables};
 use soundoff_common::protocol::Handle;
+use ulid::Ulid;
 
 use crate::keys::seal::Seal;
 use crate::refusal::Refusal;
@@ -12,33 +15,47 @@ use crate::ways::phone;
 use crate::ways::spelling::Spelled;
 
 /// What kind of identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Email,
     Phone,
     Apple,
     Twitter,
     Passkey,
+    /// An account at an OpenID provider that the operator has named like this.
+    OpenId(Arc<str>),
+    /// A user of the customer's, known by the customer's own tokens.
+    Foreign,
 }
 
 impl Kind {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Kind::Email => "email",
             Kind::Phone => "phone",
             Kind::Apple => "apple",
             Kind::Twitter => "twitter",
             Kind::Passkey => "passkey",
+            Kind::OpenId(name) => name,
+            Kind::Foreign => "foreign",
         }
     }
 }
+
+/// Names that no OpenID provider may have: kinds that are, or that may come.
+pub(crate) const TAKEN_NAMES: &[&str] =
+    &["email", "phone", "apple", "twitter", "foreign", "passkey", "openid"];
 
 /// An address or account that somebody has proven to be theirs.
 pub(crate) struct Identity {
     pub(crate) kind: Kind,
     /// The address, or its name at the provider, in its one spelling.
     pub(crate) value: String,
+    /// Who vouches for it, where the name of the kind does not say so for good: an operator may have a name stand for
+    /// another provider one day, whose users are others.
+    issuer: Option<String>,
+    /// The sign-in that stands for it, where that is always the same.
+    session: Option<Ulid>,
     /// The spellings of the same address under which version 0.1.0 may have stored it.
     former: Vec<String>,
 }
@@ -75,7 +92,7 @@ pub(crate) const ROW: Holding = Holding {
 };
 /// [`Linked::user`] as an attribute.
 pub(crate) const USER: &str = "user";
-const ATTRIBUTES: &[&str] = &[USER, "linked_at", "sealed"];
+const ATTRIBUTES: &[&str] = &[USER, "linked_at", "sealed", "session"];
 
 /// An identity's item: whose it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +102,9 @@ pub(crate) struct Linked {
     pub(crate) linked_at: u64,
     /// The value, sealed for [`Identity::context`].
     pub(crate) sealed: String,
+    /// [`Identity::session`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<Ulid>,
 }
 
 impl Linked {
@@ -103,13 +123,23 @@ impl Linked {
 impl Identity {
     /// An account elsewhere, by its name there.
     pub(crate) fn elsewhere(kind: Kind, value: String) -> Self {
-        Self { kind, value, former: Vec::new() }
+        Self { kind, value, issuer: None, session: None, former: Vec::new() }
+    }
+
+    /// An account at `issuer`, by its name there.
+    pub(crate) fn at(issuer: &str, kind: Kind, value: String) -> Self {
+        Self { kind, value, issuer: Some(issuer.to_owned()), session: None, former: Vec::new() }
+    }
+
+    /// A user of the customer's own, for whom `session` stands.
+    pub(crate) fn foreign(issuer: &str, value: String, session: Ulid) -> Self {
+        Self { session: Some(session), ..Self::at(issuer, Kind::Foreign, value) }
     }
 
     /// A mail address or phone number as it is stored; `None` of other kinds.
     pub(crate) fn stored(kind: &str, value: String) -> Option<Self> {
         let kind = [Kind::Email, Kind::Phone].into_iter().find(|known| known.name() == kind)?;
-        Some(Self { kind, value, former: Vec::new() })
+        Some(Self::elsewhere(kind, value))
     }
 
     /// A mail address, as somebody typed or pasted it.
@@ -124,12 +154,24 @@ impl Identity {
 
     fn typed(kind: Kind, read: Result<Spelled, &'static str>) -> Result<Self, Refusal> {
         let Spelled { value, former } = read.map_err(|why| Refusal::BadMessage(why.into()))?;
-        Ok(Self { kind, value, former })
+        Ok(Self { kind, value, issuer: None, session: None, former })
+    }
+
+    /// The sign-in that stands for it, where that is always the same.
+    pub(crate) fn session(&self) -> Option<Ulid> {
+        self.session
     }
 
     /// The keyed hash that names it in the tables.
     pub(crate) fn hash(&self, seal: &Seal) -> String {
-        seal.hash(&[self.kind.name(), &self.value])
+        self.hash_of(&self.value, seal)
+    }
+
+    fn hash_of(&self, value: &str, seal: &Seal) -> String {
+        match &self.issuer {
+            None => seal.hash(&[self.kind.name(), value]),
+            Some(issuer) => seal.hash(&[self.kind.name(), issuer, value]),
+        }
     }
 
     /// Names it in its user's list of identities.
@@ -143,8 +185,7 @@ impl Identity {
     }
 
     fn row_of(&self, value: &str, seal: &Seal) -> Row {
-        let kind = self.kind.name();
-        Row(format!("{kind}#{}", seal.hash(&[kind, value])))
+        Row(format!("{}#{}", self.kind.name(), self.hash_of(value, seal)))
     }
 
     /// What its sealed value is bound to.

@@ -1,33 +1,24 @@
 //! A provider's public keys (RFC 7517), kept in memory and fetched again when a token names an unknown one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use bytes::Bytes;
-use hyper::{Request, Uri};
+use hyper::Uri;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
-use soundoff_common::lock::lock;
 
 use crate::fetch::Fetch;
+use crate::ways::remembered::{AGAIN, Remembered};
 
-/// How long keys are used without fetching them again.
-const FRESH: Duration = Duration::from_secs(3600);
-/// How soon an unknown key id makes us fetch again: a caller that invents ids must not make us call the provider for
-/// each.
-const AGAIN: Duration = Duration::from_secs(10);
-/// How long keys are used while the provider does not answer.
-const STALE: Duration = Duration::from_secs(24 * 3600);
 /// The most keys taken of one provider.
 const MOST: usize = 50;
 /// The shortest RSA modulus accepted, in bytes.
-const MIN_RSA_BYTES: usize = 256;
+pub(crate) const MIN_RSA_BYTES: usize = 256;
 
 /// A key, and the only algorithm it is used with.
 #[derive(Clone)]
@@ -36,31 +27,11 @@ pub(crate) struct ProviderKey {
     pub(crate) decoding: DecodingKey,
 }
 
-#[derive(Default)]
-struct Known {
-    keys: HashMap<String, ProviderKey>,
-    /// When they were read.
-    read: Option<Instant>,
-    /// When they were last asked for, with or without success.
-    asked: Option<Instant>,
-}
-
-impl Known {
-    /// The key of an id, unless it must be fetched again.
-    fn fresh(&self, id: &str) -> Option<ProviderKey> {
-        let is_fresh = self.read.is_some_and(|read| read.elapsed() < FRESH);
-        self.keys.get(id).filter(|_| is_fresh).cloned()
-    }
-}
+/// Keys by their ids.
+pub(crate) type KeySet = HashMap<String, ProviderKey>;
 
 /// One provider's keys.
-pub(crate) struct Jwks {
-    fetch: Fetch,
-    url: Uri,
-    known: Mutex<Known>,
-    /// Held while asking: all callers that need a key wait for one answer, and callers whose key is known do not wait.
-    asking: tokio::sync::Mutex<()>,
-}
+pub(crate) struct Jwks(Remembered<KeySet>);
 
 #[derive(Deserialize)]
 struct Document {
@@ -69,11 +40,7 @@ struct Document {
 
 impl Jwks {
     pub(crate) fn new(fetch: Fetch, url: Uri) -> Self {
-        Self { fetch, url, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
+        Self(Remembered::new(fetch, url, "a provider's key set", read))
     }
 
     /// The key of an id; `None` when the provider has none.
@@ -81,50 +48,34 @@ impl Jwks {
     /// # Errors
     /// When the provider does not answer and nothing usable is remembered.
     pub(crate) async fn key(&self, id: &str) -> anyhow::Result<Option<ProviderKey>> {
-        if let Some(found) = self.known().fresh(id) {
-            return Ok(Some(found));
-        }
-        let _asking = self.asking.lock().await;
-        {
-            let mut known = self.known();
-            if let Some(found) = known.fresh(id) {
-                return Ok(Some(found));
-            }
-            if known.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
-                let usable = known.read.is_some_and(|read| read.elapsed() < STALE);
-                ensure!(usable, "the provider's keys are not known yet, or no longer");
-                return Ok(known.keys.get(id).cloned());
-            }
-            known.asked = Some(Instant::now());
-        }
-        let answer = self.ask().await;
-        let mut known = self.known();
-        match answer {
-            Ok(keys) => {
-                known.keys = keys;
-                known.read = Some(Instant::now());
-            }
-            Err(error) if known.read.is_some_and(|read| read.elapsed() < STALE) => {
-                tracing::warn!("a provider's keys cannot be renewed; using those at hand: {error:#}");
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(known.keys.get(id).cloned())
+        let keys = self.0.get(|keys| keys.contains_key(id)).await?;
+        Ok(keys.get(id).cloned())
     }
 
-    async fn ask(&self) -> anyhow::Result<HashMap<String, ProviderKey>> {
-        let request = Request::get(self.url.clone()).body(Bytes::new())?;
-        let response = self.fetch.send(request).await?;
-        ensure!(response.status().is_success(), "the provider's keys: {}", response.status());
-        let document: Document =
-            serde_json::from_slice(response.body()).context("the provider's keys are no JWK set")?;
-        // A key of a kind that is unknown here is meant for others, and no error.
-        let keys = document.keys.into_iter().take(MOST).filter_map(|key| {
-            let key: Jwk = serde_json::from_value(key).ok()?;
-            Some((key.common.key_id.clone()?, usable(&key)?))
-        });
-        Ok(keys.collect())
+    /// The keys in memory, and whether a key that is not among them is not the provider's.
+    pub(crate) fn at_hand(&self) -> Option<(Arc<KeySet>, bool)> {
+        self.0.at_hand().map(|(keys, age)| (keys, age < AGAIN))
     }
+
+    /// Fetches them, unless that was done just now.
+    pub(crate) async fn renew(&self) {
+        self.0.renew().await;
+    }
+
+    /// Rises when keys may have been taken away.
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.changes()
+    }
+}
+
+fn read(text: &[u8]) -> anyhow::Result<KeySet> {
+    let document: Document = serde_json::from_slice(text).context("a provider's keys are no JWK set")?;
+    // A key of a kind that is unknown here is meant for others, and no error.
+    let keys = document.keys.into_iter().take(MOST).filter_map(|key| {
+        let key: Jwk = serde_json::from_value(key).ok()?;
+        Some((key.common.key_id.clone()?, usable(&key)?))
+    });
+    Ok(keys.collect())
 }
 
 /// A signing key of an accepted kind, with the algorithm that its kind dictates: never the one that a token asks for.

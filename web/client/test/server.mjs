@@ -27,13 +27,17 @@ export class Server {
     this.process = spawn(BINARY, ["up", "--data", this.data, "--listen", this.listen, ...this.flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    process.once("exit", () => this.process.kill("SIGKILL"));
+    const { process: child } = this;
+    const end = () => child.kill("SIGKILL");
+    process.once("exit", end);
     this.said = "";
-    this.gone = once(this.process, "exit");
+    this.printed = [];
+    this.gone = once(child, "exit").finally(() => process.off("exit", end));
     this.process.stderr.on("data", (part) => (this.said = (this.said + part).slice(-4000)));
     const lines = createInterface({ input: this.process.stdout });
     const address = await new Promise((resolve, reject) => {
       lines.on("line", (line) => {
+        this.printed.push(line.trim());
         const found = /http:\/\/(127\.0\.0\.1:\d+)/.exec(line);
         if (found) resolve(found[1]);
       });

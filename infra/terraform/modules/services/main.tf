@@ -62,7 +62,10 @@ resource "aws_ecs_task_definition" "this" {
         each.value.environment,
       ) : { name = name, value = value }
     ]
-    secrets = [{ name = "SOUNDOFF_SECRET", valueFrom = var.secret_arn }]
+    secrets = concat(
+      [{ name = "SOUNDOFF_SECRET", valueFrom = var.secret_arn }],
+      [for name, arn in each.value.secrets : { name = name, valueFrom = arn }],
+    )
     portMappings = [
       for port in each.value.public ? [local.public_port, local.internal_port] : [local.internal_port] :
       { containerPort = port, hostPort = port, protocol = "tcp" }

@@ -3,6 +3,9 @@ locals {
   ecr          = try(regex("^([0-9]{12})[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com/([^:@]+)", var.image), null)
   repositories = local.ecr == null ? [] : ["arn:aws:ecr:${local.ecr[1]}:${local.ecr[0]}:repository/${local.ecr[2]}"]
 
+  # An ARN may name a field behind the secret's own seven parts.
+  secrets = distinct(flatten([for service in values(var.services) : [for arn in values(service.secrets) : join(":", slice(split(":", arn), 0, 7))]]))
+
   assume_by_tasks = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -38,7 +41,7 @@ resource "aws_iam_role_policy" "execution" {
       {
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = [var.secret_arn]
+        Resource = concat([var.secret_arn], local.secrets)
       },
       {
         Effect   = "Allow"

@@ -74,7 +74,7 @@ variable "autoscaling" {
 }
 
 variable "services" {
-  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `policy` is the task role's document."
+  description = "What runs. `queues` are the full names of the queues whose backlog scales the service; none: it scales on memory. All scale on their processors. `secrets` are variables by name, with ARNs of secrets. `policy` is the task role's document."
   type = map(object({
     command          = list(string)
     cpu              = number
@@ -90,6 +90,7 @@ variable "services" {
     target_group_arn = optional(string)
     public           = optional(bool, false)
     environment      = optional(map(string), {})
+    secrets          = optional(map(string), {})
     policy           = string
   }))
 

@@ -1,12 +1,15 @@
-//! Which of a file's forms a client gets: what `Accept-Encoding` asks for (RFC 9110, 12.5.3).
+//! In which coding a client gets an answer: what `Accept-Encoding` asks for (RFC 9110, 12.5.3).
 
 use hyper::header::{self, HeaderMap};
 
 /// A content coding that we have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coding {
+pub enum Coding {
+    /// As it is.
     Identity,
+    /// RFC 1952.
     Gzip,
+    /// RFC 7932.
     Brotli,
 }
 
@@ -17,7 +20,8 @@ const LEAST: f32 = 0.001;
 
 impl Coding {
     /// Its name in headers.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
@@ -26,7 +30,8 @@ impl Coding {
     }
 
     /// The coding that the client likes best; `None` when it excludes all of them.
-    pub(crate) fn choose(headers: &HeaderMap) -> Option<Self> {
+    #[must_use]
+    pub fn choose(headers: &HeaderMap) -> Option<Self> {
         if !headers.contains_key(header::ACCEPT_ENCODING) {
             // Anything would do, but a client that does not ask may not know how to unpack.
             return Some(Self::Identity);
