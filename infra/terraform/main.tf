@@ -39,7 +39,10 @@ locals {
     SOUNDOFF_MEMCACHED     = join(",", module.cache[0].addresses)
     SOUNDOFF_MEMCACHED_TLS = "true"
     SOUNDOFF_PROXIES       = "1"
-  } : {}, length(var.origins) > 0 ? { SOUNDOFF_ORIGINS = join(",", var.origins) } : {}, var.extra_environment)
+    } : {}, length(var.origins) > 0 ? { SOUNDOFF_ORIGINS = join(",", var.origins) } : {},
+    var.passkey_domain == null ? {} : { SOUNDOFF_PASSKEY_DOMAIN = var.passkey_domain },
+    length(var.passkey_for) > 0 ? { SOUNDOFF_PASSKEY_FOR = join(",", var.passkey_for) } : {},
+  var.extra_environment)
 }
 
 module "secrets" {

@@ -290,6 +290,33 @@ variable "origins" {
   }
 }
 
+variable "passkey_domain" {
+  description = "The domain that passkeys belong to, such as example.org: the public name, or one above it. Null: no passkeys. They stay with their domain: choose one that you keep."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.passkey_domain == null || can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z0-9-]*[a-z][a-z0-9-]*$", var.passkey_domain))
+    error_message = "A domain: no https://, no port, no path."
+  }
+}
+
+variable "passkey_for" {
+  description = "Roles that are for sessions with a passkey: moderator, admin. Who is to have one adds a passkey first."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for role in var.passkey_for : contains(["moderator", "admin"], role)])
+    error_message = "moderator, admin or both."
+  }
+
+  validation {
+    condition     = length(var.passkey_for) == 0 || var.passkey_domain != null
+    error_message = "Roles that want a passkey need passkey_domain."
+  }
+}
+
 variable "media_origins" {
   description = "Web origins that may upload pictures with signed URLs, such as https://app.example.org."
   type        = list(string)

@@ -214,7 +214,8 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
     let node = Node::managed(&role.node.engines, &[Tier::Users]).await?.gated(&role.country, &stop).await?;
     let node = node.taking(&role.foreign, &stop)?;
     let ring = node.ring()?;
-    let users = Some(couriers.settings(role.users.config()?, ring, node.foreign.clone(), role.dev));
+    let config = role.users.config(role.address.door(&role.proxies).origins, None)?;
+    let users = Some(couriers.settings(config, ring, node.foreign.clone(), role.dev)?);
     let features = features::features(Settings { media: role.media.config(), users, ..Settings::default() });
     let dev = role.dev.then(|| Dev::new(&node, ring, couriers.outbox));
     announce!("users: http://{}/v1/auth, internal {}", public.local_addr()?, internal.local_addr()?);

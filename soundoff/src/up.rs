@@ -86,7 +86,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let features = features::features(Settings {
         timeline: timeline.clone(),
         media: config.media.config(),
-        users: Some(couriers.settings(config.users.config()?, &ring, node.foreign.clone(), true)),
+        users: Some(couriers.settings(config.users_config()?, &ring, node.foreign.clone(), true)?),
     });
     let pool =
         Arc::new(Pool::new(&node.engines, node.benches(&features, &config.consumer.pulling(), |_| true)?));

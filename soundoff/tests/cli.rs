@@ -20,6 +20,8 @@ fn output(args: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_refuses_what_it_cannot_do_and_says_why() {
+    const FOREIGN: &str =
+        r#"[{"issuer":"https://id.example.org","audience":"x","jwks_url":"http://127.0.0.1:9/jwks"}]"#;
     let server = Server::start(&[]);
     let said = refused(&["--listen", "127.0.0.1:0"], server.data());
     assert!(said.contains("another soundoff is running") && said.contains("--data"), "{said}");
@@ -47,6 +49,11 @@ async fn up_refuses_what_it_cannot_do_and_says_why() {
         (&["--timeline-tiers", "7d=1,1d=10,*=60"], "rise in time"),
         (&["--timeline-tiers", "1d=0,*=1"], "such as 1d=1,7d=10,*=60"),
         (&["--cache-bytes", "1"], "--cache-bytes"),
+        (&["--passkey-domain", "https://example.org"], "no https://"),
+        (&["--passkey-domain", "127.0.0.1"], "no number of a machine"),
+        (&["--passkey-apps", "org.example.app"], "android:apk-key-hash:"),
+        (&["--passkey-for", "user"], "write moderator, admin or both"),
+        (&["--passkey-for", "admin", "--foreign-tokens", FOREIGN], "does not go with --foreign-tokens"),
     ] {
         let said = refused(flags, dir.path());
         assert!(said.contains(named), "{flags:?}: {said}");

@@ -177,7 +177,8 @@ async fn ways_to_sign_in_are_those_that_are_set_up() {
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     };
-    assert_eq!(ways(&[]).await, json!({ "email": {}, "phone": {}, "outbox": true }));
+    let here = json!({ "domain": "localhost" });
+    assert_eq!(ways(&[]).await, json!({ "email": {}, "phone": {}, "passkey": here, "outbox": true }));
 
     let carried = [
         "--smtp-url",
@@ -188,8 +189,10 @@ async fn ways_to_sign_in_are_those_that_are_set_up() {
         "+44,DE",
     ];
     let native = ["--apple-client-ids", "org.example.app"];
-    let found = ways(&[&carried[..], &native[..], &["--codes-per-minute", "9"]].concat()).await;
-    assert_eq!(found, json!({ "email": {}, "phone": {}, "apple": {}, "outbox": false }));
+    let domain = ["--passkey-domain", "Example.org"];
+    let found = ways(&[&carried[..], &native[..], &domain[..]].concat()).await;
+    let own = json!({ "domain": "example.org" });
+    assert_eq!(found, json!({ "email": {}, "phone": {}, "apple": {}, "passkey": own, "outbox": false }));
 
     let found = ways(&[
         "--apple-client-ids",
@@ -212,6 +215,6 @@ async fn ways_to_sign_in_are_those_that_are_set_up() {
     });
     assert_eq!(
         found,
-        json!({ "email": {}, "phone": {}, "apple": apple, "twitter": twitter, "outbox": true })
+        json!({ "email": {}, "phone": {}, "apple": apple, "twitter": twitter, "passkey": here, "outbox": true })
     );
 }

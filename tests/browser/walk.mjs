@@ -8,6 +8,7 @@ import { evening } from "./evening.mjs";
 import { lan } from "./lan.mjs";
 import { maintenance } from "./maintenance.mjs";
 import { origins } from "./origins.mjs";
+import { passkeys } from "./passkeys.mjs";
 import { providers } from "./providers.mjs";
 import { sessions } from "./sessions.mjs";
 import { settings } from "./settings.mjs";
@@ -15,9 +16,10 @@ import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, origins, lan, providers, sessions, settings, sight, texts, budget };
+const parts = { evening, comeback, maintenance, origins, lan, passkeys, providers, sessions, settings, sight, texts, budget };
 /** Parts that need what Firefox does not have, or what nobody can ask of it by WebDriver BiDi. */
 const NOT_IN_FIREFOX = {
+  passkeys: "its authenticator is Chromium's",
   sight: "axe is run in dark and light, and BiDi cannot choose them in this Firefox",
   budget: "Firefox does not tell what has moved (layout-shift)",
 };

@@ -6,11 +6,12 @@ import { foreign } from "./signin/foreign.mjs";
 import { linking } from "./signin/linking.mjs";
 import { matrix } from "./signin/matrix.mjs";
 import { OpenId } from "./signin/openid.mjs";
+import { passkeys } from "./signin/passkeys.mjs";
 import { providers } from "./signin/providers.mjs";
 import { refreshing } from "./signin/refreshing.mjs";
 import { social } from "./signin/social.mjs";
 
-const parts = { social, matrix, providers, foreign, carriers, linking, refreshing };
+const parts = { social, matrix, providers, foreign, carriers, linking, refreshing, passkeys };
 const chosen = process.argv.slice(2);
 const openid = await OpenId.open();
 for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {

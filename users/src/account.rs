@@ -21,7 +21,7 @@ use crate::sessions::{families, list};
 use crate::ways::codes::{self, Asker};
 use crate::ways::identity::{self, Identity, Row, masked};
 
-const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
+pub(crate) const BEARER: Refusal = Refusal::Unauthorized("send an access token as bearer");
 const NO_SUCH_SESSION: Refusal =
     Refusal::NotFound("you have no such session; GET /v1/auth/sessions lists them");
 
@@ -37,14 +37,21 @@ impl Users {
     pub(crate) async fn identities(&self, call: Call) -> Result<Answer, Refusal> {
         let user = call.signed_in.ok_or(BEARER)?.user;
         let mut items = Vec::new();
-        for (row, linked) in identity::of_user(&*self.tables, &user).await? {
+        let mine = identity::of_user(&*self.tables, &user).await?;
+        let passkeys = self.passkeys_among(&mine).await?;
+        for (row, linked) in &mine {
             let kind = row.kind();
-            items.push(json!({
+            let mut item = json!({
                 "id": row.id(),
                 "kind": kind,
                 "value": masked(kind, &linked.value(kind, &self.seal)?),
                 "linked_at": rfc3339(linked.linked_at),
-            }));
+            });
+            if let Some((name, used_at)) = passkeys.get(&row.id()) {
+                item["value"] = name.as_str().into();
+                item["used_at"] = rfc3339(*used_at).into();
+            }
+            items.push(item);
         }
         Ok(json(StatusCode::OK, &json!({ "items": items })))
     }
@@ -52,7 +59,9 @@ impl Users {
     /// Removes one of the ways in which the signed-in user can sign in, and ends the sessions that began with it.
     pub(crate) async fn unlink(&self, call: Call, id: &str) -> Result<Answer, Refusal> {
         let claims = call.signed_in.ok_or(BEARER)?;
-        let gone = unlink(&*self.tables, &claims, &Row::of_id(id), self.fresh(call.now)).await?;
+        let row = Row::of_id(id);
+        self.may_unlink(&claims, &row).await?;
+        let gone = unlink(&*self.tables, &claims, &row, self.fresh(call.now)).await?;
         self.audit.happened(&self.seal, audit::Kind::Unlinked, &claims.user, claims.session, call.from);
         // Should this fail, they end with their next refresh.
         let begun = begun_with(&*self.tables, &claims, &gone, call.now).await?;
@@ -155,7 +164,7 @@ impl Users {
     }
 
     /// For how long a proof is fresh, in seconds, and the time (milliseconds since 1970).
-    fn fresh(&self, now: u64) -> (u64, u64) {
+    pub(crate) fn fresh(&self, now: u64) -> (u64, u64) {
         (self.config.proof_lifetime.as_secs(), now)
     }
 }

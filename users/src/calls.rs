@@ -110,6 +110,9 @@ impl Users {
                 "redirect_uris": twitter.redirect_uris,
             });
         }
+        if let Some(passkeys) = &self.config.passkeys {
+            ways["passkey"] = json!({ "domain": passkeys.domain });
+        }
         if !self.openid.is_empty() {
             ways["openid"] = self.openid.iter().map(OpenId::offer).collect();
         }
@@ -194,11 +197,23 @@ impl Users {
         handle: Option<&str>,
         asks: &Asks,
     ) -> Result<Answer, Refusal> {
+        self.proven_if(identity, (spend, None), handle, asks).await
+    }
+
+    /// The same, if another write can be made, too.
+    pub(crate) async fn proven_if(
+        &self,
+        identity: &Identity,
+        (spend, also): (Write, Option<Write>),
+        handle: Option<&str>,
+        asks: &Asks,
+    ) -> Result<Answer, Refusal> {
         let lifetime_s = self.config.refresh_lifetime.as_secs();
         let proof_s = self.config.proof_lifetime.as_secs();
         let Asks { now, from, signed_in, client } = asks;
         let (signed_in, client) = (signed_in.as_ref(), client.as_deref());
-        let proven = Proven { identity, spend, handle, signed_in, now: *now, lifetime_s, proof_s, client };
+        let proven =
+            Proven { identity, spend, also, handle, signed_in, now: *now, lifetime_s, proof_s, client };
         let done = sign_in(&*self.tables, &self.seal, &proven).await?;
         let own = signed_in.map(|claims| claims.session);
         self.audit.signed_in(&self.seal, (identity.kind.name(), *from), &done, own);
@@ -223,15 +238,20 @@ impl Users {
     /// An access token and a refresh token, as clients get them. No access token outlives its session, which ends at
     /// `ends` (seconds since 1970).
     fn pair(&self, session: &Session, now: u64) -> Result<Value, Refusal> {
-        let Session { user, role, token, ends } = session;
+        let Session { user, role, token, ends, .. } = session;
+        let power = self.power(session);
         let lifetime = self.config.access_lifetime.as_secs().min(ends.saturating_sub(now / 1000));
-        let access = self.issuer.issue(user, *role, token.session, now / 1000, lifetime);
-        Ok(json!({
+        let access = self.issuer.issue(user, power, token.session, now / 1000, lifetime);
+        let mut body = json!({
             "access_token": access?,
             "refresh_token": self.refresh.text(token),
             "expires_in": lifetime,
             "user": { "handle": user },
-        }))
+        });
+        if power != *role {
+            body["passkey_for"] = role.name().into();
+        }
+        Ok(body)
     }
 
     pub(crate) async fn refresh(&self, call: Call) -> Result<Answer, Refusal> {

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use hyper::Uri;
+use soundoff_common::protocol::Role;
+use soundoff_common::web::origins::Origins;
 
 use crate::fetch::safe_url;
 use crate::ways::identity::TAKEN_NAMES;
@@ -34,8 +36,31 @@ pub struct UsersConfig {
     pub apple: Option<AppleConfig>,
     /// Sign in with Twitter/X, when configured.
     pub twitter: Option<TwitterConfig>,
+    /// Passkeys, when configured.
+    pub passkeys: Option<PasskeyConfig>,
     /// The OpenID providers that the operator names.
     pub openid: Vec<OpenIdConfig>,
+}
+
+/// Passkeys.
+#[derive(Debug, Clone)]
+pub struct PasskeyConfig {
+    /// The domain that they belong to (the relying party's id). Its own page may ask for them, and those below.
+    pub domain: String,
+    /// The other pages that may.
+    pub pages: Origins,
+    /// The apps that may, as their systems name them: `android:apk-key-hash:…`.
+    pub apps: Vec<String>,
+    /// The roles that are for sessions with a passkey; others act as plain users.
+    pub roles: Vec<Role>,
+}
+
+impl PasskeyConfig {
+    /// Whether a page or app of this origin may ask for our passkeys.
+    pub(crate) fn is_ours(&self, origin: &str) -> bool {
+        let own = origin.strip_prefix("https://").is_some_and(|host| host == self.domain);
+        own || self.apps.iter().any(|app| app == origin) || (origin != "null" && self.pages.lists(origin))
+    }
 }
 
 /// Sign in with Apple.

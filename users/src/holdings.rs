@@ -5,6 +5,7 @@ use soundoff_common::model::holdings::Holding;
 use crate::changes;
 use crate::keys::ring;
 use crate::sessions::list;
+use crate::ways::passkeys::{challenge, stored};
 use crate::ways::{codes, exchange, identity, openid, texts};
 
 /// The kinds of items that are kept of this.
@@ -20,5 +21,7 @@ pub(crate) const HOLDINGS: &[Holding] = &[
     texts::HOLDING,
     openid::NONCE,
     exchange::HOLDING,
+    stored::HOLDING,
+    challenge::HOLDING,
     ring::HOLDING,
 ];

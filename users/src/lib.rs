@@ -21,6 +21,7 @@ mod limits;
 mod linking;
 mod notices;
 mod openid_calls;
+mod passkeys;
 mod proof;
 mod refusal;
 mod reseal;
@@ -29,7 +30,9 @@ mod sessions;
 mod sign_in;
 mod ways;
 
-pub use config::{AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, OpenIdConfig, TwitterConfig, UsersConfig};
+pub use config::{
+    AppleConfig, AppleWeb, MAX_ACCESS_LIFETIME, OpenIdConfig, PasskeyConfig, TwitterConfig, UsersConfig,
+};
 pub use couriers::{Outbox, Smtp, Webhook};
 pub use dev::{DevTokens, DevTokensRequest};
 pub use feature::{UsersSettings, feature};

@@ -13,7 +13,8 @@ use crate::proof::{DECISIONS, Plan, Proven, SignedIn};
 use crate::refusal::Refusal;
 use crate::sessions::families;
 use crate::sessions::lasting::lasting;
-use crate::ways::identity::{self, Identity, Linked, MAX_IDENTITIES, Row};
+use crate::ways::identity::{self, Identity, Kind, LinkMark, Linked, MAX_IDENTITIES, Row};
+use crate::ways::passkeys::stored;
 
 /// The checks that an identity is still nobody's under a spelling of version 0.1.0, which may run beside this one.
 pub(crate) fn still_nobodys(seal: &Seal, identity: &Identity) -> impl Iterator<Item = Write> {
@@ -61,15 +62,20 @@ pub(crate) async fn still_proven(
     Ok(open)
 }
 
-/// The user of a session has proved again who they are.
+/// The user of a session has proved again who they are, by an identity with this mark.
 pub(crate) async fn proving(
     tables: &dyn Tables,
     proven: &Proven<'_>,
     claims: &Claims,
+    mark: &LinkMark,
 ) -> Result<Plan, Refusal> {
     let open = still_open(tables, claims).await?;
-    let mut writes = vec![proven.spend.clone()];
-    writes.extend(open.changed(vec![Change::Set(attribute::PROVED_AT, proven.now.into())]));
+    let mut writes = proven.writes();
+    let mut changes = vec![Change::Set(attribute::PROVED_AT, proven.now.into())];
+    if proven.identity.kind == Kind::Passkey {
+        changes.push(Change::Set(attribute::PASSKEY, mark.text().into()));
+    }
+    writes.extend(open.changed(changes));
     let done = SignedIn::Linked { user: claims.user.clone(), new: false };
     Ok(Plan { done, writes, account: None })
 }
@@ -88,7 +94,7 @@ pub(crate) async fn linking(
         let message = format!("an account has at most {MAX_IDENTITIES} ways to sign in");
         return Err(Refusal::Conflict(message));
     }
-    let mut writes = vec![proven.spend.clone()];
+    let mut writes = proven.writes();
     writes.extend(link(seal, proven.identity, user, proven.now)?);
     writes.extend(still_nobodys(seal, proven.identity));
     writes.push(changes::one_more(tables, user, changes::Change::Linked, proven.now).await?);
@@ -103,8 +109,9 @@ pub(crate) struct Unlinked {
 }
 
 /// Removes one of a user's ways to sign in; `row` names it in their list. The last one stays, also with many requests
-/// at once. The session of `claims` goes on, also if it began with this one; [`begun_with`] finds those that must not.
-/// But where a session stands for what is removed, it ends with it, also when it is the one that asks.
+/// at once, and so does the last that is no passkey: devices are lost, and nothing else would bring their user back. The
+/// session of `claims` goes on, also if it began with this one; [`begun_with`] finds those that must not. But where a
+/// session stands for what is removed, it ends with it, also when it is the one that asks.
 pub(crate) async fn unlink(
     tables: &dyn Tables,
     claims: &Claims,
@@ -117,8 +124,9 @@ pub(crate) async fn unlink(
         let (this, others): (Vec<_>, Vec<_>) =
             identity::of_user(tables, &claims.user).await?.into_iter().partition(|(listed, _)| listed == row);
         let (row, linked) = this.into_iter().next().ok_or_else(no_such)?;
-        let Some((other, kept)) = others.first() else {
-            return Err(Refusal::Conflict("this is your only way to sign in; add another first".into()));
+        let Some((other, kept)) = others.iter().find(|(row, _)| row.kind() != Kind::Passkey.name()) else {
+            let message = "this is your only way to sign in, beside passkeys; add another first";
+            return Err(Refusal::Conflict(message.into()));
         };
         let mine = Condition::Equals(identity::USER, claims.user.as_str().into());
         let mut writes = vec![
@@ -127,6 +135,7 @@ pub(crate) async fn unlink(
             Write::check(Table::Entities, other.key_in(&claims.user), Condition::Exists),
             changes::one_more(tables, &claims.user, changes::Change::Unlinked, now).await?,
         ];
+        writes.extend((row.kind() == Kind::Passkey.name()).then(|| stored::forgotten(&row)));
         let stands_for = |linked: &Linked| linked.session == Some(claims.session);
         if stands_for(&linked) {
             // It ends, and nothing else of it is to be checked.
@@ -146,8 +155,8 @@ pub(crate) async fn unlink(
     Err(Refusal::Unavailable(anyhow::anyhow!("lost {DECISIONS} races for one user's identities")))
 }
 
-/// The sessions, but that of `claims`, which began with what was taken away, or do not say with what; and the one that
-/// stood for it.
+/// The sessions, but that of `claims`, which began with what was taken away, or do not say with what; those whose user
+/// proved by it who they are; and the one that stood for it.
 pub(crate) async fn begun_with(
     tables: &dyn Tables,
     claims: &Claims,
@@ -157,7 +166,9 @@ pub(crate) async fn begun_with(
     let mark = gone.linked.mark(&gone.row);
     let found = lasting(tables, &claims.user, claims.session, (u64::MAX, now)).await?;
     let begun = found.into_iter().filter(|(session, sign_in)| {
-        *session != claims.session && sign_in.way.as_ref().is_none_or(|way| *way == mark)
+        let by_it =
+            sign_in.way.as_ref().is_none_or(|way| *way == mark) || sign_in.passkey == Some(mark.clone());
+        *session != claims.session && by_it
     });
     Ok(begun.map(|(session, _)| session).chain(gone.linked.session).collect())
 }

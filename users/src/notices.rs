@@ -60,6 +60,7 @@ fn described(kind: &str, masked: &str) -> String {
     match kind {
         "email" => format!("The mail address {masked}"),
         "phone" => format!("The phone number {masked}"),
+        "passkey" => "A passkey".to_owned(),
         "foreign" => "A sign-in with an account on another server".to_owned(),
         other => format!("A sign-in with {other}"),
     }

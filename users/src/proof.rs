@@ -16,6 +16,8 @@ pub(crate) struct Proven<'a> {
     pub(crate) identity: &'a Identity,
     /// Uses the proof up.
     pub(crate) spend: Write,
+    /// What else must be as it was when the proof was judged.
+    pub(crate) also: Option<Write>,
     /// The handle for a new account.
     pub(crate) handle: Option<&'a str>,
     /// The signed-in user who adds the identity.
@@ -48,3 +50,14 @@ pub(crate) struct Plan {
 
 /// The place of [`Proven::spend`] among a plan's writes.
 pub(crate) const SPEND: usize = 0;
+/// The place of [`Proven::also`], where there is one.
+pub(crate) const ALSO: usize = 1;
+
+impl Proven<'_> {
+    /// The writes of every plan.
+    pub(crate) fn writes(&self) -> Vec<Write> {
+        let mut writes = vec![self.spend.clone()];
+        writes.extend(self.also.clone());
+        writes
+    }
+}

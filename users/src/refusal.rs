@@ -20,6 +20,14 @@ pub(crate) enum Refusal {
         "prove again who you are: a code to one of your addresses (/v1/auth/identities/{{id}}/start), or a new sign-in"
     )]
     ProofRequired,
+    /// The session lasts, but it has its account's role and the account's passkeys only with a passkey.
+    #[error(
+        "prove by a passkey who you are (/v1/auth/passkey/start); an account that has none adds it before an operator gives it its role"
+    )]
+    PasskeyRequired,
+    /// A passkey's answer is not valid. The text tells a guesser nothing.
+    #[error("{0}")]
+    Passkey(String),
     /// What the request names does not exist.
     #[error("{0}")]
     NotFound(&'static str),
@@ -72,9 +80,10 @@ impl Refusal {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Refusal::BadMessage(_) | Refusal::Body(_) => "bad_message",
-            Refusal::Unauthorized(_) => "unauthorized",
+            Refusal::Unauthorized(_) | Refusal::Passkey(_) => "unauthorized",
             Refusal::HandleRequired => "handle_required",
             Refusal::ProofRequired => "proof_required",
+            Refusal::PasskeyRequired => "passkey_required",
             Refusal::NotFound(_) => "not_found",
             Refusal::Conflict(_) => "conflict",
             Refusal::RateLimited(_) | Refusal::TextsUsedUp(_) => "rate_limited",
@@ -89,8 +98,8 @@ impl Refusal {
         match self {
             Refusal::Body(answer) => *answer,
             Refusal::BadMessage(_) => refuse(StatusCode::BAD_REQUEST, code, &detail),
-            Refusal::Unauthorized(_) => whole(unauthorized(&detail)),
-            Refusal::ProofRequired => refuse(StatusCode::FORBIDDEN, code, &detail),
+            Refusal::Unauthorized(_) | Refusal::Passkey(_) => whole(unauthorized(&detail)),
+            Refusal::ProofRequired | Refusal::PasskeyRequired => refuse(StatusCode::FORBIDDEN, code, &detail),
             Refusal::HandleRequired | Refusal::Conflict(_) => refuse(StatusCode::CONFLICT, code, &detail),
             Refusal::RateLimited(seconds) | Refusal::TextsUsedUp(seconds) => {
                 retry_later(StatusCode::TOO_MANY_REQUESTS, code, &detail, seconds)

@@ -12,7 +12,8 @@ use soundoff_common::protocol::Handle;
 
 use crate::keys::ring::Ring;
 use crate::keys::seal::Seal;
-use crate::ways::identity::{self, Identity, Linked, Row, list_partition};
+use crate::ways::identity::{self, Identity, Kind, Linked, Row, list_partition};
+use crate::ways::passkeys::stored;
 
 /// How long what is not moved may last, in milliseconds: a nonce of a provider's token, for a day and a little.
 pub const LASTS_MS: u64 = 25 * 3600 * 1000;
@@ -113,14 +114,21 @@ impl Reseal {
         let context = Identity::context(kind, user);
         let value = seal.open(&linked.sealed, &context)?;
         let today = Row::of(kind, std::str::from_utf8(&value)?, seal);
-        if *row == today && seal.is_present(&linked.sealed, &context) {
+        let is_there = *row == today && seal.is_present(&linked.sealed, &context);
+        let mut writes = match kind == Kind::Passkey.name() {
+            true => stored::moved(&*self.tables, seal, (row, &today)).await?,
+            false => Vec::new(),
+        };
+        if is_there && writes.is_empty() {
             return Ok(Stands::Well);
         }
         if only_count {
             return Ok(Stands::Left);
         }
-        let sealed = seal.seal(&value, &context)?;
-        match self.tables.write(moved(row, &today, linked, sealed)).await {
+        if !is_there {
+            writes.extend(moved(row, &today, linked, seal.seal(&value, &context)?));
+        }
+        match self.tables.write(writes).await {
             Ok(()) => Ok(Stands::Moved),
             // It was taken away, or moved by a sign-in, at this moment: the next pass will see.
             Err(TableError::ConditionFailed { .. } | TableError::Conflict) => Ok(Stands::Left),

@@ -196,6 +196,10 @@ impl Users {
             Way::Sessions => self.sessions(call).await,
             Way::EndSession(id) => self.end_session(call, &id).await,
             Way::EndOthers => self.end_others(call).await,
+            Way::StartPasskey => self.start_passkey(call).await,
+            Way::VerifyPasskey => self.verify_passkey(call).await,
+            Way::StartAdding => self.start_adding(call).await,
+            Way::AddPasskey => self.add_passkey(call).await,
             Way::Ways => Ok(self.ways()),
         }
     }
@@ -276,6 +280,10 @@ enum Way {
     Sessions,
     EndSession(String),
     EndOthers,
+    StartPasskey,
+    VerifyPasskey,
+    StartAdding,
+    AddPasskey,
     Ways,
 }
 
@@ -289,6 +297,10 @@ impl Way {
             "/v1/auth/email/verify" | "/v1/auth/phone/verify" => ("POST", Way::Verify),
             "/v1/auth/apple" => ("POST", Way::Apple),
             "/v1/auth/twitter" => ("POST", Way::Twitter),
+            "/v1/auth/passkey/start" => ("POST", Way::StartPasskey),
+            "/v1/auth/passkey/verify" => ("POST", Way::VerifyPasskey),
+            "/v1/auth/passkeys/start" => ("POST", Way::StartAdding),
+            "/v1/auth/passkeys" => ("POST", Way::AddPasskey),
             "/v1/auth/foreign" => ("POST", Way::Foreign),
             "/v1/auth/refresh" => ("POST", Way::Refresh),
             "/v1/auth/logout" => ("POST", Way::Logout),
@@ -326,7 +338,13 @@ impl Way {
     fn signs_in(&self) -> bool {
         matches!(
             self,
-            Way::Verify | Way::Apple | Way::Twitter | Way::OpenId(_) | Way::Foreign | Way::Prove(_)
+            Way::Verify
+                | Way::VerifyPasskey
+                | Way::Apple
+                | Way::Twitter
+                | Way::OpenId(_)
+                | Way::Foreign
+                | Way::Prove(_)
         )
     }
 
@@ -348,6 +366,10 @@ impl Way {
             Way::Sessions => "sessions",
             Way::EndSession(_) => "end_session",
             Way::EndOthers => "end_others",
+            Way::StartPasskey => "start_passkey",
+            Way::VerifyPasskey => "verify_passkey",
+            Way::StartAdding => "start_adding",
+            Way::AddPasskey => "add_passkey",
             Way::Ways => "ways",
         }
     }

@@ -8,12 +8,14 @@ use ulid::Ulid;
 
 use crate::keys::seal::Seal;
 use crate::linking::{link, linking, proving, still_nobodys};
-use crate::proof::{DECISIONS, Plan, Proven, SPEND, SignedIn};
+use crate::proof::{ALSO, DECISIONS, Plan, Proven, SPEND, SignedIn};
 use crate::refusal::Refusal;
 use crate::sessions::families::{self, Beginning, Session};
 use crate::sessions::list;
 use crate::sessions::refresh::RefreshKey;
-use crate::ways::identity::{self, Identity, LinkMark, Linked, Row};
+use crate::ways::identity::{self, Identity, Kind, LinkMark, Linked, Row};
+
+const NO_PASSKEY: Refusal = Refusal::Unauthorized("this passkey was removed; sign in otherwise");
 
 /// The most sessions that a sign-in ends: the writes are one transaction.
 const MAX_DISPLACED: usize = MAX_WRITES / 4;
@@ -69,8 +71,10 @@ pub(crate) async fn sign_in(
     for _ in 0..DECISIONS {
         let plan = match (known(tables, seal, proven.identity).await?, proven.signed_in) {
             (Some(known), Some(claims)) if known.linked.user == claims.user => {
-                proving(tables, proven, claims).await?
+                proving(tables, proven, claims, &known.linked.mark(&known.row)).await?
             }
+            // It is added by a call of its own, and taken away at this moment.
+            (None, _) if proven.identity.kind == Kind::Passkey => return Err(NO_PASSKEY),
             (Some(_), Some(_)) => {
                 let message = "this is another account's; sign in with it and remove it there first";
                 return Err(Refusal::Conflict(message.into()));
@@ -84,6 +88,11 @@ pub(crate) async fn sign_in(
             Ok(()) => return Ok(done),
             Err(TableError::ConditionFailed { index: SPEND }) => {
                 return Err(Refusal::Unauthorized("this proof was used already; begin the sign-in again"));
+            }
+            Err(TableError::ConditionFailed { index: ALSO }) if proven.also.is_some() => {
+                return Err(Refusal::Conflict(
+                    "this was used elsewhere at the same moment; try again".into(),
+                ));
             }
             Err(TableError::ConditionFailed { index }) if Some(index) == account => {
                 return Err(Refusal::Conflict("the handle is taken; choose another".into()));
@@ -127,9 +136,10 @@ fn session(
     let token = RefreshKey::first(Ulid::generate());
     let Proven { now, lifetime_s, client, .. } = *proven;
     let way = LinkMark::new(proven.identity.kind.name(), linked_at);
+    let has_passkey = proven.identity.kind == Kind::Passkey;
     let begin =
         families::begin(Beginning { user: &user, token: &token, now, lifetime_s, revoked_at, way, client });
-    (Session { user, role, token, ends: now / 1000 + lifetime_s }, begin)
+    (Session { user, role, has_passkey, token, ends: now / 1000 + lifetime_s }, begin)
 }
 
 async fn returning(
@@ -144,8 +154,9 @@ async fn returning(
     let account: accounts::Account = account.parse()?;
     // It may be removed from them at this moment.
     let theirs = Condition::Equals(identity::USER, user.as_str().into());
-    let mut writes = vec![proven.spend.clone()];
-    if row == proven.identity.row(seal) {
+    let mut writes = proven.writes();
+    // What is stored of a passkey lies beside its row: only `reseal` moves both.
+    if row == proven.identity.row(seal) || proven.identity.kind == identity::Kind::Passkey {
         writes.push(Write::check(Table::Entities, row.key(), theirs));
     } else {
         // From now on every spelling of it finds the account.

@@ -51,6 +51,7 @@ impl Desk {
         let proven = Proven {
             identity: &identity,
             spend: used,
+            also: None,
             handle: Some(handle),
             signed_in: None,
             now: NOW,

@@ -4,6 +4,9 @@ import { ask } from "./pairing.js";
 /** Six digits of any script, in groups or not: the server reads them, too. */
 export const CODE = { inputmode: "numeric", autocomplete: "one-time-code", pattern: "(\\P{Nd}*\\p{Nd}){6}\\P{Nd}*" };
 
+/** What people know before they give a phone number. */
+export const TEXTS = "With the country code, such as +44 7700 900123. Texts can be read by others; mail is safer, and a passkey the safest.";
+
 /** The newest code in the outbox that was sent to an address, also if that is known masked only. */
 export async function fromOutbox(to) {
   const answer = await ask("dev/outbox").catch(() => Promise.reject({ code: "offline" }));

@@ -1,18 +1,21 @@
 // How the user's account is signed in to: by which ways, and where it is now.
 import { attribute, button, h, moment, rows, status, text } from "./dom.js";
 import { because } from "./effects.js";
-import { CODE, fromOutbox } from "./codes.js";
+import { CODE, TEXTS, fromOutbox } from "./codes.js";
 import { changed, session } from "./live.js";
+import { canUse } from "./passkeys.js";
 
-const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", foreign: "Account elsewhere" };
+const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", foreign: "Account elsewhere", passkey: "Passkey" };
 const GETS_CODES = ["email", "phone"];
 const ADDING = {
   email: { label: "Email", type: "email", hint: "", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: "With the country code, such as +44 7700 900123", start: "startPhone", verify: "verifyPhone" },
+  phone: { label: "Phone", type: "tel", hint: TEXTS, start: "startPhone", verify: "verifyPhone" },
 };
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or ask for another code.",
   not_found: "It is not there any more.",
+  no_passkey: "No passkey came from this device. Try again, or on another device.",
+  passkey_required: "Your account has a role that wants a passkey, and this session has none. Ask an operator to take the role away until you have added one.",
   proof_required: "Sign out and sign in again first: then you can do this within ten minutes.",
 };
 const why = (error) => WORDS[error.code] ?? because(error);
@@ -56,10 +59,14 @@ async function askForCode(asking, to, go, act) {
   asking.ask({ label: "Code", hint: `We have sent it to ${to}.`, go, props: CODE, act, more: outbox ? [open] : [] });
 }
 
-/** Proves by a code to one of the user's own addresses who they are; resolves to whether they did. */
-async function prove(identities) {
-  const own = identities.filter(({ kind }) => GETS_CODES.includes(kind));
-  if (own.length === 0) return false;
+/**
+ * Proves by a passkey or by a code to one of the user's own addresses who they are; resolves to whether they did.
+ * `wanted` says that only a passkey will do.
+ */
+async function prove(identities, wanted) {
+  const own = wanted ? [] : identities.filter(({ kind }) => GETS_CODES.includes(kind));
+  const passkey = identities.some(({ kind }) => kind === "passkey") && canUse(await session.ways());
+  if (own.length === 0 && !passkey) return false;
   const asking = dialog("Is it you?");
   const send = ({ id, kind, value }) => {
     const choice = button(`Send a code to ${value}`, () => asking.attempt(choice, async () => {
@@ -68,11 +75,16 @@ async function prove(identities) {
         await session.prove({ id, request, code });
         asking.box.close("proved");
       });
-    }), { kind: kind === own[0].kind ? "primary" : "" });
+    }), { kind: kind === own[0].kind && !passkey ? "primary" : "" });
     return choice;
   };
-  asking.step.append(h("p", "You signed in a while ago. Before this changes, show that it is you."),
-    h("p.choices", ...own.map(send), button("Cancel", () => asking.box.close())));
+  const choice = button("Use a passkey", () => asking.attempt(choice, async () => {
+    await session.passkey({ link: true });
+    asking.box.close("proved");
+  }), { kind: "primary" });
+  const words = wanted ? "Your account has a role that wants a passkey." : "You signed in a while ago.";
+  asking.step.append(h("p", `${words} Before this changes, show that it is you.`),
+    h("p.choices", ...(passkey ? [choice] : []), ...own.map(send), button("Cancel", () => asking.box.close())));
   return (await asking.closed) === "proved";
 }
 
@@ -97,14 +109,16 @@ export function settings(signal) {
   let [identities, sessions] = [[], []];
 
   const load = async () => {
-    const answers = await Promise.all([session.identities(), session.sessions()]);
-    [identities, sessions] = answers.map(({ items }) => items);
+    const [known, open, ways] = await Promise.all([session.identities(), session.sessions(), session.ways()]);
+    [identities, sessions] = [known.items, open.items];
+    addPasskey.hidden = !canUse(ways);
     text(note, "");
     if (!signal.aborted) changed();
   };
   /** Does something that may want a fresh proof, which is asked for then; nothing is used up by the first try. */
   const proven = (act) => act().catch(async (error) => {
-    if (error.code !== "proof_required" || !(await prove(identities))) throw error;
+    const wanted = error.code === "passkey_required";
+    if (!(wanted || error.code === "proof_required") || !(await prove(identities, wanted))) throw error;
     await act();
   });
   /** Changes something, and shows the outcome. */
@@ -117,29 +131,32 @@ export function settings(signal) {
       text(trouble, why(error));
     }
   };
-  const removing = (act) => () => change(() => proven(act));
+  const changing = (act) => () => change(() => proven(act));
   const adding = (kind) => () => change(() => add(kind, proven));
 
   const wayRow = ({ id, kind, value }) => {
     const name = KINDS[kind] ?? kind;
     const line = h("li.panel.row", h("div", h("b", name), " ", h("bdi", value)));
-    const remove = button("Remove", removing(() => session.unlink(id)), { "aria-label": `Remove ${name} ${value}` });
+    const remove = button("Remove", changing(() => session.unlink(id)), { "aria-label": `Remove ${name} ${value}` });
     line.append(remove);
-    line.update = () => (remove.hidden = identities.length < 2);
+    // Devices are lost: what is no passkey stays.
+    const isLast = () => kind !== "passkey" && identities.filter((other) => other.kind !== "passkey").length < 2;
+    line.update = () => (remove.hidden = isLast());
     return line;
   };
   const placeRow = ({ id, current, client, way, begun_at }) => {
     const [used, name] = [moment(), client ?? "A program"];
     const line = h("li.panel.row", h("div", h("p", h("b", name), current ? " · this one" : ""),
       h("p.note", `Since ${new Date(begun_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}${way ? ` by ${KINDS[way] ?? way}` : ""}, last used `, used)));
-    if (!current) line.append(button("End", removing(() => session.endSession(id)), { "aria-label": `End ${name}` }));
+    if (!current) line.append(button("End", changing(() => session.endSession(id)), { "aria-label": `End ${name}` }));
     line.update = ({ used_at }) => used.update(used_at);
     return line;
   };
 
-  const others = button("End all others", removing(() => session.endSession("others")));
+  const addPasskey = button("Add a passkey", changing(() => session.addPasskey()), { hidden: true });
+  const others = button("End all others", changing(() => session.endSession("others")));
   const element = h("div.settings", h("h1", "Settings"), trouble, note,
-    h("h2", "Ways to sign in"), ways, h("p.buttons", button("Add email", adding("email")), button("Add phone", adding("phone"))),
+    h("h2", "Ways to sign in"), ways, h("p.buttons", button("Add email", adding("email")), button("Add phone", adding("phone")), addPasskey),
     h("h2", "Where you are signed in"), places, h("p.buttons", others));
   load().catch((error) => text(note, why(error)));
 

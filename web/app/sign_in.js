@@ -1,19 +1,21 @@
 // Signing in: an address, the code that was sent to it, and a handle for a new user.
-import { CODE, fromOutbox } from "./codes.js";
+import { CODE, TEXTS, fromOutbox } from "./codes.js";
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
+import { canUse, suggest } from "./passkeys.js";
 import { leave, offered, proven, returned } from "./providers.js";
 
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or start again.",
   conflict: "That handle is taken. Try another.",
+  no_passkey: "You were not signed in by a passkey. Try again, or take another way.",
 };
 const why = (error) => WORDS[error.code] ?? because(error);
 
 const KINDS = {
   email: { label: "Email", type: "email", other: "phone", instead: "Use a phone number", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: "With the country code, such as +44 7700 900123", other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
+  phone: { label: "Phone", type: "tel", hint: TEXTS, other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
 };
 
 /** The page. `session` itself reports when somebody has signed in. */
@@ -51,7 +53,7 @@ export function signIn() {
       const { to = said, request } = await session[start](said);
       code(kind, to, request);
     };
-    show(label, hint, { type, autocomplete: type }, "Send code", begin,
+    show(label, hint, { type, autocomplete: `${type} webauthn` }, "Send code", begin,
       button(instead, () => address(other), { kind: "quiet" }), others);
   };
 
@@ -76,12 +78,28 @@ export function signIn() {
       { autocomplete: "username", maxlength: 30, pattern: "[a-z0-9_]{3,30}", oninput: lower }, "Create account", (handle) => verify({ handle }));
   });
 
+  /** The browser asks for one passkey at a time: what the field offers makes way. */
+  let offering = new AbortController();
+  const offer = () => {
+    offering.abort();
+    offering = new AbortController();
+    suggest(offering.signal);
+  };
+  const byPasskey = async () => {
+    text(trouble, "");
+    offering.abort();
+    await heeded(session.passkey()).catch((error) => (fail(error), offer()));
+  };
+  session.on("change", () => offering.abort());
+
   const back = returned();
   address();
   const look = () => heeded(session.ways()).then((known) => {
     ways = known;
     if (coming) text(trouble, "");
-    others.replaceChildren(...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
+    const passkey = canUse(ways) ? [button("Sign in with a passkey", byPasskey)] : [];
+    if (passkey.length > 0) offer();
+    others.replaceChildren(...passkey, ...offered(ways).map(([name, title]) => button(`Continue with ${title}`, () => leave(name, ways))));
     if (ways.outbox) others.append(h("p", "This server is for trying things out. Developers may want the ", h("a", { href: "console" }, "console"), "."));
   }).catch(comeAgain);
   let coming;

@@ -55,7 +55,9 @@ export type ErrorCode =
   /** The token is another user's than the client's. */
   | "user_changed"
   /** Nobody is signed in. */
-  | "signed_out";
+  | "signed_out"
+  /** The device gave no passkey: it has none, its user would not, or the page may not ask. */
+  | "no_passkey";
 
 export class SoundOffError extends Error {
   constructor(
@@ -228,6 +230,8 @@ export interface Ways {
   phone?: object;
   apple?: { client_id?: string; authorize_url?: string };
   twitter?: { client_id: string; authorize_url: string; redirect_uris: string[] };
+  /** The domain that passkeys belong to: pages there, and below it, can ask for them. */
+  passkey?: { domain: string };
   /** The OpenID providers that the operator has named; those that send users back to pages say where. */
   openid?: OpenIdWay[];
   /** Codes are in `/dev/outbox`. */
@@ -255,6 +259,8 @@ export interface SignedIn {
   created: boolean;
   /** The way to sign in that was added. */
   linked?: string;
+  /** The account's role, which this session has once `passkey({ link: true })` was called; `user` until then. */
+  passkey_for?: string;
 }
 
 interface ProofOptions {
@@ -278,9 +284,11 @@ export interface SessionInfo {
 export interface Identity {
   id: string;
   kind: string;
-  /** The address or name, masked. */
+  /** The address, masked; a passkey's name. */
   value: string;
   linked_at: string;
+  /** When a passkey was last used. */
+  used_at?: string;
 }
 
 export interface Uploaded {
@@ -339,16 +347,28 @@ export class Session {
   introduce(token: string, options?: { handle?: string } & ProofOptions): Promise<SignedIn>;
 
   /**
+   * Signs in by a passkey that the device has for the server; it says whose it is. With `link` it is a fresh proof of the
+   * user who is signed in, and their next token has their role. `mediation` and `signal` are for
+   * `navigator.credentials.get`. Only in browsers that have `PublicKeyCredential.parseRequestOptionsFromJSON`.
+   */
+  passkey(options?: ProofOptions & { mediation?: "conditional" | "optional"; signal?: AbortSignal }): Promise<SignedIn>;
+  /** Makes a passkey on this device and adds it to the account; wants a fresh proof. `name` has up to 50 characters. */
+  addPasskey(name?: string): Promise<SignedIn>;
+
+  /**
    * An access token. With `fresh` a new one. A `SoundOff` whose `token` this is waits for as long as a rejection's
    * `retryAfterMs` says, and asks again.
    */
   token(options?: { fresh?: boolean }): Promise<string>;
   signOut(): Promise<void>;
+  /** The account's ways to sign in. */
   identities(): Promise<{ items: Identity[] }>;
   /** Wants a fresh proof (`proof_required`), as adding a way does: `startProof` and `prove`, or a new sign-in. */
   unlink(id: string): Promise<void>;
+  /** Sends a code to one of the account's own addresses: `prove` takes it. */
   startProof(id: string): Promise<Started>;
   prove(proof: { id: string; request: string; code: string | number }): Promise<SignedIn>;
+  /** Where the account is signed in. */
   sessions(): Promise<{ items: SessionInfo[] }>;
   /** Ending another session than the present one wants a fresh proof. `others` ends all but this one. */
   endSession(id: string): Promise<void>;

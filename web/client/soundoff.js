@@ -45,7 +45,7 @@ const jitter = ([low, high], failures) => Math.random() * Math.min(high, low * 2
 
 /**
  * What went wrong. `code` is one of the protocol's or `offline`, `cors`, `stopped`, `refused`, `expired`, `user_changed`,
- * `signed_out`.
+ * `signed_out`, `no_passkey`.
  */
 export class SoundOffError extends Error {
   constructor(code, message, { retry = false, retryAfterMs, duplicate = false } = {}) {
@@ -994,48 +994,46 @@ export class Session extends Emitter {
     return this.#held?.user ?? null;
   }
 
-  ways() {
-    return this.#fetch("GET", "/v1/auth/ways");
+  ways = () => this.#fetch("GET", "ways");
+  startEmail = (email) => this.#fetch("POST", "email/start", { email });
+  startPhone = (phone) => this.#fetch("POST", "phone/start", { phone });
+  verifyEmail = (proof, options) => this.#prove("email/verify", proof, options);
+  verifyPhone = (proof, options) => this.#prove("phone/verify", proof, options);
+  apple = (proof, options) => this.#prove("apple", proof, options);
+  twitter = (proof, options) => this.#prove("twitter", proof, options);
+  openid = (name, proof, options) => this.#prove(`openid/${name}`, proof, options);
+  introduce = (token, { handle, link = false } = {}) =>
+    this.#prove("foreign", { token, handle }, { link, keep: false });
+
+  /** With `link` it proves once more who the user is; the next token has their role. */
+  async passkey({ link, ...how } = {}) {
+    const credential = await this.#device("get", "Request", "passkey", how, link && (await this.token()));
+    const done = await this.#prove("passkey/verify", { credential }, { link });
+    if (link) await this.token({ fresh: true });
+    return done;
   }
 
-  startEmail(email) {
-    return this.#fetch("POST", "/v1/auth/email/start", { email });
+  async addPasskey(name) {
+    const credential = await this.#device("create", "Creation", "passkeys", {}, await this.token());
+    return this.#mine("POST", "passkeys", { credential, name });
   }
 
-  startPhone(phone) {
-    return this.#fetch("POST", "/v1/auth/phone/start", { phone });
-  }
-
-  verifyEmail(proof, options) {
-    return this.#prove("/v1/auth/email/verify", proof, options);
-  }
-
-  verifyPhone(proof, options) {
-    return this.#prove("/v1/auth/phone/verify", proof, options);
-  }
-
-  apple(proof, options) {
-    return this.#prove("/v1/auth/apple", proof, options);
-  }
-
-  twitter(proof, options) {
-    return this.#prove("/v1/auth/twitter", proof, options);
-  }
-
-  openid(name, proof, options) {
-    return this.#prove(`/v1/auth/openid/${name}`, proof, options);
-  }
-
-  introduce(token, { handle, link = false } = {}) {
-    return this.#prove("/v1/auth/foreign", { token, handle }, { link, keep: false });
+  async #device(act, kind, path, how, token) {
+    const { options } = await this.#fetch("POST", `${path}/start`, null, token);
+    try {
+      const publicKey = PublicKeyCredential[`parse${kind}OptionsFromJSON`](options);
+      return (await navigator.credentials[act]({ publicKey, ...how })).toJSON();
+    } catch (error) {
+      throw how.signal?.aborted ? error : new SoundOffError("no_passkey", error.message);
+    }
   }
 
   /** Signs in with a proof. With `link` it becomes another way to sign in to the current account. */
   async #prove(path, proof, { link = false, keep = !link } = {}) {
     const answer = await this.#fetch("POST", path, proof, link ? await this.token() : undefined);
     if (keep) await this.#keep(answer);
-    const { user, created, linked } = answer;
-    return { user, created, ...(linked && { linked }) };
+    const { access_token, refresh_token, expires_in, ...done } = answer;
+    return done;
   }
 
   /** An access token. With `fresh` a new one, since the last was refused or is about to expire. */
@@ -1062,7 +1060,7 @@ export class Session extends Emitter {
   }
 
   async #renew(refresh) {
-    const ask = () => this.#fetch("POST", "/v1/auth/refresh", { refresh_token: refresh });
+    const ask = () => this.#fetch("POST", "refresh", { refresh_token: refresh });
     const still = async () => (await this.#read(), this.#held?.refresh === refresh);
     let answer = null;
     try {
@@ -1107,36 +1105,15 @@ export class Session extends Emitter {
     await this.ready;
     const refresh = this.#held?.refresh;
     await this.#keep(null);
-    if (refresh) await this.#fetch("POST", "/v1/auth/logout", { refresh_token: refresh }).catch(() => {});
+    if (refresh) await this.#fetch("POST", "logout", { refresh_token: refresh }).catch(() => {});
   }
 
-  /** The account's ways to sign in, masked. */
-  identities() {
-    return this.#mine("GET", "identities");
-  }
-
-  unlink(id) {
-    return this.#mine("DELETE", `identities/${encodeURIComponent(id)}`);
-  }
-
-  /** Sends a code to one of the account's own addresses: `prove` takes it. */
-  startProof(id) {
-    return this.#mine("POST", `identities/${encodeURIComponent(id)}/start`);
-  }
-
-  prove({ id, ...proof }) {
-    return this.#mine("POST", `identities/${encodeURIComponent(id)}/verify`, proof);
-  }
-
-  /** Where the account is signed in. */
-  sessions() {
-    return this.#mine("GET", "sessions");
-  }
-
-  /** Ends a session of the account; `others` ends all but this one. */
-  endSession(id) {
-    return this.#mine("DELETE", `sessions/${encodeURIComponent(id)}`);
-  }
+  identities = () => this.#mine("GET", "identities");
+  unlink = (id) => this.#mine("DELETE", `identities/${encodeURIComponent(id)}`);
+  startProof = (id) => this.#mine("POST", `identities/${encodeURIComponent(id)}/start`);
+  prove = ({ id, ...proof }) => this.#mine("POST", `identities/${encodeURIComponent(id)}/verify`, proof);
+  sessions = () => this.#mine("GET", "sessions");
+  endSession = (id) => this.#mine("DELETE", `sessions/${encodeURIComponent(id)}`);
 
   /** Stops listening to other pages. */
   close() {
@@ -1159,13 +1136,13 @@ export class Session extends Emitter {
   }
 
   async #mine(method, path, body) {
-    return this.#fetch(method, `/v1/auth/${path}`, body, await this.token());
+    return this.#fetch(method, path, body, await this.token());
   }
 
   async #fetch(method, path, body, token) {
     const headers = { ...(body && { "content-type": "application/json" }), ...this.#headers(token) };
     const init = { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(REQUEST_MS) };
-    return asked(at(this.#base, path), init);
+    return asked(at(this.#base, `v1/auth/${path}`), init);
   }
 
   #headers(token) {

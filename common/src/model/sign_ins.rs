@@ -14,9 +14,9 @@ use crate::web::http::bearer;
 crate::attributes! {
     /// The attributes of a session: whose it is, since when and when its user last proved who they are (milliseconds
     /// since 1970), its refresh tokens, the account's `revoked_at` as it was when the session began, the way that began
-    /// it, the program that did, and whether it is in its user's list. One that stands for a user of the customer's own
-    /// has no refresh tokens; of their tokens it takes those that were issued at `tokens_from` (seconds since 1970) or
-    /// later.
+    /// it, the program that did, the passkey by which its user proved who they are, and whether it is in its user's
+    /// list. One that stands for a user of the customer's own has no refresh tokens; of their tokens it takes those that
+    /// were issued at `tokens_from` (seconds since 1970) or later.
     pub mod attribute {
         USER = "user",
         CREATED_AT = "created_at",
@@ -29,6 +29,7 @@ crate::attributes! {
         PROVED_AT = "proved_at",
         WAY = "way",
         CLIENT = "client",
+        PASSKEY = "passkey",
         LISTED = "listed",
         EXPIRES = crate::ports::tables::EXPIRES,
     }
@@ -150,6 +151,10 @@ pub struct Open {
     pub proved_at: u64,
     /// When all sessions of the account were last revoked, in milliseconds since 1970; 0 when never.
     pub revoked_at: u64,
+    /// What the account may do, whatever the token says.
+    pub account_role: Role,
+    /// The mark of the passkey by which the session's user proved who they are, if they did.
+    pub passkey: Option<String>,
     still: [Write; 2],
 }
 
@@ -216,5 +221,6 @@ pub async fn check(tables: &dyn Tables, claims: &Claims, now_s: u64) -> Result<O
         Write::check(Table::Users, user, unrevoked),
     ];
     let (proved_at, revoked_at) = (proved_at(&sign_in), revoked_at.unwrap_or(0));
-    Ok(Open { role: role.min(claims.role), proved_at, revoked_at, still })
+    let passkey = sign_in.text(attribute::PASSKEY).map(str::to_owned);
+    Ok(Open { role: role.min(claims.role), proved_at, revoked_at, account_role: role, passkey, still })
 }

@@ -134,15 +134,20 @@ impl Origins {
             if host.as_bytes().eq_ignore_ascii_case(own) && !self.loopback {
                 return Ok(Some(value));
             }
-            if self.loopback && is_loopback(host) {
-                return Ok(Some(value));
-            }
             let asked = std::str::from_utf8(own).ok().and_then(address_in);
             if self.addresses && asked.is_some() && asked == address_in(host) {
                 return Ok(Some(value));
             }
         }
-        if self.listed.iter().any(|listed| listed.is(origin)) { Ok(Some(value)) } else { Err(Stranger) }
+        if self.lists(origin) { Ok(Some(value)) } else { Err(Stranger) }
+    }
+
+    /// Whether an origin is listed, or is this machine where its pages may.
+    #[must_use]
+    pub fn lists(&self, origin: &str) -> bool {
+        let (scheme, host) = origin.split_once("://").unwrap_or_default();
+        let is_here = self.loopback && matches!(scheme, "http" | "https") && is_loopback(host);
+        is_here || self.listed.iter().any(|listed| listed.is(origin))
     }
 }
 

@@ -6,6 +6,7 @@ mod engines;
 mod limits;
 mod memory;
 mod parts;
+mod passkeys;
 mod providers;
 mod roles;
 mod timeline;

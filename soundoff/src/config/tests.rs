@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, CommandFactory as _, Parser as _};
 use soundoff_common::pipeline::consumer::ConsumerConfig;
+use soundoff_common::web::origins::Origins;
 
 use super::cli::{Cli, Command, TimelineCommand};
 use super::parts::{ConsumerArgs, EdgeArgs};
@@ -235,7 +236,7 @@ fn timeline(args: &TimelineArgs) -> anyhow::Result<()> {
 }
 
 fn users(args: &UsersArgs) -> anyhow::Result<()> {
-    let config = args.config()?;
+    let config = args.config(Origins::default(), None)?;
     assert!(config.codes_per_minute > 0 && config.sign_ins_per_minute > 0);
     fits(config.access_lifetime);
     fits(config.refresh_lifetime);

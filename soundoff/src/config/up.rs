@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use soundoff_edge::EdgeConfig;
+use soundoff_users::UsersConfig;
 
 use super::country::CountryArgs;
 use super::limits::LimitArgs;
@@ -121,6 +122,11 @@ impl UpConfig {
         let door = self.edge.door();
         let origins = door.origins.and_loopback();
         Door { origins: if self.lan { origins.and_addresses() } else { origins }, ..door }
+    }
+
+    /// How users sign in: passkeys belong to this machine, unless a domain is said.
+    pub(crate) fn users_config(&self) -> anyhow::Result<UsersConfig> {
+        self.users.config(self.door().origins, Some("localhost"))
     }
 
     /// How long clients have to leave.

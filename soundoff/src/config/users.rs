@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use soundoff_common::ports::courier::Courier;
+use soundoff_common::protocol::Role;
+use soundoff_common::web::origins::Origins;
 use soundoff_users::fetch::{Fetch, safe_url};
 use soundoff_users::{
-    AppleConfig, AppleWeb, ForeignTokens, Outbox, Ring, Smtp, TextPlace, TextsConfig, TwitterConfig,
-    UsersConfig, UsersSettings, Webhook,
+    AppleConfig, AppleWeb, ForeignTokens, Outbox, PasskeyConfig, Ring, Smtp, TextPlace, TextsConfig,
+    TwitterConfig, UsersConfig, UsersSettings, Webhook,
 };
 
+use super::passkeys;
 use super::providers::ProvidersArgs;
 use super::values::{DAY_MS, YEAR_S, whole};
 
@@ -111,6 +114,19 @@ pub(crate) struct UsersArgs {
     /// Where in that response the user's id is (a JSON pointer).
     #[arg(long, env = "SOUNDOFF_TWITTER_USER_POINTER", default_value = "/data/id")]
     twitter_user_pointer: String,
+    /// The domain that passkeys belong to, such as example.org; turns them on. They are used by the pages at
+    /// https://DOMAIN, and by those of `--origins`. A passkey stays with its domain: choose one that you keep.
+    /// Under `up` it is localhost.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_DOMAIN", value_name = "DOMAIN", value_parser = passkeys::domain)]
+    passkey_domain: Option<String>,
+    /// Android apps that may use these passkeys, separated by commas: `android:apk-key-hash:` and the SHA-256 of the
+    /// certificate that signs the app, in base64url.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_APPS", value_name = "APPS", value_delimiter = ',', value_parser = passkeys::app)]
+    passkey_apps: Vec<String>,
+    /// Roles that are for sessions with a passkey, separated by commas: `moderator,admin`. Without one, a session of
+    /// theirs acts as a plain user. Who is to have such a role adds a passkey first, and then gets it.
+    #[arg(long, env = "SOUNDOFF_PASSKEY_FOR", value_name = "ROLES", value_delimiter = ',', value_parser = passkeys::role)]
+    passkey_for: Vec<Role>,
     #[command(flatten)]
     providers: ProvidersArgs,
 }
@@ -126,21 +142,30 @@ pub(crate) struct Couriers {
 
 impl Couriers {
     /// The settings of a process's User service. With `dev` the outbox can be read.
+    ///
+    /// # Errors
+    /// Names the flags that do not go together.
     pub(crate) fn settings(
         &self,
         config: UsersConfig,
         ring: &Arc<Ring>,
         foreign_tokens: Option<Arc<ForeignTokens>>,
         dev: bool,
-    ) -> UsersSettings {
+    ) -> anyhow::Result<UsersSettings> {
+        // Edges judge such tokens without asking what their session was proved by.
+        let wants_passkeys = config.passkeys.as_ref().is_some_and(|passkeys| !passkeys.roles.is_empty());
+        anyhow::ensure!(
+            foreign_tokens.is_none() || !wants_passkeys,
+            "--passkey-for does not go with --foreign-tokens: a token of your own has its account's role without a passkey"
+        );
         let (ring, mail, texts) = (ring.clone(), self.mail.clone(), self.texts.clone());
-        UsersSettings { config, ring, foreign_tokens, mail, texts, outbox: dev && !self.carried }
+        Ok(UsersSettings { config, ring, foreign_tokens, mail, texts, outbox: dev && !self.carried })
     }
 }
 
 impl UsersArgs {
-    /// The configuration of the User service.
-    pub(crate) fn config(&self) -> anyhow::Result<UsersConfig> {
+    /// The configuration of the User service, whose passkeys `pages` may use. `own_domain` is theirs if none is said.
+    pub(crate) fn config(&self, pages: Origins, own_domain: Option<&str>) -> anyhow::Result<UsersConfig> {
         let apple = (!self.apple_client_ids.is_empty()).then(|| {
             anyhow::Ok(AppleConfig {
                 web: self.apple_web()?,
@@ -170,8 +195,22 @@ impl UsersArgs {
             sign_ins_per_minute: self.sign_ins_per_minute,
             apple: apple.transpose()?,
             twitter: twitter.transpose()?,
+            passkeys: self.passkeys(pages, own_domain)?,
             openid: self.providers.config()?,
         })
+    }
+
+    fn passkeys(&self, pages: Origins, own_domain: Option<&str>) -> anyhow::Result<Option<PasskeyConfig>> {
+        let Some(domain) = self.passkey_domain.as_deref().or(own_domain) else {
+            let is_plain = self.passkey_apps.is_empty() && self.passkey_for.is_empty();
+            anyhow::ensure!(
+                is_plain,
+                "--passkey-apps and --passkey-for need --passkey-domain: name the domain that passkeys belong to"
+            );
+            return Ok(None);
+        };
+        let (apps, roles) = (self.passkey_apps.clone(), self.passkey_for.clone());
+        Ok(Some(PasskeyConfig { domain: domain.to_owned(), pages, apps, roles }))
     }
 
     /// What may be spent on texts, if somebody carries them.

@@ -11,7 +11,7 @@ use serde_json::json;
 use soundoff_common::model::sign_ins::attribute::{
     CLIENT, CREATED_AT, LISTED, PROVED_AT, REVOKED_AT, TOKENS_FROM, USER, WAY,
 };
-use soundoff_common::model::{accounts, sign_ins};
+use soundoff_common::model::{accounts, audit, sign_ins};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, TableError, Write};
 use soundoff_common::ports::tokens::{Claims, Foreign, TokenError};
 use soundoff_common::protocol::Handle;
@@ -97,6 +97,10 @@ impl Users {
             handle: asked.or(handle.filter(|handle| new_handle(handle.as_str()).is_ok())),
         };
         let Introduced { user, created, linked } = self.introduce(&newcomer, &asks).await?;
+        if created || linked == Linking::New {
+            let kind = if created { audit::Kind::SignedIn } else { audit::Kind::Linked };
+            self.audit.happened(&self.seal, kind, &user, newcomer.token.session, asks.from);
+        }
         if linked == Linking::New {
             self.tell_linked(&user, &newcomer.identity).await;
         }
@@ -199,6 +203,7 @@ impl Users {
             identity: &newcomer.identity,
             // Nothing is used up: a token is good as often as it is shown.
             spend: sign_in,
+            also: None,
             handle: None,
             signed_in: Some(claims),
             now: asks.now,

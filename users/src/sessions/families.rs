@@ -15,7 +15,7 @@ use crate::changes;
 use crate::refusal::Refusal;
 use crate::sessions::list;
 use crate::sessions::refresh::{RefreshKey, RefreshToken, Shown};
-use crate::ways::identity::{self, LinkMark};
+use crate::ways::identity::{self, Kind, LinkMark};
 
 /// How long after a refresh its answer can be asked for once more, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 10_000;
@@ -51,6 +51,9 @@ pub(crate) struct SignIn {
     /// The program that began it, such as `Firefox on Linux`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<String>,
+    /// The passkey by which its user proved who they are, at its beginning or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) passkey: Option<LinkMark>,
     /// Whether it is in its user's list; one of version 0.1.0 gets there with its next refresh.
     #[serde(default)]
     listed: bool,
@@ -93,6 +96,13 @@ impl SignIn {
         }
     }
 
+    /// Whether its user proved who they are by a passkey that is still theirs.
+    async fn has_passkey(&self, tables: &dyn Tables) -> Result<bool, Refusal> {
+        let Some(mark) = &self.passkey else { return Ok(false) };
+        let linked = identity::of_user(tables, &self.user).await?;
+        Ok(linked.iter().any(|(row, linked)| linked.mark(row) == *mark))
+    }
+
     /// When it began (milliseconds since 1970) and when it ends at the latest (seconds), as of `now`. One that would
     /// have begun in the future was made by a clock that was wrong: it begins now, and lasts as long as it was to.
     fn dated(&self, now: u64) -> (u64, u64) {
@@ -131,6 +141,7 @@ pub(crate) fn begin(beginning: Beginning<'_>) -> [Write; 2] {
         retried_at: None,
         revoked_at: Some(revoked_at),
         proved_at: None,
+        passkey: (way.kind() == Kind::Passkey.name()).then(|| way.clone()),
         way: Some(way),
         client: client.map(str::to_owned),
         listed: true,
@@ -158,7 +169,10 @@ pub(crate) fn without_refresh(
 /// A session with its newest refresh token.
 pub(crate) struct Session {
     pub(crate) user: Handle,
+    /// The account's.
     pub(crate) role: Role,
+    /// Whether its user proved who they are by a passkey.
+    pub(crate) has_passkey: bool,
     pub(crate) token: RefreshToken,
     /// When it ends at the latest, in seconds since 1970.
     pub(crate) ends: u64,
@@ -199,6 +213,7 @@ pub(crate) async fn refresh(
     if !sign_in.has_its_way(tables).await? {
         return Err(ENDED);
     }
+    let has_passkey = sign_in.has_passkey(tables).await?;
     let (hash, mut next) = (token.hash(), key.next(&token));
     let present = Condition::Equals(REFRESH, sign_in.refresh.clone().into());
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);
@@ -237,7 +252,7 @@ pub(crate) async fn refresh(
     writes.extend(listing);
     match tables.write(writes).await {
         Ok(()) => {
-            let session = Session { user: sign_in.user, role: account.role, token: next, ends };
+            let session = Session { user: sign_in.user, role: account.role, has_passkey, token: next, ends };
             Ok(Refreshed::Next(session))
         }
         // Both were valid when they arrived: the other has the next token, and this one did no harm.

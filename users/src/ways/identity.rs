@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Phone,
     Apple,
     Twitter,
+    Passkey,
     /// An account at an OpenID provider that the operator has named like this.
     OpenId(Arc<str>),
     /// A user of the customer's, known by the customer's own tokens.
@@ -34,6 +35,7 @@ impl Kind {
             Kind::Phone => "phone",
             Kind::Apple => "apple",
             Kind::Twitter => "twitter",
+            Kind::Passkey => "passkey",
             Kind::OpenId(name) => name,
             Kind::Foreign => "foreign",
         }

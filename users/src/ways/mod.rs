@@ -8,6 +8,7 @@ pub(crate) mod jwt;
 mod mail;
 pub(crate) mod meter;
 pub(crate) mod openid;
+pub(crate) mod passkeys;
 mod phone;
 pub(crate) mod remembered;
 pub(crate) mod spelling;

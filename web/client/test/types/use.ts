@@ -89,6 +89,11 @@ export async function sessions(): Promise<void> {
   const ended: string = items[0]?.ends_at ?? "";
   await session.endSession(items.find(({ current }) => !current)?.id ?? ended);
   await session.prove({ id: "email.1", request, code: 123456 });
+  await session.addPasskey("This phone");
+  const strong: string | undefined = (await session.passkey()).passkey_for ?? (await session.ways()).passkey?.domain;
+  await session.passkey({ mediation: "conditional", signal: AbortSignal.timeout(1000) });
+  // @ts-expect-error: no such mediation
+  await session.passkey({ mediation: strong });
   // @ts-expect-error: which address
   await session.startProof();
   // @ts-expect-error: the request is missing
