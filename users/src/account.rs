@@ -6,7 +6,7 @@ use serde_json::json;
 use soundoff_common::model::accounts::attribute::REVOKED_AT as ACCOUNT_REVOKED_AT;
 use soundoff_common::model::audit;
 use soundoff_common::model::ids;
-use soundoff_common::model::sign_ins::attribute::REVOKED_AT;
+use soundoff_common::model::sign_ins::{self, attribute::REVOKED_AT};
 use soundoff_common::ports::tables::{Change, TableError};
 use soundoff_common::ports::tokens::Claims;
 use soundoff_common::protocol::rfc3339;
@@ -145,7 +145,7 @@ impl Users {
         let tables = &*self.tables;
         let open = still_proven(tables, &claims, self.fresh(call.now)).await?;
         // As when an operator revokes all, but that the present session has seen it.
-        let revoked_at = call.now.max(open.revoked_at + 1);
+        let revoked_at = sign_ins::revoked_now(open.revoked_at, call.now);
         let seen = vec![Change::Set(REVOKED_AT, revoked_at.into())];
         let revoked = vec![Change::Set(ACCOUNT_REVOKED_AT, revoked_at.into())];
         let named = list::named(tables, &claims.user).await?;

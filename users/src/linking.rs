@@ -167,7 +167,7 @@ pub(crate) async fn begun_with(
     let found = lasting(tables, &claims.user, claims.session, (u64::MAX, now)).await?;
     let begun = found.into_iter().filter(|(session, sign_in)| {
         let by_it =
-            sign_in.way.as_ref().is_none_or(|way| *way == mark) || sign_in.passkey == Some(mark.clone());
+            sign_in.way.as_ref().is_none_or(|way| *way == mark) || sign_in.passkey.as_ref() == Some(&mark);
         *session != claims.session && by_it
     });
     Ok(begun.map(|(session, _)| session).chain(gone.linked.session).collect())

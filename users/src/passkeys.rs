@@ -153,8 +153,11 @@ impl Users {
             return Ok(());
         }
         let mine = identity::of_user(&*self.tables, &claims.user).await?;
-        let is_theirs = |mark: &String| mine.iter().any(|(row, linked)| linked.mark(row).text() == mark);
-        if open.passkey.as_ref().is_some_and(is_theirs) { Ok(()) } else { Err(Refusal::PasskeyRequired) }
+        if open.passkey.is_some_and(|mark| identity::is_among(&mine, &mark)) {
+            Ok(())
+        } else {
+            Err(Refusal::PasskeyRequired)
+        }
     }
 
     /// Checks that a session may take away a way to sign in.

@@ -107,7 +107,7 @@ pub(crate) async fn sign_in(
 
 /// An identity that is somebody's, and where it was found.
 pub(crate) struct Known {
-    row: Row,
+    pub(crate) row: Row,
     pub(crate) linked: Linked,
 }
 
@@ -123,6 +123,13 @@ pub(crate) async fn known(
     let found = tables.get_many(&keys).await?;
     let first = rows.into_iter().zip(found).find_map(|(row, item)| Some((row, item?)));
     Ok(first.map(|(row, item)| item.parse().map(|linked| Known { row, linked })).transpose()?)
+}
+
+/// The account that an identity is of.
+pub(crate) async fn account_of(tables: &dyn Tables, user: &Handle) -> Result<accounts::Account, Refusal> {
+    let account = tables.get(Table::Users, accounts::key(user)).await?;
+    let missing = || TableError::Corrupt("an identity without its account".to_owned());
+    Ok(account.ok_or_else(missing)?.parse()?)
 }
 
 /// A new session of an account that was last revoked at `revoked_at`, by an identity that was linked at `linked_at`; and
@@ -149,14 +156,12 @@ async fn returning(
     Known { row, linked }: Known,
 ) -> Result<Plan, Refusal> {
     let user = linked.user;
-    let account = tables.get(Table::Users, accounts::key(&user)).await?;
-    let account = account.ok_or_else(|| TableError::Corrupt("an identity without its account".to_owned()))?;
-    let account: accounts::Account = account.parse()?;
+    let account = account_of(tables, &user).await?;
     // It may be removed from them at this moment.
     let theirs = Condition::Equals(identity::USER, user.as_str().into());
     let mut writes = proven.writes();
     // What is stored of a passkey lies beside its row: only `reseal` moves both.
-    if row == proven.identity.row(seal) || proven.identity.kind == identity::Kind::Passkey {
+    if row == proven.identity.row(seal) || proven.identity.kind == Kind::Passkey {
         writes.push(Write::check(Table::Entities, row.key(), theirs));
     } else {
         // From now on every spelling of it finds the account.

@@ -1,16 +1,11 @@
 // How the user's account is signed in to: by which ways, and where it is now.
 import { attribute, button, h, moment, rows, status, text } from "./dom.js";
 import { because } from "./effects.js";
-import { CODE, TEXTS, fromOutbox } from "./codes.js";
+import { ADDRESSES, CODE, outboxButton } from "./codes.js";
 import { changed, session } from "./live.js";
 import { canUse } from "./passkeys.js";
 
-const KINDS = { email: "Email", phone: "Phone", apple: "Apple", twitter: "X", foreign: "Account elsewhere", passkey: "Passkey" };
-const GETS_CODES = ["email", "phone"];
-const ADDING = {
-  email: { label: "Email", type: "email", hint: "", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: TEXTS, start: "startPhone", verify: "verifyPhone" },
-};
+const KINDS = { email: ADDRESSES.email.label, phone: ADDRESSES.phone.label, apple: "Apple", twitter: "X", foreign: "Account elsewhere", passkey: "Passkey" };
 const WORDS = {
   unauthorized: "That is not right, or no longer valid. Check it, or ask for another code.",
   not_found: "It is not there any more.",
@@ -49,13 +44,7 @@ function dialog(title) {
 /** Asks for a code that was sent `to` an address. */
 async function askForCode(asking, to, go, act) {
   const { outbox } = await session.ways();
-  const look = async (input, trouble) => {
-    const code = await fromOutbox(to);
-    text(trouble, code ? "" : "It is not in the outbox yet. Try again in a moment.");
-    input.value = code ?? "";
-    input.focus();
-  };
-  const open = (input, trouble) => button("Open the outbox", () => look(input, trouble).catch((error) => text(trouble, because(error))), { kind: "quiet" });
+  const open = (input, trouble) => outboxButton(to, () => input, trouble, { kind: "quiet" });
   asking.ask({ label: "Code", hint: `We have sent it to ${to}.`, go, props: CODE, act, more: outbox ? [open] : [] });
 }
 
@@ -64,7 +53,7 @@ async function askForCode(asking, to, go, act) {
  * `wanted` says that only a passkey will do.
  */
 async function prove(identities, wanted) {
-  const own = wanted ? [] : identities.filter(({ kind }) => GETS_CODES.includes(kind));
+  const own = wanted ? [] : identities.filter(({ kind }) => Object.hasOwn(ADDRESSES, kind));
   const passkey = identities.some(({ kind }) => kind === "passkey") && canUse(await session.ways());
   if (own.length === 0 && !passkey) return false;
   const asking = dialog("Is it you?");
@@ -90,7 +79,7 @@ async function prove(identities, wanted) {
 
 /** Adds an address as a way to sign in; resolves to whether it was. */
 async function add(kind, proven) {
-  const { label, type, hint, start, verify } = ADDING[kind];
+  const { label, type, hint, start, verify } = ADDRESSES[kind];
   const asking = dialog(kind === "email" ? "Add an email address" : "Add a phone number");
   const begin = async (said) => {
     const { request, to = said } = await session[start](said);

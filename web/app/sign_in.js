@@ -1,5 +1,5 @@
 // Signing in: an address, the code that was sent to it, and a handle for a new user.
-import { CODE, TEXTS, fromOutbox } from "./codes.js";
+import { ADDRESSES, CODE, outboxButton } from "./codes.js";
 import { button, h, text } from "./dom.js";
 import { because } from "./effects.js";
 import { heeded, session } from "./live.js";
@@ -13,10 +13,8 @@ const WORDS = {
 };
 const why = (error) => WORDS[error.code] ?? because(error);
 
-const KINDS = {
-  email: { label: "Email", type: "email", other: "phone", instead: "Use a phone number", start: "startEmail", verify: "verifyEmail" },
-  phone: { label: "Phone", type: "tel", hint: TEXTS, other: "email", instead: "Use an email address", start: "startPhone", verify: "verifyPhone" },
-};
+/** What else to sign in by, and what its button says. */
+const OTHER = { email: ["phone", "Use a phone number"], phone: ["email", "Use an email address"] };
 
 /** The page. `session` itself reports when somebody has signed in. */
 export function signIn() {
@@ -48,7 +46,8 @@ export function signIn() {
   };
 
   const address = (kind = "email") => {
-    const { label, type, hint = "", other, instead, start } = KINDS[kind];
+    const { label, type, hint = "", start } = ADDRESSES[kind];
+    const [other, instead] = OTHER[kind];
     const begin = async (said) => {
       const { to = said, request } = await session[start](said);
       code(kind, to, request);
@@ -58,15 +57,9 @@ export function signIn() {
   };
 
   const code = (kind, to, request) => {
-    const check = (code) => prove((handle) => session[KINDS[kind].verify]({ [kind]: to, code, request, ...handle }));
-    const open = async () => {
-      const found = await fromOutbox(to);
-      text(trouble, found ? "" : "It is not in the outbox yet. Try again in a moment.");
-      input.value = found ?? "";
-      input.focus();
-    };
+    const check = (code) => prove((handle) => session[ADDRESSES[kind].verify]({ [kind]: to, code, request, ...handle }));
     const input = show("Code", `We have sent it to ${to}.`, CODE, "Sign in", check,
-      ways.outbox ? button("Open the outbox", () => open().catch((error) => text(trouble, because(error)))) : "",
+      ways.outbox ? outboxButton(to, () => input, trouble) : "",
       button("Start again", () => address(kind), { kind: "quiet" }));
   };
 

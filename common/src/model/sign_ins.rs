@@ -64,6 +64,13 @@ pub fn key(session: Ulid) -> Key {
     Key::new(format!("sign-in#{session}"), "sign-in")
 }
 
+/// The time of a revocation now, after the account's last at `before` (both in milliseconds since 1970). Each has a time
+/// of its own, whatever the clock says: sessions remember the last one before them.
+#[must_use]
+pub fn revoked_now(before: u64, now_ms: u64) -> u64 {
+    now_ms.max(before + 1)
+}
+
 /// Whether a session has been revoked, by the account's `revoked_at` now and as it was when the session began. Only
 /// whether it has changed counts: clocks do not. A session of version 0.1.0 does not say; for it, `begun` must be later
 /// (milliseconds since 1970).

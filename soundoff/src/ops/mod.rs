@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use soundoff_common::model::accounts;
 use soundoff_common::model::audit::Event;
+use soundoff_common::model::sign_ins;
 use soundoff_common::pipeline::audit::Trail;
 use soundoff_common::pipeline::deliver::Kind;
 use soundoff_common::pipeline::replies::Replies;
@@ -208,10 +209,9 @@ impl Ops {
 }
 
 async fn revoke(live: &Live, user: Handle) -> anyhow::Result<Value> {
-    // Every revocation has a time of its own, whatever the clock says: sessions remember the last one before them.
     let account = live.tables.get(Table::Users, accounts::key(&user)).await?;
     let before = account.and_then(|account| account.number(accounts::attribute::REVOKED_AT)).unwrap_or(0);
-    let revoked_at = now_ms().max(before + 1);
+    let revoked_at = sign_ins::revoked_now(before, now_ms());
     change_account(live, user, Change::Set(accounts::attribute::REVOKED_AT, revoked_at.into()), Kind::Revoke)
         .await
 }

@@ -24,8 +24,8 @@ use crate::proof::{DECISIONS, Proven};
 use crate::refusal::Refusal;
 use crate::service::{Asks, Call, Users};
 use crate::sessions::list;
-use crate::sign_in::{known, new_handle};
-use crate::ways::identity::{self, Identity, LinkMark, Linked};
+use crate::sign_in::{Known, account_of, known, new_handle};
+use crate::ways::identity::{self, Identity, LinkMark};
 use crate::ways::jwt::CLOCK_SKEW_S;
 
 const BAD: Refusal = Refusal::Unauthorized("the token is not good; get another from your own server");
@@ -116,12 +116,12 @@ impl Users {
         for _ in 0..DECISIONS {
             let known = known(&*self.tables, &self.seal, &newcomer.identity).await?;
             let joins = known.is_none() && asks.signed_in.is_none();
-            let plan = match (known.map(|known| known.linked), &asks.signed_in) {
-                (Some(linked), Some(claims)) if linked.user != claims.user => {
+            let plan = match (known, &asks.signed_in) {
+                (Some(known), Some(claims)) if known.linked.user != claims.user => {
                     let message = "this is another account's; sign in with it and remove it there first";
                     return Err(Refusal::Conflict(message.into()));
                 }
-                (Some(linked), _) => self.returning(newcomer, linked, asks).await?,
+                (Some(known), _) => self.returning(newcomer, known, asks).await?,
                 (None, Some(claims)) => self.joining_account(newcomer, claims, asks).await?,
                 (None, None) => self.joining(newcomer, asks)?,
             };
@@ -146,11 +146,11 @@ impl Users {
     }
 
     /// Somebody who has an account. Their sign-in is there, unless it has ended.
-    async fn returning(&self, newcomer: &Newcomer, linked: Linked, asks: &Asks) -> Result<Plan, Refusal> {
-        let Newcomer { identity, token, .. } = newcomer;
+    async fn returning(&self, newcomer: &Newcomer, known: Known, asks: &Asks) -> Result<Plan, Refusal> {
+        let (token, Known { row, linked }) = (&newcomer.token, known);
         let now_s = asks.now / 1000;
         let user = linked.user;
-        let revoked_at = self.revoked_at(&user).await?;
+        let revoked_at = account_of(&*self.tables, &user).await?.revoked_at;
         let done = || Introduced {
             user: user.clone(),
             created: false,
@@ -178,7 +178,8 @@ impl Users {
         };
         let from = begins_again(ended_at);
         let theirs = Condition::Equals(identity::USER, user.as_str().into());
-        let mut writes = vec![Write::check(Table::Entities, identity.row(&self.seal).key(), theirs)];
+        // While the secret is replaced it may be where another generation has put it.
+        let mut writes = vec![Write::check(Table::Entities, row.key(), theirs)];
         writes.extend(standing(
             newcomer,
             &user,
@@ -196,7 +197,7 @@ impl Users {
         claims: &Claims,
         asks: &Asks,
     ) -> Result<Plan, Refusal> {
-        let revoked_at = self.revoked_at(&claims.user).await?;
+        let revoked_at = account_of(&*self.tables, &claims.user).await?.revoked_at;
         let since = Since { linked_at: asks.now, revoked_at, from: 0 };
         let [sign_in, row] = standing(newcomer, &claims.user, asks, since);
         let proven = Proven {
@@ -224,13 +225,6 @@ impl Users {
         let since = Since { linked_at: asks.now, revoked_at: 0, from: 0 };
         writes.extend(standing(newcomer, &user, asks, since));
         Ok(Plan { writes, done: Some(Introduced { user, created: true, linked: Linking::No }) })
-    }
-
-    /// When an account was last revoked, in milliseconds since 1970; 0 when never.
-    async fn revoked_at(&self, user: &Handle) -> Result<u64, Refusal> {
-        let account = self.tables.get(Table::Users, accounts::key(user)).await?;
-        let missing = || TableError::Corrupt("an identity without its account".to_owned());
-        Ok(account.ok_or_else(missing)?.number(accounts::attribute::REVOKED_AT).unwrap_or(0))
     }
 }
 

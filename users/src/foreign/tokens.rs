@@ -202,7 +202,7 @@ impl ForeignTokens {
         let subject = jwt::subject(&all, &config.claim)?;
         let handle = |claim: &String| all.get(claim)?.as_str()?.parse().ok();
         let token =
-            Foreign { session: self.session(&config.issuer, &subject), issued_at: times.iat, expires_at };
+            Foreign { session: Self::session(&config.issuer, &subject), issued_at: times.iat, expires_at };
         let handle = config.handle_claims.iter().find_map(handle);
         let proved_at = all.get("auth_time").and_then(Value::as_u64);
         Ok(Told { issuer: &config.issuer, subject, proved_at, handle, token })
@@ -210,7 +210,7 @@ impl ForeignTokens {
 
     /// The sign-in that stands for a user of an issuer. Its name is no secret: it opens nothing without their token. It
     /// follows from no key, so that it stays the same when the deployment's secret is replaced.
-    fn session(&self, issuer: &str, subject: &str) -> Ulid {
+    fn session(issuer: &str, subject: &str) -> Ulid {
         let mut name = digest::Context::new(&digest::SHA256);
         name.update(b"soundoff foreign sign-in");
         for part in [issuer, subject] {

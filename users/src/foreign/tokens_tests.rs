@@ -42,7 +42,7 @@ fn a_user_of_theirs_has_one_sign_in_whatever_the_token() {
     assert_eq!(handle.as_deref(), Some("anna_1"), "the first that is one");
     assert_eq!(read("anna", json!({ "jti": "another", "handle": "bea" })).0.session, anna.session);
     assert_ne!(read("bea", json!({})).0.session, anna.session);
-    assert_ne!(tokens.session("u", "sanna"), tokens.session("us", "anna"));
+    assert_ne!(ForeignTokens::session("u", "sanna"), ForeignTokens::session("us", "anna"));
 }
 
 #[test]

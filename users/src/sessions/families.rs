@@ -15,7 +15,7 @@ use crate::changes;
 use crate::refusal::Refusal;
 use crate::sessions::list;
 use crate::sessions::refresh::{RefreshKey, RefreshToken, Shown};
-use crate::ways::identity::{self, Kind, LinkMark};
+use crate::ways::identity::{self, Kind, LinkMark, Linked, Row};
 
 /// How long after a refresh its answer can be asked for once more, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 10_000;
@@ -84,23 +84,13 @@ impl SignIn {
         self.tokens_from.is_none() && now >= self.used_at().saturating_add(idle_s.saturating_mul(1000))
     }
 
-    /// Whether the identity that began it is still its user's. One of version 0.1.0 does not say which that was: then
-    /// none may have been taken away since.
-    async fn has_its_way(&self, tables: &dyn Tables) -> Result<bool, Refusal> {
+    /// Whether the identity that began it is still among its user's. One of version 0.1.0 does not say which that was:
+    /// then none may have been taken away since.
+    async fn has_its_way(&self, tables: &dyn Tables, mine: &[(Row, Linked)]) -> Result<bool, Refusal> {
         match &self.way {
             None => changes::none_taken_since(tables, &self.user, self.created_at).await,
-            Some(way) => {
-                let linked = identity::of_user(tables, &self.user).await?;
-                Ok(linked.iter().any(|(row, linked)| linked.mark(row) == *way))
-            }
+            Some(way) => Ok(identity::is_among(mine, way.text())),
         }
-    }
-
-    /// Whether its user proved who they are by a passkey that is still theirs.
-    async fn has_passkey(&self, tables: &dyn Tables) -> Result<bool, Refusal> {
-        let Some(mark) = &self.passkey else { return Ok(false) };
-        let linked = identity::of_user(tables, &self.user).await?;
-        Ok(linked.iter().any(|(row, linked)| linked.mark(row) == *mark))
     }
 
     /// When it began (milliseconds since 1970) and when it ends at the latest (seconds), as of `now`. One that would
@@ -210,10 +200,11 @@ pub(crate) async fn refresh(
     if sign_ins::is_revoked(account.revoked_at, sign_in.revoked_at, sign_in.created_at) {
         return Err(ENDED);
     }
-    if !sign_in.has_its_way(tables).await? {
+    let mine = identity::of_user(tables, &sign_in.user).await?;
+    if !sign_in.has_its_way(tables, &mine).await? {
         return Err(ENDED);
     }
-    let has_passkey = sign_in.has_passkey(tables).await?;
+    let has_passkey = sign_in.passkey.as_ref().is_some_and(|mark| identity::is_among(&mine, mark.text()));
     let (hash, mut next) = (token.hash(), key.next(&token));
     let present = Condition::Equals(REFRESH, sign_in.refresh.clone().into());
     let answered = sign_in.retried_at.unwrap_or(sign_in.rotated_at);

@@ -206,6 +206,11 @@ impl LinkMark {
     }
 }
 
+/// Whether a mark is of one of a user's identities.
+pub(crate) fn is_among(mine: &[(Row, Linked)], mark: &str) -> bool {
+    mine.iter().any(|(row, linked)| linked.mark(row).text() == mark)
+}
+
 /// A user's identities, in the order of their rows.
 pub(crate) async fn of_user(tables: &dyn Tables, user: &Handle) -> Result<Vec<(Row, Linked)>, Refusal> {
     let rows = Query::prefix(Table::Entities, list_partition(user), "", MAX_IDENTITIES);

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-
-use super::keys::{CHECK_BYTES, Generation, ID_BYTES, KEY_BYTES, Keys, Purpose, Role, SecretError, checksum};
+use super::keys::{self, Generation, ID_BYTES, KEY_BYTES, Keys, Purpose, Role, SecretError};
 
 /// Begins each of them, so that scanners for leaked secrets recognize it.
 pub(super) const PREFIX: &str = "so_role_";
@@ -24,8 +21,7 @@ pub(super) fn write(role: Role, generations: &[Generation]) -> String {
         }
     }
     let kind = format!("{PREFIX}{}{VERSION}", role.name());
-    content.extend(checksum(&kind, &content));
-    format!("{kind}{}", BASE64.encode(content))
+    keys::written(&kind, content)
 }
 
 fn count(many: usize) -> u8 {
@@ -42,13 +38,9 @@ pub(super) fn read(text: &[u8]) -> Result<(Role, Vec<Generation>), SecretError> 
     let rest = text.strip_prefix(PREFIX).ok_or(SecretError::Damaged)?;
     let (role, encoded) = rest.split_once(VERSION).ok_or(SecretError::Version)?;
     let role: Role = role.parse().map_err(|_| SecretError::Version)?;
-    let wire = BASE64.decode(encoded).map_err(|_| SecretError::Damaged)?;
-    let (content, check) = wire.split_last_chunk::<CHECK_BYTES>().ok_or(SecretError::Damaged)?;
-    if *check != checksum(&text[..text.len() - encoded.len()], content) {
-        return Err(SecretError::Damaged);
-    }
+    let content = keys::content(&text[..text.len() - encoded.len()], encoded.as_bytes())?;
     // It is as it was written: what cannot be read was written by another version.
-    Ok((role, generations(content).ok_or(SecretError::Version)?))
+    Ok((role, generations(&content).ok_or(SecretError::Version)?))
 }
 
 fn generations(content: &[u8]) -> Option<Vec<Generation>> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 /// The bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -13,7 +15,7 @@ pub(super) const ROOT_BYTES: usize = 32;
 /// The bytes that name a generation.
 pub(super) const ID_BYTES: usize = 8;
 /// The bytes of a checksum.
-pub(super) const CHECK_BYTES: usize = 8;
+const CHECK_BYTES: usize = 8;
 
 /// What a key is for. The key for one purpose reveals nothing about the key for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,8 +154,24 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; KEY_BYTES] {
     digest(&SHA256, bytes).as_ref().try_into().expect("a digest of SHA-256 has 32 bytes")
 }
 
-/// The checksum of a text's kind and its content, so that a text that was cut off is not taken for another.
-pub(super) fn checksum(kind: &str, content: &[u8]) -> [u8; CHECK_BYTES] {
+/// A text of a kind that holds some bytes, and a checksum of both: one that was cut off is not taken for another.
+pub(super) fn written(kind: &str, mut content: Vec<u8>) -> String {
+    content.extend(checksum(kind, &content));
+    format!("{kind}{}", BASE64.encode(content))
+}
+
+/// What a text of a kind holds, by what comes after its kind.
+pub(super) fn content(kind: &str, encoded: &[u8]) -> Result<Vec<u8>, SecretError> {
+    let mut wire = BASE64.decode(encoded).map_err(|_| SecretError::Damaged)?;
+    let (content, check) = wire.split_last_chunk::<CHECK_BYTES>().ok_or(SecretError::Damaged)?;
+    if *check != checksum(kind, content) {
+        return Err(SecretError::Damaged);
+    }
+    wire.truncate(content.len());
+    Ok(wire)
+}
+
+fn checksum(kind: &str, content: &[u8]) -> [u8; CHECK_BYTES] {
     *sha256(&[kind.as_bytes(), content].concat()).first_chunk().expect("a digest is longer")
 }
 

@@ -1,10 +1,7 @@
 //! The file with the root. It is at least 32 bytes as they are, or, once the root was rotated, `so_root_v1_<base64url>`
 //! with several roots: newest first, each with the time since which it is used, and a checksum.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-
-use super::keys::{CHECK_BYTES, Generation, ROOT_BYTES, SecretError, checksum, trimmed};
+use super::keys::{self, Generation, ROOT_BYTES, SecretError, trimmed};
 use crate::hex::hex;
 
 pub(super) const PREFIX: &str = "so_root_";
@@ -77,12 +74,7 @@ impl Roots {
             return Ok(Self { roots: vec![Root { bytes: text.to_vec(), since: 0 }], in_use: 0 });
         }
         let encoded = text.strip_prefix(KIND.as_bytes()).ok_or(SecretError::Version)?;
-        let wire = BASE64.decode(encoded).map_err(|_| SecretError::Damaged)?;
-        let (content, check) = wire.split_last_chunk::<CHECK_BYTES>().ok_or(SecretError::Damaged)?;
-        if *check != checksum(KIND, content) {
-            return Err(SecretError::Damaged);
-        }
-        Self::decoded(content).ok_or(SecretError::Version)
+        Self::decoded(&keys::content(KIND, encoded)?).ok_or(SecretError::Version)
     }
 
     fn decoded(content: &[u8]) -> Option<Self> {
@@ -112,8 +104,7 @@ impl Roots {
             content.extend(length.to_be_bytes());
             content.extend(bytes);
         }
-        content.extend(checksum(KIND, &content));
-        format!("{KIND}{}", BASE64.encode(content))
+        keys::written(KIND, content)
     }
 
     /// The keys of all roots, those in use first.
