@@ -63,6 +63,9 @@ pub(crate) async fn with(fault: &Fault) -> bool {
     stand.faults.plant(fault.kind, fault.at, fault.lasting, fault.what);
     stand.talk(Some(fault)).await;
     stand.uploaded().await;
+    stand.meets(fault).await;
+    // Only now, as a fault after the count would stop a process that is expected to live.
+    stand.faults.heal();
     let failed = stand.faults.failed() > 0;
     if failed && fault.kind == Kind::Broken {
         let status = stand.server.wait();
@@ -77,7 +80,6 @@ pub(crate) async fn with(fault: &Fault) -> bool {
         stand.recovers().await;
         stand.server.kill();
     }
-    stand.faults.heal();
     stand.server.restart();
     stand.compare(fault).await;
     failed
@@ -202,6 +204,14 @@ impl Stand {
             assert!(begun.elapsed() < PATIENCE, "a full disk refuses nothing");
         }
         reader.call("post.list", json!({ "user": "ann" })).await;
+    }
+
+    /// Waits a while for the fault: the archive is written behind the answers.
+    async fn meets(&self, fault: &Fault) {
+        let begun = Instant::now();
+        while self.faults.points() < fault.at && begun.elapsed() < SILENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// What is new is taken again by itself, within seconds.
