@@ -11,6 +11,7 @@ pub mod ids;
 pub mod media;
 pub mod media_checks;
 pub mod posts;
+pub mod privacy;
 pub mod relations;
 pub mod removal;
 pub mod sign_ins;
