@@ -1,18 +1,18 @@
 //! From ids to posts: one multi-get for posts, blocks and the reader's account, and another for what moves up in place
 //! of what must not be shown.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use soundoff_common::model::{accounts, blocks, posts};
+use soundoff_common::model::sight::{self, Door, Reading};
+use soundoff_common::model::{accounts, posts};
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
-use soundoff_common::ports::tables::{Item, Key, Table, TableError, Tables};
+use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::protocol::{Handle, steady_ms};
 
 use crate::cursor::{Cursor, mark};
 use crate::follow_lists::FollowLists;
-use crate::listing::{Entry, Listing};
+use crate::listing::{Author, Entry, Listing};
 use crate::memory::Memory;
 use crate::page::Shown;
 use crate::sources::FOLLOWED;
@@ -77,39 +77,42 @@ impl Hydrator {
         let author = |entry: &Entry| &listing.authors[usize::from(entry.author)];
         let mut keys: Vec<(Table, Key)> =
             entries.iter().map(|entry| (Table::Entities, posts::key(entry.post))).collect();
-        let mut judged: HashMap<u16, usize> = HashMap::new();
+        let mut reading = Reading::new(user);
         for entry in entries {
-            if author(entry).handle != *user && !judged.contains_key(&entry.author) {
-                judged.insert(entry.author, keys.len());
-                keys.extend(blocks::keys(user, &author(entry).handle));
+            let Author { handle, source } = author(entry);
+            reading.blocks(handle);
+            if *source == FOLLOWED {
+                // Whom they follow shows them what is for everyone and for followers, private or not.
+                reading.is_follower(handle);
+            } else {
+                reading.privacy(handle);
             }
         }
+        keys.extend_from_slice(reading.keys());
         let now = steady_ms();
         keys.push((Table::Users, accounts::key(user)));
         let mut found = self.tables.get_many(&keys).await?;
         let follows_version =
             found.pop().flatten().and_then(|account| account.number(accounts::attribute::FOLLOWS_VERSION));
         let follows_version = follows_version.unwrap_or(0);
-        let mut gone: Vec<bool> = entries
-            .iter()
-            .map(|entry| judged.get(&entry.author).is_some_and(|at| blocks::judge(&found[*at..*at + 2]).0))
-            .collect();
+        let mut sighted = reading.judged(&found[entries.len()..])?;
+        let mut gone = vec![false; entries.len()];
         if follows_version != listing.follows_version {
             let authors = entries.iter().map(|entry| &author(entry).handle);
             let followed = self.follows.followed(user, follows_version, authors, now).await?;
             for (entry, gone) in entries.iter().zip(&mut gone) {
-                *gone |= author(entry).source == FOLLOWED && !followed.contains(&author(entry).handle);
+                *gone = author(entry).source == FOLLOWED && !followed.contains(&author(entry).handle);
             }
         }
-        let items = entries.iter().zip(&gone).enumerate().map(|(at, (entry, gone))| {
-            let item = found[at].take().filter(|_| !gone);
-            shown(item, entry)
+        found.truncate(entries.len());
+        let found = found.into_iter().zip(gone).map(|(item, gone)| posts::parse(item.filter(|_| !gone)));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        // Posts for close friends, and those of private authors whom they do not follow, cost another read.
+        sight::look(&*self.tables, &mut sighted, found.iter().flatten()).await?;
+        let shown = entries.iter().zip(found).map(|(entry, post)| {
+            let post = sighted.post(post?, entry.post, Door::List)?;
+            Some(Shown::new(post, entry.parts))
         });
-        Ok(items.collect::<Result<_, _>>()?)
+        Ok(shown.collect())
     }
-}
-
-fn shown(item: Option<Item>, entry: &Entry) -> Result<Option<Shown>, TableError> {
-    let post = posts::parse(item)?.filter(|post| !post.deleted);
-    Ok(post.map(|post| Shown::new(post.shown(entry.post), entry.parts)))
 }

@@ -27,9 +27,10 @@ impl Recent {
     }
 }
 
-/// The note of a fan-out's first page; later pages are about the same post.
+/// The note of a fan-out's first page; later pages are about the same post. What moderators decide is looked up when a
+/// post is shown.
 fn noted(envelope: &Envelope, page: &PostFanout) -> Option<Note> {
-    if page.before.is_some() {
+    if page.before.is_some() || page.decided {
         return None;
     }
     let post = ids::parse(&page.post)?;

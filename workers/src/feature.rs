@@ -1,6 +1,6 @@
 //! The handlers as a feature.
 
-use soundoff_common::model::{affinity, privacy};
+use soundoff_common::model::affinity;
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::Touches;
 use soundoff_common::pipeline::tier::Tier;
@@ -14,8 +14,7 @@ pub fn feature() -> Feature {
     let feature = Feature::new("social")
         .touches(Tier::Workers, Touches { reads: TABLES, writes: WRITTEN, own: true, ..Touches::default() })
         // Likes, comments and direct messages count towards it.
-        .keeps(affinity::HOLDINGS)
-        .keeps(privacy::HOLDINGS);
+        .keeps(affinity::HOLDINGS);
     crate::join_all(feature)
 }
 

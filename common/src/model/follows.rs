@@ -25,7 +25,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "s#<to>",
         attributes: relations::attribute::ALL,
         of: Of::Two,
-        summary: "The state of a follow.",
+        summary: "The state of a follow: on, off, or `asked` for.",
     },
     Holding {
         kind: "row of the followed",
@@ -44,6 +44,15 @@ pub const HOLDINGS: &[Holding] = &[
         attributes: row::ALL,
         of: Of::Two,
         summary: "Who follows a user: the same row from the other side.",
+    },
+    Holding {
+        kind: "row of a request",
+        table: Table::Relationships,
+        pk: "requests#<to>",
+        sk: "l#<since>",
+        attributes: row::ALL,
+        of: Of::Two,
+        summary: "Who asks to follow a private user: a list row while the state is `asked`.",
     },
 ];
 
@@ -86,6 +95,18 @@ pub fn following_key(from: &Handle, since: Ulid) -> Key {
 #[must_use]
 pub fn followers_key(to: &Handle, since: Ulid) -> Key {
     Key::new(followers(to), row_sk(since))
+}
+
+/// The partition of those who ask to follow `user`.
+#[must_use]
+pub fn requests(user: &Handle) -> String {
+    format!("requests#{user}")
+}
+
+/// The key of a request's row in the list of those who ask to follow `to`.
+#[must_use]
+pub fn request_key(to: &Handle, since: Ulid) -> Key {
+    Key::new(requests(to), row_sk(since))
 }
 
 fn row_sk(since: Ulid) -> String {

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use crate::model::holdings::{Holding, Of};
 use crate::model::media::{Media, Rendition};
-use crate::ports::tables::{Item, Key, Table, TableError};
+use crate::ports::tables::{Condition, Item, Key, Table, TableError};
 use crate::protocol::{Handle, rfc3339};
 
 crate::attributes! {
@@ -20,6 +20,11 @@ crate::attributes! {
         MEDIA = "media",
         DELETED = "deleted",
         DELETED_BY = "deleted_by",
+        AUDIENCE = "audience",
+        GROUP = "group",
+        STATE = "state",
+        STATE_MID = "state_mid",
+        REASON = "reason",
     }
 }
 
@@ -32,7 +37,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "post",
         attributes: attribute::ALL,
         of: Of::User,
-        summary: "A post, or its tombstone: `deleted`, without `text` and `media`.",
+        summary: "A post, or its tombstone: `deleted`, without `text` and `media`. `state` is what a moderator has decided, in the message `state_mid`; without it the post is shown.",
     },
     Holding {
         kind: "row of a post",
@@ -44,6 +49,50 @@ pub const HOLDINGS: &[Holding] = &[
         summary: "A row in its author's list. It is removed when the post is deleted.",
     },
 ];
+
+/// Whom an author lets see a post.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// All users; of a private author's, those who follow them.
+    #[default]
+    Everyone,
+    /// Those who follow the author.
+    Followers,
+    /// Those whom the author has named as close.
+    Close,
+}
+
+impl Audience {
+    /// Whether it is everyone.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        *self == Self::Everyone
+    }
+}
+
+/// What moderators have decided about a post.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing: it is shown.
+    #[default]
+    Shown,
+    /// Who has its id sees it; it is on no list but its author's, and in no timeline.
+    Limited,
+    /// Its author sees it and nobody else, until it is decided.
+    Held,
+    /// Its author sees it, and why nobody else does.
+    Hidden,
+}
+
+impl State {
+    /// Whether it is shown.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        *self == Self::Shown
+    }
+}
 
 /// A post as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +112,18 @@ pub struct Post {
     /// What it shows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<Media>,
+    /// Whom its author lets see it; missing when that is `everyone`.
+    #[serde(default, skip_serializing_if = "Audience::is_everyone")]
+    pub audience: Audience,
+    /// The group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What moderators have decided; missing when it is `shown`.
+    #[serde(default, skip_serializing_if = "State::is_shown")]
+    pub state: State,
+    /// Why, in the moderator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A medium as a post's item names it: what is shown never changes.
@@ -98,15 +159,42 @@ pub struct Stored {
     /// The message that deleted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_by: Option<Ulid>,
+    /// Whom its author lets see it.
+    #[serde(default, skip_serializing_if = "Audience::is_everyone")]
+    pub audience: Audience,
+    /// The group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Ulid>,
+    /// What moderators have decided.
+    #[serde(default, skip_serializing_if = "State::is_shown")]
+    pub state: State,
+    /// The message that decided it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_mid: Option<Ulid>,
+    /// Why, in the moderator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Stored {
-    /// The post as clients see it.
-    #[must_use]
-    pub fn shown(self, id: Ulid) -> Post {
-        let Self { author, text, created_at, likes, comments, media, .. } = self;
+    /// The post as clients see it. Only [`crate::model::sight`] calls this: what nobody has judged is not shown.
+    pub(super) fn shown(self, id: Ulid) -> Post {
+        let Self { author, text, created_at, likes, comments, media, audience, group, state, reason, .. } =
+            self;
         let media = media.iter().map(|attached| Media::of(attached.id, &attached.full)).collect();
-        Post { id: id.to_string(), author, text, created_at: rfc3339(created_at), likes, comments, media }
+        let (id, group, created_at) =
+            (id.to_string(), group.map(|group| group.to_string()), rfc3339(created_at));
+        Post { id, author, text, created_at, likes, comments, media, audience, group, state, reason }
+    }
+
+    /// The condition that it is neither deleted nor decided about since it was read.
+    #[must_use]
+    pub fn as_decided(&self) -> Condition {
+        let state = match self.state_mid {
+            Some(mid) => Condition::Equals(attribute::STATE_MID, mid.to_string().into()),
+            None => Condition::Absent(attribute::STATE_MID),
+        };
+        Condition::All(vec![Condition::Exists, Condition::Absent(attribute::DELETED), state])
     }
 }
 
@@ -156,7 +244,7 @@ pub enum News {
 pub const FANOUT: &str = "post.fanout";
 
 /// The body of [`FANOUT`]: one page of a fan-out. The sender is the post's author.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PostFanout {
     /// What happened to the post.
     pub news: News,
@@ -165,6 +253,9 @@ pub struct PostFanout {
     /// Where in the author's followers the page before this one ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
+    /// A moderator has decided it, and the post is on its author's list as before. What remembers lists may ignore it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decided: bool,
 }
 
 #[cfg(test)]
@@ -184,6 +275,11 @@ mod tests {
             media: vec![Attached { id: Ulid(4), full }],
             deleted: true,
             deleted_by: Some(Ulid(5)),
+            audience: Audience::Close,
+            group: Some(Ulid(6)),
+            state: State::Hidden,
+            state_mid: Some(Ulid(7)),
+            reason: Some("spam".to_owned()),
         };
         assert_knows(attribute::ALL, &full, &[]);
     }

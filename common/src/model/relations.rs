@@ -1,4 +1,4 @@
-//! The state of a relation that is on or off: a like, a follow, a block.
+//! The state of a relation that is on or off: a like, a follow, a block. A follow may also be asked for.
 
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -10,6 +10,7 @@ crate::attributes! {
         MID = "mid",
         SINCE = "since",
         NOTIFIED = "notified",
+        ASKED = "asked",
     }
 }
 
@@ -24,6 +25,9 @@ pub struct State {
     pub since: Ulid,
     /// Whether the other side has ever been notified: this outlives every `remove`.
     pub notified: bool,
+    /// It is off and asked for: the other side may switch it on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 #[cfg(test)]
@@ -33,6 +37,7 @@ mod tests {
 
     #[test]
     fn serde_knows_every_attribute() {
-        assert_knows(attribute::ALL, &State { on: true, mid: Ulid(1), since: Ulid(2), notified: true }, &[]);
+        let full = State { on: true, mid: Ulid(1), since: Ulid(2), notified: true, asked: true };
+        assert_knows(attribute::ALL, &full, &[]);
     }
 }

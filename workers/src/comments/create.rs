@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::affinity::{self, Deed};
 use soundoff_common::model::posts::attribute;
+use soundoff_common::model::sight::Act;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 
 use crate::comments::comment::{self, Comment, Stored};
-use crate::rules::people::Block;
 use crate::{posts::post, rules::texts};
 
 /// A new comment.
@@ -45,15 +45,15 @@ impl MessageType for CommentCreate {
         texts::message(text, texts::MAX_COMMENT)?;
         let (post, id, from) = (post::id(post)?, request.mid, &request.from);
         let about = post::undeleted(cx.tables.get(Table::Entities, post::key(post)).await?)?;
-        let block = Block::between(cx, from, &about.author).await?;
-        block.may_act()?;
+        let mut approached = post::approached(cx, from, &about).await?;
+        approached.may_do(cx, &about, Act::Comment).await?;
         let comment = Stored { author: from.clone(), text: text.clone(), created_at: request.at };
         let count = vec![Change::Add(attribute::COMMENTS, 1)];
         let mut writes = vec![
             Write::put(Table::Entities, comment::key(post, id), Item::of(&comment)).when(Condition::Missing),
-            Write::update(Table::Entities, post::key(post), count).when(post::live()),
+            Write::update(Table::Entities, post::key(post), count).when(about.as_decided()),
         ];
-        writes.extend(block.unchanged(from, &about.author));
+        writes.extend(approached.unchanged(&about));
         if about.author != *from {
             writes.push(affinity::count(from, &about.author, Deed::Comment, request.at));
         }

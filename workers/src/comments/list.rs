@@ -3,13 +3,15 @@
 use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::model::sight::Reading;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
-use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::ports::tables::{Item, Table, TableError};
+use ulid::Ulid;
 
 use crate::comments::comment::{self, Comment, Stored};
 use crate::rules::paging::{List, Pages, Window};
-use crate::{posts::post, rules::people};
+use crate::posts::post;
 
 /// Which post's comments, and which part of the list.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,27 +40,30 @@ impl MessageType for CommentList {
         let window = Window::of(before.as_deref(), *limit)?;
         let mut pages = Pages::new(Table::Entities, post::partition(post), comment::PREFIX, window);
         let about = cx.tables.get(Table::Entities, post::key(post));
-        let (about, mut rows) = try_join(about, pages.read(&*cx.tables)).await?;
+        let (about, rows) = try_join(about, pages.read(&*cx.tables)).await?;
         let about = post::undeleted(about)?;
+        let mut found = parsed(rows)?;
+        // The post's author is looked up together with those of the first comments: one read for both.
+        let authors = found.iter().map(|(_, comment)| &comment.author);
+        let mut sighted = post::opened(cx, me, about, authors).await?.sighted;
         loop {
-            let parsed = rows.into_iter().map(|(id, item)| Ok((id, Stored::parse(item)?)));
-            let found = parsed.collect::<Result<Vec<_>, TableError>>()?;
-            // The post's author is looked up together with those of the comments: one read for both.
-            let authors = found.iter().map(|(_, comment)| &comment.author).chain([&about.author]);
-            let hidden = people::hidden(&*cx.tables, me, authors).await?;
-            if hidden.contains(&about.author) {
-                return Err(post::no_such_post());
-            }
             let shown = found.into_iter().map(|(id, comment)| {
-                let comment = (!hidden.contains(&comment.author)).then(|| comment.shown(post, id));
+                let comment = (!sighted.is_blocked(&comment.author)).then(|| comment.shown(post, id));
                 (id, comment)
             });
             if !pages.keep(shown) {
                 return Ok(Outcome::read(pages.list()));
             }
-            rows = pages.read(&*cx.tables).await?;
+            found = parsed(pages.read(&*cx.tables).await?)?;
+            let mut reading = Reading::new(me);
+            found.iter().for_each(|(_, comment)| reading.blocks(&comment.author));
+            sighted.add(reading.read(&*cx.tables).await?);
         }
     }
+}
+
+fn parsed(rows: Vec<(Ulid, Item)>) -> Result<Vec<(Ulid, Stored)>, TableError> {
+    rows.into_iter().map(|(id, item)| Ok((id, Stored::parse(item)?))).collect()
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ impl MessageType for DmList {
         people::not_oneself(me, with, "writes to")?;
         let mut pages = Pages::new(Table::Entities, dm::partition(me, with), "", window);
         let standing = people::meet(cx, me, with, Vec::new());
-        let ((standing, _), rows) = try_join(standing, pages.read(&*cx.tables)).await?;
-        standing.may_see()?;
+        let ((met, _), rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        met.may_see()?;
         let shown = rows.into_iter().map(|(id, item)| Ok((id, Some(Stored::parse(item)?.shown(id)))));
         pages.keep(shown.collect::<Result<Vec<_>, TableError>>()?);
         Ok(Outcome::read(pages.list()))

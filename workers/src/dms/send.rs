@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::affinity::{self, Deed};
+use soundoff_common::model::sight::Act;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Condition, Item, Table, Write};
@@ -39,14 +40,14 @@ impl MessageType for DmSend {
         let (from, id) = (&request.from, request.mid);
         people::not_oneself(from, to, "writes to")?;
         texts::message(text, texts::MAX_DM)?;
-        let (standing, _) = people::meet(cx, from, to, Vec::new()).await?;
-        standing.may_act()?;
+        let (mut met, _) = people::meet(cx, from, to, Vec::new()).await?;
+        met.may_do(cx, Act::Message).await?;
         let stored =
             Stored { from: from.clone(), to: to.clone(), text: text.clone(), created_at: request.at };
         let key = dm::key(from, to, id);
         let mut writes = vec![Write::put(Table::Entities, key, Item::of(&stored)).when(Condition::Missing)];
         writes.push(affinity::count(from, to, Deed::Message, request.at));
-        writes.extend(standing.unchanged());
+        writes.extend(met.unchanged());
         let reply = OneMessage { message: stored.shown(id) };
         let body = raw(&reply);
         let push = |to: &Handle, push_type| {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::sight::Act;
 use soundoff_common::pipeline::handler::{Context, Event, Failure, MessageType, Outcome, Request, Told, raw};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::Handle;
@@ -37,11 +38,14 @@ impl MessageType for Typing {
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<Noted>, Failure> {
         let (from, to) = (&request.from, &request.body.to);
         people::not_oneself(from, to, "writes to")?;
-        let (standing, _) = people::meet(cx, from, to, Vec::new()).await?;
-        standing.exists()?;
+        let (mut met, _) = people::meet(cx, from, to, Vec::new()).await?;
+        met.exists()?;
         let outcome = Outcome::read(Noted {});
-        if standing.blocked() {
-            return Ok(outcome);
+        // Who may not write to somebody is not told by this that they may not.
+        match met.may_do(cx, Act::Message).await {
+            Ok(()) => {}
+            Err(Failure::Reject(_)) => return Ok(outcome),
+            Err(failure) => return Err(failure),
         }
         let body = raw(&TypingEvent { from });
         Ok(outcome.event(Event { to: vec![to.clone()], event_type: "typing", body }))

@@ -1,4 +1,5 @@
-//! Follows: a state row, a row in each of two lists, a counter on each of two accounts, always moved together.
+//! Follows: a state row, a row in each of two lists, a counter on each of two accounts, always moved together; and a row
+//! in a list of requests while a follow is asked for.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::accounts::{self, attribute};
 pub(crate) use soundoff_common::model::follows::{PREFIX, Row, followers, following, key};
-use soundoff_common::model::follows::{followers_key, following_key};
+use soundoff_common::model::follows::{followers_key, following_key, request_key};
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 use soundoff_common::protocol::Handle;
 
@@ -33,6 +34,38 @@ pub(crate) struct Followed {
     pub(crate) user: Handle,
     /// Whether the sender follows them now. A later message of the sender's may have come first.
     pub(crate) following: bool,
+    /// The same, and whether the sender has asked to follow them, who are private.
+    pub(crate) state: Following,
+}
+
+/// What the sender's follow of a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Following {
+    /// Nothing.
+    None,
+    /// The sender has asked for it.
+    Requested,
+    /// The sender follows them.
+    Following,
+}
+
+impl Following {
+    /// From whether it is on, and whether it is asked for.
+    pub(crate) fn of(on: bool, asked: bool) -> Self {
+        match (on, asked) {
+            (true, _) => Self::Following,
+            (false, true) => Self::Requested,
+            (false, false) => Self::None,
+        }
+    }
+}
+
+impl Followed {
+    /// After a turn.
+    pub(crate) fn after(user: &Handle, turn: &Turn) -> Self {
+        Self { user: user.clone(), following: turn.on, state: Following::of(turn.on, turn.asked) }
+    }
 }
 
 /// Follows that change in one transaction, at most one in each direction.
@@ -46,6 +79,13 @@ pub(crate) struct Moves {
 impl Moves {
     /// Adds the change of `from`'s follow of `to`.
     pub(crate) fn add(&mut self, from: &Handle, to: &Handle, turn: Turn) {
+        if let Some(since) = turn.answered {
+            self.writes.push(Write::delete(Table::Relationships, request_key(to, since)));
+        }
+        if turn.asked && turn.write.is_some() {
+            let row = Item::of(&Row { who: from.clone() });
+            self.writes.push(Write::put(Table::Relationships, request_key(to, turn.row), row));
+        }
         self.writes.extend(turn.write);
         if !turn.flipped {
             return;

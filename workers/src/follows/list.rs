@@ -3,6 +3,7 @@
 use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Table, TableError};
@@ -39,7 +40,7 @@ pub(crate) struct FollowList {
 impl MessageType for FollowList {
     const TYPE: &'static str = "follow.list";
     const SUMMARY: &'static str =
-        "Handles of followers or followed, newest first, without users across a block from the sender.";
+        "Handles of followers or followed, newest first, without users across a block from the sender. `forbidden` when the user is private and the sender does not follow them.";
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
@@ -55,12 +56,12 @@ impl MessageType for FollowList {
         };
         let mut pages = Pages::new(Table::Relationships, partition, follow::PREFIX, window);
         let standing = people::meet(cx, me, user, Vec::new());
-        let ((standing, _), mut rows) = try_join(standing, pages.read(&*cx.tables)).await?;
-        standing.may_see()?;
+        let ((mut met, _), mut rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        met.may_see_lists(cx).await?;
         loop {
             let parsed = rows.into_iter().map(|(id, item)| Ok((id, item.parse::<Row>()?.who)));
             let found = parsed.collect::<Result<Vec<_>, TableError>>()?;
-            let hidden = people::hidden(&*cx.tables, me, found.iter().map(|(_, who)| who)).await?;
+            let hidden = sight::hidden(&*cx.tables, me, found.iter().map(|(_, who)| who)).await?;
             let shown = found.into_iter().map(|(id, who)| (id, (!hidden.contains(&who)).then_some(who)));
             if !pages.keep(shown) {
                 return Ok(Outcome::read(pages.list()));

@@ -12,7 +12,7 @@ pub(crate) struct FollowRemove;
 
 impl MessageType for FollowRemove {
     const TYPE: &'static str = "follow.remove";
-    const SUMMARY: &'static str = "Follows a user no longer; fine when the sender did not.";
+    const SUMMARY: &'static str = "Follows a user no longer, and asks no longer to follow them; fine when the sender did not.";
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
     type Reply = Followed;
@@ -24,9 +24,9 @@ impl MessageType for FollowRemove {
         let mut found = people::find(cx, to, vec![(Table::Relationships, key.clone())]).await?;
         let mut moves = Moves::default();
         let turn = Toggle::of(key, found.pop().flatten())?.turn(false, request.mid, false);
-        let following = turn.on;
+        let reply = Followed::after(to, &turn);
         moves.add(from, to, turn);
-        Ok(Outcome::effect(Followed { user: to.clone(), following }, moves.writes()))
+        Ok(Outcome::effect(reply, moves.writes()))
     }
 }
 
@@ -45,13 +45,13 @@ mod tests {
         let late = world.message("alice", "follow.remove", &body);
         for _ in 0..2 {
             let reply = world.ok("alice", "follow.remove", body.clone()).await;
-            assert_eq!(reply, json!({ "user": "bobby", "following": false }));
+            assert_eq!(reply, json!({ "user": "bobby", "following": false, "state": "none" }));
         }
         let profile = world.ok("alice", "profile.get", body.clone()).await;
         assert_eq!(profile["user"]["followers"], 0);
         world.ok("alice", "follow.add", body).await;
         let reply = crate::testing::world::reply(&world.run(&late).await.unwrap());
-        assert_eq!(reply, json!({ "user": "bobby", "following": true }), "it came before the last one");
+        assert_eq!(reply, json!({ "user": "bobby", "following": true, "state": "following" }), "it came before the last one");
         world.audit();
     }
 }

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::model::affinity::{self, Deed};
+use soundoff_common::model::sight::Act;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::protocol::Handle;
 
 use crate::likes::like::{self, Liked, Likes};
 use crate::posts::post;
-use crate::rules::people::Block;
 
 /// The handler.
 pub(crate) struct LikeAdd;
@@ -34,13 +34,13 @@ impl MessageType for LikeAdd {
     async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<Likes>, Failure> {
         let (from, id) = (&request.from, post::id(&request.body.post)?);
         let (post, like) = like::read(cx, from, id).await?;
-        let block = Block::between(cx, from, &post.author).await?;
-        block.may_act()?;
+        let mut approached = post::approached(cx, from, &post).await?;
+        approached.may_do(cx, &post, Act::Notice).await?;
         let own = post.author == *from;
         let turn = like.turn(true, request.mid, !own);
         let (news, liked) = (turn.news, turn.on);
-        let (mut writes, likes) = like::writes(id, post.likes, turn);
-        writes.extend(block.unchanged(from, &post.author));
+        let (mut writes, likes) = like::writes(id, post.likes, turn, post.as_decided());
+        writes.extend(approached.unchanged(&post));
         if news {
             writes.push(affinity::count(from, &post.author, Deed::Like, request.at));
         }

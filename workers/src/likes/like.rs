@@ -6,7 +6,7 @@ use soundoff_common::model::holdings::{Holding, Of};
 use soundoff_common::model::posts::attribute;
 use soundoff_common::model::relations;
 use soundoff_common::pipeline::handler::{Context, Failure};
-use soundoff_common::ports::tables::{Change, Key, Table, Write};
+use soundoff_common::ports::tables::{Change, Condition, Key, Table, Write};
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
@@ -63,8 +63,8 @@ pub(crate) async fn read(cx: &Context, user: &Handle, post: Ulid) -> Result<(pos
 }
 
 /// The writes of a like's turn, and the likes after it. The post's counter changes only on a flip, and the post must
-/// still exist in any case.
-pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn) -> (Vec<Write>, u64) {
+/// still be as `when` says in any case.
+pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn, when: Condition) -> (Vec<Write>, u64) {
     let mut writes = Vec::from_iter(turn.write);
     let delta = match (turn.flipped, turn.on) {
         (false, _) => 0,
@@ -72,9 +72,9 @@ pub(crate) fn writes(post: Ulid, likes: u64, turn: Turn) -> (Vec<Write>, u64) {
         (true, false) => -1,
     };
     writes.push(match delta {
-        0 => Write::check(Table::Entities, post::key(post), post::live()),
+        0 => Write::check(Table::Entities, post::key(post), when),
         delta => Write::update(Table::Entities, post::key(post), vec![Change::Add(attribute::LIKES, delta)])
-            .when(post::live()),
+            .when(when),
     });
     (writes, likes.saturating_add_signed(delta))
 }

@@ -1,5 +1,5 @@
-//! `like.remove`: takes a like back; fine when there is none. A block does not prevent it: the like is the sender's
-//! own. But it tells nothing of a post that the block hides.
+//! `like.remove`: takes a like back; fine when there is none. That the post is hidden from the sender does not prevent
+//! it: the like is their own. But it tells nothing of a post that is hidden.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,7 +7,6 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 
 use crate::likes::like::{self, Liked};
 use crate::posts::post;
-use crate::rules::people::Block;
 
 /// The handler.
 pub(crate) struct LikeRemove;
@@ -17,7 +16,7 @@ pub(crate) struct LikeRemove;
 pub(crate) struct LikesLeft {
     /// The post's id.
     post: String,
-    /// How many like it now; missing across a block.
+    /// How many like it now; missing where the sender may not see the post.
     #[serde(skip_serializing_if = "Option::is_none")]
     likes: Option<u64>,
     /// Whether the sender likes it now. A later message of the sender's may have come first.
@@ -26,8 +25,8 @@ pub(crate) struct LikesLeft {
 
 impl MessageType for LikeRemove {
     const TYPE: &'static str = "like.remove";
-    const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none. Across a block the \
-                                   reply has no `likes`, and without a like it is `not_found`.";
+    const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none. Where the sender may \
+                                   not see the post, the reply has no `likes`, and without a like it is `not_found`.";
     const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);
     type Body = Liked;
     type Reply = LikesLeft;
@@ -35,14 +34,14 @@ impl MessageType for LikeRemove {
     async fn handle(cx: &Context, request: &Request<Liked>) -> Result<Outcome<LikesLeft>, Failure> {
         let (from, id) = (&request.from, post::id(&request.body.post)?);
         let (post, like) = like::read(cx, from, id).await?;
-        // Not checked again by the transaction: a block decides what is told, as with `post.get`, and not what is done.
-        let is_hidden = Block::between(cx, from, &post.author).await?.stands();
+        // Not checked again by the transaction: it decides what is told, as with `post.get`, and not what is done.
+        let is_hidden = !post::approached(cx, from, &post).await?.is_seen;
         if is_hidden && !like.on() {
             return Err(post::no_such_post());
         }
         let turn = like.turn(false, request.mid, false);
         let liked = turn.on;
-        let (writes, likes) = like::writes(id, post.likes, turn);
+        let (writes, likes) = like::writes(id, post.likes, turn, post::live());
         let reply = LikesLeft { post: id.to_string(), likes: (!is_hidden).then_some(likes), liked };
         Ok(Outcome::effect(reply, writes))
     }

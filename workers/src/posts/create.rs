@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::accounts;
-use soundoff_common::model::posts::News;
+use soundoff_common::model::posts::{Audience, News, State};
+use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
@@ -22,6 +23,8 @@ pub(crate) struct PostCreate {
     /// Ids of media of the sender's that have passed their check.
     #[schemars(length(max = 4))]
     media: Option<Vec<String>>,
+    /// Whom it is for; everyone when absent. A private user's posts are for followers in any case.
+    audience: Option<Audience>,
 }
 
 impl MessageType for PostCreate {
@@ -33,7 +36,7 @@ impl MessageType for PostCreate {
     type Reply = OnePost;
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
-        let Self { text, media } = &request.body;
+        let Self { text, media, audience } = &request.body;
         let chosen = media.as_deref().unwrap_or_default();
         match chosen {
             [] => texts::message(text, texts::MAX_POST)?,
@@ -50,6 +53,11 @@ impl MessageType for PostCreate {
             media,
             deleted: false,
             deleted_by: None,
+            audience: audience.unwrap_or_default(),
+            group: None,
+            state: State::Shown,
+            state_mid: None,
+            reason: None,
         };
         let count = vec![Change::Add(accounts::attribute::POSTS, 1)];
         let mut writes = vec![
@@ -58,7 +66,7 @@ impl MessageType for PostCreate {
             Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
         ];
         writes.extend(attaching);
-        let reply = OnePost { post: post.shown(id) };
+        let reply = OnePost { post: sight::own(post, id) };
         Ok(Outcome::effect(reply, writes).then(post::tell_followers(News::Created, id)))
     }
 }

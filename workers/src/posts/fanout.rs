@@ -6,7 +6,8 @@
 //! deleted meanwhile is not announced.
 
 use futures_util::future::try_join;
-use soundoff_common::model::posts::{News, PostFanout};
+use soundoff_common::model::posts::{News, PostFanout, State};
+use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{
     Context, Event, Failure, MessageType, Nothing, Outcome, Request, Source, Told, raw,
 };
@@ -14,8 +15,7 @@ use soundoff_common::ports::tables::{Query, Table, TableError};
 use soundoff_common::protocol::Handle;
 
 use crate::follows::follow::{self, Row};
-use crate::posts::post::{self, OnePost};
-use crate::rules::people;
+use crate::posts::post::{self, OnePost, Stored};
 
 /// The number of followers that one message looks at.
 const FOLLOWERS_AT_ONCE: usize = 500;
@@ -50,41 +50,42 @@ impl MessageType for Fanout {
         let post = cx.tables.get(Table::Entities, post::key(id));
         let (post, page) = try_join(post, cx.tables.query(query)).await?;
         let Some(post) = post::parse(post)? else { return Ok(Outcome::read(Nothing {})) };
-        if post.author != *author || post.deleted != (body.news == News::Deleted) {
+        let is_gone = post.deleted || !matches!(post.state, State::Shown);
+        if post.author != *author || is_gone != (body.news == News::Deleted) {
             return Ok(Outcome::read(Nothing {}));
         }
         let next = page.items.last().filter(|_| page.more).map(|(sk, _)| sk.clone());
         let followers: Result<Vec<Handle>, TableError> =
             page.items.into_iter().map(|(_, item)| Ok(item.parse::<Row>()?.who)).collect();
-        let online = online(cx, author, followers?).await?;
+        // Who could see it before it was gone.
+        let post = Stored { deleted: false, state: State::Shown, ..post };
+        let online = online(cx, &post, followers?).await?;
         let mut outcome = Outcome::read(Nothing {});
         if !online.is_empty() {
-            let event_type = match body.news {
-                News::Created => "post.created",
-                News::Deleted => "post.deleted",
+            let (event_type, post) = match body.news {
+                News::Created => ("post.created", sight::announced(post, id)),
+                News::Deleted => ("post.deleted", sight::deleted(post, id)),
             };
-            let body = raw(&OnePost { post: post.shown(id) });
+            let body = raw(&OnePost { post });
             outcome = outcome.event(Event { to: online, event_type, body });
         }
         if let Some(next) = next {
-            let rest = PostFanout { news: body.news, post: body.post.clone(), before: Some(next) };
+            let rest = PostFanout { before: Some(next), ..body.clone() };
             outcome = outcome.then(post::fan_out(&rest));
         }
         Ok(outcome)
     }
 }
 
-/// Those of `followers` who have a socket and no block between them and the author.
-async fn online(cx: &Context, author: &Handle, followers: Vec<Handle>) -> Result<Vec<Handle>, Failure> {
+/// Those of `followers` who have a socket and may see the post.
+async fn online(cx: &Context, post: &Stored, followers: Vec<Handle>) -> Result<Vec<Handle>, Failure> {
     if followers.is_empty() {
         return Ok(followers);
     }
     let sockets = cx.sessions.get_many(&followers).await?;
-    let mut online: Vec<Handle> =
+    let online: Vec<Handle> =
         followers.into_iter().zip(sockets).filter(|(_, s)| !s.is_empty()).map(|(who, _)| who).collect();
-    let hidden = people::hidden(&*cx.tables, author, &online).await?;
-    online.retain(|who| !hidden.contains(who));
-    Ok(online)
+    Ok(sight::audience(&*cx.tables, post, online).await?)
 }
 
 #[cfg(test)]
@@ -94,6 +95,7 @@ mod tests {
     use serde_json::Value;
     use serde_json::json;
     use soundoff_common::pipeline::handler::FollowUp;
+    use soundoff_common::ports::tables::Tables as _;
 
     async fn deliver(
         world: &World,
@@ -143,11 +145,14 @@ mod tests {
         let world = World::with(&["alice", "bobby"]).await;
         world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
         world.online("bobby").await;
+        let post = world.post("alice", "hi").await.parse().unwrap();
+        let post = world.tables.get(Table::Entities, post::key(post)).await.unwrap();
+        let post = post::parse(post).unwrap().unwrap();
         for (blocker, blocked) in [("alice", "bobby"), ("bobby", "alice")] {
             let read_before = vec![user("bobby")];
-            assert_eq!(online(&world.cx, &user("alice"), read_before.clone()).await.unwrap(), read_before);
+            assert_eq!(online(&world.cx, &post, read_before.clone()).await.unwrap(), read_before);
             world.ok(blocker, "block.add", json!({ "user": blocked })).await;
-            assert_eq!(online(&world.cx, &user("alice"), read_before).await.unwrap(), []);
+            assert_eq!(online(&world.cx, &post, read_before).await.unwrap(), []);
             world.ok(blocker, "block.remove", json!({ "user": blocked })).await;
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct PostSeen {
 
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
-    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, or across a block.";
+    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, across a block, or not for the sender.";
     const READS: bool = true;
     type Body = Self;
     type Reply = PostSeen;
@@ -35,10 +35,12 @@ impl MessageType for PostGet {
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<PostSeen>, Failure> {
         let id = post::id(&request.body.post)?;
         let key = like::key(id, &request.from);
-        let like = Some((Table::Relationships, key.clone()));
-        let (post, like) = post::visible(cx, &request.from, id, like).await?;
-        let liked = Toggle::of(key, like)?.on();
-        Ok(Outcome::read(PostSeen { post: post.shown(id), liked }))
+        let keys = [(Table::Entities, post::key(id)), (Table::Relationships, key.clone())];
+        let mut found = cx.tables.get_many(&keys).await?.into_iter();
+        let post = post::undeleted(found.next().flatten())?;
+        let liked = Toggle::of(key, found.next().flatten())?.on();
+        let opened = post::opened(cx, &request.from, post, std::iter::empty()).await?;
+        Ok(Outcome::read(PostSeen { post: opened.shown(id), liked }))
     }
 }
 

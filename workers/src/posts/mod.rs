@@ -1,6 +1,7 @@
 //! Posts: made, shown, listed, taken down, and announced to followers.
 
 mod attached;
+mod decision;
 pub(crate) mod post;
 mod takedown;
 
@@ -10,6 +11,7 @@ handlers! {
     get::PostGet,
     delete::PostDelete,
     remove::PostRemove,
+    restore::PostRestore,
     list::PostList,
     fanout::Fanout,
 }

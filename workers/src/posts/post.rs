@@ -2,10 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use soundoff_common::model::accounts;
 use soundoff_common::model::ids;
 use soundoff_common::model::posts::{News, PostFanout};
+use soundoff_common::model::sight::{self, Act, Door, Opened, Reading, Sighted};
 use soundoff_common::pipeline::handler::{Context, Failure, FollowUp, raw};
-use soundoff_common::ports::tables::{Condition, Item, Key, Table};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use ulid::Ulid;
 
@@ -13,7 +15,7 @@ pub(crate) use soundoff_common::model::posts::{
     FANOUT, Post, Stored, attribute, key, list_partition, parse, partition, row_key,
 };
 
-use crate::rules::people::Block;
+use crate::rules::people;
 
 /// What replies and events hold of one post.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -22,7 +24,7 @@ pub(crate) struct OnePost {
     pub(crate) post: Post,
 }
 
-/// Makes a transaction fail when the post is missing or deleted.
+/// Makes a transaction fail when the post is missing or deleted. For what is done whatever moderators decide.
 pub(crate) fn live() -> Condition {
     Condition::All(vec![Condition::Exists, Condition::Absent(attribute::DELETED)])
 }
@@ -37,21 +39,68 @@ pub(crate) fn undeleted(found: Option<Item>) -> Result<Stored, Failure> {
     parse(found)?.filter(|post| !post.deleted).ok_or_else(no_such_post)
 }
 
-/// The post `id` if `reader` may see it. It takes two reads, as the author is known only after the first.
-pub(crate) async fn visible(
+/// A post that was read and that `reader` names, if they may see it. It takes another read, as the author is known only
+/// after the first.
+/// Whether blocks stand between the reader and those `beside` it is read in the same call.
+pub(crate) async fn opened<'a>(
     cx: &Context,
     reader: &Handle,
-    id: Ulid,
-    extra: Option<(Table, Key)>,
-) -> Result<(Stored, Option<Item>), Failure> {
-    let mut keys = vec![(Table::Entities, key(id))];
-    keys.extend(extra);
-    let mut found = cx.tables.get_many(&keys).await?.into_iter();
-    let post = undeleted(found.next().flatten())?;
-    if Block::between(cx, reader, &post.author).await?.stands() {
-        return Err(no_such_post());
+    post: Stored,
+    beside: impl Iterator<Item = &'a Handle>,
+) -> Result<Opened, Failure> {
+    sight::look_at(&*cx.tables, reader, post, beside).await?.ok_or_else(no_such_post)
+}
+
+/// What the sender is to a post that they act upon, as read.
+#[derive(Debug)]
+pub(crate) struct Approached {
+    pub(crate) sighted: Sighted,
+    /// Whether the sender sees the post, as others do: to moderate is no act upon it.
+    pub(crate) is_seen: bool,
+}
+
+/// What the sender is to a post that they act upon.
+pub(crate) async fn approached(cx: &Context, actor: &Handle, post: &Stored) -> Result<Approached, Failure> {
+    let mut sighted = Sighted::new(actor);
+    sight::look(&*cx.tables, &mut sighted, std::iter::once(post)).await?;
+    let is_seen = sighted.may_see(post, Door::Link);
+    Ok(Approached { sighted, is_seen })
+}
+
+impl Approached {
+    /// Refuses an act upon a post that its author, or a block, does not allow, or that the sender does not see.
+    pub(crate) async fn may_do(&mut self, cx: &Context, post: &Stored, act: Act) -> Result<(), Failure> {
+        if !self.is_seen && !self.sighted.is_blocked(&post.author) {
+            return Err(no_such_post());
+        }
+        if act != Act::Notice && post.author != *self.sighted.viewer() {
+            // An audience that names the sender is no leave to comment.
+            let mut reading = Reading::new(self.sighted.viewer());
+            if !self.sighted.knows_privacy(&post.author) {
+                reading.privacy(&post.author);
+            }
+            self.sighted.add(reading.read(&*cx.tables).await?);
+        }
+        people::may_do(cx, &mut self.sighted, &post.author, act).await?;
+        if self.is_seen { Ok(()) } else { Err(no_such_post()) }
     }
-    Ok((post, found.next().flatten()))
+
+    /// Checks that make a transaction fail when something of it has changed since it was read.
+    pub(crate) fn unchanged(&self, post: &Stored) -> Vec<Write> {
+        let viewer = self.sighted.viewer();
+        let mut writes = self.sighted.to(&post.author).unchanged(viewer, &post.author);
+        if let Some(group) = post.group.filter(|_| post.author != *viewer) {
+            writes.extend(self.sighted.within(group).unchanged(group, viewer));
+        }
+        writes
+    }
+}
+
+/// The write that counts a post among those that its author shows, or no longer; none of one that counts in no case.
+pub(crate) fn counted(post: &Stored, by: i64) -> Option<Write> {
+    let counts = post.state.is_shown() && post.group.is_none();
+    let change = vec![Change::Add(accounts::attribute::POSTS, by)];
+    counts.then(|| Write::update(Table::Users, accounts::key(&post.author), change).when(Condition::Exists))
 }
 
 pub(crate) fn no_such_post() -> Failure {
@@ -60,12 +109,13 @@ pub(crate) fn no_such_post() -> Failure {
 
 /// Reports to online followers of the sender what happened to a post.
 pub(crate) fn tell_followers(news: News, id: Ulid) -> FollowUp {
-    fan_out(&PostFanout { news, post: id.to_string(), before: None })
+    fan_out(&PostFanout { news, post: id.to_string(), before: None, decided: false })
 }
 
-/// Reports to online followers of its author that a post is gone.
-pub(crate) fn tell_followers_of(author: &Handle, id: Ulid) -> FollowUp {
-    FollowUp { about: Some(author.clone()), ..tell_followers(News::Deleted, id) }
+/// Reports to online followers of its author that a moderator has hidden a post, or shows it again.
+pub(crate) fn tell_of_decision(author: &Handle, news: News, id: Ulid) -> FollowUp {
+    let page = PostFanout { news, post: id.to_string(), before: None, decided: true };
+    FollowUp { about: Some(author.clone()), ..fan_out(&page) }
 }
 
 /// A page of a fan-out as a message.

@@ -1,8 +1,9 @@
-//! Taking a post down, by its author or by a moderator.
+//! Taking a post down for good, by its author.
 
-use soundoff_common::model::accounts;
+use soundoff_common::model::posts::News;
+use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, FollowUp, Request};
-use soundoff_common::ports::tables::{Change, Condition, Table, TableError, Write};
+use soundoff_common::ports::tables::{Change, Table, TableError, Write};
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
@@ -49,24 +50,24 @@ impl Takedown {
             Change::Set(post::attribute::DELETED_BY, request.mid.to_string().into()),
             Change::Remove(post::attribute::TEXT),
             Change::Remove(post::attribute::MEDIA),
+            Change::Remove(post::attribute::REASON),
         ];
-        let count = vec![Change::Add(accounts::attribute::POSTS, -1)];
         let mut writes = vec![
-            Write::update(Table::Entities, post::key(self.id), tombstone).when(post::live()),
+            Write::update(Table::Entities, post::key(self.id), tombstone).when(self.post.as_decided()),
             Write::delete(Table::Entities, post::row_key(self.author(), self.id)),
-            Write::update(Table::Users, accounts::key(self.author()), count).when(Condition::Exists),
         ];
+        writes.extend(post::counted(&self.post, -1));
         writes.extend(attached::released(cx, self.author(), &self.post.media).await?);
         Ok(writes)
     }
 
     /// The message that announces it to its author's online followers.
     pub(crate) fn news(&self) -> FollowUp {
-        post::tell_followers_of(self.author(), self.id)
+        post::tell_followers(News::Deleted, self.id)
     }
 
     /// The reply to the sender.
     pub(crate) fn reply(self) -> OnePost {
-        OnePost { post: self.post.shown(self.id) }
+        OnePost { post: sight::own(self.post, self.id) }
     }
 }

@@ -2,11 +2,15 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::model::accounts::Account;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
+use crate::follows::follow::{self, Following};
 use crate::profiles::profile::OneProfile;
 use crate::rules::people;
+use crate::rules::toggles::Toggle;
 
 /// Whose profile.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,10 +28,15 @@ impl MessageType for ProfileGet {
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OneProfile>, Failure> {
         let user = request.body.user.as_ref().unwrap_or(&request.from);
-        let (standing, _) = people::meet(cx, &request.from, user, Vec::new()).await?;
-        standing.may_see()?;
-        let account: soundoff_common::model::accounts::Account = standing.account()?.parse()?;
-        Ok(Outcome::read(account.into()))
+        let me = &request.from;
+        let is_own = user == me;
+        let mine = if is_own { Vec::new() } else { vec![(Table::Relationships, follow::key(me, user))] };
+        let (mut met, mut found) = people::meet(cx, me, user, mine).await?;
+        met.may_see()?;
+        let follow = Toggle::of(follow::key(me, user), found.pop().flatten())?;
+        let account: Account = met.account()?.parse()?;
+        let you = (!is_own).then(|| Following::of(follow.on(), follow.asked()));
+        Ok(Outcome::read(OneProfile::of(account, !is_own && met.is_private(), you)))
     }
 }
 
@@ -47,7 +56,7 @@ mod tests {
         let theirs = world.ok("alice", "profile.get", json!({ "user": "bobby", "unknown": 1 })).await;
         let expected = json!({ "user": {
             "handle": "bobby", "name": "", "bio": "", "followers": 1, "following": 0, "posts": 1,
-            "created_at": "2023-11-14T22:13:20.000Z",
+            "created_at": "2023-11-14T22:13:20.000Z", "you": "following",
         }});
         assert_eq!(theirs, expected);
         let bad = json!({ "user": "X" });

@@ -1,15 +1,15 @@
-//! `presence.get`: which of some users have a live socket. A user across a block is offline.
+//! `presence.get`: which of some users have a live socket. A user across a block is offline, and so is a private one to
+//! who does not follow them.
 
 use std::collections::HashSet;
 
 use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::{ErrorCode, Handle};
-
-use crate::rules::people;
 
 /// The most users in one request.
 const MAX_USERS: usize = 100;
@@ -31,7 +31,7 @@ pub(crate) struct Presence {
 
 impl MessageType for PresenceGet {
     const TYPE: &'static str = "presence.get";
-    const SUMMARY: &'static str = "Which of up to 100 users are online. Users across a block are not.";
+    const SUMMARY: &'static str = "Which of up to 100 users are online. Users across a block are not, nor are private users whom the sender does not follow.";
     const TERMS: Terms = Terms::USUAL.cost(2).sheddable();
     const READS: bool = true;
     type Body = Self;
@@ -50,10 +50,10 @@ impl MessageType for PresenceGet {
             return Ok(Outcome::read(Presence { online: Vec::new() }));
         }
         let sockets = async { Ok::<_, Failure>(cx.sessions.get_many(&handles).await?) };
-        let hidden = async { Ok(people::hidden(&*cx.tables, &request.from, &handles).await?) };
-        let (sockets, hidden) = try_join(sockets, hidden).await?;
+        let met = async { Ok(sight::meet_all(&*cx.tables, &request.from, &handles).await?) };
+        let (sockets, met) = try_join(sockets, met).await?;
         let there = handles.into_iter().zip(sockets);
-        let online = there.filter(|(who, sockets)| !sockets.is_empty() && !hidden.contains(who));
+        let online = there.filter(|(who, sockets)| !sockets.is_empty() && met.to(who).may_see_lists());
         Ok(Outcome::read(Presence { online: online.map(|(who, _)| who).collect() }))
     }
 }

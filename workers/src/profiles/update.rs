@@ -87,7 +87,7 @@ impl MessageType for ProfileUpdate {
         let superseded =
             matches!(&write.action, soundoff_common::ports::tables::Action::Update(c) if c.is_empty());
         let writes = if superseded { Vec::new() } else { vec![write] };
-        Ok(Outcome::effect(account.into(), writes))
+        Ok(Outcome::effect(OneProfile::of(account, false, None), writes))
     }
 }
 

@@ -1,27 +1,19 @@
-//! Another user's standing to the sender: whether they exist, and whether a block stands between the two.
-
-use std::collections::HashSet;
+//! Another user's standing to the sender: whether they exist, whether a block stands between the two, and what they let
+//! others see and do.
 
 use soundoff_common::model::accounts;
-use soundoff_common::model::blocks;
+use soundoff_common::model::privacy::From;
+use soundoff_common::model::sight::{self, Act, Reading, Refusal, Sighted, Standing};
 use soundoff_common::pipeline::handler::{Context, Failure};
-use soundoff_common::ports::tables::{Item, Key, Table, TableError, Tables, Write};
+use soundoff_common::ports::tables::{Item, Key, Table, TableError, Write};
 use soundoff_common::protocol::{ErrorCode, Handle};
 
 /// What one user is to another, as read.
 #[derive(Debug)]
-pub(crate) struct Standing {
-    pair: (Handle, Handle),
+pub(crate) struct Met {
+    other: Handle,
     account: Option<Item>,
-    block: Block,
-}
-
-/// Whether a block stands between two users, as read.
-#[derive(Debug)]
-pub(crate) struct Block {
-    stands: bool,
-    /// The state that [`Block::unchanged`] checks; none when both are the same user.
-    seen: Option<[Option<String>; 2]>,
+    sighted: Sighted,
 }
 
 /// What `other` is to `me`, and the items at `keys`, in one read.
@@ -30,17 +22,18 @@ pub(crate) async fn meet(
     me: &Handle,
     other: &Handle,
     mut keys: Vec<(Table, Key)>,
-) -> Result<(Standing, Vec<Option<Item>>), TableError> {
+) -> Result<(Met, Vec<Option<Item>>), TableError> {
     let asked = keys.len();
+    let mut reading = Reading::new(me);
+    reading.blocks(other);
+    reading.privacy(other);
     keys.push((Table::Users, accounts::key(other)));
-    if me != other {
-        keys.extend(blocks::keys(me, other));
-    }
+    keys.extend_from_slice(reading.keys());
     let mut found = cx.tables.get_many(&keys).await?;
-    let mut theirs = found.split_off(asked);
-    let account = theirs.remove(0);
-    let block = Block::judge(&theirs);
-    Ok((Standing { pair: (me.clone(), other.clone()), account, block }, found))
+    let theirs = found.split_off(asked);
+    let sighted = reading.judged(&theirs[1..])?;
+    let account = theirs.into_iter().next().flatten();
+    Ok((Met { other: other.clone(), account, sighted }, found))
 }
 
 /// The items at `keys`, in one read with the account of `other`, which must exist. For acts that a block does not
@@ -56,10 +49,10 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-impl Standing {
+impl Met {
     /// Their account.
-    pub(crate) fn account(self) -> Result<Item, Failure> {
-        self.account.ok_or_else(no_such_user)
+    pub(crate) fn account(&mut self) -> Result<Item, Failure> {
+        self.account.take().ok_or_else(no_such_user)
     }
 
     /// Refuses when they do not exist.
@@ -67,75 +60,83 @@ impl Standing {
         self.account.as_ref().map(|_| ()).ok_or_else(no_such_user)
     }
 
-    /// Whether a block stands.
-    pub(crate) fn blocked(&self) -> bool {
-        self.block.stands
+    /// What the sender is to them.
+    pub(crate) fn standing(&self) -> Standing {
+        self.sighted.to(&self.other)
     }
 
     /// Refuses to show what is theirs across a block, with the error for what does not exist.
     pub(crate) fn may_see(&self) -> Result<(), Failure> {
-        if self.block.stands { Err(no_such_user()) } else { self.exists() }
+        if self.standing().blocked { Err(no_such_user()) } else { self.exists() }
     }
 
-    /// Refuses an act towards them across a block.
-    pub(crate) fn may_act(&self) -> Result<(), Failure> {
+    /// Refuses to show what a private user shows to followers only.
+    pub(crate) async fn may_see_lists(&mut self, cx: &Context) -> Result<(), Failure> {
+        self.may_see()?;
+        self.sighted.settle(&*cx.tables, std::iter::once(&self.other)).await?;
+        if self.standing().may_see_lists() {
+            return Ok(());
+        }
+        let message = "this account is private: only who follows it sees its posts and lists";
+        Err(Failure::reject(ErrorCode::Forbidden, message))
+    }
+
+    /// Refuses an act towards them that they, or a block, do not allow.
+    pub(crate) async fn may_do(&mut self, cx: &Context, act: Act) -> Result<(), Failure> {
         self.exists()?;
-        self.block.may_act()
+        may_do(cx, &mut self.sighted, &self.other, act).await
     }
 
-    /// Checks that make a transaction fail when a block has changed since it was read.
-    pub(crate) fn unchanged(self) -> Vec<Write> {
-        self.block.unchanged(&self.pair.0, &self.pair.1)
+    /// Whether who wants to follow them must ask.
+    pub(crate) fn is_private(&self) -> bool {
+        self.standing().is_private()
+    }
+
+    /// What the sender is to this and to other users, to read more.
+    pub(crate) fn into_sighted(self) -> Sighted {
+        self.sighted
+    }
+
+    /// Checks that make a transaction fail when something of it has changed since it was read.
+    pub(crate) fn unchanged(&self) -> Vec<Write> {
+        self.standing().unchanged(self.sighted.viewer(), &self.other)
     }
 }
 
-impl Block {
-    /// The block between two users, read without their accounts. Nobody blocks themselves: that costs no read.
-    pub(crate) async fn between(cx: &Context, a: &Handle, b: &Handle) -> Result<Self, TableError> {
-        if a == b {
-            return Ok(Self::judge(&[]));
-        }
-        Ok(Self::judge(&cx.tables.get_many(&blocks::keys(a, b)).await?))
+/// Refuses an act towards `other` that they, or a block, do not allow. It reads whether the two follow each other only
+/// where that matters.
+pub(crate) async fn may_do(
+    cx: &Context,
+    sighted: &mut Sighted,
+    other: &Handle,
+    act: Act,
+) -> Result<(), Failure> {
+    if matches!(sight::may_do(&sighted.to(other), act), Err(Refusal::Only(_))) {
+        let mut reading = Reading::new(sighted.viewer());
+        reading.follows(other);
+        reading.followed(other);
+        sighted.add(reading.read(&*cx.tables).await?);
     }
-
-    fn judge(found: &[Option<Item>]) -> Self {
-        let (stands, seen) = blocks::judge(found);
-        Self { stands, seen: (!found.is_empty()).then_some(seen) }
-    }
-
-    /// Whether it stands.
-    pub(crate) fn stands(&self) -> bool {
-        self.stands
-    }
-
-    /// Refuses an act across it.
-    pub(crate) fn may_act(&self) -> Result<(), Failure> {
-        if self.stands {
-            return Err(Failure::reject(ErrorCode::Forbidden, "a block stands between you and this user"));
-        }
-        Ok(())
-    }
-
-    /// Checks that make a transaction fail when a block has changed since it was read.
-    pub(crate) fn unchanged(self, a: &Handle, b: &Handle) -> Vec<Write> {
-        self.seen.map_or_else(Vec::new, |seen| blocks::unchanged(a, b, seen))
-    }
+    sight::may_do(&sighted.to(other), act).map_err(|refusal| refused(refusal, act))
 }
 
-/// Those of `others` whom a block hides from `me`, in one read.
-pub(crate) async fn hidden(
-    tables: &dyn Tables,
-    me: &Handle,
-    others: impl IntoIterator<Item = &Handle>,
-) -> Result<HashSet<Handle>, TableError> {
-    let mut others: Vec<Handle> = others.into_iter().filter(|other| *other != me).cloned().collect();
-    others.sort_unstable();
-    others.dedup();
-    if others.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let blocked = blocks::between(tables, me, &others).await?;
-    Ok(others.into_iter().zip(blocked).filter_map(|(other, blocked)| blocked.then_some(other)).collect())
+fn refused(refusal: Refusal, act: Act) -> Failure {
+    let Refusal::Only(from) = refusal else {
+        return Failure::reject(ErrorCode::Forbidden, "a block stands between you and this user");
+    };
+    let what = match act {
+        Act::Message => "messages",
+        Act::Comment => "comments",
+        Act::Notice => "notices",
+    };
+    let whom = match from {
+        From::Everyone => "everyone",
+        From::Followers => "their followers",
+        From::Following => "those whom they follow",
+        From::Mutuals => "those whom they follow and who follow them",
+        From::Nobody => "nobody",
+    };
+    Failure::reject(ErrorCode::Forbidden, format!("this user takes {what} of {whom} only"))
 }
 
 /// Refuses what nobody does to themselves.
@@ -146,6 +147,6 @@ pub(crate) fn not_oneself(me: &Handle, other: &Handle, what: &str) -> Result<(),
     Ok(())
 }
 
-fn no_such_user() -> Failure {
+pub(crate) fn no_such_user() -> Failure {
     Failure::reject(ErrorCode::NotFound, "there is no such user")
 }

@@ -14,6 +14,8 @@ pub(crate) const MAX_DM: usize = 4000;
 pub(crate) const MAX_NAME: usize = 50;
 /// The most characters of a bio.
 pub(crate) const MAX_BIO: usize = 300;
+/// The most characters of a moderator's reason.
+pub(crate) const MAX_REASON: usize = 500;
 
 /// What may be in a text of several lines beside what is shown.
 const LINES: [char; 3] = ['\n', '\r', '\t'];
@@ -47,6 +49,13 @@ pub(crate) fn name(text: &str) -> Result<String, Failure> {
 pub(crate) fn bio(text: &str) -> Result<String, Failure> {
     within("bio", text, MAX_BIO)?;
     about_oneself("bio", text, &LINES)
+}
+
+/// Checks a reason that a moderator gives: some lines. Returns it as it is stored.
+pub(crate) fn reason(text: &str) -> Result<String, Failure> {
+    within("reason", text, MAX_REASON)?;
+    says_something("reason", text)?;
+    about_oneself("reason", text, &LINES)
 }
 
 /// It is shown amid texts of others, whose direction is not its to change.

@@ -15,17 +15,29 @@ pub(crate) struct Toggle {
     seen: Option<State>,
 }
 
+/// What a relation is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Off,
+    Asked,
+    On,
+}
+
 /// What a message does to a relation.
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// The state afterwards.
     pub(crate) on: bool,
+    /// Whether it is asked for afterwards.
+    pub(crate) asked: bool,
     /// Whether the state has changed: only then counters and list rows change.
     pub(crate) flipped: bool,
     /// Whether the other side is notified, which happens at most once.
     pub(crate) news: bool,
-    /// Names the list rows that a flip makes or removes.
+    /// Names the list rows that a flip makes or removes, or the row of what is asked for now.
     pub(crate) row: Ulid,
+    /// Names the row of what was asked for and is no longer.
+    pub(crate) answered: Option<Ulid>,
     /// The state row's change; none when a later message has been applied.
     pub(crate) write: Option<Write>,
 }
@@ -41,44 +53,88 @@ impl Toggle {
         self.seen.as_ref().is_some_and(|state| state.on)
     }
 
+    /// Whether it is asked for.
+    pub(crate) fn asked(&self) -> bool {
+        self.seen.as_ref().is_some_and(|state| state.asked)
+    }
+
     /// Switches it on or off as of `mid`. With `telling`, the other side is notified of the first time it is on.
     pub(crate) fn turn(self, on: bool, mid: Ulid, telling: bool) -> Turn {
+        self.steer(if on { Phase::On } else { Phase::Off }, mid, telling)
+    }
+
+    /// Asks for it as of `mid`, unless it is on. The other side is notified of the first time.
+    pub(crate) fn ask(self, mid: Ulid) -> Turn {
+        let phase = if self.on() { Phase::On } else { Phase::Asked };
+        self.steer(phase, mid, true)
+    }
+
+    fn steer(self, phase: Phase, mid: Ulid, telling: bool) -> Turn {
         match &self.seen {
-            Some(state) if mid <= state.mid => {
-                Turn { on: state.on, flipped: false, news: false, row: state.since, write: None }
-            }
-            _ => self.become_state(on, mid, telling),
+            Some(state) if mid <= state.mid => Turn {
+                on: state.on,
+                asked: state.asked,
+                flipped: false,
+                news: false,
+                row: state.since,
+                answered: None,
+                write: None,
+            },
+            _ => self.become_state(phase, mid, mid, telling),
         }
     }
 
     /// Switches it off whatever its `mid` is: a block also ends a follow that came after it.
     pub(crate) fn sever(self, mid: Ulid) -> Turn {
         match &self.seen {
-            Some(state) if state.on => {
-                let mid = mid.max(state.mid);
-                self.become_state(false, mid, false)
+            Some(state) if state.on || state.asked => {
+                let later = mid.max(state.mid);
+                self.become_state(Phase::Off, later, later, false)
             }
             _ => self.turn(false, mid, false),
         }
     }
 
-    fn become_state(self, on: bool, mid: Ulid, telling: bool) -> Turn {
-        let flipped = on != self.on();
+    /// The other side's answer to what is asked for. It is no message of the one who asked, so their `mid` stays: their
+    /// next message counts, whatever its order to the answer. The rows keep the request's name: one message may answer
+    /// many.
+    pub(crate) fn answer(self, accept: bool) -> Turn {
+        let (mid, since) = self.seen.as_ref().map(|state| (state.mid, state.since)).unwrap_or_default();
+        self.become_state(if accept { Phase::On } else { Phase::Off }, mid, since, false)
+    }
+
+    fn become_state(self, phase: Phase, mid: Ulid, named: Ulid, telling: bool) -> Turn {
+        let (on, asked) = (phase == Phase::On, phase == Phase::Asked);
+        let (was_on, was_asked) = (self.on(), self.asked());
         let notified = self.seen.as_ref().is_some_and(|state| state.notified);
-        let news = flipped && on && telling && !notified;
+        let begins = (on && !was_on) || (asked && !was_asked);
+        let news = begins && telling && !notified;
         let before = self.seen.as_ref().map(|state| state.since);
-        let since = if flipped { mid } else { before.unwrap_or(mid) };
-        let state = State { on, mid, since, notified: notified || news };
-        // Both attributes: `sever` can change the one and leave the other.
+        let changes = on != was_on || asked != was_asked;
+        let since = if changes { named } else { before.unwrap_or(named) };
+        let state = State { on, mid, since, notified: notified || news, asked };
+        // All of it: `sever` and `answer` can change the one and leave the other.
         let expected = match self.seen {
             Some(seen) => Condition::All(vec![
                 Condition::Equals(attribute::MID, seen.mid.to_string().into()),
                 Condition::Equals(attribute::ON, seen.on.into()),
+                match seen.asked {
+                    true => Condition::Equals(attribute::ASKED, true.into()),
+                    false => Condition::Absent(attribute::ASKED),
+                },
             ]),
             None => Condition::Missing,
         };
         let write = Write::put(Table::Relationships, self.key, Item::of(&state)).when(expected);
-        Turn { on, flipped, news, row: if on { since } else { before.unwrap_or(mid) }, write: Some(write) }
+        Turn {
+            on,
+            asked,
+            flipped: on != was_on,
+            news,
+            row: if on || asked { since } else { before.unwrap_or(mid) },
+            answered: before.filter(|_| was_asked && !asked),
+            write: Some(write),
+        }
     }
 }
 
@@ -156,6 +212,7 @@ mod tests {
         let expected = vec![
             Condition::Equals(attribute::MID, mid(5).to_string().into()),
             Condition::Equals(attribute::ON, true.into()),
+            Condition::Absent(attribute::ASKED),
         ];
         assert_eq!(turn.write.as_ref().unwrap().condition, Condition::All(expected));
         let off = Toggle::of(Key::new("p", "s"), after(&turn, None)).unwrap();

@@ -180,13 +180,30 @@ impl World {
                         assert!(!self.is_on("block", a, b), "{from} follows {to} across a block");
                     }
                 }
-                (Table::Relationships, ("follow" | "followers", _), sk) if sk.starts_with("l#") => {
+                (Table::Relationships, ("follow", from), sk)
+                    if sk.starts_with("s#") && item.flag("asked") =>
+                {
+                    let (to, row) = (&sk[2..], format!("l#{}", item.text("since").unwrap()));
+                    due_rows.push((format!("requests#{to}"), row, from.to_owned()));
+                    for (a, b) in [(from, to), (to, from)] {
+                        assert!(!self.is_on("block", a, b), "{from} asks {to} across a block");
+                    }
+                }
+                (Table::Relationships, ("close", from), sk) if sk.starts_with("s#") && item.flag("on") => {
+                    let row = format!("l#{}", item.text("since").unwrap());
+                    due_rows.push((format!("close#{from}"), row, sk[2..].to_owned()));
+                }
+                (Table::Relationships, ("follow" | "followers" | "requests" | "close", _), sk)
+                    if sk.starts_with("l#") =>
+                {
                     rows.push((key.pk.clone(), sk.to_owned(), item.text("who").unwrap().to_owned()));
                 }
                 (Table::Entities, ("post", _), sk) if sk.starts_with("c#") => count(&key.pk, "comments"),
                 (Table::Entities, ("post", id), "post") if !item.flag("deleted") => {
                     let author = item.text("author").unwrap();
-                    count(&format!("user#{author}"), "posts");
+                    if item.text("state").is_none() {
+                        count(&format!("user#{author}"), "posts");
+                    }
                     let row = (Table::Entities, Key::new(format!("posts#{author}"), id));
                     assert!(all.contains_key(&row), "a post that its author's list lacks");
                 }

@@ -1,0 +1,15 @@
+//! The one eye: whether somebody may see something, and whether they may do something to somebody.
+//!
+//! Law 14: what may not be seen is seen through no door. Every page, list, event and act asks here, and a post becomes
+//! what clients see of it nowhere else. `standing` says what is read, in as few calls as possible; `judge` decides from
+//! it and reads nothing.
+
+mod judge;
+mod people;
+mod posts;
+mod standing;
+
+pub use judge::{Act, Door, Refusal, may_do, may_see};
+pub use people::{audience, hidden, meet_all};
+pub use posts::{Opened, announced, deleted, look, look_at, moderated, own};
+pub use standing::{Reading, Sighted, Standing};

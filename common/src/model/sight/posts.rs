@@ -1,0 +1,130 @@
+//! Posts as somebody sees them.
+
+use ulid::Ulid;
+
+use crate::model::accounts;
+use crate::model::posts::{Post, State, Stored};
+use crate::model::sight::judge::{Door, may_see};
+use crate::model::sight::standing::{Reading, Sighted};
+use crate::ports::tables::{Table, TableError, Tables};
+use crate::protocol::{Handle, Role};
+
+/// A post that somebody names, and what they are to it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The post.
+    pub post: Stored,
+    /// What was read to judge it.
+    pub sighted: Sighted,
+}
+
+impl Opened {
+    /// The post as they see it: who does not see it as anybody would is its author or moderates it, and is told why.
+    #[must_use]
+    pub fn shown(self, id: Ulid) -> Post {
+        let is_told = self.post.author == *self.sighted.viewer() || !self.is_seen_by_all();
+        seen(self.post, id, is_told)
+    }
+
+    fn is_seen_by_all(&self) -> bool {
+        matches!(self.post.state, State::Shown | State::Limited)
+    }
+}
+
+/// A post as its own author sees it.
+#[must_use]
+pub fn own(post: Stored, id: Ulid) -> Post {
+    post.shown(id)
+}
+
+/// A post as who has just decided about it sees it.
+#[must_use]
+pub fn moderated(post: Stored, id: Ulid) -> Post {
+    post.shown(id)
+}
+
+/// A post as it is announced to those of [`crate::model::sight::audience`].
+#[must_use]
+pub fn announced(post: Stored, id: Ulid) -> Post {
+    seen(post, id, false)
+}
+
+/// What is left of a post that is gone: its id and author, for those who have seen it.
+#[must_use]
+pub fn deleted(post: Stored, id: Ulid) -> Post {
+    seen(Stored { text: String::new(), media: Vec::new(), ..post }, id, false)
+}
+
+/// What others see: neither what moderators have decided nor why.
+fn seen(mut post: Stored, id: Ulid, is_told: bool) -> Post {
+    if !is_told {
+        (post.state, post.reason) = (State::Shown, None);
+    }
+    post.shown(id)
+}
+
+impl Sighted {
+    /// Whether the viewer may see a post whose author and group were read.
+    #[must_use]
+    pub fn may_see(&self, post: &Stored, door: Door) -> bool {
+        let within = post.group.map(|group| self.within(group));
+        may_see(post, &self.to(&post.author), within.as_ref(), door)
+    }
+
+    /// The post as the viewer sees it, if they may.
+    #[must_use]
+    pub fn post(&self, post: Stored, id: Ulid, door: Door) -> Option<Post> {
+        let is_told = post.author == *self.viewer();
+        self.may_see(&post, door).then(|| seen(post, id, is_told))
+    }
+}
+
+/// Reads what is still needed to judge some posts, in at most two calls; none when `sighted` knows it all.
+///
+/// # Errors
+/// When the tables do not answer.
+pub async fn look<'a>(
+    tables: &dyn Tables,
+    sighted: &mut Sighted,
+    posts: impl Iterator<Item = &'a Stored> + Clone,
+) -> Result<(), TableError> {
+    let there = posts.filter(|post| !post.deleted);
+    let mut reading = Reading::new(sighted.viewer());
+    there.clone().filter(|post| !sighted.knows(post)).for_each(|post| reading.post(post));
+    sighted.add(reading.read(tables).await?);
+    sighted.settle(tables, there.map(|post| &post.author)).await
+}
+
+/// A post that `viewer` names by its id and that was read before, if they may see it. A moderator of the deployment sees
+/// all that is not deleted. Whether blocks stand between the viewer and those `beside` it is read in the same call.
+///
+/// # Errors
+/// When the tables do not answer.
+pub async fn look_at<'a>(
+    tables: &dyn Tables,
+    viewer: &Handle,
+    post: Stored,
+    beside: impl Iterator<Item = &'a Handle>,
+) -> Result<Option<Opened>, TableError> {
+    if post.deleted {
+        return Ok(None);
+    }
+    let mut reading = Reading::new(viewer);
+    beside.for_each(|other| reading.blocks(other));
+    if post.author != *viewer {
+        reading.post(&post);
+    }
+    let mut sighted = reading.read(tables).await?;
+    sighted.settle(tables, std::iter::once(&post.author)).await?;
+    if sighted.may_see(&post, Door::Link) || is_moderator(tables, viewer).await? {
+        return Ok(Some(Opened { post, sighted }));
+    }
+    Ok(None)
+}
+
+/// Asked only where somebody would see nothing otherwise, so that it costs others nothing.
+async fn is_moderator(tables: &dyn Tables, viewer: &Handle) -> Result<bool, TableError> {
+    let account = tables.get(Table::Users, accounts::key(viewer)).await?;
+    let account: Option<accounts::Account> = account.map(crate::ports::tables::Item::parse).transpose()?;
+    Ok(account.is_some_and(|account| account.role >= Role::Moderator))
+}

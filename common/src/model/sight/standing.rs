@@ -1,0 +1,365 @@
+//! What somebody is to others, as read: blocks, privacy, follows, close friends, groups.
+
+use std::collections::BTreeMap;
+
+use ulid::Ulid;
+
+use crate::model::groups::{self, Within};
+use crate::model::posts::{Audience, Stored};
+use crate::model::privacy::{self, Privacy};
+use crate::model::relations::attribute;
+use crate::model::{blocks, close, follows};
+use crate::ports::tables::{Condition, Item, Key, Table, TableError, Tables, Write};
+use crate::protocol::Handle;
+
+/// A relation as it was read.
+#[derive(Debug, Clone, Default)]
+struct Relation {
+    on: bool,
+    mid: Option<String>,
+}
+
+impl Relation {
+    fn of(item: Option<&Item>) -> Self {
+        let on = item.is_some_and(|item| item.flag(attribute::ON));
+        Self { on, mid: item.and_then(|item| item.text(attribute::MID)).map(str::to_owned) }
+    }
+
+    fn unchanged(&self, key: Key) -> Write {
+        let condition = match &self.mid {
+            Some(mid) => Condition::All(vec![
+                Condition::Equals(attribute::MID, mid.as_str().into()),
+                Condition::Equals(attribute::ON, self.on.into()),
+            ]),
+            None => Condition::Missing,
+        };
+        Write::check(Table::Relationships, key, condition)
+    }
+}
+
+/// What somebody is to another user, as far as it was read.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// They are the same.
+    pub own: bool,
+    /// A block stands between the two.
+    pub blocked: bool,
+    seen: Option<[Option<String>; 2]>,
+    privacy: Option<Privacy>,
+    follows: Option<Relation>,
+    followed: Option<Relation>,
+    close: Option<Relation>,
+    /// That they follow the other was known before.
+    is_follower: bool,
+}
+
+impl Standing {
+    /// What the other lets people see and do. One that was not read counts as that of a private user.
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        self.privacy.clone().unwrap_or_else(|| Privacy { private: true, ..Privacy::default() })
+    }
+
+    /// Whether the other is private.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.privacy.as_ref().is_none_or(|privacy| privacy.private)
+    }
+
+    /// Whether they follow the other. What was not read counts as no.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.is_follower || self.follows.as_ref().is_some_and(|relation| relation.on)
+    }
+
+    /// Whether the other follows them.
+    #[must_use]
+    pub fn followed(&self) -> bool {
+        self.followed.as_ref().is_some_and(|relation| relation.on)
+    }
+
+    /// Whether the other has named them as close.
+    #[must_use]
+    pub fn is_close(&self) -> bool {
+        self.close.as_ref().is_some_and(|relation| relation.on)
+    }
+
+    /// Checks that make a transaction fail when something of it has changed since it was read.
+    #[must_use]
+    pub fn unchanged(&self, viewer: &Handle, other: &Handle) -> Vec<Write> {
+        let mut writes = Vec::new();
+        writes.extend(self.seen.iter().flat_map(|seen| blocks::unchanged(viewer, other, seen.clone())));
+        writes.extend(self.privacy.iter().map(|privacy| privacy.unchanged(other)));
+        let relations = [
+            (&self.follows, follows::key(viewer, other)),
+            (&self.followed, follows::key(other, viewer)),
+            (&self.close, close::key(other, viewer)),
+        ];
+        writes.extend(
+            relations
+                .into_iter()
+                .filter_map(|(relation, key)| relation.as_ref().map(|relation| relation.unchanged(key))),
+        );
+        writes
+    }
+}
+
+/// What is to be read of one other user: where each of it is among the keys.
+#[derive(Debug, Default)]
+struct Places {
+    blocks: Option<usize>,
+    privacy: Option<usize>,
+    follows: Option<usize>,
+    followed: Option<usize>,
+    close: Option<usize>,
+    /// Known without a read.
+    is_follower: bool,
+}
+
+/// What is to be read to judge what `viewer` may see and do.
+#[derive(Debug)]
+pub struct Reading {
+    viewer: Handle,
+    keys: Vec<(Table, Key)>,
+    people: BTreeMap<Handle, Places>,
+    groups: BTreeMap<Ulid, usize>,
+}
+
+impl Reading {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(viewer: &Handle) -> Self {
+        Self { viewer: viewer.clone(), keys: Vec::new(), people: BTreeMap::new(), groups: BTreeMap::new() }
+    }
+
+    fn add(&mut self, other: &Handle, place: fn(&mut Places) -> &mut Option<usize>, keys: &[Key]) {
+        if *other == self.viewer {
+            return;
+        }
+        let at = self.keys.len();
+        let place = place(self.people.entry(other.clone()).or_default());
+        if place.is_none() {
+            *place = Some(at);
+            self.keys.extend(keys.iter().map(|key| (Table::Relationships, key.clone())));
+        }
+    }
+
+    /// Whether a block stands.
+    pub fn blocks(&mut self, other: &Handle) {
+        let keys = blocks::keys(&self.viewer, other).map(|(_, key)| key);
+        self.add(other, |places| &mut places.blocks, &keys);
+    }
+
+    /// What the other lets people see and do.
+    pub fn privacy(&mut self, other: &Handle) {
+        self.add(other, |places| &mut places.privacy, &[privacy::key(other)]);
+    }
+
+    /// Whether the viewer follows the other.
+    pub fn follows(&mut self, other: &Handle) {
+        let key = follows::key(&self.viewer, other);
+        self.add(other, |places| &mut places.follows, &[key]);
+    }
+
+    /// Whether the other follows the viewer.
+    pub fn followed(&mut self, other: &Handle) {
+        let key = follows::key(other, &self.viewer);
+        self.add(other, |places| &mut places.followed, &[key]);
+    }
+
+    /// Whether the other has named the viewer as close.
+    pub fn close(&mut self, other: &Handle) {
+        let key = close::key(other, &self.viewer);
+        self.add(other, |places| &mut places.close, &[key]);
+    }
+
+    /// The caller knows already that the viewer follows the other.
+    pub fn is_follower(&mut self, other: &Handle) {
+        self.people.entry(other.clone()).or_default().is_follower = true;
+    }
+
+    /// A group, and what the viewer is in it.
+    pub fn group(&mut self, group: Ulid) {
+        if !self.groups.contains_key(&group) {
+            self.groups.insert(group, self.keys.len());
+            self.keys.push((Table::Entities, groups::key(group)));
+            self.keys.push((Table::Relationships, groups::member_key(group, &self.viewer)));
+        }
+    }
+
+    /// What is needed to judge a post, as far as the post itself says so.
+    pub fn post(&mut self, post: &Stored) {
+        self.blocks(&post.author);
+        if let Some(group) = post.group {
+            self.group(group);
+        }
+        let knows = self.people.get(&post.author).is_some_and(|places| places.is_follower);
+        match post.audience {
+            _ if knows && post.audience != Audience::Close => {}
+            Audience::Everyone => self.privacy(&post.author),
+            Audience::Followers => self.follows(&post.author),
+            Audience::Close => self.close(&post.author),
+        }
+    }
+
+    /// What to read, for callers that read more in the same call and then [`Self::judged`].
+    #[must_use]
+    pub fn keys(&self) -> &[(Table, Key)] {
+        &self.keys
+    }
+
+    /// What was read, in the order of [`Self::keys`].
+    ///
+    /// # Errors
+    /// [`TableError::Corrupt`] when an item is not what it should be.
+    pub fn judged(self, found: &[Option<Item>]) -> Result<Sighted, TableError> {
+        let mut people = BTreeMap::new();
+        for (other, places) in self.people {
+            let relation = |at: Option<usize>| at.map(|at| Relation::of(found[at].as_ref()));
+            let mut standing = Standing {
+                follows: relation(places.follows),
+                followed: relation(places.followed),
+                close: relation(places.close),
+                is_follower: places.is_follower,
+                ..Standing::default()
+            };
+            if let Some(at) = places.blocks {
+                let (blocked, seen) = blocks::judge(&found[at..at + 2]);
+                (standing.blocked, standing.seen) = (blocked, Some(seen));
+            }
+            standing.privacy = places.privacy.map(|at| Privacy::parse(found[at].clone())).transpose()?;
+            people.insert(other, standing);
+        }
+        let groups = self.groups.into_iter().map(|(id, at)| {
+            let group = groups::parse(found[at].clone())?;
+            let member = found[at + 1].clone().map(Item::parse).transpose()?;
+            Ok((id, Within { group, member }))
+        });
+        let groups = groups.collect::<Result<_, TableError>>()?;
+        Ok(Sighted { people, groups, ..Sighted::new(&self.viewer) })
+    }
+
+    /// Reads it, in one call; none when there is nothing to read.
+    ///
+    /// # Errors
+    /// When the tables do not answer, or an item is corrupt.
+    pub async fn read(self, tables: &dyn Tables) -> Result<Sighted, TableError> {
+        let found = if self.keys.is_empty() { Vec::new() } else { tables.get_many(&self.keys).await? };
+        self.judged(&found)
+    }
+}
+
+/// What `viewer` is to others and in groups, as read.
+#[derive(Debug)]
+pub struct Sighted {
+    viewer: Handle,
+    own: Standing,
+    people: BTreeMap<Handle, Standing>,
+    groups: BTreeMap<Ulid, Within>,
+}
+
+impl Sighted {
+    /// An eye that has seen nothing yet.
+    #[must_use]
+    pub fn new(viewer: &Handle) -> Self {
+        let own = Standing { own: true, privacy: Some(Privacy::default()), ..Standing::default() };
+        Self { viewer: viewer.clone(), own, people: BTreeMap::new(), groups: BTreeMap::new() }
+    }
+
+    /// Whether all is read that judges a post.
+    #[must_use]
+    pub fn knows(&self, post: &Stored) -> bool {
+        if post.author == self.viewer {
+            return true;
+        }
+        let Some(standing) = self.people.get(&post.author) else { return false };
+        let knows_author = match post.audience {
+            Audience::Everyone => standing.privacy.is_some() || standing.follows(),
+            Audience::Followers => standing.follows.is_some() || standing.is_follower,
+            Audience::Close => standing.close.is_some(),
+        };
+        let knows_group = post.group.is_none_or(|group| self.groups.contains_key(&group));
+        standing.seen.is_some() && knows_author && knows_group
+    }
+
+    /// Whether it is read what another user lets people see and do.
+    #[must_use]
+    pub fn knows_privacy(&self, other: &Handle) -> bool {
+        self.people.get(other).is_some_and(|standing| standing.privacy.is_some())
+    }
+
+    /// Whose eye it is.
+    #[must_use]
+    pub fn viewer(&self) -> &Handle {
+        &self.viewer
+    }
+
+    /// What the viewer is to another user. One who was not read is blocked: what nobody has judged is not shown.
+    #[must_use]
+    pub fn to(&self, other: &Handle) -> Standing {
+        if *other == self.viewer {
+            return self.own.clone();
+        }
+        let unread = || Standing { blocked: true, ..Standing::default() };
+        self.people.get(other).cloned().unwrap_or_else(unread)
+    }
+
+    /// Whether a block stands between the viewer and another user.
+    #[must_use]
+    pub fn is_blocked(&self, other: &Handle) -> bool {
+        *other != self.viewer && self.people.get(other).is_none_or(|standing| standing.blocked)
+    }
+
+    /// What the viewer is in a group.
+    #[must_use]
+    pub fn within(&self, group: Ulid) -> Within {
+        self.groups.get(&group).cloned().unwrap_or_default()
+    }
+
+    /// Those of `others` who are private, and of whom it is not known whether the viewer follows them: they need a second
+    /// reading.
+    fn unsettled<'a>(&self, others: impl Iterator<Item = &'a Handle>) -> Vec<&'a Handle> {
+        others
+            .filter(|other| {
+                self.people.get(*other).is_some_and(|standing| {
+                    !standing.blocked
+                        && standing.privacy.as_ref().is_some_and(|privacy| privacy.private)
+                        && standing.follows.is_none()
+                        && !standing.is_follower
+                })
+            })
+            .collect()
+    }
+
+    /// Reads whether the viewer follows those of `others` who turned out to be private.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn settle<'a>(
+        &mut self,
+        tables: &dyn Tables,
+        others: impl Iterator<Item = &'a Handle>,
+    ) -> Result<(), TableError> {
+        let mut reading = Reading::new(&self.viewer);
+        for other in self.unsettled(others) {
+            reading.follows(other);
+        }
+        self.add(reading.read(tables).await?);
+        Ok(())
+    }
+
+    /// Adds what was read later.
+    pub fn add(&mut self, later: Self) {
+        for (other, more) in later.people {
+            let standing = self.people.entry(other).or_default();
+            standing.blocked |= more.blocked;
+            standing.is_follower |= more.is_follower;
+            standing.seen = more.seen.or(standing.seen.take());
+            standing.privacy = more.privacy.or(standing.privacy.take());
+            standing.follows = more.follows.or(standing.follows.take());
+            standing.followed = more.followed.or(standing.followed.take());
+            standing.close = more.close.or(standing.close.take());
+        }
+        self.groups.extend(later.groups);
+    }
+}

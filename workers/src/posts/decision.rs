@@ -1,0 +1,98 @@
+//! What a moderator decides about anybody's post. The later decision wins, by `mid`; nothing of the post is lost, so that
+//! it can be looked at again and shown again.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use soundoff_common::model::posts::{News, State};
+use soundoff_common::model::sight;
+use soundoff_common::pipeline::handler::{Context, Failure, Outcome, Push, Request, raw};
+use soundoff_common::ports::tables::{Change, Table, Write};
+use ulid::Ulid;
+
+use crate::posts::post::{self, OnePost, Stored};
+
+/// The push to the author.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Decided {
+    /// The id of their post.
+    post: String,
+    /// What it is now.
+    state: State,
+    /// Why, in the moderator's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// What a message decides.
+pub(crate) struct Decision<'a> {
+    pub(crate) state: State,
+    pub(crate) reason: Option<&'a str>,
+    /// The push to the author.
+    pub(crate) push_type: &'static str,
+}
+
+impl Decision<'_> {
+    /// What it comes to for a post that was read and that the sender may decide about.
+    pub(crate) fn of<B>(
+        &self,
+        cx: &Context,
+        request: &Request<B>,
+        (id, before): (Ulid, Stored),
+    ) -> Result<Outcome<OnePost>, Failure> {
+        let mid = request.mid;
+        let (author, is_done) = (before.author.clone(), before.state_mid == Some(mid));
+        if before.state_mid.is_some_and(|decided| mid <= decided) {
+            // A later decision stands, or this one does: its first run was cut off after the commit, and followers may
+            // not know yet.
+            let news = self.news(&before, is_done).map(|news| post::tell_of_decision(&author, news, id));
+            let outcome = Outcome::effect(OnePost { post: sight::moderated(before, id) }, Vec::new());
+            return Ok(news.into_iter().fold(outcome, Outcome::then));
+        }
+        let after = Stored {
+            state: self.state,
+            state_mid: Some(mid),
+            reason: self.reason.map(str::to_owned),
+            ..before.clone()
+        };
+        let news = self.news(&before, true).map(|news| post::tell_of_decision(&author, news, id));
+        let mut changes = vec![Change::Set(post::attribute::STATE_MID, mid.to_string().into())];
+        changes.push(match self.state {
+            State::Shown => Change::Remove(post::attribute::STATE),
+            state => Change::Set(post::attribute::STATE, serde_json::json!(state)),
+        });
+        changes.push(match self.reason {
+            None => Change::Remove(post::attribute::REASON),
+            Some(reason) => Change::Set(post::attribute::REASON, reason.into()),
+        });
+        let mut writes =
+            vec![Write::update(Table::Entities, post::key(id), changes).when(before.as_decided())];
+        if before.state.is_shown() != after.state.is_shown() {
+            writes.extend(post::counted(&before, -1));
+            writes.extend(post::counted(&after, 1));
+        }
+        let body = raw(&Decided {
+            post: id.to_string(),
+            state: self.state,
+            reason: self.reason.map(str::to_owned),
+        });
+        let is_news = before.state != after.state;
+        let outcome = Outcome::effect(OnePost { post: sight::moderated(after, id) }, writes);
+        let outcome = news.into_iter().fold(outcome, Outcome::then);
+        // The author counts as the sender of the push: no block between author and moderator hides it.
+        let push = Push { to: author.clone(), push_type: self.push_type, by: author, body };
+        let _ = cx;
+        Ok(if is_news { outcome.push(push) } else { outcome })
+    }
+
+    /// What followers are told.
+    fn news(&self, before: &Stored, is_ours: bool) -> Option<News> {
+        if !is_ours {
+            return None;
+        }
+        match (before.state.is_shown(), self.state.is_shown()) {
+            (_, false) => Some(News::Deleted),
+            (false, true) => Some(News::Created),
+            (true, true) => None,
+        }
+    }
+}
