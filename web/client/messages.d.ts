@@ -6,6 +6,12 @@ export interface Messages {
   "block.add": { body: Whom; reply: Blocked };
   /** Takes a block back; fine when there is none. Follows do not come back. */
   "block.remove": { body: Whom; reply: Blocked };
+  /** Names a user as close: they see the sender's posts of the audience `close`. They are not told. */
+  "close.add": { body: Whom; reply: Named };
+  /** Handles of those whom the sender has named as close, newest first, without users across a block. */
+  "close.list": { body: CloseList; reply: List<Handle> };
+  /** Names a user as close no longer; fine when the sender did not. From the reply on they see none of the posts for close friends, old ones included. */
+  "close.remove": { body: Whom; reply: Named };
   /** Comments on a post. Its author gets the push `comment.created`, unless it is their own. */
   "comment.create": { body: CommentCreate; reply: OneComment };
   /** A post's comments, newest first, without those of users across a block from the sender. */
@@ -14,15 +20,15 @@ export interface Messages {
   "dm.list": { body: DmList; reply: List<DirectMessage> };
   /** Writes to a user, who gets the push `dm.received`; the sender's devices get `dm.sent`. */
   "dm.send": { body: DmSend; reply: OneMessage };
-  /** Follows a user, who gets the push `follow.added`, once per follower. */
+  /** Follows a user, who gets the push `follow.added`, once per follower. A private user is asked, by the push `follow.requested`, and `state` is `requested`. */
   "follow.add": { body: Whom; reply: Followed };
-  /** Handles of followers or followed, newest first, without users across a block from the sender. */
+  /** Handles of followers or followed, newest first, without users across a block from the sender. `forbidden` when the user is private and the sender does not follow them. */
   "follow.list": { body: FollowList; reply: List<Handle> };
-  /** Follows a user no longer; fine when the sender did not. */
+  /** Follows a user no longer, and asks no longer to follow them; fine when the sender did not. */
   "follow.remove": { body: Whom; reply: Followed };
   /** Likes a post. Its author gets the push `like.added`, once per liker. */
   "like.add": { body: Liked; reply: Likes };
-  /** Takes the sender's like of a post back; fine when there is none. Across a block the reply has no `likes`, and without a like it is `not_found`. */
+  /** Takes the sender's like of a post back; fine when there is none. Where the sender may not see the post, the reply has no `likes`, and without a like it is `not_found`. */
   "like.remove": { body: Liked; reply: LikesLeft };
   /** Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result. */
   "media.begin": { body: MediaBegin; reply: Begun };
@@ -30,18 +36,30 @@ export interface Messages {
   "post.create": { body: PostCreate; reply: OnePost };
   /** Deletes a post of the sender's. Online followers get the event `post.deleted`. */
   "post.delete": { body: PostDelete; reply: OnePost };
-  /** A post. `not_found` when it is deleted, or across a block. */
+  /** A post. `not_found` when it is deleted, across a block, or not for the sender. */
   "post.get": { body: PostGet; reply: PostSeen };
-  /** A user's posts, newest first. `not_found` across a block. */
+  /** A user's posts, newest first. `not_found` across a block; `forbidden` when the user is private and the sender does not follow them. */
   "post.list": { body: PostList; reply: List<Post> };
-  /** Takes anybody's post down; for moderators. The author gets the push `post.removed`, online followers the event `post.deleted`. */
+  /** Takes anybody's post down; for moderators. Nothing of it is lost. The author gets the push `post.removed` and still sees the post, online followers get the event `post.deleted`. */
   "post.remove": { body: PostRemove; reply: OnePost };
-  /** Which of up to 100 users are online. Users across a block are not. */
+  /** Shows a post again that a moderator has taken down; for moderators. Fine when it is shown. The author gets the push `post.restored`, online followers the event `post.created`. */
+  "post.restore": { body: PostRestore; reply: OnePost };
+  /** Which of up to 100 users are online. Users across a block are not, nor are private users whom the sender does not follow. */
   "presence.get": { body: PresenceGet; reply: Presence };
+  /** What the sender lets others see and do. */
+  "privacy.get": { body: PrivacyGet; reply: OnePrivacy };
+  /** Changes what the sender lets others see and do. From the reply on it holds for everything, what was posted before included. */
+  "privacy.update": { body: PrivacyUpdate; reply: OnePrivacy };
   /** A user's profile. `not_found` across a block. */
   "profile.get": { body: ProfileGet; reply: OneProfile };
   /** Changes the sender's name (50 characters) or bio (300 characters). */
   "profile.update": { body: ProfileUpdate; reply: OneProfile };
+  /** Lets a user follow the sender who has asked; they get the push `follow.accepted`. Fine when they follow already; `not_found` when they have not asked. */
+  "request.accept": { body: Whom; reply: Answered };
+  /** Handles of those who have asked to follow the sender, newest first. */
+  "request.list": { body: RequestList; reply: List<Handle> };
+  /** Refuses a user who has asked to follow the sender, and ends their follow if they do. Nobody is told. They may ask again. */
+  "request.reject": { body: Whom; reply: Answered };
   /** The sender's timeline, precomputed and repaired to what is true now. Comes unasked after `welcome`, as the event `timeline`. */
   "timeline.fetch": { body: Fetch; reply: Page };
   /** Tells a user, as the event `typing`, that the sender is writing to them. */
@@ -56,8 +74,12 @@ export interface Pushes {
   "dm.received": OneMessage;
   /** You have written to somebody, on whichever device. */
   "dm.sent": OneMessage;
+  /** Somebody whom you have asked lets you follow them. */
+  "follow.accepted": Accepted;
   /** Somebody follows you; once per follower. */
   "follow.added": FollowAdded;
+  /** Somebody asks to follow you; once per user. */
+  "follow.requested": FollowAdded;
   /** Somebody likes your post; once per liker. */
   "like.added": LikeAdded;
   /** Your upload is no picture that may be shown, and is gone. */
@@ -65,7 +87,9 @@ export interface Pushes {
   /** Your picture may be shown. */
   "media.ready": MediaReady;
   /** A moderator has taken your post down. */
-  "post.removed": Removed;
+  "post.removed": Decided;
+  /** A moderator shows your post again. */
+  "post.restored": Decided;
   /** Holds the place of a push whose author and you have blocked each other since. */
   "withheld": Nothing;
 }
@@ -89,6 +113,23 @@ export interface List<Item> {
   next: string | null;
 }
 
+/** The push to who has asked. */
+export interface Accepted {
+  /** Whom they follow now. */
+  user: Handle;
+}
+
+/** A user's follow of the sender. */
+export interface Answered {
+  /** What their follow of the sender is now. */
+  state: Following;
+  /** The user's handle. */
+  user: Handle;
+}
+
+/** Whom an author lets see a post. */
+export type Audience = "everyone" | "followers" | "close";
+
 /** Where to upload it. */
 export interface Begun {
   /** The medium's id, for `post.create` once the push `media.ready` has come. */
@@ -103,6 +144,14 @@ export interface Blocked {
   blocked: boolean;
   /** The user's handle. */
   user: Handle;
+}
+
+/** Which part of the list. */
+export interface CloseList {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
 }
 
 /** A comment. */
@@ -135,6 +184,16 @@ export interface CommentList {
   limit?: number | null;
   /** The post's id. */
   post: string;
+}
+
+/** The push to the author. */
+export interface Decided {
+  /** The id of their post. */
+  post: string;
+  /** Why, in the moderator's words. */
+  reason?: string | null;
+  /** What it is now. */
+  state: State;
 }
 
 /** A direct message. */
@@ -180,9 +239,9 @@ export interface Fetch {
   limit?: number | null;
 }
 
-/** The push to the followed user. */
+/** The push to the followed user, or to the one who is asked. */
 export interface FollowAdded {
-  /** Who follows. */
+  /** Who follows, or wants to. */
   by: Handle;
 }
 
@@ -202,9 +261,17 @@ export interface FollowList {
 export interface Followed {
   /** Whether the sender follows them now. A later message of the sender's may have come first. */
   following: boolean;
+  /** The same, and whether the sender has asked to follow them, who are private. */
+  state: Following;
   /** The user's handle. */
   user: Handle;
 }
+
+/** What the sender's follow of a user is. */
+export type Following = "none" | "requested" | "following";
+
+/** Of whom a user takes something. Nobody needs leave from themselves. */
+export type From = "everyone" | "followers" | "following" | "mutuals" | "nobody";
 
 export type Handle = string;
 
@@ -236,7 +303,7 @@ export interface Likes {
 export interface LikesLeft {
   /** Whether the sender likes it now. A later message of the sender's may have come first. */
   liked: boolean;
-  /** How many like it now; missing across a block. */
+  /** How many like it now; missing where the sender may not see the post. */
   likes?: number | null;
   /** The post's id. */
   post: string;
@@ -282,6 +349,14 @@ export interface MediaReady {
   media: Media;
 }
 
+/** Whether a user is close to the sender. */
+export interface Named {
+  /** Whether the sender has named them as close. A later message of the sender's may have come first. */
+  close: boolean;
+  /** The user's handle. */
+  user: Handle;
+}
+
 /** Nothing to say. */
 export type Noted = Record<string, never>;
 
@@ -306,6 +381,12 @@ export interface OnePost {
   post: Post;
 }
 
+/** What replies hold of it. */
+export interface OnePrivacy {
+  /** The settings. */
+  privacy: Settings;
+}
+
 /** What replies hold of one user. */
 export interface OneProfile {
   /** The user. */
@@ -324,24 +405,34 @@ export interface Page {
 
 /** A post as clients see it. */
 export interface Post {
+  /** Whom its author lets see it; missing when that is `everyone`. */
+  audience?: Audience;
   /** Who wrote it. */
   author: Handle;
   /** How many comments it has. */
   comments: number;
   /** When it was sent, RFC 3339 UTC with milliseconds. */
   created_at: string;
+  /** The group that it is in. */
+  group?: string | null;
   /** Names the post. */
   id: string;
   /** How many like it. */
   likes: number;
   /** What it shows. */
   media?: Media[];
+  /** Why, in the moderator's words. */
+  reason?: string | null;
+  /** What moderators have decided; missing when it is `shown`. */
+  state?: State;
   /** What it says; empty in `post.deleted`. */
   text: string;
 }
 
 /** A new post. */
 export interface PostCreate {
+  /** Whom it is for; everyone when absent. A private user's posts are for followers in any case. */
+  audience?: Audience | null;
   /** Ids of media of the sender's that have passed their check. (maxItems 4) */
   media?: string[] | null;
   /** What it says; at least one character, unless there are media. (maxLength 2000) */
@@ -370,9 +461,19 @@ export interface PostList {
   user?: Handle | null;
 }
 
-/** Which post. */
+/** Which post, and what it is to be. */
 export interface PostRemove {
   /** The id of anybody's post. */
+  post: string;
+  /** What its author is told. (maxLength 500) */
+  reason?: string | null;
+  /** `hidden` when absent. */
+  state?: Removed | null;
+}
+
+/** Which post. */
+export interface PostRestore {
+  /** The id of a post that a moderator has taken down. */
   post: string;
 }
 
@@ -396,6 +497,22 @@ export interface PresenceGet {
   users: string[];
 }
 
+/** Nothing to say. */
+export type PrivacyGet = Record<string, never>;
+
+/** What to change: at least one of the settings. */
+export interface PrivacyUpdate {
+  /** Who may comment on their posts, of those who see them. */
+  comment_from?: From | null;
+  /** Who may write to them: `everyone`, `followers`, `following`, `mutuals` or `nobody`. */
+  dm_from?: From | null;
+  /** Whose mentions reach them. */
+  mention_from?: From | null;
+  /** Only followers see the sender's posts and lists, and who wants to follow them must ask. Who follows them goes on.
+With `false`, all who have asked follow them. */
+  private?: boolean | null;
+}
+
 /** A user's public face. */
 export interface Profile {
   /** What they say of themselves; empty at first. */
@@ -412,6 +529,11 @@ export interface Profile {
   name: string;
   /** How many posts they have. */
   posts: number;
+  /** Only their followers see their posts and lists, and who wants to follow them must ask; missing when that is not
+so. Of oneself `privacy.get` says it. */
+  private: boolean;
+  /** What the sender's follow of them is; missing of oneself. */
+  you?: Following | null;
 }
 
 /** Whose profile. */
@@ -428,10 +550,27 @@ export interface ProfileUpdate {
   name?: string | null;
 }
 
-/** The push to the author. */
-export interface Removed {
-  /** The id of their post. */
-  post: string;
+/** How far a post is taken down. */
+export type Removed = "hidden" | "held" | "limited";
+
+/** Which part of the list. */
+export interface RequestList {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
+}
+
+/** What the sender lets others see and do. */
+export interface Settings {
+  /** Who may comment on their posts, of those who see them. */
+  comment_from: From;
+  /** Who may write to them. */
+  dm_from: From;
+  /** Whose mentions reach them. */
+  mention_from: From;
+  /** Only followers see the sender's posts and lists, and who wants to follow them must ask. */
+  private: boolean;
 }
 
 /** One post of a timeline. */
@@ -443,6 +582,9 @@ export interface Shown {
   /** The parts of the score. */
   why: Why;
 }
+
+/** What moderators have decided about a post. */
+export type State = "shown" | "limited" | "held" | "hidden";
 
 /** To whom. */
 export interface Typing {

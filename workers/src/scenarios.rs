@@ -4,4 +4,6 @@ mod costs;
 mod once;
 mod order;
 mod privacy;
+mod private;
 mod races;
+mod sight;

@@ -6,7 +6,7 @@ use soundoff_common::protocol::ErrorCode;
 use crate::testing::world::{World, refusal};
 
 /// Runs `first`'s handler up to its commit, then all of `second` in another process, and then the rest of `first`.
-async fn raced(
+pub(super) async fn raced(
     world: &World,
     first: (&str, &str, Value),
     second: (&'static str, &'static str, Value),

@@ -88,6 +88,9 @@ impl Standing {
     #[must_use]
     pub fn unchanged(&self, viewer: &Handle, other: &Handle) -> Vec<Write> {
         let mut writes = Vec::new();
+        if self.own {
+            return writes;
+        }
         writes.extend(self.seen.iter().flat_map(|seen| blocks::unchanged(viewer, other, seen.clone())));
         writes.extend(self.privacy.iter().map(|privacy| privacy.unchanged(other)));
         let relations = [
