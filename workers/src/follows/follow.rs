@@ -35,13 +35,13 @@ pub(crate) struct Followed {
     /// Whether the sender follows them now. A later message of the sender's may have come first.
     pub(crate) following: bool,
     /// The same, and whether the sender has asked to follow them, who are private.
-    pub(crate) state: Following,
+    pub(crate) state: FollowState,
 }
 
 /// What the sender's follow of a user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Following {
+pub(crate) enum FollowState {
     /// Nothing.
     None,
     /// The sender has asked for it.
@@ -50,7 +50,7 @@ pub(crate) enum Following {
     Following,
 }
 
-impl Following {
+impl FollowState {
     /// From whether it is on, and whether it is asked for.
     pub(crate) fn of(on: bool, asked: bool) -> Self {
         match (on, asked) {
@@ -64,7 +64,7 @@ impl Following {
 impl Followed {
     /// After a turn.
     pub(crate) fn after(user: &Handle, turn: &Turn) -> Self {
-        Self { user: user.clone(), following: turn.on, state: Following::of(turn.on, turn.asked) }
+        Self { user: user.clone(), following: turn.on, state: FollowState::of(turn.on, turn.asked) }
     }
 }
 

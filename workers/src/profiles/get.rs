@@ -7,7 +7,7 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
-use crate::follows::follow::{self, Following};
+use crate::follows::follow::{self, FollowState};
 use crate::profiles::profile::OneProfile;
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
@@ -35,7 +35,7 @@ impl MessageType for ProfileGet {
         met.may_see()?;
         let follow = Toggle::of(follow::key(me, user), found.pop().flatten())?;
         let account: Account = met.account()?.parse()?;
-        let you = (!is_own).then(|| Following::of(follow.on(), follow.asked()));
+        let you = (!is_own).then(|| FollowState::of(follow.on(), follow.asked()));
         Ok(Outcome::read(OneProfile::of(account, !is_own && met.is_private(), you)))
     }
 }

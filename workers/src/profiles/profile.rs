@@ -5,7 +5,7 @@ use serde::Serialize;
 use soundoff_common::model::accounts::Account;
 use soundoff_common::protocol::{Handle, rfc3339};
 
-use crate::follows::follow::Following;
+use crate::follows::follow::FollowState;
 
 /// A user's public face.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub(crate) struct Profile {
     private: bool,
     /// What the sender's follow of them is; missing of oneself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    you: Option<Following>,
+    you: Option<FollowState>,
 }
 
 /// What replies hold of one user.
@@ -42,7 +42,7 @@ pub(crate) struct OneProfile {
 
 impl OneProfile {
     /// The face of `account` as somebody sees it, whose follow of it is `you`.
-    pub(crate) fn of(account: Account, private: bool, you: Option<Following>) -> Self {
+    pub(crate) fn of(account: Account, private: bool, you: Option<FollowState>) -> Self {
         let Account { handle, name, bio, followers, following, posts, created_at, .. } = account;
         let created_at = rfc3339(created_at);
         Self { user: Profile { handle, name, bio, followers, following, posts, created_at, private, you } }

@@ -4,7 +4,7 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::ErrorCode;
 
-use crate::follows::follow::{self, Following, Moves, Whom};
+use crate::follows::follow::{self, FollowState, Moves, Whom};
 use crate::requests::answer::{self, Answered};
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
@@ -26,7 +26,7 @@ impl MessageType for RequestAccept {
         let key = follow::key(user, me);
         let mut found = people::find(cx, user, vec![(Table::Relationships, key.clone())]).await?;
         let follow = Toggle::of(key, found.pop().flatten())?;
-        let reply = Answered { user: user.clone(), state: Following::Following };
+        let reply = Answered { user: user.clone(), state: FollowState::Following };
         if follow.on() {
             return Ok(Outcome::effect(reply, Vec::new()));
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use soundoff_common::pipeline::handler::{Push, Told, raw};
 use soundoff_common::protocol::Handle;
 
-use crate::follows::follow::Following;
+use crate::follows::follow::FollowState;
 
 /// A user's follow of the sender.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -13,7 +13,7 @@ pub(crate) struct Answered {
     /// The user's handle.
     pub(crate) user: Handle,
     /// What their follow of the sender is now.
-    pub(crate) state: Following,
+    pub(crate) state: FollowState,
 }
 
 /// The push to who has asked.

@@ -4,7 +4,7 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 
-use crate::follows::follow::{self, Following, Moves, Whom};
+use crate::follows::follow::{self, FollowState, Moves, Whom};
 use crate::requests::answer::Answered;
 use crate::rules::people;
 use crate::rules::toggles::Toggle;
@@ -30,7 +30,7 @@ impl MessageType for RequestReject {
         if follow.on() || follow.asked() {
             moves.add(user, me, follow.answer(false));
         }
-        let reply = Answered { user: user.clone(), state: Following::None };
+        let reply = Answered { user: user.clone(), state: FollowState::None };
         Ok(Outcome::effect(reply, moves.writes()))
     }
 }
