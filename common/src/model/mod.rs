@@ -10,6 +10,7 @@ pub mod holdings;
 pub mod ids;
 pub mod media;
 pub mod media_checks;
+mod media_loose;
 pub mod posts;
 pub mod privacy;
 pub mod relations;

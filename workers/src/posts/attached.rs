@@ -1,7 +1,7 @@
 //! The media of a post: checks that they are the author's and have passed.
 
 use soundoff_common::model::ids;
-use soundoff_common::model::media::{self, MAX_PER_POST, State};
+use soundoff_common::model::media::{self, MAX_PER_POST, State, Stored};
 use soundoff_common::model::posts::Attached;
 use soundoff_common::pipeline::handler::{Context, Failure};
 use soundoff_common::ports::tables::{Key, Table, TableError, Write};
@@ -45,15 +45,11 @@ pub(crate) async fn chosen(
         attached.push(Attached { id, full: renditions.full.clone() });
         media.push((id, stored));
     }
-    Ok((attached, media::attach(author, &media)))
+    Ok((attached, media::attach(author, &media, true)))
 }
 
-/// The writes by which a post that is taken down releases its media.
-pub(crate) async fn released(
-    cx: &Context,
-    author: &Handle,
-    attached: &[Attached],
-) -> Result<Vec<Write>, TableError> {
+/// The media of a post, as they are now.
+async fn read(cx: &Context, attached: &[Attached]) -> Result<Vec<(Ulid, Stored)>, TableError> {
     if attached.is_empty() {
         return Ok(Vec::new());
     }
@@ -65,7 +61,20 @@ pub(crate) async fn released(
             media.push((id, stored));
         }
     }
-    Ok(media::detach(author, &media))
+    Ok(media)
+}
+
+/// The writes by which a post that is taken down releases its media, and those of them that nobody can open any more
+/// who could until then; `was_open` says whether the post showed them to everybody.
+pub(crate) async fn released(
+    cx: &Context,
+    author: &Handle,
+    attached: &[Attached],
+    was_open: bool,
+) -> Result<(Vec<Write>, Vec<Ulid>), TableError> {
+    let media = read(cx, attached).await?;
+    let shut = media::shut(&media, |stored| stored.detached(was_open));
+    Ok((media::detach(author, &media, was_open), shut))
 }
 
 fn not_found(text: &str) -> Failure {

@@ -6,8 +6,8 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::Role;
 
-use crate::posts::post::{self, OnePost};
-use crate::posts::takedown::Takedown;
+use crate::posts::post::OnePost;
+use crate::posts::takedown::{self, Takedown};
 
 /// Which post.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,19 +30,20 @@ impl MessageType for PostRemove {
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] =
         &[Told::push::<Removed>("post.removed", "A moderator has taken your post down.")];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = takedown::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
-        let takedown = Takedown::of(cx, request, &request.body.post).await?;
-        let (writes, news) = (takedown.writes(cx, request).await?, takedown.news());
+        let mut takedown = Takedown::of(cx, request, &request.body.post).await?;
+        let (writes, news) = (takedown.writes(cx, request).await?, takedown.news(cx));
         // The author counts as the sender of the push: no block between author and moderator hides it.
         let author = takedown.author().clone();
         let body = raw(&Removed { post: takedown.id.to_string() });
         let push = Push { to: author.clone(), push_type: "post.removed", by: author, body };
         let pushes = (!takedown.is_done).then_some(push);
-        let outcome = Outcome::effect(takedown.reply(), writes).then(news);
+        let outcome = Outcome::effect(takedown.reply(), writes);
+        let outcome = news.into_iter().fold(outcome, Outcome::then);
         Ok(pushes.into_iter().fold(outcome, Outcome::push))
     }
 }
