@@ -49,7 +49,7 @@ enum Asked {
 enum Audience {
     /// Everybody.
     All,
-    /// Whoever knows its id: no post shows it yet, and its owner looks at it.
+    /// Anybody who knows its id: no post shows it yet, and its owner looks at it.
     Owner,
     /// One viewer, for so many seconds.
     One(u64),

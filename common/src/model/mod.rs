@@ -11,6 +11,8 @@ pub mod ids;
 pub mod media;
 pub mod media_checks;
 mod media_loose;
+#[cfg(test)]
+mod media_tests;
 pub mod posts;
 pub mod privacy;
 pub mod relations;

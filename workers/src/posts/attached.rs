@@ -146,6 +146,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn caches_are_told_when_the_last_post_that_shows_it_goes_if_there_is_a_way_to_tell_them() {
+        for purges in [true, false] {
+            let mut world = World::with(&["alice", "modmo"]).await;
+            world.cx.purges = purges;
+            let [kept, gone] = [medium(&world, State::Ready).await, medium(&world, State::Ready).await];
+            let both = json!({ "text": "look", "media": [kept, gone] });
+            let first = world.ok("alice", "post.create", both).await["post"]["id"].take();
+            world.ok("alice", "post.create", json!({ "text": "again", "media": [kept] })).await;
+            let done = world.done("modmo", "post.remove", json!({ "post": first })).await;
+            let told: Vec<_> = done.follow_ups.iter().filter(|then| then.message_type == "media.purge").collect();
+            assert_eq!(told.len(), usize::from(purges));
+            for told in told {
+                assert_eq!(told.about, Some(user("alice")), "not the moderator");
+                let body: serde_json::Value = serde_json::from_str(told.body.get()).unwrap();
+                assert_eq!(body, json!({ "media": [gone] }), "another post shows the other");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn only_the_owners_and_only_what_has_passed() {
         let world = World::with(&["alice", "bob"]).await;
         let ready = medium(&world, State::Ready).await.to_string();
