@@ -53,12 +53,12 @@ pub fn feature(config: TimelineConfig) -> Feature {
         .works(personalized(), move |world| Ok(OnEnvelopes(Personalize::new(&ranks, world))))
         .works(noted(), |world| Ok(OnEnvelopes(Recent::new(&world.cache))))
         .works(welcomed(), move |world| {
-            let pager = Pager::new(&memory, &ranker, world);
+            let pager = Pager::new(&memory, &ranker, world)?;
             let (tables, outward) = (world.tables.clone(), world.outward.clone());
             Ok(OnEnvelopes(Session { pager, tables, outward }))
         })
         .works(fetched(), move |world| {
-            let pager = Pager::new(&fetches.0, &fetches.1, world);
+            let pager = Pager::new(&fetches.0, &fetches.1, world)?;
             Ok(OnEnvelopes(Fetching { pager, outward: world.outward.clone() }))
         })
         .runs(Tier::Schedule, "schedule of timelines", &[SCHEDULE], move |world, stop| {

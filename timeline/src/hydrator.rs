@@ -9,6 +9,7 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::protocol::{Handle, steady_ms};
+use soundoff_common::web::pictures::PictureKey;
 
 use crate::cursor::{Cursor, mark};
 use crate::follow_lists::FollowLists;
@@ -27,11 +28,13 @@ pub(crate) struct Place {
 pub(crate) struct Hydrator {
     follows: FollowLists,
     tables: Arc<dyn Tables>,
+    pictures: PictureKey,
 }
 
 impl Hydrator {
-    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> Self {
-        Self { follows: FollowLists::new(memory, world), tables: world.tables.clone() }
+    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> anyhow::Result<Self> {
+        let (tables, pictures) = (world.tables.clone(), world.pictures()?);
+        Ok(Self { follows: FollowLists::new(memory, world), tables, pictures })
     }
 
     /// The next `limit` items that may be shown; moves the place behind the last of them.
@@ -110,7 +113,7 @@ impl Hydrator {
         // Posts for close friends, and those of private authors whom they do not follow, cost another read.
         sight::look(&*self.tables, &mut sighted, found.iter().flatten()).await?;
         let shown = entries.iter().zip(found).map(|(entry, post)| {
-            let post = sighted.post(post?, entry.post, Door::List)?;
+            let post = sighted.post(post?, entry.post, Door::List, &self.pictures)?;
             Some(Shown::new(post, entry.parts))
         });
         Ok(shown.collect())

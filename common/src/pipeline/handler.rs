@@ -21,6 +21,7 @@ use crate::ports::tables::{TableError, Tables, Write};
 use crate::ports::uploads::Uploads;
 use crate::protocol::{ErrorBody, ErrorCode, Handle, Role};
 use crate::telemetry::Metrics;
+use crate::web::pictures::PictureKey;
 
 /// What handlers may use.
 #[derive(Clone)]
@@ -31,6 +32,10 @@ pub struct Context {
     pub sessions: Arc<dyn Sessions>,
     /// Where large media go.
     pub uploads: Arc<dyn Uploads>,
+    /// Signs URLs of pictures that are not shown to everybody.
+    pub pictures: PictureKey,
+    /// Whether caches in front are told of pictures that are not shown to everybody any more.
+    pub purges: bool,
     /// The process's metrics.
     pub metrics: Metrics,
     /// Keeps this process from racing itself for inboxes and counters.

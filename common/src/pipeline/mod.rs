@@ -15,6 +15,7 @@ mod inbox_heads;
 pub mod job;
 pub mod lists;
 pub mod load;
+pub mod purge;
 mod quota;
 pub mod replies;
 pub mod side;

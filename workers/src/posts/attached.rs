@@ -1,8 +1,9 @@
 //! The media of a post: checks that they are the author's and have passed.
 
 use soundoff_common::model::ids;
-use soundoff_common::model::media::{self, MAX_PER_POST, State};
+use soundoff_common::model::media::{self, MAX_PER_POST, State, Stored};
 use soundoff_common::model::posts::Attached;
+use soundoff_common::model::privacy::{self, Privacy};
 use soundoff_common::pipeline::handler::{Context, Failure};
 use soundoff_common::ports::tables::{Key, Table, TableError, Write};
 use soundoff_common::protocol::{ErrorCode, Handle};
@@ -12,12 +13,23 @@ fn keys(ids: &[Ulid]) -> Vec<(Table, Key)> {
     ids.iter().map(|id| (Table::Entities, media::key(*id))).collect()
 }
 
-/// What a post shows of the media that its author names, and the writes by which it does.
+/// What a post shows of the media that its author names.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) attached: Vec<Attached>,
+    /// The writes by which it shows them.
+    pub(crate) writes: Vec<Write>,
+    /// Whether its author is private: their pictures open by signed URLs only. Read where there are media.
+    pub(crate) private: bool,
+}
+
+/// What a post shows of the media that its author names, to everybody if it is `open`.
 pub(crate) async fn chosen(
     cx: &Context,
     author: &Handle,
     named: &[String],
-) -> Result<(Vec<Attached>, Vec<Write>), Failure> {
+    open: bool,
+) -> Result<Chosen, Failure> {
     if named.len() > MAX_PER_POST {
         let message = format!("a post shows at most {MAX_PER_POST} media");
         return Err(Failure::reject(ErrorCode::TooLarge, message));
@@ -31,9 +43,12 @@ pub(crate) async fn chosen(
         ids.push(id);
     }
     if ids.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Chosen::default());
     }
-    let found = cx.tables.get_many(&keys(&ids)).await?;
+    let mut keys = keys(&ids);
+    keys.push((Table::Relationships, privacy::key(author)));
+    let mut found = cx.tables.get_many(&keys).await?;
+    let private = Privacy::parse(found.pop().flatten())?.private;
     let (mut attached, mut media) = (Vec::new(), Vec::new());
     for (id, (item, text)) in ids.into_iter().zip(found.into_iter().zip(named)) {
         let stored = media::parse(item)?.filter(|stored| stored.owner == *author);
@@ -45,15 +60,11 @@ pub(crate) async fn chosen(
         attached.push(Attached { id, full: renditions.full.clone() });
         media.push((id, stored));
     }
-    Ok((attached, media::attach(author, &media)))
+    Ok(Chosen { attached, writes: media::attach(author, &media, open), private })
 }
 
-/// The writes by which a post that is taken down releases its media.
-pub(crate) async fn released(
-    cx: &Context,
-    author: &Handle,
-    attached: &[Attached],
-) -> Result<Vec<Write>, TableError> {
+/// The media of a post, as they are now.
+async fn read(cx: &Context, attached: &[Attached]) -> Result<Vec<(Ulid, Stored)>, TableError> {
     if attached.is_empty() {
         return Ok(Vec::new());
     }
@@ -65,7 +76,37 @@ pub(crate) async fn released(
             media.push((id, stored));
         }
     }
-    Ok(media::detach(author, &media))
+    Ok(media)
+}
+
+/// The writes by which a post that is taken down releases its media, and those of them that nobody can open any more
+/// who could until then; `was_open` says whether the post showed them to everybody.
+pub(crate) async fn released(
+    cx: &Context,
+    author: &Handle,
+    attached: &[Attached],
+    was_open: bool,
+) -> Result<(Vec<Write>, Vec<Ulid>), TableError> {
+    let media = read(cx, attached).await?;
+    let shut = media::shut(&media, |stored| stored.detached(was_open));
+    Ok((media::detach(author, &media, was_open), shut))
+}
+
+/// The writes by which a post that was shown to everybody is so no longer, or one that was not is, and those of its media
+/// that nobody can open any more who could until then.
+pub(crate) async fn moved(
+    cx: &Context,
+    attached: &[Attached],
+    (was_open, open): (bool, bool),
+) -> Result<(Vec<Write>, Vec<Ulid>), TableError> {
+    if was_open == open {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let media = read(cx, attached).await?;
+    Ok(match open {
+        true => (media::open(&media), Vec::new()),
+        false => (media::close(&media), media::shut(&media, Stored::closed)),
+    })
 }
 
 fn not_found(text: &str) -> Failure {
@@ -134,6 +175,26 @@ mod tests {
         let again = json!({ "text": "again", "media": [id.to_string()] });
         assert_eq!(world.refused("alice", "post.create", again).await, ErrorCode::NotFound);
         world.audit();
+    }
+
+    #[tokio::test]
+    async fn caches_are_told_when_the_last_post_that_shows_it_goes_if_there_is_a_way_to_tell_them() {
+        for purges in [true, false] {
+            let mut world = World::with(&["alice", "modmo"]).await;
+            world.cx.purges = purges;
+            let [kept, gone] = [medium(&world, State::Ready).await, medium(&world, State::Ready).await];
+            let both = json!({ "text": "look", "media": [kept, gone] });
+            let first = world.ok("alice", "post.create", both).await["post"]["id"].take();
+            world.ok("alice", "post.create", json!({ "text": "again", "media": [kept] })).await;
+            let done = world.done("modmo", "post.remove", json!({ "post": first })).await;
+            let told: Vec<_> = done.follow_ups.iter().filter(|then| then.message_type == "media.purge").collect();
+            assert_eq!(told.len(), usize::from(purges));
+            for told in told {
+                assert_eq!(told.about, Some(user("alice")), "not the moderator");
+                let body: serde_json::Value = serde_json::from_str(told.body.get()).unwrap();
+                assert_eq!(body, json!({ "media": [gone] }), "another post shows the other");
+            }
+        }
     }
 
     #[tokio::test]

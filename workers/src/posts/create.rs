@@ -43,17 +43,19 @@ impl MessageType for PostCreate {
             _ => texts::beside_pictures(text, texts::MAX_POST)?,
         }
         let (id, author) = (request.mid, &request.from);
-        let (media, attaching) = attached::chosen(cx, author, chosen).await?;
+        let audience = audience.unwrap_or_default();
+        let attached::Chosen { attached, writes: attaching, private } =
+            attached::chosen(cx, author, chosen, audience.is_everyone()).await?;
         let post = Stored {
             author: author.clone(),
             text: text.clone(),
             created_at: request.at,
             likes: 0,
             comments: 0,
-            media,
+            media: attached,
             deleted: false,
             deleted_by: None,
-            audience: audience.unwrap_or_default(),
+            audience,
             group: None,
             state: State::Shown,
             state_mid: None,
@@ -66,7 +68,7 @@ impl MessageType for PostCreate {
             Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
         ];
         writes.extend(attaching);
-        let reply = OnePost { post: sight::own(post, id) };
+        let reply = OnePost { post: sight::own(post, id, private, &cx.pictures) };
         Ok(Outcome::effect(reply, writes).then(post::tell_followers(News::Created, id)))
     }
 }

@@ -40,7 +40,7 @@ impl MessageType for PostGet {
         let post = post::undeleted(found.next().flatten())?;
         let liked = Toggle::of(key, found.next().flatten())?.on();
         let opened = post::opened(cx, &request.from, post, std::iter::empty()).await?;
-        Ok(Outcome::read(PostSeen { post: opened.shown(id), liked }))
+        Ok(Outcome::read(PostSeen { post: opened.shown(id, &cx.pictures), liked }))
     }
 }
 

@@ -8,7 +8,7 @@ use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
-use crate::posts::decision::{Decided, Decision};
+use crate::posts::decision::{self, Decided, Decision};
 use crate::posts::post::{self, OnePost};
 use crate::rules::texts;
 
@@ -45,7 +45,7 @@ impl MessageType for PostRemove {
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] =
         &[Told::push::<Decided>("post.removed", "A moderator has taken your post down.")];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
@@ -60,6 +60,6 @@ impl MessageType for PostRemove {
             Some(Removed::Limited) => State::Limited,
         };
         let decision = Decision { state, reason: reason.as_deref(), push_type: "post.removed" };
-        decision.of(cx, request, (id, found))
+        decision.of(cx, request, (id, found)).await
     }
 }

@@ -8,7 +8,7 @@ use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
-use crate::posts::decision::{Decided, Decision};
+use crate::posts::decision::{self, Decided, Decision};
 use crate::posts::post::{self, OnePost};
 
 /// Which post.
@@ -27,7 +27,7 @@ impl MessageType for PostRestore {
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] =
         &[Told::push::<Decided>("post.restored", "A moderator shows your post again.")];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
@@ -35,6 +35,6 @@ impl MessageType for PostRestore {
         let id = post::id(&request.body.post)?;
         let found = post::undeleted(cx.tables.get(Table::Entities, post::key(id)).await?)?;
         let decision = Decision { state: State::Shown, reason: None, push_type: "post.restored" };
-        decision.of(cx, request, (id, found))
+        decision.of(cx, request, (id, found)).await
     }
 }

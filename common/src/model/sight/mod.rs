@@ -11,5 +11,5 @@ mod standing;
 
 pub use judge::{Act, Door, Refusal, may_do, may_see};
 pub use people::{audience, hidden, meet_all};
-pub use posts::{Opened, announced, deleted, look, look_at, moderated, own};
+pub use posts::{Opened, announced, deleted, is_announced_to_each, look, look_at, moderated, own};
 pub use standing::{Reading, Sighted, Standing};
