@@ -220,4 +220,67 @@ mod tests {
             assert_eq!(world.refused("alice", "post.create", post(&[&id])).await, code, "{state:?}");
         }
     }
+
+    /// The URL by which somebody sees a post's first picture.
+    async fn url(world: &World, who: &str, post: &serde_json::Value) -> String {
+        let seen = world.ok(who, "post.get", json!({ "post": post })).await;
+        seen["post"]["media"][0]["url"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_is_not_for_everybody_opens_for_each_viewer_apart() {
+        let world = World::with(&["alice", "bobby"]).await;
+        world.ok("bobby", "follow.add", json!({ "user": "alice" })).await;
+        world.online("bobby").await;
+        for (audience, open) in [("everyone", true), ("followers", false)] {
+            let id = medium(&world, State::Ready).await;
+            let body = json!({ "text": "look", "media": [id.to_string()], "audience": audience });
+            let made = world.done("alice", "post.create", body).await;
+            let post = crate::testing::world::reply(&made)["post"]["id"].clone();
+            let plain = format!("/v1/media/{id}");
+            assert_eq!(stored(&world, id).await.is_open(), open, "{audience}");
+            for who in ["alice", "bobby"] {
+                let url = url(&world, who, &post).await;
+                let signed = url.starts_with(&format!("{plain}?for={who}&until="));
+                assert!(if open { url == plain } else { signed }, "{audience}, {who}: {url}");
+            }
+            let list = world.ok("bobby", "post.list", json!({ "user": "alice", "limit": 1 })).await;
+            assert_eq!(list["items"][0]["media"][0]["url"], url(&world, "bobby", &post).await);
+            let mut fanout = world.message("alice", "post.fanout", &json!(null));
+            (fanout.id, fanout.body) = (String::new(), made.follow_ups[0].body.clone());
+            let told = world.run(&fanout).await.unwrap().events;
+            let told: serde_json::Value = serde_json::from_str(told[0].body.get()).unwrap();
+            assert_eq!(told["post"]["media"][0]["url"], url(&world, "bobby", &post).await, "{audience}");
+            // A private author's pictures are for followers, and so is the author's own sight of them.
+            world.ok("alice", "privacy.update", json!({ "private": true })).await;
+            for who in ["alice", "bobby"] {
+                assert!(url(&world, who, &post).await.contains(&format!("?for={who}&")), "{audience}, {who}");
+            }
+            world.ok("alice", "privacy.update", json!({ "private": false })).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_moderator_takes_down_closes_its_pictures_and_keeps_them() {
+        let mut world = World::with(&["alice", "modmo"]).await;
+        world.cx.purges = true;
+        let id = medium(&world, State::Ready).await;
+        let body = json!({ "text": "look", "media": [id.to_string()] });
+        let post = world.ok("alice", "post.create", body).await["post"]["id"].clone();
+        for (state, open) in [("limited", true), ("hidden", false), ("held", false)] {
+            let done = world.done("modmo", "post.remove", json!({ "post": post, "state": state })).await;
+            let purged = done.follow_ups.iter().any(|then| then.message_type == "media.purge");
+            assert_eq!(purged, state == "hidden", "{state}: caches forget what could be opened");
+            assert_eq!(stored(&world, id).await.is_open(), open, "{state}");
+            assert_eq!(stored(&world, id).await.state, State::Ready, "{state}: nothing is lost");
+        }
+        world.ok("modmo", "post.restore", json!({ "post": post })).await;
+        let again = stored(&world, id).await;
+        assert!(again.is_open() && again.closed == 0, "{again:?}");
+        world.ok("modmo", "post.remove", json!({ "post": post })).await;
+        world.ok("alice", "post.delete", json!({ "post": post })).await;
+        let gone = stored(&world, id).await;
+        assert_eq!((gone.state, gone.posts, gone.closed), (State::Gone, 0, 0));
+        world.audit();
+    }
 }
