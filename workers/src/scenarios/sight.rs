@@ -195,7 +195,6 @@ async fn every_relation_sees_through_every_door_what_it_should_and_nothing_else(
         cells_judged += announced(&world, private, &cells).await;
         world.audit();
     }
-    println!("{cells_judged} cells");
     assert!(cells_judged > 1_500, "{cells_judged} cells");
 }
 
