@@ -12,6 +12,7 @@ pub mod media;
 pub mod media_checks;
 pub mod posts;
 pub mod privacy;
+pub mod pseudonyms;
 pub mod relations;
 pub mod removal;
 pub mod sign_ins;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::accounts;
 use soundoff_common::model::posts::News;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
@@ -27,6 +28,7 @@ pub(crate) struct PostCreate {
 impl MessageType for PostCreate {
     const TYPE: &'static str = "post.create";
     const SUMMARY: &'static str = "Posts. Online followers get the event `post.created`.";
+    const ARCHIVED: Archived = Archived::Public;
     const TERMS: Terms = Terms::USUAL.cost(4).at_most(30, 1_000);
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;

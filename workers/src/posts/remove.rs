@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::Role;
@@ -26,6 +27,7 @@ struct Removed {
 impl MessageType for PostRemove {
     const TYPE: &'static str = "post.remove";
     const SUMMARY: &'static str = "Takes anybody's post down; for moderators. The author gets the push `post.removed`, online followers the event `post.deleted`.";
+    const ARCHIVED: Archived = Archived::Whole;
     const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] =
