@@ -46,7 +46,7 @@ mod tests {
 
     use super::catalog;
 
-    /// Texts in bodies that the archive keeps as they are: ids, cursors and words of our own. Whoever adds one here
+    /// Texts in bodies that the archive keeps as they are: ids, cursors and words of our own. Who adds one here
     /// says that it is nobody's words and names nobody.
     const HARMLESS: &[(&str, &[&str])] = &[
         ("audit.event", &["by", "household", "reason", "session", "user", "way", "what"]),
