@@ -42,8 +42,8 @@ impl Jobs {
     }
 
     pub(crate) fn router(&self) -> Router {
-        let queues = self.memory.clone();
-        Router::new(self.catalog.clone(), queues, Arc::new(NoArchive), self.outward.clone())
+        let (queues, tables) = (self.memory.clone(), self.memory.clone());
+        Router::new(self.catalog.clone(), queues, Arc::new(NoArchive), tables, self.outward.clone())
     }
 
     pub(crate) fn worker(&self, message_type: &str) -> anyhow::Result<Worker> {

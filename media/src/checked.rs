@@ -5,6 +5,7 @@ use serde::Serialize;
 use soundoff_common::model::ids;
 use soundoff_common::model::media::{self, Media, State};
 use soundoff_common::model::privacy::{self, Privacy};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{
     Context, Failure, FollowUp, MessageType, Nothing, Outcome, Push, Request, Source, Told, raw,
 };
@@ -36,7 +37,7 @@ impl MessageType for MediaChecked {
     const TYPE: &'static str = CHECKED;
     const SUMMARY: &'static str = "Makes a checked picture visible, or ends it, and tells its owner.";
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const TELLS: &'static [Told] = &[
         Told::push::<MediaReady>("media.ready", "Your picture may be shown."),
         Told::push::<MediaFailed<'_>>(

@@ -250,7 +250,8 @@ impl Node {
     fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
         let archive = world.archive()?;
-        let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
+        let (catalog, queues) = (self.catalog.clone(), world.queues.clone());
+        let router = Router::new(catalog, queues, archive, world.tables, world.outward);
         let (queue, config) = (QueueName::main(), args.router());
         Ok(Bench { queues: world.queues, queue, config, job: Arc::new(router) })
     }

@@ -17,6 +17,7 @@ mod media_loose;
 mod media_tests;
 pub mod posts;
 pub mod privacy;
+pub mod pseudonyms;
 pub mod relations;
 pub mod removal;
 pub mod sight;

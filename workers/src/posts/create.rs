@@ -5,6 +5,7 @@ use serde::Deserialize;
 use soundoff_common::model::accounts;
 use soundoff_common::model::posts::{Audience, News, State};
 use soundoff_common::model::sight;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
@@ -30,6 +31,7 @@ pub(crate) struct PostCreate {
 impl MessageType for PostCreate {
     const TYPE: &'static str = "post.create";
     const SUMMARY: &'static str = "Posts. Online followers get the event `post.created`.";
+    const ARCHIVED: Archived = Archived::Public;
     const TERMS: Terms = Terms::USUAL.cost(4).at_most(30, 1_000);
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;

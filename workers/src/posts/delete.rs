@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::ErrorCode;
@@ -20,6 +21,7 @@ impl MessageType for PostDelete {
     const TYPE: &'static str = "post.delete";
     const SUMMARY: &'static str =
         "Deletes a post of the sender's. Online followers get the event `post.deleted`.";
+    const ARCHIVED: Archived = Archived::Whole;
     const TERMS: Terms = Terms::USUAL.critical();
     const CAUSES: &'static [&'static str] = takedown::CAUSES;
     type Body = Self;

@@ -9,6 +9,7 @@ use futures_util::future::try_join;
 use soundoff_common::model::posts::{News, PostFanout, State};
 use soundoff_common::model::privacy::{self, Privacy};
 use soundoff_common::model::sight;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{
     Context, Event, Failure, MessageType, Nothing, Outcome, Request, Source, Told, raw,
 };
@@ -30,7 +31,7 @@ impl MessageType for Fanout {
     const SUMMARY: &'static str = "Tells online followers of a post that is new or gone.";
     const QUEUE: Option<&'static str> = Some("fanout_q");
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const TELLS: &'static [Told] = &[
         Told::event::<OnePost>("post.created", "Somebody whom you follow has posted."),
         Told::event::<OnePost>("post.deleted", "A post of somebody whom you follow is gone."),

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::Table;
 
@@ -28,6 +29,7 @@ pub(crate) struct PostSeen {
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
     const SUMMARY: &'static str = "A post. `not_found` when it is deleted, across a block, or not for the sender.";
+    const ARCHIVED: Archived = Archived::Whole;
     const READS: bool = true;
     type Body = Self;
     type Reply = PostSeen;
