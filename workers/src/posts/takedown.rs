@@ -60,7 +60,7 @@ impl Takedown {
         ];
         let mut writes = vec![
             Write::update(Table::Entities, post::key(self.id), tombstone).when(self.post.as_decided()),
-            Write::delete(Table::Entities, post::row_key(self.author(), self.id)),
+            Write::delete(Table::Entities, post::listed(&self.post, self.id)),
         ];
         writes.extend(post::counted(&self.post, -1));
         let was_open = self.post.is_open();
@@ -70,10 +70,10 @@ impl Takedown {
         Ok(writes)
     }
 
-    /// The messages that announce it: to its author's online followers, and to caches of its pictures. Known after
-    /// [`Self::writes`]. If the first run was cut off after the commit, the pictures are named by their collector.
+    /// The messages that announce it: to those who may have seen it and are online, and to caches of its pictures. Known
+    /// after [`Self::writes`]. If the first run was cut off after the commit, the pictures are named by their collector.
     pub(crate) fn news(&self, cx: &Context) -> Vec<FollowUp> {
-        let mut news = vec![post::tell_followers(News::Deleted, self.id)];
+        let mut news = vec![post::tell_others(&self.post, News::Deleted, self.id)];
         news.extend(purge::of_media(cx, self.author(), &self.shut));
         news
     }
