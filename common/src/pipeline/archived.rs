@@ -42,9 +42,14 @@ pub fn is_for_everybody(body: &RawValue) -> bool {
         audience: Option<&'a str>,
         group: Option<IgnoredAny>,
     }
+    let text = body.get();
     // Serde reads a struct from a list, too.
-    let is_object = body.get().starts_with('{');
-    let whom = is_object.then(|| serde_json::from_str::<Whom>(body.get()).ok()).flatten();
+    let is_object = text.starts_with('{');
+    // Most posts name neither, and then nothing is parsed: this is on every message's way.
+    if is_object && !["audience", "group", "\\"].iter().any(|word| text.contains(word)) {
+        return true;
+    }
+    let whom = is_object.then(|| serde_json::from_str::<Whom>(text).ok()).flatten();
     whom.is_some_and(|whom| whom.group.is_none() && whom.audience.is_none_or(|of| of == "everyone"))
 }
 
