@@ -11,6 +11,9 @@ export const PLACES = [
   { name: "conversation", place: "/messages/jonas", ready: (page) => page.locator(".bubble").nth(4) },
   { name: "notifications", place: "/notifications", ready: (page) => page.locator("li.row .quote:not(:empty)").nth(2) },
   { name: "settings", place: "/settings", ready: (page) => page.getByText("this one") },
+  { name: "privacy", place: "/settings/privacy", ready: (page) => page.locator(".who").nth(1) },
+  { name: "requests", place: "/requests", ready: (page) => page.locator(".who").first() },
+  { name: "own-followers", place: "/u/mira/followers", ready: (page) => page.locator(".who").nth(2) },
   { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first(), arrange: converse },
   { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];

@@ -73,7 +73,7 @@ async function rest(stage, mira, source) {
 }
 
 /** Runs axe on the page as it is, in light and dark; fails with the serious findings. */
-async function look(page, source) {
+export async function look(page, source) {
   const found = new Map();
   for (const [viewport, colorScheme] of LOOKS) {
     await page.setViewportSize(viewport);

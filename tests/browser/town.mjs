@@ -68,6 +68,10 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
     if (handle !== "lena") await people[handle].call("follow.add", { user: "mira" });
     if (handle !== "jonas") await people[handle].call("follow.add", { user: "jonas" });
   }
+  for (const handle of ["priya", "jonas"]) await people.mira.call("close.add", { user: handle });
+  await people.mira.call("privacy.update", { private: true });
+  // She has not let lena in yet.
+  await people.lena.call("follow.add", { user: "mira" });
   const upload = async (handle, name) => {
     const body = Uint8Array.from(atob(pictures[name]), (letter) => letter.charCodeAt(0));
     const ready = new Promise((done) => people[handle].on("push:media.ready", done));

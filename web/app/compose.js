@@ -3,6 +3,7 @@ import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
 import { sendsWith } from "./comments.js";
 import { ask, keep, kept, onClient, session } from "./live.js";
+import { loadPrivacy, privacy } from "./people.js";
 import { atMost, count, says } from "./texts.js";
 
 const MOST_TEXT = 2000;
@@ -46,6 +47,23 @@ function upload(file, update, remove) {
   return self;
 }
 
+/** For whom a post may be, in the words for a public and for a private user. */
+const AUDIENCES = { everyone: ["Everyone", "Followers"], followers: ["Followers", "Followers, also once I am public"], close: ["Close friends", "Close friends"] };
+
+/** Asks for whom a post is. The choice stays: what was for a few must not go to all by itself. */
+function audience() {
+  const options = Object.keys(AUDIENCES).map((value) => h("option", { value }));
+  const choice = h("select", { "aria-label": "Who sees it", onfocus: () => loadPrivacy().catch(() => {}), onchange: () => (keep("audience", choice.value), choice.update()) }, ...options);
+  choice.update = () => {
+    const isPrivate = Number(privacy()?.private ?? false);
+    for (const option of options) text(option, AUDIENCES[option.value][isPrivate]);
+    choice.toggleAttribute("data-few", choice.value !== "everyone");
+  };
+  choice.value = kept("audience", "everyone");
+  choice.update();
+  return choice;
+}
+
 export function composer() {
   let uploads = [];
   let isWanted = false;
@@ -53,10 +71,12 @@ export function composer() {
   const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
   const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
   const post = h("button.primary", "Post");
+  const whom = audience();
   const left = h("span.count");
   const note = h("span.note", { role: "status" });
   const pictures = h("ul.uploads");
-  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, note, left, post));
+  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, whom, note, left, post));
+  form.update = whom.update;
 
   const remove = (gone) => {
     uploads = uploads.filter((other) => other !== gone);
@@ -85,7 +105,7 @@ export function composer() {
     if (isWanted && uploads.every(({ isReady }) => isReady)) send();
   };
   const send = () => {
-    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
+    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }), ...(whom.value !== "everyone" && { audience: whom.value }) });
     pictures.replaceChildren();
     uploads.forEach(({ free }) => free());
     [field.value, uploads, isWanted] = ["", [], false];

@@ -10,8 +10,11 @@ import { notifications, unseen } from "./notifications.js";
 import { postPage } from "./post_page.js";
 import { peoplePage, profilePage } from "./profile.js";
 import { go, path, route } from "./router.js";
+import { privacyPage } from "./privacy.js";
+import { requests } from "./requests.js";
 import { settings } from "./settings.js";
 import { signIn } from "./sign_in.js";
+import { handleIn } from "./texts.js";
 import { home } from "./timeline.js";
 
 /** Types whose failures are shown in their own places; all others are shown in a notice. */
@@ -51,11 +54,13 @@ function connection() {
   text($("state"), closed() ? CLOSED : crowded() ? CROWDED : (STATES[client.state] ?? ""));
 }
 
+const what = ({ type, body: { user } }) => `${type.replace(".", ": ")}${user ? ` @${user}` : ""}`;
+
 /** Failures that have no place on a page. */
 function notices() {
   const failed = failedOf(PLACED, true);
   rows($("notices"), failed, ({ id }) => id, (entry) =>
-    h("div.notice", { role: "alert" }, h("p", `Not done (${entry.type.replace(".", ": ")}). ${because(entry.error)}`), ...remedies(entry)));
+    h("div.notice", { role: "alert" }, h("p", `Not done (${what(entry)}). ${because(entry.error)}`), ...remedies(entry)));
 }
 
 function enter() {
@@ -76,7 +81,9 @@ function enter() {
     { pattern: /^\/messages$/, page: messages },
     { pattern: /^\/messages\/(\w+)$/, page: conversation },
     { pattern: /^\/notifications$/, page: notifications },
+    { pattern: /^\/requests$/, page: requests },
     { pattern: /^\/settings$/, page: settings },
+    { pattern: /^\/settings\/privacy$/, page: privacyPage },
   ], () => unread() + unseen());
 }
 
@@ -94,9 +101,8 @@ const to = $("goto").querySelector("input");
 to.addEventListener("input", () => to.setCustomValidity(""));
 $("goto").addEventListener("submit", (event) => {
   event.preventDefault();
-  const handle = to.value.trim().toLowerCase().replace(/^@/, "");
-  to.setCustomValidity(/^[a-z0-9_]{3,30}$/.test(handle) ? "" : "A handle is 3 to 30 of a–z, 0–9 and _.");
-  if (!to.reportValidity()) return;
+  const handle = handleIn(to);
+  if (!handle) return;
   to.value = "";
   go(`/u/${handle}`);
 });

@@ -2,7 +2,8 @@
 import { avatar, attribute, button, confirm, h, moment, plural, rich, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, written } from "./effects.js";
 import { commentsOf } from "./comments.js";
-import { me } from "./live.js";
+import { isModerator, me } from "./live.js";
+import { atMost } from "./texts.js";
 import { isGone, like, pictureOf, shown, watch } from "./posts.js";
 
 /** An action below a post: a button, and beside it how many people have used it. */
@@ -57,6 +58,39 @@ async function remove(post) {
   if (sure) act("post.delete", { post: post.id });
 }
 
+const AUDIENCES = { followers: "Followers only", close: "Close friends only" };
+/** What a moderator has decided. */
+const STATES = {
+  hidden: "Taken down by a moderator: only its author and moderators see it.",
+  held: "Held by a moderator until it is decided: only its author and moderators see it.",
+  limited: "Limited by a moderator: it is on no list, and who has its link sees it.",
+};
+
+async function takeDown(post) {
+  const reason = atMost(h("textarea", { id: "reason", rows: 3 }), 500);
+  const field = h("div.field", h("label", { for: "reason" }, "Reason, which its author reads"), reason);
+  const sure = await confirm("Take this post down?", "Nobody but its author and moderators sees it from then on. You can show it again.", "Take down", "Leave it", field);
+  const said = reason.value.trim();
+  if (sure) act("post.remove", { post: post.id, ...(said && { reason: said }) });
+}
+
+/** What a moderator has decided about a post, and why; a moderator can take it back. */
+function verdict() {
+  const [what, said] = [h("p"), h("bdi")];
+  const why = h("p", "Reason: ", said);
+  const again = button("Show again", () => act("post.restore", { post: box.post }));
+  const box = h("div.verdict", what, why, again);
+  box.update = ({ id, state = "shown", reason }) => {
+    box.post = id;
+    box.hidden = !STATES[state];
+    text(what, STATES[state] ?? "");
+    text(said, reason ?? "");
+    why.hidden = !reason;
+    again.hidden = !isModerator();
+  };
+  return box;
+}
+
 /** Makes `press` open and close something below its article; `content` makes it when it is first opened. */
 function fold(press, content) {
   let folded = null;
@@ -89,11 +123,13 @@ export function postCard(first, whole = false) {
   const comments = fold(talk.press, () => commentsOf(item.post.id));
   fold(why.press, () => reasons(item));
   const trash = author === me() && action("delete", "Delete", () => remove(item.post)).box;
+  const down = action("remove", "Take down", () => takeDown(item.post)).box;
+  const decided = verdict();
   const state = h("p.note");
-  const actions = h("p.actions", likes.box, talk.box, why.box, trash);
+  const actions = h("p.actions", likes.box, talk.box, why.box, down, trash);
   const media = h("div");
   const card = h("article.card", { "aria-label": `Post by @${author}` },
-    h("p.by", avatar(author), user(author), when), h("p.said", ...rich(said)), media, state, first.error && unsent(first.id), actions);
+    h("p.by", avatar(author), user(author), when, AUDIENCES[first.post.audience] && h("span.mark", AUDIENCES[first.post.audience])), h("p.said", ...rich(said)), media, state, decided, first.error && unsent(first.id), actions);
 
   card.update = (next = item) => {
     item = next;
@@ -104,8 +140,10 @@ export function postCard(first, whole = false) {
     card.toggleAttribute("data-pending", pending);
     text(state, pending ? "Sending…" : "");
     if (post.media?.length && !media.firstChild) media.append(gallery(post));
+    decided.update(post);
     actions.hidden = open;
     if (open) return;
+    down.hidden = !isModerator() || author === me() || !decided.hidden;
     when.href = `#/post/${post.id}`;
     attribute(likes.press, "aria-pressed", String(post.liked));
     count(likes.count, post.likes, "like");

@@ -32,12 +32,14 @@ export function home() {
     h("p", "Say something above, or go to somebody's handle and follow them: what they post comes in here by itself."));
   const loading = status();
   const end = ending(more);
-  const element = h("div", heading, composer(), h("div.news", news), said, empty, list, end, loading);
+  const writing = composer();
+  const element = h("div", heading, writing, h("div.news", news), said, empty, list, end, loading);
 
   const isTyping = () => list.contains(document.activeElement) && document.activeElement.matches("textarea");
   letIn(() => element.isConnected && !document.hidden && scrollY <= TOP && !isTyping());
   const update = () => {
     if (!element.isConnected) return;
+    writing.update();
     const { items, next, fresh, loaded, busy, error } = feed();
     const shown = cards(list, items, true);
     const words = fresh > 0 ? plural(fresh, "new post") : "";
