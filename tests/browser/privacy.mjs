@@ -97,10 +97,10 @@ async function asking(ann, ben) {
   await step("ann hears of it, and finds it where people look", async () => {
     const { page } = ann;
     await page.locator("nav a[aria-description='1 new'], nav a[aria-description='2 new']").getByText("Notifications").waitFor();
-    await page.getByRole("link", { name: "1 ask to follow you" }).waitFor();
+    await page.getByRole("link", { name: "Requests to follow you: 1" }).waitFor();
     await ann.nav("Notifications");
     await page.getByRole("listitem").getByText("@ben asks to follow you").waitFor();
-    await page.getByRole("main").getByRole("link", { name: "1 ask to follow you" }).click();
+    await page.getByRole("main").getByRole("link", { name: "Requests to follow you: 1" }).click();
     await page.getByRole("heading", { name: "Requests" }).waitFor();
     await fits(ann);
   });

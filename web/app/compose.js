@@ -48,18 +48,19 @@ function upload(file, update, remove) {
 }
 
 /** For whom a post may be, in the words for a public and for a private user. */
-const AUDIENCES = { everyone: ["Everyone", "Followers"], followers: ["Followers", "Followers, also once I am public"], close: ["Close friends", "Close friends"] };
+const AUDIENCES = { everyone: ["Everyone", "Followers"], followers: ["Followers", "Always followers"], close: ["Close friends", "Close friends"] };
 
 /** Asks for whom a post is. The choice stays: what was for a few must not go to all by itself. */
 function audience() {
   const options = Object.keys(AUDIENCES).map((value) => h("option", { value }));
-  const choice = h("select", { "aria-label": "Who sees it", onfocus: () => loadPrivacy().catch(() => {}), onchange: () => (keep("audience", choice.value), choice.update()) }, ...options);
+  const choice = h("select", { "aria-label": "Who sees it", onchange: () => (keep("audience", choice.value), choice.update()) }, ...options);
   choice.update = () => {
     const isPrivate = Number(privacy()?.private ?? false);
     for (const option of options) text(option, AUDIENCES[option.value][isPrivate]);
     choice.toggleAttribute("data-few", choice.value !== "everyone");
   };
   choice.value = kept("audience", "everyone");
+  loadPrivacy().catch(() => {});
   choice.update();
   return choice;
 }

@@ -16,7 +16,7 @@ export const howMany = () => `${asking().length}${list.next ? "+" : ""}`;
 /** A link to the requests with their number, which `update` keeps correct; it is hidden while there are none. */
 export function link(kind) {
   const count = h("b");
-  const line = h(kind, { href: "#/requests" }, h("span", count, " ask to follow you"));
+  const line = h(kind, { href: "#/requests" }, h("span", "Requests to follow you: ", count));
   line.update = () => {
     text(count, howMany());
     line.hidden = asking().length === 0;
