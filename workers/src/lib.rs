@@ -6,7 +6,7 @@
 #[macro_use]
 mod table;
 
-nouns! { profiles, privacy, posts, comments, likes, follows, requests, close, blocks, dms, audit }
+nouns! { profiles, privacy, posts, comments, likes, follows, requests, close, groups, blocks, dms, audit }
 
 mod feature;
 mod rules;

@@ -24,6 +24,7 @@ crate::attributes! {
         GROUP = "group",
         STATE = "state",
         STATE_MID = "state_mid",
+        STATE_BY = "state_by",
         REASON = "reason",
     }
 }
@@ -37,7 +38,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "post",
         attributes: attribute::ALL,
         of: Of::User,
-        summary: "A post, or its tombstone: `deleted`, without `text` and `media`. `state` is what a moderator has decided, in the message `state_mid`; without it the post is shown.",
+        summary: "A post, or its tombstone: `deleted`, without `text` and `media`. `state` is what a moderator has decided, in the message `state_mid`; without it the post is shown. `state_by` is there when it was a moderator of the post's group.",
     },
     Holding {
         kind: "row of a post",
@@ -46,7 +47,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "<pid>",
         attributes: &[],
         of: Of::User,
-        summary: "A row in its author's list. It is removed when the post is deleted.",
+        summary: "A row in its author's list, where the post is in no group. It is removed when the post is deleted.",
     },
 ];
 
@@ -171,9 +172,20 @@ pub struct Stored {
     /// The message that decided it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_mid: Option<Ulid>,
+    /// Whose moderator that was, when not the deployment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_by: Option<DecidedBy>,
     /// Why, in the moderator's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Whose moderator has decided about a post, when not the deployment's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidedBy {
+    /// One of the post's group: the deployment's decide over them.
+    Group,
 }
 
 impl Stored {
@@ -250,7 +262,10 @@ pub struct PostFanout {
     pub news: News,
     /// The post's id.
     pub post: String,
-    /// Where in the author's followers the page before this one ended.
+    /// The group that the post is in: its members hear of it, and not the author's followers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Where in the list of those who hear of it the page before this one ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// A moderator has decided it, and the post is on its author's list as before. What remembers lists may ignore it.
@@ -279,6 +294,7 @@ mod tests {
             group: Some(Ulid(6)),
             state: State::Hidden,
             state_mid: Some(Ulid(7)),
+            state_by: Some(DecidedBy::Group),
             reason: Some("spam".to_owned()),
         };
         assert_knows(attribute::ALL, &full, &[]);

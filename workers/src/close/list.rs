@@ -24,7 +24,8 @@ pub(crate) struct CloseList {
 
 impl MessageType for CloseList {
     const TYPE: &'static str = "close.list";
-    const SUMMARY: &'static str = "Handles of those whom the sender has named as close, newest first, without users across a block.";
+    const SUMMARY: &'static str =
+        "Handles of those whom the sender has named as close, newest first, without users across a block.";
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;

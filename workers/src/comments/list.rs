@@ -10,8 +10,8 @@ use soundoff_common::ports::tables::{Item, Table, TableError};
 use ulid::Ulid;
 
 use crate::comments::comment::{self, Comment, Stored};
-use crate::rules::paging::{List, Pages, Window};
 use crate::posts::post;
+use crate::rules::paging::{List, Pages, Window};
 
 /// Which post's comments, and which part of the list.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -28,11 +28,10 @@ impl MessageType for FollowAdd {
     const SUMMARY: &'static str = "Follows a user, who gets the push `follow.added`, once per follower. A private user is \
                                    asked, by the push `follow.requested`, and `state` is `requested`.";
     const TERMS: Terms = Terms::USUAL.cost(2).at_most(60, 2_000);
-    const TELLS: &'static [Told] =
-        &[
-            Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower."),
-            Told::push::<FollowAdded<'_>>("follow.requested", "Somebody asks to follow you; once per user."),
-        ];
+    const TELLS: &'static [Told] = &[
+        Told::push::<FollowAdded<'_>>("follow.added", "Somebody follows you; once per follower."),
+        Told::push::<FollowAdded<'_>>("follow.requested", "Somebody asks to follow you; once per user."),
+    ];
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
     type Reply = Followed;

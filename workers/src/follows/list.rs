@@ -39,8 +39,7 @@ pub(crate) struct FollowList {
 
 impl MessageType for FollowList {
     const TYPE: &'static str = "follow.list";
-    const SUMMARY: &'static str =
-        "Handles of followers or followed, newest first, without users across a block from the sender. `forbidden` when the user is private and the sender does not follow them.";
+    const SUMMARY: &'static str = "Handles of followers or followed, newest first, without users across a block from the sender. `forbidden` when the user is private and the sender does not follow them.";
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;

@@ -12,7 +12,8 @@ pub(crate) struct FollowRemove;
 
 impl MessageType for FollowRemove {
     const TYPE: &'static str = "follow.remove";
-    const SUMMARY: &'static str = "Follows a user no longer, and asks no longer to follow them; fine when the sender did not.";
+    const SUMMARY: &'static str =
+        "Follows a user no longer, and asks no longer to follow them; fine when the sender did not.";
     const HOT: Option<fn(&Whom) -> &str> = Some(Whom::user);
     type Body = Whom;
     type Reply = Followed;
@@ -51,7 +52,11 @@ mod tests {
         assert_eq!(profile["user"]["followers"], 0);
         world.ok("alice", "follow.add", body).await;
         let reply = crate::testing::world::reply(&world.run(&late).await.unwrap());
-        assert_eq!(reply, json!({ "user": "bobby", "following": true, "state": "following" }), "it came before the last one");
+        assert_eq!(
+            reply,
+            json!({ "user": "bobby", "following": true, "state": "following" }),
+            "it came before the last one"
+        );
         world.audit();
     }
 }

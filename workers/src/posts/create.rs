@@ -1,14 +1,17 @@
 //! `post.create`: a post, its row in the author's list, the author's count.
 
+use futures_util::future::OptionFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::model::accounts;
+use soundoff_common::model::groups::MemberRole;
 use soundoff_common::model::posts::{Audience, News, State};
 use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
-use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
+use soundoff_common::ports::tables::{Condition, Item, Table, Write};
+use soundoff_common::protocol::{ErrorCode, Handle};
 
+use crate::groups::group::Place;
 use crate::posts::attached;
 use crate::posts::post::{self, OnePost, Stored};
 use crate::rules::texts;
@@ -25,24 +28,34 @@ pub(crate) struct PostCreate {
     media: Option<Vec<String>>,
     /// Whom it is for; everyone when absent. A private user's posts are for followers in any case.
     audience: Option<Audience>,
+    /// The id of a group that the sender is in: it decides who sees the post, so `audience` is absent or `everyone`.
+    group: Option<String>,
 }
 
 impl MessageType for PostCreate {
     const TYPE: &'static str = "post.create";
-    const SUMMARY: &'static str = "Posts. Online followers get the event `post.created`.";
+    const SUMMARY: &'static str =
+        "Posts. Online followers, or online members of the group, get the event `post.created`.";
     const TERMS: Terms = Terms::USUAL.cost(4).at_most(30, 1_000);
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;
     type Reply = OnePost;
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
-        let Self { text, media, audience } = &request.body;
+        let Self { text, media, audience, group } = &request.body;
+        let audience = audience.unwrap_or_default();
+        if group.is_some() && !audience.is_everyone() {
+            let message = "a post in a group has no audience of its own: leave audience out";
+            return Err(Failure::reject(ErrorCode::BadMessage, message));
+        }
         let chosen = media.as_deref().unwrap_or_default();
         match chosen {
             [] => texts::message(text, texts::MAX_POST)?,
             _ => texts::beside_pictures(text, texts::MAX_POST)?,
         }
         let (id, author) = (request.mid, &request.from);
+        let place =
+            OptionFuture::from(group.as_deref().map(|group| posting(cx, author, group))).await.transpose()?;
         let (media, attaching) = attached::chosen(cx, author, chosen).await?;
         let post = Stored {
             author: author.clone(),
@@ -53,22 +66,30 @@ impl MessageType for PostCreate {
             media,
             deleted: false,
             deleted_by: None,
-            audience: audience.unwrap_or_default(),
-            group: None,
+            audience,
+            group: place.as_ref().map(|place| place.id),
             state: State::Shown,
             state_mid: None,
+            state_by: None,
             reason: None,
         };
-        let count = vec![Change::Add(accounts::attribute::POSTS, 1)];
         let mut writes = vec![
             Write::put(Table::Entities, post::key(id), Item::of(&post)).when(Condition::Missing),
-            Write::put(Table::Entities, post::row_key(author, id), Item::new()),
-            Write::update(Table::Users, accounts::key(author), count).when(Condition::Exists),
+            Write::put(Table::Entities, post::listed(&post, id), Item::new()),
         ];
+        writes.extend(post::counted(&post, 1));
+        writes.extend(place.iter().flat_map(Place::unchanged));
         writes.extend(attaching);
-        let reply = OnePost { post: sight::own(post, id) };
-        Ok(Outcome::effect(reply, writes).then(post::tell_followers(News::Created, id)))
+        let news = post::tell_others(&post, News::Created, id);
+        Ok(Outcome::effect(OnePost { post: sight::own(post, id) }, writes).then(news))
     }
+}
+
+/// The group that the sender posts in.
+async fn posting(cx: &Context, author: &Handle, group: &str) -> Result<Place, Failure> {
+    let (place, _) = Place::read(cx, author, group, Vec::new()).await?;
+    place.at_least(MemberRole::Member)?;
+    Ok(place)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use soundoff_common::model::posts::{News, State};
+use soundoff_common::model::posts::{DecidedBy, News, State};
 use soundoff_common::model::sight;
-use soundoff_common::pipeline::handler::{Context, Failure, Outcome, Push, Request, raw};
+use soundoff_common::pipeline::handler::{Failure, Outcome, Push, Request, Told, raw};
 use soundoff_common::ports::tables::{Change, Table, Write};
 use ulid::Ulid;
 
@@ -27,34 +27,50 @@ pub(crate) struct Decided {
 pub(crate) struct Decision<'a> {
     pub(crate) state: State,
     pub(crate) reason: Option<&'a str>,
-    /// The push to the author.
-    pub(crate) push_type: &'static str,
+    /// Whose moderator decides, when not the deployment's.
+    pub(crate) by: Option<DecidedBy>,
+    /// What must hold besides.
+    pub(crate) beside: Vec<Write>,
 }
+
+/// That a post is taken down.
+pub(crate) const REMOVED: Told = Told::push::<Decided>(
+    "post.removed",
+    "A moderator of the deployment, or of its group, has taken your post down.",
+);
+
+/// That a post is shown again.
+pub(crate) const RESTORED: Told = Told::push::<Decided>(
+    "post.restored",
+    "A moderator of the deployment, or of its group, shows your post again.",
+);
 
 impl Decision<'_> {
     /// What it comes to for a post that was read and that the sender may decide about.
     pub(crate) fn of<B>(
-        &self,
-        cx: &Context,
+        self,
         request: &Request<B>,
         (id, before): (Ulid, Stored),
     ) -> Result<Outcome<OnePost>, Failure> {
         let mid = request.mid;
         let (author, is_done) = (before.author.clone(), before.state_mid == Some(mid));
-        if before.state_mid.is_some_and(|decided| mid <= decided) {
+        // The deployment's moderators decide over those of a group, whatever came first.
+        let is_over = self.by.is_none() && before.state_by.is_some();
+        if before.state_mid.is_some_and(|decided| mid == decided || (mid < decided && !is_over)) {
             // A later decision stands, or this one does: its first run was cut off after the commit, and followers may
             // not know yet.
-            let news = self.news(&before, is_done).map(|news| post::tell_of_decision(&author, news, id));
+            let news = self.news(&before, is_done).map(|news| post::tell_of_decision(&before, news, id));
             let outcome = Outcome::effect(OnePost { post: sight::moderated(before, id) }, Vec::new());
             return Ok(news.into_iter().fold(outcome, Outcome::then));
         }
         let after = Stored {
             state: self.state,
             state_mid: Some(mid),
+            state_by: self.by,
             reason: self.reason.map(str::to_owned),
             ..before.clone()
         };
-        let news = self.news(&before, true).map(|news| post::tell_of_decision(&author, news, id));
+        let news = self.news(&before, true).map(|news| post::tell_of_decision(&before, news, id));
         let mut changes = vec![Change::Set(post::attribute::STATE_MID, mid.to_string().into())];
         changes.push(match self.state {
             State::Shown => Change::Remove(post::attribute::STATE),
@@ -64,23 +80,25 @@ impl Decision<'_> {
             None => Change::Remove(post::attribute::REASON),
             Some(reason) => Change::Set(post::attribute::REASON, reason.into()),
         });
+        changes.push(match self.by {
+            None => Change::Remove(post::attribute::STATE_BY),
+            Some(by) => Change::Set(post::attribute::STATE_BY, serde_json::json!(by)),
+        });
         let mut writes =
             vec![Write::update(Table::Entities, post::key(id), changes).when(before.as_decided())];
         if before.state.is_shown() != after.state.is_shown() {
             writes.extend(post::counted(&before, -1));
             writes.extend(post::counted(&after, 1));
         }
-        let body = raw(&Decided {
-            post: id.to_string(),
-            state: self.state,
-            reason: self.reason.map(str::to_owned),
-        });
+        writes.extend(self.beside);
+        let push_type = if self.state.is_shown() { "post.restored" } else { "post.removed" };
+        let body =
+            raw(&Decided { post: id.to_string(), state: self.state, reason: self.reason.map(str::to_owned) });
         let is_news = before.state != after.state;
         let outcome = Outcome::effect(OnePost { post: sight::moderated(after, id) }, writes);
         let outcome = news.into_iter().fold(outcome, Outcome::then);
         // The author counts as the sender of the push: no block between author and moderator hides it.
-        let push = Push { to: author.clone(), push_type: self.push_type, by: author, body };
-        let _ = cx;
+        let push = Push { to: author.clone(), push_type, by: author, body };
         Ok(if is_news { outcome.push(push) } else { outcome })
     }
 

@@ -1,5 +1,5 @@
-//! `post.fanout`, an internal message: reports to the online followers of an author what happened to a post, one page
-//! of followers for each message.
+//! `post.fanout`, an internal message: reports to the online followers of an author, or the online members of a group,
+//! what happened to a post, one page of them for each message.
 //!
 //! A page is bounded and may be repeated. The next page is a message of its own, so that a celebrity's million
 //! followers delay nobody and a crash costs one page. Followers get what the tables say at that time: a post that was
@@ -7,7 +7,7 @@
 
 use futures_util::future::try_join;
 use soundoff_common::model::posts::{News, PostFanout, State};
-use soundoff_common::model::sight;
+use soundoff_common::model::{groups, sight};
 use soundoff_common::pipeline::handler::{
     Context, Event, Failure, MessageType, Nothing, Outcome, Request, Source, Told, raw,
 };
@@ -15,9 +15,10 @@ use soundoff_common::ports::tables::{Query, Table, TableError};
 use soundoff_common::protocol::Handle;
 
 use crate::follows::follow::{self, Row};
+use crate::groups::group;
 use crate::posts::post::{self, OnePost, Stored};
 
-/// The number of followers that one message looks at.
+/// The number of followers or members that one message looks at.
 const FOLLOWERS_AT_ONCE: usize = 500;
 
 /// The handler.
@@ -30,8 +31,14 @@ impl MessageType for Fanout {
     const SOURCE: Source = Source::Internal;
     const ARCHIVED: bool = false;
     const TELLS: &'static [Told] = &[
-        Told::event::<OnePost>("post.created", "Somebody whom you follow has posted."),
-        Told::event::<OnePost>("post.deleted", "A post of somebody whom you follow is gone."),
+        Told::event::<OnePost>(
+            "post.created",
+            "Somebody whom you follow has posted, or a member of a group that you are in.",
+        ),
+        Told::event::<OnePost>(
+            "post.deleted",
+            "A post of somebody whom you follow, or in a group that you are in, is gone.",
+        ),
     ];
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = PostFanout;
@@ -41,7 +48,8 @@ impl MessageType for Fanout {
         let (author, body) = (&request.from, &request.body);
         let id = post::id(&body.post)?;
         // Newest first: followers who arrive while it runs are not reached, so it always ends.
-        let partition = follow::followers(author);
+        let group = body.group.as_deref().map(group::id).transpose()?;
+        let partition = group.map_or_else(|| follow::followers(author), groups::members);
         let mut query = Query::prefix(Table::Relationships, partition, follow::PREFIX, FOLLOWERS_AT_ONCE);
         query = query.newest_first();
         if let Some(before) = &body.before {
@@ -51,15 +59,18 @@ impl MessageType for Fanout {
         let (post, page) = try_join(post, cx.tables.query(query)).await?;
         let Some(post) = post::parse(post)? else { return Ok(Outcome::read(Nothing {})) };
         let is_gone = post.deleted || !matches!(post.state, State::Shown);
-        if post.author != *author || is_gone != (body.news == News::Deleted) {
+        if post.author != *author || post.group != group || is_gone != (body.news == News::Deleted) {
             return Ok(Outcome::read(Nothing {}));
         }
         let next = page.items.last().filter(|_| page.more).map(|(sk, _)| sk.clone());
         let followers: Result<Vec<Handle>, TableError> =
             page.items.into_iter().map(|(_, item)| Ok(item.parse::<Row>()?.who)).collect();
+        let mut followers = followers?;
+        // A member, too, and knows already.
+        followers.retain(|follower| follower != author);
         // Who could see it before it was gone.
         let post = Stored { deleted: false, state: State::Shown, ..post };
-        let online = online(cx, &post, followers?).await?;
+        let online = online(cx, &post, followers).await?;
         let mut outcome = Outcome::read(Nothing {});
         if !online.is_empty() {
             let (event_type, post) = match body.news {

@@ -27,7 +27,8 @@ pub(crate) struct PostSeen {
 
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
-    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, across a block, or not for the sender.";
+    const SUMMARY: &'static str =
+        "A post. `not_found` when it is deleted, across a block, or not for the sender.";
     const READS: bool = true;
     type Body = Self;
     type Reply = PostSeen;

@@ -3,14 +3,13 @@
 use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::model::sight::{self, Door};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
-use ulid::Ulid;
 
-use crate::posts::post::{self, Post, Stored};
+use crate::posts::listing;
+use crate::posts::post::{self, Post};
 use crate::rules::paging::{List, Pages, Window};
 use crate::rules::people;
 
@@ -28,7 +27,7 @@ pub(crate) struct PostList {
 
 impl MessageType for PostList {
     const TYPE: &'static str = "post.list";
-    const SUMMARY: &'static str = "A user's posts, newest first. `not_found` across a block; `forbidden` when the user is private and the sender does not follow them.";
+    const SUMMARY: &'static str = "A user's posts, newest first, without those in groups. `not_found` across a block; `forbidden` when the user is private and the sender does not follow them.";
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;
@@ -40,25 +39,9 @@ impl MessageType for PostList {
         let author = user.as_ref().unwrap_or(&request.from);
         let mut pages = Pages::new(Table::Entities, post::list_partition(author), "", window);
         let standing = people::meet(cx, &request.from, author, Vec::new());
-        let ((mut met, _), mut rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        let ((mut met, _), rows) = try_join(standing, pages.read(&*cx.tables)).await?;
         met.may_see_lists(cx).await?;
-        let mut sighted = met.into_sighted();
-        loop {
-            let keys: Vec<_> = rows.iter().map(|(id, _)| (Table::Entities, post::key(*id))).collect();
-            let items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
-            let mut found = Vec::with_capacity(rows.len());
-            for ((id, _), item) in rows.into_iter().zip(items) {
-                found.push((id, post::parse(item)?));
-            }
-            sight::look(&*cx.tables, &mut sighted, found.iter().filter_map(|(_, post)| post.as_ref())).await?;
-            let shown = |(id, post): (Ulid, Option<Stored>)| {
-                (id, post.and_then(|post| sighted.post(post, id, Door::List)))
-            };
-            if !pages.keep(found.into_iter().map(shown)) {
-                return Ok(Outcome::read(pages.list()));
-            }
-            rows = pages.read(&*cx.tables).await?;
-        }
+        listing::shown(cx, pages, rows, met.into_sighted()).await.map(Outcome::read)
     }
 }
 

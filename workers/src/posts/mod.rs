@@ -1,7 +1,8 @@
 //! Posts: made, shown, listed, taken down, and announced to followers.
 
 mod attached;
-mod decision;
+pub(crate) mod decision;
+pub(crate) mod listing;
 pub(crate) mod post;
 mod takedown;
 

@@ -2,12 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use soundoff_common::model::accounts;
 use soundoff_common::model::ids;
 use soundoff_common::model::posts::{News, PostFanout};
 use soundoff_common::model::sight::{self, Act, Door, Opened, Reading, Sighted};
+use soundoff_common::model::{accounts, groups};
 use soundoff_common::pipeline::handler::{Context, Failure, FollowUp, raw};
-use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
+use soundoff_common::ports::tables::{Change, Condition, Item, Key, Table, Write};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use ulid::Ulid;
 
@@ -96,26 +96,37 @@ impl Approached {
     }
 }
 
-/// The write that counts a post among those that its author shows, or no longer; none of one that counts in no case.
+/// The write that counts a post among those that its author shows, or its group, or no longer; none of one that counts in
+/// no case.
 pub(crate) fn counted(post: &Stored, by: i64) -> Option<Write> {
-    let counts = post.state.is_shown() && post.group.is_none();
     let change = vec![Change::Add(accounts::attribute::POSTS, by)];
-    counts.then(|| Write::update(Table::Users, accounts::key(&post.author), change).when(Condition::Exists))
+    let count = || match post.group {
+        Some(group) => groups::count_post(group, by),
+        None => Write::update(Table::Users, accounts::key(&post.author), change).when(Condition::Exists),
+    };
+    post.state.is_shown().then(count)
+}
+
+/// The key of a post's row in the list that it is on: its group's, or else its author's.
+pub(crate) fn listed(post: &Stored, id: Ulid) -> Key {
+    post.group.map_or_else(|| row_key(&post.author, id), |group| groups::post_key(group, id))
 }
 
 pub(crate) fn no_such_post() -> Failure {
     Failure::reject(ErrorCode::NotFound, "there is no such post")
 }
 
-/// Reports to online followers of the sender what happened to a post.
-pub(crate) fn tell_followers(news: News, id: Ulid) -> FollowUp {
-    fan_out(&PostFanout { news, post: id.to_string(), before: None, decided: false })
+/// Reports to online followers of the sender, or online members of the group, what happened to a post of the sender's.
+pub(crate) fn tell_others(post: &Stored, news: News, id: Ulid) -> FollowUp {
+    let group = post.group.map(|group| group.to_string());
+    fan_out(&PostFanout { news, post: id.to_string(), group, before: None, decided: false })
 }
 
-/// Reports to online followers of its author that a moderator has hidden a post, or shows it again.
-pub(crate) fn tell_of_decision(author: &Handle, news: News, id: Ulid) -> FollowUp {
-    let page = PostFanout { news, post: id.to_string(), before: None, decided: true };
-    FollowUp { about: Some(author.clone()), ..fan_out(&page) }
+/// Reports to them that a moderator has hidden a post, or shows it again.
+pub(crate) fn tell_of_decision(post: &Stored, news: News, id: Ulid) -> FollowUp {
+    let group = post.group.map(|group| group.to_string());
+    let page = PostFanout { news, post: id.to_string(), group, before: None, decided: true };
+    FollowUp { about: Some(post.author.clone()), ..fan_out(&page) }
 }
 
 /// A page of a fan-out as a message.

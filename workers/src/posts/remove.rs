@@ -8,7 +8,7 @@ use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
-use crate::posts::decision::{Decided, Decision};
+use crate::posts::decision::{self, Decision};
 use crate::posts::post::{self, OnePost};
 use crate::rules::texts;
 
@@ -43,8 +43,7 @@ impl MessageType for PostRemove {
                                    `post.deleted`.";
     const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
-    const TELLS: &'static [Told] =
-        &[Told::push::<Decided>("post.removed", "A moderator has taken your post down.")];
+    const TELLS: &'static [Told] = &[decision::REMOVED];
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;
     type Reply = OnePost;
@@ -59,7 +58,7 @@ impl MessageType for PostRemove {
             Some(Removed::Held) => State::Held,
             Some(Removed::Limited) => State::Limited,
         };
-        let decision = Decision { state, reason: reason.as_deref(), push_type: "post.removed" };
-        decision.of(cx, request, (id, found))
+        let decision = Decision { state, reason: reason.as_deref(), by: None, beside: Vec::new() };
+        decision.of(request, (id, found))
     }
 }

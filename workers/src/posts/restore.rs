@@ -8,7 +8,7 @@ use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Role;
 
-use crate::posts::decision::{Decided, Decision};
+use crate::posts::decision::{self, Decision};
 use crate::posts::post::{self, OnePost};
 
 /// Which post.
@@ -25,8 +25,7 @@ impl MessageType for PostRestore {
                                    `post.created`.";
     const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
-    const TELLS: &'static [Told] =
-        &[Told::push::<Decided>("post.restored", "A moderator shows your post again.")];
+    const TELLS: &'static [Told] = &[decision::RESTORED];
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;
     type Reply = OnePost;
@@ -34,7 +33,7 @@ impl MessageType for PostRestore {
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
         let id = post::id(&request.body.post)?;
         let found = post::undeleted(cx.tables.get(Table::Entities, post::key(id)).await?)?;
-        let decision = Decision { state: State::Shown, reason: None, push_type: "post.restored" };
-        decision.of(cx, request, (id, found))
+        let decision = Decision { state: State::Shown, reason: None, by: None, beside: Vec::new() };
+        decision.of(request, (id, found))
     }
 }

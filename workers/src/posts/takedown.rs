@@ -54,16 +54,16 @@ impl Takedown {
         ];
         let mut writes = vec![
             Write::update(Table::Entities, post::key(self.id), tombstone).when(self.post.as_decided()),
-            Write::delete(Table::Entities, post::row_key(self.author(), self.id)),
+            Write::delete(Table::Entities, post::listed(&self.post, self.id)),
         ];
         writes.extend(post::counted(&self.post, -1));
         writes.extend(attached::released(cx, self.author(), &self.post.media).await?);
         Ok(writes)
     }
 
-    /// The message that announces it to its author's online followers.
+    /// The message that announces it to those who may have seen it and are online.
     pub(crate) fn news(&self) -> FollowUp {
-        post::tell_followers(News::Deleted, self.id)
+        post::tell_others(&self.post, News::Deleted, self.id)
     }
 
     /// The reply to the sender.

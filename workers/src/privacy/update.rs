@@ -8,10 +8,10 @@ use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome,
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Item, Table, Write};
 use soundoff_common::protocol::ErrorCode;
-use ulid::Ulid;
 
 use crate::privacy::settings::OnePrivacy;
 use crate::requests::sweep;
+use crate::rules::latest::set;
 
 /// What to change: at least one of the settings.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,16 +25,6 @@ pub(crate) struct PrivacyUpdate {
     comment_from: Option<From>,
     /// Whose mentions reach them.
     mention_from: Option<From>,
-}
-
-/// Sets one of them, unless a later message has. Returns whether it has.
-fn set<T>(setting: &mut T, by: &mut Option<Ulid>, wanted: Option<T>, mid: Ulid) -> bool {
-    let Some(wanted) = wanted else { return false };
-    if by.is_some_and(|by| mid <= by) {
-        return false;
-    }
-    (*setting, *by) = (wanted, Some(mid));
-    true
 }
 
 impl MessageType for PrivacyUpdate {

@@ -32,8 +32,7 @@ impl MessageType for Settle {
 
     async fn handle(cx: &Context, request: &Request<Page>) -> Result<Outcome<Nothing>, Failure> {
         let me = &request.from;
-        let query =
-            Query::prefix(Table::Relationships, follows::requests(me), PREFIX, REQUESTS_AT_ONCE);
+        let query = Query::prefix(Table::Relationships, follows::requests(me), PREFIX, REQUESTS_AT_ONCE);
         let page = cx.tables.query(query).await?;
         let asking: Result<Vec<Handle>, TableError> =
             page.items.into_iter().map(|(_, item)| Ok(item.parse::<Row>()?.who)).collect();

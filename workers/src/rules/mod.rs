@@ -1,5 +1,6 @@
 //! Rules that several types share.
 
+pub(crate) mod latest;
 pub(crate) mod paging;
 pub(crate) mod people;
 pub(crate) mod texts;

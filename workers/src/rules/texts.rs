@@ -14,6 +14,8 @@ pub(crate) const MAX_DM: usize = 4000;
 pub(crate) const MAX_NAME: usize = 50;
 /// The most characters of a bio.
 pub(crate) const MAX_BIO: usize = 300;
+/// The most characters of what a group is about.
+pub(crate) const MAX_ABOUT: usize = 500;
 /// The most characters of a moderator's reason.
 pub(crate) const MAX_REASON: usize = 500;
 
@@ -49,6 +51,12 @@ pub(crate) fn name(text: &str) -> Result<String, Failure> {
 pub(crate) fn bio(text: &str) -> Result<String, Failure> {
     within("bio", text, MAX_BIO)?;
     about_oneself("bio", text, &LINES)
+}
+
+/// Checks what a group is about: some lines, or empty. Returns it as it is stored.
+pub(crate) fn about(text: &str) -> Result<String, Failure> {
+    within("about", text, MAX_ABOUT)?;
+    about_oneself("about", text, &LINES)
 }
 
 /// Checks a reason that a moderator gives: some lines. Returns it as it is stored.

@@ -18,6 +18,8 @@ use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::uploads::UploadKey;
 use ulid::Ulid;
 
+use crate::testing::groups;
+
 /// When tests begin, in milliseconds since 1970: 2023-11-14T22:13:20Z.
 pub(crate) const START: u64 = 1_700_000_000_000;
 
@@ -160,6 +162,7 @@ impl World {
     /// Everything that is written in two places agrees, and no law is broken.
     pub(crate) fn audit(&self) {
         let all = self.tables.all();
+        groups::audit(&all);
         let mut expected: BTreeMap<(String, &str), u64> = BTreeMap::new();
         let mut rows: Vec<(String, String, String)> = Vec::new();
         let mut due_rows = Vec::new();
@@ -199,7 +202,9 @@ impl World {
                     rows.push((key.pk.clone(), sk.to_owned(), item.text("who").unwrap().to_owned()));
                 }
                 (Table::Entities, ("post", _), sk) if sk.starts_with("c#") => count(&key.pk, "comments"),
-                (Table::Entities, ("post", id), "post") if !item.flag("deleted") => {
+                (Table::Entities, ("post", id), "post")
+                    if !item.flag("deleted") && item.text("group").is_none() =>
+                {
                     let author = item.text("author").unwrap();
                     if item.text("state").is_none() {
                         count(&format!("user#{author}"), "posts");
@@ -210,6 +215,7 @@ impl World {
                 (Table::Entities, ("posts", _), id) => {
                     let post = &all[&(Table::Entities, Key::new(format!("post#{id}"), "post"))];
                     assert!(!post.flag("deleted"), "a deleted post in a list");
+                    assert!(post.text("group").is_none(), "a group's post in its author's list");
                 }
                 (Table::Inbox, _, "head") => drop(self.inbox(&key.pk)),
                 _ => {}

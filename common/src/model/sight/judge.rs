@@ -63,16 +63,31 @@ pub fn may_see(post: &Stored, standing: &Standing, within: Option<&Within>, door
     }
     match within {
         Some(within) if within.is_in() => true,
-        Some(within) if within.state() == MemberState::Barred => false,
-        Some(within) => {
-            within.group.as_ref().is_some_and(|group| group.sight == Sight::Public) && is_open(standing)
-        }
+        Some(within) => may_see_inside(within) && is_open(standing),
         None => match post.audience {
             Audience::Everyone => is_open(standing),
             Audience::Followers => standing.follows(),
             Audience::Close => standing.is_close(),
         },
     }
+}
+
+/// Whether somebody who is `within` a group may know of it. For who may not, there is no such group.
+#[must_use]
+pub fn may_see_group(within: &Within) -> bool {
+    let Some(group) = &within.group else { return false };
+    match within.state() {
+        MemberState::In | MemberState::Invited => true,
+        MemberState::Out | MemberState::Asked => group.sight != Sight::Secret,
+        MemberState::Barred => false,
+    }
+}
+
+/// Whether somebody who is `within` a group sees who is in it and what is posted in it.
+#[must_use]
+pub fn may_see_inside(within: &Within) -> bool {
+    let is_public = within.group.as_ref().is_some_and(|group| group.sight == Sight::Public);
+    may_see_group(within) && (within.is_in() || is_public)
 }
 
 /// Whether what a user shows to everyone is shown to somebody who is `standing` to them.

@@ -4,12 +4,14 @@
 //! what clients see of it nowhere else. `standing` says what is read, in as few calls as possible; `judge` decides from
 //! it and reads nothing.
 
+mod groups;
 mod judge;
 mod people;
 mod posts;
 mod standing;
 
-pub use judge::{Act, Door, Refusal, may_do, may_see};
+pub use groups::{group, look_at_group, own_group};
+pub use judge::{Act, Door, Refusal, may_do, may_see, may_see_group, may_see_inside};
 pub use people::{audience, hidden, meet_all};
 pub use posts::{Opened, announced, deleted, look, look_at, moderated, own};
 pub use standing::{Reading, Sighted, Standing};

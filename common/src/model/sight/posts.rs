@@ -2,12 +2,12 @@
 
 use ulid::Ulid;
 
-use crate::model::accounts;
 use crate::model::posts::{Post, State, Stored};
 use crate::model::sight::judge::{Door, may_see};
+use crate::model::sight::people::is_moderator;
 use crate::model::sight::standing::{Reading, Sighted};
-use crate::ports::tables::{Table, TableError, Tables};
-use crate::protocol::{Handle, Role};
+use crate::ports::tables::{TableError, Tables};
+use crate::protocol::Handle;
 
 /// A post that somebody names, and what they are to it.
 #[derive(Debug)]
@@ -120,11 +120,4 @@ pub async fn look_at<'a>(
         return Ok(Some(Opened { post, sighted }));
     }
     Ok(None)
-}
-
-/// Asked only where somebody would see nothing otherwise, so that it costs others nothing.
-async fn is_moderator(tables: &dyn Tables, viewer: &Handle) -> Result<bool, TableError> {
-    let account = tables.get(Table::Users, accounts::key(viewer)).await?;
-    let account: Option<accounts::Account> = account.map(crate::ports::tables::Item::parse).transpose()?;
-    Ok(account.is_some_and(|account| account.role >= Role::Moderator))
 }
