@@ -28,9 +28,9 @@ impl Recent {
 }
 
 /// The note of a fan-out's first page; later pages are about the same post. What moderators decide is looked up when a
-/// post is shown.
+/// post is shown, and posts in groups are on no timeline.
 fn noted(envelope: &Envelope, page: &PostFanout) -> Option<Note> {
-    if page.before.is_some() || page.decided {
+    if page.before.is_some() || page.decided || page.group.is_some() {
         return None;
     }
     let post = ids::parse(&page.post)?;

@@ -26,19 +26,51 @@ export interface Messages {
   "follow.list": { body: FollowList; reply: List<Handle> };
   /** Follows a user no longer, and asks no longer to follow them; fine when the sender did not. */
   "follow.remove": { body: Whom; reply: Followed };
+  /** Answers a user who asks to join a group, who gets the push `group.joined` when they are in, or takes an invitation back; for its moderators. Without `user`, or with the sender's own handle, it answers the sender's invitation, and who invited them gets the push. `not_found` when nobody asks and nobody is invited. */
+  "group.answer": { body: GroupAnswer; reply: OneMember };
+  /** Bars a user from a group: they are out, and for them there is no such group. With `barred: false` they may come back. For its moderators, and of moderators for its owners; owners are not barred. Nobody is told. */
+  "group.bar": { body: GroupBar; reply: OneMember };
+  /** Makes a group, whose owner is the sender. */
+  "group.create": { body: GroupCreate; reply: OneGroup };
+  /** Deletes a group for everybody and for good; for its owners. Its posts are seen by their authors only. Nobody is told. */
+  "group.delete": { body: Which; reply: Gone };
+  /** Up to 20 public and closed groups whose name begins with a text, in order of their names; those that the sender may know of. */
+  "group.find": { body: GroupFind; reply: Found };
+  /** A group, and what the sender is in it. `not_found` when it is deleted, when the sender is barred from it, and when it is secret and they are neither in nor invited. */
+  "group.get": { body: Which; reply: OneGroup };
+  /** Takes a post in a group down; for the group's moderators. Nothing of it is lost. The author gets the push `post.removed` and still sees the post, online members get the event `post.deleted`. `forbidden` where a moderator of the deployment has taken it down. */
+  "group.hide": { body: GroupHide; reply: OnePost };
+  /** Invites a user into a group, who gets the push `group.invited`, once per group; for its moderators, and for all members where its `entry` is `open` or `ask`. Who asks to join is let in by a moderator's invitation. Fine when the user is in. */
+  "group.invite": { body: WhoWhere; reply: OneMember };
+  /** Becomes a member of a group whose `entry` is `open` or to which the sender is invited. Where it is `ask`, the sender asks: up to 20 moderators get the push `group.asked`, once per user. `forbidden` where it is `invite`. */
+  "group.join": { body: Which; reply: OneMember };
+  /** Leaves a group, takes a request back, or declines an invitation; fine when the sender is out. `conflict` for the only owner of a group. */
+  "group.leave": { body: Which; reply: OneMember };
+  /** Groups that the sender is in, asks to join, or is invited to, the newest of these states first. */
+  "group.list": { body: GroupList; reply: List<OneGroup> };
+  /** Who is in a group, newest first, without users across a block from the sender; `forbidden` to who is not in, unless the group is public. For its moderators also who asks to join, who is invited, and who is barred. */
+  "group.members": { body: GroupMembers; reply: List<OneOf> };
+  /** A group's posts, newest first, without those of users across a block from the sender; `forbidden` to who is not in, unless the group is public. */
+  "group.posts": { body: GroupPosts; reply: List<Post> };
+  /** Says what a member may do, who gets the push `group.role`; for a group's owners. A group may have several owners; what one is, only they themselves give up, and the last one cannot (`conflict`). Moderators may give theirs up, too. */
+  "group.role": { body: GroupRole; reply: OneMember };
+  /** Shows a post in a group again that a moderator of the group has taken down; for the group's moderators. Fine when it is shown. The author gets the push `post.restored`, online members the event `post.created`. `forbidden` where a moderator of the deployment has taken it down. */
+  "group.show": { body: GroupShow; reply: OnePost };
+  /** Changes what a group is; for its owners. From the reply on it holds for everything, what was posted before included. */
+  "group.update": { body: GroupUpdate; reply: OneGroup };
   /** Likes a post. Its author gets the push `like.added`, once per liker. */
   "like.add": { body: Liked; reply: Likes };
   /** Takes the sender's like of a post back; fine when there is none. Where the sender may not see the post, the reply has no `likes`, and without a like it is `not_found`. */
   "like.remove": { body: Liked; reply: LikesLeft };
   /** Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result. */
   "media.begin": { body: MediaBegin; reply: Begun };
-  /** Posts. Online followers get the event `post.created`. */
+  /** Posts. Online followers, or online members of the group, get the event `post.created`. */
   "post.create": { body: PostCreate; reply: OnePost };
   /** Deletes a post of the sender's. Online followers get the event `post.deleted`. */
   "post.delete": { body: PostDelete; reply: OnePost };
   /** A post. `not_found` when it is deleted, across a block, or not for the sender. */
   "post.get": { body: PostGet; reply: PostSeen };
-  /** A user's posts, newest first. `not_found` across a block; `forbidden` when the user is private and the sender does not follow them. */
+  /** A user's posts, newest first, without those in groups. `not_found` across a block; `forbidden` when the user is private and the sender does not follow them. */
   "post.list": { body: PostList; reply: List<Post> };
   /** Takes anybody's post down; for moderators. Nothing of it is lost. The author gets the push `post.removed` and still sees the post, online followers get the event `post.deleted`. */
   "post.remove": { body: PostRemove; reply: OnePost };
@@ -80,15 +112,23 @@ export interface Pushes {
   "follow.added": FollowAdded;
   /** Somebody asks to follow you; once per user. */
   "follow.requested": FollowAdded;
+  /** Somebody asks to join a group that you moderate; once per user. */
+  "group.asked": GroupAsked;
+  /** Somebody invites you into a group; once per group. */
+  "group.invited": GroupInvited;
+  /** You are a member of a group that you have asked to join, or somebody whom you have invited is. */
+  "group.joined": Joined;
+  /** What you may do in a group has changed. */
+  "group.role": RoleGiven;
   /** Somebody likes your post; once per liker. */
   "like.added": LikeAdded;
   /** Your upload is no picture that may be shown, and is gone. */
   "media.failed": MediaFailed;
   /** Your picture may be shown. */
   "media.ready": MediaReady;
-  /** A moderator has taken your post down. */
+  /** A moderator of the deployment, or of its group, has taken your post down. */
   "post.removed": Decided;
-  /** A moderator shows your post again. */
+  /** A moderator of the deployment, or of its group, shows your post again. */
   "post.restored": Decided;
   /** Holds the place of a push whose author and you have blocked each other since. */
   "withheld": Nothing;
@@ -96,9 +136,9 @@ export interface Pushes {
 
 /** What comes live, or not at all. */
 export interface Events {
-  /** Somebody whom you follow has posted. */
+  /** Somebody whom you follow has posted, or a member of a group that you are in. */
   "post.created": OnePost;
-  /** A post of somebody whom you follow is gone. */
+  /** A post of somebody whom you follow, or in a group that you are in, is gone. */
   "post.deleted": OnePost;
   /** The first page of your timeline, right after `welcome`. */
   "timeline": Page;
@@ -118,6 +158,9 @@ export interface Accepted {
   /** Whom they follow now. */
   user: Handle;
 }
+
+/** Which users of a group. */
+export type Among = "in" | "asked" | "invited" | "barred";
 
 /** A user's follow of the sender. */
 export interface Answered {
@@ -231,6 +274,9 @@ export interface DmSend {
   to: Handle;
 }
 
+/** How somebody becomes a member. */
+export type Entry = "open" | "ask" | "invite";
+
 /** Which part of the timeline. */
 export interface Fetch {
   /** The `next` of an earlier page. */
@@ -270,10 +316,176 @@ export interface Followed {
 /** What the sender's follow of a user is. */
 export type Following = "none" | "requested" | "following";
 
+/** What was found. */
+export interface Found {
+  /** At most 20 groups, in order of their names. A longer text finds others. */
+  groups: GroupSeen[];
+}
+
 /** Of whom a user takes something. Nobody needs leave from themselves. */
 export type From = "everyone" | "followers" | "following" | "mutuals" | "nobody";
 
+/** What was deleted. */
+export interface Gone {
+  /** The group's id. */
+  group: string;
+}
+
+/** Which group, whom, and what. */
+export interface GroupAnswer {
+  /** Whether they become a member. */
+  accept: boolean;
+  /** The group's id. */
+  group: string;
+  /** Who asks to join, or is invited; the sender, who is invited, when absent. */
+  user?: Handle | null;
+}
+
+/** The push to the moderators. */
+export interface GroupAsked {
+  /** Who asks to become a member. */
+  by: Handle;
+  /** The group's id. */
+  group: string;
+}
+
+/** Which group, whom, and whether. */
+export interface GroupBar {
+  /** Whether they are barred from now on; `true` when absent. */
+  barred?: boolean | null;
+  /** The group's id. */
+  group: string;
+  /** The user's handle. */
+  user: Handle;
+}
+
+/** A new group. */
+export interface GroupCreate {
+  /** What it is about; empty when absent. (maxLength 500) */
+  about?: string;
+  /** How somebody becomes a member: `open`, `ask` or `invite`. */
+  entry: Entry;
+  /** What it is called: one line of 2 characters and more. (minLength 2, maxLength 50) */
+  name: string;
+  /** Who sees it: `public`, `closed` or `secret`. */
+  sight: Sight;
+}
+
+/** How a name begins. */
+export interface GroupFind {
+  /** At least 2 characters; small and capital letters are one. (minLength 2, maxLength 50) */
+  name: string;
+}
+
+/** Which post, and why. */
+export interface GroupHide {
+  /** The group's id. */
+  group: string;
+  /** The id of a post in it. */
+  post: string;
+  /** What its author is told. (maxLength 500) */
+  reason?: string | null;
+}
+
+/** The push to the invited. */
+export interface GroupInvited {
+  /** Who invites. */
+  by: Handle;
+  /** The group's id. */
+  group: string;
+}
+
+/** Which part of the list. */
+export interface GroupList {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
+}
+
+/** Of which group, who, and which part of the list. */
+export interface GroupMembers {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The group's id. */
+  group: string;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
+  /** `in` when absent; `asked`, `invited` and `barred` are for the group's moderators. */
+  state?: Among | null;
+}
+
+/** Of which group, and which part of the list. */
+export interface GroupPosts {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The group's id. */
+  group: string;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
+}
+
+/** Which group, who, and what they may do. */
+export interface GroupRole {
+  /** The group's id. */
+  group: string;
+  /** `member`, `moderator` or `owner`. */
+  role: MemberRole;
+  /** The member's handle. */
+  user: Handle;
+}
+
+/** A group as clients see it. */
+export interface GroupSeen {
+  /** What it is about; may be empty. */
+  about: string;
+  /** When it was made, RFC 3339 UTC with milliseconds. */
+  created_at: string;
+  /** How somebody becomes a member. */
+  entry: Entry;
+  /** Names the group. */
+  id: string;
+  /** How many members it has. */
+  members: number;
+  /** What it is called. */
+  name: string;
+  /** How many posts it has that are shown. */
+  posts: number;
+  /** Who sees it. */
+  sight: Sight;
+}
+
+/** Which post. */
+export interface GroupShow {
+  /** The group's id. */
+  group: string;
+  /** The id of a post in it. */
+  post: string;
+}
+
+/** Which group, and what to change: at least one of the fields. */
+export interface GroupUpdate {
+  /** What it is about. (maxLength 500) */
+  about?: string | null;
+  /** How somebody becomes a member: `open`, `ask` or `invite`. Who asks already stays one who asks. */
+  entry?: Entry | null;
+  /** The group's id. */
+  group: string;
+  /** What it is called: one line of 2 characters and more. (minLength 2, maxLength 50) */
+  name?: string | null;
+  /** Who sees it: `public`, `closed` or `secret`. */
+  sight?: Sight | null;
+}
+
 export type Handle = string;
+
+/** The push to who is in by an answer, and to who had invited them. */
+export interface Joined {
+  /** The group's id. */
+  group: string;
+  /** Who is a member now. */
+  user: Handle;
+}
 
 /** The push to the author. */
 export interface LikeAdded {
@@ -349,6 +561,12 @@ export interface MediaReady {
   media: Media;
 }
 
+/** What a member may do. */
+export type MemberRole = "member" | "moderator" | "owner";
+
+/** What a user is in a group. */
+export type MemberState = "out" | "in" | "asked" | "invited" | "barred";
+
 /** Whether a user is close to the sender. */
 export interface Named {
   /** Whether the sender has named them as close. A later message of the sender's may have come first. */
@@ -369,10 +587,40 @@ export interface OneComment {
   comment: Comment;
 }
 
+/** A group, and what the sender is in it. */
+export interface OneGroup {
+  /** The group. */
+  group: GroupSeen;
+  /** What the sender may do in it; missing when they are not in. */
+  role?: MemberRole | null;
+  /** What the sender is in it: `out`, `in`, `asked` or `invited`. */
+  state: MemberState;
+}
+
+/** What somebody is in a group now. A later message may have come first. */
+export interface OneMember {
+  /** The group's id. */
+  group: string;
+  /** What they may do in it; missing when they are not in. */
+  role?: MemberRole | null;
+  /** What they are in it: `out`, `in`, `asked`, `invited` or `barred`. */
+  state: MemberState;
+  /** Who. */
+  user: Handle;
+}
+
 /** What replies and pushes hold of one message. */
 export interface OneMessage {
   /** The message. */
   message: DirectMessage;
+}
+
+/** One of them. */
+export interface OneOf {
+  /** What they may do; missing when they are not in. */
+  role?: MemberRole | null;
+  /** Who. */
+  user: Handle;
 }
 
 /** What replies and events hold of one post. */
@@ -433,6 +681,8 @@ export interface Post {
 export interface PostCreate {
   /** Whom it is for; everyone when absent. A private user's posts are for followers in any case. */
   audience?: Audience | null;
+  /** The id of a group that the sender is in: it decides who sees the post, so `audience` is absent or `everyone`. */
+  group?: string | null;
   /** Ids of media of the sender's that have passed their check. (maxItems 4) */
   media?: string[] | null;
   /** What it says; at least one character, unless there are media. (maxLength 2000) */
@@ -561,6 +811,14 @@ export interface RequestList {
   limit?: number | null;
 }
 
+/** The push to the member. */
+export interface RoleGiven {
+  /** The group's id. */
+  group: string;
+  /** What they may do in it now. */
+  role: MemberRole;
+}
+
 /** What the sender lets others see and do. */
 export interface Settings {
   /** Who may comment on their posts, of those who see them. */
@@ -582,6 +840,9 @@ export interface Shown {
   /** The parts of the score. */
   why: Why;
 }
+
+/** Who sees a group. */
+export type Sight = "public" | "closed" | "secret";
 
 /** What moderators have decided about a post. */
 export type State = "shown" | "limited" | "held" | "hidden";
@@ -606,6 +867,20 @@ export interface Upload {
   method: string;
   /** A URL, or the path and query of one on this server. Anybody who has it may upload: keep it to yourself. */
   url: string;
+}
+
+/** Which group. */
+export interface Which {
+  /** The group's id. */
+  group: string;
+}
+
+/** Which group, and who. */
+export interface WhoWhere {
+  /** The group's id. */
+  group: string;
+  /** The user's handle. */
+  user: Handle;
 }
 
 /** Which user. */

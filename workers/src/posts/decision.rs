@@ -59,7 +59,10 @@ impl Decision<'_> {
         if before.state_mid.is_some_and(|decided| mid == decided || (mid < decided && !is_over)) {
             // A later decision stands, or this one does: its first run was cut off after the commit, and followers may
             // not know yet.
-            let news = self.news(&before, is_done).map(|news| post::tell_of_decision(&before, news, id));
+            let news = is_done
+                .then(|| self.news(&before, true))
+                .flatten()
+                .map(|news| post::tell_of_decision(&before, news, id));
             let outcome = Outcome::effect(OnePost { post: sight::moderated(before, id) }, Vec::new());
             return Ok(news.into_iter().fold(outcome, Outcome::then));
         }
@@ -70,7 +73,7 @@ impl Decision<'_> {
             reason: self.reason.map(str::to_owned),
             ..before.clone()
         };
-        let news = self.news(&before, true).map(|news| post::tell_of_decision(&before, news, id));
+        let news = self.news(&before, false).map(|news| post::tell_of_decision(&before, news, id));
         let mut changes = vec![Change::Set(post::attribute::STATE_MID, mid.to_string().into())];
         changes.push(match self.state {
             State::Shown => Change::Remove(post::attribute::STATE),
@@ -103,14 +106,12 @@ impl Decision<'_> {
     }
 
     /// What followers are told.
-    fn news(&self, before: &Stored, is_ours: bool) -> Option<News> {
-        if !is_ours {
-            return None;
-        }
+    fn news(&self, before: &Stored, is_done: bool) -> Option<News> {
         match (before.state.is_shown(), self.state.is_shown()) {
             (_, false) => Some(News::Deleted),
             (false, true) => Some(News::Created),
-            (true, true) => None,
+            // Done before, and what it was before that is not known any more: told twice is better than never.
+            (true, true) => is_done.then_some(News::Created),
         }
     }
 }

@@ -40,3 +40,43 @@ async fn each_type_makes_as_many_calls_as_the_data_model_says() {
         assert_eq!(world.tables.calls(), (reads, writes), "{message_type}");
     }
 }
+
+#[tokio::test]
+async fn each_type_of_groups_makes_as_many_calls_as_the_data_model_says() {
+    let world = World::with(&["alice", "bobby", "carol"]).await;
+    let new = json!({ "name": "Chess", "sight": "closed", "entry": "open" });
+    let group = world.ok("alice", "group.create", new.clone()).await["group"]["id"].clone();
+    let asked = json!({ "name": "Chess", "sight": "closed", "entry": "ask" });
+    let asking = world.ok("alice", "group.create", asked).await["group"]["id"].clone();
+    let theirs = world.ok("bobby", "group.create", new.clone()).await["group"]["id"].clone();
+    world.ok("bobby", "group.join", json!({ "group": group })).await;
+    let post =
+        world.ok("bobby", "post.create", json!({ "text": "p", "group": group })).await["post"]["id"].clone();
+    world.tables.calls();
+    for (from, message_type, body, reads, writes) in [
+        ("alice", "group.create", new, 1, 1),
+        ("alice", "group.update", json!({ "group": group, "about": "moves" }), 1, 1),
+        ("carol", "group.get", json!({ "group": group }), 1, 0),
+        ("carol", "group.find", json!({ "name": "chess" }), 2, 0),
+        ("alice", "group.join", json!({ "group": theirs }), 1, 1),
+        ("carol", "group.join", json!({ "group": asking }), 4, 1),
+        ("alice", "group.answer", json!({ "group": asking, "user": "carol", "accept": true }), 2, 1),
+        ("alice", "group.leave", json!({ "group": theirs }), 1, 1),
+        ("alice", "group.invite", json!({ "group": group, "user": "carol" }), 2, 1),
+        ("carol", "group.answer", json!({ "group": group, "accept": true }), 3, 1),
+        ("alice", "group.role", json!({ "group": group, "user": "bobby", "role": "moderator" }), 2, 1),
+        ("alice", "group.list", json!({}), 2, 0),
+        ("alice", "group.members", json!({ "group": group }), 3, 0),
+        ("alice", "group.posts", json!({ "group": group }), 4, 0),
+        ("alice", "group.hide", json!({ "group": group, "post": post }), 2, 1),
+        ("alice", "group.show", json!({ "group": group, "post": post }), 2, 1),
+        ("alice", "post.create", json!({ "group": group, "text": "t" }), 1, 1),
+        ("alice", "post.get", json!({ "post": post }), 2, 0),
+        ("alice", "like.add", json!({ "post": post }), 3, 1),
+        ("alice", "group.bar", json!({ "group": group, "user": "bobby" }), 1, 1),
+        ("alice", "group.delete", json!({ "group": group }), 1, 1),
+    ] {
+        world.done(from, message_type, body).await;
+        assert_eq!(world.tables.calls(), (reads, writes), "{message_type}");
+    }
+}

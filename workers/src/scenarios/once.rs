@@ -16,7 +16,32 @@ async fn every_effect() -> (World, Vec<(&'static str, &'static str, Value)>) {
     world.ok("alice", "like.add", json!({ "post": doomed })).await;
     world.ok("alice", "follow.add", json!({ "user": "carol" })).await;
     world.ok("carol", "follow.add", json!({ "user": "alice" })).await;
+    let new = json!({ "name": "Chess", "sight": "closed", "entry": "open" });
+    let group = world.ok("alice", "group.create", new.clone()).await["group"]["id"].clone();
+    world.ok("alice", "group.update", json!({ "group": group, "entry": "ask" })).await;
+    let theirs = world.ok("bobby", "group.create", new.clone()).await["group"]["id"].clone();
+    let member = |more: Value| {
+        let mut body = more;
+        body["group"] = group.clone();
+        body
+    };
+    world.ok("carol", "group.join", member(json!({}))).await;
+    let in_group =
+        world.ok("alice", "post.create", member(json!({ "text": "e4" }))).await["post"]["id"].clone();
     let effects = vec![
+        ("alice", "group.create", new),
+        ("alice", "group.update", member(json!({ "name": "Go" }))),
+        ("alice", "group.join", json!({ "group": theirs })),
+        ("alice", "group.leave", json!({ "group": theirs })),
+        ("alice", "group.answer", member(json!({ "user": "carol", "accept": true }))),
+        ("alice", "group.role", member(json!({ "user": "carol", "role": "moderator" }))),
+        ("carol", "group.hide", member(json!({ "post": in_group }))),
+        ("carol", "group.show", member(json!({ "post": in_group }))),
+        ("carol", "post.create", member(json!({ "text": "e5" }))),
+        ("carol", "group.invite", member(json!({ "user": "bobby" }))),
+        ("alice", "group.bar", member(json!({ "user": "carol" }))),
+        ("alice", "group.bar", member(json!({ "user": "carol", "barred": false }))),
+        ("alice", "group.delete", member(json!({}))),
         ("alice", "profile.update", json!({ "name": "A" })),
         ("alice", "post.create", json!({ "text": "hello" })),
         ("alice", "comment.create", json!({ "post": post, "text": "nice" })),
@@ -117,7 +142,7 @@ async fn many_copies_at_once_have_one_effect() {
         assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{message_type}: {replies:?}");
         world.audit();
     }
-    assert_eq!(world.inbox("bobby").len(), 4, "comment, like, follow, dm");
+    assert_eq!(world.inbox("bobby").len(), 5, "an invitation, comment, like, follow, dm");
 }
 
 /// A deed towards an author is counted once, and nothing that users do to themselves.
