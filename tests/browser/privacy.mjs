@@ -22,17 +22,18 @@ export async function privacy(stage) {
   await asking(ann, ben);
   await friends(ann, ben, cleo);
   await leave(ann, ben, cleo);
+  await parting(ben);
   await opening(ann, cleo);
   await moderating(stage, ann, ben);
   await blocking(ann, ben);
 }
 
-const press = (device, name) => device.page.getByRole("main").getByRole("button", { name, exact: true }).click();
-const button = ({ page }, name) => page.getByRole("main").getByRole("button", { name, exact: true });
-const sure = ({ page }, name) => page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
+export const press = (device, name) => device.page.getByRole("main").getByRole("button", { name, exact: true }).click();
+export const button = ({ page }, name) => page.getByRole("main").getByRole("button", { name, exact: true });
+export const sure = ({ page }, name) => page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
 
 /** Nothing is wider than a phone. */
-async function fits({ page }) {
+export async function fits({ page }) {
   await page.setViewportSize(PHONE);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   await page.setViewportSize(DESKTOP);
@@ -191,6 +192,20 @@ async function leave(ann, ben, cleo) {
     await ben.comment(card, "With lentils?");
     await card.getByText("This user takes comments of nobody only.").waitFor();
     await card.getByRole("button", { name: "Discard" }).click();
+  });
+}
+
+async function parting(ben) {
+  await step("who follows a private user no longer has said that they are sure, and sees nothing at once", async () => {
+    await press(ben, "Following");
+    await sure(ben, "Go on following");
+    await ben.card("Soup").waitFor();
+    await press(ben, "Following");
+    await sure(ben, "Follow no longer");
+    await ben.page.getByText(CLOSED).waitFor();
+    await becomes(ben.posts, []);
+    await press(ben, "Follow");
+    await button(ben, "Requested").waitFor();
   });
 }
 

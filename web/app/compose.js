@@ -65,19 +65,21 @@ function audience() {
   return choice;
 }
 
-export function composer() {
+/** A form for a new post; with `group` it is posted there, until `signal` is aborted. */
+export function composer({ group, signal } = {}) {
+  const draft = group ? `draft/${group}` : "draft";
   let uploads = [];
   let isWanted = false;
   const field = atMost(h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2 }), MOST_TEXT);
   const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
   const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
   const post = h("button.primary", "Post");
-  const whom = audience();
+  const whom = group ? null : audience();
   const left = h("span.count");
   const note = h("span.note", { role: "status" });
   const pictures = h("ul.uploads");
   const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, whom, note, left, post));
-  form.update = whom.update;
+  form.update = () => whom?.update();
 
   const remove = (gone) => {
     uploads = uploads.filter((other) => other !== gone);
@@ -106,11 +108,11 @@ export function composer() {
     if (isWanted && uploads.every(({ isReady }) => isReady)) send();
   };
   const send = () => {
-    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }), ...(whom.value !== "everyone" && { audience: whom.value }) });
+    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }), ...(group ? { group } : whom.value !== "everyone" && { audience: whom.value }) });
     pictures.replaceChildren();
     uploads.forEach(({ free }) => free());
     [field.value, uploads, isWanted] = ["", [], false];
-    keep("draft", "");
+    keep(draft, "");
     update();
   };
   form.addEventListener("submit", (event) => {
@@ -120,13 +122,14 @@ export function composer() {
     else field.focus();
   });
   sendsWith(field, form);
-  field.addEventListener("input", () => (keep("draft", field.value), update()));
+  field.addEventListener("input", () => (keep(draft, field.value), update()));
   field.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   chosen.addEventListener("change", () => (take(chosen.files), (chosen.value = "")));
   form.addEventListener("dragover", (event) => event.preventDefault());
   form.addEventListener("drop", (event) => (event.preventDefault(), take(event.dataTransfer.files)));
-  field.value = kept("draft", "");
+  field.value = kept(draft, "");
   composers.add(update);
+  signal?.addEventListener("abort", () => composers.delete(update));
   update();
   return form;
 }

@@ -67,6 +67,7 @@ const PATHS = {
   home: "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
   messages: "M4 5h16v11H9l-5 4z",
   notifications: "M6 17V11a6 6 0 0 1 12 0v6l1.5 1.500h-15zM10 21h4",
+  groups: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 19.5a6.5 6.5 0 0 1 13 0M16 4.5a3.5 3.5 0 0 1 0 6.5M18 13.5a6.5 6.5 0 0 1 3.5 6",
   profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.500a7.5 7.5 0 0 1 15 0",
   remove: "M12 3l8 3v6c0 4.5-3.5 7.5-8 9-4.5-1.5-8-4.5-8-9V6zM9 9l6 6M15 9l-6 6",
   out: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
@@ -96,7 +97,7 @@ export function button(label, onclick, { kind = "", picture, ...more } = {}) {
 
 /** A user's initial, on a colour that is the same every time. */
 export function avatar(handle) {
-  const face = h("span.avatar", { "aria-hidden": "true" }, handle[0].toUpperCase());
+  const face = h("span.avatar", { "aria-hidden": "true" }, [...handle][0].toUpperCase());
   face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
   return face;
 }

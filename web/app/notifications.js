@@ -1,6 +1,7 @@
 // What others did that concerns this user, in the order of arrival, the newest on top.
 import { avatar, h, moment, slidingRows, text, user } from "./dom.js";
-import { changed, keep, kept, onClient, onKept } from "./live.js";
+import { nameOf } from "./group.js";
+import { changed, keep, kept, me, onClient, onKept } from "./live.js";
 import { textOf } from "./posts.js";
 import { link, load } from "./requests.js";
 
@@ -14,10 +15,16 @@ const sentAt = (mid) => [...mid.slice(0, 10)].reduce((ms, digit) => ms * 32 + DI
 
 const yours = (id) => h("a", { href: `#/post/${id}` }, "your post");
 
+const there = (id, more = "") => h("a", { href: `#/groups/${id}${more}` }, "a group");
+
 /** Who did what, and its text. */
 const KINDS = {
   "like.added": ({ by, post }) => [by, [" likes ", yours(post)], () => textOf(post)],
   "comment.created": ({ comment: { author, post, text } }) => [author, [" commented on ", yours(post)], () => text],
+  "group.asked": ({ group, by }) => [by, [" asks to join ", there(group, "/members")], () => nameOf(group)],
+  "group.invited": ({ group, by }) => [by, [" invites you into ", there(group)], () => nameOf(group)],
+  "group.joined": ({ group, user }) => [user, [user === me() ? ", you are a member of " : " is a member of ", there(group)], () => nameOf(group)],
+  "group.role": ({ group, role }) => [null, [`You are now ${role === "owner" ? "an" : "a"} ${role} of `, there(group)], () => nameOf(group)],
   "follow.added": ({ by }) => [by, [" follows you"]],
   "follow.requested": ({ by }) => [by, [" asks to follow you: ", h("a", { href: "#/requests" }, "answer")]],
   "follow.accepted": ({ user }) => [user, [" lets you follow them"]],

@@ -2,9 +2,10 @@
 import { avatar, attribute, button, confirm, h, moment, plural, rich, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, written } from "./effects.js";
 import { commentsOf } from "./comments.js";
-import { isModerator, me } from "./live.js";
+import { nameOf } from "./group.js";
+import { me } from "./live.js";
 import { atMost } from "./texts.js";
-import { isGone, like, pictureOf, shown, watch } from "./posts.js";
+import { decide, isGone, like, mayDecide, pictureOf, shown, watch } from "./posts.js";
 
 /** An action below a post: a button, and beside it how many people have used it. */
 function action(picture, label, onclick) {
@@ -71,22 +72,22 @@ async function takeDown(post) {
   const field = h("div.field", h("label", { for: "reason" }, "Reason, which its author reads"), reason);
   const sure = await confirm("Take this post down?", "Nobody but its author and moderators sees it from then on. You can show it again.", "Take down", "Leave it", field);
   const said = reason.value.trim();
-  if (sure) act("post.remove", { post: post.id, ...(said && { reason: said }) });
+  if (sure) decide(post, true, said && { reason: said });
 }
 
 /** What a moderator has decided about a post, and why; a moderator can take it back. */
 function verdict() {
   const [what, said] = [h("p"), h("bdi")];
   const why = h("p", "Reason: ", said);
-  const again = button("Show again", () => act("post.restore", { post: box.post }));
+  const again = button("Show again", () => decide(box.post, false));
   const box = h("div.verdict", what, why, again);
-  box.update = ({ id, state = "shown", reason }) => {
-    box.post = id;
+  box.update = (post) => {
+    const { state = "shown", reason } = (box.post = post);
     box.hidden = !STATES[state];
     text(what, STATES[state] ?? "");
     text(said, reason ?? "");
     why.hidden = !reason;
-    again.hidden = !isModerator();
+    again.hidden = !mayDecide(post);
   };
   return box;
 }
@@ -125,11 +126,12 @@ export function postCard(first, whole = false) {
   const trash = author === me() && action("delete", "Delete", () => remove(item.post)).box;
   const down = action("remove", "Take down", () => takeDown(item.post)).box;
   const decided = verdict();
+  const inside = first.post.group && h("a.mark.in", { href: `#/groups/${first.post.group}` }, h("bdi"));
   const state = h("p.note");
   const actions = h("p.actions", likes.box, talk.box, why.box, down, trash);
   const media = h("div");
   const card = h("article.card", { "aria-label": `Post by @${author}` },
-    h("p.by", avatar(author), user(author), when, AUDIENCES[first.post.audience] && h("span.mark", AUDIENCES[first.post.audience])), h("p.said", ...rich(said)), media, state, decided, first.error && unsent(first.id), actions);
+    h("p.by", avatar(author), user(author), when, inside, AUDIENCES[first.post.audience] && h("span.mark", AUDIENCES[first.post.audience])), h("p.said", ...rich(said)), media, state, decided, first.error && unsent(first.id), actions);
 
   card.update = (next = item) => {
     item = next;
@@ -141,9 +143,10 @@ export function postCard(first, whole = false) {
     text(state, pending ? "Sending…" : "");
     if (post.media?.length && !media.firstChild) media.append(gallery(post));
     decided.update(post);
+    if (inside) text(inside.firstChild, nameOf(post.group) || "In a group");
     actions.hidden = open;
     if (open) return;
-    down.hidden = !isModerator() || author === me() || !decided.hidden;
+    down.hidden = !mayDecide(post) || author === me() || !decided.hidden;
     when.href = `#/post/${post.id}`;
     attribute(likes.press, "aria-pressed", String(post.liked));
     count(likes.count, post.likes, "like");
@@ -157,10 +160,13 @@ export function postCard(first, whole = false) {
   return card;
 }
 
-/** Shows `items` in a list as cards; with `mine`, this user's newest posts come first. */
+/** Picks what is posted in no group. */
+export const outside = ({ group }) => !group;
+
+/** Shows `items` in a list as cards; with `mine`, this user's newest posts that it picks come first. */
 export function cards(list, items, mine) {
   const there = items.filter(({ post }) => !isGone(post.id)).map((item) => ({ ...item, id: item.post.id }));
-  const wrote = mine ? written("post.create", () => true, items.map(({ post }) => post)).reverse() : [];
+  const wrote = mine ? written("post.create", mine, items.map(({ post }) => post)).reverse() : [];
   slidingRows(list, [...wrote.map(({ pending, error, ...post }) => ({ id: post.id, post, pending, error })), ...there], keyOf, (item) => postCard(item));
   return wrote.length + there.length;
 }

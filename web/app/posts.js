@@ -1,9 +1,11 @@
 // What is known about posts: the server's last word, and on top of it what this user is doing to them.
 import { act, onDone, pending } from "./effects.js";
+import { isAtLeast } from "./group.js";
 import { ask, changed, client, isModerator, onClient } from "./live.js";
 
 const MOST = 5000;
 const AT_ONCE = 3;
+const DECISIONS = "post.remove post.restore group.hide group.show";
 const known = new Map();
 /** Posts that are not there for this user, and whether that is final: they may be let in, and what was taken down may be shown again. */
 const gone = new Map();
@@ -17,14 +19,23 @@ export function learn(post, liked = known.get(post.id)?.liked) {
   if (known.size > MOST) known.delete(known.keys().next().value);
 }
 
+/** Whether this user decides about a post of somebody else's: as a moderator of all, or of its group. */
+export const mayDecide = (post) => isModerator() || (post?.group !== undefined && isAtLeast("moderator", post.group));
+
+/** Takes a post down, or shows it again. */
+export function decide({ id: post, group }, isDown, more) {
+  if (isModerator()) act(isDown ? "post.remove" : "post.restore", { post, ...more });
+  else act(isDown ? "group.hide" : "group.show", { group, post, ...more });
+}
+
 /** A post to show. */
 export function shown(post) {
   const { post: newest = post, liked = false } = known.get(post.id) ?? {};
   const isOurs = (body) => body.post === post.id;
   const toggle = pending("like.add like.remove", isOurs).at(-1);
   const mine = toggle ? toggle.type === "like.add" : liked;
-  const decision = pending("post.remove post.restore", isOurs).at(-1);
-  const decided = decision && { state: decision.type === "post.remove" ? "hidden" : "shown", reason: decision.body.reason };
+  const decision = pending(DECISIONS, isOurs).at(-1);
+  const decided = decision && { state: /remove|hide/.test(decision.type) ? "hidden" : "shown", reason: decision.body.reason };
   const likes = Math.max(0, newest.likes + Number(mine) - Number(liked));
   return { ...newest, ...decided, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
 }
@@ -88,7 +99,7 @@ onClient((client) => {
   client.on("push:media.ready", ({ media }) => pictures.set(media.id, media));
   client.on("event:post.created", ({ post }) => learn(post));
   // What a moderator takes down stays for its author and for moderators, with the reason.
-  client.on("event:post.deleted", ({ post: { id } }) => (isModerator() ? want(id) : lose(id)));
+  client.on("event:post.deleted", ({ post: { id } }) => (mayDecide(known.get(id)?.post) ? want(id) : lose(id)));
   client.on("push:post.removed", ({ post }) => known.has(post) && want(post));
   client.on("push:post.restored", ({ post }) => known.has(post) && want(post));
   client.on("push:like.added", ({ post }) => known.has(post) && want(post));
@@ -103,7 +114,7 @@ function amend(id, change, liked) {
 
 onDone("post.create", ({ post }) => learn(post, false));
 onDone("post.delete", (reply, { post }) => lose(post, true));
-onDone("post.remove post.restore", ({ post }) => learn(post));
+onDone(DECISIONS, ({ post }) => learn(post));
 // The reply says what holds: a later act, on another device perhaps, may have come first.
 onDone("like.add", ({ post, likes, liked }) => amend(post, () => ({ likes }), liked));
 // Across a block there is no count, and nothing to see any longer.

@@ -3,7 +3,7 @@ import { attribute, avatar, button, confirm, h, person, plural, rows, status, te
 import { act, pending, whyNobody } from "./effects.js";
 import { changed, client, me, pages } from "./live.js";
 import { followOf, isBlocked, loadPrivacy, loadProfile, privacy, profile } from "./people.js";
-import { cards } from "./post_card.js";
+import { cards, outside } from "./post_card.js";
 import { learn } from "./posts.js";
 import { link, load } from "./requests.js";
 import { go } from "./router.js";
@@ -64,7 +64,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
   let [error, wasShut] = [null, false];
   loadProfile(handle, signal).catch((failed) => ((error = failed), changed()));
   if (isMine) load(), loadPrivacy(signal).catch(() => {});
-  const come = ({ post }) => post.author === handle && !posts.items.some(({ id }) => id === post.id) && (posts.items = [...take([post]), ...posts.items]);
+  const come = ({ post }) => post.author === handle && outside(post) && !posts.items.some(({ id }) => id === post.id) && (posts.items = [...take([post]), ...posts.items]);
   signal.addEventListener("abort", client.on("event:post.created", come));
 
   const update = () => {
@@ -91,7 +91,7 @@ export const profilePage = (signOutButton) => (handle, signal) => {
     locked.hidden = !(isMine ? privacy() : known)?.private;
     for (const [link, direction] of [[followers, "followers"], [following, "following"]]) attribute(link, "href", !isClosed && `#/u/${handle}/${direction}`);
     asks.update();
-    const shown = cards(list, isShut ? [] : posts.items, isMine);
+    const shown = cards(list, isShut ? [] : posts.items, isMine && outside);
     const trouble = (known ? null : error) ?? posts.error;
     text(note, blocks ? "You blocked this user: neither of you sees the other." : isClosed ? closed(follows) : trouble ? whyNobody(trouble)
       : shown > 0 ? "" : posts.loaded ? "No posts yet." : "Loading…");
