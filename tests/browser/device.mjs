@@ -123,7 +123,7 @@ export class Device {
   async follow(handle) {
     await this.goTo(handle);
     await this.page.getByRole("button", { name: "Follow", exact: true }).click();
-    await this.page.getByRole("button", { name: "Unfollow" }).waitFor();
+    await this.page.getByRole("button", { name: "Following", exact: true }).waitFor();
   }
 
   async post(text) {

@@ -43,14 +43,14 @@ async function keyboard(device, handle) {
   await device.online();
 }
 
-async function tabTo(target) {
+export async function tabTo(target) {
   for (let presses = 0; !(await isFocused(target)); presses++) {
     must(presses < 20, `the Tab key does not lead to ${target}`);
     await target.page().keyboard.press("Tab");
   }
 }
 
-const isFocused = (target) => target.evaluate((element) => element === document.activeElement);
+export const isFocused = (target) => target.evaluate((element) => element === document.activeElement);
 
 async function following(dora, emil) {
   await step("emil finds dora by her handle and follows her", async () => {

@@ -11,6 +11,12 @@ export const PLACES = [
   { name: "conversation", place: "/messages/jonas", ready: (page) => page.locator(".bubble").nth(4) },
   { name: "notifications", place: "/notifications", ready: (page) => page.locator("li.row .quote:not(:empty)").nth(2) },
   { name: "settings", place: "/settings", ready: (page) => page.getByText("this one") },
+  { name: "privacy", place: "/settings/privacy", ready: (page) => page.locator(".who").nth(1) },
+  { name: "requests", place: "/requests", ready: (page) => page.locator(".who").first() },
+  { name: "own-followers", place: "/u/mira/followers", ready: (page) => page.locator(".who").nth(2) },
+  { name: "groups", place: "/groups", ready: (page) => page.locator("a.row").first() },
+  { name: "group", group: "", ready: (page) => page.getByRole("article").first() },
+  { name: "members", group: "/members", ready: (page) => page.locator(".who").nth(3) },
   { name: "console", url: "/console", ready: (page) => page.getByRole("heading").first(), arrange: converse },
   { name: "ops", url: "/ops", ready: (page) => page.locator("#plots svg").first() },
 ];
@@ -25,10 +31,11 @@ async function converse(page) {
 }
 
 /** Goes there, and waits until the page is complete: texts, pictures, letters. */
-export async function visit(device, { place, url, about, ready }) {
+export async function visit(device, { place, url, about, group, ready }) {
   const { page, gate } = device;
   if (url) await page.goto(gate.origin + url);
   else if (about) await toPost(device, about);
+  else if (group !== undefined) await toGroup(device, group);
   else await device.open(place);
   await ready(page).waitFor();
   await page.evaluate(() => scrollTo(0, 0));
@@ -43,4 +50,12 @@ async function toPost(device, text) {
   const link = device.card(text).locator(".by a").nth(1);
   await link.waitFor();
   await link.evaluate((link) => link.click());
+}
+
+/** The only group there is, or a page below it. */
+async function toGroup(device, below) {
+  await device.open("/groups");
+  const link = device.page.locator("main a.row").first();
+  await link.waitFor();
+  await device.open((await link.getAttribute("href")).slice(1) + below);
 }

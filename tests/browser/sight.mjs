@@ -28,6 +28,7 @@ export async function sight(stage) {
       await look(mira.page, source);
     });
   }
+  await check("what is private, what is asked for, and what a moderator takes down", () => hidden(stage, source));
   await check("home with nothing on it, a question, and what could not be sent", () => rest(stage, mira, source));
 }
 
@@ -55,6 +56,27 @@ async function signingIn(device, source) {
   await look(page, source);
 }
 
+async function hidden(stage, source) {
+  const olga = await stage.signedUp("olga");
+  const { page } = olga;
+  const main = page.getByRole("main");
+  await olga.goTo("mira");
+  await main.getByRole("button", { name: "Follow", exact: true }).click();
+  await page.getByText("there is no answer yet").waitFor();
+  await look(page, source);
+  await olga.goTo("nobody_at_all");
+  await page.getByText("There is nobody of that handle").waitFor();
+  await look(page, source);
+  await stage.server.command("users", "role", "olga", "moderator");
+  await olga.goTo("jonas");
+  await olga.card("Harbour").getByRole("button", { name: "Take down" }).click();
+  await page.getByRole("textbox", { name: "Reason" }).fill("Not your picture");
+  await look(page, source);
+  await page.getByRole("dialog").getByRole("button", { name: "Take down" }).click();
+  await olga.card("Harbour").getByRole("button", { name: "Show again" }).waitFor();
+  await look(page, source);
+}
+
 async function rest(stage, mira, source) {
   const quiet = await stage.signedUp("quiet_one");
   await quiet.page.getByRole("heading", { name: "It is quiet here" }).waitFor();
@@ -73,7 +95,7 @@ async function rest(stage, mira, source) {
 }
 
 /** Runs axe on the page as it is, in light and dark; fails with the serious findings. */
-async function look(page, source) {
+export async function look(page, source) {
   const found = new Map();
   for (const [viewport, colorScheme] of LOOKS) {
     await page.setViewportSize(viewport);

@@ -68,6 +68,19 @@ async function live({ tokens, pictures, others, POSTS, COMMENTS, LIKES, DMS, NAM
     if (handle !== "lena") await people[handle].call("follow.add", { user: "mira" });
     if (handle !== "jonas") await people[handle].call("follow.add", { user: "jonas" });
   }
+  for (const handle of ["priya", "jonas"]) await people.mira.call("close.add", { user: handle });
+  await people.mira.call("privacy.update", { private: true });
+  // She has not let lena in yet.
+  await people.lena.call("follow.add", { user: "mira" });
+  const { group } = await people.mira.call("group.create", {
+    name: "Harbour choir",
+    about: "We sing on Tuesdays, in the hall. Come if you can hold a note, or a chair.",
+    sight: "closed",
+    entry: "ask",
+  });
+  for (const user of ["jonas", "priya", "lena"]) await people[user].call("group.join", { group: group.id });
+  for (const user of ["jonas", "priya"]) await people.mira.call("group.answer", { group: group.id, user, accept: true });
+  await people.priya.call("post.create", { group: group.id, text: "Who has the key to the hall?" });
   const upload = async (handle, name) => {
     const body = Uint8Array.from(atob(pictures[name]), (letter) => letter.charCodeAt(0));
     const ready = new Promise((done) => people[handle].on("push:media.ready", done));

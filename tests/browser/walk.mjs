@@ -5,10 +5,12 @@ import { check, equal, tally } from "../clients/jswalk/checks.mjs";
 import { budget } from "./budget.mjs";
 import { comeback } from "./comeback.mjs";
 import { evening } from "./evening.mjs";
+import { groups } from "./groups.mjs";
 import { lan } from "./lan.mjs";
 import { maintenance } from "./maintenance.mjs";
 import { origins } from "./origins.mjs";
 import { passkeys } from "./passkeys.mjs";
+import { privacy } from "./privacy.mjs";
 import { providers } from "./providers.mjs";
 import { sessions } from "./sessions.mjs";
 import { settings } from "./settings.mjs";
@@ -16,7 +18,7 @@ import { sight } from "./sight.mjs";
 import { Stage } from "./stage.mjs";
 import { texts } from "./texts.mjs";
 
-const parts = { evening, comeback, maintenance, origins, lan, passkeys, providers, sessions, settings, sight, texts, budget };
+const parts = { evening, comeback, groups, maintenance, origins, lan, passkeys, privacy, providers, sessions, settings, sight, texts, budget };
 /** Parts that need what Firefox does not have, or what nobody can ask of it by WebDriver BiDi. */
 const NOT_IN_FIREFOX = {
   passkeys: "its authenticator is Chromium's",

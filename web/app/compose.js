@@ -3,6 +3,7 @@ import { attribute, button, h, text } from "./dom.js";
 import { act, because } from "./effects.js";
 import { sendsWith } from "./comments.js";
 import { ask, keep, kept, onClient, session } from "./live.js";
+import { loadPrivacy, privacy } from "./people.js";
 import { atMost, count, says } from "./texts.js";
 
 const MOST_TEXT = 2000;
@@ -46,17 +47,39 @@ function upload(file, update, remove) {
   return self;
 }
 
-export function composer() {
+/** For whom a post may be, in the words for a public and for a private user. */
+const AUDIENCES = { everyone: ["Everyone", "Followers"], followers: ["Followers", "Always followers"], close: ["Close friends", "Close friends"] };
+
+/** Asks for whom a post is. The choice stays: what was for a few must not go to all by itself. */
+function audience() {
+  const options = Object.keys(AUDIENCES).map((value) => h("option", { value }));
+  const choice = h("select", { "aria-label": "Who sees it", onchange: () => (keep("audience", choice.value), choice.update()) }, ...options);
+  choice.update = () => {
+    const isPrivate = Number(privacy()?.private ?? false);
+    for (const option of options) text(option, AUDIENCES[option.value][isPrivate]);
+    choice.toggleAttribute("data-few", choice.value !== "everyone");
+  };
+  choice.value = kept("audience", "everyone");
+  loadPrivacy().catch(() => {});
+  choice.update();
+  return choice;
+}
+
+/** A form for a new post; with `group` it is posted there, until `signal` is aborted. */
+export function composer({ group, signal } = {}) {
+  const draft = group ? `draft/${group}` : "draft";
   let uploads = [];
   let isWanted = false;
   const field = atMost(h("textarea", { "aria-label": "What's happening?", placeholder: "What's happening?", rows: 2 }), MOST_TEXT);
   const chosen = h("input", { type: "file", accept: "image/jpeg,image/png,image/gif,image/webp", multiple: true, hidden: true });
   const add = button("Add pictures", () => chosen.click(), { kind: "quiet", picture: "picture" });
   const post = h("button.primary", "Post");
+  const whom = group ? null : audience();
   const left = h("span.count");
   const note = h("span.note", { role: "status" });
   const pictures = h("ul.uploads");
-  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, note, left, post));
+  const form = h("form.composer", { "aria-label": "New post" }, field, pictures, h("p.buttons", add, chosen, whom, note, left, post));
+  form.update = () => whom?.update();
 
   const remove = (gone) => {
     uploads = uploads.filter((other) => other !== gone);
@@ -85,11 +108,11 @@ export function composer() {
     if (isWanted && uploads.every(({ isReady }) => isReady)) send();
   };
   const send = () => {
-    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }) });
+    act("post.create", { text: says(field.value) ? field.value.trim() : "", ...(uploads.length > 0 && { media: uploads.map(({ id }) => id) }), ...(group ? { group } : whom.value !== "everyone" && { audience: whom.value }) });
     pictures.replaceChildren();
     uploads.forEach(({ free }) => free());
     [field.value, uploads, isWanted] = ["", [], false];
-    keep("draft", "");
+    keep(draft, "");
     update();
   };
   form.addEventListener("submit", (event) => {
@@ -99,13 +122,14 @@ export function composer() {
     else field.focus();
   });
   sendsWith(field, form);
-  field.addEventListener("input", () => (keep("draft", field.value), update()));
+  field.addEventListener("input", () => (keep(draft, field.value), update()));
   field.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
   chosen.addEventListener("change", () => (take(chosen.files), (chosen.value = "")));
   form.addEventListener("dragover", (event) => event.preventDefault());
   form.addEventListener("drop", (event) => (event.preventDefault(), take(event.dataTransfer.files)));
-  field.value = kept("draft", "");
+  field.value = kept(draft, "");
   composers.add(update);
+  signal?.addEventListener("abort", () => composers.delete(update));
   update();
   return form;
 }

@@ -29,8 +29,10 @@ export function rows(parent, items, keyOf, make) {
   const known = (parent.known ??= new Map());
   const keys = items.map((item) => keyOf(item) + (item.error ? "!" : ""));
   const wanted = new Set(keys);
+  let lost = null;
   for (const [key, row] of known) {
     if (wanted.has(key)) continue;
+    if (row.contains(document.activeElement)) lost = row.nextElementSibling ?? row.previousElementSibling ?? parent;
     row.remove();
     known.delete(key);
   }
@@ -42,6 +44,11 @@ export function rows(parent, items, keyOf, make) {
     if (row === at) at = at.nextElementSibling;
     else parent.insertBefore(row, at);
   });
+  if (!lost) return;
+  // Who uses the keyboard goes on at the neighbour of what is gone.
+  const near = lost.isConnected && lost.querySelector("button, a");
+  parent.tabIndex = -1;
+  (near || parent).focus({ preventScroll: true });
 }
 
 /** The same for a list in which rows come in above others. The reader sees the others move to their new places, and nothing jumps. */
@@ -60,7 +67,9 @@ const PATHS = {
   home: "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
   messages: "M4 5h16v11H9l-5 4z",
   notifications: "M6 17V11a6 6 0 0 1 12 0v6l1.5 1.500h-15zM10 21h4",
+  groups: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2.5 19.5a6.5 6.5 0 0 1 13 0M16 4.5a3.5 3.5 0 0 1 0 6.5M18 13.5a6.5 6.5 0 0 1 3.5 6",
   profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.500a7.5 7.5 0 0 1 15 0",
+  remove: "M12 3l8 3v6c0 4.5-3.5 7.5-8 9-4.5-1.5-8-4.5-8-9V6zM9 9l6 6M15 9l-6 6",
   out: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
   like: "M12 20S4 15 4 9.500A4.3 4.3 0 0 1 12 7.5 4.3 4.3 0 0 1 20 9.500C20 15 12 20 12 20z",
   comment: "M20 12a8 7.5 0 0 1-11.5 6.700L4 20l1.2-4A8 7.5 0 1 1 20 12z",
@@ -88,7 +97,7 @@ export function button(label, onclick, { kind = "", picture, ...more } = {}) {
 
 /** A user's initial, on a colour that is the same every time. */
 export function avatar(handle) {
-  const face = h("span.avatar", { "aria-hidden": "true" }, handle[0].toUpperCase());
+  const face = h("span.avatar", { "aria-hidden": "true" }, [...handle][0].toUpperCase());
   face.style.setProperty("--hue", [...handle].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7));
   return face;
 }
@@ -97,6 +106,9 @@ export function avatar(handle) {
 export const status = (words = "") => h("p.note", { role: "status" }, words);
 
 export const user = (handle) => h("a", { href: `#/u/${handle}` }, `@${handle}`);
+
+/** A row about a user, with buttons for what may be done. */
+export const person = (handle, ...buttons) => h("li.panel.row.who", avatar(handle), user(handle), ...buttons);
 
 /** Text with links to the handles and addresses in it. */
 export function rich(said) {
@@ -130,11 +142,11 @@ export function moment() {
 
 export const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
-/** Asks a question; resolves to whether the answer was `yes`. */
-export function confirm(title, detail, yes, no) {
+/** Asks a question, perhaps with a field for more; resolves to whether the answer was `yes`. */
+export function confirm(title, detail, yes, no, more) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => (resolve(dialog.returnValue === yes), dialog.remove()) },
-      h("h2", { id: "asked" }, title), h("p", detail),
+      h("h2", { id: "asked" }, title), h("p", detail), more,
       h("p.buttons", button(no, () => dialog.close()), button(yes, () => dialog.close(yes), { kind: "primary" })));
     document.body.append(dialog);
     dialog.showModal();

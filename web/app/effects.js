@@ -14,8 +14,6 @@ const claimed = new Set();
 let failures = [];
 
 const WORDS = {
-  not_found: "It is not there any more.",
-  forbidden: "You may not: perhaps one of you has blocked the other.",
   overloaded: "Too much is waiting to be sent. Try again once you are online.",
   expired: "It was sent days ago and never answered. Look whether it is there before you try again.",
   internal: "Something went wrong on our side. It may still be done later, so look before you try again.",
@@ -70,7 +68,7 @@ onClient((client) => {
   failures = kept("failures", []);
   client.on("reply", ({ id, type, sent, body, error }) => {
     if (error) return failed({ id, type, sent, error });
-    const made = body.post?.id ?? body.comment?.id ?? body.message?.id;
+    const made = /\.(create|send)$/.test(type) && (body.post?.id ?? body.comment?.id ?? body.message?.id);
     if (made) rename(made, id);
     for (const [types, settled] of listeners) if (types.includes(type)) settled(body, sent);
     changed();

@@ -52,8 +52,10 @@ function take(page, whole = false) {
 
 /** Takes a post that has come in live, or was just written. */
 function come(post, open) {
+  // What is posted in a group is on no timeline.
+  if (post.group) return changed();
   const item = { id: post.id, post };
-  if (has(list.items, post.id) || has(fresh, post.id)) return;
+  if (has(list.items, post.id) || has(fresh, post.id)) return changed();
   if (open) set([item, ...list.items]);
   else fresh = [item, ...fresh];
   changed();
@@ -65,6 +67,7 @@ export const refresh = (whole) => ask("timeline.fetch", {}).then((page) => take(
 onClient((client) => {
   list.items = turn(kept("timeline", []));
   client.on("event:timeline", (page) => take(page));
+  client.on("push:follow.accepted", () => refresh(true));
   client.on("event:post.created", ({ post }) => come(post, isOpen()));
 });
 onDone("post.create", ({ post }) => come(post, true));

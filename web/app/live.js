@@ -10,6 +10,17 @@ export const session = new Session({ url: home(), app: APP });
 export let client = null;
 export const me = () => session.user?.handle;
 
+let role;
+/** Whether this user decides about others' posts. The server checks it: this only decides what is offered. */
+export const isModerator = () => role === "moderator" || role === "admin";
+
+/** The access token to connect with, which says what its user may do. */
+async function pass({ refused }) {
+  const token = await session.token({ fresh: refused });
+  role = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).role;
+  return token;
+}
+
 const wired = [];
 const key = (name) => `soundoff.app/${me()}/${name}`;
 
@@ -80,7 +91,7 @@ export const crowded = () => client.state === "waiting" && (why === 4429 || why 
 
 /** Connects as the signed-in user. */
 export function connect() {
-  client = new SoundOff({ url: home(), app: APP, user: me(), token: ({ refused }) => session.token({ fresh: refused }) });
+  client = new SoundOff({ url: home(), app: APP, user: me(), token: pass });
   wired.forEach((wire) => wire(client));
   client.on("state", ({ state, reason, retryInMs }) => {
     why = reason?.code;

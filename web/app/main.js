@@ -1,17 +1,20 @@
 // The frame around all pages: sign-in, navigation, and the state of the connection.
 import { notice } from "./closed.js";
 import { unread } from "./conversations.js";
-import { attribute, button, confirm, h, icon, plural, rows, text } from "./dom.js";
+import { attribute, button, confirm, h, icon, plural, rows, status, text } from "./dom.js";
 import { because, failedOf, remedies } from "./effects.js";
 import { refresh } from "./feed.js";
-import { client, closed, connect, crowded, forget, me, onChange, session } from "./live.js";
+import { changed, client, closed, connect, crowded, forget, me, onChange, session } from "./live.js";
 import { conversation, messages } from "./messages.js";
 import { notifications, unseen } from "./notifications.js";
 import { postPage } from "./post_page.js";
 import { peoplePage, profilePage } from "./profile.js";
-import { go, path, route } from "./router.js";
+import { focusHeading, go, path, route } from "./router.js";
+import { privacyPage } from "./privacy.js";
+import { requests } from "./requests.js";
 import { settings } from "./settings.js";
 import { signIn } from "./sign_in.js";
+import { handleIn } from "./texts.js";
 import { home } from "./timeline.js";
 
 /** Types whose failures are shown in their own places; all others are shown in a notice. */
@@ -51,19 +54,37 @@ function connection() {
   text($("state"), closed() ? CLOSED : crowded() ? CROWDED : (STATES[client.state] ?? ""));
 }
 
+const what = ({ type, body: { user } }) => `${type.replace(".", ": ")}${user ? ` @${user}` : ""}`;
+
 /** Failures that have no place on a page. */
 function notices() {
   const failed = failedOf(PLACED, true);
   rows($("notices"), failed, ({ id }) => id, (entry) =>
-    h("div.notice", { role: "alert" }, h("p", `Not done (${entry.type.replace(".", ": ")}). ${because(entry.error)}`), ...remedies(entry)));
+    h("div.notice", { role: "alert" }, h("p", `Not done (${what(entry)}). ${because(entry.error)}`), ...remedies(entry)));
 }
+
+/** A page whose file is loaded when somebody first goes there: the first load is smaller for all others. */
+const later = (load, name) => (...given) => {
+  const said = status("Loading…");
+  const element = h("div", h("h1.hidden", "Loading"), said);
+  let page;
+  load().then((file) => {
+    if (given.at(-1).aborted) return;
+    const isRead = element.contains(document.activeElement);
+    page = file[name](...given);
+    element.replaceChildren(page.element);
+    changed();
+    if (isRead) focusHeading(element);
+  }, () => text(said, because({ code: "offline" })));
+  return { get title() { return page?.title ?? "Loading" }, element, update: () => page?.update() };
+};
 
 function enter() {
   signedIn = me();
   connect();
   const top = () => path() === "/" && (scrollTo({ top: 0 }), refresh(true));
   $("nav").replaceChildren(link("/", "home", "Home", undefined, top), link("/messages", "messages", "Messages", unread),
-    link("/notifications", "notifications", "Notifications", unseen), link(`/u/${me()}`, "profile", "Profile"), signOutButton());
+    link("/groups", "groups", "Groups"), link("/notifications", "notifications", "Notifications", unseen), link(`/u/${me()}`, "profile", "Profile"), signOutButton());
   $("nav").hidden = $("goto").hidden = false;
   onChange(connection);
   onChange(notices);
@@ -73,10 +94,15 @@ function enter() {
     { pattern: /^\/post\/(\w+)$/, page: postPage },
     { pattern: /^\/u\/(\w+)$/, page: profilePage(signOutButton) },
     { pattern: /^\/u\/(\w+)\/(followers|following)$/, page: peoplePage },
+    { pattern: /^\/groups$/, page: later(() => import("./groups.js"), "groups") },
+    { pattern: /^\/groups\/(\w+)$/, page: later(() => import("./groups.js"), "groupPage") },
+    { pattern: /^\/groups\/(\w+)\/members$/, page: later(() => import("./groups.js"), "membersPage") },
     { pattern: /^\/messages$/, page: messages },
     { pattern: /^\/messages\/(\w+)$/, page: conversation },
     { pattern: /^\/notifications$/, page: notifications },
+    { pattern: /^\/requests$/, page: requests },
     { pattern: /^\/settings$/, page: settings },
+    { pattern: /^\/settings\/privacy$/, page: privacyPage },
   ], () => unread() + unseen());
 }
 
@@ -94,9 +120,8 @@ const to = $("goto").querySelector("input");
 to.addEventListener("input", () => to.setCustomValidity(""));
 $("goto").addEventListener("submit", (event) => {
   event.preventDefault();
-  const handle = to.value.trim().toLowerCase().replace(/^@/, "");
-  to.setCustomValidity(/^[a-z0-9_]{3,30}$/.test(handle) ? "" : "A handle is 3 to 30 of a–z, 0–9 and _.");
-  if (!to.reportValidity()) return;
+  const handle = handleIn(to);
+  if (!handle) return;
   to.value = "";
   go(`/u/${handle}`);
 });

@@ -1,16 +1,17 @@
-// Users: their profiles, and whom this user follows and blocks.
+// Users: their profiles, what this user's follow of them is, whom this user blocks, and what this user lets others do.
 import { onDone, pending } from "./effects.js";
-import { ask, changed, keep, kept, me, onClient, pages } from "./live.js";
+import { ask, changed, keep, kept, me, onClient } from "./live.js";
 
-/** The most follows that are asked for. Users who follow more people may be offered to follow somebody again, which changes nothing. */
-const MOST = 5000;
-const STALE_MS = 60_000;
 const profiles = new Map();
-let asked = 0;
 /** Only blocks made in this browser are known: the protocol has no list of them. */
-let sets = { follow: new Set(), block: new Set() };
+let blocks = new Set();
+let settings = null;
 
-onClient(() => (sets = { follow: new Set(kept("follow", [])), block: new Set(kept("block", [])) }));
+onClient((client) => {
+  blocks = new Set(kept("block", []));
+  settings = kept("privacy", null);
+  client.on("push:follow.accepted", ({ user }) => profiles.has(user) && reload(user));
+});
 
 /** A profile to show, or undefined while it is not known. */
 export function profile(handle) {
@@ -19,39 +20,52 @@ export function profile(handle) {
 }
 
 export async function loadProfile(handle, signal) {
-  profiles.set(handle, (await ask("profile.get", { user: handle }, signal)).user);
+  try {
+    profiles.set(handle, (await ask("profile.get", { user: handle }, signal)).user);
+  } catch (error) {
+    // What was seen before is not for this user any longer.
+    if (error.code === "not_found") profiles.delete(handle);
+    throw error;
+  } finally {
+    changed();
+  }
+}
+
+const reload = (handle) => loadProfile(handle).catch(() => {});
+
+/** What this user's follow of another is, as far as is known: `none`, `requested` or `following`. */
+export function followOf(other) {
+  const last = pending("follow.add follow.remove", ({ user }) => user === other).at(-1);
+  const known = profiles.get(other);
+  if (last) return last.type === "follow.remove" ? "none" : known?.private ? "requested" : "following";
+  return known?.you ?? "none";
+}
+
+/** Whether this user blocks another, as far as this browser knows. */
+export function isBlocked(other) {
+  const last = pending("block.add block.remove", ({ user }) => user === other).at(-1);
+  return last ? last.type === "block.add" : blocks.has(other);
+}
+
+/** What this user lets others see and do, with what is on its way; null while it is not known. */
+export const privacy = () => settings && Object.assign({}, settings, ...pending("privacy.update").map(({ body }) => body));
+
+const set = ({ privacy }) => {
+  settings = privacy;
+  keep("privacy", privacy);
   changed();
-}
+};
+export const loadPrivacy = (signal) => ask("privacy.get", {}, signal).then(set);
+onDone("privacy.update", set);
 
-/** The only source of whom a user follows is the whole list, newest first. */
-export async function loadFollowing() {
-  if (Date.now() - asked < STALE_MS) return;
-  asked = Date.now();
-  const list = pages("follow.list", { direction: "following", limit: 100 });
-  do await list.more();
-  while (list.next && !list.error && list.items.length < MOST);
-  if (!list.error) set("follow", list.items);
-}
-
-function set(family, users) {
-  sets[family] = new Set(users);
-  keep(family, users);
-  changed();
-}
-
-/** Whether this user follows (`follow`) or blocks (`block`) another, as far as this browser knows. */
-export function is(family, other) {
-  const last = pending(`${family}.add ${family}.remove`, ({ user }) => user === other).at(-1);
-  return last ? last.type === `${family}.add` : sets[family].has(other);
-}
-
-for (const family of Object.keys(sets)) {
-  const rest = (user) => [...sets[family]].filter((other) => other !== user);
-  // The reply says what holds: a later act, on another device perhaps, may have come first.
-  const learn = ({ user, following, blocked }) =>
-    set(family, (following ?? blocked) ? [...rest(user), user] : rest(user));
-  onDone(`${family}.add ${family}.remove`, learn);
-}
-onDone("block.add", (reply, { user }) => set("follow", [...sets.follow].filter((other) => other !== user)));
-onDone("follow.add follow.remove block.remove", (reply, { user }) => loadProfile(user).catch(() => {}));
+// The reply says what holds: a later act, on another device perhaps, may have come first.
+onDone("follow.add follow.remove", ({ user, state }) => {
+  if (profiles.has(user)) profiles.set(user, { ...profiles.get(user), you: state });
+});
+onDone("block.add block.remove", ({ user, blocked }) => {
+  blocks.delete(user);
+  if (blocked) blocks.add(user);
+  keep("block", [...blocks]);
+});
+onDone("follow.add follow.remove block.add block.remove", (reply, { user }) => reload(user));
 onDone("profile.update", ({ user }) => profiles.set(user.handle, user));

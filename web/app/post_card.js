@@ -2,8 +2,10 @@
 import { avatar, attribute, button, confirm, h, moment, plural, rich, slidingRows, text, user } from "./dom.js";
 import { act, keyOf, unsent, written } from "./effects.js";
 import { commentsOf } from "./comments.js";
+import { nameOf } from "./group.js";
 import { me } from "./live.js";
-import { isGone, like, pictureOf, shown, watch } from "./posts.js";
+import { atMost } from "./texts.js";
+import { decide, isGone, like, mayDecide, pictureOf, shown, watch } from "./posts.js";
 
 /** An action below a post: a button, and beside it how many people have used it. */
 function action(picture, label, onclick) {
@@ -57,6 +59,39 @@ async function remove(post) {
   if (sure) act("post.delete", { post: post.id });
 }
 
+const AUDIENCES = { followers: "Followers only", close: "Close friends only" };
+/** What a moderator has decided. */
+const STATES = {
+  hidden: "Taken down by a moderator: only its author and moderators see it.",
+  held: "Held by a moderator until it is decided: only its author and moderators see it.",
+  limited: "Limited by a moderator: it is on no list, and who has its link sees it.",
+};
+
+async function takeDown(post) {
+  const reason = atMost(h("textarea", { id: "reason", rows: 3 }), 500);
+  const field = h("div.field", h("label", { for: "reason" }, "Reason, which its author reads"), reason);
+  const sure = await confirm("Take this post down?", "Nobody but its author and moderators sees it from then on. You can show it again.", "Take down", "Leave it", field);
+  const said = reason.value.trim();
+  if (sure) decide(post, true, said && { reason: said });
+}
+
+/** What a moderator has decided about a post, and why; a moderator can take it back. */
+function verdict() {
+  const [what, said] = [h("p"), h("bdi")];
+  const why = h("p", "Reason: ", said);
+  const again = button("Show again", () => decide(box.post, false));
+  const box = h("div.verdict", what, why, again);
+  box.update = (post) => {
+    const { state = "shown", reason } = (box.post = post);
+    box.hidden = !STATES[state];
+    text(what, STATES[state] ?? "");
+    text(said, reason ?? "");
+    why.hidden = !reason;
+    again.hidden = !mayDecide(post);
+  };
+  return box;
+}
+
 /** Makes `press` open and close something below its article; `content` makes it when it is first opened. */
 function fold(press, content) {
   let folded = null;
@@ -89,11 +124,14 @@ export function postCard(first, whole = false) {
   const comments = fold(talk.press, () => commentsOf(item.post.id));
   fold(why.press, () => reasons(item));
   const trash = author === me() && action("delete", "Delete", () => remove(item.post)).box;
+  const down = action("remove", "Take down", () => takeDown(item.post)).box;
+  const decided = verdict();
+  const inside = first.post.group && h("a.mark.in", { href: `#/groups/${first.post.group}` }, h("bdi"));
   const state = h("p.note");
-  const actions = h("p.actions", likes.box, talk.box, why.box, trash);
+  const actions = h("p.actions", likes.box, talk.box, why.box, down, trash);
   const media = h("div");
   const card = h("article.card", { "aria-label": `Post by @${author}` },
-    h("p.by", avatar(author), user(author), when), h("p.said", ...rich(said)), media, state, first.error && unsent(first.id), actions);
+    h("p.by", avatar(author), user(author), when, inside, AUDIENCES[first.post.audience] && h("span.mark", AUDIENCES[first.post.audience])), h("p.said", ...rich(said)), media, state, decided, first.error && unsent(first.id), actions);
 
   card.update = (next = item) => {
     item = next;
@@ -104,8 +142,11 @@ export function postCard(first, whole = false) {
     card.toggleAttribute("data-pending", pending);
     text(state, pending ? "Sending…" : "");
     if (post.media?.length && !media.firstChild) media.append(gallery(post));
+    decided.update(post);
+    if (inside) text(inside.firstChild, nameOf(post.group) || "In a group");
     actions.hidden = open;
     if (open) return;
+    down.hidden = !mayDecide(post) || author === me() || !decided.hidden;
     when.href = `#/post/${post.id}`;
     attribute(likes.press, "aria-pressed", String(post.liked));
     count(likes.count, post.likes, "like");
@@ -119,10 +160,13 @@ export function postCard(first, whole = false) {
   return card;
 }
 
-/** Shows `items` in a list as cards; with `mine`, this user's newest posts come first. */
+/** Picks what is posted in no group. */
+export const outside = ({ group }) => !group;
+
+/** Shows `items` in a list as cards; with `mine`, this user's newest posts that it picks come first. */
 export function cards(list, items, mine) {
   const there = items.filter(({ post }) => !isGone(post.id)).map((item) => ({ ...item, id: item.post.id }));
-  const wrote = mine ? written("post.create", () => true, items.map(({ post }) => post)).reverse() : [];
+  const wrote = mine ? written("post.create", mine, items.map(({ post }) => post)).reverse() : [];
   slidingRows(list, [...wrote.map(({ pending, error, ...post }) => ({ id: post.id, post, pending, error })), ...there], keyOf, (item) => postCard(item));
   return wrote.length + there.length;
 }

@@ -5,6 +5,8 @@ import { ask, changed } from "./live.js";
 import { postCard } from "./post_card.js";
 import { isGone, learn } from "./posts.js";
 
+const GONE = "This post is gone, or not for you to see.";
+
 export function postPage(id, signal) {
   const note = status("Loading…");
   const element = h("div", h("h1", "Post"), note);
@@ -15,13 +17,12 @@ export function postPage(id, signal) {
     note.before(card);
     text(note, "");
     changed();
-  }, (error) => text(note, error.code === "not_found" ? "This post is gone, or not for you to see." : because(error)));
+  }, (error) => text(note, error.code === "not_found" ? GONE : because(error)));
   const update = () => {
-    if (card && isGone(id)) {
-      card.remove();
-      text(note, "This post was deleted.");
-    }
-    card?.update();
+    if (!card) return;
+    card.hidden = isGone(id);
+    text(note, card.hidden ? GONE : "");
+    card.update();
   };
   return { title: "Post", element, update };
 }

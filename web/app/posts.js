@@ -1,18 +1,31 @@
 // What is known about posts: the server's last word, and on top of it what this user is doing to them.
 import { act, onDone, pending } from "./effects.js";
-import { ask, changed, client, onClient } from "./live.js";
+import { isAtLeast } from "./group.js";
+import { ask, changed, client, isModerator, onClient } from "./live.js";
 
 const MOST = 5000;
 const AT_ONCE = 3;
+const DECISIONS = "post.remove post.restore group.hide group.show";
 const known = new Map();
-const gone = new Set();
+/** Posts that are not there for this user, and whether that is final: they may be let in, and what was taken down may be shown again. */
+const gone = new Map();
 const pictures = new Map();
 
 /** Remembers a post as it is now; `liked` only if that is known. */
 export function learn(post, liked = known.get(post.id)?.liked) {
   known.delete(post.id);
+  if (!gone.get(post.id)) gone.delete(post.id);
   known.set(post.id, { post, liked });
   if (known.size > MOST) known.delete(known.keys().next().value);
+}
+
+/** Whether this user decides about a post of somebody else's: as a moderator of all, or of its group. */
+export const mayDecide = (post) => isModerator() || (post?.group !== undefined && isAtLeast("moderator", post.group));
+
+/** Takes a post down, or shows it again. */
+export function decide({ id: post, group }, isDown, more) {
+  if (isModerator()) act(isDown ? "post.remove" : "post.restore", { post, ...more });
+  else act(isDown ? "group.hide" : "group.show", { group, post, ...more });
 }
 
 /** A post to show. */
@@ -21,8 +34,10 @@ export function shown(post) {
   const isOurs = (body) => body.post === post.id;
   const toggle = pending("like.add like.remove", isOurs).at(-1);
   const mine = toggle ? toggle.type === "like.add" : liked;
+  const decision = pending(DECISIONS, isOurs).at(-1);
+  const decided = decision && { state: /remove|hide/.test(decision.type) ? "hidden" : "shown", reason: decision.body.reason };
   const likes = Math.max(0, newest.likes + Number(mine) - Number(liked));
-  return { ...newest, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
+  return { ...newest, ...decided, liked: mine, likes, comments: newest.comments + pending("comment.create", isOurs).length };
 }
 
 /** A post's text, if it is known; otherwise asks for it. */
@@ -63,14 +78,14 @@ async function want(id) {
   asking += 1;
   for (const next of waiting) {
     waiting.delete(next);
-    await ask("post.get", { post: next }).then(({ post, liked }) => learn(post, liked), ({ code }) => code === "not_found" && gone.add(next));
+    await ask("post.get", { post: next }).then(({ post, liked }) => learn(post, liked), ({ code }) => code === "not_found" && lose(next));
     changed();
   }
   asking -= 1;
 }
 
-function lose(id) {
-  gone.add(id);
+function lose(id, isFinal = false) {
+  gone.set(id, isFinal || gone.get(id) === true);
   changed();
 }
 
@@ -83,8 +98,10 @@ onClient((client) => {
   client.on("state", refresh);
   client.on("push:media.ready", ({ media }) => pictures.set(media.id, media));
   client.on("event:post.created", ({ post }) => learn(post));
-  client.on("event:post.deleted", ({ post }) => lose(post.id));
-  client.on("push:post.removed", ({ post }) => lose(post));
+  // What a moderator takes down stays for its author and for moderators, with the reason.
+  client.on("event:post.deleted", ({ post: { id } }) => (mayDecide(known.get(id)?.post) ? want(id) : lose(id)));
+  client.on("push:post.removed", ({ post }) => known.has(post) && want(post));
+  client.on("push:post.restored", ({ post }) => known.has(post) && want(post));
   client.on("push:like.added", ({ post }) => known.has(post) && want(post));
   client.on("push:comment.created", ({ comment }) => known.has(comment.post) && want(comment.post));
 });
@@ -96,7 +113,8 @@ function amend(id, change, liked) {
 }
 
 onDone("post.create", ({ post }) => learn(post, false));
-onDone("post.delete", (reply, { post }) => lose(post));
+onDone("post.delete", (reply, { post }) => lose(post, true));
+onDone(DECISIONS, ({ post }) => learn(post));
 // The reply says what holds: a later act, on another device perhaps, may have come first.
 onDone("like.add", ({ post, likes, liked }) => amend(post, () => ({ likes }), liked));
 // Across a block there is no count, and nothing to see any longer.

@@ -32,8 +32,11 @@ function show() {
   for (const link of document.querySelectorAll("#nav a")) attribute(link, "aria-current", isIn(link.hash.slice(1), at) && "page");
   changed();
   scrollTo({ top: page.top ?? 0, behavior: "instant" });
-  if (isFirst) return;
-  const heading = main.querySelector("h1");
+  if (!isFirst) focusHeading(main);
+}
+
+export function focusHeading(place) {
+  const heading = place.querySelector("h1");
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }

@@ -144,7 +144,8 @@ export function settings(signal) {
 
   const addPasskey = button("Add a passkey", changing(() => session.addPasskey()), { hidden: true });
   const others = button("End all others", changing(() => session.endSession("others")));
-  const element = h("div.settings", h("h1", "Settings"), trouble, note,
+  const element = h("div.settings", h("h1", "Settings"),
+    h("a.panel.row", { href: "#/settings/privacy" }, h("span", h("b", "Privacy"), h("span.note.quote", "Private account, who may write and comment, close friends"))), trouble, note,
     h("h2", "Ways to sign in"), ways, h("p.buttons", button("Add email", adding("email")), button("Add phone", adding("phone")), addPasskey),
     h("h2", "Where you are signed in"), places, h("p.buttons", others));
   load().catch((error) => text(note, why(error)));

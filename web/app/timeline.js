@@ -2,7 +2,7 @@
 import { button, h, plural, status, text } from "./dom.js";
 import { composer } from "./compose.js";
 import { feed, letIn, more, showNew } from "./feed.js";
-import { cards } from "./post_card.js";
+import { cards, outside } from "./post_card.js";
 import { onChange } from "./live.js";
 
 /** How far from the top a reader still counts as being at the top. */
@@ -32,14 +32,16 @@ export function home() {
     h("p", "Say something above, or go to somebody's handle and follow them: what they post comes in here by itself."));
   const loading = status();
   const end = ending(more);
-  const element = h("div", heading, composer(), h("div.news", news), said, empty, list, end, loading);
+  const writing = composer();
+  const element = h("div", heading, writing, h("div.news", news), said, empty, list, end, loading);
 
   const isTyping = () => list.contains(document.activeElement) && document.activeElement.matches("textarea");
   letIn(() => element.isConnected && !document.hidden && scrollY <= TOP && !isTyping());
   const update = () => {
     if (!element.isConnected) return;
+    writing.update();
     const { items, next, fresh, loaded, busy, error } = feed();
-    const shown = cards(list, items, true);
+    const shown = cards(list, items, outside);
     const words = fresh > 0 ? plural(fresh, "new post") : "";
     text(news, words);
     text(said, words);

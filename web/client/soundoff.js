@@ -190,7 +190,7 @@ function checked(app) {
  * Reads and `typing` matter only now, and the URL of `media.begin` only to the caller: none of them outlives the
  * page.
  */
-const isPassing = (type) => type === "typing" || type === "media.begin" || /\.(get|list|fetch)$/.test(type);
+const isPassing = (type) => type === "typing" || type === "media.begin" || /\.(get|list|fetch|find|members|posts)$/.test(type);
 
 /** Messages of one lane take effect in the order of their calls. */
 function laneOf(type, body) {
