@@ -165,7 +165,7 @@ export type Among = "in" | "asked" | "invited" | "barred";
 /** A user's follow of the sender. */
 export interface Answered {
   /** What their follow of the sender is now. */
-  state: Following;
+  state: FollowState;
   /** The user's handle. */
   user: Handle;
 }
@@ -303,18 +303,18 @@ export interface FollowList {
   user?: Handle | null;
 }
 
+/** What the sender's follow of a user is. */
+export type FollowState = "none" | "requested" | "following";
+
 /** The sender's follow of a user. */
 export interface Followed {
   /** Whether the sender follows them now. A later message of the sender's may have come first. */
   following: boolean;
   /** The same, and whether the sender has asked to follow them, who are private. */
-  state: Following;
+  state: FollowState;
   /** The user's handle. */
   user: Handle;
 }
-
-/** What the sender's follow of a user is. */
-export type Following = "none" | "requested" | "following";
 
 /** What was found. */
 export interface Found {
@@ -535,7 +535,8 @@ export interface Media {
   id: string;
   /** Where a small one is, at most 320 pixels a side. */
   thumb: string;
-  /** The path of all of it on the server. */
+  /** The path of all of it on the server. One that has a query is for this reader only, and works for some minutes: ask
+for the post again for another. */
   url: string;
   /** Pixels from left to right. */
   width: number;
@@ -783,7 +784,7 @@ export interface Profile {
 so. Of oneself `privacy.get` says it. */
   private: boolean;
   /** What the sender's follow of them is; missing of oneself. */
-  you?: Following | null;
+  you?: FollowState | null;
 }
 
 /** Whose profile. */
