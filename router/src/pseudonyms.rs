@@ -42,7 +42,8 @@ impl Known {
     fn age(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.since);
         if passed >= LIFE {
-            (self.young.clear(), self.old.clear());
+            self.young.clear();
+            self.old.clear();
             self.since = now;
         } else if passed >= LIFE / 2 {
             self.old = std::mem::take(&mut self.young);
