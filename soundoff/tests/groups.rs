@@ -23,7 +23,7 @@ async fn a_secret_groups_members_hear_of_its_posts_and_nobody_else_of_anything()
     let mut dan = Client::hello(&server.address, &tokens["dan"], None, None).await;
     let new = json!({ "name": "Quiet Chess", "sight": "secret", "entry": "invite" });
     let group = ann.call("group.create", new).await["group"]["id"].take();
-    // Cat follows whoever posts and is no member; dan is one whom ann has blocked since.
+    // Cat follows the author and is no member; dan is a member whom ann blocks later.
     for follower in [&mut bob, &mut cat] {
         follower.call("follow.add", json!({ "user": "ann" })).await;
     }

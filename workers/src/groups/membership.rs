@@ -296,8 +296,7 @@ impl Turn {
             for (is_new, (state, since)) in
                 ended.map(|ended| (false, ended)).into_iter().chain([(true, begun)])
             {
-                let (listed, joined) = self.rows_of(state, since);
-                for (key, row) in listed.into_iter().chain(joined) {
+                for (key, row) in self.rows_of(state, since) {
                     writes.push(match is_new {
                         true => Write::put(Table::Relationships, key, row),
                         false => Write::delete(Table::Relationships, key),
@@ -317,13 +316,13 @@ impl Turn {
     }
 
     /// The row in the group's list of those who are in this state, and that in the user's list of groups.
-    fn rows_of(&self, state: MemberState, since: Ulid) -> (Option<(Key, Item)>, Option<(Key, Item)>) {
+    fn rows_of(&self, state: MemberState, since: Ulid) -> Vec<(Key, Item)> {
         let sk = format!("{}{since}", groups::PREFIX);
         let row = Item::of(&Row { who: self.user.clone() });
         let listed = groups::list(self.group, state).map(|pk| (Key::new(pk, sk), row));
         let row = Item::of(&Joined { group: self.group, state });
         let joined = takes(state).map(|_| (groups::of_user_key(&self.user, since), row));
-        (listed, joined)
+        listed.into_iter().chain(joined).collect()
     }
 
     fn count_group(&self, counts: Counts) -> Result<Option<Write>, Failure> {
