@@ -165,7 +165,7 @@ export type Among = "in" | "asked" | "invited" | "barred";
 /** A user's follow of the sender. */
 export interface Answered {
   /** What their follow of the sender is now. */
-  state: Following;
+  state: FollowState;
   /** The user's handle. */
   user: Handle;
 }
@@ -303,18 +303,18 @@ export interface FollowList {
   user?: Handle | null;
 }
 
+/** What the sender's follow of a user is. */
+export type FollowState = "none" | "requested" | "following";
+
 /** The sender's follow of a user. */
 export interface Followed {
   /** Whether the sender follows them now. A later message of the sender's may have come first. */
   following: boolean;
   /** The same, and whether the sender has asked to follow them, who are private. */
-  state: Following;
+  state: FollowState;
   /** The user's handle. */
   user: Handle;
 }
-
-/** What the sender's follow of a user is. */
-export type Following = "none" | "requested" | "following";
 
 /** What was found. */
 export interface Found {
@@ -783,7 +783,7 @@ export interface Profile {
 so. Of oneself `privacy.get` says it. */
   private: boolean;
   /** What the sender's follow of them is; missing of oneself. */
-  you?: Following | null;
+  you?: FollowState | null;
 }
 
 /** Whose profile. */
