@@ -75,6 +75,9 @@ pub(crate) fn policy(uploads: Option<&str>) -> HeaderValue {
     HeaderValue::from_str(&policy).expect("origins are ASCII")
 }
 
+/// Files of the app that it asks for when somebody first goes to a page of theirs.
+const LATER: [&str; 1] = ["/app/groups.js"];
+
 /// Makes browsers fetch at once everything that a page is made of, instead of waiting until one module asks for the
 /// next.
 fn preloads(files: &[File]) -> String {
@@ -83,7 +86,7 @@ fn preloads(files: &[File]) -> String {
         Kind::Style => Some(format!("<{}>;rel=preload;as=style", relative(file))),
         Kind::Page | Kind::Picture => None,
     };
-    files.iter().filter_map(link).collect::<Vec<_>>().join(",")
+    files.iter().filter(|file| !LATER.contains(&file.path)).filter_map(link).collect::<Vec<_>>().join(",")
 }
 
 /// A file's path as pages name it. All pages are at the top, which may be below somebody's path.

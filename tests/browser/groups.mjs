@@ -73,8 +73,13 @@ async function finding(ann, ben) {
 }
 
 async function asking(ann, ben) {
-  await step("ben asks to join, takes it back, and asks again", async () => {
+  await step("ben asks to join without a connection, takes it back, and asks again", async () => {
+    ben.gate.set("unplugged");
+    await ben.offline();
     await press(ben, "Ask to join");
+    await button(ben, "Requested").waitFor();
+    ben.gate.set("open");
+    await ben.online();
     await press(ben, "Requested");
     await press(ben, "Ask to join");
     await button(ben, "Requested").waitFor();
@@ -102,6 +107,10 @@ async function posting(ann, ben, cleo) {
     await ann.card("the key").waitFor();
     await becomes(ben.waiting, 0);
     equal(await ben.posts(), ["Who has the key?"]);
+    await ann.nav("Home");
+    await ann.page.getByRole("heading", { name: "It is quiet here" }).waitFor();
+    await ann.page.goBack();
+    await ann.card("the key").waitFor();
     await ben.page.reload();
     await ben.card("the key").waitFor();
     await ben.nav("Home");

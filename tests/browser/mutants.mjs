@@ -35,7 +35,7 @@ const MUTANTS = {
     ["comments come with a reload only", "app/comments.js", "(take(comment), changed())", "changed()"],
     ["what is read stays new", "app/conversations.js", "  all.get(peer).unread = 0;\n", ""],
     ["enter does not send", "app/comments.js", "!(enter || event.ctrlKey || event.metaKey)", "true"],
-    ["nobody blocks", "app/profile.js", 'toggle("block")', 'toggle("follow")'],
+    ["nobody blocks", "app/profile.js", '"block.add" : "block.remove"', '"block.remove" : "block.remove"'],
   ],
   maintenance: [
     ["nobody is told", "app/closed.js", "place.hidden = !shut;", ""],
@@ -53,7 +53,7 @@ const MUTANTS = {
     ["nobody is paired", "app/pairing.js", "localStorage.setItem(KEPT_AS, secret);", ""],
     ["the secret stays in the address", "app/pairing.js", 'history.replaceState(history.state, "", location.pathname + location.search);', ""],
     ["pages without TLS do nothing", "app/effects.js", "const id = newId();", "const id = crypto.randomUUID();"],
-    ["a refusal is a lost connection", "app/sign_in.js", "if (!items) return text(trouble, because({ message: detail }));", ""],
+    ["a refusal is a lost connection", "app/codes.js", "  if (!items) throw { message: detail };\n", ""],
     ["the operators' page does not say why", "ops/ops.js", 'if (error.code === "unpaired")', "if (false)"],
   ],
   comeback: [
@@ -142,7 +142,7 @@ const MUTANTS = {
     ["it goes public without a question", "app/privacy.js", "const isSure = box.checked ||", "const isSure = true ||"],
     ["what is let in again stays away", "app/posts.js", "  if (!gone.get(post.id)) gone.delete(post.id);\n", ""],
     ["an author loses what is taken down", "app/posts.js", 'client.on("push:post.removed", ({ post }) => known.has(post) && want(post));', 'client.on("push:post.removed", ({ post }) => lose(post));'],
-    ["no reason is given", "app/post_card.js", "...(said && { reason: said })", ""],
+    ["no reason is given", "app/post_card.js", "decide(post, true, said && { reason: said });", "decide(post, true);"],
     ["who is no moderator takes posts down", "app/post_card.js", "down.hidden = !mayDecide(post) ||", "down.hidden ="],
     ["a block is told to whom it is about", "app/profile.js", "follow.hidden = message.hidden = blocks || isNobody;", "follow.hidden = message.hidden = blocks;"],
   ],
@@ -154,8 +154,8 @@ const MUTANTS = {
     [
       "a picture without words",
       "app/post_card.js",
-      'h("img", { src: picture.preview ?? picture.feed, alt,',
-      'h("img", { src: picture.preview ?? picture.feed,',
+      'h("img", { src: picture.feed, alt,',
+      'h("img", { src: picture.feed,',
     ],
     ["no language", "app/main.js", "const $ =", 'document.documentElement.lang = ""; const $ ='],
   ],
