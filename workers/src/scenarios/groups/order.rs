@@ -68,7 +68,9 @@ async fn the_latest_decision_stands_in_every_order() {
     let join = || ("anna", "group.join", json!({}));
     let leave = || ("anna", "group.leave", json!({}));
     let bar = |barred: bool| ("owner", "group.bar", json!({ "user": "anna", "barred": barred }));
-    let cases: [(Vec<Sent>, &[&str]); 5] = [
+    let cases: [(Vec<Sent>, &[&str]); 6] = [
+        // What the user has sent since does not outrun it.
+        (vec![bar(true), join()], &["barred"]),
         (vec![bar(true), bar(false)], &["out"]),
         (vec![bar(false), bar(true)], &["barred"]),
         (vec![join(), bar(true)], &["barred"]),
@@ -121,6 +123,29 @@ async fn a_late_invitation_answer_or_role_changes_nothing() {
     assert_eq!(state(&world, &group, "asking"), "asked", "the answer was to an earlier request");
     let seen = world.ok("member", "group.get", body(json!({}))).await;
     assert_eq!(seen["role"], "member", "the role was of an earlier membership");
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_bar_or_a_refusal_does_not_bring_a_user_back() {
+    let Room { world, group, .. } = Room::with("public").await;
+    let body = |more: Value| {
+        let mut body = more;
+        body["group"] = json!(group);
+        body
+    };
+    let late = ["fresh", "asking"].map(|user| world.message(user, "group.join", &body(json!({}))));
+    for barred in [true, false] {
+        world.ok("owner", "group.bar", body(json!({ "user": "fresh", "barred": barred }))).await;
+    }
+    world.ok("owner", "group.answer", body(json!({ "user": "asking", "accept": false }))).await;
+    for message in late {
+        deliver(&world, &message).await;
+    }
+    for user in ["fresh", "asking"] {
+        assert_eq!(state(&world, &group, user), "out", "{user}");
+        assert_eq!(world.ok(user, "group.join", body(json!({}))).await["state"], "asked");
+    }
+    world.audit();
 }
 
 #[tokio::test]
