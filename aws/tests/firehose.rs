@@ -87,9 +87,9 @@ fn record(ts: &str, body: &str) -> Record {
         v: 1,
         ts: ts.into(),
         ingest_ts: ts.into(),
-        user_key: "ada".parse().unwrap(),
+        user_key: "ada".into(),
         trace_id: "t".into(),
-        body: serde_json::value::to_raw_value(body).unwrap(),
+        body: Some(serde_json::value::to_raw_value(body).unwrap()),
     }
 }
 

@@ -125,9 +125,9 @@ fn record(id: u32, message_type: &str, hour: u32) -> Record {
         v: 1,
         ingest_ts: ts.as_str().into(),
         ts,
-        user_key: "ada".parse().unwrap(),
+        user_key: "ada".into(),
         trace_id: "t".into(),
-        body: serde_json::value::to_raw_value("x").unwrap(),
+        body: Some(serde_json::value::to_raw_value("x").unwrap()),
     }
 }
 

@@ -16,6 +16,7 @@ use soundoff_common::pipeline::worker::{Outward, Worker};
 use soundoff_common::ports::queues::{Message, Receipt};
 use soundoff_common::ports::sessions::Registration;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::pictures::PictureKey;
 use soundoff_common::web::uploads::UploadKey;
 use soundoff_router::Router;
 use ulid::Ulid;
@@ -41,8 +42,8 @@ impl Jobs {
     }
 
     pub(crate) fn router(&self) -> Router {
-        let queues = self.memory.clone();
-        Router::new(self.catalog.clone(), queues, Arc::new(NoArchive), self.outward.clone())
+        let (queues, tables) = (self.memory.clone(), self.memory.clone());
+        Router::new(self.catalog.clone(), queues, Arc::new(NoArchive), tables, self.outward.clone())
     }
 
     pub(crate) fn worker(&self, message_type: &str) -> anyhow::Result<Worker> {
@@ -55,6 +56,8 @@ impl Jobs {
             tables: self.memory.clone(),
             sessions: self.memory.clone(),
             uploads: Arc::new(UploadKey::new(&[0; 32])),
+            pictures: PictureKey::new(&[0; 32]),
+            purges: false,
             metrics: self.metrics.clone(),
             turns: Arc::default(),
             daily: Arc::default(),

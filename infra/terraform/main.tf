@@ -30,15 +30,16 @@ locals {
   }
 
   environment = merge({
-    SOUNDOFF_AWS_REGION     = var.region
-    SOUNDOFF_PREFIX         = local.prefix
-    SOUNDOFF_ARCHIVE_STREAM = module.archive.stream
-    SOUNDOFF_MEDIA_BUCKET   = module.media.bucket
-    SOUNDOFF_DRAIN_MS       = tostring(var.drain_seconds * 1000)
-    }, var.create_compute ? {
-    SOUNDOFF_MEMCACHED     = join(",", module.cache[0].addresses)
-    SOUNDOFF_MEMCACHED_TLS = "true"
-    SOUNDOFF_PROXIES       = "1"
+    SOUNDOFF_AWS_REGION                                              = var.region
+    SOUNDOFF_PREFIX                                                  = local.prefix
+    SOUNDOFF_ARCHIVE_STREAM                                          = module.archive.stream
+    SOUNDOFF_MEDIA_BUCKET                                            = module.media.bucket
+    SOUNDOFF_MEDIA_MAX_AGE_S                                         = tostring(var.media_max_age_seconds)
+    SOUNDOFF_DRAIN_MS                                                = tostring(var.drain_seconds * 1000)
+    }, var.media_purge_url == null ? {} : { SOUNDOFF_MEDIA_PURGE_URL = var.media_purge_url }, var.create_compute ? {
+    SOUNDOFF_MEMCACHED                                               = join(",", module.cache[0].addresses)
+    SOUNDOFF_MEMCACHED_TLS                                           = "true"
+    SOUNDOFF_PROXIES                                                 = "1"
     } : {}, length(var.origins) > 0 ? { SOUNDOFF_ORIGINS = join(",", var.origins) } : {},
     var.passkey_domain == null ? {} : { SOUNDOFF_PASSKEY_DOMAIN = var.passkey_domain },
     length(var.passkey_for) > 0 ? { SOUNDOFF_PASSKEY_FOR = join(",", var.passkey_for) } : {},
@@ -98,6 +99,7 @@ module "media" {
   origins       = var.media_origins
   upload_queue  = { url = module.queues.urls["media_uploaded_q"], arn = module.queues.arns["media_uploaded_q"] }
   create_cdn    = var.create_cdn
+  cdn_origin    = var.cdn_origin
   web_acl_arn   = var.cdn_web_acl_arn
   force_destroy = var.force_destroy
 }
@@ -194,6 +196,7 @@ module "edge" {
   drain_seconds                = var.drain_seconds
   deregistration_delay_seconds = var.deregistration_delay_seconds
   requests_per_5_minutes       = var.requests_per_5_minutes
+  pictures_by_cdn              = var.create_cdn
   kms_key_arn                  = module.secrets.kms_key_arn
   log_days                     = var.log_days
   deletion_protection          = var.deletion_protection

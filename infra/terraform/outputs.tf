@@ -43,6 +43,11 @@ output "media_bucket" {
   value       = module.media.bucket
 }
 
+output "cdn_id" {
+  description = "CloudFront's id, for invalidations. Null without it."
+  value       = module.media.cdn_id
+}
+
 output "cdn_domain" {
   description = "CloudFront's name. Null without it."
   value       = module.media.cdn_domain

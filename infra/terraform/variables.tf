@@ -64,9 +64,47 @@ variable "create_dashboard" {
 }
 
 variable "create_cdn" {
-  description = "Put CloudFront in front of the media bucket."
+  description = "Put CloudFront in front of the media pages. It keeps what everybody may see, and hands all else on."
   type        = bool
   default     = false
+}
+
+variable "cdn_origin" {
+  description = "The public name, such as example.org: CloudFront asks it for pictures. Needed with create_cdn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cdn_origin == null || can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*$", var.cdn_origin))
+    error_message = "A name: no https://, no port, no path."
+  }
+
+  validation {
+    condition     = var.cdn_origin != null || !var.create_cdn
+    error_message = "CloudFront needs the public name: only the media pages know who may see a picture."
+  }
+}
+
+variable "media_max_age_seconds" {
+  description = "How long browsers and CloudFront may keep a picture that everybody may see. One that is hidden or deleted is seen there for so long."
+  type        = number
+  default     = 3600
+
+  validation {
+    condition     = var.media_max_age_seconds >= 1 && var.media_max_age_seconds <= 86400
+    error_message = "1 to 86400."
+  }
+}
+
+variable "media_purge_url" {
+  description = "Your hook that has caches forget pictures, for services users and workers; its token is SOUNDOFF_MEDIA_PURGE_TOKEN of workers in secret_environment. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.media_purge_url == null || can(regex("^https://", var.media_purge_url))
+    error_message = "It begins with https://."
+  }
 }
 
 variable "cdn_web_acl_arn" {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use soundoff_common::model::media;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::protocol::{ErrorBody, ErrorCode, now_ms, rfc3339};
 use ulid::Ulid;
@@ -45,6 +46,7 @@ pub(crate) struct Upload {
 impl MessageType for MediaBegin {
     const TYPE: &'static str = "media.begin";
     const SUMMARY: &'static str = "Gives a URL to upload one picture of up to 64 MiB to. The push `media.ready` or `media.failed` reports the result.";
+    const ARCHIVED: Archived = Archived::Whole;
     type Body = Self;
     type Reply = Begun;
 

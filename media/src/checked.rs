@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::model::ids;
 use soundoff_common::model::media::{self, Media, State};
+use soundoff_common::model::privacy::{self, Privacy};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{
     Context, Failure, FollowUp, MessageType, Nothing, Outcome, Push, Request, Source, Told, raw,
 };
 use soundoff_common::ports::tables::Table;
-use soundoff_common::protocol::ErrorCode;
+use soundoff_common::protocol::{ErrorCode, now_ms};
 
 use crate::messages::{Body, CHECK, CHECKED, Checked, Finding};
 
@@ -35,7 +37,7 @@ impl MessageType for MediaChecked {
     const TYPE: &'static str = CHECKED;
     const SUMMARY: &'static str = "Makes a checked picture visible, or ends it, and tells its owner.";
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const TELLS: &'static [Told] = &[
         Told::push::<MediaReady>("media.ready", "Your picture may be shown."),
         Told::push::<MediaFailed<'_>>(
@@ -50,7 +52,10 @@ impl MessageType for MediaChecked {
     async fn handle(cx: &Context, request: &Request<Body>) -> Result<Outcome<Nothing>, Failure> {
         let Body { media: text, finding } = &request.body;
         let id = ids::parse(text).ok_or_else(|| Failure::reject(ErrorCode::BadMessage, "not an id"))?;
-        let stored = media::parse(cx.tables.get(Table::Entities, media::key(id)).await?)?;
+        let keys = [(Table::Entities, media::key(id)), (Table::Relationships, privacy::key(&request.from))];
+        let mut found = cx.tables.get_many(&keys).await?.into_iter();
+        let stored = media::parse(found.next().flatten())?;
+        let privacy = Privacy::parse(found.next().flatten())?;
         // A client may have uploaded again after the bytes were read. This message finds what was uploaded until now;
         // what is uploaded later finds a medium that is not in state `Checking` any more, and is deleted for that.
         let again = raw(&Checked { media: text.clone(), ended: true });
@@ -61,7 +66,12 @@ impl MessageType for MediaChecked {
         };
         let (writes, push_type, body) = match finding {
             Finding::Ready(renditions) => {
-                let body = raw(&MediaReady { media: Media::of(id, &renditions.full) });
+                let full = &renditions.full;
+                let media = match privacy.private {
+                    true => Media::signed(id, full, &cx.pictures.sign(id, &stored.owner, now_ms() / 1000)),
+                    false => Media::of(id, full),
+                };
+                let body = raw(&MediaReady { media });
                 (media::pass(id, &stored, renditions), "media.ready", body)
             }
             Finding::Refused(reason) => {

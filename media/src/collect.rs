@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use soundoff_common::model::media::{self, LOOSE_SHARDS, State};
 use soundoff_common::model::removal::Removals;
+use soundoff_common::pipeline::handler::raw;
+use soundoff_common::pipeline::purge::{MediaPurge, PURGE};
+use soundoff_common::pipeline::worker::{Outward, Own};
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
 use soundoff_common::ports::tables::{Table, TableError, Tables, Write};
-use soundoff_common::protocol::{millis, now_ms};
+use soundoff_common::protocol::{Handle, millis, now_ms};
 use soundoff_common::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
@@ -25,15 +28,19 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Collector {
     /// How long media are kept that no post shows.
     kept: Duration,
+    /// Whether caches in front are told what to forget.
+    purges: bool,
+    outward: Outward,
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
     metrics: Metrics,
 }
 
 impl Collector {
-    pub(crate) fn new(kept: Duration, world: &World) -> anyhow::Result<Self> {
+    pub(crate) fn new(kept: Duration, purges: bool, world: &World) -> anyhow::Result<Self> {
         let blobs = world.blobs()?;
-        Ok(Self { kept, tables: world.tables.clone(), blobs, metrics: world.metrics.clone() })
+        let World { outward, tables, metrics, .. } = world.clone();
+        Ok(Self { kept, purges, outward, tables, blobs, metrics })
     }
 
     /// Collects until `stop`. Several processes may do so: each step may be repeated.
@@ -95,6 +102,9 @@ impl Collector {
         for name in blob::all(id) {
             self.blobs.delete(&name).await?;
         }
+        if self.purges && since == 0 {
+            self.purge(id, &stored.owner).await?;
+        }
         match self.tables.write(media::end(id, &stored)).await {
             Ok(()) => self.metrics.media_collected.inc(),
             // Another collector was faster.
@@ -102,5 +112,13 @@ impl Collector {
             Err(error) => return Err(error.into()),
         };
         Ok(())
+    }
+
+    /// Has caches forget a medium that a post has shown. Who deleted the post asked for it already, unless its process was
+    /// killed just then; and an answer that was on its way to a cache at that time has arrived by now.
+    async fn purge(&self, id: Ulid, owner: &Handle) -> anyhow::Result<()> {
+        let body = raw(&MediaPurge::Media(vec![id.to_string()]));
+        let own = Own { message_type: PURGE, about: owner.clone(), user: Some(owner.clone()), body };
+        Ok(self.outward.queue(vec![own], now_ms()).await?)
     }
 }

@@ -1,8 +1,10 @@
 //! What operators can choose.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::Bounds;
+use crate::purge::Purger;
 
 /// The most bytes of a `POST /v1/media`.
 pub const MAX_POST_BYTES: u64 = 16 << 20;
@@ -11,6 +13,8 @@ pub const MAX_UPLOAD_BYTES: u64 = 64 << 20;
 
 /// How many pictures a process checks at the same time: each takes up to [`Bounds::memory`], and its file.
 pub(crate) const CHECKS: usize = 2;
+/// How many messages at once tell caches what to forget: each waits for the operator's hook.
+pub(crate) const PURGES: usize = 8;
 
 /// How media are uploaded, checked and kept.
 #[derive(Debug, Clone)]
@@ -31,6 +35,10 @@ pub struct MediaConfig {
     pub shown: usize,
     /// How many of them may go to one address (or /64 of IPv6), behind which there may be many people.
     pub shown_per_household: usize,
+    /// How many seconds caches may keep a picture that everybody may see.
+    pub max_age: u64,
+    /// Tells caches in front what to forget, if there are any.
+    pub purger: Option<Arc<dyn Purger>>,
     /// How many pictures this process checks at the same time: each takes up to [`Bounds::memory`], and its file.
     pub checks: usize,
     /// What a picture may be.
@@ -48,6 +56,8 @@ impl Default for MediaConfig {
             slowest: 32 * 1024,
             shown: 1024,
             shown_per_household: 256,
+            max_age: 3600,
+            purger: None,
             checks: CHECKS,
             bounds: Bounds::default(),
         }

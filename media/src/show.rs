@@ -1,4 +1,7 @@
-//! `GET /v1/media/{id}`: shows media, in pieces, with ranges, kept by caches forever.
+//! `GET /v1/media/{id}`: shows media to those who may see them, in pieces, with ranges.
+//!
+//! Everybody opens what a post shows to everybody. All else opens for one viewer by a URL that was signed for them, and
+//! what does not open looks as if it did not exist.
 
 use std::io;
 use std::ops::Range;
@@ -10,13 +13,17 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use soundoff_common::model::media::{Rendition, State};
+use soundoff_common::model::blocks;
+use soundoff_common::model::media::{Rendition, State, Stored};
+use soundoff_common::model::privacy::{self, Privacy};
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::blobs::Blobs;
-use soundoff_common::ports::tables::Tables;
+use soundoff_common::ports::tables::{Table, TableError, Tables};
+use soundoff_common::protocol::now_ms;
 use soundoff_common::telemetry::Metrics;
 use soundoff_common::web::http::{Answer, names_tag, parameter, refuse};
 use soundoff_common::web::paced::Hangup;
+use soundoff_common::web::pictures::PictureKey;
 use ulid::Ulid;
 
 use crate::places::{Place, Places};
@@ -25,8 +32,6 @@ use crate::{blob, items};
 
 /// How many bytes are in memory for one reader.
 const PIECE: u64 = 64 * 1024;
-/// A year, which caches take as forever: an id is never used again, and its bytes never change.
-const KEPT: &str = "public, max-age=31536000, immutable";
 /// If a browser takes a picture for a page, the page may do nothing.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
@@ -39,8 +44,22 @@ enum Asked {
     Nothing,
 }
 
+/// Who may see a medium that is shown, and so which caches may keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Everybody.
+    All,
+    /// Anybody who knows its id: no post shows it yet, and its owner looks at it.
+    Owner,
+    /// One viewer, for so many seconds.
+    One(u64),
+}
+
 /// Shows media.
 pub(crate) struct Show {
+    key: PictureKey,
+    /// How many seconds caches may keep what everybody may see.
+    max_age: u64,
     tables: Arc<dyn Tables>,
     blobs: Arc<dyn Blobs>,
     metrics: Metrics,
@@ -49,9 +68,9 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn new(showing: Places, world: &World) -> anyhow::Result<Self> {
+    pub(crate) fn new(showing: Places, max_age: u64, world: &World) -> anyhow::Result<Self> {
         let World { tables, metrics, .. } = world.clone();
-        Ok(Self { tables, blobs: world.blobs()?, metrics, showing })
+        Ok(Self { key: world.pictures()?, max_age, tables, blobs: world.blobs()?, metrics, showing })
     }
 
     pub(crate) async fn show(&self, id: Ulid, request: &Request<Incoming>) -> Result<Answer, Box<Answer>> {
@@ -61,14 +80,52 @@ impl Show {
             return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "bad_message", detail)));
         }
         let stored = items::read(&*self.tables, id).await.map_err(|error| unavailable(&error))?;
-        let stored = stored.filter(|stored| stored.state == State::Ready);
-        let renditions = stored.and_then(|stored| stored.renditions).ok_or_else(no_such)?;
+        let stored = stored.filter(|stored| stored.state == State::Ready).ok_or_else(no_such)?;
+        let audience = self.audience(id, &stored, request.uri().query().unwrap_or_default()).await;
+        let audience = audience.map_err(|error| unavailable(&error))?.ok_or_else(no_such)?;
+        let renditions = stored.renditions.ok_or_else(no_such)?;
         let rendition = match size {
             "thumb" => renditions.thumb,
             "feed" => renditions.feed,
             _ => renditions.full,
         };
-        Ok(self.answer_with(id, size, &rendition, request))
+        let kept = self.kept(audience, request.uri().query());
+        Ok(self.answer_with(id, size, &rendition, (&kept, request)))
+    }
+
+    /// Who may see a medium that has passed its check, when it is asked for with this query; `None` when who asks may not.
+    /// A signature is no leave for good: across a block that came since, it opens nothing.
+    async fn audience(&self, id: Ulid, stored: &Stored, query: &str) -> Result<Option<Audience>, TableError> {
+        let now = now_ms() / 1000;
+        let allowed = self.key.allows(id, query, now);
+        let is_loose = stored.posts == 0;
+        if allowed.is_none() && !is_loose && !stored.is_open() {
+            return Ok(None);
+        }
+        let mut keys = vec![(Table::Relationships, privacy::key(&stored.owner))];
+        let another = allowed.iter().map(|allowed| &allowed.viewer).find(|viewer| **viewer != stored.owner);
+        keys.extend(another.into_iter().flat_map(|viewer| blocks::keys(viewer, &stored.owner)));
+        let mut found = self.tables.get_many(&keys).await?;
+        let states = found.split_off(1);
+        let Privacy { private, .. } = Privacy::parse(found.pop().flatten())?;
+        Ok(match allowed {
+            Some(_) if blocks::judge(&states).0 => None,
+            Some(allowed) => Some(Audience::One(allowed.until.saturating_sub(now))),
+            None if private => None,
+            None if is_loose => Some(Audience::Owner),
+            None => Some(Audience::All),
+        })
+    }
+
+    /// What caches are told. Those in front keep a picture only under the URLs that a purge names.
+    fn kept(&self, audience: Audience, query: Option<&str>) -> String {
+        let is_named = matches!(query, None | Some("size=feed" | "size=thumb"));
+        match audience {
+            Audience::All if is_named => format!("public, max-age={}", self.max_age),
+            Audience::All => format!("private, max-age={}", self.max_age),
+            Audience::Owner => "private, no-cache".to_owned(),
+            Audience::One(rest) => format!("private, max-age={rest}"),
+        }
     }
 
     fn answer_with(
@@ -76,7 +133,7 @@ impl Show {
         id: Ulid,
         size: &str,
         rendition: &Rendition,
-        request: &Request<Incoming>,
+        (kept, request): (&str, &Request<Incoming>),
     ) -> Answer {
         let tag = format!("\"{id}-{size}\"");
         let asked = request.headers();
@@ -102,7 +159,7 @@ impl Show {
             );
         };
         set(header::ETAG, &tag);
-        set(header::CACHE_CONTROL, KEPT);
+        set(header::CACHE_CONTROL, kept);
         set(header::CONTENT_SECURITY_POLICY, POLICY);
         set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");

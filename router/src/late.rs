@@ -1,9 +1,12 @@
-//! The archive's second way: messages that were routed while the archive was away wait on a queue of their own.
+//! The archive's second way: messages that were routed while the archive was away, or the tables that say who is who
+//! and who is private, wait on a queue of their own.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use soundoff_common::pipeline::archived::Archived;
+use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::envelope::Routed;
 use soundoff_common::pipeline::world::World;
@@ -11,7 +14,7 @@ use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::queues::Message;
 use soundoff_common::protocol::{ErrorBody, now_ms, rfc3339};
 
-use crate::record::record;
+use crate::record::{Archivable, Recorder};
 
 /// The MessageType whose queue holds them.
 pub(crate) const ARCHIVE_LATE: &str = "archive.late";
@@ -22,12 +25,26 @@ pub(crate) struct AsItCame(#[expect(dead_code, reason = "only its schema is used
 
 /// Archives messages that were routed before.
 pub(crate) struct Late {
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) recorder: Recorder,
 }
 
 impl Late {
     pub(crate) fn new(world: &World) -> anyhow::Result<Self> {
-        Ok(Self { archive: world.archive()? })
+        let catalog = world.outward.catalog.clone();
+        Ok(Self { catalog, archive: world.archive()?, recorder: Recorder::new(world.tables.clone()) })
+    }
+
+    /// A message of a type that is archived; the verdict on any other.
+    fn archivable<'a>(&self, message: &'a Message) -> Result<Archivable<'a>, Verdict> {
+        let envelope = Routed::of(message)?;
+        let route = self.catalog.routed(&envelope.message_type)?;
+        // It was archived when the message was put here.
+        if route.archived == Archived::Not {
+            return Err(Verdict::Done);
+        }
+        Ok(Archivable::new(envelope, route.archived))
     }
 }
 
@@ -36,16 +53,30 @@ impl Job for Late {
     async fn run(&self, batch: &[Message]) -> Vec<Verdict> {
         let ingested = rfc3339(now_ms()).into();
         let mut verdicts = vec![Verdict::Done; batch.len()];
-        let mut records = Vec::with_capacity(batch.len());
+        let (mut messages, mut places) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for (at, message) in batch.iter().enumerate() {
-            match Routed::of(message) {
-                Ok(envelope) => records.push(record(envelope, &ingested)),
+            match self.archivable(message) {
+                Ok(message) => {
+                    messages.push(message);
+                    places.push(at);
+                }
                 Err(verdict) => verdicts[at] = verdict,
             }
         }
-        if let Err(error) = self.archive.put(records).await {
-            let waits = verdicts.iter_mut().filter(|verdict| **verdict == Verdict::Done);
-            waits.for_each(|verdict| *verdict = Verdict::Wait(error.to_string()));
+        let (mut records, mut recorded) = (Vec::with_capacity(messages.len()), Vec::new());
+        for (at, made) in places.into_iter().zip(self.recorder.records(messages, &ingested).await) {
+            match made {
+                Ok(record) => {
+                    records.push(record);
+                    recorded.push(at);
+                }
+                Err(verdict) => verdicts[at] = verdict,
+            }
+        }
+        if !records.is_empty()
+            && let Err(error) = self.archive.put(records).await
+        {
+            recorded.into_iter().for_each(|at| verdicts[at] = Verdict::Wait(error.to_string()));
         }
         verdicts
     }

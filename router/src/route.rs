@@ -2,27 +2,34 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use soundoff_common::lock::lock;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::catalog::Catalog;
 use soundoff_common::pipeline::consumer::{Job, Verdict};
 use soundoff_common::pipeline::envelope::{Routed, sender_of};
 use soundoff_common::pipeline::worker::Outward;
-use soundoff_common::ports::archive::{Archive, Record};
+use soundoff_common::ports::archive::Archive;
 use soundoff_common::ports::queues::{Message, Outgoing, QueueError, QueueName, Queues};
+use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::{ErrorBody, now_ms, rfc3339};
 
 use ulid::Ulid;
 
 use crate::late::ARCHIVE_LATE;
-use crate::record::record;
+use crate::record::{Archivable, Recorder};
+
+/// How long the tables are waited for. Then what is to be archived waits on a queue of its own.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The job of main_q.
 pub struct Router {
     catalog: Arc<Catalog>,
     queues: Arc<dyn Queues>,
     archive: Arc<dyn Archive>,
+    recorder: Recorder,
     outward: Outward,
     late: QueueName,
     /// What is still to be done for messages that wait in their slots, by their `mid`: some for each slot.
@@ -38,16 +45,16 @@ struct Left {
 
 /// The messages of one run.
 #[derive(Default)]
-struct Run {
+struct Run<'a> {
     verdicts: Vec<Verdict>,
     /// What earlier runs have left to do, by message. Empty while all goes well.
     begun: HashMap<usize, Left>,
     out: Vec<Outgoing>,
     /// For each of `out` its message, and which of the message's queues it is for.
     owners: Vec<(usize, usize)>,
-    records: Vec<Record>,
-    /// The message of each record.
-    archived: Vec<usize>,
+    archivable: Vec<Archivable<'a>>,
+    /// The place of each of them among the messages.
+    places: Vec<usize>,
 }
 
 impl Router {
@@ -57,30 +64,26 @@ impl Router {
         catalog: Arc<Catalog>,
         queues: Arc<dyn Queues>,
         archive: Arc<dyn Archive>,
+        tables: Arc<dyn Tables>,
         outward: Outward,
     ) -> Self {
-        let late = QueueName::of_type(ARCHIVE_LATE);
-        Self { catalog, queues, archive, outward, late, left: Mutex::default() }
+        let (late, recorder) = (QueueName::of_type(ARCHIVE_LATE), Recorder::new(tables));
+        Self { catalog, queues, archive, recorder, outward, late, left: Mutex::default() }
     }
 
     /// Adds what is to be done for a message. `resuming`: some messages wait, and this may be one of them.
-    fn plan(
+    fn plan<'a>(
         &self,
-        run: &mut Run,
-        (at, message): (usize, &Message),
-        ingested: &Arc<str>,
+        run: &mut Run<'a>,
+        (at, message): (usize, &'a Message),
         resuming: bool,
     ) -> Result<(), Verdict> {
         let envelope = Routed::of(message)?;
-        // A type of a newer edge: another try may reach a newer router.
-        let route = self
-            .catalog
-            .route(&envelope.message_type)
-            .ok_or_else(|| Verdict::Retry(format!("no type {}", envelope.message_type)))?;
+        let route = self.catalog.routed(&envelope.message_type)?;
         let begun = if resuming { lock(&self.left).remove(&envelope.mid) } else { None };
         let (queues, archived) = match &begun {
             Some(left) => (&left.queues, left.archived),
-            None => (&route.queues, !route.archived),
+            None => (&route.queues, route.archived == Archived::Not),
         };
         for (nth, queue) in queues.iter().enumerate() {
             run.owners.push((at, nth));
@@ -88,30 +91,60 @@ impl Router {
             run.out.push(Outgoing { queue, body, user: Some(envelope.from.clone()) });
         }
         if !archived {
-            run.archived.push(at);
-            run.records.push(record(envelope, ingested));
+            run.places.push(at);
+            run.archivable.push(Archivable::new(envelope, route.archived));
         }
         run.begun.extend(begun.map(|left| (at, left)));
         Ok(())
     }
 
-    /// Archives records, or puts their messages on the queue of those that are archived later.
+    /// Archives messages, or puts those for which something is away on the queue of those that are archived later.
     async fn archive(
         &self,
         batch: &[Message],
-        owners: &[usize],
-        records: Vec<Record>,
+        places: &[usize],
+        messages: Vec<Archivable<'_>>,
+        ingested: &Arc<str>,
     ) -> Vec<Result<(), QueueError>> {
-        if records.is_empty() {
+        if messages.is_empty() {
             return Vec::new();
         }
-        let Err(error) = self.archive.put(records).await else { return vec![Ok(()); owners.len()] };
-        tracing::debug!(%error, "to be archived later");
-        let late = |at: &usize| {
-            let message = &batch[*at];
-            Outgoing { queue: self.late.clone(), body: message.body.clone(), user: sender_of(message) }
-        };
-        self.queues.forward(owners.iter().map(late).collect()).await
+        let mut records = Vec::with_capacity(messages.len());
+        let (mut recorded, mut late) = (Vec::with_capacity(messages.len()), Vec::new());
+        // Slots of main_q are held meanwhile, so tables that hang are not waited for.
+        match tokio::time::timeout(PATIENCE, self.recorder.records(messages, ingested)).await {
+            Ok(made) => {
+                for (nth, made) in made.into_iter().enumerate() {
+                    match made {
+                        Ok(record) => {
+                            records.push(record);
+                            recorded.push(nth);
+                        }
+                        Err(verdict) => {
+                            tracing::debug!(?verdict, "to be archived later");
+                            late.push(nth);
+                        }
+                    }
+                }
+            }
+            Err(_) => late.extend(0..places.len()),
+        }
+        if !records.is_empty()
+            && let Err(error) = self.archive.put(records).await
+        {
+            tracing::debug!(%error, "to be archived later");
+            late.append(&mut recorded);
+        }
+        let mut answers = vec![Ok(()); places.len()];
+        if !late.is_empty() {
+            let outgoing = |nth: &usize| {
+                let message = &batch[places[*nth]];
+                Outgoing { queue: self.late.clone(), body: message.body.clone(), user: sender_of(message) }
+            };
+            let sent = self.queues.forward(late.iter().map(outgoing).collect()).await;
+            late.into_iter().zip(sent).for_each(|(nth, sent)| answers[nth] = sent);
+        }
+        answers
     }
 
     /// Remembers what is left to do for a message that waits.
@@ -131,14 +164,15 @@ impl Job for Router {
         let resuming = !lock(&self.left).is_empty();
         let mut run = Run { verdicts: vec![Verdict::Done; batch.len()], ..Run::default() };
         for (at, message) in batch.iter().enumerate() {
-            if let Err(verdict) = self.plan(&mut run, (at, message), &ingested, resuming) {
+            if let Err(verdict) = self.plan(&mut run, (at, message), resuming) {
                 run.verdicts[at] = verdict;
             }
         }
-        let Run { mut verdicts, begun, out, owners, records, archived } = run;
+        let Run { mut verdicts, begun, out, owners, archivable, places } = run;
         // The ack comes after both: a message that is cut off in between goes to both again, and readers of both
         // dedupe.
-        let (sent, put) = tokio::join!(self.queues.forward(out), self.archive(batch, &archived, records));
+        let archived = self.archive(batch, &places, archivable, &ingested);
+        let (sent, put) = tokio::join!(self.queues.forward(out), archived);
         let mut unsent: HashMap<usize, Vec<usize>> = HashMap::new();
         for ((at, nth), sent) in owners.into_iter().zip(sent) {
             if let Err(error) = sent {
@@ -147,7 +181,7 @@ impl Job for Router {
             }
         }
         let mut unarchived = HashSet::new();
-        for (at, put) in archived.into_iter().zip(put) {
+        for (at, put) in places.into_iter().zip(put) {
             if let Err(error) = put {
                 unarchived.insert(at);
                 if verdicts[at] == Verdict::Done {

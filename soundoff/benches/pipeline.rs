@@ -117,6 +117,7 @@ fn ports(
         uploads: Arc::new(UploadKey::of(&secret)?),
         outward: Outward { queues, replies, catalog },
         secret,
+        purges: false,
         weather: Weather::new(metrics.clone()),
         metrics,
         blobs: None,

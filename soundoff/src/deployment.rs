@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::catalog::Spec;
 use soundoff_common::pipeline::feature;
 use soundoff_common::pipeline::handler::Source;
@@ -86,7 +87,7 @@ pub(crate) fn json() -> String {
         let row = Queue {
             tier: spec.tier,
             message_type: spec.message_type,
-            archived: spec.archived && !side,
+            archived: spec.archived != Archived::Not && !side,
             side,
             slots: if side { spec.pull.slots.map(share) } else { spec.pull.slots },
             tells: spec.tells.len(),
@@ -158,6 +159,10 @@ mod tests {
             }
             assert!(!partitions.contains(&"*"), "{name}");
         }
+        // Who archives needs to know who is private, and which pseudonyms it gave.
+        let router = &all["router"];
+        assert_eq!(router["reads"], serde_json::json!(["relationships"]));
+        assert_eq!(router["partitions"], serde_json::json!({ "relationships": ["pseudonym#*"] }));
         assert_eq!(all["edge"]["partitions"], serde_json::json!({ "entities": ["clock", "gate"] }));
     }
 }

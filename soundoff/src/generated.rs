@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 use soundoff_common::model::holdings::{Holding, Of};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::catalog::Spec;
 use soundoff_common::pipeline::feature;
 use soundoff_common::pipeline::handler::{Channel, Source, Told};
@@ -124,6 +125,30 @@ fn the_table_of_types() {
         table.push_str(&format!("| | | | | {} | |\n", heard(told)));
     }
     holds_part("docs/protocol.md", "types", &table);
+}
+
+/// What the archive keeps of the bodies of a type.
+fn archived(how: Archived) -> String {
+    match how {
+        Archived::Not => "nothing".to_owned(),
+        Archived::Header => "null".to_owned(),
+        Archived::Public => "whole if everybody may read it, else null".to_owned(),
+        Archived::Keyed(field) => format!("whole, with the pseudonym in `{field}`"),
+        Archived::Whole => "whole".to_owned(),
+    }
+}
+
+#[test]
+fn the_table_of_what_is_archived() {
+    let catalog = catalog();
+    let mut types: Vec<_> = catalog.specs().iter().map(|spec| spec.message_type).collect();
+    types.sort_unstable();
+    types.dedup();
+    let kept = types.into_iter().filter_map(|name| Some((name, catalog.route(name)?.archived)));
+    let rows = kept.filter(|(_, how)| *how != Archived::Not);
+    let rows = rows.map(|(name, how)| format!("| `{name}` | {} |\n", archived(how)));
+    let table = format!("| type | `body` |\n|---|---|\n{}", rows.collect::<String>());
+    holds_part("docs/archive.md", "types", &table);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod node;
 mod ops;
 mod pages;
 mod pool;
+mod purge;
 mod roles;
 mod serve;
 mod shutdown;

@@ -94,6 +94,7 @@ impl Node {
             uploads: engines.uploads.clone(),
             outward,
             secret: engines.secret.clone(),
+            purges: false,
             metrics: engines.metrics.clone(),
             weather: engines.weather.clone(),
             blobs: engines.blobs.clone(),
@@ -138,6 +139,12 @@ impl Node {
         let secret = args.secret.read()?;
         let key = InternalKey::of(&secret)?;
         Self::open(&plan, secret, key, &[Tier::Users]).await
+    }
+
+    /// The same with caches in front of pictures, which are told what to forget, if there is a way to tell them.
+    pub(crate) fn purging(mut self, purges: bool) -> Self {
+        self.world.purges = purges;
+        self
     }
 
     /// The same with the limits that an operator sets.
@@ -243,7 +250,8 @@ impl Node {
     fn router(&self, args: &Pulling) -> anyhow::Result<Bench> {
         let world = self.world(Tier::Router);
         let archive = world.archive()?;
-        let router = Router::new(self.catalog.clone(), world.queues.clone(), archive, world.outward);
+        let (catalog, queues) = (self.catalog.clone(), world.queues.clone());
+        let router = Router::new(catalog, queues, archive, world.tables, world.outward);
         let (queue, config) = (QueueName::main(), args.router());
         Ok(Bench { queues: world.queues, queue, config, job: Arc::new(router) })
     }
@@ -312,6 +320,8 @@ fn benches_of(
                 turns: turns.clone(),
                 daily: daily.clone(),
                 uploads: world.uploads.clone(),
+                pictures: world.pictures()?,
+                purges: world.purges,
             };
             Arc::new(Worker::new(*run, cx, world.outward.clone()))
         }

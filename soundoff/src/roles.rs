@@ -172,6 +172,7 @@ pub(crate) async fn workers(role: WorkersRole) -> anyhow::Result<()> {
         anyhow::ensure!(known, "workers do nothing with {name}; they work on {}", ours.join(", "));
     }
     let node = Node::managed(&role.node.engines, &[Tier::Workers]).await?.limited(&role.limits)?;
+    let node = node.purging(role.media.purges());
     let features = features::features(Settings { media: role.media.config(), ..Settings::default() });
     let wanted = |name: &str| role.only.is_empty() || role.only.iter().any(|only| only == name);
     let benches = node.benches(&features, &role.consumer.pulling(), wanted)?;

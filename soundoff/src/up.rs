@@ -77,7 +77,7 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let node = Node::open(&plan, secret(&data, &config)?, key, &Tier::ALL).await?;
     let node = node.limited(&config.limits)?.gated(&config.country, &stop).await?;
-    let mut node = node.taking(&config.foreign, &stop)?;
+    let mut node = node.taking(&config.foreign, &stop)?.purging(config.media.purges());
     name_when_full(disk.clone(), &node.engines.weather);
     let ring = node.ring()?.clone();
     let couriers = config.users.couriers()?;

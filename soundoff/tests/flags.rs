@@ -13,7 +13,7 @@ fn output(args: &[&str]) -> Output {
 }
 
 /// The numbers of `up` at their lower ends, without those at which a client on a busy machine would be too late.
-const SMALLEST: [&str; 24] = [
+const SMALLEST: [&str; 25] = [
     "--edges=1",
     "--frame-bytes=1000",
     "--burst=1",
@@ -29,6 +29,7 @@ const SMALLEST: [&str; 24] = [
     "--cache-bytes=4194304",
     "--drain-ms=0",
     "--media-kept-s=1",
+    "--media-max-age-s=1",
     "--access-token-s=60",
     "--refresh-token-s=60",
     "--codes-per-minute=1",
@@ -40,7 +41,7 @@ const SMALLEST: [&str; 24] = [
     "--timeline-in-a-row=1",
 ];
 /// The numbers of `up` at their upper ends.
-const LARGEST: [&str; 26] = [
+const LARGEST: [&str; 27] = [
     "--edges=4",
     "--heartbeat-ms=86400000",
     "--hello-timeout-ms=86400000",
@@ -59,6 +60,7 @@ const LARGEST: [&str; 26] = [
     "--queue-bytes=1125899906842624",
     "--drain-ms=3600000",
     "--media-kept-s=316224000",
+    "--media-max-age-s=86400",
     "--refresh-token-s=31622400",
     "--codes-per-minute=1000000",
     "--texts-per-day=10000000000",

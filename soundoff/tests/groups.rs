@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::client::Client;
 use support::{Server, UNPACED, tokens};
 
@@ -63,7 +63,7 @@ async fn a_secret_groups_members_hear_of_its_posts_and_nobody_else_of_anything()
         assert_eq!(cat.refused(message_type, body).await, "not_found", "{message_type}");
     }
     assert_eq!(cat.call("group.find", json!({ "name": "quiet" })).await, json!({ "groups": [] }));
-    assert_eq!(cat.list("post.list", json!({ "user": "ann" })).await, [] as [serde_json::Value; 0]);
+    assert_eq!(cat.list("post.list", json!({ "user": "ann" })).await, [] as [Value; 0]);
     // From the reply on, who is barred sees nothing and hears of nothing.
     ann.call("group.bar", json!({ "group": group, "user": "bob" })).await;
     assert_eq!(bob.refused("group.posts", json!({ "group": group })).await, "not_found");
@@ -78,4 +78,92 @@ async fn a_secret_groups_members_hear_of_its_posts_and_nobody_else_of_anything()
     assert_eq!(ann.refused("group.get", json!({ "group": group })).await, "not_found");
     assert_eq!(ann.call("group.list", json!({})).await["items"], json!([]));
     assert_eq!(ann.call("post.get", json!({ "post": made["post"]["id"] })).await["post"]["text"], "e4");
+}
+
+/// The posts of somebody's whole timeline; none may come twice.
+async fn timeline(client: &mut Client) -> Vec<Value> {
+    let page = client.call("timeline.fetch", json!({ "limit": 100 })).await;
+    assert!(page["next"].is_null(), "{page}");
+    let posts = page["items"].as_array().unwrap().iter().map(|item| item["post"]["text"].clone());
+    let mut posts: Vec<Value> = posts.collect();
+    posts.sort_by_key(Value::to_string);
+    posts
+}
+
+async fn say(client: &mut Client, text: &str, group: Option<&Value>) -> Value {
+    client.call("post.create", json!({ "text": text, "group": group })).await["post"]["id"].take()
+}
+
+/// What was computed and what is repaired is the same: a group is one more author, for who is in it and nobody else.
+#[tokio::test]
+async fn a_groups_posts_are_on_the_timelines_of_its_members_and_on_no_others() {
+    let server = Server::start(&[&UNPACED[..], &["--timeline-interval-ms", "0"]].concat());
+    let names = ["ann", "bob", "cat", "dan"];
+    let tokens = tokens(&server.address, &names).await;
+    let mut clients = Vec::new();
+    for name in names {
+        clients.push(Client::hello(&server.address, &tokens[name], None, None).await);
+    }
+    let [ann, bob, cat, dan] = &mut clients[..] else { unreachable!("four of them") };
+    // The group is public, so that it is not for what one may see that a post does not come.
+    let new = json!({ "name": "Chess", "sight": "public", "entry": "open" });
+    let group = ann.call("group.create", new).await["group"]["id"].take();
+    let body = json!({ "group": group });
+    // Bob follows the author and is in, cat only follows, dan is only in.
+    for follower in [&mut *bob, &mut *cat] {
+        follower.call("follow.add", json!({ "user": "ann" })).await;
+    }
+    for member in [&mut *bob, &mut *dan] {
+        member.call("group.join", body.clone()).await;
+    }
+    let compute = || {
+        server.settled();
+        server.command(&["timeline", "tick", "ann", "bob", "cat", "dan"]);
+        server.settled();
+    };
+    say(ann, "a1", None).await;
+    let first = say(ann, "g1", Some(&group)).await;
+    // Gathered at once, computed before, and repaired by what is new since.
+    for round in ["gathered", "computed"] {
+        if round == "computed" {
+            compute();
+        }
+        server.settled();
+        assert_eq!(timeline(ann).await, ["a1", "g1"], "{round}");
+        assert_eq!(timeline(bob).await, ["a1", "g1"], "{round}");
+        assert_eq!(timeline(cat).await, ["a1"], "{round}: whom they follow, in a group that they are not in");
+        assert_eq!(timeline(dan).await, ["g1"], "{round}");
+    }
+    say(ann, "a2", None).await;
+    say(bob, "g2", Some(&group)).await;
+    server.settled();
+    assert_eq!(timeline(ann).await, ["a1", "a2", "g1", "g2"]);
+    assert_eq!(timeline(bob).await, ["a1", "a2", "g1", "g2"]);
+    assert_eq!(timeline(cat).await, ["a1", "a2"]);
+    assert_eq!(timeline(dan).await, ["g1", "g2"]);
+    compute();
+    // Who leaves is out from the reply on, though the group is public; who comes back reads it all.
+    dan.call("group.leave", body.clone()).await;
+    assert_eq!(timeline(dan).await, [] as [&str; 0]);
+    dan.call("group.join", body.clone()).await;
+    assert_eq!(timeline(dan).await, ["g1", "g2"]);
+    cat.call("group.join", body.clone()).await;
+    assert_eq!(timeline(cat).await, ["a1", "a2", "g1", "g2"]);
+    compute();
+    // Across a block, taken down in the group, deleted, barred: each counts at the fetch.
+    dan.call("block.add", json!({ "user": "bob" })).await;
+    assert_eq!(timeline(dan).await, ["g1"]);
+    ann.call("group.bar", json!({ "group": group, "user": "cat" })).await;
+    assert_eq!(timeline(cat).await, ["a1", "a2"]);
+    ann.call("group.hide", json!({ "group": group, "post": first })).await;
+    assert_eq!(timeline(bob).await, ["a1", "a2", "g2"]);
+    ann.call("group.show", json!({ "group": group, "post": first })).await;
+    assert_eq!(timeline(bob).await, ["a1", "a2", "g1", "g2"]);
+    ann.call("post.delete", json!({ "post": first })).await;
+    assert_eq!(timeline(bob).await, ["a1", "a2", "g2"]);
+    ann.call("group.delete", body).await;
+    assert_eq!(timeline(dan).await, [] as [&str; 0]);
+    compute();
+    assert_eq!(timeline(ann).await, ["a1", "a2"]);
+    assert_eq!(timeline(bob).await, ["a1", "a2"], "their own post, too, is on no list any more");
 }

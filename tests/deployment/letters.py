@@ -17,11 +17,13 @@ class Letters:
         self.names = [f"person{n}" for n in range(people)]
         self.people = people_of(address, self.names)
         self.said = {pair: [] for pair in itertools.permutations(self.names, 2)}
+        self.posted = [f"to everybody {n}" for n in range(people)]
         self.stopped = asyncio.Event()
         self.writers = [asyncio.create_task(self.write(person)) for person in self.people]
 
     async def write(self, person):
-        """Writes to the others in turn, one message after the other."""
+        """Says something to everybody, and then writes to the others in turn, one message after the other."""
+        await person.call("post.create", {"text": self.posted[self.people.index(person)]})
         others = [name for name in self.names if name != person.handle]
         for n in itertools.count():
             if self.stopped.is_set():
@@ -68,20 +70,31 @@ class Letters:
 
     def archived(self, directory):
         """Prints how many of their ids the data team finds in an archive; returns the faults."""
-        # The edge itself sends these; no client did.
-        rows = [(mid, text) for mid, kind, text in events_of(directory, "id, type, body.text") if kind != "user_session"]
-        texts, accepted, faults = dict(rows), self.accepted(), []
-        if len(texts) != len(rows):
-            faults.append(f"the archive's view shows {len(rows) - len(texts)} events again")
-        if lost := accepted - texts.keys():
+        rows = events_of(directory, "id, type, v, user_key, body IS NULL, body.text")
+        # Nobody here sent the others.
+        rows = [row for row in rows if row[1] not in ("user_session", "audit.event")]
+        keys, accepted, faults = {row[0]: row[3] for row in rows}, self.accepted(), []
+        if len(keys) != len(rows):
+            faults.append(f"the archive's view shows {len(rows) - len(keys)} events again")
+        if lost := accepted - keys.keys():
             faults.append(f"{len(lost)} of {len(accepted)} accepted messages are not in the archive")
+        of_people = [{keys[mid] for mid in person.accepted if mid in keys} for person in self.people]
+        if any(len(of_one) != 1 for of_one in of_people) or len(set().union(*of_people)) != len(self.people):
+            faults.append(f"not one pseudonym for each: {of_people}")
         # A kill may cut off the frame that says `accepted`; then the same was sent again, and accepted under another
         # id.
-        unheard = texts.keys() - accepted
-        heard = {texts[mid] for mid in texts.keys() & accepted}
-        if strange := [texts[mid] for mid in unheard if texts[mid] not in heard]:
-            faults.append(f"the archive holds records that nobody sent: {strange}")
-        print(f"{self.count()} messages; {len(accepted)} ids accepted, {len(texts)} archived, {len(unheard)} of them without an accepted")
+        unheard = keys.keys() - accepted
+        if strange := [mid for mid in unheard if keys[mid] not in set().union(*of_people)]:
+            faults.append(f"the archive holds records of people that nobody is: {strange}")
+        if wordy := [row for row in rows if row[1] != "post.create" and not row[4]]:
+            faults.append(f"bodies that hold private words or name somebody: {wordy[:3]}")
+        if (texts := {row[5] for row in rows if row[1] == "post.create"}) != set(self.posted):
+            faults.append(f"not what everybody may read: {texts}")
+        if versions := {row[2] for row in rows} - {2}:
+            faults.append(f"records of other versions: {versions}")
+        if named := [row for row in events_of(directory, "*") if any(name in str(row) for name in self.names)]:
+            faults.append(f"a handle is in the archive: {named[:3]}")
+        print(f"{self.count()} messages; {len(accepted)} ids accepted, {len(keys)} archived, {len(unheard)} of them without an accepted")
         return faults
 
 

@@ -25,11 +25,17 @@ PATIENCE = 60
 
 def ask(method, url, body=b""):
     """Status and body of one request to a URL."""
+    answer, read = exchange(method, url, body)
+    return answer.status, read
+
+
+def exchange(method, url, body=b""):
+    """The answer to one request to a URL, and its body."""
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     connection.request(method, parts._replace(scheme="", netloc="").geturl(), body)
     answer = connection.getresponse()
-    return answer.status, answer.read()
+    return answer, answer.read()
 
 
 async def until(what, is_so):
@@ -81,10 +87,12 @@ async def shown(bench):
     assert ask("PUT", url, picture)[0] == 200
     kind, body = await bench.outcome(medium)
     assert (kind, body["media"]["width"]) == ("media.ready", 1500), (kind, body)
+    assert exchange("GET", address)[0].getheader("cache-control") == "private, no-cache", "no post shows it yet"
     reply = await bench.client.call("post.create", {"text": "look", "media": [medium]})
     assert reply["ok"] and reply["body"]["post"]["media"][0]["id"] == medium, reply
-    status, bytes_shown = ask("GET", address)
-    assert status == 200 and len(bytes_shown) == body["media"]["bytes"]
+    answer, bytes_shown = exchange("GET", address)
+    status, kept = answer.status, answer.getheader("cache-control")
+    assert (status, kept) == (200, "public, max-age=3600") and len(bytes_shown) == body["media"]["bytes"]
     await until("no raw object", lambda: bench.objects(medium) == ["feed", "full", "thumb"])
     assert ask("PUT", url, png(1500)[::-1])[0] == 200, "the URL is still valid for S3"
     await until("no raw object after a late PUT", lambda: "raw" not in bench.objects(medium))

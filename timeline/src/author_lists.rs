@@ -1,4 +1,4 @@
-//! The newest posts of authors: from memory, from the cache, from the tables, in this order, and corrected by the
+//! The newest posts of authors and groups: from memory, from the cache, from the tables, in this order, and corrected by the
 //! rings.
 
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::cache::{Cache, Cached};
 use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
-use soundoff_common::protocol::{Handle, steady_ms};
+use soundoff_common::protocol::steady_ms;
 use soundoff_common::telemetry::Metrics;
 use ulid::Ulid;
 
 use crate::graph::ListRead;
 use crate::measure::looked_up;
 use crate::memory::Memory;
+use crate::name::Name;
 use crate::reads::few_at_once;
 use crate::rings::Rings;
 use crate::shelf::{Listed, MAX_LISTED, Slot};
@@ -32,8 +33,8 @@ const ROUNDS: usize = 2;
 /// Bytes of an entry in the cache: the post's id (u128) and its engagement (u32).
 const ENTRY: usize = 20;
 
-fn key(author: &Handle) -> String {
-    format!("a:{author}")
+fn key(author: &Name) -> String {
+    format!("a:{}", author.as_str())
 }
 
 /// When the tables were read (u64), and the items, newest first.
@@ -110,19 +111,19 @@ impl AuthorLists {
         Ok(())
     }
 
-    fn without_list(&self, authors: &[Slot], oldest: u64) -> Vec<(Slot, Handle)> {
+    fn without_list(&self, authors: &[Slot], oldest: u64) -> Vec<(Slot, Name)> {
         let graph = self.memory.graph();
         let missing = graph.without_list(authors, oldest).into_iter();
-        missing.map(|slot| (slot, graph.handle(slot).clone())).collect()
+        missing.map(|slot| (slot, graph.name(slot).clone())).collect()
     }
 
     /// Takes lists from the cache that the rings can correct.
-    async fn cached_lists(&self, missing: &[(Slot, Handle)], oldest: u64) -> Result<(), Failure> {
+    async fn cached_lists(&self, missing: &[(Slot, Name)], oldest: u64) -> Result<(), Failure> {
         for part in missing.chunks(10 * LISTS_AT_ONCE) {
             let keys: Vec<String> = part.iter().map(|(_, author)| key(author)).collect();
             let cached = self.cache.get_many(&keys).await?;
             let mut graph = self.memory.graph_mut();
-            let list = |((author, _), cached): (&(Slot, Handle), Option<Cached>)| {
+            let list = |((author, _), cached): (&(Slot, Name), Option<Cached>)| {
                 let (read_at, posts) = decode(&cached?.value)?;
                 let is_good =
                     read_at >= oldest && graph.can_be_corrected(*author, read_at, self.memory.clock_skew_ms);
@@ -135,7 +136,7 @@ impl AuthorLists {
     }
 
     /// Reads lists from the tables, and stores them in the cache.
-    async fn read_lists(&self, missing: &[(Slot, Handle)]) -> Result<(), Failure> {
+    async fn read_lists(&self, missing: &[(Slot, Name)]) -> Result<(), Failure> {
         let read_at = steady_ms();
         let ids = few_at_once(missing.iter().map(|(_, author)| self.read_ids(author)).collect()).await?;
         let all: Vec<Ulid> = ids.iter().flatten().copied().collect();
@@ -155,8 +156,8 @@ impl AuthorLists {
     }
 
     /// The ids of an author's newest posts, newest first.
-    async fn read_ids(&self, author: &Handle) -> Result<Vec<Ulid>, Failure> {
-        let query = Query::prefix(Table::Entities, posts::list_partition(author), "", MAX_LISTED);
+    async fn read_ids(&self, author: &Name) -> Result<Vec<Ulid>, Failure> {
+        let query = Query::prefix(Table::Entities, author.partition(), "", MAX_LISTED);
         // Every id is above "0"; not every adapter allows an empty bound.
         let page = self.tables.query(query.above("0").newest_first()).await?;
         let ids = page.items.iter().map(|(sk, _)| {

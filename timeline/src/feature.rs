@@ -2,6 +2,7 @@
 
 use schemars::SchemaGenerator;
 use soundoff_common::model::posts::{FANOUT, PostFanout};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::catalog::{Pull, Spec};
 use soundoff_common::pipeline::feature::Feature;
 use soundoff_common::pipeline::grants::Touches;
@@ -53,12 +54,12 @@ pub fn feature(config: TimelineConfig) -> Feature {
         .works(personalized(), move |world| Ok(OnEnvelopes(Personalize::new(&ranks, world))))
         .works(noted(), |world| Ok(OnEnvelopes(Recent::new(&world.cache))))
         .works(welcomed(), move |world| {
-            let pager = Pager::new(&memory, &ranker, world);
+            let pager = Pager::new(&memory, &ranker, world)?;
             let (tables, outward) = (world.tables.clone(), world.outward.clone());
             Ok(OnEnvelopes(Session { pager, tables, outward }))
         })
         .works(fetched(), move |world| {
-            let pager = Pager::new(&fetches.0, &fetches.1, world);
+            let pager = Pager::new(&fetches.0, &fetches.1, world)?;
             Ok(OnEnvelopes(Fetching { pager, outward: world.outward.clone() }))
         })
         .runs(Tier::Schedule, "schedule of timelines", &[SCHEDULE], move |world, stop| {
@@ -96,7 +97,7 @@ fn noted() -> Spec {
 
 fn welcomed() -> Spec {
     Spec {
-        archived: true,
+        archived: Archived::Whole,
         terms: Terms::USUAL.sheddable(),
         tells: WELCOMED,
         causes: &[COMPUTE],
@@ -108,7 +109,7 @@ fn welcomed() -> Spec {
 fn fetched() -> Spec {
     let summary = "The sender's timeline, precomputed and repaired to what is true now. Comes unasked after `welcome`, as the event `timeline`.";
     Spec {
-        archived: true,
+        archived: Archived::Whole,
         reads: true,
         terms: Terms::USUAL.cost(4).sheddable(),
         source: Source::Client,

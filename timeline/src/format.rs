@@ -86,7 +86,7 @@ impl Writer {
 
     /// Adds the next author.
     pub(crate) fn author(&mut self, source: u8, handle: &str) {
-        let len = u8::try_from(handle.len()).expect("a handle is at most 30 bytes");
+        let len = u8::try_from(handle.len()).expect("a name is at most 30 bytes");
         self.bytes.extend_from_slice(&[source, len]);
         self.bytes.extend_from_slice(handle.as_bytes());
         self.authors += 1;

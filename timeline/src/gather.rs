@@ -12,7 +12,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::{Handle, steady_ms};
 use soundoff_common::telemetry::Metrics;
 
-use crate::accounts::follows_versions;
+use crate::accounts::what_they_read;
 use crate::author_lists::AuthorLists;
 use crate::follow_lists::Wanted;
 use crate::format::{Kind, Record, Timeline, Writer};
@@ -65,7 +65,7 @@ impl Gatherer {
         let started = rings.read_at;
         let wanted = {
             let _time = stage(&self.metrics, "accounts");
-            let versions = follows_versions(&*self.tables, users).await?;
+            let versions = what_they_read(&*self.tables, users).await?;
             let wanted = users.iter().cloned().zip(versions);
             wanted.filter_map(|(user, version)| Some((user, version?))).collect::<Vec<Wanted>>()
         };
@@ -121,7 +121,10 @@ fn merge(
             picks.sort_unstable_by_key(|(listed, _)| Reverse(listed.id));
             picks.truncate(items);
         }
-        timelines.push((graph.handle(reader.slot).clone(), write(graph, reader, version, &picks)));
+        // Readers are people.
+        if let Some(user) = graph.name(reader.slot).user() {
+            timelines.push((user.clone(), write(graph, reader, version, &picks)));
+        }
     });
     timelines
 }
@@ -139,7 +142,7 @@ fn write(graph: &Graph, reader: &Reader, version: u64, picks: &[(Listed, usize)]
         writer.record(Record::chronological(*id, numbers[*author], *engagement));
     }
     for author in named {
-        writer.author(reader.sources[author], graph.handle(reader.authors[author]).as_str());
+        writer.author(reader.sources[author], graph.name(reader.authors[author]).as_str());
     }
     writer.finish()
 }

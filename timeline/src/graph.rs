@@ -1,4 +1,4 @@
-//! What this process remembers of follows and author lists. People have small numbers instead of names.
+//! What this process remembers of follows and author lists. People and groups have small numbers instead of names.
 //!
 //! All of it can be read again, from the cache or from the tables. So when it is full, it is cleared.
 
@@ -9,6 +9,7 @@ use soundoff_common::model::posts::News;
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
+use crate::name::{Name, group_of};
 use crate::rings::{RINGS, Rings, ring_of};
 use crate::shelf::{Listed, MAX_LISTED, Shelf, Slot};
 
@@ -28,20 +29,23 @@ pub(crate) struct Follows {
     pub(crate) newest: Box<[Slot]>,
     /// All follows, sorted; `None` when only the newest were read.
     pub(crate) all: Option<Box<[Slot]>>,
+    /// The groups that they are in, sorted; none when only the newest follows were read.
+    pub(crate) groups: Box<[Slot]>,
 }
 
 impl Follows {
-    /// From all follows, newest first.
-    pub(crate) fn whole(version: u64, slots: Vec<Slot>) -> Self {
+    /// From all follows, newest first, and all groups.
+    pub(crate) fn whole(version: u64, slots: Vec<Slot>, mut groups: Vec<Slot>) -> Self {
+        groups.sort_unstable();
         let newest = slots[..slots.len().min(NEWEST_FOLLOWS)].into();
         let mut all = slots;
         all.sort_unstable();
         all.dedup();
-        Self { version, newest, all: Some(all.into()) }
+        Self { version, newest, all: Some(all.into()), groups: groups.into() }
     }
 
     fn bytes(&self) -> usize {
-        64 + 4 * (self.newest.len() + self.all.as_ref().map_or(0, |all| all.len()))
+        64 + 4 * (self.newest.len() + self.all.as_ref().map_or(0, |all| all.len()) + self.groups.len())
     }
 }
 
@@ -57,7 +61,7 @@ struct Suggested {
 
 #[derive(Debug)]
 struct Person {
-    handle: Handle,
+    name: Name,
     /// When the follows were last seen to be the account's.
     checked_at: u64,
     follows: Option<Arc<Follows>>,
@@ -87,6 +91,7 @@ pub(crate) struct ListRead {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     slots: HashMap<Handle, Slot>,
+    groups: HashMap<Ulid, Slot>,
     people: Vec<Person>,
     ages: Vec<Age>,
     shelf: Shelf,
@@ -103,11 +108,29 @@ impl Graph {
         if let Some(slot) = self.slots.get(handle) {
             return *slot;
         }
-        let slot = Slot::try_from(self.people.len()).expect("memory ends before numbers do");
-        let ring = u8::try_from(ring_of(handle.as_str())).expect("there are fewer rings");
-        let handle = handle.clone();
+        let slot = self.add(Name::User(handle.clone()));
         self.slots.insert(handle.clone(), slot);
-        self.people.push(Person { handle, checked_at: 0, follows: None, suggested: Vec::new() });
+        slot
+    }
+
+    /// The number of a group or a person, likewise.
+    pub(crate) fn slot_of(&mut self, name: &Name) -> Slot {
+        let id = match name {
+            Name::User(handle) => return self.slot(handle),
+            Name::Group(id, _) => *id,
+        };
+        if let Some(slot) = self.groups.get(&id) {
+            return *slot;
+        }
+        let slot = self.add(name.clone());
+        self.groups.insert(id, slot);
+        slot
+    }
+
+    fn add(&mut self, name: Name) -> Slot {
+        let slot = Slot::try_from(self.people.len()).expect("memory ends before numbers do");
+        let ring = u8::try_from(ring_of(name.as_str())).expect("there are fewer rings");
+        self.people.push(Person { name, checked_at: 0, follows: None, suggested: Vec::new() });
         self.ages.push(Age { read_at: 0, ring });
         slot
     }
@@ -116,8 +139,16 @@ impl Graph {
         self.slots.get(handle).copied()
     }
 
-    pub(crate) fn handle(&self, slot: Slot) -> &Handle {
-        &self.people[slot as usize].handle
+    /// The number of a group or a person.
+    pub(crate) fn known_as(&self, name: &Name) -> Option<Slot> {
+        match name {
+            Name::User(handle) => self.known(handle),
+            Name::Group(id, _) => self.groups.get(id).copied(),
+        }
+    }
+
+    pub(crate) fn name(&self, slot: Slot) -> &Name {
+        &self.people[slot as usize].name
     }
 
     pub(crate) fn shelf(&self) -> &Shelf {
@@ -245,7 +276,11 @@ impl Graph {
         let gone = notes.iter().filter(|note| note.2 == News::Deleted);
         let gone: HashSet<Ulid> = gone.map(|note| note.1).collect();
         for (author, post, _) in notes {
-            if let Some(slot) = self.slots.get(author).copied()
+            let slot = match group_of(author) {
+                None => self.slots.get(author),
+                Some(group) => self.groups.get(&group),
+            };
+            if let Some(slot) = slot.copied()
                 && is_meant(slot)
                 && self.ages[slot as usize].read_at > 0
             {
@@ -358,7 +393,7 @@ mod tests {
         graph.set_lists(&read(alice, [6], 13 * MINUTE), 0);
         assert_eq!(ids(&graph, alice), [6]);
 
-        let follows = |version, slots| Arc::new(Follows::whole(version, slots));
+        let follows = |version, slots| Arc::new(Follows::whole(version, slots, Vec::new()));
         graph.set_follows(alice, follows(3, vec![7]), MINUTE);
         graph.set_follows(alice, follows(2, vec![8, 9]), MINUTE);
         assert_eq!(graph.follows(alice).unwrap().newest[..], [7], "earlier");

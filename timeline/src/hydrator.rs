@@ -9,11 +9,14 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::world::World;
 use soundoff_common::ports::tables::{Key, Table, Tables};
 use soundoff_common::protocol::{Handle, steady_ms};
+use soundoff_common::web::pictures::PictureKey;
 
+use crate::accounts::Reads;
 use crate::cursor::{Cursor, mark};
 use crate::follow_lists::FollowLists;
 use crate::listing::{Author, Entry, Listing};
 use crate::memory::Memory;
+use crate::name::Name;
 use crate::page::Shown;
 use crate::sources::FOLLOWED;
 
@@ -27,11 +30,13 @@ pub(crate) struct Place {
 pub(crate) struct Hydrator {
     follows: FollowLists,
     tables: Arc<dyn Tables>,
+    pictures: PictureKey,
 }
 
 impl Hydrator {
-    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> Self {
-        Self { follows: FollowLists::new(memory, world), tables: world.tables.clone() }
+    pub(crate) fn new(memory: &Arc<Memory>, world: &World) -> anyhow::Result<Self> {
+        let (tables, pictures) = (world.tables.clone(), world.pictures()?);
+        Ok(Self { follows: FollowLists::new(memory, world), tables, pictures })
     }
 
     /// The next `limit` items that may be shown; moves the place behind the last of them.
@@ -79,7 +84,15 @@ impl Hydrator {
             entries.iter().map(|entry| (Table::Entities, posts::key(entry.post))).collect();
         let mut reading = Reading::new(user);
         for entry in entries {
-            let Author { handle, source } = author(entry);
+            let Author { name, source } = author(entry);
+            let handle = match name {
+                Name::User(handle) => handle,
+                // Who has posted it is known when the post is read, and costs a second read.
+                Name::Group(id, _) => {
+                    reading.group(*id);
+                    continue;
+                }
+            };
             reading.blocks(handle);
             if *source == FOLLOWED {
                 // Whom they follow shows them what is for everyone and for followers, private or not.
@@ -92,25 +105,29 @@ impl Hydrator {
         let now = steady_ms();
         keys.push((Table::Users, accounts::key(user)));
         let mut found = self.tables.get_many(&keys).await?;
-        let follows_version =
-            found.pop().flatten().and_then(|account| account.number(accounts::attribute::FOLLOWS_VERSION));
-        let follows_version = follows_version.unwrap_or(0);
+        let reads = found.pop().flatten().as_ref().map(Reads::of).unwrap_or_default();
         let mut sighted = reading.judged(&found[entries.len()..])?;
         let mut gone = vec![false; entries.len()];
-        if follows_version != listing.follows_version {
-            let authors = entries.iter().map(|entry| &author(entry).handle);
-            let followed = self.follows.followed(user, follows_version, authors, now).await?;
+        if reads.version != listing.follows_version {
+            let authors = entries.iter().map(|entry| &author(entry).name);
+            let followed = self.follows.read_by(user, reads, authors, now).await?;
             for (entry, gone) in entries.iter().zip(&mut gone) {
-                *gone = author(entry).source == FOLLOWED && !followed.contains(&author(entry).handle);
+                *gone = author(entry).source == FOLLOWED && !followed.contains(&author(entry).name);
+            }
+        }
+        for (entry, gone) in entries.iter().zip(&mut gone) {
+            if let Name::Group(id, _) = author(entry).name {
+                // A public group would show it to who has left: but then it is not theirs to get unasked.
+                *gone = !sighted.within(id).is_in();
             }
         }
         found.truncate(entries.len());
         let found = found.into_iter().zip(gone).map(|(item, gone)| posts::parse(item.filter(|_| !gone)));
         let found = found.collect::<Result<Vec<_>, _>>()?;
-        // Posts for close friends, and those of private authors whom they do not follow, cost another read.
+        // Posts in groups, those for close friends, and those of private authors whom they do not follow, cost another read.
         sight::look(&*self.tables, &mut sighted, found.iter().flatten()).await?;
         let shown = entries.iter().zip(found).map(|(entry, post)| {
-            let post = sighted.post(post?, entry.post, Door::List)?;
+            let post = sighted.post(post?, entry.post, Door::List, &self.pictures)?;
             Some(Shown::new(post, entry.parts))
         });
         Ok(shown.collect())

@@ -18,6 +18,7 @@ mod measure;
 mod memory;
 pub mod merge;
 mod messages;
+mod name;
 mod operators;
 mod page;
 mod pager;

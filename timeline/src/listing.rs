@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
 use crate::format::{Kind, Record, Timeline, Writer};
+use crate::name::Name;
 use crate::rank::arrange;
 use crate::weights::Parts;
 
@@ -19,11 +19,11 @@ pub(crate) struct Entry {
     pub(crate) parts: Parts,
 }
 
-/// One of the authors of a list.
+/// One of the authors of a list, or a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Author {
-    pub(crate) handle: Handle,
-    /// The tag of the source that named them.
+    pub(crate) name: Name,
+    /// The tag of the source that named it.
     pub(crate) source: u8,
 }
 
@@ -43,8 +43,8 @@ impl Listing {
     pub(crate) fn of(timeline: &Timeline) -> Self {
         let entry =
             |record: Record| Entry { post: record.post, author: record.author, parts: record.parts() };
-        // Every handle is valid: we wrote the timeline, and it was checked when it was read.
-        let author = |(source, handle): (u8, &str)| Some(Author { handle: handle.parse().ok()?, source });
+        // Every name is valid: we wrote the timeline, and it was checked when it was read.
+        let author = |(source, name): (u8, &str)| Some(Author { name: Name::parse(name)?, source });
         Self {
             computed_at: timeline.version(),
             follows_version: timeline.follows_version(),
@@ -60,13 +60,13 @@ impl Listing {
         for entry in &self.entries {
             writer.record(Record::ranked(entry.post, entry.author, entry.parts));
         }
-        self.authors.iter().for_each(|author| writer.author(author.source, author.handle.as_str()));
+        self.authors.iter().for_each(|author| writer.author(author.source, author.name.as_str()));
         writer.finish()
     }
 
     /// Adds an author; returns the index.
-    pub(crate) fn add_author(&mut self, handle: &Handle, source: u8) -> u16 {
-        self.authors.push(Author { handle: handle.clone(), source });
+    pub(crate) fn add_author(&mut self, name: &Name, source: u8) -> u16 {
+        self.authors.push(Author { name: name.clone(), source });
         u16::try_from(self.authors.len() - 1).expect("lists are shorter")
     }
 

@@ -13,7 +13,7 @@ use soundoff_common::ports::tables::{Table, Tables};
 use soundoff_common::protocol::{Handle, now_ms, steady_ms};
 use soundoff_common::telemetry::{Metrics, StageLabel};
 
-use crate::accounts::follows_versions;
+use crate::accounts::what_they_read;
 use crate::config::Tiers;
 use crate::format::version_of;
 use crate::messages::{COMPUTE, Scan, backlog, in_batches, queue};
@@ -91,7 +91,7 @@ impl Operators {
         let mut users = users.to_vec();
         users.sort_unstable();
         users.dedup();
-        let versions = follows_versions(&*self.tables, &users).await?;
+        let versions = what_they_read(&*self.tables, &users).await?;
         let unknown = users.iter().zip(versions).filter(|(_, version)| version.is_none());
         let unknown: Vec<Handle> = unknown.map(|(user, _)| user.clone()).collect();
         if unknown.is_empty() {

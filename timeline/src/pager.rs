@@ -51,19 +51,19 @@ pub(crate) struct Pager {
 }
 
 impl Pager {
-    pub(crate) fn new(memory: &Arc<Memory>, ranker: &Arc<Ranker>, world: &World) -> Self {
+    pub(crate) fn new(memory: &Arc<Memory>, ranker: &Arc<Ranker>, world: &World) -> anyhow::Result<Self> {
         let World { tables, cache, outward, metrics, .. } = world.clone();
-        Self {
+        Ok(Self {
             ranker: ranker.clone(),
             gatherer: Gatherer::new(memory, world),
             repairer: Repairer::new(memory, ranker, world),
-            hydrator: Hydrator::new(memory, world),
+            hydrator: Hydrator::new(memory, world)?,
             tables,
             cache,
             outward,
             metrics,
             clock_skew_ms: memory.clock_skew_ms,
-        }
+        })
     }
 
     /// One page.

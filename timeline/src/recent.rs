@@ -10,6 +10,7 @@ use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::pipeline::job::EnvelopeJob;
 use soundoff_common::ports::cache::Cache;
 
+use crate::name::Name;
 use crate::rings::{self, Note};
 
 /// Writes the rings.
@@ -28,13 +29,17 @@ impl Recent {
 }
 
 /// The note of a fan-out's first page; later pages are about the same post. What moderators decide is looked up when a
-/// post is shown, and posts in groups are on no timeline.
+/// post is shown. A post in a group is on the group's list, and on no other.
 fn noted(envelope: &Envelope, page: &PostFanout) -> Option<Note> {
-    if page.before.is_some() || page.decided || page.group.is_some() {
+    if page.before.is_some() || page.decided {
         return None;
     }
     let post = ids::parse(&page.post)?;
-    Some(Note { author: envelope.from.clone(), post, news: page.news })
+    let author = match &page.group {
+        Some(group) => Name::group(ids::parse(group)?),
+        None => Name::User(envelope.from.clone()),
+    };
+    Some(Note { author, post, news: page.news })
 }
 
 #[async_trait]

@@ -12,6 +12,7 @@ use soundoff_common::ports::tables::Tables;
 use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
+use crate::accounts::Reads;
 use crate::affinities::affinities;
 use crate::cursor::MOST_LISTED;
 use crate::follow_lists::FollowLists;
@@ -19,9 +20,10 @@ use crate::format::Timeline;
 use crate::gather::ITEMS;
 use crate::listing::{Entry, Listing};
 use crate::memory::Memory;
+use crate::name::Name;
 use crate::ranker::Ranker;
 use crate::rings::Rings;
-use crate::sources::{FOLLOWED, OWN};
+use crate::sources::{FOLLOWED, GROUPS, OWN};
 
 /// Repairs timelines.
 pub(crate) struct Repairer {
@@ -35,7 +37,7 @@ pub(crate) struct Repairer {
 struct Fresh {
     /// The tag of the source that names its author.
     source: u8,
-    author: Handle,
+    author: Name,
     post: Ulid,
 }
 
@@ -68,11 +70,12 @@ impl Repairer {
         fresh.sort_unstable_by_key(|fresh| Reverse(fresh.post));
         fresh.truncate(MOST_LISTED);
         let affinities = affinities(&*self.tables, user, timeline.version()).await?;
-        let mut numbers: HashMap<Handle, u16> =
-            listing.authors.iter().map(|author| author.handle.clone()).zip(0..).collect();
+        let mut numbers: HashMap<Name, u16> =
+            listing.authors.iter().map(|author| author.name.clone()).zip(0..).collect();
         for Fresh { source, author, post } in fresh {
             let age_ms = timeline.version().saturating_sub(post.timestamp_ms());
-            let parts = self.ranker.scorer.parts(age_ms, affinities.get(&author).copied().unwrap_or(0), 0);
+            let parts =
+                self.ranker.scorer.parts(age_ms, affinities.get(author.as_str()).copied().unwrap_or(0), 0);
             let number =
                 *numbers.entry(author).or_insert_with_key(|author| listing.add_author(author, source));
             listing.entries.push(Entry { post, author: number, parts });
@@ -86,7 +89,7 @@ impl Repairer {
     }
 
     /// Posts of anybody that were noted since the timeline was computed, that still exist, and for which it has room.
-    fn noted(&self, timeline: &Timeline, listing: &Listing, rings: &Rings) -> Vec<(Handle, Ulid)> {
+    fn noted(&self, timeline: &Timeline, listing: &Listing, rings: &Rings) -> Vec<(Name, Ulid)> {
         let since = timeline.version().saturating_sub(self.clock_skew_ms);
         let known: HashSet<Ulid> = listing.entries.iter().map(|entry| entry.post).collect();
         let gone = rings.notes(since).filter(|(_, _, news)| *news == News::Deleted);
@@ -97,22 +100,24 @@ impl Repairer {
         let oldest = oldest.filter(|_| listing.entries.len() >= ITEMS);
         let is_new = |post: &Ulid| !known.contains(post) && !gone.contains(post) && oldest < Some(*post);
         let fresh = rings.notes(since).filter(|(_, post, _)| is_new(post));
-        fresh.filter_map(|(author, post, _)| Some((author.parse().ok()?, post))).collect()
+        fresh.filter_map(|(author, post, _)| Some((Name::parse(author)?, post))).collect()
     }
 
-    /// Of some posts those that the reader or somebody whom the reader follows has made.
+    /// Of some posts those that the reader or somebody whom the reader follows has made, and those in the reader's groups.
     async fn of_readers_authors(
         &self,
         user: &Handle,
         account: &Account,
-        noted: Vec<(Handle, Ulid)>,
+        noted: Vec<(Name, Ulid)>,
         now: u64,
     ) -> Result<Vec<Fresh>, Failure> {
         let authors = noted.iter().map(|(author, _)| author);
-        let followed = self.follows.followed(user, account.follows_version, authors, now).await?;
-        let source = |author: &Handle| match author == user {
-            true => Some(OWN),
-            false => followed.contains(author).then_some(FOLLOWED),
+        let reads = Reads { version: account.follows_version, has_groups: account.groups > 0 };
+        let read = self.follows.read_by(user, reads, authors, now).await?;
+        let source = |author: &Name| match author {
+            Name::User(handle) if handle == user => Some(OWN),
+            Name::User(_) => read.contains(author).then_some(FOLLOWED),
+            Name::Group(..) => read.contains(author).then_some(GROUPS),
         };
         let fresh = noted
             .into_iter()

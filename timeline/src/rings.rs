@@ -12,8 +12,10 @@ use rand::Rng as _;
 use soundoff_common::model::posts::News;
 use soundoff_common::ports::Unavailable;
 use soundoff_common::ports::cache::{Cache, Cached, Swap};
-use soundoff_common::protocol::{Handle, steady_ms};
+use soundoff_common::protocol::steady_ms;
 use ulid::Ulid;
+
+use crate::name::Name;
 
 /// How many rings there are; an author's notes are all in one.
 pub(crate) const RINGS: usize = 32;
@@ -34,7 +36,7 @@ const LATE_MS: u64 = 1_000;
 /// One thing that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
-    pub(crate) author: Handle,
+    pub(crate) author: Name,
     pub(crate) post: Ulid,
     pub(crate) news: News,
 }
@@ -58,7 +60,7 @@ fn encode(note: &Note, at: u64) -> [u8; NOTE] {
     bytes[8..24].copy_from_slice(&note.post.0.to_le_bytes());
     bytes[24] = u8::from(note.news == News::Deleted);
     let handle = note.author.as_str().as_bytes();
-    bytes[25] = u8::try_from(handle.len()).expect("a handle is at most 30 bytes");
+    bytes[25] = u8::try_from(handle.len()).expect("a name is at most 30 bytes");
     bytes[26..26 + handle.len()].copy_from_slice(handle);
     bytes
 }
@@ -114,7 +116,7 @@ impl Rings {
     pub(crate) fn of(read_at: u64, notes: &[(&str, u128, News, u64)]) -> Self {
         let mut rings = vec![Bytes::copy_from_slice(&[0; HEAD]); RINGS];
         for (author, post, news, at) in notes {
-            let note = Note { author: author.parse().unwrap(), post: Ulid(*post), news: *news };
+            let note = Note { author: Name::parse(author).unwrap(), post: Ulid(*post), news: *news };
             let ring = &mut rings[ring_of(author)];
             *ring = grown(Some(ring), std::iter::once(&note), *at);
         }
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn note(author: &str, post: u128, news: News) -> Note {
-        Note { author: author.parse().unwrap(), post: Ulid(post), news }
+        Note { author: Name::parse(author).unwrap(), post: Ulid(post), news }
     }
 
     #[test]

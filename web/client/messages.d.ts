@@ -535,7 +535,8 @@ export interface Media {
   id: string;
   /** Where a small one is, at most 320 pixels a side. */
   thumb: string;
-  /** The path of all of it on the server. */
+  /** The path of all of it on the server. One that has a query is for this reader only, and works for some minutes: ask
+for the post again for another. */
   url: string;
   /** Pixels from left to right. */
   width: number;

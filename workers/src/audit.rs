@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use soundoff_common::model::audit::{EVENT, Event, HOLDINGS, keep};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::catalog::{Pull, Spec};
 use soundoff_common::pipeline::envelope::Envelope;
 use soundoff_common::pipeline::feature::Feature;
@@ -17,7 +18,7 @@ pub(crate) fn join(feature: Feature) -> Feature {
     let summary = "Keeps what happened to accounts and to the deployment, for operators.";
     let spec = Spec::job::<Event>(Tier::Workers, EVENT, summary);
     // Nothing causes them that is archived.
-    let spec = Spec { archived: true, pull: Pull { slots: None, together: true }, ..spec };
+    let spec = Spec { archived: Archived::Keyed("user"), pull: Pull { slots: None, together: true }, ..spec };
     feature.works(spec, |world| Ok(OnEnvelopes(Keep { tables: world.tables.clone() }))).keeps(HOLDINGS)
 }
 

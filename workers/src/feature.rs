@@ -21,6 +21,7 @@ pub fn feature() -> Feature {
 #[cfg(test)]
 mod tests {
     use soundoff_common::model::audit;
+    use soundoff_common::pipeline::archived::Archived;
     use soundoff_common::pipeline::catalog::Spec;
     use soundoff_common::pipeline::handler::Source;
 
@@ -39,12 +40,12 @@ mod tests {
         for spec in specs() {
             if spec.message_type == audit::EVENT {
                 // Nothing that is archived causes it.
-                assert!(spec.source == Source::Internal && spec.archived);
+                assert_eq!((spec.source, spec.archived), (Source::Internal, Archived::Keyed("user")));
                 continue;
             }
             let ours = caused.contains(&spec.message_type);
             assert_eq!(spec.source == Source::Internal, ours, "{}", spec.message_type);
-            assert_eq!(spec.archived, !ours, "{}", spec.message_type);
+            assert_eq!(spec.archived == Archived::Not, ours, "{}", spec.message_type);
         }
     }
 

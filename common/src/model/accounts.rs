@@ -19,6 +19,7 @@ crate::attributes! {
         CREATED_AT = "created_at",
         ACTIVE_AT = "active_at",
         FOLLOWS_VERSION = "follows_version",
+        GROUPS = "groups",
         REVOKED_AT = "revoked_at",
         ROLE = "role",
         NAME_MID = "name_mid",
@@ -59,9 +60,12 @@ pub struct Account {
     pub posts: u64,
     /// When they joined, in milliseconds since 1970.
     pub created_at: u64,
-    /// Rises with every change of whom they follow.
+    /// Rises with every change of whom they follow, and of which groups they are in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub follows_version: u64,
+    /// How many groups they are in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub groups: u64,
     /// When they last said hello, in milliseconds since 1970, correct to ten minutes; 0 when never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub active_at: u64,
@@ -99,6 +103,7 @@ pub fn create(user: &Handle, now_ms: u64) -> Write {
         posts: 0,
         created_at: now_ms,
         follows_version: 0,
+        groups: 0,
         active_at: 0,
         role: Role::default(),
         revoked_at: 0,
@@ -124,6 +129,7 @@ mod tests {
             following: 2,
             posts: 3,
             created_at: 4,
+            groups: 7,
             follows_version: 5,
             active_at: 6,
             role: Role::Admin,

@@ -7,8 +7,10 @@ use ulid::Ulid;
 
 use crate::model::holdings::{Holding, Of};
 use crate::model::media_checks::{pixels, turn_key};
-use crate::ports::tables::{Change, Condition, Item, Key, Query, Table, TableError, Write};
+pub use crate::model::media_loose::{LOOSE_SHARDS, loose_id, loose_key, loose_rows};
+use crate::ports::tables::{Change, Condition, Item, Key, Table, TableError, Write};
 use crate::protocol::Handle;
+use crate::web::pictures::Signed;
 
 crate::attributes! {
     /// The attributes of a medium.
@@ -16,6 +18,7 @@ crate::attributes! {
         OWNER = "owner",
         STATE = "state",
         POSTS = "posts",
+        CLOSED = "closed",
         LOOSE = "loose",
         CHECK = "check",
         TURN = "turn",
@@ -39,7 +42,7 @@ pub const HOLDINGS: &[Holding] = &[
         sk: "media",
         attributes: attribute::ALL,
         of: Of::User,
-        summary: "A medium. `check` is the message that checks it, the first that asked when its turn had come; `turn` is the time since when it is to be checked, until that has an end; `posts` counts the posts that show it; `loose` is the time since when none does, 0 when it must be collected at once.",
+        summary: "A medium. `check` is the message that checks it, the first that asked when its turn had come; `turn` is the time since when it is to be checked, until that has an end; `posts` counts the posts that show it; `closed` counts those of them that do not show it to everybody, none of them when it is absent; `loose` is the time since when none does, 0 when it must be collected at once.",
     },
     Holding {
         kind: "count of media",
@@ -140,6 +143,9 @@ pub struct Stored {
     /// In how many posts it is.
     #[serde(default)]
     pub posts: u64,
+    /// How many of these posts do not show it to everybody: their audience is limited, or a moderator has hidden them.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub closed: u64,
     /// Since when no post shows it, in milliseconds since 1970; 0 when it must be collected at once, none while a post
     /// shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,12 +161,17 @@ pub struct Stored {
     pub renditions: Option<Renditions>,
 }
 
+fn is_none_of_them(closed: &u64) -> bool {
+    *closed == 0
+}
+
 /// A medium as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Media {
     /// Names it, in `post.create`.
     pub id: String,
-    /// The path of all of it on the server.
+    /// The path of all of it on the server. One that has a query is for this reader only, and works for some minutes: ask
+    /// for the post again for another.
     pub url: String,
     /// Where a smaller one for lists is, at most 1080 pixels a side.
     pub feed: String,
@@ -181,10 +192,26 @@ impl Media {
     #[must_use]
     pub fn of(id: Ulid, full: &Rendition) -> Self {
         let Rendition { content_type, bytes, width, height } = full.clone();
-        let url = url(id);
-        let (feed, thumb) = (format!("{url}?size=feed"), format!("{url}?size=thumb"));
+        let [url, feed, thumb] = urls(id);
         Self { id: id.to_string(), url, feed, thumb, content_type, bytes, width, height }
     }
+
+    /// The same with paths that open it for one viewer only: for media that are not shown to everybody.
+    #[must_use]
+    pub fn signed(id: Ulid, full: &Rendition, signed: &Signed) -> Self {
+        let query = signed.query();
+        let (url, medium) = (url(id), Self::of(id, full));
+        let sized = |size| format!("{url}?{query}&size={size}");
+        Self { feed: sized("feed"), thumb: sized("thumb"), url: format!("{url}?{query}"), ..medium }
+    }
+}
+
+/// The paths by which everybody opens a medium that is shown to everybody: all of it, for lists, for grids.
+#[must_use]
+pub fn urls(id: Ulid) -> [String; 3] {
+    let url = url(id);
+    let (feed, thumb) = (format!("{url}?size=feed"), format!("{url}?size=thumb"));
+    [url, feed, thumb]
 }
 
 /// The path of a medium on the server.
@@ -197,34 +224,6 @@ pub fn url(id: Ulid) -> String {
 #[must_use]
 pub fn key(id: Ulid) -> Key {
     Key::new(format!("media#{id}"), "media")
-}
-
-/// The number of partitions over which the rows of loose media are spread.
-pub const LOOSE_SHARDS: u8 = 16;
-
-/// The key of the row by which a loose medium is found again: the partition follows from the id, rows are in order of
-/// time.
-#[must_use]
-pub fn loose_key(id: Ulid, since: u64) -> Key {
-    let shard = id.to_bytes()[15] % LOOSE_SHARDS;
-    Key::new(loose_partition(shard), format!("{since:015}#{id}"))
-}
-
-fn loose_partition(shard: u8) -> String {
-    format!("media-loose#{shard:02}")
-}
-
-/// The rows of one shard that are older than a time (milliseconds since 1970), the oldest first.
-#[must_use]
-pub fn loose_rows(shard: u8, before: u64, limit: usize) -> Query {
-    Query::prefix(Table::Entities, loose_partition(shard), "", limit).below(format!("{before:015}#"))
-}
-
-/// The medium that a row is about, and since when it is loose.
-#[must_use]
-pub fn loose_id(sk: &str) -> Option<(Ulid, u64)> {
-    let (since, id) = sk.split_once('#')?;
-    Some((crate::model::ids::parse(id)?, since.parse().ok()?))
 }
 
 /// A medium that was read.
@@ -253,11 +252,47 @@ impl Stored {
             owner: owner.clone(),
             state: State::Uploading,
             posts: 0,
+            closed: 0,
             loose: Some(now),
             check: None,
             turn: None,
             renditions: None,
         }
+    }
+
+    /// Whether a post shows it to everybody, as far as the post goes: its owner may be private all the same.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.posts > self.closed
+    }
+
+    /// The same after one more post shows it: to everybody if that is `open`.
+    #[must_use]
+    pub fn attached(self, open: bool) -> Self {
+        Self { posts: self.posts + 1, closed: self.closed + u64::from(!open), loose: None, ..self }
+    }
+
+    /// The same after a post shows it no longer; `was_open` says whether the post showed it to everybody until then.
+    #[must_use]
+    pub fn detached(self, was_open: bool) -> Self {
+        let posts = self.posts.saturating_sub(1);
+        let closed = self.closed.saturating_sub(u64::from(!was_open));
+        match posts {
+            0 => Self { posts, closed, state: State::Gone, loose: Some(0), ..self },
+            _ => Self { posts, closed, ..self },
+        }
+    }
+
+    /// The same after a post that showed it to everybody does so no longer.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        Self { closed: self.closed + 1, ..self }
+    }
+
+    /// The same after a post that did not show it to everybody does so.
+    #[must_use]
+    pub fn opened(self) -> Self {
+        Self { closed: self.closed.saturating_sub(1), ..self }
     }
 }
 
@@ -295,6 +330,10 @@ fn as_read(stored: &Stored) -> Condition {
     Condition::All(vec![
         Condition::Equals(attribute::STATE, json!(stored.state)),
         Condition::Equals(attribute::POSTS, stored.posts.into()),
+        match stored.closed {
+            0 => Condition::Absent(attribute::CLOSED),
+            closed => Condition::Equals(attribute::CLOSED, closed.into()),
+        },
         loose,
     ])
 }
@@ -340,17 +379,29 @@ pub fn look(id: Ulid, check: Ulid) -> Write {
     Write::update(Table::Entities, key(id), changes).when(Condition::All(free))
 }
 
-/// The writes by which a post shows media of its author. They were read before.
+/// The write by which a medium that was read as `stored` has the counts of `after`.
+fn recount(id: Ulid, stored: &Stored, after: &Stored, mut changes: Vec<Change>) -> Write {
+    let by = |after: u64, before: u64| after.cast_signed() - before.cast_signed();
+    if after.posts != stored.posts {
+        changes.push(Change::Add(attribute::POSTS, by(after.posts, stored.posts)));
+    }
+    match after.closed {
+        same if same == stored.closed => {}
+        // Absent is none, for the conditions of others.
+        0 => changes.push(Change::Remove(attribute::CLOSED)),
+        closed => changes.push(Change::Set(attribute::CLOSED, closed.into())),
+    }
+    change(id, stored, changes)
+}
+
+/// The writes by which a post shows media of its author, to everybody if it is `open`. They were read before.
 #[must_use]
-pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
+pub fn attach(author: &Handle, media: &[(Ulid, Stored)], open: bool) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2 * media.len() + 1);
     let mut held = 0;
     for (id, stored) in media {
-        writes.push(change(
-            *id,
-            stored,
-            vec![Change::Add(attribute::POSTS, 1), Change::Remove(attribute::LOOSE)],
-        ));
+        let after = stored.clone().attached(open);
+        writes.push(recount(*id, stored, &after, vec![Change::Remove(attribute::LOOSE)]));
         if let Some(since) = stored.loose {
             writes.push(Write::delete(Table::Entities, loose_key(*id, since)));
             held += 1;
@@ -360,24 +411,46 @@ pub fn attach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
     writes
 }
 
-/// The writes by which a post no longer shows its author's media. Nobody sees those that no other post shows from then
-/// on, and they are collected at once.
+/// The writes by which a post no longer shows its author's media; `was_open` says whether it showed them to everybody
+/// until then. Nobody sees those that no other post shows from then on, and they are collected at once.
 #[must_use]
-pub fn detach(author: &Handle, media: &[(Ulid, Stored)]) -> Vec<Write> {
+pub fn detach(author: &Handle, media: &[(Ulid, Stored)], was_open: bool) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2 * media.len() + 1);
     let mut freed = 0;
     for (id, stored) in media {
-        let mut changes = vec![Change::Add(attribute::POSTS, -1)];
-        if stored.posts <= 1 {
+        let after = stored.clone().detached(was_open);
+        let mut changes = Vec::new();
+        if after.state == State::Gone {
             changes.push(State::Gone.set());
             changes.push(Change::Set(attribute::LOOSE, 0.into()));
             writes.push(Write::put(Table::Entities, loose_key(*id, 0), Item::new()));
             freed += 1;
         }
-        writes.push(change(*id, stored, changes));
+        writes.push(recount(*id, stored, &after, changes));
     }
     writes.extend((freed > 0).then(|| count(author, freed)));
     writes
+}
+
+/// The writes by which a post that showed its media to everybody does so no longer, and goes on to show them to some: a
+/// moderator hides it, or its audience is limited. They were read before.
+#[must_use]
+pub fn close(media: &[(Ulid, Stored)]) -> Vec<Write> {
+    media.iter().map(|(id, stored)| recount(*id, stored, &stored.clone().closed(), Vec::new())).collect()
+}
+
+/// The writes by which a post that did not show its media to everybody does so. They were read before.
+#[must_use]
+pub fn open(media: &[(Ulid, Stored)]) -> Vec<Write> {
+    media.iter().map(|(id, stored)| recount(*id, stored, &stored.clone().opened(), Vec::new())).collect()
+}
+
+/// Those of a post's media that everybody could open, and cannot any more after `step`, such as [`Stored::closed`]:
+/// caches in front must forget them.
+#[must_use]
+pub fn shut(media: &[(Ulid, Stored)], step: impl Fn(Stored) -> Stored) -> Vec<Ulid> {
+    let is_shut = |stored: &Stored| stored.is_open() && !step(stored.clone()).is_open();
+    media.iter().filter(|(_, stored)| is_shut(stored)).map(|(id, _)| *id).collect()
 }
 
 /// The writes that remove a loose medium. It was read before.
@@ -402,6 +475,7 @@ mod tests {
         let full = Rendition { content_type: "image/png".to_owned(), bytes: 1, width: 2, height: 3 };
         let renditions = Renditions { feed: full.clone(), thumb: full.clone(), full };
         let full = Stored {
+            closed: 1,
             check: Some(Ulid(1)),
             turn: Some(1),
             renditions: Some(renditions),

@@ -12,8 +12,12 @@ pub mod holdings;
 pub mod ids;
 pub mod media;
 pub mod media_checks;
+mod media_loose;
+#[cfg(test)]
+mod media_tests;
 pub mod posts;
 pub mod privacy;
+pub mod pseudonyms;
 pub mod relations;
 pub mod removal;
 pub mod sight;

@@ -8,6 +8,7 @@ use crate::model::holdings::{Holding, Of};
 use crate::model::media::{Media, Rendition};
 use crate::ports::tables::{Condition, Item, Key, Table, TableError};
 use crate::protocol::{Handle, rfc3339};
+use crate::web::pictures::{PictureKey, Signed};
 
 crate::attributes! {
     /// The attributes of a post.
@@ -137,6 +138,20 @@ pub struct Attached {
     pub full: Rendition,
 }
 
+/// Signs the URLs of pictures for one viewer.
+pub(super) struct Signer<'a> {
+    pub(super) key: &'a PictureKey,
+    pub(super) viewer: &'a Handle,
+    /// In seconds since 1970.
+    pub(super) now: u64,
+}
+
+impl Signer<'_> {
+    fn sign(&self, id: Ulid) -> Signed {
+        self.key.sign(id, self.viewer, self.now)
+    }
+}
+
 /// A post's item. A deleted post stays, without its text, so that messages that arrive late for it find that out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
@@ -189,14 +204,26 @@ pub enum DecidedBy {
 }
 
 impl Stored {
-    /// The post as clients see it. Only [`crate::model::sight`] calls this: what nobody has judged is not shown.
-    pub(super) fn shown(self, id: Ulid) -> Post {
+    /// The post as clients see it; with `signed`, its pictures open for that viewer only. Only [`crate::model::sight`]
+    /// calls this: what nobody has judged is not shown.
+    pub(super) fn shown(self, id: Ulid, signed: Option<&Signer<'_>>) -> Post {
         let Self { author, text, created_at, likes, comments, media, audience, group, state, reason, .. } =
             self;
-        let media = media.iter().map(|attached| Media::of(attached.id, &attached.full)).collect();
+        let medium = |attached: &Attached| match signed {
+            None => Media::of(attached.id, &attached.full),
+            Some(signer) => Media::signed(attached.id, &attached.full, &signer.sign(attached.id)),
+        };
+        let media = media.iter().map(medium).collect();
         let (id, group, created_at) =
             (id.to_string(), group.map(|group| group.to_string()), rfc3339(created_at));
         Post { id, author, text, created_at, likes, comments, media, audience, group, state, reason }
+    }
+
+    /// Whether it is shown to everybody who may see its author's posts.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let shown = matches!(self.state, State::Shown | State::Limited) && !self.deleted;
+        shown && self.audience.is_everyone() && self.group.is_none()
     }
 
     /// The condition that it is neither deleted nor decided about since it was read.

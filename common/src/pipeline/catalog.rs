@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::pipeline::consumer::ConsumerConfig;
+use crate::pipeline::archived::Archived;
+use crate::pipeline::consumer::{ConsumerConfig, Verdict};
 use crate::pipeline::handler::{MessageType, Nothing, Source, Told};
 use crate::pipeline::side::{HotKey, hot_key_of};
 use crate::pipeline::terms::{Limited, Terms};
@@ -56,8 +57,8 @@ pub struct Spec {
     pub source: Source,
     /// The least role of a user whose client may send it.
     pub role: Role,
-    /// Whether the router archives it.
-    pub archived: bool,
+    /// How much of it the router archives.
+    pub archived: Archived,
     /// Whether it only reads.
     pub reads: bool,
     /// What it costs its sender, and how many there may be.
@@ -108,7 +109,7 @@ impl Spec {
             hot: None,
             source: Source::Internal,
             role: Role::User,
-            archived: false,
+            archived: Archived::Not,
             reads: false,
             terms: Terms::USUAL,
             summary,
@@ -147,8 +148,8 @@ pub struct Route {
     pub from_clients: bool,
     /// The least role of a user whose client may send it.
     pub role: Role,
-    /// Whether it is archived.
-    pub archived: bool,
+    /// How much of it the router archives.
+    pub archived: Archived,
     /// Whether all its handlers only read.
     pub reads: bool,
     /// What it costs its sender, and how many there may be.
@@ -168,8 +169,8 @@ impl Catalog {
     /// The catalog of a table of handlers.
     ///
     /// # Panics
-    /// When two handlers share a queue, or handlers of one type disagree on who may send it: a defect of the table,
-    /// which shows at the start.
+    /// When two handlers share a queue, or handlers of one type disagree on who may send it or how it is archived: a
+    /// defect of the table, which shows at the start.
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
         let mut routes: HashMap<&'static str, Route> = HashMap::new();
@@ -183,7 +184,7 @@ impl Catalog {
             let route = routes.entry(spec.message_type).or_insert_with(|| Route {
                 from_clients,
                 role: spec.role,
-                archived: false,
+                archived: Archived::Not,
                 reads: true,
                 terms: spec.terms,
                 queues: Vec::new(),
@@ -195,7 +196,9 @@ impl Catalog {
                 "handlers of {} disagree on who may send it and on which terms",
                 spec.message_type
             );
-            route.archived |= spec.archived;
+            route.archived = route.archived.and(spec.archived).unwrap_or_else(|| {
+                panic!("handlers of {} disagree on how it is archived", spec.message_type)
+            });
             route.reads &= spec.reads;
             route.queues.push(spec.queue.clone());
         }
@@ -242,6 +245,14 @@ impl Catalog {
     #[must_use]
     pub fn route(&self, message_type: &str) -> Option<&Route> {
         self.routes.get(message_type)
+    }
+
+    /// Where a message of this type goes.
+    ///
+    /// # Errors
+    /// The verdict on a message of no known type. A newer edge may know it, so another try may reach a newer process.
+    pub fn routed(&self, message_type: &str) -> Result<&Route, Verdict> {
+        self.route(message_type).ok_or_else(|| Verdict::Retry(format!("no type {message_type}")))
     }
 
     /// Every queue: `main_q` and then each handler's, with its side queue after it.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use crate::pipeline::archived::Archived;
 use crate::pipeline::consumer::Verdict;
 use crate::pipeline::envelope::Envelope;
 use crate::pipeline::terms::{Daily, Terms};
@@ -21,6 +22,7 @@ use crate::ports::tables::{TableError, Tables, Write};
 use crate::ports::uploads::Uploads;
 use crate::protocol::{ErrorBody, ErrorCode, Handle, Role};
 use crate::telemetry::Metrics;
+use crate::web::pictures::PictureKey;
 
 /// What handlers may use.
 #[derive(Clone)]
@@ -31,6 +33,10 @@ pub struct Context {
     pub sessions: Arc<dyn Sessions>,
     /// Where large media go.
     pub uploads: Arc<dyn Uploads>,
+    /// Signs URLs of pictures that are not shown to everybody.
+    pub pictures: PictureKey,
+    /// Whether caches in front are told of pictures that are not shown to everybody any more.
+    pub purges: bool,
     /// The process's metrics.
     pub metrics: Metrics,
     /// Keeps this process from racing itself for inboxes and counters.
@@ -73,7 +79,8 @@ impl Failure {
     }
 
     /// What happens to a message whose run ended like this where nobody could hear of a rejection: it is tried again.
-    pub(crate) fn retried(self) -> Verdict {
+    #[must_use]
+    pub fn retried(self) -> Verdict {
         self.verdict().unwrap_or_else(|error| Verdict::Retry(error.to_string()))
     }
 
@@ -298,8 +305,8 @@ pub trait MessageType: Send + Sync + 'static {
     const SOURCE: Source = Source::Client;
     /// The least role of a user whose client may send it.
     const ROLE: Role = Role::User;
-    /// Whether it is archived.
-    const ARCHIVED: bool = true;
+    /// How much of its messages the archive keeps.
+    const ARCHIVED: Archived = Archived::Header;
     /// Whether it only reads: such messages are taken on a full disk, too.
     const READS: bool = false;
     /// What it costs its sender, and how many there may be.

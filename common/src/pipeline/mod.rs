@@ -1,5 +1,6 @@
 //! From an envelope on a queue to an effect, replies and pushes; and the seam at which features join the pipeline.
 
+pub mod archived;
 pub mod audit;
 pub mod catalog;
 pub mod consumer;
@@ -15,6 +16,7 @@ mod inbox_heads;
 pub mod job;
 pub mod lists;
 pub mod load;
+pub mod purge;
 mod quota;
 pub mod replies;
 pub mod side;

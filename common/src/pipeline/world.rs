@@ -17,6 +17,7 @@ use crate::ports::tables::Tables;
 use crate::ports::tokens::TokenVerifier;
 use crate::ports::uploads::Uploads;
 use crate::telemetry::Metrics;
+use crate::web::pictures::PictureKey;
 use crate::web::secret::Secret;
 
 /// The ports of a process, its metrics and the deployment's secret. Cloning shares them.
@@ -36,6 +37,8 @@ pub struct World {
     pub outward: Outward,
     /// The deployment's secret.
     pub secret: Secret,
+    /// Whether caches in front are told of pictures that are not shown to everybody any more.
+    pub purges: bool,
     /// The process's metrics.
     pub metrics: Metrics,
     /// Which of its engines are away.
@@ -65,6 +68,14 @@ impl World {
     pub fn archive(&self) -> anyhow::Result<Arc<dyn Archive>> {
         let missing = "this tier has no archive: the feature must declare it in its `Touches`";
         self.archive.clone().ok_or_else(|| anyhow::anyhow!(missing))
+    }
+
+    /// Signs and checks URLs of pictures that are not shown to everybody.
+    ///
+    /// # Errors
+    /// When the secret of this process has no key for it.
+    pub fn pictures(&self) -> anyhow::Result<PictureKey> {
+        Ok(PictureKey::of(&self.secret)?)
     }
 
     /// Judges access tokens.

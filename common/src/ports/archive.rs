@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Unavailable;
-use crate::protocol::Handle;
 
 /// What every adapter checks of a record, and how it writes one.
 pub mod rules;
@@ -16,7 +15,8 @@ pub mod rules;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
-/// One archived message. Fields are only ever added. It holds no email, phone number, token or IP address.
+/// One archived message. Fields are only ever added. It holds no handle of a user, no private words, no email, phone
+/// number, token or IP address.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The message's `mid`: readers dedupe by it, as the archive is at-least-once.
@@ -30,12 +30,12 @@ pub struct Record {
     pub ts: String,
     /// When the router archived it, RFC 3339 UTC.
     pub ingest_ts: Arc<str>,
-    /// The sender's handle.
-    pub user_key: Handle,
+    /// The sender's pseudonym.
+    pub user_key: Arc<str>,
     /// The same for everything that one message caused.
     pub trace_id: Arc<str>,
-    /// The message's body, on one line.
-    pub body: Box<RawValue>,
+    /// The message's body, on one line; null where the archive keeps none.
+    pub body: Option<Box<RawValue>>,
 }
 
 /// The archive.

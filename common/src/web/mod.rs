@@ -10,6 +10,7 @@ pub mod paced;
 pub mod packing;
 pub mod pages;
 pub mod pairing;
+pub mod pictures;
 pub mod problem;
 pub mod secret;
 pub mod tls_only;

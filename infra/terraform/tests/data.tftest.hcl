@@ -162,9 +162,30 @@ run "media" {
     kms_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/k"
     origins       = ["https://app.example.org"]
     upload_queue  = { url = "https://sqs.us-east-1.amazonaws.com/123456789012/u", arn = "arn:aws:sqs:us-east-1:123456789012:u" }
-    create_cdn    = false
+    create_cdn    = true
+    cdn_origin    = "soundoff.example.org"
     web_acl_arn   = null
     force_destroy = false
+  }
+
+  assert {
+    condition     = one(aws_cloudfront_distribution.this[0].origin).domain_name == "soundoff.example.org" && length(one(aws_cloudfront_distribution.this[0].origin).s3_origin_config) == 0
+    error_message = "CloudFront asks the media pages, which know who may see a picture, and never the bucket."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_s3_bucket_policy.this.policy).Statement : statement.Effect] == ["Deny"]
+    error_message = "The bucket's policy lets nobody in."
+  }
+
+  assert {
+    condition     = aws_cloudfront_cache_policy.this[0].min_ttl == 0 && aws_cloudfront_cache_policy.this[0].default_ttl == 0
+    error_message = "CloudFront keeps a picture as long as the media pages say, and nothing else."
+  }
+
+  assert {
+    condition     = toset(one(one(one(aws_cloudfront_cache_policy.this[0].parameters_in_cache_key_and_forwarded_to_origin).query_strings_config).query_strings).items) == toset(["for", "signature", "size", "until"])
+    error_message = "What opens a picture for one viewer opens it for nobody else."
   }
 
   assert {

@@ -53,8 +53,25 @@ run "a_service_that_is_none" {
   expect_failures = [var.services]
 }
 
+run "cloudfront_asks_the_public_name" {
+  command = plan
+  variables {
+    create_cdn = true
+  }
+  expect_failures = [var.cdn_origin]
+}
+
 run "processes_are_told" {
   command = plan
+  variables {
+    media_max_age_seconds = 60
+    media_purge_url       = "https://hooks.example.org/purge"
+  }
+
+  assert {
+    condition     = output.environment["SOUNDOFF_MEDIA_MAX_AGE_S"] == "60" && output.environment["SOUNDOFF_MEDIA_PURGE_URL"] == "https://hooks.example.org/purge"
+    error_message = "Processes know how long caches keep a picture, and who tells them to forget it."
+  }
 
   assert {
     condition     = output.environment["SOUNDOFF_MEMCACHED_TLS"] == "true" && output.environment["SOUNDOFF_PROXIES"] == "1"

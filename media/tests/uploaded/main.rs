@@ -1,6 +1,7 @@
 //! Uploads of clients to the bucket: whatever the bucket says, however often, a medium is checked once, what is shown
 //! never changes, and nothing is left over.
 
+mod purged;
 mod turns;
 mod world;
 

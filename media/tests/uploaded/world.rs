@@ -94,8 +94,12 @@ pub(crate) fn alice() -> Handle {
 impl World {
     /// `kept`: how long media are kept that no post shows.
     pub(crate) fn new(kept: Duration) -> Self {
+        Self::of(MediaConfig { kept, ..MediaConfig::default() })
+    }
+
+    pub(crate) fn of(config: MediaConfig) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let media = soundoff_media::feature(MediaConfig { kept, ..MediaConfig::default() });
+        let media = soundoff_media::feature(config);
         let catalog = Arc::new(feature::catalog(std::slice::from_ref(&media)));
         let queues = EmbeddedQueues::open(data.path(), &catalog.queue_names(), Options::default()).unwrap();
         let tables = EmbeddedTables::open(data.path(), &TableOptions::default()).unwrap();
@@ -113,6 +117,7 @@ impl World {
             uploads: Arc::new(UploadKey::of(&secret).unwrap()),
             outward: Outward { queues: queues.clone(), replies, catalog },
             secret,
+            purges: false,
             metrics: metrics.clone(),
             weather: Weather::new(metrics.clone()),
             blobs: Some(blobs.clone()),
@@ -133,6 +138,8 @@ impl World {
                     tables,
                     sessions,
                     uploads,
+                    pictures: self.ports.pictures().unwrap(),
+                    purges: self.ports.purges,
                     metrics,
                     turns: Arc::default(),
                     daily: Arc::default(),
@@ -176,9 +183,13 @@ impl World {
 
     /// The bucket says something.
     pub(crate) async fn say(&self, body: &str) {
-        let body = Bytes::from(body.to_owned());
-        let sent =
-            self.queues.send(vec![Outgoing { queue: QueueName::of_type(UPLOADED), body, user: None }]).await;
+        self.send(UPLOADED, Bytes::from(body.to_owned())).await;
+    }
+
+    /// Puts a message on a type's queue.
+    pub(crate) async fn send(&self, message_type: &str, body: Bytes) {
+        let queue = QueueName::of_type(message_type);
+        let sent = self.queues.send(vec![Outgoing { queue, body, user: None }]).await;
         assert!(sent.iter().all(Result::is_ok));
     }
 

@@ -1,19 +1,23 @@
 //! Flags about one part of the pipeline, which several commands share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use hyper::Uri;
 use soundoff_common::pipeline::consumer::ConsumerConfig;
 use soundoff_common::web::base::BasePath;
 use soundoff_common::web::origins::{Origin, Origins};
 use soundoff_common::web::tls_only::{Hosts, TlsOnly};
 use soundoff_edge::EdgeConfig;
 use soundoff_media::MediaConfig;
+use soundoff_users::fetch::safe_url;
 
 use super::memory::sockets;
 use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
 use crate::door::Door;
+use crate::purge::Hook;
 
 /// How long it may take to close the remaining sockets, after the time that clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
@@ -226,16 +230,48 @@ impl Pulling {
     }
 }
 
-/// How long media are kept.
+/// How pictures are kept, and by whom.
 #[derive(Debug, Args)]
 pub(crate) struct MediaArgs {
     /// How long pictures that no post shows are kept, in seconds.
     #[arg(long, env = "SOUNDOFF_MEDIA_KEPT_S", default_value_t = 24 * 3600, value_parser = whole::<u64>(1..=10 * YEAR_S))]
     media_kept_s: u64,
+    /// How long browsers and caches in front may keep a picture that everybody may see, in seconds. One that is hidden or
+    /// deleted is seen there for so long, unless --media-purge-url tells those in front.
+    #[arg(long, env = "SOUNDOFF_MEDIA_MAX_AGE_S", default_value_t = 3_600, value_parser = whole::<u64>(1..=DAY_MS / 1000))]
+    media_max_age_s: u64,
+    /// Where caches in front of pictures are told what to forget, when a picture is not for everybody any more:
+    /// `{"urls":["/v1/media/…",…]}` is POSTed, with paths on this server. Answer 2xx when it is done.
+    #[arg(long, env = "SOUNDOFF_MEDIA_PURGE_URL", value_name = "URL", value_parser = hook)]
+    media_purge_url: Option<Uri>,
+    /// The bearer token of these POSTs.
+    #[arg(
+        long,
+        env = "SOUNDOFF_MEDIA_PURGE_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        requires = "media_purge_url"
+    )]
+    media_purge_token: Option<String>,
+}
+
+fn hook(text: &str) -> Result<Uri, String> {
+    safe_url(text).map_err(|error| format!("{error:#}"))
 }
 
 impl MediaArgs {
     pub(crate) fn config(&self) -> MediaConfig {
-        MediaConfig { kept: Duration::from_secs(self.media_kept_s), ..MediaConfig::default() }
+        let hook = |url: &Uri| Arc::new(Hook::new(url.clone(), self.media_purge_token.clone())) as _;
+        MediaConfig {
+            kept: Duration::from_secs(self.media_kept_s),
+            max_age: self.media_max_age_s,
+            purger: self.media_purge_url.as_ref().map(hook),
+            ..MediaConfig::default()
+        }
+    }
+
+    /// Whether there is somebody to tell what to forget.
+    pub(crate) fn purges(&self) -> bool {
+        self.media_purge_url.is_some()
     }
 }

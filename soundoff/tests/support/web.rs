@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{PATIENCE, Server};
 
 /// An answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Lower-case names.

@@ -22,7 +22,7 @@ fn authors(graph: &Graph, user: Slot, mine: &Follows, authors: &mut Vec<Slot>) {
     let known = |author: Slot| author == user || followed.binary_search(&author).is_ok();
     let paths = reached.chunk_by(|a, b| a == b).filter(|paths| paths.len() >= PATHS && !known(paths[0]));
     let mut often: Vec<(Reverse<usize>, &str, Slot)> =
-        paths.map(|paths| (Reverse(paths.len()), graph.handle(paths[0]).as_str(), paths[0])).collect();
+        paths.map(|paths| (Reverse(paths.len()), graph.name(paths[0]).as_str(), paths[0])).collect();
     often.sort_unstable();
     authors.extend(often.into_iter().take(AUTHORS).map(|(_, _, author)| author));
 }

@@ -4,6 +4,7 @@ use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::sight::Reading;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Item, Table, TableError};
@@ -29,6 +30,7 @@ impl MessageType for CommentList {
     const TYPE: &'static str = "comment.list";
     const SUMMARY: &'static str =
         "A post's comments, newest first, without those of users across a block from the sender.";
+    const ARCHIVED: Archived = Archived::Whole;
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
     type Body = Self;

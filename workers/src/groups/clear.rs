@@ -2,6 +2,7 @@
 //! The posts stay: their authors see them.
 
 use soundoff_common::model::groups::{self, Group, STATES};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Nothing, Outcome, Request, Source};
 use soundoff_common::ports::tables::{Item, Key, Query, Table, TableError, Write};
 use soundoff_common::protocol::Handle;
@@ -24,7 +25,7 @@ impl MessageType for Clear {
     const TYPE: &'static str = clearing::TYPE;
     const SUMMARY: &'static str = "Removes what was in a group that is deleted.";
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const CAUSES: &'static [&'static str] = &[clearing::TYPE];
     type Body = Page;
     type Reply = Nothing;

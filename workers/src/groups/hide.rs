@@ -9,7 +9,7 @@ use soundoff_common::pipeline::terms::Terms;
 
 use crate::groups::moderated;
 use crate::posts::decision;
-use crate::posts::post::{self, OnePost};
+use crate::posts::post::OnePost;
 use crate::rules::texts;
 
 /// Which post, and why.
@@ -32,7 +32,7 @@ impl MessageType for GroupHide {
                                    down.";
     const TERMS: Terms = Terms::USUAL.critical();
     const TELLS: &'static [Told] = &[decision::REMOVED];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 

@@ -4,6 +4,7 @@
 //! of theirs (`decided`). What ends a membership ends what was sent before it, too: an older message of the user's that
 //! arrives late does not bring it back. An answer or a role does not outrun a user who leaves.
 
+use soundoff_common::model::accounts::{self, attribute};
 use soundoff_common::model::groups::{
     self, Counts, Entry, Joined, MAX_GROUPS, MAX_MEMBERS, MAX_MODERATORS, MAX_OWNERS, Member, MemberRole,
     MemberState, Row, Taken, counted, taken,
@@ -228,6 +229,11 @@ impl Turn {
         self.before() != state && self.after.state == state
     }
 
+    /// Whether it ends that they are this.
+    fn ends(&self, state: MemberState) -> bool {
+        self.before() == state && self.after.state != state
+    }
+
     /// Whether their role is another one.
     pub(crate) fn is_new_role(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.role != self.after.role)
@@ -264,6 +270,7 @@ impl Turn {
         self.rows(&mut writes);
         writes.extend(self.count_group(counts)?);
         writes.extend(self.count_user(has)?);
+        writes.extend(self.reads());
         Ok(writes)
     }
 
@@ -277,6 +284,7 @@ impl Turn {
         let mut writes = vec![count, state];
         self.rows(&mut writes);
         writes.extend(self.count_user(has)?);
+        writes.extend(self.reads());
         Ok(writes)
     }
 
@@ -286,6 +294,7 @@ impl Turn {
             vec![Write::delete(Table::Relationships, key).when(groups::as_read(self.before.as_ref()))];
         self.rows(&mut writes);
         writes.extend(self.count_user(Taken::default())?);
+        writes.extend(self.reads());
         Ok(writes)
     }
 
@@ -354,6 +363,14 @@ impl Turn {
             changes(&counters, &mut conditions, |name, most| format!("a group has at most {most} {name}"))?;
         let write = Write::update(Table::Entities, groups::count_key(self.group), changes.clone());
         Ok((!changes.is_empty()).then(|| write.when(Condition::All(conditions))))
+    }
+
+    /// The write by which timelines learn that the user reads one group more or fewer.
+    fn reads(&self) -> Option<Write> {
+        let by = i64::from(self.begins(MemberState::In)) - i64::from(self.ends(MemberState::In));
+        let changes = vec![Change::Add(attribute::GROUPS, by), Change::Add(attribute::FOLLOWS_VERSION, 1)];
+        let write = Write::update(Table::Users, accounts::key(&self.user), changes);
+        (by != 0).then(|| write.when(Condition::Exists))
     }
 
     fn count_user(&self, has: Taken) -> Result<Option<Write>, Failure> {

@@ -31,5 +31,5 @@ pub(crate) async fn decide<B>(
         return Err(Failure::reject(ErrorCode::Forbidden, message));
     }
     let decision = Decision { state, reason, by: Some(DecidedBy::Group), beside: place.unchanged() };
-    decision.of(request, (id, post))
+    decision.of(cx, request, (id, post)).await
 }

@@ -8,7 +8,7 @@ use soundoff_common::pipeline::terms::Terms;
 
 use crate::groups::moderated;
 use crate::posts::decision;
-use crate::posts::post::{self, OnePost};
+use crate::posts::post::OnePost;
 
 /// Which post.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ impl MessageType for GroupShow {
                                    deployment has taken it down.";
     const TERMS: Terms = Terms::USUAL.critical();
     const TELLS: &'static [Told] = &[decision::RESTORED];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::model::affinity::{self, Deed};
 use soundoff_common::model::sight::Act;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Push, Request, Told, raw};
 use soundoff_common::protocol::Handle;
 
@@ -25,6 +26,7 @@ struct LikeAdded<'a> {
 impl MessageType for LikeAdd {
     const TYPE: &'static str = "like.add";
     const SUMMARY: &'static str = "Likes a post. Its author gets the push `like.added`, once per liker.";
+    const ARCHIVED: Archived = Archived::Whole;
     const TELLS: &'static [Told] =
         &[Told::push::<LikeAdded<'_>>("like.added", "Somebody likes your post; once per liker.")];
     const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);

@@ -3,6 +3,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 
 use crate::likes::like::{self, Liked};
@@ -27,6 +28,7 @@ impl MessageType for LikeRemove {
     const TYPE: &'static str = "like.remove";
     const SUMMARY: &'static str = "Takes the sender's like of a post back; fine when there is none. Where the sender may \
                                    not see the post, the reply has no `likes`, and without a like it is `not_found`.";
+    const ARCHIVED: Archived = Archived::Whole;
     const HOT: Option<fn(&Liked) -> &str> = Some(Liked::post);
     type Body = Liked;
     type Reply = LikesLeft;

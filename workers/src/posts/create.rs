@@ -6,6 +6,7 @@ use serde::Deserialize;
 use soundoff_common::model::groups::MemberRole;
 use soundoff_common::model::posts::{Audience, News, State};
 use soundoff_common::model::sight;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Condition, Item, Table, Write};
@@ -36,6 +37,7 @@ impl MessageType for PostCreate {
     const TYPE: &'static str = "post.create";
     const SUMMARY: &'static str =
         "Posts. Online followers, or online members of the group, get the event `post.created`.";
+    const ARCHIVED: Archived = Archived::Public;
     const TERMS: Terms = Terms::USUAL.cost(4).at_most(30, 1_000);
     const CAUSES: &'static [&'static str] = &[post::FANOUT];
     type Body = Self;
@@ -56,14 +58,16 @@ impl MessageType for PostCreate {
         let (id, author) = (request.mid, &request.from);
         let place =
             OptionFuture::from(group.as_deref().map(|group| posting(cx, author, group))).await.transpose()?;
-        let (media, attaching) = attached::chosen(cx, author, chosen).await?;
+        let is_open = audience.is_everyone() && place.is_none();
+        let attached::Chosen { attached, writes: attaching, private } =
+            attached::chosen(cx, author, chosen, is_open).await?;
         let post = Stored {
             author: author.clone(),
             text: text.clone(),
             created_at: request.at,
             likes: 0,
             comments: 0,
-            media,
+            media: attached,
             deleted: false,
             deleted_by: None,
             audience,
@@ -81,7 +85,8 @@ impl MessageType for PostCreate {
         writes.extend(place.iter().flat_map(Place::unchanged));
         writes.extend(attaching);
         let news = post::tell_others(&post, News::Created, id);
-        Ok(Outcome::effect(OnePost { post: sight::own(post, id) }, writes).then(news))
+        let reply = OnePost { post: sight::own(post, id, private, &cx.pictures) };
+        Ok(Outcome::effect(reply, writes).then(news))
     }
 }
 

@@ -5,10 +5,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use soundoff_common::model::posts::{DecidedBy, News, State};
 use soundoff_common::model::sight;
-use soundoff_common::pipeline::handler::{Failure, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::handler::{Context, Failure, Outcome, Push, Request, Told, raw};
+use soundoff_common::pipeline::purge;
 use soundoff_common::ports::tables::{Change, Table, Write};
 use ulid::Ulid;
 
+use crate::posts::attached;
 use crate::posts::post::{self, OnePost, Stored};
 
 /// The push to the author.
@@ -22,6 +24,9 @@ pub(crate) struct Decided {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
+
+/// The messages that may follow.
+pub(crate) const CAUSES: &[&str] = &[post::FANOUT, purge::PURGE];
 
 /// What a message decides.
 pub(crate) struct Decision<'a> {
@@ -47,8 +52,9 @@ pub(crate) const RESTORED: Told = Told::push::<Decided>(
 
 impl Decision<'_> {
     /// What it comes to for a post that was read and that the sender may decide about.
-    pub(crate) fn of<B>(
+    pub(crate) async fn of<B>(
         self,
+        cx: &Context,
         request: &Request<B>,
         (id, before): (Ulid, Stored),
     ) -> Result<Outcome<OnePost>, Failure> {
@@ -63,8 +69,8 @@ impl Decision<'_> {
                 .then(|| self.news(&before, true))
                 .flatten()
                 .map(|news| post::tell_of_decision(&before, news, id));
-            let outcome = Outcome::effect(OnePost { post: sight::moderated(before, id) }, Vec::new());
-            return Ok(news.into_iter().fold(outcome, Outcome::then));
+            let reply = OnePost { post: sight::moderated(before, id, &request.from, &cx.pictures) };
+            return Ok(news.into_iter().fold(Outcome::effect(reply, Vec::new()), Outcome::then));
         }
         let after = Stored {
             state: self.state,
@@ -93,13 +99,16 @@ impl Decision<'_> {
             writes.extend(post::counted(&before, -1));
             writes.extend(post::counted(&after, 1));
         }
+        let (moved, shut) = attached::moved(cx, &before.media, (before.is_open(), after.is_open())).await?;
+        writes.extend(moved);
         writes.extend(self.beside);
         let push_type = if self.state.is_shown() { "post.restored" } else { "post.removed" };
         let body =
             raw(&Decided { post: id.to_string(), state: self.state, reason: self.reason.map(str::to_owned) });
         let is_news = before.state != after.state;
-        let outcome = Outcome::effect(OnePost { post: sight::moderated(after, id) }, writes);
-        let outcome = news.into_iter().fold(outcome, Outcome::then);
+        let reply = OnePost { post: sight::moderated(after, id, &request.from, &cx.pictures) };
+        let then = news.into_iter().chain(purge::of_media(cx, &author, &shut));
+        let outcome = then.fold(Outcome::effect(reply, writes), Outcome::then);
         // The author counts as the sender of the push: no block between author and moderator hides it.
         let push = Push { to: author.clone(), push_type, by: author, body };
         Ok(if is_news { outcome.push(push) } else { outcome })

@@ -2,12 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::protocol::ErrorCode;
 
-use crate::posts::post::{self, OnePost};
-use crate::posts::takedown::Takedown;
+use crate::posts::post::OnePost;
+use crate::posts::takedown::{self, Takedown};
 
 /// Which post.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,18 +21,19 @@ impl MessageType for PostDelete {
     const TYPE: &'static str = "post.delete";
     const SUMMARY: &'static str =
         "Deletes a post of the sender's. Online followers get the event `post.deleted`.";
+    const ARCHIVED: Archived = Archived::Whole;
     const TERMS: Terms = Terms::USUAL.critical();
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = takedown::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePost>, Failure> {
-        let takedown = Takedown::of(cx, request, &request.body.post).await?;
+        let mut takedown = Takedown::of(cx, request, &request.body.post).await?;
         if *takedown.author() != request.from {
             return Err(Failure::reject(ErrorCode::Forbidden, "only its author deletes a post"));
         }
-        let (writes, news) = (takedown.writes(cx, request).await?, takedown.news());
-        Ok(Outcome::effect(takedown.reply(), writes).then(news))
+        let (writes, news) = (takedown.writes(cx, request).await?, takedown.news(cx));
+        Ok(news.into_iter().fold(Outcome::effect(takedown.reply(cx), writes), Outcome::then))
     }
 }
 

@@ -7,12 +7,15 @@
 
 use futures_util::future::try_join;
 use soundoff_common::model::posts::{News, PostFanout, State};
+use soundoff_common::model::privacy::{self, Privacy};
 use soundoff_common::model::{groups, sight};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{
     Context, Event, Failure, MessageType, Nothing, Outcome, Request, Source, Told, raw,
 };
 use soundoff_common::ports::tables::{Query, Table, TableError};
 use soundoff_common::protocol::Handle;
+use ulid::Ulid;
 
 use crate::follows::follow::{self, Row};
 use crate::groups::group;
@@ -29,7 +32,7 @@ impl MessageType for Fanout {
     const SUMMARY: &'static str = "Tells online followers of a post that is new or gone.";
     const QUEUE: Option<&'static str> = Some("fanout_q");
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const TELLS: &'static [Told] = &[
         Told::event::<OnePost>(
             "post.created",
@@ -55,9 +58,12 @@ impl MessageType for Fanout {
         if let Some(before) = &body.before {
             query = query.below(before.as_str());
         }
-        let post = cx.tables.get(Table::Entities, post::key(id));
-        let (post, page) = try_join(post, cx.tables.query(query)).await?;
-        let Some(post) = post::parse(post)? else { return Ok(Outcome::read(Nothing {})) };
+        let keys = [(Table::Entities, post::key(id)), (Table::Relationships, privacy::key(author))];
+        let (found, page) = try_join(cx.tables.get_many(&keys), cx.tables.query(query)).await?;
+        let mut found = found.into_iter();
+        let post = post::parse(found.next().flatten())?;
+        let private = Privacy::parse(found.next().flatten())?.private;
+        let Some(post) = post else { return Ok(Outcome::read(Nothing {})) };
         let is_gone = post.deleted || !matches!(post.state, State::Shown);
         if post.author != *author || post.group != group || is_gone != (body.news == News::Deleted) {
             return Ok(Outcome::read(Nothing {}));
@@ -72,19 +78,42 @@ impl MessageType for Fanout {
         let post = Stored { deleted: false, state: State::Shown, ..post };
         let online = online(cx, &post, followers).await?;
         let mut outcome = Outcome::read(Nothing {});
-        if !online.is_empty() {
-            let (event_type, post) = match body.news {
-                News::Created => ("post.created", sight::announced(post, id)),
-                News::Deleted => ("post.deleted", sight::deleted(post, id)),
-            };
-            let body = raw(&OnePost { post });
-            outcome = outcome.event(Event { to: online, event_type, body });
+        for event in events(cx, (id, post), body.news, private, online) {
+            outcome = outcome.event(event);
         }
         if let Some(next) = next {
             let rest = PostFanout { before: Some(next), ..body.clone() };
             outcome = outcome.then(post::fan_out(&rest));
         }
         Ok(outcome)
+    }
+}
+
+/// What those who are online hear.
+fn events(
+    cx: &Context,
+    (id, post): (Ulid, Stored),
+    news: News,
+    private: bool,
+    online: Vec<Handle>,
+) -> Vec<Event> {
+    let event = |to: Vec<Handle>, event_type, post| Event { to, event_type, body: raw(&OnePost { post }) };
+    let announced =
+        |who: &Handle, post| sight::announced(post, id, who, private, &cx.pictures);
+    match (news, online.first().cloned()) {
+        (_, None) => Vec::new(),
+        (News::Deleted, _) => vec![event(online, "post.deleted", sight::deleted(post, id))],
+        (News::Created, Some(_)) if sight::is_announced_to_each(&post, private) => {
+            let each = online.into_iter().map(|who| {
+                let post = announced(&who, post.clone());
+                event(vec![who], "post.created", post)
+            });
+            each.collect()
+        }
+        (News::Created, Some(any)) => {
+            let post = announced(&any, post);
+            vec![event(online, "post.created", post)]
+        }
     }
 }
 

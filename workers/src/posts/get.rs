@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::ports::tables::Table;
 
@@ -27,8 +28,8 @@ pub(crate) struct PostSeen {
 
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
-    const SUMMARY: &'static str =
-        "A post. `not_found` when it is deleted, across a block, or not for the sender.";
+    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, across a block, or not for the sender.";
+    const ARCHIVED: Archived = Archived::Whole;
     const READS: bool = true;
     type Body = Self;
     type Reply = PostSeen;
@@ -41,7 +42,7 @@ impl MessageType for PostGet {
         let post = post::undeleted(found.next().flatten())?;
         let liked = Toggle::of(key, found.next().flatten())?.on();
         let opened = post::opened(cx, &request.from, post, std::iter::empty()).await?;
-        Ok(Outcome::read(PostSeen { post: opened.shown(id), liked }))
+        Ok(Outcome::read(PostSeen { post: opened.shown(id, &cx.pictures), liked }))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn shown(
         }
         sight::look(&*cx.tables, &mut sighted, found.iter().filter_map(|(_, post)| post.as_ref())).await?;
         let shown = |(id, post): (Ulid, Option<Stored>)| {
-            (id, post.and_then(|post| sighted.post(post, id, Door::List)))
+            (id, post.and_then(|post| sighted.post(post, id, Door::List, &cx.pictures)))
         };
         if !pages.keep(found.into_iter().map(shown)) {
             return Ok(pages.list());

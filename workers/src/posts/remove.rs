@@ -44,7 +44,7 @@ impl MessageType for PostRemove {
     const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] = &[decision::REMOVED];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
@@ -59,6 +59,6 @@ impl MessageType for PostRemove {
             Some(Removed::Limited) => State::Limited,
         };
         let decision = Decision { state, reason: reason.as_deref(), by: None, beside: Vec::new() };
-        decision.of(request, (id, found))
+        decision.of(cx, request, (id, found)).await
     }
 }

@@ -26,7 +26,7 @@ impl MessageType for PostRestore {
     const TERMS: Terms = Terms::USUAL.critical();
     const ROLE: Role = Role::Moderator;
     const TELLS: &'static [Told] = &[decision::RESTORED];
-    const CAUSES: &'static [&'static str] = &[post::FANOUT];
+    const CAUSES: &'static [&'static str] = decision::CAUSES;
     type Body = Self;
     type Reply = OnePost;
 
@@ -34,6 +34,6 @@ impl MessageType for PostRestore {
         let id = post::id(&request.body.post)?;
         let found = post::undeleted(cx.tables.get(Table::Entities, post::key(id)).await?)?;
         let decision = Decision { state: State::Shown, reason: None, by: None, beside: Vec::new() };
-        decision.of(request, (id, found))
+        decision.of(cx, request, (id, found)).await
     }
 }

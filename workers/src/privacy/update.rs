@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use soundoff_common::model::privacy::{self, From, Privacy};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
+use soundoff_common::pipeline::purge;
 use soundoff_common::pipeline::terms::Terms;
 use soundoff_common::ports::tables::{Item, Table, Write};
 use soundoff_common::protocol::ErrorCode;
@@ -32,7 +33,7 @@ impl MessageType for PrivacyUpdate {
     const SUMMARY: &'static str = "Changes what the sender lets others see and do. From the reply on it holds for \
                                    everything, what was posted before included.";
     const TERMS: Terms = Terms::USUAL.critical();
-    const CAUSES: &'static [&'static str] = &[sweep::TYPE];
+    const CAUSES: &'static [&'static str] = &[sweep::TYPE, purge::PURGE];
     type Body = Self;
     type Reply = OnePrivacy;
 
@@ -58,6 +59,9 @@ impl MessageType for PrivacyUpdate {
         let outcome = Outcome::effect(OnePrivacy::of(&after), writes);
         // Asked for again when this is not the first run: what was queued may have been cut off.
         let opens = *private == Some(false) && !after.private;
-        Ok(if opens { outcome.then(sweep::next()) } else { outcome })
+        let outcome = if opens { outcome.then(sweep::next()) } else { outcome };
+        // Caches in front forget what was public.
+        let purged = (*private == Some(true) && after.private).then(|| purge::of_owner(cx, from)).flatten();
+        Ok(purged.into_iter().fold(outcome, Outcome::then))
     }
 }

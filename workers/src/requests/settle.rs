@@ -3,6 +3,7 @@
 
 use soundoff_common::model::follows;
 use soundoff_common::model::privacy::{self, Privacy};
+use soundoff_common::pipeline::archived::Archived;
 use soundoff_common::pipeline::handler::{
     Context, Failure, MessageType, Nothing, Outcome, Request, Source, Told,
 };
@@ -24,7 +25,7 @@ impl MessageType for Settle {
     const TYPE: &'static str = sweep::TYPE;
     const SUMMARY: &'static str = "Accepts the requests of a user who is private no longer.";
     const SOURCE: Source = Source::Internal;
-    const ARCHIVED: bool = false;
+    const ARCHIVED: Archived = Archived::Not;
     const TELLS: &'static [Told] = answer::TELLS;
     const CAUSES: &'static [&'static str] = &[sweep::TYPE];
     type Body = Page;

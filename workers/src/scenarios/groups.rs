@@ -1,5 +1,6 @@
 //! Groups across message types: who may do what, in any order, in any race, and what nobody else learns of.
 
+mod cheap;
 mod life;
 mod order;
 mod races;

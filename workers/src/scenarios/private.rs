@@ -142,7 +142,7 @@ async fn what_the_asking_one_said_later_wins_over_the_answer() {
     world.audit();
 }
 
-/// mastodon/mastodon#4658, #7126: unlocking left requests for ever.
+/// mastodon/mastodon#4658, #7126: unlocking left requests waiting.
 #[tokio::test]
 async fn unlocking_accepts_all_who_have_asked() {
     let asking: Vec<String> = (0..37).map(|n| format!("u{n:02}")).collect();

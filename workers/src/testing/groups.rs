@@ -39,6 +39,7 @@ impl Due {
             return;
         }
         self.count(Table::Entities, format!("group#{group}"), "members");
+        self.count(Table::Users, format!("user#{user}"), "groups");
         if role != "member" {
             self.row(format!("member#{group}"), format!("m#{user}"), "");
             let name = if role == "owner" { "owners" } else { "moderators" };
@@ -103,15 +104,19 @@ pub(crate) fn audit(all: &BTreeMap<(Table, Key), Item>) {
             let group = all.get(&(table, Key::new(pk, "group"))).expect("counts without a group");
             (!group.flag("deleted")).then_some(&["members", "owners", "moderators", "posts"][..])
         }
+        (Table::Users, _) => Some(&["groups"][..]),
         (Table::Relationships, "groups") => Some(&["n", "invited"][..]),
         _ => None,
     };
     let due_counts = due.counts.keys().map(|(table, pk)| (*table, pk.clone()));
-    let kept = all.keys().filter(|(_, key)| key.sk == "count").map(|(table, key)| (*table, key.pk.clone()));
+    let kept = all
+        .keys()
+        .filter(|(table, key)| key.sk == "count" || *table == Table::Users)
+        .map(|(table, key)| (*table, key.pk.clone()));
     for (table, pk) in due_counts.chain(kept).collect::<BTreeSet<_>>() {
         for name in counted(table, &pk).unwrap_or_default() {
-            let has =
-                all.get(&(table, Key::new(&pk, "count"))).and_then(|item| item.number(name)).unwrap_or(0);
+            let sk = if table == Table::Users { "profile" } else { "count" };
+            let has = all.get(&(table, Key::new(&pk, sk))).and_then(|item| item.number(name)).unwrap_or(0);
             let due =
                 due.counts.get(&(table, pk.clone())).and_then(|due| due.get(name)).copied().unwrap_or(0);
             assert_eq!(has, due, "{name} of {pk}");

@@ -15,6 +15,7 @@ use soundoff_common::ports::sessions::Registration;
 use soundoff_common::ports::tables::{Item, Key, Table, Tables};
 use soundoff_common::protocol::{ErrorCode, Handle};
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::pictures::PictureKey;
 use soundoff_common::web::uploads::UploadKey;
 use ulid::Ulid;
 
@@ -42,6 +43,8 @@ impl World {
             tables: tables.clone(),
             sessions: Arc::new(MemorySessions::default()),
             uploads: Arc::new(UploadKey::new(&[0; 32])),
+            pictures: PictureKey::new(&[0; 32]),
+            purges: false,
             metrics: Metrics::new(),
             turns: Arc::default(),
             daily: Arc::default(),

@@ -24,6 +24,7 @@ use soundoff_common::ports::queues::{Message, Outgoing, QueueName, Queues};
 use soundoff_common::ports::tables::{Key, Table};
 use soundoff_common::protocol::ErrorBody;
 use soundoff_common::telemetry::Metrics;
+use soundoff_common::web::pictures::PictureKey;
 use soundoff_common::web::uploads::UploadKey;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -121,6 +122,8 @@ impl World {
             tables: self.tables.clone(),
             sessions,
             uploads: Arc::new(UploadKey::new(&[0; 32])),
+            pictures: PictureKey::new(&[0; 32]),
+            purges: false,
             metrics: self.metrics.clone(),
             turns: Arc::default(),
             daily: Arc::default(),

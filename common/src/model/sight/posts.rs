@@ -2,12 +2,13 @@
 
 use ulid::Ulid;
 
-use crate::model::posts::{Post, State, Stored};
+use crate::model::posts::{Post, Signer, State, Stored};
 use crate::model::sight::judge::{Door, may_see};
 use crate::model::sight::people::is_moderator;
 use crate::model::sight::standing::{Reading, Sighted};
 use crate::ports::tables::{TableError, Tables};
-use crate::protocol::Handle;
+use crate::protocol::{Handle, now_ms};
+use crate::web::pictures::PictureKey;
 
 /// A post that somebody names, and what they are to it.
 #[derive(Debug)]
@@ -21,46 +22,62 @@ pub struct Opened {
 impl Opened {
     /// The post as they see it: who does not see it as anybody would is its author or moderates it, and is told why.
     #[must_use]
-    pub fn shown(self, id: Ulid) -> Post {
-        let is_told = self.post.author == *self.sighted.viewer() || !self.is_seen_by_all();
-        seen(self.post, id, is_told)
-    }
-
-    fn is_seen_by_all(&self) -> bool {
-        matches!(self.post.state, State::Shown | State::Limited)
+    pub fn shown(self, id: Ulid, pictures: &PictureKey) -> Post {
+        let viewer = self.sighted.viewer();
+        let is_told = self.post.author == *viewer || matches!(self.post.state, State::Held | State::Hidden);
+        let private = self.sighted.to(&self.post.author).is_private();
+        seen(self.post, id, is_told, (viewer, private), pictures)
     }
 }
 
-/// A post as its own author sees it.
+/// A post as its own author sees it, who is `private` or not.
 #[must_use]
-pub fn own(post: Stored, id: Ulid) -> Post {
-    post.shown(id)
+pub fn own(post: Stored, id: Ulid, private: bool, pictures: &PictureKey) -> Post {
+    let author = post.author.clone();
+    seen(post, id, true, (&author, private), pictures)
 }
 
-/// A post as who has just decided about it sees it.
+/// A post as the moderator who has just decided about it sees it.
 #[must_use]
-pub fn moderated(post: Stored, id: Ulid) -> Post {
-    post.shown(id)
+pub fn moderated(post: Stored, id: Ulid, moderator: &Handle, pictures: &PictureKey) -> Post {
+    seen(post, id, true, (moderator, true), pictures)
 }
 
-/// A post as it is announced to those of [`crate::model::sight::audience`].
+/// A post as it is announced to one of [`crate::model::sight::audience`]; its author is `private` or not.
 #[must_use]
-pub fn announced(post: Stored, id: Ulid) -> Post {
-    seen(post, id, false)
+pub fn announced(post: Stored, id: Ulid, viewer: &Handle, private: bool, pictures: &PictureKey) -> Post {
+    seen(post, id, false, (viewer, private), pictures)
+}
+
+/// Whether a post is announced to each viewer in words of their own: its pictures open for that viewer only.
+#[must_use]
+pub fn is_announced_to_each(post: &Stored, private: bool) -> bool {
+    !post.media.is_empty() && (private || !post.is_open())
 }
 
 /// What is left of a post that is gone: its id and author, for those who have seen it.
 #[must_use]
-pub fn deleted(post: Stored, id: Ulid) -> Post {
-    seen(Stored { text: String::new(), media: Vec::new(), ..post }, id, false)
+pub fn deleted(mut post: Stored, id: Ulid) -> Post {
+    (post.text, post.media) = (String::new(), Vec::new());
+    (post.state, post.reason) = (State::Shown, None);
+    post.shown(id, None)
 }
 
-/// What others see: neither what moderators have decided nor why.
-fn seen(mut post: Stored, id: Ulid, is_told: bool) -> Post {
+/// The post for a viewer. Others than its author and its moderators see neither what was decided nor why. Pictures of a
+/// private author, or of a post that is not shown to everybody, open for this viewer only.
+fn seen(
+    mut post: Stored,
+    id: Ulid,
+    is_told: bool,
+    (viewer, private): (&Handle, bool),
+    key: &PictureKey,
+) -> Post {
+    let signer = Signer { key, viewer, now: now_ms() / 1000 };
+    let signed = (!post.media.is_empty() && (private || !post.is_open())).then_some(&signer);
     if !is_told {
         (post.state, post.reason) = (State::Shown, None);
     }
-    post.shown(id)
+    post.shown(id, signed)
 }
 
 impl Sighted {
@@ -73,9 +90,11 @@ impl Sighted {
 
     /// The post as the viewer sees it, if they may.
     #[must_use]
-    pub fn post(&self, post: Stored, id: Ulid, door: Door) -> Option<Post> {
+    pub fn post(&self, post: Stored, id: Ulid, door: Door, pictures: &PictureKey) -> Option<Post> {
         let is_told = post.author == *self.viewer();
-        self.may_see(&post, door).then(|| seen(post, id, is_told))
+        let private = self.to(&post.author).is_private();
+        let shown = || seen(post.clone(), id, is_told, (self.viewer(), private), pictures);
+        self.may_see(&post, door).then(shown)
     }
 }
 
@@ -111,9 +130,7 @@ pub async fn look_at<'a>(
     }
     let mut reading = Reading::new(viewer);
     beside.for_each(|other| reading.blocks(other));
-    if post.author != *viewer {
-        reading.post(&post);
-    }
+    reading.post(&post);
     let mut sighted = reading.read(tables).await?;
     sighted.settle(tables, std::iter::once(&post.author)).await?;
     if sighted.may_see(&post, Door::Link) || is_moderator(tables, viewer).await? {

@@ -54,7 +54,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What the other lets people see and do. One that was not read counts as that of a private user.
+    /// What the other lets people see and do, also oneself. One that was not read counts as that of a private user.
     #[must_use]
     pub fn privacy(&self) -> Privacy {
         self.privacy.clone().unwrap_or_else(|| Privacy { private: true, ..Privacy::default() })
@@ -124,6 +124,8 @@ struct Places {
 pub struct Reading {
     viewer: Handle,
     keys: Vec<(Table, Key)>,
+    /// Where the viewer's own privacy is among the keys.
+    own_privacy: Option<usize>,
     people: BTreeMap<Handle, Places>,
     groups: BTreeMap<Ulid, usize>,
 }
@@ -132,7 +134,13 @@ impl Reading {
     /// Nothing yet.
     #[must_use]
     pub fn new(viewer: &Handle) -> Self {
-        Self { viewer: viewer.clone(), keys: Vec::new(), people: BTreeMap::new(), groups: BTreeMap::new() }
+        Self {
+            viewer: viewer.clone(),
+            keys: Vec::new(),
+            own_privacy: None,
+            people: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, other: &Handle, place: fn(&mut Places) -> &mut Option<usize>, keys: &[Key]) {
@@ -156,6 +164,16 @@ impl Reading {
     /// What the other lets people see and do.
     pub fn privacy(&mut self, other: &Handle) {
         self.add(other, |places| &mut places.privacy, &[privacy::key(other)]);
+    }
+
+    fn author_of_pictures(&mut self, author: &Handle) {
+        if *author != self.viewer {
+            return self.privacy(author);
+        }
+        if self.own_privacy.is_none() {
+            self.own_privacy = Some(self.keys.len());
+            self.keys.push((Table::Relationships, privacy::key(author)));
+        }
     }
 
     /// Whether the viewer follows the other.
@@ -190,8 +208,15 @@ impl Reading {
         }
     }
 
-    /// What is needed to judge a post, as far as the post itself says so.
+    /// What is needed to judge and show a post, as far as the post itself says so.
     pub fn post(&mut self, post: &Stored) {
+        if post.is_open() && !post.media.is_empty() {
+            // Of a private author its pictures open by signed URLs only.
+            self.author_of_pictures(&post.author);
+        }
+        if post.author == self.viewer {
+            return;
+        }
         self.blocks(&post.author);
         if let Some(group) = post.group {
             self.group(group);
@@ -239,7 +264,9 @@ impl Reading {
             Ok((id, Within { group, member }))
         });
         let groups = groups.collect::<Result<_, TableError>>()?;
-        Ok(Sighted { people, groups, ..Sighted::new(&self.viewer) })
+        let mut sighted = Sighted { people, groups, ..Sighted::new(&self.viewer) };
+        sighted.own.privacy = self.own_privacy.map(|at| Privacy::parse(found[at].clone())).transpose()?;
+        Ok(sighted)
     }
 
     /// Reads it, in one call; none when there is nothing to read.
@@ -265,7 +292,7 @@ impl Sighted {
     /// An eye that has seen nothing yet.
     #[must_use]
     pub fn new(viewer: &Handle) -> Self {
-        let own = Standing { own: true, privacy: Some(Privacy::default()), ..Standing::default() };
+        let own = Standing { own: true, ..Standing::default() };
         Self { viewer: viewer.clone(), own, people: BTreeMap::new(), groups: BTreeMap::new() }
     }
 
@@ -273,11 +300,11 @@ impl Sighted {
     #[must_use]
     pub fn knows(&self, post: &Stored) -> bool {
         if post.author == self.viewer {
-            return true;
+            return post.media.is_empty() || !post.is_open() || self.own.privacy.is_some();
         }
         let Some(standing) = self.people.get(&post.author) else { return false };
         let knows_author = match post.audience {
-            Audience::Everyone => standing.privacy.is_some() || standing.follows(),
+            Audience::Everyone => standing.privacy.is_some() || (standing.follows() && post.media.is_empty()),
             Audience::Followers => standing.follows.is_some() || standing.is_follower,
             Audience::Close => standing.close.is_some(),
         };
@@ -364,5 +391,6 @@ impl Sighted {
             standing.close = more.close.or(standing.close.take());
         }
         self.groups.extend(later.groups);
+        self.own.privacy = later.own.privacy.or(self.own.privacy.take());
     }
 }

@@ -17,6 +17,7 @@ use crate::ports::memory::{MemorySessions, MemoryTables};
 use crate::ports::tables::{Action, Change, Page, Query, Tables};
 use crate::protocol::ErrorBody;
 use crate::telemetry::Metrics;
+use crate::web::pictures::PictureKey;
 use crate::web::uploads::UploadKey;
 
 /// How long a write of [`Engine`] takes.
@@ -180,6 +181,8 @@ fn context(tables: &Arc<Engine>) -> Context {
         tables: tables.clone(),
         sessions: Arc::new(MemorySessions::default()),
         uploads: Arc::new(UploadKey::new(&[0; 32])),
+        pictures: PictureKey::new(&[0; 32]),
+        purges: false,
         metrics: Metrics::new(),
         turns: Arc::default(),
         daily: Arc::default(),

@@ -40,11 +40,13 @@ pub enum Purpose {
     OperatorsCheck,
     /// The pairing secret of `up --lan`; no role of a deployment has it.
     Pairing,
+    /// Signs URLs of pictures that are not shown to everybody.
+    Pictures,
 }
 
 impl Purpose {
     /// All of them. The place of each is its number in bundles: new ones come last.
-    pub(super) const ALL: [Purpose; 10] = [
+    pub(super) const ALL: [Purpose; 11] = [
         Purpose::Deliveries,
         Purpose::Uploads,
         Purpose::Fields,
@@ -55,6 +57,7 @@ impl Purpose {
         Purpose::Operators,
         Purpose::OperatorsCheck,
         Purpose::Pairing,
+        Purpose::Pictures,
     ];
 
     /// The purpose in words. The keys that are not made from another are derived by it.
@@ -71,6 +74,7 @@ impl Purpose {
             Purpose::Operators => "operators",
             Purpose::OperatorsCheck => "operators, to check",
             Purpose::Pairing => "pairing",
+            Purpose::Pictures => "media pictures",
         }
     }
 }
@@ -91,13 +95,21 @@ pub enum SecretError {
 
 /// The process was given the keys of a role that has none for this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the secret holds the keys of the role {}, and none for {}: this needs those of another role \
-     (`soundoff secret derive --role …`), or the root", .role.name(), .purpose.name()
-)]
+#[error("the secret holds the keys of the role {}, and none for {}: {}", .role.name(), .purpose.name(), remedy(*.role, *.purpose))]
 pub struct LacksKey {
     pub(super) role: Role,
     pub(super) purpose: Purpose,
+}
+
+/// What helps a process with the keys of a role that has none for a purpose.
+fn remedy(role: Role, purpose: Purpose) -> String {
+    if role.needs().contains(&purpose) {
+        let role = role.name();
+        return format!(
+            "an older version derived it; derive it again with this one (`soundoff secret derive --role {role}`)"
+        );
+    }
+    "this needs those of another role (`soundoff secret derive --role …`), or the root".to_owned()
 }
 
 /// The keys of one generation.
@@ -216,7 +228,10 @@ impl Role {
     pub fn needs(self) -> &'static [Purpose] {
         match self {
             Role::Edge => &[Purpose::Deliveries, Purpose::TokenKeysCheck, Purpose::OperatorsCheck],
-            Role::Router | Role::Workers | Role::Timeline => &[Purpose::Deliveries, Purpose::OperatorsCheck],
+            Role::Router => &[Purpose::Deliveries, Purpose::OperatorsCheck],
+            Role::Workers | Role::Timeline => {
+                &[Purpose::Deliveries, Purpose::OperatorsCheck, Purpose::Pictures]
+            }
             Role::Users => &[
                 Purpose::Deliveries,
                 Purpose::Uploads,
@@ -226,6 +241,7 @@ impl Role {
                 Purpose::TokenKeys,
                 Purpose::TokenKeysCheck,
                 Purpose::OperatorsCheck,
+                Purpose::Pictures,
             ],
         }
     }

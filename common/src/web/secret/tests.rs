@@ -67,6 +67,51 @@ fn what_faces_the_internet_can_sign_and_open_nothing_that_others_trust() {
 }
 
 #[test]
+fn a_bundle_of_another_version_opens_and_says_what_it_lacks() {
+    let root = two();
+    // As a version wrote it that knew nothing of pictures, or knows of one thing more.
+    let written = |altered: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let text = root.derive(Role::Workers).unwrap();
+        let (kind, encoded) = text.split_at(text.find("_v1_").unwrap() + 4);
+        let content = keys::content(kind, encoded.as_bytes()).unwrap();
+        Secret::read(keys::written(kind, altered(content)).as_bytes()).unwrap()
+    };
+    let pictures = u8::try_from(Purpose::ALL.iter().position(|p| *p == Purpose::Pictures).unwrap()).unwrap();
+    let needed = Role::Workers.needs().len();
+    let (head, key) = (keys::ID_BYTES + 1, 1 + KEY_BYTES);
+    let generations = |content: &[u8]| -> Vec<Vec<u8>> {
+        content[1..].chunks(head + needed * key).map(<[u8]>::to_vec).collect()
+    };
+    let older = written(&|content| {
+        let mut out = vec![content[0]];
+        for mut generation in generations(&content) {
+            let at = head + (needed - 1) * key;
+            assert_eq!(generation[at], pictures, "it is the last of its role");
+            generation.truncate(at);
+            generation[keys::ID_BYTES] -= 1;
+            out.extend(generation);
+        }
+        out
+    });
+    assert_eq!(older.keys(Purpose::Deliveries).unwrap(), root.keys(Purpose::Deliveries).unwrap());
+    let said = older.serves(Role::Workers).unwrap_err().to_string();
+    assert!(said.contains("media pictures") && said.contains("older version"), "{said}");
+    assert!(said.contains("soundoff secret derive --role workers"), "{said}");
+    let newer = written(&|content| {
+        let mut out = vec![content[0]];
+        for mut generation in generations(&content) {
+            generation[keys::ID_BYTES] += 1;
+            generation.push(u8::try_from(Purpose::ALL.len()).unwrap());
+            generation.extend([9; KEY_BYTES]);
+            out.extend(generation);
+        }
+        out
+    });
+    newer.serves(Role::Workers).unwrap();
+    assert_eq!(newer.keys(Purpose::Pictures).unwrap(), root.keys(Purpose::Pictures).unwrap());
+}
+
+#[test]
 fn a_damaged_bundle_is_no_bundle() {
     let text = two().derive(Role::Edge).unwrap();
     for at in 0..text.len() {

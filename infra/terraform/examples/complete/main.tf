@@ -56,6 +56,7 @@ module "soundoff" {
   image           = var.image
   certificate_arn = var.certificate_arn
   create_cdn      = true
+  cdn_origin      = "soundoff.example.org"
   media_origins   = ["https://app.example.org"]
 
   services = {

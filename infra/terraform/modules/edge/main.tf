@@ -133,6 +133,28 @@ resource "aws_wafv2_web_acl" "this" {
       rate_based_statement {
         limit              = var.requests_per_5_minutes
         aggregate_key_type = "IP"
+
+        # CloudFront asks for the pictures of many from few addresses. The media pages have limits of their own.
+        dynamic "scope_down_statement" {
+          for_each = var.pictures_by_cdn ? [1] : []
+          content {
+            not_statement {
+              statement {
+                byte_match_statement {
+                  positional_constraint = "STARTS_WITH"
+                  search_string         = "/v1/media/"
+                  field_to_match {
+                    uri_path {}
+                  }
+                  text_transformation {
+                    priority = 0
+                    type     = "NONE"
+                  }
+                }
+              }
+            }
+          }
+        }
       }
     }
     visibility_config {

@@ -62,3 +62,8 @@ variable "deletion_protection" {
   description = "Refuse to delete the balancer."
   type        = bool
 }
+
+variable "pictures_by_cdn" {
+  description = "CloudFront asks for pictures: they count for no address."
+  type        = bool
+}

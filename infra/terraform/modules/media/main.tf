@@ -1,4 +1,5 @@
-# Pictures: private, encrypted, read by the media pages and (if wanted) by CloudFront.
+# Pictures: private, encrypted, read by the media pages alone. CloudFront, if wanted, asks those pages: they know who may
+# see a picture, and the bucket does not.
 
 locals {
   bucket = "${var.prefix}media-${var.account_id}"
@@ -100,40 +101,47 @@ resource "aws_s3_bucket_policy" "this" {
   bucket = aws_s3_bucket.this.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat(
-      [{
-        Sid       = "OnlyOverTls"
-        Effect    = "Deny"
-        Principal = "*"
-        Action    = "s3:*"
-        Resource  = ["arn:aws:s3:::${local.bucket}", "arn:aws:s3:::${local.bucket}/*"]
-        Condition = { Bool = { "aws:SecureTransport" = "false" } }
-      }],
-      [for cdn in aws_cloudfront_distribution.this : {
-        Sid       = "Cdn"
-        Effect    = "Allow"
-        Principal = { Service = "cloudfront.amazonaws.com" }
-        Action    = "s3:GetObject"
-        Resource  = ["arn:aws:s3:::${local.bucket}/*"]
-        Condition = { StringEquals = { "aws:SourceArn" = cdn.arn } }
-      }],
-    )
+    Statement = [{
+      Sid       = "OnlyOverTls"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = ["arn:aws:s3:::${local.bucket}", "arn:aws:s3:::${local.bucket}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
   })
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
-resource "aws_cloudfront_origin_access_control" "this" {
+# The media pages say how long a picture may be kept, and that of a private one nothing may. Each size and each viewer's
+# signature is another picture to the cache; what others have added to a link is not.
+resource "aws_cloudfront_cache_policy" "this" {
   count = local.cdn
 
-  name                              = "${var.prefix}media"
-  origin_access_control_origin_type = "s3"
-  signing_behavior                  = "always"
-  signing_protocol                  = "sigv4"
+  name        = "${var.prefix}media"
+  min_ttl     = 0
+  default_ttl = 0
+  max_ttl     = 86400
+
+  parameters_in_cache_key_and_forwarded_to_origin {
+    cookies_config {
+      cookie_behavior = "none"
+    }
+    headers_config {
+      header_behavior = "none"
+    }
+    query_strings_config {
+      query_string_behavior = "whitelist"
+      query_strings {
+        items = ["for", "signature", "size", "until"]
+      }
+    }
+  }
 }
 
 resource "aws_cloudfront_distribution" "this" {
   #checkov:skip=CKV2_AWS_32:AWS's managed policy is attached, by id
-  #checkov:skip=CKV_AWS_310:one origin; what it cannot serve, the media pages can
+  #checkov:skip=CKV_AWS_310:one origin: nothing else knows who may see a picture
   #checkov:skip=CKV_AWS_86:access logs would hold users' addresses
   #checkov:skip=CKV_AWS_374:users are anywhere
   #checkov:skip=CKV_AWS_305:there is no page, only pictures by id
@@ -151,9 +159,15 @@ resource "aws_cloudfront_distribution" "this" {
   web_acl_id      = var.web_acl_arn
 
   origin {
-    origin_id                = "media"
-    domain_name              = aws_s3_bucket.this.bucket_regional_domain_name
-    origin_access_control_id = aws_cloudfront_origin_access_control.this[0].id
+    origin_id   = "media"
+    domain_name = var.cdn_origin
+
+    custom_origin_config {
+      http_port              = 80
+      https_port             = 443
+      origin_protocol_policy = "https-only"
+      origin_ssl_protocols   = ["TLSv1.2"]
+    }
   }
 
   default_cache_behavior {
@@ -161,7 +175,7 @@ resource "aws_cloudfront_distribution" "this" {
     viewer_protocol_policy     = "https-only"
     allowed_methods            = ["GET", "HEAD"]
     cached_methods             = ["GET", "HEAD"]
-    cache_policy_id            = "658327ea-f89d-4fab-a63d-7e88639e58f6" # AWS: Managed-CachingOptimized
+    cache_policy_id            = aws_cloudfront_cache_policy.this[0].id
     response_headers_policy_id = "67f7725c-6f97-4210-82d7-5512b31e9d03" # AWS: Managed-SecurityHeadersPolicy
   }
 

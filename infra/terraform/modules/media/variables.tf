@@ -24,8 +24,13 @@ variable "upload_queue" {
 }
 
 variable "create_cdn" {
-  description = "Put CloudFront in front of the renditions."
+  description = "Put CloudFront in front of the media pages."
   type        = bool
+}
+
+variable "cdn_origin" {
+  description = "The public name, which CloudFront asks for pictures; null without it."
+  type        = string
 }
 
 variable "web_acl_arn" {
