@@ -30,6 +30,8 @@ const fact = ({ page }, text) => page.getByRole("main").getByText(text, { exact:
 
 async function founding({ page }) {
   const { keyboard } = page;
+  // Firefox gives keys to the page in front only.
+  await page.bringToFront();
   await tabTo(page.getByRole("button", { name: "New group" }));
   await keyboard.press("Enter");
   must(await isFocused(page.getByLabel("Name", { exact: true })), "the first field has no focus");

@@ -58,6 +58,8 @@ async function closing(ann, ben, cleo) {
     await fits(ann);
     const lock = ann.page.getByRole("switch", { name: "Private account" });
     equal(await lock.isChecked(), false);
+    // Firefox gives keys to the page in front only.
+    await ann.page.bringToFront();
     await tabTo(lock);
     await ann.page.keyboard.press("Space");
     await saved(ann);
@@ -82,10 +84,15 @@ async function closing(ann, ben, cleo) {
 }
 
 async function asking(ann, ben) {
-  await step("ben asks to follow her, takes it back, and asks again", async () => {
+  await step("ben asks to follow her without a connection, takes it back, and asks again", async () => {
     await ben.goTo("ann");
+    await ben.page.getByText(CLOSED).waitFor();
+    ben.gate.set("unplugged");
+    await ben.offline();
     await press(ben, "Follow");
     await button(ben, "Requested").waitFor();
+    ben.gate.set("open");
+    await ben.online();
     await ben.page.getByText("there is no answer yet").waitFor();
     await fits(ben);
     await press(ben, "Requested");
@@ -107,6 +114,7 @@ async function asking(ann, ben) {
   });
   await step("she accepts by keyboard, and her posts come to his page by themselves", async () => {
     const accept = ann.page.getByRole("button", { name: "Accept @ben" });
+    await ann.page.bringToFront();
     await tabTo(accept);
     await ann.page.keyboard.press("Enter");
     await accept.waitFor({ state: "detached" });
