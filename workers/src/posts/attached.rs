@@ -187,7 +187,8 @@ mod tests {
             let first = world.ok("alice", "post.create", both).await["post"]["id"].take();
             world.ok("alice", "post.create", json!({ "text": "again", "media": [kept] })).await;
             let done = world.done("modmo", "post.remove", json!({ "post": first })).await;
-            let told: Vec<_> = done.follow_ups.iter().filter(|then| then.message_type == "media.purge").collect();
+            let told: Vec<_> =
+                done.follow_ups.iter().filter(|then| then.message_type == "media.purge").collect();
             assert_eq!(told.len(), usize::from(purges));
             for told in told {
                 assert_eq!(told.about, Some(user("alice")), "not the moderator");

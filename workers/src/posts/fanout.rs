@@ -98,8 +98,7 @@ fn events(
     online: Vec<Handle>,
 ) -> Vec<Event> {
     let event = |to: Vec<Handle>, event_type, post| Event { to, event_type, body: raw(&OnePost { post }) };
-    let announced =
-        |who: &Handle, post| sight::announced(post, id, who, private, &cx.pictures);
+    let announced = |who: &Handle, post| sight::announced(post, id, who, private, &cx.pictures);
     match (news, online.first().cloned()) {
         (_, None) => Vec::new(),
         (News::Deleted, _) => vec![event(online, "post.deleted", sight::deleted(post, id))],

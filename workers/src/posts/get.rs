@@ -28,7 +28,8 @@ pub(crate) struct PostSeen {
 
 impl MessageType for PostGet {
     const TYPE: &'static str = "post.get";
-    const SUMMARY: &'static str = "A post. `not_found` when it is deleted, across a block, or not for the sender.";
+    const SUMMARY: &'static str =
+        "A post. `not_found` when it is deleted, across a block, or not for the sender.";
     const ARCHIVED: Archived = Archived::Whole;
     const READS: bool = true;
     type Body = Self;
