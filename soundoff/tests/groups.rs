@@ -143,7 +143,10 @@ async fn a_groups_posts_are_on_the_timelines_of_its_members_and_on_no_others() {
     assert_eq!(timeline(dan).await, ["g1", "g2"]);
     compute();
     // Who leaves is out from the reply on, though the group is public; who comes back reads it all.
+    let page = dan.call("timeline.fetch", json!({ "limit": 1 })).await;
     dan.call("group.leave", body.clone()).await;
+    let later = json!({ "limit": 1, "before": page["next"] });
+    assert_eq!(dan.call("timeline.fetch", later).await["items"], json!([]), "a page of a list from before");
     assert_eq!(timeline(dan).await, [] as [&str; 0]);
     dan.call("group.join", body.clone()).await;
     assert_eq!(timeline(dan).await, ["g1", "g2"]);
