@@ -142,7 +142,7 @@ const MUTANTS = {
     ["it goes public without a question", "app/privacy.js", "const isSure = box.checked ||", "const isSure = true ||"],
     ["what is let in again stays away", "app/posts.js", "  if (!gone.get(post.id)) gone.delete(post.id);\n", ""],
     ["an author loses what is taken down", "app/posts.js", 'client.on("push:post.removed", ({ post }) => known.has(post) && want(post));', 'client.on("push:post.removed", ({ post }) => lose(post));'],
-    ["a picture whose address has ended stays away", "app/post_card.js", "item.id && want(id));", "false);"],
+    ["a picture whose address has ended stays away", "app/post_card.js", "      image.src = picture.feed;\n", ""],
     ["no reason is given", "app/post_card.js", "decide(post, true, said && { reason: said });", "decide(post, true);"],
     ["who is no moderator takes posts down", "app/post_card.js", "down.hidden = !mayDecide(post) ||", "down.hidden ="],
     ["a block is told to whom it is about", "app/profile.js", "follow.hidden = message.hidden = blocks || isNobody;", "follow.hidden = message.hidden = blocks;"],
