@@ -7,8 +7,9 @@ const CUT = /net::ERR_(CONNECTION|EMPTY|SOCKET|NETWORK|INCOMPLETE)|WebSocket con
 /** Firefox reports them as errors of the page. */
 const CUT_IN_FIREFOX = /^Firefox can’t establish a connection|^The connection to wss?:.* was interrupted/;
 /** Expected refusals: the browser logs every one. A new account has no handle yet; a second code comes 5 s after the first; a tab whose
- *  user has signed out in another tab asks for a token once more; who is not paired asks for what is a developer's. Anything may be refused while the service is closed. */
-const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/(email|identities\/[\w.]+)\/start|403 .*\/v1\/auth\/.*|401 .*\/v1\/auth\/refresh|401 .*\/(dev\/outbox|dev\/tokens|ops\/data\?since=\d+))$/;
+ *  user has signed out in another tab asks for a token once more; who is not paired asks for what is a developer's. Anything may be refused while the service is closed. A picture's
+ *  address may have ended. */
+const REFUSED = /status of (418 .*\/v1\/auth\/[\w/]+|409 .*\/v1\/auth\/email\/verify|429 .*\/v1\/auth\/(email|identities\/[\w.]+)\/start|403 .*\/v1\/auth\/.*|401 .*\/v1\/auth\/refresh|404 .*\/v1\/media\/.*&signature=0+&size=feed|401 .*\/(dev\/outbox|dev\/tokens|ops\/data\?since=\d+))$/;
 
 export class Device {
   faults = [];

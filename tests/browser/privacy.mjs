@@ -3,6 +3,7 @@
 import { equal, must } from "../clients/jswalk/checks.mjs";
 import { isFocused, tabTo } from "./evening.mjs";
 import { DESKTOP, PHONE } from "./stage.mjs";
+import { picture } from "./picture.mjs";
 import { becomes, expect, step } from "./waiting.mjs";
 
 const CLOSED = "This account is private. Only followers see its posts.";
@@ -147,8 +148,11 @@ async function friends(ann, ben, cleo) {
     await cleo.nav("Home");
     await ann.page.getByRole("combobox", { name: "Who sees it" }).selectOption("Close friends");
     await fits(ann);
+    const image = { name: "harbour.png", mimeType: "image/png", buffer: picture("harbour") };
+    await ann.page.locator('input[type="file"]').setInputFiles(image);
     await ann.post("Just us on Friday");
     await becomes(ann.waiting, 0);
+    await ann.card("Just us").getByText("Close friends only").waitFor();
     await ann.page.getByRole("combobox", { name: "Who sees it" }).selectOption("Followers");
     await ann.post("Soup on Saturday");
     await becomes(ann.waiting, 0);
@@ -165,6 +169,22 @@ async function friends(ann, ben, cleo) {
     await cleo.open(link.slice(1));
     await cleo.card("Just us").waitFor();
   });
+  await step("the picture of such a post is there, and comes again when its address has ended", async () => {
+    const isThere = () => cleo.card("Just us").locator("img[loading]").evaluate((image) => image.naturalWidth > 0);
+    await expect(isThere, "a picture");
+    await cleo.nav("Home");
+    await cleo.card("Just us").waitFor();
+    const count = await cleo.page.evaluate(() => {
+      const key = Object.keys(localStorage).find((key) => key.endsWith("/cleo/timeline"));
+      const [kept, ended] = [localStorage[key], localStorage[key].replaceAll(/(signature=)\w+/g, (all, name) => name + "0".repeat(64))];
+      localStorage[key] = ended;
+      return kept === ended ? 0 : 1;
+    });
+    equal(count, 1, "an address that ends");
+    await cleo.page.reload();
+    await cleo.card("Just us").waitFor();
+    await expect(isThere, "the picture again");
+  });
 }
 
 async function leave(ann, ben, cleo) {
@@ -174,9 +194,11 @@ async function leave(ann, ben, cleo) {
     await fits(ann);
     await press(ann, "Remove follower @cleo");
     await sure(ann, "Remove");
-    await becomes(() => ann.page.getByRole("listitem").getByRole("link").allTextContents(), ["@ben"]);
+    const listed = () => ann.page.getByRole("listitem").getByRole("link").allTextContents();
+    await becomes(listed, ["@ben"]);
     await cleo.goTo("ann");
     await cleo.page.getByText(CLOSED).waitFor();
+    equal(await listed(), ["@ben"]);
   });
   await step("she takes messages of her followers only, and comments of nobody: who tries reads so", async () => {
     await toPrivacy(ann);
@@ -270,7 +292,6 @@ async function moderating(stage, ann, ben) {
     await press(mod, "Show again");
     await mod.card("The pier").getByText("Taken down").waitFor({ state: "hidden" });
     await ann.card("The pier").getByText("Taken down").waitFor({ state: "hidden" });
-    await ben.page.reload();
     await ben.card("The pier").waitFor();
     await ann.nav("Notifications");
     await ann.page.getByText("A moderator shows again your post").waitFor();

@@ -52,8 +52,6 @@ function take(page, whole = false) {
 
 /** Takes a post that has come in live, or was just written. */
 function come(post, open) {
-  // What is posted in a group is on no timeline.
-  if (post.group) return changed();
   const item = { id: post.id, post };
   if (has(list.items, post.id) || has(fresh, post.id)) return changed();
   if (open) set([item, ...list.items]);

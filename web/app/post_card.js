@@ -5,7 +5,7 @@ import { commentsOf } from "./comments.js";
 import { nameOf } from "./group.js";
 import { me } from "./live.js";
 import { atMost } from "./texts.js";
-import { decide, isGone, like, mayDecide, pictureOf, shown, watch } from "./posts.js";
+import { decide, isGone, like, mayDecide, pictureOf, shown, want, watch } from "./posts.js";
 
 /** An action below a post: a button, and beside it how many people have used it. */
 function action(picture, label, onclick) {
@@ -21,18 +21,28 @@ function look({ url }, alt) {
   dialog.showModal();
 }
 
-/** Pictures, each with its final size from the start. */
-function gallery({ author, media }) {
+/** Pictures, each with its final size from the start. The addresses of those that are for few end; `update` has new ones. */
+function gallery({ id, author, media }) {
+  const pictured = (item) => (item.id ? item : pictureOf(item));
   const frames = media.map((item, at) => {
-    const picture = item.id ? item : pictureOf(item);
+    let [picture, isEnded] = [pictured(item), false];
     const { width = 4, height = 3 } = picture;
     const alt = `Picture${media.length > 1 ? ` ${at + 1} of ${media.length}` : ""} by @${author}`;
-    const frame = h("button", { type: "button", onclick: () => look(picture, alt) },
-      h("img", { src: picture.feed, alt, loading: "lazy", decoding: "async" }));
+    const ended = () => ((isEnded = true), item.id && want(id));
+    const image = h("img", { src: picture.feed, alt, loading: "lazy", decoding: "async", onerror: ended });
+    const frame = h("button", { type: "button", onclick: () => look(picture, alt) }, image);
     frame.style.setProperty("--shape", Math.max(0.7, width / height));
+    frame.update = (now) => {
+      picture = pictured(now);
+      if (!isEnded || image.getAttribute("src") === picture.feed) return;
+      isEnded = false;
+      image.src = picture.feed;
+    };
     return frame;
   });
-  return h(`div.gallery.of-${media.length}`, ...frames);
+  const box = h(`div.gallery.of-${media.length}`, ...frames);
+  box.update = (media) => frames.forEach((frame, at) => media[at] && frame.update(media[at]));
+  return box;
 }
 
 const REASONS = [
@@ -141,7 +151,7 @@ export function postCard(first, whole = false) {
     at.update(post.created_at);
     card.toggleAttribute("data-pending", pending);
     text(state, pending ? "Sending…" : "");
-    if (post.media?.length && !media.firstChild) media.append(gallery(post));
+    if (post.media?.length) media.firstChild ? media.firstChild.update(post.media) : media.append(gallery(post));
     decided.update(post);
     if (inside) text(inside.firstChild, nameOf(post.group) || "In a group");
     actions.hidden = open;

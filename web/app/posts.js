@@ -72,7 +72,8 @@ const sight = new IntersectionObserver((entries) => {
 /** Asks for the current state of `element.post` each time it comes into sight. */
 export const watch = (element) => sight.observe(element);
 
-async function want(id) {
+/** Asks for the current state of a post. */
+export async function want(id) {
   waiting.add(id);
   if (asking >= AT_ONCE) return;
   asking += 1;

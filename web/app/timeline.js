@@ -2,7 +2,7 @@
 import { button, h, plural, status, text } from "./dom.js";
 import { composer } from "./compose.js";
 import { feed, letIn, more, showNew } from "./feed.js";
-import { cards, outside } from "./post_card.js";
+import { cards } from "./post_card.js";
 import { onChange } from "./live.js";
 
 /** How far from the top a reader still counts as being at the top. */
@@ -41,7 +41,7 @@ export function home() {
     if (!element.isConnected) return;
     writing.update();
     const { items, next, fresh, loaded, busy, error } = feed();
-    const shown = cards(list, items, outside);
+    const shown = cards(list, items, () => true);
     const words = fresh > 0 ? plural(fresh, "new post") : "";
     text(news, words);
     text(said, words);
