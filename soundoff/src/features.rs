@@ -55,7 +55,6 @@ mod tests {
         ("like.remove", &["post"]),
         ("post.delete", &["post"]),
         ("post.get", &["post"]),
-        ("post.remove", &["post"]),
         ("timeline.fetch", &["before"]),
     ];
     /// Types whose words everybody may read, if the body and the sender's account say so.

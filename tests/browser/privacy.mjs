@@ -220,7 +220,7 @@ async function leave(ann, ben, cleo) {
     const card = ben.card("Soup");
     await card.getByRole("button", { name: "Comments" }).click();
     await ben.comment(card, "With lentils?");
-    await card.getByText("This user takes comments of nobody only.").waitFor();
+    await card.getByText("This user takes no comments.").waitFor();
     await card.getByRole("button", { name: "Discard" }).click();
   });
 }

@@ -129,14 +129,14 @@ fn refused(refusal: Refusal, act: Act) -> Failure {
         Act::Comment => "comments",
         Act::Notice => "notices",
     };
-    let whom = match from {
-        From::Everyone => "everyone",
-        From::Followers => "their followers",
-        From::Following => "those whom they follow",
-        From::Mutuals => "those whom they follow and who follow them",
-        From::Nobody => "nobody",
+    let message = match from {
+        From::Everyone => format!("this user takes {what} of everyone"),
+        From::Followers => format!("this user takes {what} of their followers only"),
+        From::Following => format!("this user takes {what} only of those whom they follow"),
+        From::Mutuals => format!("this user takes {what} only of those who follow them and whom they follow"),
+        From::Nobody => format!("this user takes no {what}"),
     };
-    Failure::reject(ErrorCode::Forbidden, format!("this user takes {what} of {whom} only"))
+    Failure::reject(ErrorCode::Forbidden, message)
 }
 
 /// Refuses what nobody does to themselves.
