@@ -168,7 +168,8 @@ impl People {
                 let known = self.told.follows.contains(&who);
                 let what = if known { "follow.remove" } else { "follow.add" };
                 let reply = self.ann.call(what, json!({ "user": who })).await;
-                assert_eq!(reply, json!({ "user": who, "following": !known }));
+                let state = if known { "none" } else { "following" };
+                assert_eq!(reply, json!({ "user": who, "following": !known, "state": state }));
                 self.told.follows.retain(|followed| *followed != who);
                 if !known {
                     self.told.follows.insert(0, who);
@@ -198,7 +199,8 @@ impl People {
         let following = !self.told.following;
         let what = if following { "follow.add" } else { "follow.remove" };
         let reply = self.ann.call(what, json!({ "user": "bob" })).await;
-        assert_eq!(reply, json!({ "user": "bob", "following": following }));
+        let state = if following { "following" } else { "none" };
+        assert_eq!(reply, json!({ "user": "bob", "following": following, "state": state }));
         self.told.following = following;
     }
 

@@ -91,7 +91,7 @@ mod tests {
     fn figures_are_read_to_the_digit() {
         let read = Requests::read().unwrap();
         assert_eq!(read.dynamodb("post.create"), Some(5.0 / 1e6));
-        assert_eq!(read.dynamodb("presence.get"), Some(25.0 / 1e6));
+        assert_eq!(read.dynamodb("presence.get"), Some(37.5 / 1e6));
         assert_eq!(read.dynamodb("timeline.fetch"), None);
         let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-9;
         assert!(close(read.hop_dollars(0.1), 1.2e-6) && close(read.hop_dollars(10.0), 0.9900e-6));

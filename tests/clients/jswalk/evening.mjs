@@ -36,18 +36,18 @@ async function introductions(mara, nils) {
     await nils.get("profile.update", { bio: "I sail." });
     const { user } = await nils.get("profile.update", { name: "Nils 🚤" });
     equal([user.name, user.bio], ["Nils 🚤", "I sail."]);
-    equal((await mara.get("profile.get", { user: "nils" })).user, user);
+    equal((await mara.get("profile.get", { user: "nils" })).user, { ...user, you: "none" });
   });
 }
 
 async function following(mara, nils, olga) {
   await check("follow.add pushes to the followed, with the message's mid", async () => {
     const { mid, reply } = await nils.call("follow.add", { user: "mara" });
-    equal(reply, { op: "reply", id: reply.id, ok: true, body: { user: "mara", following: true } });
+    equal(reply, { op: "reply", id: reply.id, ok: true, body: { user: "mara", following: true, state: "following" } });
     equal(await mara.pushed("follow.added"), { op: "push", seq: 1, type: "follow.added", mid, body: { by: "nils" } });
   });
   await check("follow.remove and follow.add again: the count follows, the push does not come twice", async () => {
-    equal(await nils.get("follow.remove", { user: "mara" }), { user: "mara", following: false });
+    equal(await nils.get("follow.remove", { user: "mara" }), { user: "mara", following: false, state: "none" });
     equal((await nils.get("profile.get", {})).user.following, 0);
     await nils.get("follow.add", { user: "mara" });
     await nils.get("follow.add", { user: "mara" });

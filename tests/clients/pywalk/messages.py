@@ -36,7 +36,7 @@ async def profiles(ada, bob):
     with check("profile.update: name and bio, seen by others"):
         user = (await ada.ok("profile.update", {"name": "Ada Ł.", "bio": "counts\nthings"}))["user"]
         same((user["handle"], user["name"], user["bio"]), ("ada", "Ada Ł.", "counts\nthings"))
-        same((await bob.ok("profile.get", {"user": "ada"}))["user"], user)
+        same((await bob.ok("profile.get", {"user": "ada"}))["user"], {**user, "you": "none"})
     with check("profile.update: one field leaves the other"):
         user = (await ada.ok("profile.update", {"bio": ""}))["user"]
         same((user["name"], user["bio"]), ("Ada Ł.", ""))
@@ -54,15 +54,15 @@ async def profiles(ada, bob):
 async def follows(ada, bob, cyd):
     with check("follow.add: the reply, and the push to the followed with the message's mid"):
         accepted, reply = await bob.ask("follow.add", {"user": "ada"})
-        same(reply["body"], {"user": "ada", "following": True})
+        same(reply["body"], {"user": "ada", "following": True, "state": "following"})
         push = await ada.push("follow.added")
         same((push["seq"], push["body"], push["mid"]), (1, {"by": "bob"}, accepted["mid"]))
     with check("follow.add: twice counts once"):
-        same(await bob.ok("follow.add", {"user": "ada"}), {"user": "ada", "following": True})
+        same(await bob.ok("follow.add", {"user": "ada"}), {"user": "ada", "following": True, "state": "following"})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 1)
         same((await bob.ok("profile.get", {}))["user"]["following"], 1)
     with check("follow.remove, and the followed gets one push for each follower"):
-        same(await bob.ok("follow.remove", {"user": "ada"}), {"user": "ada", "following": False})
+        same(await bob.ok("follow.remove", {"user": "ada"}), {"user": "ada", "following": False, "state": "none"})
         same((await bob.ok("profile.get", {"user": "ada"}))["user"]["followers"], 0)
         await bob.ok("follow.add", {"user": "ada"})
         await cyd.ok("follow.add", {"user": "ada"})
