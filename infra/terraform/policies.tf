@@ -21,18 +21,13 @@ locals {
       for statement in concat([
         {
           # It sends to its own queues as well: of a pack, what is to be tried again goes back on its own, and what is hot
-          # moves aside. That is said here and not below, since a role has 10,240 characters for all of this.
+          # moves aside. It buries, and operators on its page /ops see and move the dead letters of its own queues: so
+          # the name of a queue stands for its `_dlq`, too. No queue's name begins with another's. All this is said here
+          # and not below, since a role has 10,240 characters for all of it.
           Sid      = "Pull"
           Effect   = "Allow"
           Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:SendMessage"]
-          Resource = [for name in may.pulls : "${local.sqs}${name}"]
-        },
-        {
-          # It buries, and operators on its page /ops see and move the dead letters of its own queues.
-          Sid      = "Redrive"
-          Effect   = "Allow"
-          Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:SendMessage"]
-          Resource = [for name in may.pulls : "${local.sqs}${name}_dlq"]
+          Resource = [for name in may.pulls : "${local.sqs}${name}*"]
         },
         {
           Sid      = "Send"
