@@ -25,7 +25,8 @@ use crate::ops::Ops;
 use crate::ops::page::{OpsPage, Part, Place};
 use crate::pages::{Dev, NoPages, Site};
 use crate::pool::{Bench, Pool};
-use crate::{acceptor, engines, serve, shutdown};
+use crate::shutdown::Asked;
+use crate::{acceptor, engines, serve};
 
 /// How far the clocks of a deployment's machines may be apart.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
@@ -45,11 +46,12 @@ fn ops_page(
 
 /// Waits until the process is asked to stop, then for `drain`, but not forever.
 async fn until_stopped(
+    asked: Asked,
     args: &NodeArgs,
     stop: &CancellationToken,
     drain: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let signal = shutdown::asked().await?;
+    let signal = asked.came().await;
     note!("{signal}: draining; at most {} ms", args.drain().as_millis());
     stop.cancel();
     let drained = tokio::time::timeout(args.drain() + GRACE, drain).await;
@@ -96,8 +98,9 @@ pub(crate) async fn edge(role: EdgeRole) -> anyhow::Result<()> {
     let kept = CancellationToken::new();
     let keeping = tokio::spawn(clock.keep(kept.clone()));
     announce!("edge: websocket ws://{}/v1/ws, internal {advertise}", public.local_addr()?);
+    let asked = Asked::hear()?;
     let accepting = tokio::spawn(acceptor::deal(public, vec![sockets], stop.clone()));
-    until_stopped(&role.node, &stop, async {
+    until_stopped(asked, &role.node, &stop, async {
         accepting.await??;
         stop_edge.cancel();
         let ended = running.await?;
@@ -126,6 +129,7 @@ async fn consume(
     let stop = CancellationToken::new();
     let ops = ops_page(node, parts, names, &stop)?;
     let pool = Pool::new(&node.engines, benches);
+    let asked = Asked::hear()?;
     pool.start().await;
     node.begin_loops(features, &stop)?;
     let drain = async {
@@ -133,19 +137,19 @@ async fn consume(
         Ok(())
     };
     let health = Health::new(&node.engines, Needs::Queue(first), ops, stop.clone());
-    beside_health(args, (internal, health), stop, drain).await
+    beside_health((args, asked), (internal, health), stop, drain).await
 }
 
 /// Serves a role's internal port until it has drained.
 async fn beside_health(
-    args: &NodeArgs,
+    (args, asked): (&NodeArgs, Asked),
     (internal, health): (TcpListener, Health),
     stop: CancellationToken,
     drain: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let ended = CancellationToken::new();
     tokio::spawn(health::run(internal, health, ended.clone()));
-    let stopped = until_stopped(args, &stop, drain).await;
+    let stopped = until_stopped(asked, args, &stop, drain).await;
     ended.cancel();
     stopped
 }
@@ -234,8 +238,9 @@ pub(crate) async fn users(role: UsersRole) -> anyhow::Result<()> {
         let site = site.clone();
         async move { site.answer(request).await }
     };
+    let asked = Asked::hear()?;
     let serving = tokio::spawn(serve::serve(public, role.proxies.proxies, stop.clone(), answer));
     let drain = async { serving.await.map_err(anyhow::Error::from) };
     let health = Health::new(&node.engines, Needs::Tables, ops, stop.clone());
-    beside_health(&role.node, (internal, health), stop, drain).await
+    beside_health((&role.node, asked), (internal, health), stop, drain).await
 }

@@ -3,18 +3,31 @@
 use anyhow::Context;
 use soundoff_common::note;
 use soundoff_embedded::disk::Disk;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for the first Ctrl-C or SIGTERM; returns its name.
-///
-/// # Errors
-/// The process cannot listen for signals.
-pub(crate) async fn asked() -> anyhow::Result<&'static str> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
+/// Hears Ctrl-C and SIGTERM from when it is made: before the process serves anybody, since who is served may stop it at
+/// once, and without a drain it would just end. Not before the engines are there: a process that waits for them ends
+/// when it is told to.
+pub(crate) struct Asked {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Asked {
+    /// # Errors
+    /// The process cannot listen for signals.
+    pub(crate) fn hear() -> anyhow::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// Waits for the first of them; returns its name.
+    pub(crate) async fn came(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
     }
 }
 

@@ -30,7 +30,8 @@ use crate::ops::page::{OpsPage, Part, Place};
 use crate::ops::{self, Live, Ops};
 use crate::pages::{Dev, Site};
 use crate::pool::Pool;
-use crate::{acceptor, lan, shutdown};
+use crate::shutdown::{self, Asked};
+use crate::{acceptor, lan};
 
 /// How long a drain may take beyond the time that clients have to leave.
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -107,12 +108,13 @@ pub(crate) async fn run(config: Box<UpConfig>) -> anyhow::Result<()> {
     node.begin_upkeep(&kept_up);
     tokio::spawn(clock.keep(kept_up.clone()));
     let address = public.local_addr()?;
+    let asked = Asked::hear()?;
     let accepting = tokio::spawn(acceptor::deal(public, edges.sockets.clone(), stop.clone()));
 
     take_commands(&data, ops_secret, node.key.clone(), ops, stop.clone()).await?;
 
     greet(address, &config, pairing.as_deref(), &edges.internal);
-    let signal = shutdown::asked().await?;
+    let signal = asked.came().await;
     note!("{signal}: draining; clients have {} ms to leave", config.drain().as_millis());
     // A drain would wait for what waits for room.
     disk.hurry();

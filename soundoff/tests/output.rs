@@ -72,11 +72,18 @@ impl Drop for Mute {
     }
 }
 
+/// An address that nobody listens on. Not one of those that the system gives away: another test would get it.
+fn free_address() -> String {
+    let addresses = (0..100).map(|_| format!("127.0.0.1:{}", rand::random_range(20_000..32_000)));
+    let mut free = addresses.filter(|address| std::net::TcpListener::bind(address).is_ok());
+    free.next().expect("one of a hundred ports is free")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_can_print_nothing_serves() {
     for (what, out) in [("full", full as fn() -> Stdio), ("left", reader_has_left)] {
         let dir = tempfile::tempdir().unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = free_address();
         let mut up = soundoff();
         up.args(["up", "--log", "debug", "--listen", &address, "--data"]).arg(dir.path().join("data"));
         let mut server = Mute(up.stdout(out()).stderr(out()).spawn().unwrap());
