@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -77,6 +77,38 @@ impl Fetch {
             Ok(answer) => answer.with_context(|| format!("{host} cannot be reached")),
             Err(_) => bail!("{host} took longer than {} s", TIMEOUT.as_secs()),
         }
+    }
+}
+
+/// A hook of the operator's, to which JSON is posted.
+pub struct Hook {
+    url: Uri,
+    token: Option<String>,
+}
+
+// Without the token.
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hook({})", self.url.host().unwrap_or_default())
+    }
+}
+
+impl Hook {
+    /// At `url`, which [`safe_url`] accepted; `token` goes along as bearer.
+    #[must_use]
+    pub fn new(url: Uri, token: Option<String>) -> Self {
+        Self { url, token }
+    }
+
+    /// The request that says `body`; `None` when the token is no header value.
+    #[must_use]
+    pub fn request(&self, body: &serde_json::Value) -> Option<Request<Bytes>> {
+        let mut request = Request::post(self.url.clone()).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        // The error of a bad header says nothing that helps.
+        request.body(Bytes::from(body.to_string())).ok()
     }
 }
 

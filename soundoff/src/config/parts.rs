@@ -17,7 +17,7 @@ use super::memory::sockets;
 use super::values::{DAY_MS, HOUR_MS, YEAR_S, whole};
 use crate::chaos::ChaosRule;
 use crate::door::Door;
-use crate::purge::Hook;
+use crate::purge::PurgeHook;
 
 /// How long it may take to close the remaining sockets, after the time that clients had to leave by themselves.
 const LAST_SECONDS: Duration = Duration::from_secs(3);
@@ -261,7 +261,7 @@ fn hook(text: &str) -> Result<Uri, String> {
 
 impl MediaArgs {
     pub(crate) fn config(&self) -> MediaConfig {
-        let hook = |url: &Uri| Arc::new(Hook::new(url.clone(), self.media_purge_token.clone())) as _;
+        let hook = |url: &Uri| Arc::new(PurgeHook::new(url.clone(), self.media_purge_token.clone())) as _;
         MediaConfig {
             kept: Duration::from_secs(self.media_kept_s),
             max_age: self.media_max_age_s,
