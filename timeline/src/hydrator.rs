@@ -101,12 +101,10 @@ impl Hydrator {
                 reading.privacy(handle);
             }
         }
-        keys.extend_from_slice(reading.keys());
         let now = steady_ms();
         keys.push((Table::Users, accounts::key(user)));
-        let mut found = self.tables.get_many(&keys).await?;
+        let (mut sighted, mut found) = reading.read_with(&*self.tables, keys).await?;
         let reads = found.pop().flatten().as_ref().map(Reads::of).unwrap_or_default();
-        let mut sighted = reading.judged(&found[entries.len()..])?;
         let mut gone = vec![false; entries.len()];
         if reads.version != listing.follows_version {
             let authors = entries.iter().map(|entry| &author(entry).name);
@@ -121,7 +119,6 @@ impl Hydrator {
                 *gone = !sighted.within(id).is_in();
             }
         }
-        found.truncate(entries.len());
         let found = found.into_iter().zip(gone).map(|(item, gone)| posts::parse(item.filter(|_| !gone)));
         let found = found.collect::<Result<Vec<_>, _>>()?;
         // Posts in groups, those for close friends, and those of private authors whom they do not follow, cost another read.

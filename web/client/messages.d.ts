@@ -9,7 +9,7 @@ export interface Messages {
   /** Names a user as close: they see the sender's posts of the audience `close`. They are not told. */
   "close.add": { body: Whom; reply: Named };
   /** Handles of those whom the sender has named as close, newest first, without users across a block. */
-  "close.list": { body: CloseList; reply: List<Handle> };
+  "close.list": { body: Part; reply: List<Handle> };
   /** Names a user as close no longer; fine when the sender did not. From the reply on they see none of the posts for close friends, old ones included. */
   "close.remove": { body: Whom; reply: Named };
   /** Comments on a post. Its author gets the push `comment.created`, unless it is their own. */
@@ -47,7 +47,7 @@ export interface Messages {
   /** Leaves a group, takes a request back, or declines an invitation; fine when the sender is out. `conflict` for the only owner of a group. */
   "group.leave": { body: Which; reply: OneMember };
   /** Groups that the sender is in, asks to join, or is invited to, the newest of these states first. */
-  "group.list": { body: GroupList; reply: List<OneGroup> };
+  "group.list": { body: Part; reply: List<OneGroup> };
   /** Who is in a group, newest first, without users across a block from the sender; `forbidden` to who is not in, unless the group is public. For its moderators also who asks to join, who is invited, and who is barred. */
   "group.members": { body: GroupMembers; reply: List<OneOf> };
   /** A group's posts, newest first, without those of users across a block from the sender; `forbidden` to who is not in, unless the group is public. */
@@ -89,7 +89,7 @@ export interface Messages {
   /** Lets a user follow the sender who has asked; they get the push `follow.accepted`. Fine when they follow already; `not_found` when they have not asked. */
   "request.accept": { body: Whom; reply: Answered };
   /** Handles of those who have asked to follow the sender, newest first. */
-  "request.list": { body: RequestList; reply: List<Handle> };
+  "request.list": { body: Part; reply: List<Handle> };
   /** Refuses a user who has asked to follow the sender, and ends their follow if they do. Nobody is told. They may ask again. */
   "request.reject": { body: Whom; reply: Answered };
   /** The sender's timeline, precomputed and repaired to what is true now. Comes unasked after `welcome`, as the event `timeline`. */
@@ -187,14 +187,6 @@ export interface Blocked {
   blocked: boolean;
   /** The user's handle. */
   user: Handle;
-}
-
-/** Which part of the list. */
-export interface CloseList {
-  /** The `next` of an earlier page. */
-  before?: string | null;
-  /** The most items; 20 when absent. (minimum 1, maximum 100) */
-  limit?: number | null;
 }
 
 /** A comment. */
@@ -393,14 +385,6 @@ export interface GroupInvited {
   by: Handle;
   /** The group's id. */
   group: string;
-}
-
-/** Which part of the list. */
-export interface GroupList {
-  /** The `next` of an earlier page. */
-  before?: string | null;
-  /** The most items; 20 when absent. (minimum 1, maximum 100) */
-  limit?: number | null;
 }
 
 /** Of which group, who, and which part of the list. */
@@ -652,6 +636,14 @@ export interface Page {
   next?: string | null;
 }
 
+/** Which part of a list, of the sender's own. */
+export interface Part {
+  /** The `next` of an earlier page. */
+  before?: string | null;
+  /** The most items; 20 when absent. (minimum 1, maximum 100) */
+  limit?: number | null;
+}
+
 /** A post as clients see it. */
 export interface Post {
   /** Whom its author lets see it; missing when that is `everyone`. */
@@ -803,14 +795,6 @@ export interface ProfileUpdate {
 
 /** How far a post is taken down. */
 export type Removed = "hidden" | "held" | "limited";
-
-/** Which part of the list. */
-export interface RequestList {
-  /** The `next` of an earlier page. */
-  before?: string | null;
-  /** The most items; 20 when absent. (minimum 1, maximum 100) */
-  limit?: number | null;
-}
 
 /** The push to the member. */
 export interface RoleGiven {

@@ -3,15 +3,14 @@
 use futures_util::future::try_join;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::model::sight;
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::terms::Terms;
-use soundoff_common::ports::tables::{Table, TableError};
+use soundoff_common::ports::tables::Table;
 use soundoff_common::protocol::Handle;
 
-use crate::follows::follow::{self, Row};
+use crate::follows::follow;
 use crate::rules::paging::{List, Pages, Window};
-use crate::rules::people;
+use crate::rules::{listed, people};
 
 /// Which side of following.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -55,18 +54,9 @@ impl MessageType for FollowList {
         };
         let mut pages = Pages::new(Table::Relationships, partition, follow::PREFIX, window);
         let standing = people::meet(cx, me, user, Vec::new());
-        let ((mut met, _), mut rows) = try_join(standing, pages.read(&*cx.tables)).await?;
+        let ((mut met, _), rows) = try_join(standing, pages.read(&*cx.tables)).await?;
         met.may_see_lists(cx).await?;
-        loop {
-            let parsed = rows.into_iter().map(|(id, item)| Ok((id, item.parse::<Row>()?.who)));
-            let found = parsed.collect::<Result<Vec<_>, TableError>>()?;
-            let hidden = sight::hidden(&*cx.tables, me, found.iter().map(|(_, who)| who)).await?;
-            let shown = found.into_iter().map(|(id, who)| (id, (!hidden.contains(&who)).then_some(who)));
-            if !pages.keep(shown) {
-                return Ok(Outcome::read(pages.list()));
-            }
-            rows = pages.read(&*cx.tables).await?;
-        }
+        listed::people(cx, me, pages, rows).await.map(Outcome::read)
     }
 }
 

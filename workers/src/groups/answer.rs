@@ -81,7 +81,8 @@ async fn own(cx: &Context, request: &Request<GroupAnswer>) -> Result<Outcome<One
     let Some(inviter) = turn.inviter() else { return Ok(Outcome::effect(reply, writes)) };
     let mut reading = Reading::new(me);
     reading.blocks(inviter);
-    let standing = reading.read(&*cx.tables).await?.to(inviter);
+    let sighted = reading.read(&*cx.tables).await?;
+    let standing = sighted.to(inviter);
     writes.extend(standing.unchanged(me, inviter));
     let outcome = Outcome::effect(reply, writes);
     let push = group::joined(inviter, place.id, me);

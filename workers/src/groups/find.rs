@@ -57,14 +57,11 @@ impl MessageType for GroupFind {
         let ids: Vec<Ulid> = ids.collect::<Result<_, _>>()?;
         let mut reading = Reading::new(&request.from);
         ids.iter().for_each(|id| reading.group(*id));
-        let mut keys = reading.keys().to_vec();
-        keys.extend(ids.iter().map(|id| (Table::Entities, groups::count_key(*id))));
-        let mut items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
-        let counts = items.split_off(reading.keys().len());
-        let sighted = reading.judged(&items)?;
+        let counts = ids.iter().map(|id| (Table::Entities, groups::count_key(*id))).collect();
+        let (sighted, counts) = reading.read_with(&*cx.tables, counts).await?;
         let found = ids.into_iter().zip(counts).filter_map(|(id, counts)| {
             let counts: Result<Counts, _> = counts.map_or_else(|| Ok(Counts::default()), Item::parse);
-            counts.map(|counts| sight::group(&sighted.within(id), id, counts)).transpose()
+            counts.map(|counts| sight::group(sighted.within(id), id, counts)).transpose()
         });
         Ok(Outcome::read(Found { groups: found.collect::<Result<_, _>>()? }))
     }

@@ -1,7 +1,5 @@
 //! `group.list`: the sender's groups, newest first.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use soundoff_common::model::groups::{self, Counts, Joined, MemberState, PREFIX};
 use soundoff_common::model::sight::{self, Reading};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
@@ -11,17 +9,10 @@ use soundoff_common::protocol::Handle;
 use ulid::Ulid;
 
 use crate::groups::group::OneGroup;
-use crate::rules::paging::{List, Pages, Window};
+use crate::rules::paging::{List, Pages, Part};
 
-/// Which part of the list.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub(crate) struct GroupList {
-    /// The `next` of an earlier page.
-    before: Option<String>,
-    /// The most items; 20 when absent.
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<u32>,
-}
+/// The handler.
+pub(crate) struct GroupList;
 
 impl MessageType for GroupList {
     const TYPE: &'static str = "group.list";
@@ -29,12 +20,11 @@ impl MessageType for GroupList {
         "Groups that the sender is in, asks to join, or is invited to, the newest of these states first.";
     const TERMS: Terms = Terms::USUAL.cost(2);
     const READS: bool = true;
-    type Body = Self;
+    type Body = Part;
     type Reply = List<OneGroup>;
 
-    async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<List<OneGroup>>, Failure> {
-        let Self { before, limit } = &request.body;
-        let (me, window) = (&request.from, Window::of(before.as_deref(), *limit)?);
+    async fn handle(cx: &Context, request: &Request<Part>) -> Result<Outcome<List<OneGroup>>, Failure> {
+        let (me, window) = (&request.from, request.body.window()?);
         let mut pages = Pages::new(Table::Relationships, groups::of_user(me), PREFIX, window);
         loop {
             let rows = pages.read(&*cx.tables).await?;
@@ -56,16 +46,13 @@ async fn read(
 ) -> Result<Vec<Option<OneGroup>>, TableError> {
     let mut reading = Reading::new(me);
     found.iter().for_each(|(_, group)| reading.group(*group));
-    let mut keys = reading.keys().to_vec();
-    keys.extend(found.iter().map(|(_, group)| (Table::Entities, groups::count_key(*group))));
-    let mut items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
-    let counts = items.split_off(reading.keys().len());
-    let sighted = reading.judged(&items)?;
+    let counts = found.iter().map(|(_, group)| (Table::Entities, groups::count_key(*group))).collect();
+    let (sighted, counts) = reading.read_with(&*cx.tables, counts).await?;
     let shown = found.iter().zip(counts).map(|((_, id), counts)| {
         let counts: Counts = counts.map(Item::parse).transpose()?.unwrap_or_default();
         let within = sighted.within(*id);
         let (state, role) = (within.state(), within.role());
-        let group = sight::group(&within, *id, counts).filter(|_| state != MemberState::Out);
+        let group = sight::group(within, *id, counts).filter(|_| state != MemberState::Out);
         Ok(group.map(|group| OneGroup { group, state, role }))
     });
     shown.collect()

@@ -111,11 +111,8 @@ async fn read(
     if listed != MemberState::Barred {
         found.iter().for_each(|(_, user)| reading.blocks(user));
     }
-    let mut keys = reading.keys().to_vec();
-    keys.extend(found.iter().map(|(_, user)| (Table::Relationships, groups::member_key(place.id, user))));
-    let mut items = if keys.is_empty() { Vec::new() } else { cx.tables.get_many(&keys).await? };
-    let states = items.split_off(reading.keys().len());
-    let sighted = reading.judged(&items)?;
+    let states = found.iter().map(|(_, user)| (Table::Relationships, groups::member_key(place.id, user)));
+    let (sighted, states) = reading.read_with(&*cx.tables, states.collect()).await?;
     let shown = found.iter().zip(states).map(|((_, user), item)| {
         let member: Option<Member> = item.map(Item::parse).transpose()?;
         let is_hidden = listed != MemberState::Barred && sighted.is_blocked(user);

@@ -40,8 +40,7 @@ pub(crate) fn undeleted(found: Option<Item>) -> Result<Stored, Failure> {
 }
 
 /// A post that was read and that `reader` names, if they may see it. It takes another read, as the author is known only
-/// after the first.
-/// Whether blocks stand between the reader and those `beside` it is read in the same call.
+/// after the first. Whether blocks stand between the reader and those `beside` it is read in the same call.
 pub(crate) async fn opened<'a>(
     cx: &Context,
     reader: &Handle,
@@ -118,15 +117,17 @@ pub(crate) fn no_such_post() -> Failure {
 
 /// Reports to online followers of the sender, or online members of the group, what happened to a post of the sender's.
 pub(crate) fn tell_others(post: &Stored, news: News, id: Ulid) -> FollowUp {
-    let group = post.group.map(|group| group.to_string());
-    fan_out(&PostFanout { news, post: id.to_string(), group, before: None, decided: false })
+    told(post, news, id, false)
 }
 
 /// Reports to them that a moderator has hidden a post, or shows it again.
 pub(crate) fn tell_of_decision(post: &Stored, news: News, id: Ulid) -> FollowUp {
+    FollowUp { about: Some(post.author.clone()), ..told(post, news, id, true) }
+}
+
+fn told(post: &Stored, news: News, id: Ulid, decided: bool) -> FollowUp {
     let group = post.group.map(|group| group.to_string());
-    let page = PostFanout { news, post: id.to_string(), group, before: None, decided: true };
-    FollowUp { about: Some(post.author.clone()), ..fan_out(&page) }
+    fan_out(&PostFanout { news, post: id.to_string(), group, before: None, decided })
 }
 
 /// A page of a fan-out as a message.

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use soundoff_common::pipeline::handler::Failure;
 use soundoff_common::ports::tables::{Item, Query, Table, TableError, Tables};
 use soundoff_common::{model::ids, pipeline::lists};
@@ -20,6 +20,23 @@ pub(crate) struct List<T> {
     items: Vec<T>,
     /// Give it as `before` for the page after this one; null at the end.
     next: Option<String>,
+}
+
+/// Which part of a list, of the sender's own.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Part {
+    /// The `next` of an earlier page.
+    before: Option<String>,
+    /// The most items; 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+impl Part {
+    /// The part that it names.
+    pub(crate) fn window(&self) -> Result<Window, Failure> {
+        Window::of(self.before.as_deref(), self.limit)
+    }
 }
 
 /// What part of a list a client asks for.

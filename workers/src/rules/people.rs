@@ -23,16 +23,12 @@ pub(crate) async fn meet(
     other: &Handle,
     mut keys: Vec<(Table, Key)>,
 ) -> Result<(Met, Vec<Option<Item>>), TableError> {
-    let asked = keys.len();
     let mut reading = Reading::new(me);
     reading.blocks(other);
     reading.privacy(other);
     keys.push((Table::Users, accounts::key(other)));
-    keys.extend_from_slice(reading.keys());
-    let mut found = cx.tables.get_many(&keys).await?;
-    let theirs = found.split_off(asked);
-    let sighted = reading.judged(&theirs[1..])?;
-    let account = theirs.into_iter().next().flatten();
+    let (sighted, mut found) = reading.read_with(&*cx.tables, keys).await?;
+    let account = found.pop().flatten();
     Ok((Met { other: other.clone(), account, sighted }, found))
 }
 
@@ -61,7 +57,7 @@ impl Met {
     }
 
     /// What the sender is to them.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> &Standing {
         self.sighted.to(&self.other)
     }
 
@@ -111,13 +107,13 @@ pub(crate) async fn may_do(
     other: &Handle,
     act: Act,
 ) -> Result<(), Failure> {
-    if matches!(sight::may_do(&sighted.to(other), act), Err(Refusal::Only(_))) {
+    if matches!(sight::may_do(sighted.to(other), act), Err(Refusal::Only(_))) {
         let mut reading = Reading::new(sighted.viewer());
         reading.follows(other);
         reading.followed(other);
         sighted.add(reading.read(&*cx.tables).await?);
     }
-    sight::may_do(&sighted.to(other), act).map_err(|refusal| refused(refusal, act))
+    sight::may_do(sighted.to(other), act).map_err(|refusal| refused(refusal, act))
 }
 
 fn refused(refusal: Refusal, act: Act) -> Failure {

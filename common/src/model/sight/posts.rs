@@ -52,7 +52,7 @@ pub fn announced(post: Stored, id: Ulid, viewer: &Handle, private: bool, picture
 /// Whether a post is announced to each viewer in words of their own: its pictures open for that viewer only.
 #[must_use]
 pub fn is_announced_to_each(post: &Stored, private: bool) -> bool {
-    !post.media.is_empty() && (private || !post.is_open())
+    is_signed(post, private)
 }
 
 /// What is left of a post that is gone: its id and author, for those who have seen it.
@@ -63,8 +63,13 @@ pub fn deleted(mut post: Stored, id: Ulid) -> Post {
     post.shown(id, None)
 }
 
-/// The post for a viewer. Others than its author and its moderators see neither what was decided nor why. Pictures of a
-/// private author, or of a post that is not shown to everybody, open for this viewer only.
+/// Whether a post's pictures open for one viewer only: those of a private author, or of a post that is not shown to
+/// everybody.
+fn is_signed(post: &Stored, private: bool) -> bool {
+    !post.media.is_empty() && (private || !post.is_open())
+}
+
+/// The post for a viewer. Others than its author and its moderators see neither what was decided nor why.
 fn seen(
     mut post: Stored,
     id: Ulid,
@@ -72,12 +77,11 @@ fn seen(
     (viewer, private): (&Handle, bool),
     key: &PictureKey,
 ) -> Post {
-    let signer = Signer { key, viewer, now: now_ms() / 1000 };
-    let signed = (!post.media.is_empty() && (private || !post.is_open())).then_some(&signer);
+    let signer = is_signed(&post, private).then(|| Signer { key, viewer, now: now_ms() / 1000 });
     if !is_told {
         (post.state, post.reason) = (State::Shown, None);
     }
-    post.shown(id, signed)
+    post.shown(id, signer.as_ref())
 }
 
 impl Sighted {
@@ -85,16 +89,18 @@ impl Sighted {
     #[must_use]
     pub fn may_see(&self, post: &Stored, door: Door) -> bool {
         let within = post.group.map(|group| self.within(group));
-        may_see(post, &self.to(&post.author), within.as_ref(), door)
+        may_see(post, self.to(&post.author), within, door)
     }
 
     /// The post as the viewer sees it, if they may.
     #[must_use]
     pub fn post(&self, post: Stored, id: Ulid, door: Door, pictures: &PictureKey) -> Option<Post> {
+        if !self.may_see(&post, door) {
+            return None;
+        }
         let is_told = post.author == *self.viewer();
         let private = self.to(&post.author).is_private();
-        let shown = || seen(post.clone(), id, is_told, (self.viewer(), private), pictures);
-        self.may_see(&post, door).then(shown)
+        Some(seen(post, id, is_told, (self.viewer(), private), pictures))
     }
 }
 

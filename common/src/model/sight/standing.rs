@@ -53,6 +53,21 @@ pub struct Standing {
     is_follower: bool,
 }
 
+/// What somebody is to whom nobody has read.
+static UNREAD: Standing = Standing {
+    own: false,
+    blocked: true,
+    seen: None,
+    privacy: None,
+    follows: None,
+    followed: None,
+    close: None,
+    is_follower: false,
+};
+
+/// What somebody is in a group that nobody has read.
+static UNREAD_GROUP: Within = Within { group: None, member: None };
+
 impl Standing {
     /// What the other lets people see and do, also oneself. One that was not read counts as that of a private user.
     #[must_use]
@@ -274,8 +289,23 @@ impl Reading {
     /// # Errors
     /// When the tables do not answer, or an item is corrupt.
     pub async fn read(self, tables: &dyn Tables) -> Result<Sighted, TableError> {
-        let found = if self.keys.is_empty() { Vec::new() } else { tables.get_many(&self.keys).await? };
-        self.judged(&found)
+        Ok(self.read_with(tables, Vec::new()).await?.0)
+    }
+
+    /// Reads it, and the items at `keys`, in one call.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_with(
+        self,
+        tables: &dyn Tables,
+        mut keys: Vec<(Table, Key)>,
+    ) -> Result<(Sighted, Vec<Option<Item>>), TableError> {
+        let asked = keys.len();
+        keys.extend_from_slice(&self.keys);
+        let mut found = if keys.is_empty() { Vec::new() } else { tables.get_many(&keys).await? };
+        let judged = found.split_off(asked);
+        Ok((self.judged(&judged)?, found))
     }
 }
 
@@ -326,24 +356,20 @@ impl Sighted {
 
     /// What the viewer is to another user. One who was not read is blocked: what nobody has judged is not shown.
     #[must_use]
-    pub fn to(&self, other: &Handle) -> Standing {
-        if *other == self.viewer {
-            return self.own.clone();
-        }
-        let unread = || Standing { blocked: true, ..Standing::default() };
-        self.people.get(other).cloned().unwrap_or_else(unread)
+    pub fn to(&self, other: &Handle) -> &Standing {
+        if *other == self.viewer { &self.own } else { self.people.get(other).unwrap_or(&UNREAD) }
     }
 
     /// Whether a block stands between the viewer and another user.
     #[must_use]
     pub fn is_blocked(&self, other: &Handle) -> bool {
-        *other != self.viewer && self.people.get(other).is_none_or(|standing| standing.blocked)
+        self.to(other).blocked
     }
 
     /// What the viewer is in a group.
     #[must_use]
-    pub fn within(&self, group: Ulid) -> Within {
-        self.groups.get(&group).cloned().unwrap_or_default()
+    pub fn within(&self, group: Ulid) -> &Within {
+        self.groups.get(&group).unwrap_or(&UNREAD_GROUP)
     }
 
     /// Those of `others` who are private, and of whom it is not known whether the viewer follows them: they need a second
