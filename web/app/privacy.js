@@ -22,8 +22,10 @@ const field = (input, label, hint) => {
 function lock(change) {
   const box = h("input", { id: "private", type: "checkbox", role: "switch" });
   box.addEventListener("change", async () => {
-    const isSure = box.checked || (await confirm("Make your account public?", "Everybody sees your posts for everyone, old ones too, and whom you follow. All who have asked to follow you follow you then.", "Make it public", "Stay private"));
-    if (isSure) change({ private: box.checked });
+    const wanted = box.checked;
+    // What holds stays on show until the user is sure.
+    box.checked = privacy().private;
+    if (wanted || (await confirm("Make your account public?", "Everybody sees your posts for everyone, old ones too, and whom you follow. All who have asked to follow you follow you then.", "Make it public", "Stay private"))) change({ private: wanted });
     box.checked = privacy().private;
   });
   const line = h("div.panel.lock", box, h("label", { for: box.id }, "Private account"),
