@@ -1,10 +1,10 @@
 //! The pseudonyms of users: made at the first message of each, and remembered for a while.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use soundoff_common::lock::lock;
 use soundoff_common::model::pseudonyms;
 use soundoff_common::ports::tables::{Item, TableError, Tables};
@@ -20,7 +20,8 @@ const MOST: usize = 200_000;
 pub(crate) struct Pseudonyms {
     tables: Arc<dyn Tables>,
     known: Mutex<Known>,
-    hashes: RandomState,
+    /// Seeded at random, so nobody can choose handles that collide.
+    hashes: DefaultHashBuilder,
 }
 
 /// Two generations: the older one goes when half of the life is over, or the younger one is full.
@@ -64,7 +65,7 @@ impl Known {
 
 impl Pseudonyms {
     pub(crate) fn new(tables: Arc<dyn Tables>) -> Self {
-        Self { tables, known: Mutex::new(Known::new(MOST / 2)), hashes: RandomState::new() }
+        Self { tables, known: Mutex::new(Known::new(MOST / 2)), hashes: DefaultHashBuilder::default() }
     }
 
     /// Those of some users that are remembered.

@@ -1,6 +1,5 @@
 //! What the archive keeps of a message: who sent it is a pseudonym, and private words are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -69,11 +68,11 @@ pub(crate) struct Recorder {
     pseudonyms: Pseudonyms,
 }
 
-/// What the tables say of users, or why they do not.
+/// What the tables say of users, or why they do not; each list in the order of the users.
 #[derive(Default)]
 struct Found {
-    pseudonyms: BTreeMap<Handle, Result<Arc<str>, Verdict>>,
-    private: BTreeMap<Handle, Result<bool, Verdict>>,
+    pseudonyms: Vec<(Handle, Result<Arc<str>, Verdict>)>,
+    private: Vec<(Handle, Result<bool, Verdict>)>,
 }
 
 impl Recorder {
@@ -89,21 +88,25 @@ impl Recorder {
         ingested: &Arc<str>,
     ) -> Vec<Result<Record, Verdict>> {
         let remembered = self.pseudonyms.remembered(messages.iter().map(|message| &message.envelope.from));
-        let (mut unknown, mut authors) = (BTreeSet::new(), BTreeSet::new());
+        let (mut unknown, mut authors) = (Vec::new(), Vec::new());
         for (Archivable { envelope, keeps }, pseudonym) in messages.iter().zip(&remembered) {
             if pseudonym.is_none() && !matches!(keeps, Keeps::OfNobody) {
-                unknown.insert(envelope.from.clone());
+                unknown.push(envelope.from.clone());
             }
             if matches!(keeps, Keeps::UnlessPrivate) {
-                authors.insert(envelope.from.clone());
+                authors.push(envelope.from.clone());
             }
+        }
+        for users in [&mut unknown, &mut authors] {
+            users.sort_unstable();
+            users.dedup();
         }
         let found = self.look_up(unknown, authors).await;
         let made = messages.into_iter().zip(remembered);
         made.map(|(message, pseudonym)| record(message, pseudonym, &found, ingested)).collect()
     }
 
-    async fn look_up(&self, unknown: BTreeSet<Handle>, authors: BTreeSet<Handle>) -> Found {
+    async fn look_up(&self, unknown: Vec<Handle>, authors: Vec<Handle>) -> Found {
         if unknown.is_empty() && authors.is_empty() {
             return Found::default();
         }
@@ -124,7 +127,7 @@ impl Recorder {
             let pseudonym = self.pseudonyms.of(&user, item).await;
             (user, pseudonym.map_err(verdict))
         });
-        let pseudonyms = join_all(given.collect::<Vec<_>>()).await.into_iter().collect();
+        let pseudonyms = join_all(given).await;
         let private = authors.into_iter().zip(items).map(|(author, item)| {
             let privacy = Privacy::parse(item).map_err(verdict);
             (author, privacy.map(|privacy| privacy.private))
@@ -139,8 +142,11 @@ fn verdict(error: TableError) -> Verdict {
 }
 
 /// What was found of a user whom the look-up was for.
-fn of<T: Clone>(found: &BTreeMap<Handle, Result<T, Verdict>>, user: &Handle) -> Result<T, Verdict> {
-    found.get(user).cloned().unwrap_or_else(|| Err(Verdict::Retry(format!("{user} was not looked up"))))
+fn of<T: Clone>(found: &[(Handle, Result<T, Verdict>)], user: &Handle) -> Result<T, Verdict> {
+    match found.binary_search_by(|(other, _)| other.cmp(user)) {
+        Ok(at) => found[at].1.clone(),
+        Err(_) => Err(Verdict::Retry(format!("{user} was not looked up"))),
+    }
 }
 
 fn record(

@@ -20,6 +20,7 @@ crate::attributes! {
         ACTIVE_AT = "active_at",
         FOLLOWS_VERSION = "follows_version",
         GROUPS = "groups",
+        GUARDED = "guarded",
         REVOKED_AT = "revoked_at",
         ROLE = "role",
         NAME_MID = "name_mid",
@@ -66,6 +67,9 @@ pub struct Account {
     /// How many groups they are in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub groups: u64,
+    /// They have changed their privacy at least once. Who has not, has no item of it to be read.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub guarded: bool,
     /// When they last said hello, in milliseconds since 1970, correct to ten minutes; 0 when never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub active_at: u64,
@@ -79,6 +83,10 @@ pub struct Account {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_plain(role: &Role) -> bool {
@@ -104,6 +112,7 @@ pub fn create(user: &Handle, now_ms: u64) -> Write {
         created_at: now_ms,
         follows_version: 0,
         groups: 0,
+        guarded: false,
         active_at: 0,
         role: Role::default(),
         revoked_at: 0,
@@ -130,6 +139,7 @@ mod tests {
             posts: 3,
             created_at: 4,
             groups: 7,
+            guarded: true,
             follows_version: 5,
             active_at: 6,
             role: Role::Admin,

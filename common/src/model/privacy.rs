@@ -55,8 +55,8 @@ pub enum From {
     Nobody,
 }
 
-/// A user's privacy, as stored under [`key`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a user lets others see and do, of what is stored under [`key`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Privacy {
     /// How often it was changed.
     pub v: u64,
@@ -72,6 +72,14 @@ pub struct Privacy {
     /// Whose mentions reach them.
     #[serde(default)]
     pub mention_from: From,
+}
+
+/// All that is stored under [`key`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What holds.
+    #[serde(flatten)]
+    pub privacy: Privacy,
     /// The message that set `private`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_mid: Option<Ulid>,
@@ -125,14 +133,12 @@ mod tests {
     #[test]
     fn serde_knows_every_attribute() {
         let mid = Some(Ulid(1));
-        let full = Privacy {
-            v: 1,
-            private: true,
+        let full = Kept {
+            privacy: Privacy { v: 1, private: true, ..Privacy::default() },
             private_mid: mid,
             dm_from_mid: mid,
             comment_from_mid: mid,
             mention_from_mid: mid,
-            ..Privacy::default()
         };
         assert_knows(attribute::ALL, &full, &[]);
     }

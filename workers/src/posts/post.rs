@@ -80,7 +80,8 @@ impl Approached {
             }
             self.sighted.add(reading.read(&*cx.tables).await?);
         }
-        people::may_do(cx, &mut self.sighted, &post.author, act).await?;
+        self.sighted.settle_act(&*cx.tables, &post.author, act).await?;
+        people::may_do(self.sighted.to(&post.author), act)?;
         if self.is_seen { Ok(()) } else { Err(no_such_post()) }
     }
 

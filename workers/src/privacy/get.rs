@@ -21,6 +21,6 @@ impl MessageType for PrivacyGet {
 
     async fn handle(cx: &Context, request: &Request<Self>) -> Result<Outcome<OnePrivacy>, Failure> {
         let found = cx.tables.get(Table::Relationships, privacy::key(&request.from)).await?;
-        Ok(Outcome::read(OnePrivacy::of(&Privacy::parse(found)?)))
+        Ok(Outcome::read(OnePrivacy::of(Privacy::parse(found)?)))
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct OnePrivacy {
 }
 
 impl OnePrivacy {
-    pub(crate) fn of(privacy: &Privacy) -> Self {
-        let Privacy { private, dm_from, comment_from, mention_from, .. } = *privacy;
+    pub(crate) fn of(privacy: Privacy) -> Self {
+        let Privacy { private, dm_from, comment_from, mention_from, .. } = privacy;
         Self { privacy: Settings { private, dm_from, comment_from, mention_from } }
     }
 }

@@ -3,11 +3,12 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use soundoff_common::model::privacy::{self, From, Privacy};
+use soundoff_common::model::accounts;
+use soundoff_common::model::privacy::{self, From, Kept};
 use soundoff_common::pipeline::handler::{Context, Failure, MessageType, Outcome, Request};
 use soundoff_common::pipeline::purge;
 use soundoff_common::pipeline::terms::Terms;
-use soundoff_common::ports::tables::{Item, Table, Write};
+use soundoff_common::ports::tables::{Change, Condition, Item, Table, Write};
 use soundoff_common::protocol::ErrorCode;
 
 use crate::privacy::settings::OnePrivacy;
@@ -45,18 +46,27 @@ impl MessageType for PrivacyUpdate {
         }
         let (from, mid) = (&request.from, request.mid);
         let key = privacy::key(from);
-        let before = Privacy::parse(cx.tables.get(Table::Relationships, key.clone()).await?)?;
-        let mut after = before.clone();
-        let mut changed = set(&mut after.private, &mut after.private_mid, *private, mid);
-        changed |= set(&mut after.dm_from, &mut after.dm_from_mid, *dm_from, mid);
-        changed |= set(&mut after.comment_from, &mut after.comment_from_mid, *comment_from, mid);
-        changed |= set(&mut after.mention_from, &mut after.mention_from_mid, *mention_from, mid);
+        let kept = cx.tables.get(Table::Relationships, key.clone()).await?;
+        let mut kept: Kept = kept.map(Item::parse).transpose()?.unwrap_or_default();
+        let before = kept.privacy;
+        let after = &mut kept.privacy;
+        let mut changed = set(&mut after.private, &mut kept.private_mid, *private, mid);
+        changed |= set(&mut after.dm_from, &mut kept.dm_from_mid, *dm_from, mid);
+        changed |= set(&mut after.comment_from, &mut kept.comment_from_mid, *comment_from, mid);
+        changed |= set(&mut after.mention_from, &mut kept.mention_from_mid, *mention_from, mid);
         let mut writes = Vec::new();
         if changed {
             after.v += 1;
-            writes.push(Write::put(Table::Relationships, key, Item::of(&after)).when(before.as_read()));
+            writes.push(Write::put(Table::Relationships, key, Item::of(&kept)).when(before.as_read()));
+            if before.v == 0 {
+                // Of accounts without it nobody reads the settings.
+                let guarded = Change::Set(accounts::attribute::GUARDED, true.into());
+                let account = Write::update(Table::Users, accounts::key(from), vec![guarded]);
+                writes.push(account.when(Condition::Exists));
+            }
         }
-        let outcome = Outcome::effect(OnePrivacy::of(&after), writes);
+        let after = kept.privacy;
+        let outcome = Outcome::effect(OnePrivacy::of(after), writes);
         // Asked for again when this is not the first run: what was queued may have been cut off.
         let opens = *private == Some(false) && !after.private;
         let outcome = if opens { outcome.then(sweep::next()) } else { outcome };

@@ -3,7 +3,7 @@
 
 use soundoff_common::model::accounts;
 use soundoff_common::model::privacy::From;
-use soundoff_common::model::sight::{self, Act, Reading, Refusal, Sighted, Standing};
+use soundoff_common::model::sight::{self, Act, Meeting, Refusal, Sighted, Standing};
 use soundoff_common::pipeline::handler::{Context, Failure};
 use soundoff_common::ports::tables::{Item, Key, Table, TableError, Write};
 use soundoff_common::protocol::{ErrorCode, Handle};
@@ -11,25 +11,21 @@ use soundoff_common::protocol::{ErrorCode, Handle};
 /// What one user is to another, as read.
 #[derive(Debug)]
 pub(crate) struct Met {
+    me: Handle,
     other: Handle,
     account: Option<Item>,
-    sighted: Sighted,
+    standing: Standing,
 }
 
-/// What `other` is to `me`, and the items at `keys`, in one read.
+/// What `other` is to `me`, and the items at `keys`.
 pub(crate) async fn meet(
     cx: &Context,
     me: &Handle,
     other: &Handle,
-    mut keys: Vec<(Table, Key)>,
+    keys: Vec<(Table, Key)>,
 ) -> Result<(Met, Vec<Option<Item>>), TableError> {
-    let mut reading = Reading::new(me);
-    reading.blocks(other);
-    reading.privacy(other);
-    keys.push((Table::Users, accounts::key(other)));
-    let (sighted, mut found) = reading.read_with(&*cx.tables, keys).await?;
-    let account = found.pop().flatten();
-    Ok((Met { other: other.clone(), account, sighted }, found))
+    let Meeting { standing, account, found } = sight::meet(&*cx.tables, me, other, keys).await?;
+    Ok((Met { me: me.clone(), other: other.clone(), account, standing }, found))
 }
 
 /// The items at `keys`, in one read with the account of `other`, which must exist. For acts that a block does not
@@ -56,21 +52,16 @@ impl Met {
         self.account.as_ref().map(|_| ()).ok_or_else(no_such_user)
     }
 
-    /// What the sender is to them.
-    pub(crate) fn standing(&self) -> &Standing {
-        self.sighted.to(&self.other)
-    }
-
     /// Refuses to show what is theirs across a block, with the error for what does not exist.
     pub(crate) fn may_see(&self) -> Result<(), Failure> {
-        if self.standing().blocked { Err(no_such_user()) } else { self.exists() }
+        if self.standing.blocked { Err(no_such_user()) } else { self.exists() }
     }
 
     /// Refuses to show what a private user shows to followers only.
     pub(crate) async fn may_see_lists(&mut self, cx: &Context) -> Result<(), Failure> {
         self.may_see()?;
-        self.sighted.settle(&*cx.tables, std::iter::once(&self.other)).await?;
-        if self.standing().may_see_lists() {
+        self.standing.settle(&*cx.tables, &self.me, &self.other).await?;
+        if self.standing.may_see_lists() {
             return Ok(());
         }
         let message = "this account is private: only who follows it sees its posts and lists";
@@ -80,40 +71,29 @@ impl Met {
     /// Refuses an act towards them that they, or a block, do not allow.
     pub(crate) async fn may_do(&mut self, cx: &Context, act: Act) -> Result<(), Failure> {
         self.exists()?;
-        may_do(cx, &mut self.sighted, &self.other, act).await
+        self.standing.settle_act(&*cx.tables, (&self.me, &self.other), act).await?;
+        may_do(&self.standing, act)
     }
 
     /// Whether who wants to follow them must ask.
     pub(crate) fn is_private(&self) -> bool {
-        self.standing().is_private()
+        self.standing.is_private()
     }
 
     /// What the sender is to this and to other users, to read more.
     pub(crate) fn into_sighted(self) -> Sighted {
-        self.sighted
+        Sighted::of(&self.me, &self.other, self.standing)
     }
 
     /// Checks that make a transaction fail when something of it has changed since it was read.
     pub(crate) fn unchanged(&self) -> Vec<Write> {
-        self.standing().unchanged(self.sighted.viewer(), &self.other)
+        self.standing.unchanged(&self.me, &self.other)
     }
 }
 
-/// Refuses an act towards `other` that they, or a block, do not allow. It reads whether the two follow each other only
-/// where that matters.
-pub(crate) async fn may_do(
-    cx: &Context,
-    sighted: &mut Sighted,
-    other: &Handle,
-    act: Act,
-) -> Result<(), Failure> {
-    if matches!(sight::may_do(sighted.to(other), act), Err(Refusal::Only(_))) {
-        let mut reading = Reading::new(sighted.viewer());
-        reading.follows(other);
-        reading.followed(other);
-        sighted.add(reading.read(&*cx.tables).await?);
-    }
-    sight::may_do(sighted.to(other), act).map_err(|refusal| refused(refusal, act))
+/// Refuses an act that a user, or a block, does not allow.
+pub(crate) fn may_do(standing: &Standing, act: Act) -> Result<(), Failure> {
+    sight::may_do(standing, act).map_err(|refusal| refused(refusal, act))
 }
 
 fn refused(refusal: Refusal, act: Act) -> Failure {

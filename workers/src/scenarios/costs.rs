@@ -42,6 +42,25 @@ async fn each_type_makes_as_many_calls_as_the_data_model_says() {
 }
 
 #[tokio::test]
+async fn only_who_changed_their_privacy_costs_others_another_read() {
+    let world = World::with(&["alice", "bobby"]).await;
+    let acts = [
+        ("typing", json!({ "to": "bobby" }), 1),
+        ("dm.list", json!({ "with": "bobby" }), 2),
+        ("profile.get", json!({ "user": "bobby" }), 1),
+    ];
+    for more in [0, 1, 1] {
+        for (message_type, body, reads) in &acts {
+            world.tables.calls();
+            world.done("alice", message_type, body.clone()).await;
+            assert_eq!(world.tables.calls(), (reads + more, 0), "{message_type}");
+        }
+        // What they chose may be what holds of all others.
+        world.ok("bobby", "privacy.update", json!({ "dm_from": "everyone" })).await;
+    }
+}
+
+#[tokio::test]
 async fn each_type_of_groups_makes_as_many_calls_as_the_data_model_says() {
     let world = World::with(&["alice", "bobby", "carol"]).await;
     let new = json!({ "name": "Chess", "sight": "closed", "entry": "open" });

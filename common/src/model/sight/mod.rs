@@ -6,12 +6,14 @@
 
 mod groups;
 mod judge;
+mod meeting;
 mod people;
 mod posts;
 mod standing;
 
 pub use groups::{group, look_at_group, own_group};
 pub use judge::{Act, Door, Refusal, may_do, may_see, may_see_group, may_see_inside};
+pub use meeting::{Meeting, meet};
 pub use people::{audience, hidden, meet_all};
 pub use posts::{Opened, announced, deleted, is_announced_to_each, look, look_at, moderated, own};
 pub use standing::{Reading, Sighted, Standing};

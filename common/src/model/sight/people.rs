@@ -83,7 +83,7 @@ pub async fn audience(
     let mut shown = Vec::with_capacity(viewers.len());
     for (viewer, reading) in viewers.into_iter().zip(readings) {
         let mine: Vec<_> = reading.keys().iter().map(|key| found[places[key]].clone()).collect();
-        if reading.judged(&mine)?.may_see(post, Door::List) {
+        if reading.judged(mine)?.may_see(post, Door::List) {
             shown.push(viewer);
         }
     }

@@ -1,26 +1,26 @@
 //! What somebody is to others, as read: blocks, privacy, follows, close friends, groups.
 
-use std::collections::BTreeMap;
-
+use hashbrown::HashMap;
 use ulid::Ulid;
 
 use crate::model::groups::{self, Within};
 use crate::model::posts::{Audience, Stored};
 use crate::model::privacy::{self, Privacy};
 use crate::model::relations::attribute;
+use crate::model::sight::judge::Act;
 use crate::model::{blocks, close, follows};
 use crate::ports::tables::{Condition, Item, Key, Table, TableError, Tables, Write};
 use crate::protocol::Handle;
 
 /// A relation as it was read.
 #[derive(Debug, Clone, Default)]
-struct Relation {
+pub(super) struct Relation {
     on: bool,
     mid: Option<String>,
 }
 
 impl Relation {
-    fn of(item: Option<&Item>) -> Self {
+    pub(super) fn of(item: Option<&Item>) -> Self {
         let on = item.is_some_and(|item| item.flag(attribute::ON));
         Self { on, mid: item.and_then(|item| item.text(attribute::MID)).map(str::to_owned) }
     }
@@ -44,13 +44,13 @@ pub struct Standing {
     pub own: bool,
     /// A block stands between the two.
     pub blocked: bool,
-    seen: Option<[Option<String>; 2]>,
-    privacy: Option<Privacy>,
-    follows: Option<Relation>,
-    followed: Option<Relation>,
-    close: Option<Relation>,
+    pub(super) seen: Option<[Option<String>; 2]>,
+    pub(super) privacy: Option<Privacy>,
+    pub(super) follows: Option<Relation>,
+    pub(super) followed: Option<Relation>,
+    pub(super) close: Option<Relation>,
     /// That they follow the other was known before.
-    is_follower: bool,
+    pub(super) is_follower: bool,
 }
 
 /// What somebody is to whom nobody has read.
@@ -72,7 +72,7 @@ impl Standing {
     /// What the other lets people see and do, also oneself. One that was not read counts as that of a private user.
     #[must_use]
     pub fn privacy(&self) -> Privacy {
-        self.privacy.clone().unwrap_or_else(|| Privacy { private: true, ..Privacy::default() })
+        self.privacy.unwrap_or(Privacy { private: true, ..Privacy::default() })
     }
 
     /// Whether the other is private.
@@ -97,6 +97,12 @@ impl Standing {
     #[must_use]
     pub fn is_close(&self) -> bool {
         self.close.as_ref().is_some_and(|relation| relation.on)
+    }
+
+    /// The other is private, and it is not known whether they follow them: it takes a second reading.
+    pub(super) fn is_unsettled(&self) -> bool {
+        let is_private = self.privacy.is_some_and(|privacy| privacy.private);
+        is_private && !self.blocked && self.follows.is_none() && !self.is_follower
     }
 
     /// Checks that make a transaction fail when something of it has changed since it was read.
@@ -131,7 +137,7 @@ struct Places {
     followed: Option<usize>,
     close: Option<usize>,
     /// Known without a read.
-    is_follower: bool,
+    pub(super) is_follower: bool,
 }
 
 /// What is to be read to judge what `viewer` may see and do.
@@ -141,8 +147,8 @@ pub struct Reading {
     keys: Vec<(Table, Key)>,
     /// Where the viewer's own privacy is among the keys.
     own_privacy: Option<usize>,
-    people: BTreeMap<Handle, Places>,
-    groups: BTreeMap<Ulid, usize>,
+    people: HashMap<Handle, Places>,
+    groups: HashMap<Ulid, usize>,
 }
 
 impl Reading {
@@ -153,32 +159,40 @@ impl Reading {
             viewer: viewer.clone(),
             keys: Vec::new(),
             own_privacy: None,
-            people: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            people: HashMap::new(),
+            groups: HashMap::new(),
         }
     }
 
-    fn add(&mut self, other: &Handle, place: fn(&mut Places) -> &mut Option<usize>, keys: &[Key]) {
+    /// Adds what `keys` are of, the viewer and the other, to what is read of the other.
+    fn add<const N: usize>(
+        &mut self,
+        other: &Handle,
+        place: fn(&mut Places) -> &mut Option<usize>,
+        keys: fn(&Handle, &Handle) -> [Key; N],
+    ) {
         if *other == self.viewer {
             return;
         }
-        let at = self.keys.len();
-        let place = place(self.people.entry(other.clone()).or_default());
+        let place = place(self.people.entry_ref(other).or_default());
         if place.is_none() {
-            *place = Some(at);
-            self.keys.extend(keys.iter().map(|key| (Table::Relationships, key.clone())));
+            *place = Some(self.keys.len());
+            self.keys.extend(keys(&self.viewer, other).map(|key| (Table::Relationships, key)));
         }
     }
 
     /// Whether a block stands.
     pub fn blocks(&mut self, other: &Handle) {
-        let keys = blocks::keys(&self.viewer, other).map(|(_, key)| key);
-        self.add(other, |places| &mut places.blocks, &keys);
+        self.add(
+            other,
+            |places| &mut places.blocks,
+            |me, other| [blocks::key(me, other), blocks::key(other, me)],
+        );
     }
 
     /// What the other lets people see and do.
     pub fn privacy(&mut self, other: &Handle) {
-        self.add(other, |places| &mut places.privacy, &[privacy::key(other)]);
+        self.add(other, |places| &mut places.privacy, |_, other| [privacy::key(other)]);
     }
 
     fn author_of_pictures(&mut self, author: &Handle) {
@@ -193,25 +207,22 @@ impl Reading {
 
     /// Whether the viewer follows the other.
     pub fn follows(&mut self, other: &Handle) {
-        let key = follows::key(&self.viewer, other);
-        self.add(other, |places| &mut places.follows, &[key]);
+        self.add(other, |places| &mut places.follows, |me, other| [follows::key(me, other)]);
     }
 
     /// Whether the other follows the viewer.
     pub fn followed(&mut self, other: &Handle) {
-        let key = follows::key(other, &self.viewer);
-        self.add(other, |places| &mut places.followed, &[key]);
+        self.add(other, |places| &mut places.followed, |me, other| [follows::key(other, me)]);
     }
 
     /// Whether the other has named the viewer as close.
     pub fn close(&mut self, other: &Handle) {
-        let key = close::key(other, &self.viewer);
-        self.add(other, |places| &mut places.close, &[key]);
+        self.add(other, |places| &mut places.close, |me, other| [close::key(other, me)]);
     }
 
     /// The caller knows already that the viewer follows the other.
     pub fn is_follower(&mut self, other: &Handle) {
-        self.people.entry(other.clone()).or_default().is_follower = true;
+        self.people.entry_ref(other).or_default().is_follower = true;
     }
 
     /// A group, and what the viewer is in it.
@@ -255,8 +266,8 @@ impl Reading {
     ///
     /// # Errors
     /// [`TableError::Corrupt`] when an item is not what it should be.
-    pub fn judged(self, found: &[Option<Item>]) -> Result<Sighted, TableError> {
-        let mut people = BTreeMap::new();
+    pub fn judged(self, mut found: Vec<Option<Item>>) -> Result<Sighted, TableError> {
+        let mut people = HashMap::with_capacity(self.people.len());
         for (other, places) in self.people {
             let relation = |at: Option<usize>| at.map(|at| Relation::of(found[at].as_ref()));
             let mut standing = Standing {
@@ -270,17 +281,18 @@ impl Reading {
                 let (blocked, seen) = blocks::judge(&found[at..at + 2]);
                 (standing.blocked, standing.seen) = (blocked, Some(seen));
             }
-            standing.privacy = places.privacy.map(|at| Privacy::parse(found[at].clone())).transpose()?;
+            standing.privacy = places.privacy.map(|at| Privacy::parse(found[at].take())).transpose()?;
             people.insert(other, standing);
         }
         let groups = self.groups.into_iter().map(|(id, at)| {
-            let group = groups::parse(found[at].clone())?;
-            let member = found[at + 1].clone().map(Item::parse).transpose()?;
+            let group = groups::parse(found[at].take())?;
+            let member = found[at + 1].take().map(Item::parse).transpose()?;
             Ok((id, Within { group, member }))
         });
         let groups = groups.collect::<Result<_, TableError>>()?;
-        let mut sighted = Sighted { people, groups, ..Sighted::new(&self.viewer) };
-        sighted.own.privacy = self.own_privacy.map(|at| Privacy::parse(found[at].clone())).transpose()?;
+        let own = Standing { own: true, ..Standing::default() };
+        let mut sighted = Sighted { viewer: self.viewer, own, people, groups };
+        sighted.own.privacy = self.own_privacy.map(|at| Privacy::parse(found[at].take())).transpose()?;
         Ok(sighted)
     }
 
@@ -297,15 +309,15 @@ impl Reading {
     /// # Errors
     /// As [`Self::read`].
     pub async fn read_with(
-        self,
+        mut self,
         tables: &dyn Tables,
         mut keys: Vec<(Table, Key)>,
     ) -> Result<(Sighted, Vec<Option<Item>>), TableError> {
         let asked = keys.len();
-        keys.extend_from_slice(&self.keys);
+        keys.append(&mut self.keys);
         let mut found = if keys.is_empty() { Vec::new() } else { tables.get_many(&keys).await? };
         let judged = found.split_off(asked);
-        Ok((self.judged(&judged)?, found))
+        Ok((self.judged(judged)?, found))
     }
 }
 
@@ -314,8 +326,8 @@ impl Reading {
 pub struct Sighted {
     viewer: Handle,
     own: Standing,
-    people: BTreeMap<Handle, Standing>,
-    groups: BTreeMap<Ulid, Within>,
+    people: HashMap<Handle, Standing>,
+    groups: HashMap<Ulid, Within>,
 }
 
 impl Sighted {
@@ -323,7 +335,33 @@ impl Sighted {
     #[must_use]
     pub fn new(viewer: &Handle) -> Self {
         let own = Standing { own: true, ..Standing::default() };
-        Self { viewer: viewer.clone(), own, people: BTreeMap::new(), groups: BTreeMap::new() }
+        Self { viewer: viewer.clone(), own, people: HashMap::new(), groups: HashMap::new() }
+    }
+
+    /// An eye that knows what `viewer` is to one other user.
+    #[must_use]
+    pub fn of(viewer: &Handle, other: &Handle, standing: Standing) -> Self {
+        let mut sighted = Self::new(viewer);
+        if !standing.own {
+            sighted.people.insert(other.clone(), standing);
+        }
+        sighted
+    }
+
+    /// Reads who of the viewer and another user follows the other, when an act depends on it.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn settle_act(
+        &mut self,
+        tables: &dyn Tables,
+        other: &Handle,
+        act: Act,
+    ) -> Result<(), TableError> {
+        match self.people.get_mut(other) {
+            Some(standing) => standing.settle_act(tables, (&self.viewer, other), act).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether all is read that judges a post.
@@ -375,16 +413,7 @@ impl Sighted {
     /// Those of `others` who are private, and of whom it is not known whether the viewer follows them: they need a second
     /// reading.
     fn unsettled<'a>(&self, others: impl Iterator<Item = &'a Handle>) -> Vec<&'a Handle> {
-        others
-            .filter(|other| {
-                self.people.get(*other).is_some_and(|standing| {
-                    !standing.blocked
-                        && standing.privacy.as_ref().is_some_and(|privacy| privacy.private)
-                        && standing.follows.is_none()
-                        && !standing.is_follower
-                })
-            })
-            .collect()
+        others.filter(|other| self.people.get(*other).is_some_and(Standing::is_unsettled)).collect()
     }
 
     /// Reads whether the viewer follows those of `others` who turned out to be private.
