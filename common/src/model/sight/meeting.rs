@@ -2,7 +2,7 @@
 
 use crate::model::privacy::{self, Privacy};
 use crate::model::sight::judge::{Act, Refusal, may_do};
-use crate::model::sight::standing::{Relation, Standing};
+use crate::model::sight::standing::{Relation, Sighted, Standing};
 use crate::model::{accounts, blocks, follows};
 use crate::ports::tables::{Item, Key, Table, TableError, Tables};
 use crate::protocol::Handle;
@@ -85,5 +85,23 @@ impl Standing {
             (self.follows, self.followed) = (relation(0), relation(1));
         }
         Ok(())
+    }
+}
+
+impl Sighted {
+    /// Reads who of the viewer and another user follows the other, when an act depends on it.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn settle_act(
+        &mut self,
+        tables: &dyn Tables,
+        other: &Handle,
+        act: Act,
+    ) -> Result<(), TableError> {
+        match self.people.get_mut(other) {
+            Some(standing) => standing.settle_act(tables, (&self.viewer, other), act).await,
+            None => Ok(()),
+        }
     }
 }

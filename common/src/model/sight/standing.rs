@@ -7,7 +7,6 @@ use crate::model::groups::{self, Within};
 use crate::model::posts::{Audience, Stored};
 use crate::model::privacy::{self, Privacy};
 use crate::model::relations::attribute;
-use crate::model::sight::judge::Act;
 use crate::model::{blocks, close, follows};
 use crate::ports::tables::{Condition, Item, Key, Table, TableError, Tables, Write};
 use crate::protocol::Handle;
@@ -324,9 +323,9 @@ impl Reading {
 /// What `viewer` is to others and in groups, as read.
 #[derive(Debug)]
 pub struct Sighted {
-    viewer: Handle,
+    pub(super) viewer: Handle,
     own: Standing,
-    people: HashMap<Handle, Standing>,
+    pub(super) people: HashMap<Handle, Standing>,
     groups: HashMap<Ulid, Within>,
 }
 
@@ -346,22 +345,6 @@ impl Sighted {
             sighted.people.insert(other.clone(), standing);
         }
         sighted
-    }
-
-    /// Reads who of the viewer and another user follows the other, when an act depends on it.
-    ///
-    /// # Errors
-    /// When the tables do not answer.
-    pub async fn settle_act(
-        &mut self,
-        tables: &dyn Tables,
-        other: &Handle,
-        act: Act,
-    ) -> Result<(), TableError> {
-        match self.people.get_mut(other) {
-            Some(standing) => standing.settle_act(tables, (&self.viewer, other), act).await,
-            None => Ok(()),
-        }
     }
 
     /// Whether all is read that judges a post.
