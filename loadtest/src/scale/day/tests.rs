@@ -118,7 +118,7 @@ fn a_constant_loads_dollars_are_those_by_hand() {
     near("messages to compute", 48.0, computed, 0.6);
     // A typing reads 3 units; a session's hello reads 8 and writes 2.
     let scan = of_requests(&DYNAMODB_READ, scanned * 125.0 + computed * 330.0);
-    let tables = sent * 0.50e-6
+    let tables = sent * 0.38e-6
         + of_requests(&DYNAMODB_READ, sessions * 8.0)
         + of_requests(&DYNAMODB_WRITE, sessions * 2.0);
     near("DynamoDB", tables + scan, outcome.dollars.dynamodb, 0.01);
