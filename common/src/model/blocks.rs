@@ -48,7 +48,7 @@ pub async fn between(tables: &dyn Tables, user: &Handle, others: &[Handle]) -> R
 
 /// Checks that make a transaction fail when a block stands between the two by the time it commits.
 ///
-/// `seen` are the `mid`s of the two states as the caller read them (`None`: no such item), in the order of [`states`].
+/// `seen` are the `mid`s of the two states as the caller read them (`None`: no such item), in the order of [`keys`].
 #[must_use]
 pub fn unchanged(a: &Handle, b: &Handle, seen: [Option<String>; 2]) -> Vec<Write> {
     let checks = keys(a, b).into_iter().zip(seen).map(|((table, key), mid)| {
@@ -59,16 +59,4 @@ pub fn unchanged(a: &Handle, b: &Handle, seen: [Option<String>; 2]) -> Vec<Write
         Write::check(table, key, condition)
     });
     checks.collect()
-}
-
-/// Whether a block stands between two users, and the `mid`s of both states for [`unchanged`].
-///
-/// # Errors
-/// When the tables do not answer.
-pub async fn states(
-    tables: &dyn Tables,
-    a: &Handle,
-    b: &Handle,
-) -> Result<(bool, [Option<String>; 2]), TableError> {
-    Ok(judge(&tables.get_many(&keys(a, b)).await?))
 }

@@ -136,7 +136,7 @@ struct Places {
     followed: Option<usize>,
     close: Option<usize>,
     /// Known without a read.
-    pub(super) is_follower: bool,
+    is_follower: bool,
 }
 
 /// What is to be read to judge what `viewer` may see and do.
@@ -182,11 +182,8 @@ impl Reading {
 
     /// Whether a block stands.
     pub fn blocks(&mut self, other: &Handle) {
-        self.add(
-            other,
-            |places| &mut places.blocks,
-            |me, other| [blocks::key(me, other), blocks::key(other, me)],
-        );
+        let keys = |me: &Handle, other: &Handle| blocks::keys(me, other).map(|(_, key)| key);
+        self.add(other, |places| &mut places.blocks, keys);
     }
 
     /// What the other lets people see and do.
